@@ -1,0 +1,54 @@
+"""What the process does not have to learn: isolated atoms and the short-range repulsion."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forcemap.potentials import Evaluator, Potential, load
+from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
+
+from .dataset import Frame
+from .model import CorePair
+
+__all__ = ["as_potential", "core_evaluator", "core_terms", "evaluate_frame"]
+
+Array = NDArray[np.float64]
+
+
+def as_potential(data: PotentialData) -> Potential:
+    """The potential that a file with this content would give."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "potential.forcemap"
+        write_potential(data, path)
+        return load(path)
+
+
+def core_terms(core: Mapping[tuple[int, int], CorePair]) -> tuple[ZblPairs, ...]:
+    """The core as terms of a potential; none without a core."""
+    if not core:
+        return ()
+    return (
+        ZblPairs({(SYMBOLS[a], SYMBOLS[b]): (c.inner, c.outer) for (a, b), c in core.items()}),
+    )
+
+
+def core_evaluator(
+    species: tuple[int, ...], core: Mapping[tuple[int, int], CorePair]
+) -> Evaluator:
+    """Evaluator of the core alone, with zero isolated-atom energies."""
+    symbols = tuple(SYMBOLS[z] for z in species)
+    data = PotentialData(symbols, dict.fromkeys(symbols, 0.0), core_terms(core))
+    return as_potential(data).evaluator(skin=0.0)
+
+
+def evaluate_frame(evaluator: Evaluator, frame: Frame) -> tuple[float, Array, Array]:
+    """Energy (eV), forces (n, 3) (eV/Å) and strain derivatives (6,) (eV; xx yy zz yz xz xy)."""
+    result = evaluator.compute(frame.positions, frame.numbers, frame.cell, frame.pbc)
+    strain = -result.virial[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    return result.energy, result.forces, strain

@@ -1,0 +1,447 @@
+"""Maps a fitted process onto cubic splines, at a resolution that a force tolerance chooses.
+
+The functions V of the process (see `process`) are tabulated with their cutoff factors and turned into
+B-spline coefficients by interpolation. The map's error is the difference of forces between the mapped
+potential and the process, measured on training frames and on random clusters (Glielmo, Zeni,
+De Vita, Phys. Rev. B 97, 184307 (2018): "mapped force fields").
+
+Below the shortest distances of the data the process knows nothing: its functions are faded out there
+and the core takes over. The pair function keeps its value (its slope is faded, not the value), so that
+the pair energy rises all the way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.interpolate
+import scipy.linalg
+from numpy.typing import NDArray
+
+from forcemap.potentials import Potential
+from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.model import (
+    PotentialData,
+    ThreeBodySplines,
+    TwoBodySplines,
+    write_potential,
+)
+
+from .baseline import as_potential, core_evaluator, core_terms, evaluate_frame
+from .dataset import Frame, FrameSigma
+from .model import CorePair, Model, fade, read_model
+from .process import Block, Term, columns
+from .progress import Progress
+
+__all__ = ["Mapped", "map_file", "map_model", "mapped_curves"]
+
+Array = NDArray[np.float64]
+
+PROBE_FRAMES = 6
+"""Training frames (the most disordered) by which the resolution is chosen."""
+
+RANDOM_CLUSTERS = 4
+FINEST = 0.01
+"""Å; a tolerance that asks for finer knots is refused."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A mapped potential with the measured errors of the map."""
+
+    data: PotentialData
+    potential: Potential
+    errors: dict[str, Any]
+    seconds: float
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write the potential file, whole or not at all."""
+        write_potential(self.data, path)
+
+
+# ---- splines -----------------------------------------------------------------------------------
+
+
+def spline_coefficients(values: Array, spacings: Sequence[float]) -> Array:
+    """B-spline coefficients that interpolate values on a uniform grid, along every axis.
+
+    Args:
+        values: (n_1 + 1, n_2 + 1, ...) at all knots.
+        spacings: knot distance along each axis, Å.
+
+    Returns:
+        (n_1 + 3, n_2 + 3, ...); slopes at both ends of every axis are zero, as they are at a cutoff
+        and where the function has faded out.
+    """
+    result = values
+    for axis in range(values.ndim):
+        result = np.moveaxis(_along_first(np.moveaxis(result, axis, 0)), 0, axis)
+    return np.ascontiguousarray(result)
+
+
+def _along_first(values: Array) -> Array:
+    n = len(values)
+    # c[m], c[m+1], c[m+2] with weights 1/6, 4/6, 1/6 at knot m; equal outer coefficients at both
+    # ends make the slope zero there. These two eliminate the first and the last unknown.
+    band = np.zeros((3, n))
+    band[0, 1:] = 1.0 / 6.0
+    band[1, :] = 4.0 / 6.0
+    band[2, :-1] = 1.0 / 6.0
+    band[0, 1] = 2.0 / 6.0
+    band[2, -2] = 2.0 / 6.0
+    inner = scipy.linalg.solve_banded(
+        (1, 1), band, values.reshape(n, -1), check_finite=False
+    ).reshape(values.shape)
+    return np.concatenate([inner[1:2], inner, inner[-2:-1]])
+
+
+# ---- the process's functions -------------------------------------------------------------------
+
+
+class Functions:
+    """The process's functions on grids, with cutoffs and fading."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.weights: dict[tuple[int, int], Array] = {}
+        for term, block, where in columns(model.terms):
+            key = (model.terms.index(term), term.blocks.index(block))
+            self.weights[key] = model.weights[where]
+
+    def core(self, a: int, b: int) -> CorePair | None:
+        """The core of a pair of species, if there is one."""
+        return self.model.core.get((min(a, b), max(a, b)))
+
+    def pair(self, t: int, block: Block, weights: Array, r: Array) -> Array:
+        """V(r) f_c(r), eV, for distances r (n,)."""
+        term = self.model.terms[t]
+        view = term.views(block)[0]
+        values = term.settings.sum(np.ascontiguousarray(r[:, None]), view.images, weights)
+        return values * term.settings.cutoff_values(r)
+
+    def pair_table(self, t: int, block: Block, weights: Array, intervals: int) -> Array:
+        """Knot values of a pair function over [0, cutoff], with its slope faded below the data."""
+        term = self.model.terms[t]
+        knots = np.linspace(0.0, term.cutoff, intervals + 1)
+        core = self.core(*block.species)
+        if core is None:
+            return self.pair(t, block, weights, knots)
+        # Integrate the faded slope inwards on a grid fine enough to be exact to 1e-10 eV.
+        start = min(core.shortest, term.cutoff)
+        fine = np.linspace(core.faded, start, 2001)
+        value = self.pair(t, block, weights, fine)
+        step = fine[1] - fine[0]
+        slope = np.gradient(value, step, edge_order=2) * fade(core, fine)
+        spline = scipy.interpolate.CubicSpline(fine, slope).antiderivative()
+        result = np.empty_like(knots)
+        outer = knots >= start
+        result[outer] = self.pair(t, block, weights, knots[outer])
+        inside = np.clip(knots[~outer], core.faded, None)
+        result[~outer] = value[-1] + spline(inside) - spline(start)
+        return result
+
+    def triplet_table(self, t: int, grids: tuple[Array, Array]) -> dict[tuple[int, ...], Array]:
+        """Knot values (legs, legs, base) of every three-body function of a term."""
+        term = self.model.terms[t]
+        legs, base = grids
+        cut = term.settings.cutoff_values(legs)
+        tables: dict[tuple[int, ...], Array] = {}
+        for b, block in enumerate(term.blocks):
+            for view in term.views(block):
+                c, first, second = view.species
+                fades = (
+                    cut * fade(self.core(c, first), legs),
+                    cut * fade(self.core(c, second), legs),
+                    fade(self.core(first, second), base),
+                )
+                values = self._outer(term, view.images, self.weights[t, b], fades, legs, base,
+                                     first == second)
+                tables[view.species] = tables.get(view.species, 0.0) + values
+        return tables
+
+    def _outer(
+        self, term: Term, images: Array, weights: Array, factors: tuple[Array, Array, Array],
+        legs: Array, base: Array, symmetric: bool,
+    ) -> Array:
+        values = np.zeros((len(legs), len(legs), len(base)))
+        # Where a factor is zero, so is the function; the rest is evaluated, half of it if symmetric.
+        keep = [np.flatnonzero(f) for f in factors]
+        first, second = np.meshgrid(keep[0], keep[1], indexing="ij")
+        if symmetric:
+            first, second = (x[first <= second] for x in (first, second))
+        first, second = first.ravel(), second.ravel()
+        if not len(first) or not len(keep[2]):
+            return values
+        points = np.empty((len(first), len(keep[2]), 3))
+        points[:, :, 0] = legs[first][:, None]
+        points[:, :, 1] = legs[second][:, None]
+        points[:, :, 2] = base[keep[2]][None, :]
+        found = term.settings.sum(points.reshape(-1, 3), images, weights)
+        found = found.reshape(len(first), -1)
+        found *= (factors[0][first] * factors[1][second])[:, None] * factors[2][keep[2]][None, :]
+        values[first[:, None], second[:, None], keep[2][None, :]] = found
+        if symmetric:
+            values[second[:, None], first[:, None], keep[2][None, :]] = found
+        return values
+
+
+def _symbols(species: Sequence[int]) -> tuple[str, ...]:
+    return tuple(SYMBOLS[z] for z in species)
+
+
+def _tabulate(
+    functions: Functions, spacing: float, base_ratio: float, provenance: Mapping[str, Any]
+) -> PotentialData:
+    """The potential whose three-body legs have knots `spacing` (Å) apart, bases `base_ratio` times."""
+    model = functions.model
+    terms: list[Any] = []
+    for t, term in enumerate(model.terms):
+        if not term.blocks or term.kind == "one_body":
+            continue
+        if term.kind == "two_body":
+            # One-dimensional tables cost nothing: four times as fine.
+            intervals = int(np.ceil(term.cutoff / (0.25 * spacing)))
+            tables: dict[Any, Array] = {}
+            for b, block in enumerate(term.blocks):
+                knots = functions.pair_table(t, block, functions.weights[t, b], intervals)
+                tables[_symbols(block.species)] = spline_coefficients(
+                    knots, [term.cutoff / intervals]
+                )
+            terms.append(TwoBodySplines(term.cutoff, intervals, tables))
+        else:
+            legs = int(np.ceil(term.cutoff / spacing))
+            base = int(np.ceil(2.0 * term.cutoff / (spacing * base_ratio)))
+            grids = (
+                np.linspace(0.0, term.cutoff, legs + 1),
+                np.linspace(0.0, 2.0 * term.cutoff, base + 1),
+            )
+            found = functions.triplet_table(t, grids)
+            terms.append(
+                ThreeBodySplines(
+                    term.cutoff,
+                    legs,
+                    base,
+                    {
+                        _symbols(species): _symmetric(
+                            spline_coefficients(values, []), species[1] == species[2]
+                        )
+                        for species, values in found.items()
+                    },
+                )
+            )
+    terms.extend(core_terms(model.core))
+    symbols = _symbols(model.species)
+    atoms = model.atom_energies()
+    e0 = {SYMBOLS[z]: float(atoms[z]) for z in model.species}
+    return PotentialData(symbols, e0, tuple(terms), provenance=dict(provenance))
+
+
+def _symmetric(table: Array, equal_neighbors: bool) -> Array:
+    return 0.5 * (table + table.transpose(1, 0, 2)) if equal_neighbors else table
+
+
+# ---- choosing the resolution -------------------------------------------------------------------
+
+
+def random_cluster(model: Model, rng: np.random.Generator, atoms: int = 24) -> Frame:
+    """A cluster of random atoms, none nearer to another than the data's shortest distances."""
+    shortest = {pair: c.shortest for pair, c in model.core.items()}
+    numbers = rng.choice(model.species, atoms).astype(np.int32)
+
+    def nearest_allowed(a: int, b: int) -> float:
+        return 1.02 * shortest.get((min(a, b), max(a, b)), 1.0)
+
+    edge = 1.9 * np.cbrt(atoms) * np.mean([nearest_allowed(a, a) for a in model.species])
+    placed: list[Array] = []
+    kept: list[int] = []
+    for number in numbers:
+        for _ in range(200):
+            position = rng.uniform(0.0, edge, 3)
+            if all(
+                np.linalg.norm(position - p) > nearest_allowed(int(number), k)
+                for p, k in zip(placed, kept, strict=True)
+            ):
+                placed.append(position)
+                kept.append(int(number))
+                break
+    return Frame(
+        numbers=np.array(kept, dtype=np.int32), positions=np.array(placed),
+        cell=np.zeros((3, 3)), pbc=np.zeros(3, dtype=bool), energy=None, forces=None, stress=None,
+        config_type="random cluster", sigma=FrameSigma(0.0, 0.0, 0.0), source="random", index=0,
+    )
+
+
+class Truth:
+    """The process's own energies and forces of some frames, isolated atoms and core included."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.core = core_evaluator(model.species, model.core)
+
+    def of(self, frame: Frame) -> tuple[float, Array]:
+        """Energy (eV) and forces (n, 3) (eV/Å)."""
+        energy, forces, _ = self.model.predict(frame)
+        core_energy, core_forces, _ = evaluate_frame(self.core, frame)
+        free = sum(self.model.e0[int(z)] for z in frame.numbers)
+        return energy + core_energy + free, forces + core_forces
+
+
+def _force_error(potential: Potential, frames: Sequence[Frame], truths: Sequence[Any]) -> float:
+    evaluator = potential.evaluator(skin=0.0)
+    worst = 0.0
+    for frame, (_, forces) in zip(frames, truths, strict=True):
+        _, mapped, _ = evaluate_frame(evaluator, frame)
+        worst = max(worst, float(np.abs(mapped - forces).max()))
+    return worst
+
+
+def _probes(model: Model, frames: Sequence[Frame]) -> list[Frame]:
+    def disorder(frame: Frame) -> float:
+        return float(np.abs(frame.forces).max()) if frame.forces is not None else 0.0
+
+    small = sorted(frames, key=disorder, reverse=True)[: 3 * PROBE_FRAMES]
+    chosen = sorted(small, key=lambda f: len(f.numbers))[:PROBE_FRAMES]
+    rng = np.random.default_rng(0)
+    return chosen + [random_cluster(model, rng) for _ in range(RANDOM_CLUSTERS)]
+
+
+def map_model(
+    model: Model,
+    frames: Sequence[Frame],
+    tolerance: float,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Mapped:
+    """Map `model` so that no force differs by more than `tolerance` (eV/Å) from the process's.
+
+    The resolution is chosen on the most disordered of `frames` and on random clusters; the errors
+    reported are measured on all frames (and the clusters apart).
+
+    Raises:
+        ForcemapError: the tolerance asks for a resolution that no table can have.
+    """
+    from .fit import in_order
+
+    progress = progress or Progress.silent()
+    start = time.perf_counter()
+    functions = Functions(model)
+    truth = Truth(model)
+    with progress.stage("mapping", None) as advance:
+        probes = _probes(model, frames)
+        truths = [truth.of(frame) for frame in probes]
+        spacing, ratio = 0.12, 1.4
+        provenance = {
+            "data": dict(model.data),
+            "settings": dict(model.settings),
+            "log_marginal_likelihood": model.log_marginal_likelihood,
+        }
+        while True:
+            data = _tabulate(functions, spacing, ratio, provenance)
+            potential = as_potential(data)
+            error = _force_error(potential, probes, truths)
+            advance()
+            if error <= 0.7 * tolerance:
+                break
+            # Slopes of a cubic spline converge with the third power of the spacing.
+            spacing *= float(np.clip((0.55 * tolerance / error) ** (1.0 / 3.0), 0.45, 0.93))
+            if spacing < FINEST:
+                raise ForcemapError(
+                    f"map.tolerance {tolerance:g} eV/Å asks for knots less than {FINEST} Å apart; "
+                    f"the last map reached {error:.2g} eV/Å. Give a larger tolerance."
+                )
+    evaluator = potential.evaluator(skin=0.0)
+    force_worst, force_squares, force_count, energy_worst = 0.0, 0.0, 0, 0.0
+    with progress.stage("measuring the map's error", len(frames)) as advance:
+        for frame, (energy, forces) in zip(
+            frames, in_order(truth_in_thread(model), frames, jobs), strict=True
+        ):
+            mapped_energy, mapped_forces, _ = evaluate_frame(evaluator, frame)
+            difference = np.abs(mapped_forces - forces)
+            force_worst = max(force_worst, float(difference.max()))
+            force_squares += float(np.sum(difference**2))
+            force_count += difference.size
+            energy_worst = max(energy_worst, abs(mapped_energy - energy) / len(frame.numbers))
+            advance()
+    errors = {
+        "force_max_error_ev_per_a": force_worst,
+        "force_rmse_error_ev_per_a": float(np.sqrt(force_squares / max(force_count, 1))),
+        "energy_max_error_ev_per_atom": energy_worst,
+        "random_clusters_force_max_error_ev_per_a": _force_error(
+            potential, probes[-RANDOM_CLUSTERS:], truths[-RANDOM_CLUSTERS:]
+        ),
+        "tolerance_ev_per_a": tolerance,
+        "tables": [
+            {
+                "kind": "three_body",
+                "leg_intervals": term.leg_intervals,
+                "base_intervals": term.base_intervals,
+            }
+            if isinstance(term, ThreeBodySplines)
+            else {"kind": "two_body", "intervals": term.intervals}
+            for term in data.terms
+            if not hasattr(term, "pairs")
+        ],
+    }
+    data = replace(data, mapping=errors)
+    return Mapped(data, potential, errors, time.perf_counter() - start)
+
+
+def truth_in_thread(model: Model) -> Any:
+    """Truth.of for worker threads: each has its own evaluator of the core."""
+    import threading
+
+    local = threading.local()
+
+    def of(frame: Frame) -> tuple[float, Array]:
+        if not hasattr(local, "truth"):
+            local.truth = Truth(model)
+        result: tuple[float, Array] = local.truth.of(frame)
+        return result
+
+    return of
+
+
+def map_file(
+    model_path: str | PathLike[str],
+    potential_path: str | PathLike[str],
+    tolerance: float | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Map a model file anew. Without the frames at hand, the error is that on random clusters.
+
+    Returns the errors that are also written into the potential file.
+    """
+    model = read_model(model_path)
+    if tolerance is None:
+        tolerance = float(model.settings.get("map", {}).get("tolerance", 1e-4))
+    rng = np.random.default_rng(1)
+    clusters = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
+    mapped = map_model(model, clusters, tolerance, 1, progress)
+    mapped.write(Path(potential_path))
+    return {**mapped.errors, "seconds": mapped.seconds}
+
+
+def mapped_curves(mapped: Mapped) -> dict[str, tuple[Array, Array]]:
+    """Pair energies by pair of species for plots: (r in Å, energy in eV), 2-body terms and core."""
+    curves = {}
+    species = mapped.data.species
+    for n, a in enumerate(species):
+        for b in species[n:]:
+            r = np.linspace(0.3, mapped.potential.cutoff, 600)
+            energy = np.zeros_like(r)
+            evaluator = mapped.potential.evaluator(skin=0.0)
+            numbers = [mapped.potential.numbers[species.index(x)] for x in (a, b)]
+            free = mapped.data.e0[a] + mapped.data.e0[b]
+            for m, distance in enumerate(r):
+                positions = [[0.0, 0.0, 0.0], [0.0, 0.0, distance]]
+                found = evaluator.compute(positions, numbers, np.zeros((3, 3)), False)
+                energy[m] = found.energy - free
+            curves[f"{a}-{b}"] = (r, energy)
+    return curves

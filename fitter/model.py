@@ -1,0 +1,283 @@
+"""The fitted Gaussian process, and its file.
+
+FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.container`. Document:
+``species``, ``terms`` (each with kind, cutoff, cutoff_width, kernel, lengthscale, delta, symmetry,
+cutoff_function and ``blocks``: the species of each block), ``e0`` (eV), ``core`` (per pair of species:
+shortest distance in the data and the ZBL's inner and outer, Å), ``noise_factor``,
+``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
+``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t, Å;
+``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior`` (m, m), lower Cholesky factor
+of 1 + the whitened, delta-scaled Gram matrix, from which variances follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations_with_replacement
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+
+from forcemap.potentials.container import read_container, write_container
+from forcemap.potentials.elements import SYMBOLS, atomic_number
+from forcemap.potentials.errors import ModelFileError
+
+from .dataset import Frame
+from .process import Block, Term, columns, frame_rows
+
+__all__ = ["CorePair", "Model", "read_model", "write_model"]
+
+Array = NDArray[np.float64]
+
+FORMAT = "forcemap.model"
+VERSION = 1
+ATOMS_OF = {"one_body": 1, "two_body": 2, "three_body": 3}
+
+
+@dataclass(frozen=True)
+class CorePair:
+    """Short range of one pair of species.
+
+    Attributes:
+        shortest: shortest distance in the data, Å; the process is faded out below it.
+        inner: the ZBL repulsion is whole below, Å.
+        outer: it has gone beyond, Å.
+    """
+
+    shortest: float
+    inner: float
+    outer: float
+
+    @classmethod
+    def from_shortest(cls, shortest: float) -> CorePair:
+        """The core for data that come as near as `shortest`.
+
+        It reaches a quarter beyond the shortest distance, so that the process has only a correction
+        left to learn where the data end, and goes over to the bare repulsion as the data thin out.
+        """
+        return cls(shortest, 0.7 * shortest, 1.25 * shortest)
+
+    @classmethod
+    def without_data(cls, a: int, b: int) -> CorePair:
+        """For a pair of elements that the data never bring together: from covalent radii."""
+        return cls.from_shortest(0.8 * float(covalent_radii[a] + covalent_radii[b]))
+
+    @property
+    def faded(self) -> float:
+        """Å; below it nothing of the process is left."""
+        return 0.55 * self.shortest
+
+
+def fade(core: CorePair | None, r: Array) -> Array:
+    """Factor that takes the process out below the data: 1 at r >= shortest, 0 at r <= faded."""
+    if core is None:
+        return np.ones_like(r)
+    x = np.clip((r - core.faded) / (core.shortest - core.faded), 0.0, 1.0)
+    return x**3 * (10.0 + x * (-15.0 + 6.0 * x))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A fitted process: everything that mapping, re-mapping and variances need.
+
+    Attributes:
+        species: atomic numbers, increasing.
+        terms: with their sparse points and resolved hyperparameters.
+        weights: (m,) for unit-variance kernel columns in the order of `process.columns`, eV.
+        e0: isolated-atom energies by atomic number, eV.
+        core: by pair of atomic numbers (a <= b); empty without a core.
+        posterior: (m, m) lower Cholesky factor, see the module.
+        noise_factor: common factor of sigmas and deltas chosen by evidence.
+        log_marginal_likelihood: of the training data.
+        settings, data: provenance.
+    """
+
+    species: tuple[int, ...]
+    terms: tuple[Term, ...]
+    weights: Array
+    e0: Mapping[int, float]
+    core: Mapping[tuple[int, int], CorePair]
+    posterior: Array
+    noise_factor: float = 1.0
+    log_marginal_likelihood: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def atom_energies(self) -> dict[int, float]:
+        """Energy of each isolated atom, eV: e0 and, with ``e0: average``, the fitted constants."""
+        energies = dict(self.e0)
+        for term, block, where in columns(self.terms):
+            if term.kind == "one_body":
+                energies[block.species[0]] += float(self.weights[where][0])
+        return energies
+
+    def predict(self, frame: Frame) -> tuple[float, Array, Array]:
+        """Process mean without isolated atoms and core: energy, forces (n, 3), strain (6,).
+
+        Energy in eV, forces in eV/Å, strain derivatives in eV (xx yy zz yz xz xy).
+        """
+        values = frame_rows(frame, self.terms) @ self.weights
+        n = len(frame.numbers)
+        return float(values[0]), values[1 : 1 + 3 * n].reshape(n, 3), values[1 + 3 * n :]
+
+    def variances(self, frame: Frame) -> Array:
+        """Posterior variances of the frame's energy, forces and strain derivatives, (1 + 3n + 6,).
+
+        Of the process itself, without the noise of the labels: eV², (eV/Å)², eV².
+        """
+        rows = frame_rows(frame, self.terms)
+        whitened = np.empty_like(rows)
+        for term, block, where in columns(self.terms):
+            factor = scipy.linalg.cholesky(term.covariance(block), lower=True)
+            whitened[:, where] = term.delta * scipy.linalg.solve_triangular(
+                factor, rows[:, where].T, lower=True
+            ).T
+        half = scipy.linalg.solve_triangular(self.posterior, whitened.T, lower=True)
+        return np.asarray(np.sum(half**2, axis=0))
+
+
+def core_pairs(
+    species: tuple[int, ...], shortest: Mapping[tuple[int, int], float]
+) -> dict[tuple[int, int], CorePair]:
+    """The core of every pair of species, from the data's shortest distances."""
+    return {
+        (a, b): CorePair.from_shortest(shortest[a, b])
+        if (a, b) in shortest
+        else CorePair.without_data(a, b)
+        for a, b in combinations_with_replacement(species, 2)
+    }
+
+
+def write_model(model: Model, path: str | PathLike[str]) -> None:
+    """Write a model file, whole or not at all. Raises ModelFileError if it cannot be written."""
+    from forcemap import __version__
+
+    tensors: dict[str, Array] = {
+        "weights": model.weights,
+        "posterior": model.posterior,
+    }
+    terms = []
+    for t, term in enumerate(model.terms):
+        for b, block in enumerate(term.blocks):
+            tensors[f"points.{t}.{b}"] = block.points
+        terms.append(
+            {
+                "kind": term.kind,
+                "cutoff": term.cutoff,
+                "cutoff_width": term.cutoff_width,
+                "kernel": term.kernel,
+                "lengthscale": term.lengthscale,
+                "delta": term.delta,
+                "symmetry": term.symmetry,
+                "cutoff_function": term.cutoff_function,
+                "blocks": [[SYMBOLS[z] for z in block.species] for block in term.blocks],
+            }
+        )
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "forcemap_version": __version__,
+        "species": [SYMBOLS[z] for z in model.species],
+        "terms": terms,
+        "e0": {SYMBOLS[z]: float(e) for z, e in model.e0.items()},
+        "core": [
+            {
+                "species": [SYMBOLS[z] for z in pair],
+                "shortest": core.shortest,
+                "inner": core.inner,
+                "outer": core.outer,
+            }
+            for pair, core in model.core.items()
+        ],
+        "noise_factor": model.noise_factor,
+        "log_marginal_likelihood": model.log_marginal_likelihood,
+        "settings": dict(model.settings),
+        "data": dict(model.data),
+    }
+    write_container(path, document, tensors)
+
+
+def read_model(path: str | PathLike[str]) -> Model:
+    """Read a model file.
+
+    Raises:
+        ModelFileError: the file is not a usable model; the text names the file and the fault.
+    """
+    container = read_container(path)
+    root = container.view()
+    kind = root["format"].string()
+    if kind != FORMAT:
+        raise ModelFileError(
+            f"{path}: found a file of the kind {kind!r}, expected {FORMAT!r} (the Gaussian process "
+            "that `forcemap fit` writes beside the potential)"
+        )
+    if root["version"].integer(1, 1_000_000) > VERSION:
+        raise ModelFileError(f"{path}: written by a newer forcemap; upgrade to read it")
+    terms = []
+    size = 0
+    for t, entry in enumerate(root["terms"]):
+        blocks = []
+        term_kind = entry["kind"].string()
+        if term_kind not in ATOMS_OF:
+            entry["kind"].reject(f"found {term_kind!r}, expected one of {', '.join(ATOMS_OF)}")
+        dimension = 3 if term_kind == "three_body" else 1
+        for b, names in enumerate(entry["blocks"]):
+            species = tuple(atomic_number(s.string()) for s in names)
+            if len(species) != ATOMS_OF[term_kind]:
+                names.reject(f"found {len(species)} species")
+            shape = np.shape(container.tensors.get(f"points.{t}.{b}"))
+            if len(shape) != 2 or shape[1] != dimension or shape[0] == 0:
+                raise ModelFileError(
+                    f"{path}: tensor 'points.{t}.{b}': found the shape {shape}, expected "
+                    f"(n, {dimension})"
+                )
+            points = container.tensor(f"points.{t}.{b}", shape)
+            size += len(points)
+            blocks.append(Block(species, points))
+        cutoff = entry["cutoff"].number()
+        width = entry["cutoff_width"].number()
+        lengthscale = entry["lengthscale"].number()
+        if not (0.0 < width <= cutoff <= 100.0 and lengthscale > 0.0):
+            entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
+        kernel = entry["kernel"].string()
+        symmetry = entry["symmetry"].string()
+        function = entry["cutoff_function"].string()
+        if kernel not in ("squared_exponential", "matern52"):
+            entry["kernel"].reject(f"found {kernel!r}")
+        if symmetry not in ("central", "full"):
+            entry["symmetry"].reject(f"found {symmetry!r}")
+        if function not in ("quintic", "cosine"):
+            entry["cutoff_function"].reject(f"found {function!r}")
+        terms.append(
+            Term(
+                term_kind, cutoff, width, kernel, lengthscale, entry["delta"].number(), symmetry,
+                function, tuple(blocks),
+            )
+        )
+    core = {}
+    for entry in root["core"]:
+        a, b = (atomic_number(s.string()) for s in entry["species"])
+        pair = CorePair(
+            entry["shortest"].number(), entry["inner"].number(), entry["outer"].number()
+        )
+        if not (0.0 <= pair.inner < pair.outer and pair.shortest > 0.0):
+            entry.reject("needs 0 <= inner < outer and shortest > 0")
+        core[a, b] = pair
+    species = tuple(atomic_number(s.string()) for s in root["species"])
+    return Model(
+        species=species,
+        terms=tuple(terms),
+        weights=container.tensor("weights", (size,)),
+        e0={atomic_number(s): float(v) for s, v in root["e0"].members().items()},
+        core=core,
+        posterior=container.tensor("posterior", (size, size)),
+        noise_factor=root["noise_factor"].number(),
+        log_marginal_likelihood=root["log_marginal_likelihood"].number(),
+        settings=root["settings"].members(),
+        data=root["data"].members(),
+    )

@@ -1,0 +1,194 @@
+"""The Gaussian process before it is mapped: its terms, their sparse points and their rows.
+
+The local energy of atom i is a sum of functions of its neighbourhood, each with a Gaussian-process
+prior of variance ``delta**2``::
+
+    2-body   e_i = sum_{j != i} f_c(r_ij) V(r_ij)
+    3-body   e_i = sum_{ {j, k} } f_c(r_ij) f_c(r_ik) V(r_ij, r_ik, r_jk)
+
+    1-body   e_i = V, a constant of the species (only with ``e0: average``)
+
+one function V per pair of species, or per centre species and unordered pair of neighbour species.
+Kernels act on interatomic distances and are summed over the permutations that leave V unchanged
+(Glielmo, Zeni, Fekete, De Vita, "Building nonparametric n-body force fields using Gaussian process
+regression", in Machine Learning Meets Quantum Physics, Springer 2020, eqs. 5.28, 5.29, 5.36, 5.37).
+``symmetry: central`` keeps the central atom apart from its neighbours (r_jk may be as long as twice
+the cutoff); ``full`` sums over all permutations of the three atoms, as in eq. 5.29.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forcemap.potentials import _core
+
+from .dataset import Frame
+
+__all__ = ["Block", "Term", "View", "environments", "frame_rows", "row_count"]
+
+Array = NDArray[np.float64]
+
+# Distances (12, 13, 23) of three atoms after the atoms are put into another order.
+_PAIR_OF = {
+    frozenset((0, 1)): 0,
+    frozenset((0, 2)): 1,
+    frozenset((1, 2)): 2,
+}
+
+
+class View(NamedTuple):
+    """How a block's sparse points are seen by one kind of neighbourhood.
+
+    Attributes:
+        species: (a, b) or (centre, a, b), a <= b, atomic numbers.
+        images: (points, images, dimension) permuted copies of the points, summed over by the kernel.
+    """
+
+    species: tuple[int, ...]
+    images: Array
+
+
+@dataclass(frozen=True)
+class Block:
+    """Sparse points of one combination of species.
+
+    Attributes:
+        species: atomic numbers; (a, b) with a <= b; (centre, a, b) with a <= b if the symmetry is
+            central, all three sorted if it is full.
+        points: (n, dimension) distances, Å.
+    """
+
+    species: tuple[int, ...]
+    points: Array
+
+    @property
+    def size(self) -> int:
+        """Number of sparse points."""
+        return len(self.points)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One kind of many-body function with its kernel and its sparse points."""
+
+    kind: str
+    cutoff: float
+    cutoff_width: float
+    kernel: str
+    lengthscale: float
+    delta: float
+    symmetry: str = "central"
+    cutoff_function: str = "quintic"
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of sparse points in all blocks."""
+        return sum(block.size for block in self.blocks)
+
+    @classmethod
+    def one_body(cls, species: Sequence[int], delta: float) -> Term:
+        """A constant for each species, with prior standard deviation `delta` (eV)."""
+        blocks = tuple(Block((z,), np.zeros((1, 1))) for z in species)
+        return cls("one_body", 1.0, 1.0, "squared_exponential", 1.0, delta, blocks=blocks)
+
+    @property
+    def settings(self) -> _core.KernelSettings:
+        """The core's form of kernel and cutoff (unit variance)."""
+        return _core.KernelSettings(
+            self.kernel, self.lengthscale, self.cutoff, self.cutoff_width, self.cutoff_function
+        )
+
+    def views(self, block: Block) -> list[View]:
+        """The kinds of neighbourhood that `block` is about, with the images each one sees."""
+        points = np.asarray(block.points, dtype=np.float64)
+        if self.kind in ("one_body", "two_body"):
+            return [View(block.species, np.ascontiguousarray(points[:, None, :]))]
+        if self.symmetry == "central":
+            orders = [(0, 1, 2)]
+            if block.species[1] == block.species[2]:
+                orders.append((0, 2, 1))
+            return [View(block.species, _permuted(points, orders))]
+        found: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+        for order in permutations(range(3)):
+            species = tuple(block.species[n] for n in order)
+            if species[1] <= species[2]:
+                found.setdefault(species, []).append(order)
+        return [View(species, _permuted(points, orders)) for species, orders in found.items()]
+
+    def covariance(self, block: Block) -> Array:
+        """(n, n) covariance of V at the block's own points, unit variance, no cutoff factors."""
+        if self.kind == "one_body":
+            return np.eye(block.size)
+        view = next(v for v in self.views(block) if v.species == block.species)
+        return self.settings.matrix(np.ascontiguousarray(block.points), view.images)
+
+    def with_blocks(self, blocks: Sequence[Block]) -> Term:
+        """The same term with other sparse points."""
+        return replace(self, blocks=tuple(blocks))
+
+
+def _permuted(points: Array, orders: Sequence[tuple[int, ...]]) -> Array:
+    """Distances (n, len(orders), 3) of triangles after their atoms are put into each order."""
+    columns = [
+        [_PAIR_OF[frozenset((o[p], o[q]))] for p, q in ((0, 1), (0, 2), (1, 2))] for o in orders
+    ]
+    return np.ascontiguousarray(points[:, np.array(columns)])
+
+
+def environments(frame: Frame, cutoff: float) -> _core.Environments:
+    """The core's environments of a frame. Raises ForcemapError for unusable structures."""
+    return _core.Environments(
+        np.ascontiguousarray(frame.positions, dtype=np.float64),
+        np.ascontiguousarray(frame.numbers, dtype=np.int32),
+        np.ascontiguousarray(frame.cell, dtype=np.float64),
+        np.ascontiguousarray(frame.pbc, dtype=bool),
+        cutoff,
+    )
+
+
+def row_count(frame: Frame) -> int:
+    """Rows of a frame: one energy, three forces an atom, six strain derivatives."""
+    return 1 + 3 * len(frame.numbers) + 6
+
+
+def columns(terms: Sequence[Term]) -> Iterator[tuple[Term, Block, slice]]:
+    """All blocks of all terms with the columns of their sparse points."""
+    start = 0
+    for term in terms:
+        for block in term.blocks:
+            yield term, block, slice(start, start + block.size)
+            start += block.size
+
+
+def frame_rows(frame: Frame, terms: Sequence[Term]) -> Array:
+    """Covariances of a frame's energy, forces and strain derivatives with all sparse points.
+
+    Sums and derivatives of the local-energy kernel; unit variance for every term. Returns
+    (1 + 3 n + 6, sparse points): energy, forces (-dE/dx, atom by atom), dE/d(strain) in the order
+    xx yy zz yz xz xy (volume times stress).
+    """
+    total = sum(term.size for term in terms)
+    rows = np.zeros((row_count(frame), total))
+    env = environments(frame, max(term.cutoff for term in terms))
+    present = set(int(z) for z in frame.numbers)
+    for term, block, where in columns(terms):
+        if term.kind == "one_body":
+            rows[0, where] = np.count_nonzero(frame.numbers == block.species[0])
+            continue
+        settings = term.settings
+        for view in term.views(block):
+            if not present.issuperset(view.species):
+                continue
+            if term.kind == "two_body":
+                points = np.ascontiguousarray(view.images[:, 0, 0])
+                env.add_two_body(settings, *view.species, points, rows, where.start)
+            else:
+                env.add_three_body(settings, *view.species, view.images, rows, where.start)
+    return rows

@@ -1,0 +1,212 @@
+"""Sparse Gaussian-process regression, streamed: memory does not grow with the number of frames.
+
+With sparse points of covariance K_mm = L Lᵀ, rows K_nm scaled by 1/sigma (A) and targets scaled the
+same way (y), the posterior mean of the sparse values' weights is that of the least-squares problem
+
+    min_v  | A L⁻ᵀ v - y |² + | v |²,    weights = L⁻ᵀ v
+
+(Foster et al., J. Mach. Learn. Res. 10, 857 (2009), method V: the rows are whitened *before* the
+Gram matrix is formed, which keeps its condition number bounded where the normal equations of K_nm
+fail). A block of rows adds to the Gram matrix and to the right-hand side and is then forgotten.
+`solve_by_qr` keeps all rows and is what this is tested against.
+
+Each term's variance delta² only scales its columns, so the evidence for any set of deltas, and for a
+common factor of all sigmas, follows from one Gram matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+__all__ = ["Accumulator", "Solution", "pivoted_cholesky", "solve_by_qr"]
+
+Array = NDArray[np.float64]
+
+RANK_TOLERANCE = 1e-10
+"""Residual variance, relative to the largest, below which a sparse point repeats the others."""
+
+
+def pivoted_cholesky(matrix: Array, tolerance: float = RANK_TOLERANCE) -> tuple[Array, Array]:
+    """Greedy choice of independent rows of a covariance matrix, with their Cholesky factor.
+
+    Args:
+        matrix: (n, n) positive semi-definite.
+        tolerance: stop when the largest residual variance is below this times the largest variance.
+
+    Returns:
+        (kept, factor): indices (m,) in the order chosen; (m, m) lower triangular L with
+        L Lᵀ = matrix[kept][:, kept].
+    """
+    n = len(matrix)
+    if n == 0:
+        return np.zeros(0, dtype=np.intp), np.zeros((0, 0))
+    scale = float(np.max(np.diag(matrix)))
+    factor, pivots, rank, info = lapack.dpstrf(
+        np.asfortranarray(matrix), tol=tolerance * scale, lower=1
+    )
+    if info < 0:
+        raise ValueError(f"dpstrf: argument {-info} is not valid")
+    kept = np.asarray(pivots[:rank], dtype=np.intp) - 1
+    return kept, np.tril(factor[:rank, :rank])
+
+
+@dataclass
+class Accumulator:
+    """What is left of the rows seen so far.
+
+    Attributes:
+        gram: (m, m) sum of whitened rows' outer products (upper triangle kept).
+        right: (m,) whitened rows times targets.
+        squares: sum of squared scaled targets.
+        count: number of rows.
+        log_sigma: sum of the logarithms of the rows' sigmas.
+    """
+
+    size: int
+    gram: Array = field(init=False)
+    right: Array = field(init=False)
+    squares: float = 0.0
+    count: int = 0
+    log_sigma: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.gram = np.zeros((self.size, self.size), order="F")
+        self.right = np.zeros(self.size)
+
+    def add(self, whitened: Array, targets: Array, log_sigma: float) -> None:
+        """Add rows (n, m), already whitened and scaled by 1/sigma, with targets (n,) scaled too."""
+        self.gram = scipy.linalg.blas.dsyrk(
+            1.0, whitened.T, beta=1.0, c=self.gram, trans=0, lower=0, overwrite_c=1
+        )
+        self.right += whitened.T @ targets
+        self.squares += float(targets @ targets)
+        self.count += len(targets)
+        self.log_sigma += log_sigma
+
+    def full_gram(self) -> Array:
+        """The Gram matrix with both triangles."""
+        return np.triu(self.gram) + np.triu(self.gram, 1).T
+
+    def solve(self, deltas: Array) -> Solution:
+        """Posterior for columns whose prior standard deviations are `deltas` (m,)."""
+        system = self.full_gram() * np.multiply.outer(deltas, deltas)
+        system[np.diag_indices(self.size)] += 1.0
+        factor = scipy.linalg.cholesky(system, lower=True, overwrite_a=True, check_finite=False)
+        right = deltas * self.right
+        half = scipy.linalg.solve_triangular(factor, right, lower=True, check_finite=False)
+        values = scipy.linalg.solve_triangular(factor.T, half, lower=False, check_finite=False)
+        misfit = max(self.squares - float(half @ half), 1e-300)
+        log_determinant = 2.0 * float(np.sum(np.log(np.diag(factor))))
+        return Solution(values * deltas, factor, misfit, log_determinant, self)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Posterior of the sparse Gaussian process.
+
+    Attributes:
+        values: (m,) posterior mean of the whitened weights, for unit-variance columns.
+        factor: (m, m) lower Cholesky factor of 1 + (scaled Gram matrix).
+        misfit: yᵀ(K + 1)⁻¹y of the scaled targets.
+        log_determinant: log det(1 + scaled Gram).
+    """
+
+    values: Array
+    factor: Array
+    misfit: float
+    log_determinant: float
+    data: Accumulator
+
+    def log_marginal_likelihood(self, noise_factor: float = 1.0) -> float:
+        """Evidence with sigmas and deltas multiplied by `noise_factor` (the mean stays the same)."""
+        n = self.data.count
+        return -0.5 * (
+            self.misfit / noise_factor**2
+            + self.log_determinant
+            + 2.0 * self.data.log_sigma
+            + n * np.log(2.0 * np.pi * noise_factor**2)
+        )
+
+    @property
+    def best_noise_factor(self) -> float:
+        """The factor of all sigmas and deltas that the evidence prefers (a closed form)."""
+        return float(np.sqrt(self.misfit / max(self.data.count, 1)))
+
+
+def choose_deltas(
+    data: Accumulator,
+    groups: Sequence[slice],
+    start: Sequence[float],
+    fixed: Sequence[bool],
+    scale_is_free: bool,
+) -> tuple[Array, float]:
+    """Prior standard deviation of each term by evidence.
+
+    Args:
+        data: the streamed rows.
+        groups: columns of each term.
+        start: first guess of each delta, eV.
+        fixed: which deltas are to stay as they are.
+        scale_is_free: whether a common factor of all sigmas and deltas is chosen too.
+
+    Returns:
+        (deltas, noise_factor): delta per term in the units of the given sigmas, and the common factor
+        of sigmas and deltas of largest evidence, or 1.
+    """
+    free = [n for n, f in enumerate(fixed) if not f]
+
+    def column_deltas(logs: Array) -> Array:
+        per_term = np.array(start, dtype=float)
+        per_term[free] = np.exp(logs)
+        column = np.empty(data.size)
+        for delta, group in zip(per_term, groups, strict=True):
+            column[group] = delta
+        return column
+
+    def cost(logs: Array) -> float:
+        solution = data.solve(column_deltas(logs))
+        factor = solution.best_noise_factor if scale_is_free else 1.0
+        # A weak prior keeps a delta finite that the data say nothing about.
+        return -solution.log_marginal_likelihood(factor) + 0.02 * float(np.sum(logs**2))
+
+    logs = np.log(np.array([start[n] for n in free], dtype=float))
+    if free and data.count:
+        found = scipy.optimize.minimize(
+            cost,
+            logs,
+            method="Nelder-Mead",
+            options={
+                "xatol": 0.05,
+                "fatol": 0.5,
+                "maxfev": 80 * len(free),
+                "initial_simplex": np.vstack([logs, logs + 1.5 * np.eye(len(free))]),
+            },
+        )
+        logs = np.clip(found.x, -7.0, 12.0)
+    per_term = np.array(start, dtype=float)
+    per_term[free] = np.exp(logs)
+    factor = 1.0
+    if scale_is_free and data.count:
+        factor = data.solve(column_deltas(logs)).best_noise_factor
+    return per_term, factor
+
+
+def solve_by_qr(rows: Array, targets: Array, covariance: Array) -> Array:
+    """Reference: weights by QR of all rows at once (rows and targets scaled by 1/sigma).
+
+    min | rows w - targets |² + wᵀ covariance w with the square root of the covariance stacked below
+    the rows (Foster et al. 2009).
+    """
+    factor = scipy.linalg.cholesky(covariance, lower=False)
+    stacked = np.vstack([rows, factor])
+    padded = np.concatenate([targets, np.zeros(len(covariance))])
+    q, r = scipy.linalg.qr(stacked, mode="economic")
+    weights: Array = scipy.linalg.solve_triangular(r, q.T @ padded)
+    return weights

@@ -1,0 +1,212 @@
+"""Chooses sparse points among the distances and triangles of the data.
+
+``uniform`` (grid over the range of the data; for triangles one data point from every occupied cell of
+a grid), ``random``, ``farthest`` (farthest-point sampling on distances, chapter eq. 6.9), ``cur``
+(leverage scores of the leading singular vectors of the kernel matrix, eqs. 6.10-6.11; Mahoney and
+Drineas, PNAS 106, 697 (2009)) and ``pivoted_cholesky`` (greedy: the point of largest remaining
+variance). All are seeded; points that repeat others are left out afterwards by `independent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from .dataset import Frame
+from .process import Block, Term, environments
+from .solver import pivoted_cholesky
+
+__all__ = ["candidates", "independent", "select", "shortest_distances"]
+
+Array = NDArray[np.float64]
+
+MOST_CANDIDATES = 12_000
+"""Triangles kept of each combination of species; a uniform sample of all that the data hold."""
+
+
+def combinations_of(term: Term, species: Sequence[int]) -> list[tuple[int, ...]]:
+    """Combinations of species that a term has a function for."""
+    pairs = list(combinations_with_replacement(sorted(species), 2))
+    if term.kind == "two_body":
+        return list(pairs)
+    if term.symmetry == "full":
+        return list(combinations_with_replacement(sorted(species), 3))
+    return [(center, *pair) for center in sorted(species) for pair in pairs]
+
+
+def shortest_distances(frames: Sequence[Frame], cutoff: float) -> dict[tuple[int, int], float]:
+    """Shortest distance of each pair of species in the data, Å; pairs never met are left out."""
+    shortest: dict[tuple[int, int], float] = {}
+    for frame in frames:
+        env = environments(frame, cutoff)
+        for a, b in combinations_with_replacement(sorted(set(frame.numbers.tolist())), 2):
+            found = env.distances(a, b, cutoff)
+            if len(found):
+                shortest[a, b] = min(shortest.get((a, b), np.inf), float(found.min()))
+    return shortest
+
+
+def candidates(
+    frames: Sequence[Frame], term: Term, species: Sequence[int], rng: np.random.Generator
+) -> dict[tuple[int, ...], Array]:
+    """Descriptors of the data by combination of species, (n, dimension), at most MOST_CANDIDATES.
+
+    Memory does not grow with the data: every frame's descriptors get random keys, and those with the
+    smallest keys stay.
+    """
+    wanted = combinations_of(term, species)
+    kept: dict[tuple[int, ...], Array] = {}
+    keys: dict[tuple[int, ...], Array] = {}
+    for frame in frames:
+        present = set(frame.numbers.tolist())
+        if not any(present.issuperset(w) for w in wanted):
+            continue
+        env = environments(frame, term.cutoff)
+        for combination in wanted:
+            if not present.issuperset(combination):
+                continue
+            if term.kind == "two_body":
+                found = env.distances(*combination, term.cutoff)[:, None]
+            else:
+                found = env.triplets(*combination, term.cutoff)
+            if not len(found):
+                continue
+            key = rng.random(len(found))
+            if len(found) > MOST_CANDIDATES:
+                best = np.argpartition(key, MOST_CANDIDATES)[:MOST_CANDIDATES]
+                found, key = found[best], key[best]
+            if combination in kept:
+                found = np.concatenate([kept[combination], found])
+                key = np.concatenate([keys[combination], key])
+            if len(found) > 2 * MOST_CANDIDATES:
+                best = np.argpartition(key, MOST_CANDIDATES)[:MOST_CANDIDATES]
+                found, key = found[best], key[best]
+            kept[combination], keys[combination] = found, key
+    result = {}
+    for combination, found in kept.items():
+        order = np.argsort(keys[combination])[:MOST_CANDIDATES]
+        result[combination] = np.ascontiguousarray(found[order])
+    return result
+
+
+def select(
+    term: Term, points: Array, species: tuple[int, ...], count: int, method: str,
+    rng: np.random.Generator,
+) -> Array:
+    """At most `count` of `points` (n, dimension) by `method`; (m, dimension)."""
+    if method == "uniform":
+        return _uniform(term, points, count, rng)
+    if len(points) <= count:
+        return points
+    if method == "random":
+        return points[np.sort(rng.choice(len(points), count, replace=False))]
+    if method == "farthest":
+        return points[_farthest(points, count)]
+    if method == "cur":
+        return points[_cur(term, points, species, count, rng)]
+    if method == "pivoted_cholesky":
+        return points[_greedy(term, points, species, count)]
+    raise ValueError(f"unknown sparse method {method!r}")
+
+
+def _uniform(term: Term, points: Array, count: int, rng: np.random.Generator) -> Array:
+    if points.shape[1] == 1:
+        return np.linspace(points.min(), term.cutoff, count)[:, None]
+    if len(points) <= count:
+        return points
+    low, high = points.min(axis=0), points.max(axis=0)
+    # The finest grid with no more occupied cells than points wanted, by bisection on its fineness.
+    chosen = points[:1]
+    fine, coarse = 64.0, 1.0
+    for _ in range(30):
+        cells = 0.5 * (fine + coarse)
+        labels = np.floor((points - low) / np.maximum(high - low, 1e-9) * cells)
+        _, first = np.unique(labels, axis=0, return_index=True)
+        if len(first) <= count:
+            coarse, chosen = cells, points[np.sort(first)]
+        else:
+            fine = cells
+    missing = count - len(chosen)
+    if missing > 0:
+        extra = rng.choice(len(points), missing, replace=False)
+        chosen = np.unique(np.concatenate([chosen, points[extra]]), axis=0)
+    return chosen
+
+
+def _farthest(points: Array, count: int) -> NDArray[np.intp]:
+    chosen = np.empty(count, dtype=np.intp)
+    chosen[0] = int(np.argmin(np.sum((points - points.mean(axis=0)) ** 2, axis=1)))
+    distance = np.sum((points - points[chosen[0]]) ** 2, axis=1)
+    for n in range(1, count):
+        chosen[n] = int(np.argmax(distance))
+        distance = np.minimum(distance, np.sum((points - points[chosen[n]]) ** 2, axis=1))
+    return chosen
+
+
+def _view_images(term: Term, points: Array, species: tuple[int, ...]) -> Array:
+    block = Block(species, points)
+    return next(v.images for v in term.views(block) if v.species == species)
+
+
+def _greedy(
+    term: Term, points: Array, species: tuple[int, ...], count: int
+) -> NDArray[np.intp]:
+    """Pivoted Cholesky of the kernel matrix, one column at a time; the matrix is never formed."""
+    settings = term.settings
+    images = _view_images(term, points, species)
+    residual = _diagonal(term, points, images)
+    limit = 1e-10 * float(residual.max())
+    factor = np.zeros((count, len(points)))
+    chosen: list[int] = []
+    for n in range(count):
+        pivot = int(np.argmax(residual))
+        if residual[pivot] <= limit:
+            break
+        column = settings.matrix(points, np.ascontiguousarray(images[pivot : pivot + 1]))[:, 0]
+        column -= factor[:n].T @ factor[:n, pivot]
+        factor[n] = column / np.sqrt(residual[pivot])
+        residual = np.maximum(residual - factor[n] ** 2, 0.0)
+        residual[pivot] = 0.0
+        chosen.append(pivot)
+    return np.array(chosen, dtype=np.intp)
+
+
+def _diagonal(term: Term, points: Array, images: Array) -> Array:
+    settings = term.settings
+    step = 64
+    parts = []
+    for start in range(0, len(points), step):
+        stop = start + step
+        block = settings.matrix(
+            np.ascontiguousarray(points[start:stop]), np.ascontiguousarray(images[start:stop])
+        )
+        parts.append(np.diag(block))
+    return np.concatenate(parts)
+
+
+def _cur(
+    term: Term, points: Array, species: tuple[int, ...], count: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    if len(points) > 4000:
+        pool = np.sort(rng.choice(len(points), 4000, replace=False))
+    else:
+        pool = np.arange(len(points))
+    some = np.ascontiguousarray(points[pool])
+    matrix = term.settings.matrix(some, _view_images(term, some, species))
+    leading = min(count, len(pool))
+    _, vectors = scipy.linalg.eigh(
+        matrix, subset_by_index=(len(pool) - leading, len(pool) - 1), check_finite=False
+    )
+    scores = np.sum(vectors**2, axis=1)
+    return np.asarray(pool[np.sort(np.argsort(-scores)[:count])], dtype=np.intp)
+
+
+def independent(term: Term, points: Array, species: tuple[int, ...]) -> tuple[Block, Array]:
+    """The points that do not repeat others, with the Cholesky factor of their covariance."""
+    block = Block(species, points)
+    kept, factor = pivoted_cholesky(term.covariance(block))
+    return Block(species, np.ascontiguousarray(points[kept])), factor

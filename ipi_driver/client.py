@@ -1,0 +1,119 @@
+"""The conversation with i-PI: connect, answer until the server ends, leave in good order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from forcemap.ipi_driver.connection import InetAddress, UnixAddress, connect
+from forcemap.ipi_driver.evaluation import BeadEvaluator, PotentialLike
+from forcemap.ipi_driver.protocol import (
+    Channel,
+    ConnectionLost,
+    Message,
+    ProtocolError,
+    Reply,
+    Request,
+    announced_batch_size,
+)
+from forcemap.ipi_driver.template import Template
+
+__all__ = ["Client", "run_driver"]
+
+LEAVE_SECONDS = 5.0
+"""How long a client that cannot evaluate waits for the message it has to take along."""
+
+logger = logging.getLogger(__name__)
+
+
+def run_driver(
+    potential: PotentialLike,
+    template: Template,
+    address: UnixAddress | InetAddress,
+    *,
+    skin: float = 0.5,
+    threads: int = 1,
+    timeout: float = 60.0,
+) -> str:
+    """Serve an i-PI until it ends; returns how it ended.
+
+    Args:
+        potential: makes the evaluators.
+        template: elements in i-PI's order.
+        address: where i-PI listens.
+        skin: of the neighbour lists, Å.
+        threads: threads of an evaluation.
+        timeout: seconds to wait for i-PI to listen.
+
+    Raises:
+        ForcemapError: no connection, a connection that broke, a server that does not keep to the
+            protocol or has another number of atoms, a structure that cannot be evaluated.
+    """
+    evaluator = BeadEvaluator(potential, template, skin, threads)
+    with Channel(connect(address, timeout)) as channel:
+        logger.info("connected to %s: %s", address, template.describe())
+        farewell = Client(channel, evaluator).serve()
+    return f"{farewell} after {evaluator.n_evaluations} evaluations"
+
+
+class Client:
+    """One connection's conversation."""
+
+    def __init__(self, channel: Channel, evaluator: BeadEvaluator) -> None:
+        """Nothing is sent or read before `serve`."""
+        self._channel = channel
+        self._evaluator = evaluator
+        self._state = Message.NEEDINIT
+        self._batch_size = 1
+        self._replies: Sequence[Reply] = ()
+
+    def serve(self) -> str:
+        """Answer the server until it ends; returns how it ended.
+
+        Raises:
+            ForcemapError: as in `run_driver`.
+        """
+        channel = self._channel
+        while True:
+            message = channel.next_message()
+            logger.debug("%s in state %s", message and message.value, self._state.value)
+            match message:
+                case Message.STATUS:
+                    channel.send(self._state)
+                case Message.INIT:
+                    self._batch_size = announced_batch_size(channel.read_init())
+                    self._state = Message.READY
+                case Message.POSDATA if self._state is not Message.NEEDINIT:
+                    self._replies = self._evaluate()
+                    self._state = Message.HAVEDATA
+                case Message.GETFORCE if self._state is Message.HAVEDATA:
+                    channel.send_forces(self._replies)
+                    self._state = Message.READY
+                case Message.EXIT:
+                    return "the server said EXIT"
+                case None if self._state is not Message.HAVEDATA:
+                    return "the server closed the connection"
+                case None:
+                    raise ConnectionLost("the server closed the connection without its forces")
+                case _:
+                    raise ProtocolError(
+                        f"the server sent {message.value} to a client in state {self._state.value}"
+                    )
+
+    def _evaluate(self) -> list[Reply]:
+        """Read the structures and evaluate them.
+
+        A client that cannot, for whatever reason, takes the server's next message along: i-PI then
+        requeues the structure, where it would wait for ever for a client that just vanished.
+        """
+        try:
+            requests: list[Request] = self._channel.read_structures(
+                self._evaluator.n_atoms, self._batch_size
+            )
+            self._channel.look_ahead()
+            return self._evaluator.evaluate(requests)
+        except (ProtocolError, ConnectionLost):
+            raise
+        except BaseException:
+            self._channel.await_request(LEAVE_SECONDS)
+            raise

@@ -1,0 +1,111 @@
+"""``forcemap driver``: i-PI's client on the command line."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["driver"]
+
+EXAMPLE = "forcemap driver out/potential.forcemap --template init.xyz --unix silicon"
+
+
+@click.command(epilog=f"Example: {EXAMPLE}")
+@click.argument("potential", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--template",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Structure that gives the elements in i-PI's order, and which directions are periodic "
+    "(all of them if it has no cell); any format that ASE reads.",
+)
+@click.option(
+    "--unix",
+    metavar="NAME",
+    help="The <address> of <ffsocket mode='unix'>, or the whole path of the socket.",
+)
+@click.option("--host", help="The <address> of <ffsocket mode='inet'>.  [default: localhost]")
+@click.option("--port", type=click.IntRange(1, 65535), help="The <port> of <ffsocket mode='inet'>.")
+@click.option(
+    "--skin",
+    type=click.FloatRange(min=0.0),
+    default=0.5,
+    show_default=True,
+    help="Å beyond the cutoff in the neighbour lists.",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Number of threads."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.0),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for i-PI to listen.",
+)
+@click.option("--verbose", is_flag=True, help="Tell every message of the server.")
+def driver(
+    potential: str,
+    template: str,
+    unix: str | None,
+    host: str | None,
+    port: int | None,
+    skin: float,
+    threads: int,
+    timeout: float,
+    verbose: bool,
+) -> None:
+    """Evaluate POTENTIAL for i-PI until it ends.
+
+    Start it before or after i-PI, as many times as there are beads to evaluate at once. It ends
+    with exit code 0 when i-PI ends, and 1 at any fault; a structure that cannot be evaluated is
+    written to forcemap_driver_fault.xyz.
+    """
+    if (unix is None) == (port is None) or (unix is not None and host is not None):
+        raise click.UsageError("give either --unix NAME or --port PORT (with --host HOST)")
+
+    from forcemap.ipi_driver.client import run_driver
+    from forcemap.ipi_driver.connection import InetAddress, UnixAddress
+    from forcemap.ipi_driver.template import read_template
+    from forcemap.potentials import load
+    from forcemap.potentials.errors import ForcemapError
+
+    if unix is not None:
+        address: UnixAddress | InetAddress = UnixAddress(unix)
+    else:
+        assert port is not None
+        address = InetAddress(host or "localhost", port)
+    _log_to_stderr(verbose)
+    _leave_on_sigterm()
+    try:
+        loaded = load(potential)
+        atoms = read_template(template, loaded.species)
+        farewell = run_driver(loaded, atoms, address, skin=skin, threads=threads, timeout=timeout)
+    except ForcemapError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"forcemap driver: {farewell}", err=True)
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    import logging
+
+    class Echo(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            click.echo(f"forcemap driver: {record.getMessage()}", err=True)
+
+    logger = logging.getLogger("forcemap.ipi_driver")
+    logger.handlers = [Echo()]
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False
+
+
+def _leave_on_sigterm() -> None:
+    """Let a terminated client close its connection in order, as one stopped by Ctrl-C does."""
+    import signal
+    import threading
+    from typing import Any
+
+    def leave(number: int, _frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, leave)

@@ -1,0 +1,106 @@
+"""A potential-energy surface for i-PI's own programs.
+
+    i-pi-driver-py -u -a ADDRESS -m custom -P FILE -o potential=POTENTIAL,template=init.xyz
+
+    <ffdirect name='forcemap'>
+      <pes> custom </pes>
+      <pes_path> FILE </pes_path>
+      <parameters> {potential: POTENTIAL, template: init.xyz} </parameters>
+    </ffdirect>
+
+FILE is this file; ``forcemap info --ipi-pes`` prints its path. Further parameters: skin (Å, 0.5)
+and threads (1). i-PI loads the file by its path, outside its package.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from forcemap.ipi_driver.evaluation import BeadEvaluator
+from forcemap.ipi_driver.protocol import AtomCountError, Request
+from forcemap.ipi_driver.template import read_template
+from forcemap.potentials import load
+from ipi.pes.dummy import Dummy_driver
+from numpy.typing import NDArray
+
+__DRIVER_NAME__ = "forcemap"
+__DRIVER_CLASS__ = "ForcemapDriver"
+
+Structure = tuple[float, NDArray[np.float64], NDArray[np.float64], str]
+
+
+class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
+    """Evaluates a mapped potential; arguments as in the module's text."""
+
+    def __init__(
+        self,
+        potential: str,
+        template: str,
+        skin: float = 0.5,
+        threads: int = 1,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Take the parameters of i-PI's input; what else i-PI adds goes to its base class."""
+        self._parameters = (str(potential), str(template), float(skin), int(threads))
+        super().__init__(*args, **kwargs)
+
+    def check_parameters(self) -> None:
+        """Load the potential and the template; i-PI calls it once.
+
+        Raises:
+            ForcemapError: one of them cannot be used.
+        """
+        potential, template, skin, threads = self._parameters
+        loaded = load(potential)
+        self._evaluator = BeadEvaluator(
+            loaded, read_template(template, loaded.species), skin, threads
+        )
+
+    def compute_structure(self, cell: NDArray[np.float64], pos: NDArray[np.float64]) -> Structure:
+        """Evaluate one structure.
+
+        Args:
+            cell: (3, 3) bohr, lattice vectors in the columns.
+            pos: (n, 3) bohr.
+
+        Returns:
+            Energy (hartree), forces (n, 3) (hartree/bohr), virial (3, 3) (hartree), no extras.
+
+        Raises:
+            ForcemapError: another number of atoms than the template's, or a structure that cannot
+                be evaluated.
+        """
+        return self._compute_all([cell], [pos])[0]
+
+    def compute(
+        self,
+        cell: NDArray[np.float64] | list[NDArray[np.float64]],
+        pos: NDArray[np.float64] | list[NDArray[np.float64]],
+    ) -> Structure | list[Structure]:
+        """Evaluate a structure, or a list of them to a list."""
+        if isinstance(cell, list) and isinstance(pos, list):
+            return self._compute_all(cell, pos)
+        return self.compute_structure(np.asarray(cell), np.asarray(pos))
+
+    def _compute_all(
+        self, cells: list[NDArray[np.float64]], positions: list[NDArray[np.float64]]
+    ) -> list[Structure]:
+        if len(cells) != len(positions):
+            raise ValueError(f"{len(cells)} cells for {len(positions)} structures")
+        requests = [
+            Request(np.array(h, dtype=np.float64), np.array(q, dtype=np.float64).reshape(-1, 3))
+            for h, q in zip(cells, positions, strict=True)
+        ]
+        expected = self._evaluator.n_atoms
+        for request in requests:
+            if len(request.positions) != expected:
+                raise AtomCountError(
+                    f"i-PI's structure has {len(request.positions)} atoms, the template {expected}"
+                )
+        # A repeated structure has one reply: copies, since i-PI overwrites parts of the virial.
+        return [
+            (reply.energy, reply.forces.copy(), reply.virial.copy(), "")
+            for reply in self._evaluator.evaluate(requests)
+        ]

@@ -1,0 +1,348 @@
+#include "pair_forcemap.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <utility>
+
+#include "atom.h"
+#include "comm.h"
+#include "error.h"
+#include "force.h"
+#include "forcemap/elements.hpp"
+#include "forcemap/fail.hpp"
+#include "forcemap/potential.hpp"
+#include "forcemap/potential_file.hpp"
+#include "memory.h"
+#include "neigh_list.h"
+#include "neighbor.h"
+#include "update.h"
+#include "utils.h"
+
+// The core reports with C++ exceptions, LAMMPS with error->all, which throws one of its own. So
+// what the core throws is caught and kept as a text first, and error->all is called outside.
+
+namespace LAMMPS_NS {
+
+namespace {
+
+std::size_t table_bytes(const forcemap::PotentialData& data) {
+  std::size_t count = 0;
+  for (const auto& term : data.two_body)
+    for (const auto& table : term.tables) count += table.coefficients.size();
+  for (const auto& term : data.three_body)
+    for (const auto& table : term.tables) count += table.coefficients.size();
+  return count * sizeof(double);
+}
+
+std::string element_list(const std::vector<int>& numbers) {
+  std::string list;
+  for (const int number : numbers)
+    list += (list.empty() ? "" : ", ") + std::string(forcemap::element_symbol(number));
+  return list;
+}
+
+}  // namespace
+
+struct PairForcemap::Evaluator {
+  std::size_t bytes;
+  forcemap::Potential potential;
+  forcemap::Site site;
+
+  explicit Evaluator(forcemap::PotentialData data)
+      : bytes(table_bytes(data)), potential(std::move(data)) {}
+};
+
+PairForcemap::PairForcemap(LAMMPS* lmp) : Pair(lmp) {
+  single_enable = 0;
+  restartinfo = 0;
+  one_coeff = 1;
+  manybody_flag = 1;
+  centroidstressflag = CENTROID_AVAIL;
+  unit_convert_flag = utils::get_supported_conversions(utils::ENERGY);
+}
+
+PairForcemap::~PairForcemap() {
+  if (!allocated) return;
+  memory->destroy(setflag);
+  memory->destroy(cutsq);
+  memory->destroy(scale);
+}
+
+void PairForcemap::compute(int eflag, int vflag) {
+  ev_init(eflag, vflag);
+
+  const int* type = atom->type;
+  const int* species_of = type_to_species.data();
+  const forcemap::Potential& potential = evaluator->potential;
+  forcemap::Site& site = evaluator->site;
+
+  for (int ii = 0; ii < list->inum; ii++) {
+    const int i = list->ilist[ii];
+    const int itype = type[i];
+    if (species_of[itype] < 0) continue;
+
+    potential.gather(atom->x[0], type, species_of, i, list->firstneigh[i],
+                     static_cast<std::size_t>(list->numneigh[i]), NEIGHMASK, site);
+    const double energy = potential.evaluate(site);
+    if (!std::isfinite(energy)) stop_not_finite(i);
+
+    const double factor = energy_unit * scale[itype][itype];
+    add_forces(i, factor, atom->f[0]);
+    if (eflag_global) eng_vdwl += factor * energy;
+    if (eflag_atom) eatom[i] += factor * energy;
+    if (vflag_either) add_virial(factor);
+  }
+
+  if (vflag_fdotr) virial_fdotr_compute();
+}
+
+// The force on neighbour j is -dE_i/dr_j; the centre takes the opposite of their sum. Forces on
+// ghosts go home in LAMMPS' reverse communication (newton on).
+void PairForcemap::add_forces(int i, double factor, double* forces) const {
+  const forcemap::Site& site = evaluator->site;
+  double x = 0.0, y = 0.0, z = 0.0;
+  for (std::size_t k = 0; k < site.count; k++) {
+    const double gx = factor * site.gx[k], gy = factor * site.gy[k], gz = factor * site.gz[k];
+    double* on_neighbor = forces + 3 * static_cast<std::ptrdiff_t>(site.index[k]);
+    on_neighbor[0] -= gx;
+    on_neighbor[1] -= gy;
+    on_neighbor[2] -= gz;
+    x += gx;
+    y += gy;
+    z += gz;
+  }
+  double* on_center = forces + 3 * static_cast<std::ptrdiff_t>(i);
+  on_center[0] += x;
+  on_center[1] += y;
+  on_center[2] += z;
+}
+
+// The site's virial is the sum over its neighbours of r_ij ⊗ f_j, f_j = -dE_i/dr_j; it is
+// symmetric, since the site's energy does not change when the site is turned. Per atom each term is
+// booked on the atom that feels the force, j: then the sum over atoms of (virial · velocity) is the
+// heat current of the site energies (Fan et al., Phys. Rev. B 92, 094301 (2015),
+// doi:10.1103/PhysRevB.92.094301), and the centroid stress is the same tensor with all nine
+// components.
+void PairForcemap::add_virial(double factor) {
+  const forcemap::Site& site = evaluator->site;
+  for (std::size_t k = 0; k < site.count; k++) {
+    const double x = site.x[k], y = site.y[k], z = site.z[k];
+    const double fx = -factor * site.gx[k];
+    const double fy = -factor * site.gy[k];
+    const double fz = -factor * site.gz[k];
+    if (vflag_global || vflag_atom) {
+      const double v[6] = {x * fx,
+                           y * fy,
+                           z * fz,
+                           0.5 * (x * fy + y * fx),
+                           0.5 * (x * fz + z * fx),
+                           0.5 * (y * fz + z * fy)};
+      if (vflag_global)
+        for (int c = 0; c < 6; c++) virial[c] += v[c];
+      if (vflag_atom)
+        for (int c = 0; c < 6; c++) vatom[site.index[k]][c] += v[c];
+    }
+    if (cvflag_atom) {
+      const double v[9] = {x * fx, y * fy, z * fz, x * fy, x * fz, y * fz, y * fx, z * fx, z * fy};
+      for (int c = 0; c < 9; c++) cvatom[site.index[k]][c] += v[c];
+    }
+  }
+}
+
+void PairForcemap::stop_not_finite(int i) const {
+  const auto name = [this](int index) {
+    return atom->tag_enable ? std::to_string(atom->tag[index]) : std::string("(no ID)");
+  };
+  const forcemap::Site& site = evaluator->site;
+  int closest = -1;
+  double distance = 0.0;
+  for (std::size_t k = 0; k < site.count; k++) {
+    const double r = std::hypot(site.x[k], site.y[k], site.z[k]);
+    if (closest >= 0 && !(r < distance)) continue;
+    closest = site.index[k];
+    distance = r;
+  }
+  if (closest < 0)
+    error->one(FLERR, "pair_style forcemap: the energy of atom {} is not a number", name(i));
+  error->one(FLERR,
+             "pair_style forcemap: the energy of atom {} is not a number; its closest neighbor, "
+             "atom {}, is {:.6g} Angstrom away. Atoms in one place or a timestep too large?",
+             name(i), name(closest), distance);
+}
+
+void PairForcemap::settings(int narg, char** arg) {
+  if (narg > 0)
+    error->all(FLERR,
+               "pair_style forcemap takes no arguments, found '{}': the potential file and the "
+               "elements belong to pair_coeff",
+               arg[0]);
+  require_units();
+}
+
+void PairForcemap::require_units() {
+  const std::string units = update->unit_style;
+  if (units == "metal")
+    energy_unit = 1.0;
+  else if (units == "real")
+    energy_unit = utils::get_conversion_factor(utils::ENERGY, utils::METAL2REAL);
+  else
+    error->all(FLERR,
+               "pair_style forcemap needs 'units metal' or 'units real', the input has 'units {}'",
+               units);
+}
+
+void PairForcemap::coeff(int narg, char** arg) {
+  const int types = atom->ntypes;
+  if (narg < 3 || std::strcmp(arg[0], "*") != 0 || std::strcmp(arg[1], "*") != 0)
+    error->all(FLERR,
+               "pair_coeff for forcemap is 'pair_coeff * * FILE El1 El2 ...', with an element or "
+               "NULL for each atom type");
+  const std::string file = arg[2];
+  if (narg - 3 != types)
+    error->all(FLERR,
+               "pair_coeff * * {}: found {} elements, expected {}: one (or NULL) for each atom "
+               "type of the simulation box",
+               file, narg - 3, types);
+
+  const std::string bytes = shared_file(file);
+  std::unique_ptr<Evaluator> read;
+  std::string problem;
+  try {
+    read = std::make_unique<Evaluator>(forcemap::parse_potential(bytes.data(), bytes.size(), file));
+  } catch (const forcemap::Error& fault) {
+    problem = fault.what();
+  } catch (const std::exception& fault) {
+    problem = file + ": " + fault.what();
+  }
+  if (!problem.empty()) error->all(FLERR, "pair_coeff * * " + problem);
+
+  std::vector<int> mapping(static_cast<std::size_t>(types) + 1, -1);
+  for (int type = 1; type <= types; type++) {
+    const std::string element = arg[2 + type];
+    if (element == "NULL") continue;
+    const int species = read->potential.species_of(forcemap::atomic_number(element));
+    if (species < 0)
+      error->all(FLERR, "pair_coeff * * {}: found element '{}' for atom type {}, the file has {}",
+                 file, element, type, element_list(read->potential.numbers()));
+    mapping[static_cast<std::size_t>(type)] = species;
+  }
+  if (std::all_of(mapping.begin(), mapping.end(), [](int species) { return species < 0; }))
+    error->all(FLERR, "pair_coeff * * {}: found NULL for every atom type, expected an element",
+               file);
+
+  if (!allocated) allocate();
+  evaluator = std::move(read);
+  type_to_species = std::move(mapping);
+  for (int i = 1; i <= types; i++)
+    for (int j = i; j <= types; j++)
+      setflag[i][j] = type_to_species[static_cast<std::size_t>(i)] >= 0 &&
+                      type_to_species[static_cast<std::size_t>(j)] >= 0;
+
+  if (comm->me == 0)
+    utils::logmesg(lmp, "forcemap: {}: {}; cutoff {:.6g} Angstrom; {} instructions\n", file,
+                   element_list(evaluator->potential.numbers()), evaluator->potential.cutoff(),
+                   forcemap::Potential::instruction_set());
+}
+
+// The bytes of a potential file, found where LAMMPS looks for potentials (here, then in
+// LAMMPS_POTENTIALS). One rank reads, so that a thousand do not ask the file system at once; it
+// tells the others whether it could, so that all stop together.
+std::string PairForcemap::shared_file(const std::string& path) {
+  std::string bytes, problem;
+#ifdef FORCEMAP_NO_MPI
+  const bool reads = true;
+#else
+  const bool reads = comm->me == 0;
+#endif
+  if (reads) {
+    try {
+      const std::string found = utils::get_potential_file_path(path);
+      bytes = forcemap::read_bytes(found.empty() ? path : found);
+    } catch (const std::exception& fault) {
+      problem = fault.what();
+      if (problem.empty()) problem = path + ": cannot be read";
+    }
+  }
+#ifdef FORCEMAP_NO_MPI
+  if (!problem.empty()) error->one(FLERR, "pair_coeff * * " + problem);
+#else
+  const auto share = [this](std::string& text) {
+    bigint size = static_cast<bigint>(text.size());
+    MPI_Bcast(&size, 1, MPI_LMP_BIGINT, 0, world);
+    text.resize(static_cast<std::size_t>(size));
+    constexpr bigint most = 1 << 30;  // MPI counts with int
+    for (bigint begin = 0; begin < size; begin += most)
+      MPI_Bcast(&text[static_cast<std::size_t>(begin)],
+                static_cast<int>(std::min(most, size - begin)), MPI_CHAR, 0, world);
+  };
+  share(problem);
+  if (!problem.empty()) error->all(FLERR, "pair_coeff * * " + problem);
+  share(bytes);
+#endif
+  return bytes;
+}
+
+void PairForcemap::allocate() {
+  const int n = atom->ntypes + 1;
+  memory->create(setflag, n, n, "pair:setflag");
+  memory->create(cutsq, n, n, "pair:cutsq");
+  memory->create(scale, n, n, "pair:scale");
+  for (int i = 0; i < n; i++)
+    for (int j = 0; j < n; j++) {
+      setflag[i][j] = 0;
+      cutsq[i][j] = 0.0;
+      scale[i][j] = 1.0;
+    }
+  allocated = 1;
+}
+
+void PairForcemap::init_style() {
+  require_units();  // a restart file may have brought other units since pair_style
+  if (force->newton_pair == 0)
+    error->all(
+        FLERR,
+        "pair_style forcemap needs 'newton on': forces on an atom also come from the sites "
+        "of its neighbors. Remove 'newton off' from the input (and '-pk gpu', which sets it)");
+  if (comm->me == 0 && atom->nbonds > 0)
+    for (int k = 1; k <= 3; k++)
+      if (force->special_lj[k] == 0.0 && force->special_coul[k] == 0.0) {
+        error->warning(FLERR,
+                       "pair_style forcemap: special_bonds takes bonded neighbors out of the "
+                       "neighbor list, so the potential does not see them. Use 'special_bonds "
+                       "lj/coul 1.0 1.0 1.0'");
+        break;
+      }
+  neighbor->add_request(this, NeighConst::REQ_FULL);
+}
+
+double PairForcemap::init_one(int i, int j) {
+  if (setflag[i][j] == 0)
+    error->all(FLERR,
+               "pair_coeff for forcemap maps atom type {} or {} to NULL: only in pair_style hybrid "
+               "can another style act on it",
+               i, j);
+  scale[j][i] = scale[i][j];
+  return evaluator->potential.cutoff();
+}
+
+// "scale" multiplies the energies of the sites whose centre has the type, and all forces that come
+// from them: forces stay the derivative of the energy at any value. Only the diagonal is used.
+void* PairForcemap::extract(const char* name, int& dimensions) {
+  if (std::strcmp(name, "scale") != 0) return nullptr;
+  dimensions = 2;
+  return scale;
+}
+
+double PairForcemap::memory_usage() {
+  return Pair::memory_usage() + (evaluator ? static_cast<double>(evaluator->bytes) : 0.0);
+}
+
+}  // namespace LAMMPS_NS
+
+// Called by plugin.cpp, which finds it by name.
+extern "C" __attribute__((visibility("default"))) void* forcemap_create_pair(void* lammps) {
+  return static_cast<LAMMPS_NS::Pair*>(
+      new LAMMPS_NS::PairForcemap(static_cast<LAMMPS_NS::LAMMPS*>(lammps)));
+}

@@ -1,0 +1,35 @@
+"""Potentials ready for molecular dynamics: the file, the evaluator, the ASE calculator.
+
+>>> from forcemap.potentials import load
+>>> evaluator = load("potential.forcemap").evaluator(skin=0.5)   # doctest: +SKIP
+>>> evaluator.compute(positions, numbers, cell, pbc).energy      # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import ForcemapError, ModelFileError
+from .evaluator import Evaluator, Potential, Result, load
+
+if TYPE_CHECKING:
+    from .calculator import ForcemapCalculator
+
+__all__ = [
+    "Evaluator",
+    "ForcemapCalculator",
+    "ForcemapError",
+    "ModelFileError",
+    "Potential",
+    "Result",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The calculator imports ASE, which drivers and the command line's help need not wait for.
+    if name == "ForcemapCalculator":
+        from .calculator import ForcemapCalculator
+
+        return ForcemapCalculator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

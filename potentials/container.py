@@ -1,0 +1,208 @@
+"""The container of both model files: named arrays and one JSON document, in one safetensors file.
+
+FORMAT. A safetensors file (8 bytes header length, JSON header, data) whose ``__metadata__`` has
+the single entry ``"forcemap"``: the text of a JSON object, which begins with ``"format"`` (the kind
+of file) and ``"version"``. Arrays are F64, I64, I32, U8 or BOOL, little-endian, row-major;
+floating-point arrays hold finite numbers only. What the document and the arrays mean is told where
+each kind is written: :mod:`forcemap.potentials.model` for ``forcemap.potential``.
+
+The C++ reader of ``forcemap.potential`` (cpp/src/potential_file.cpp) accepts the same files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from forcemap.potentials.document import DocumentView, parse_document
+from forcemap.potentials.errors import ModelFileError
+from numpy.typing import NDArray
+
+__all__ = ["Container", "read_container", "read_document", "write_container"]
+
+MAX_FILE_BYTES = 4 << 30
+MAX_HEADER_BYTES = 64 << 20
+_LENGTH_BYTES = 8
+_ENTRY = "forcemap"
+_DTYPES = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
+
+
+@dataclass(frozen=True)
+class Container:
+    """The content of a file: the JSON document and the arrays by name."""
+
+    path: Path
+    document: dict[str, Any]
+    tensors: dict[str, NDArray[Any]]
+
+    def view(self) -> DocumentView:
+        """The document, for reading with checks."""
+        return DocumentView(self.document, str(self.path))
+
+    def tensor(self, name: str, shape: tuple[int, ...], dtype: str = "F64") -> NDArray[Any]:
+        """The array `name`; raises ModelFileError unless it has this shape and dtype."""
+        if name not in self.tensors:
+            raise ModelFileError(
+                f"{self.path}: found no tensor {name!r}, which the document asks for"
+            )
+        array = self.tensors[name]
+        if array.dtype != np.dtype(_DTYPES[dtype]):
+            raise ModelFileError(
+                f"{self.path}: tensor {name!r}: found the type {array.dtype}, expected {dtype}"
+            )
+        if array.shape != shape:
+            raise ModelFileError(
+                f"{self.path}: tensor {name!r}: found the shape {array.shape}, expected {shape}"
+            )
+        return array
+
+
+def write_container(
+    path: str | os.PathLike[str],
+    document: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]],
+) -> None:
+    """Write `document` and `tensors` to `path`, whole or not at all.
+
+    The file is written under a temporary name in the same folder and then renamed. Raises
+    ModelFileError for a number that is not finite, an array type that the format does not have, a
+    document that is no JSON, or a folder that cannot be written.
+    """
+    path = Path(path)
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, tensor in tensors.items():
+        array = np.ascontiguousarray(tensor).reshape(np.shape(tensor))
+        if array.dtype.newbyteorder("<").str not in _DTYPES.values():
+            raise ModelFileError(
+                f"writing {path}: tensor {name!r}: found the type {array.dtype}, "
+                f"expected one of {', '.join(_DTYPES)}"
+            )
+        _check_finite(array, f"writing {path}: tensor {name!r}")
+        arrays[name] = array
+    try:
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"writing {path}: the document is not valid JSON: {error}") from None
+    # File names in the provenance may hold bytes that are no UTF-8; they come as lone surrogates.
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    _write_atomically(path, safetensors.numpy.save(arrays, metadata={_ENTRY: text}))
+
+
+def read_container(path: str | os.PathLike[str]) -> Container:
+    """Read a whole file. Raises ModelFileError, which names the file, if anything is wrong."""
+    path = Path(path)
+    content = _read_bytes(path, None)
+    document = _document(path, _header(path, content))
+    try:
+        entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
+    except safetensors.SafetensorError as error:
+        raise ModelFileError(f"{path}: this is no intact safetensors file: {error}") from None
+    del content
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, entry in entries:
+        dtype = _DTYPES.get(entry["dtype"])
+        if dtype is None:
+            raise ModelFileError(
+                f"{path}: tensor {name[:60]!r}: found the type {entry['dtype']}, "
+                f"expected one of {', '.join(_DTYPES)}"
+            )
+        array = np.frombuffer(entry["data"], dtype=dtype).reshape(entry["shape"])
+        _check_finite(array, f"{path}: tensor {name[:60]!r}")
+        tensors[name] = array
+    return Container(path, document, tensors)
+
+
+def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read only the JSON document of a file (quick, whatever its size)."""
+    path = Path(path)
+    return _document(path, _header(path, _read_bytes(path, _LENGTH_BYTES + MAX_HEADER_BYTES)))
+
+
+def _read_bytes(path: Path, limit: int | None) -> bytes:
+    """Return the file's first `limit` bytes, or all of them."""
+    try:
+        status = path.stat()  # before opening: a pipe would wait for its writer
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError(f"{path}: this is not a regular file")
+        with path.open("rb") as file:
+            if status.st_size > MAX_FILE_BYTES:
+                raise ModelFileError(
+                    f"{path}: found a file of {status.st_size} bytes, "
+                    f"expected at most {MAX_FILE_BYTES}"
+                )
+            if limit is None:
+                return file.read()
+            # A header is small as a rule: do not read the data for it.
+            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+            file.seek(0)
+            return file.read(min(limit, _LENGTH_BYTES + length))
+    except OSError as error:
+        raise ModelFileError(f"{path}: {error.strerror or error}") from None
+
+
+def _header(path: Path, content: bytes) -> bytes:
+    """Return the JSON header of a safetensors file's bytes."""
+    if len(content) < _LENGTH_BYTES:
+        raise ModelFileError(
+            f"{path}: found {len(content)} bytes, expected a safetensors file "
+            f"(at least {_LENGTH_BYTES} bytes)"
+        )
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    if length > MAX_HEADER_BYTES:
+        raise ModelFileError(
+            f"{path}: found a header of {length} bytes, expected at most {MAX_HEADER_BYTES}; "
+            "this is no safetensors file or it is damaged"
+        )
+    header = content[_LENGTH_BYTES : _LENGTH_BYTES + length]
+    if len(header) < length:
+        raise ModelFileError(
+            f"{path}: found {len(header)} bytes after the length, expected a header of {length}; "
+            "the file is cut off"
+        )
+    return header
+
+
+def _document(path: Path, header: bytes) -> dict[str, Any]:
+    """Return the JSON document in a safetensors header."""
+    root = DocumentView(parse_document(header, f"{path}, header"), f"{path}, header")
+    if "__metadata__" not in root:
+        raise ModelFileError(f"{path}: found no metadata, expected the entry {_ENTRY!r}")
+    metadata = root["__metadata__"]
+    metadata.allow_only(_ENTRY)
+    text = metadata[_ENTRY].string()
+    document = DocumentView(parse_document(text, f"{path}, document"), f"{path}, document")
+    return document.members()
+
+
+def _check_finite(array: NDArray[Any], what: str) -> None:
+    if array.dtype.kind != "f" or bool(np.isfinite(array).all()):
+        return
+    index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    raise ModelFileError(f"{what}: found {array[index]} at {index}, expected finite numbers")
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise ModelFileError(f"cannot write {path}: {error.strerror or error}") from None

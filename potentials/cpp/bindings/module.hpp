@@ -1,0 +1,31 @@
+// Array types at the border to Python, and the registration function of each subject.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstdint>
+
+namespace nb = nanobind;
+
+using Doubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Integers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Flags = nb::ndarray<const bool, nb::shape<3>, nb::c_contig, nb::device::cpu>;
+using Rows3 = nb::ndarray<const double, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
+using Cell = nb::ndarray<const double, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
+using Matrix = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using MutableMatrix = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+/// A new numpy array that owns its memory.
+template <typename... Shape>
+nb::ndarray<nb::numpy, double> new_array(Shape... shape) {
+  const std::size_t sizes[] = {static_cast<std::size_t>(shape)...};
+  std::size_t total = 1;
+  for (std::size_t s : sizes) total *= s;
+  double* data = new double[total ? total : 1]();
+  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<double*>(p); });
+  return nb::ndarray<nb::numpy, double>(data, sizeof...(shape), sizes, owner);
+}
+
+void add_potential(nb::module_& m);
+void add_process(nb::module_& m);

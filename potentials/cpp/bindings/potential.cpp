@@ -1,0 +1,72 @@
+// Potential and Calculator for Python.
+#include "forcemap/potential.hpp"
+
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+
+#include "forcemap/calculator.hpp"
+#include "forcemap/potential_file.hpp"
+#include "module.hpp"
+
+using forcemap::Calculator;
+using forcemap::Potential;
+
+namespace {
+
+nb::tuple compute(Calculator& calculator, Rows3 positions, Integers numbers, Cell cell, Flags pbc) {
+  const std::size_t n = positions.shape(0);
+  if (numbers.shape(0) != n) throw nb::value_error("positions and numbers differ in length");
+  auto energies = new_array(n);
+  auto forces = new_array(n, 3);
+  auto virial = new_array(3, 3);
+  forcemap::ResultView result;
+  result.energies = energies.data();
+  result.forces = forces.data();
+  {
+    nb::gil_scoped_release release;
+    calculator.compute({n, positions.data(), numbers.data(), cell.data(), pbc.data()}, result);
+  }
+  std::copy(result.virial, result.virial + 9, virial.data());
+  return nb::make_tuple(result.energy, energies, forces, virial);
+}
+
+}  // namespace
+
+void add_potential(nb::module_& m) {
+  nb::class_<Potential>(m, "Potential", "A mapped potential, read from a file.")
+      .def_static(
+          "read",
+          [](const std::string& path) {
+            return std::make_shared<Potential>(forcemap::read_potential(path));
+          },
+          nb::arg("path"), "Read a potential file; ForcemapError if it cannot be used.")
+      .def_static(
+          "parse",
+          [](nb::bytes content, const std::string& name) {
+            return std::make_shared<Potential>(
+                forcemap::parse_potential(content.c_str(), content.size(), name));
+          },
+          nb::arg("content"), nb::arg("name"), "The same from the bytes of a file.")
+      .def_prop_ro("cutoff", &Potential::cutoff, "Largest cutoff, Å.")
+      .def_prop_ro("numbers", &Potential::numbers, "Atomic numbers, increasing.")
+      .def_prop_ro("e0", &Potential::e0, "Isolated-atom energies in the order of numbers, eV.")
+      .def_prop_ro("metadata", &Potential::metadata, "The file's JSON document.");
+
+  nb::class_<Calculator>(m, "Calculator",
+                         "Evaluates whole structures with a neighbour list that has a skin.")
+      .def(
+          "__init__",
+          [](Calculator* self, std::shared_ptr<Potential> potential, double skin, int threads) {
+            new (self) Calculator(std::move(potential), skin, threads);
+          },
+          nb::arg("potential"), nb::arg("skin"), nb::arg("threads"))
+      .def("compute", &compute, nb::arg("positions"), nb::arg("numbers"), nb::arg("cell"),
+           nb::arg("pbc"), "(energy, energies (n), forces (n, 3), virial (3, 3)); eV, Å.")
+      .def_prop_ro("rebuilds", &Calculator::rebuilds, "Neighbour lists built so far.");
+
+  m.def("instruction_set", &Potential::instruction_set,
+        "Instruction set of the evaluator: avx512, avx2 or generic.");
+}

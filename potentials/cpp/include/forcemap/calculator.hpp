@@ -1,0 +1,50 @@
+// Energy, forces and virial of a whole structure: neighbour list with a skin, images, threads.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "forcemap/potential.hpp"
+
+namespace forcemap {
+
+/// A structure as the caller holds it.
+struct StructureView {
+  std::size_t count;        // atoms
+  const double* positions;  // (count, 3), Å
+  const int* numbers;       // (count) atomic numbers
+  const double* cell;       // (3, 3) rows are lattice vectors, Å; read along periodic directions
+  const bool* pbc;          // (3)
+};
+
+/// What the caller wants filled; null: not wanted.
+struct ResultView {
+  double energy = 0.0;        // eV
+  double virial[9] = {};      // -dE/d(strain), row-major, symmetric, eV
+  double* energies = nullptr; // (count) site energies, eV
+  double* forces = nullptr;   // (count, 3), eV/Å
+};
+
+/// Evaluates one structure after another; keeps its neighbour list while no atom has moved by more
+/// than half the skin and the cell, numbers and periodicity are the same. Not for two threads at
+/// once (it has its own).
+class Calculator {
+ public:
+  /// `skin` in Å (>= 0), `threads` >= 1.
+  Calculator(std::shared_ptr<const Potential> potential, double skin, int threads);
+  ~Calculator();
+  Calculator(Calculator&&) noexcept;
+
+  /// Throws Error for unknown elements, non-finite positions or cell, a singular cell along
+  /// periodic directions, coinciding atoms; the message names the atom.
+  void compute(const StructureView& structure, ResultView& result);
+
+  std::size_t rebuilds() const;  // neighbour lists built so far
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace forcemap

@@ -1,0 +1,80 @@
+// Evaluates a potential: one centre atom and its neighbours at a time.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "forcemap/potential_data.hpp"
+
+namespace forcemap {
+
+/// One centre atom's neighbourhood and the answer for it; scratch memory of one thread, used again
+/// for every atom. Structure of arrays; every array has room for `capacity` entries rounded up to a
+/// whole vector. Filled by Potential::gather, answered by Potential::evaluate.
+class Site {
+ public:
+  Site();
+  ~Site();
+  Site(Site&&) noexcept;
+  Site& operator=(Site&&) noexcept;
+
+  std::size_t count = 0;   // neighbours within the cutoff
+  int species = 0;         // of the centre
+  double* x = nullptr;     // r_j - r_i, Å
+  double* y = nullptr;     //
+  double* z = nullptr;     //
+  int* index = nullptr;    // the neighbour's index in the caller's arrays
+  double* gx = nullptr;    // dE_i/dr_j, eV/Å
+  double* gy = nullptr;    //
+  double* gz = nullptr;    //
+
+  /// Make room for `neighbors` entries (keeps nothing).
+  void reserve(std::size_t neighbors);
+
+  struct Scratch;
+  std::unique_ptr<Scratch> scratch;
+};
+
+/// A potential ready to be evaluated; immutable, shared by threads (one Site each).
+class Potential {
+ public:
+  /// Throws Error if `data` is inconsistent.
+  explicit Potential(PotentialData data);
+  ~Potential();
+  Potential(Potential&&) noexcept;
+  Potential& operator=(Potential&&) noexcept;
+
+  double cutoff() const;  // Å, the largest of all terms
+  const std::vector<int>& numbers() const;
+  const std::vector<double>& e0() const;
+  const std::string& metadata() const;
+
+  /// Index of an atomic number in numbers(), or -1.
+  int species_of(int number) const;
+
+  /// Fill `site` with those of `list` that lie within the cutoff of atom `i`.
+  ///   positions          (n, 3) row-major, Å
+  ///   kinds              (n) the caller's kind of each atom (a LAMMPS type, say)
+  ///   kind_to_species    species index of each kind; -1: the atom is ignored
+  ///   list, list_length  candidate neighbours; `mask` is and-ed to each entry (LAMMPS' NEIGHMASK)
+  /// `i` itself must not be in the list, and its kind must have a species.
+  void gather(const double* positions, const int* kinds, const int* kind_to_species, int i,
+              const int* list, std::size_t list_length, int mask, Site& site) const;
+
+  /// Site energy (eV, e0 included) of the gathered neighbourhood; fills gx, gy, gz.
+  /// Any distance > 0 gives a finite answer; two atoms in one place give NaN, and non-finite
+  /// positions give NaN or are no neighbours: callers check the energy with std::isfinite.
+  double evaluate(Site& site) const;
+
+  /// Name of the instruction set in use: "avx512", "avx2" or "generic". Chosen at run time; the
+  /// environment variable FORCEMAP_SIMD (same words) asks for a lower one.
+  static const char* instruction_set();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace forcemap

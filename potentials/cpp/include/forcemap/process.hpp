@@ -1,0 +1,89 @@
+// The Gaussian process before it is mapped: kernels between a structure's local environments and
+// sparse points, summed to the rows of energies, forces and strain derivatives.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "forcemap/neighbors.hpp"
+
+namespace forcemap {
+
+enum class KernelKind { squared_exponential, matern52 };
+enum class CutoffKind { quintic, cosine };
+
+/// What is common to the sparse points of a 2- or 3-body term; unit variance (delta = 1).
+struct KernelSettings {
+  KernelKind kernel;
+  double lengthscale;  // Å
+  CutoffKind cutoff_kind;
+  double cutoff;        // Å
+  double cutoff_width;  // Å, 0 < width <= cutoff
+};
+
+/// Smooth step from 1 (r <= cutoff - width) to 0 (r >= cutoff), and its derivative by r. `quintic`
+/// has two continuous derivatives, `cosine` (the one of GAP) one.
+double cutoff_function(const KernelSettings& settings, double r, double& derivative);
+
+/// A structure's environments within a cutoff, kept while its rows are built.
+class Environments {
+ public:
+  /// Arguments as StructureView; throws Error as find_neighbors.
+  Environments(std::size_t count, const double* positions, const int* numbers, const double* cell,
+               const bool* pbc, double cutoff);
+
+  std::size_t atoms() const { return first_.size() - 1; }
+  double cutoff() const { return cutoff_; }
+  /// energy, 3 forces per atom, 6 strain derivatives (xx yy zz yz xz xy)
+  std::size_t rows() const { return 1 + 3 * atoms() + 6; }
+
+  /// Distances r_ij <= cutoff with species {a, b}, each pair once. (n)
+  std::vector<double> distances(int a, int b, double cutoff) const;
+
+  /// Triplets (r_ij, r_ik, r_jk) about centres of species c with neighbours of species a (first leg)
+  /// and b, both legs < cutoff, each unordered pair once. (n, 3)
+  std::vector<double> triplets(int c, int a, int b, double cutoff) const;
+
+  /// Number of those triplets.
+  std::size_t triplet_count(int c, int a, int b, double cutoff) const;
+
+  /// Add the rows of a 2-body block to `rows`, (rows(), stride) row-major, columns
+  /// [0, points): energy row sum_i sum_{j != i} k(r_ij, s) f_c(r_ij); force rows -d/dx of it; strain
+  /// rows d/d(strain). `points` (count) in Å.
+  void add_two_body(const KernelSettings& settings, int a, int b, const double* points,
+                    std::size_t count, double* rows, std::size_t stride) const;
+
+  /// The same for a 3-body block of centre c and neighbours {a, b}. `images` (image_count, 3) are the
+  /// permuted copies of the sparse points which the kernel sums over, point by point:
+  /// image_count = count * images_per_point. A triplet gives
+  /// f_c(r_ij) f_c(r_ik) sum_images k(q, image).
+  void add_three_body(const KernelSettings& settings, int c, int a, int b, const double* images,
+                      std::size_t count, std::size_t images_per_point, double* rows,
+                      std::size_t stride) const;
+
+ private:
+  struct Neighbor {
+    double x, y, z, r;
+    int owner, number;
+  };
+  void check(double cutoff) const;
+
+  double cutoff_;
+  std::vector<int> numbers_;
+  std::vector<std::size_t> first_;
+  std::vector<Neighbor> neighbors_;
+};
+
+/// Kernel matrix between descriptors, without cutoff factors: k[i, s] = sum over images of s.
+/// `points` (n, dimension), `images` (count * images_per_point, dimension), out (n, count).
+void kernel_matrix(const KernelSettings& settings, std::size_t dimension, const double* points,
+                   std::size_t n, const double* images, std::size_t count,
+                   std::size_t images_per_point, double* out);
+
+/// f(point) = sum_s weights[s] * k[point, s]: as kernel_matrix times weights, (n), no matrix formed.
+void kernel_sum(const KernelSettings& settings, std::size_t dimension, const double* points,
+                std::size_t n, const double* images, std::size_t count,
+                std::size_t images_per_point, const double* weights, double* out);
+
+}  // namespace forcemap

@@ -1,0 +1,239 @@
+#include "forcemap/potential.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "forcemap/fail.hpp"
+#include "forcemap/zbl.hpp"
+#include "site_kernels.hpp"
+
+namespace forcemap {
+
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kVector = 4;
+constexpr std::size_t kMostSpecies = 118;
+
+const SiteKernels& choose_kernels() {
+  const char* asked = std::getenv("FORCEMAP_SIMD");
+  int level = 2;
+  if (asked && std::strcmp(asked, "generic") == 0) level = 0;
+  if (asked && std::strcmp(asked, "avx2") == 0) level = 1;
+  (void)level;
+#ifdef FORCEMAP_X86_LOOPS
+  __builtin_cpu_init();
+  if (level >= 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512dq"))
+    return avx512_kernels();
+  if (level >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    return avx2_kernels();
+#endif
+  return generic_kernels();
+}
+
+const SiteKernels& kernels() {
+  static const SiteKernels& chosen = choose_kernels();
+  return chosen;
+}
+
+// One block of memory for all arrays of a site.
+class Arena {
+ public:
+  ~Arena() { release(); }
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  void allocate(std::size_t bytes) {
+    release();
+    begin_ = static_cast<char*>(::operator new(bytes, std::align_val_t(kAlignment)));
+    std::memset(begin_, 0, bytes);
+    next_ = begin_;
+  }
+  template <typename T>
+  T* take(std::size_t count) {
+    T* result = reinterpret_cast<T*>(next_);
+    next_ += bytes<T>(count);
+    return result;
+  }
+  template <typename T>
+  static std::size_t bytes(std::size_t count) {
+    return (count * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+  }
+
+ private:
+  void release() {
+    if (begin_) ::operator delete(begin_, std::align_val_t(kAlignment));
+    begin_ = nullptr;
+  }
+  char* begin_ = nullptr;
+  char* next_ = nullptr;
+};
+
+}  // namespace
+
+struct Site::Scratch {
+  SiteView view{};
+  Arena arena;
+};
+
+Site::Site() : scratch(new Scratch) {}
+Site::~Site() = default;
+Site::Site(Site&&) noexcept = default;
+Site& Site::operator=(Site&&) noexcept = default;
+
+void Site::reserve(std::size_t neighbors) {
+  SiteView& v = scratch->view;
+  if (x && neighbors + kVector <= v.capacity) return;
+  // A quarter more than asked, so that a growing list does not allocate every time.
+  const std::size_t n = (neighbors + neighbors / 4 + 4 * kVector) / kVector * kVector;
+  const std::size_t sorted = n + 3 * kMostSpecies + 2 * kVector;
+  v.capacity = n;
+  scratch->arena.allocate(8 * Arena::bytes<double>(n) + 2 * Arena::bytes<int>(n) +
+                          8 * Arena::bytes<double>(sorted) + Arena::bytes<int>(sorted) +
+                          Arena::bytes<long long>(sorted) + 2 * Arena::bytes<double>(4 * sorted));
+  Arena& a = scratch->arena;
+  for (double** p : {&v.x, &v.y, &v.z, &v.r, &v.inverse_r, &v.gx, &v.gy, &v.gz})
+    *p = a.take<double>(n);
+  for (int** p : {&v.index, &v.kind}) *p = a.take<int>(n);
+  for (double** p : {&v.tx, &v.ty, &v.tz, &v.tr, &v.radial, &v.hx, &v.hy, &v.hz})
+    *p = a.take<double>(sorted);
+  v.slot = a.take<int>(sorted);
+  v.offset = a.take<long long>(sorted);
+  v.weights = a.take<double>(4 * sorted);
+  v.derivatives = a.take<double>(4 * sorted);
+  x = v.x;
+  y = v.y;
+  z = v.z;
+  index = v.index;
+  gx = v.gx;
+  gy = v.gy;
+  gz = v.gz;
+}
+
+struct Potential::Impl {
+  PotentialData data;
+  std::vector<std::vector<const double*>> two_body_tables;
+  std::vector<std::vector<const double*>> three_body_tables;
+  std::vector<TwoBodyView> two_body;
+  std::vector<ThreeBodyView> three_body;
+  std::vector<ZblFunction> zbl;
+  PotentialView view{};
+
+  explicit Impl(PotentialData given) : data(std::move(given)) {
+    const std::size_t n = data.numbers.size();
+    if (n == 0 || n > kMostSpecies) fail("a potential needs 1 to 118 species, found ", n);
+    if (data.e0.size() != n) fail("expected ", n, " isolated-atom energies, found ", data.e0.size());
+    view.species = n;
+    view.e0 = data.e0.data();
+    add_two_body(n);
+    add_three_body(n);
+    add_core(n);
+    if (!(view.cutoff > 0.0)) view.cutoff = 1e-3;  // isolated atoms only
+    view.two_body = two_body.data();
+    view.two_body_count = two_body.size();
+    view.three_body = three_body.data();
+    view.three_body_count = three_body.size();
+  }
+
+  static void check_table(double cutoff, std::size_t found, std::size_t expected,
+                          const char* kind) {
+    if (!(cutoff > 0.0) || !std::isfinite(cutoff)) fail(kind, " cutoff ", cutoff, " is not > 0");
+    if (found != expected)
+      fail(kind, " table has ", found, " coefficients, expected ", expected);
+  }
+
+  void add_two_body(std::size_t n) {
+    for (const TwoBodyTerm& term : data.two_body) {
+      std::vector<const double*> tables(n * n, nullptr);
+      for (const TwoBodyTable& table : term.tables) {
+        const auto [a, b] = table.species;
+        if (a >= n || b >= n || a > b) fail("two_body table of species ", a, ", ", b);
+        check_table(term.cutoff, table.coefficients.size(), term.intervals + 3, "two_body");
+        tables[a * n + b] = tables[b * n + a] = table.coefficients.data();
+      }
+      two_body_tables.push_back(std::move(tables));
+      two_body.push_back({term.cutoff, static_cast<double>(term.intervals) / term.cutoff,
+                          static_cast<double>(term.intervals) - 1.0,
+                          two_body_tables.back().data()});
+      view.cutoff = std::max(view.cutoff, term.cutoff);
+    }
+  }
+
+  void add_three_body(std::size_t n) {
+    for (const ThreeBodyTerm& term : data.three_body) {
+      std::vector<const double*> tables(n * n * n, nullptr);
+      const std::size_t legs = term.leg_intervals + 3, base = term.base_intervals + 3;
+      for (const ThreeBodyTable& table : term.tables) {
+        const auto [c, a, b] = table.species;
+        if (c >= n || b >= n || a > b) fail("three_body table of species ", c, ", ", a, ", ", b);
+        check_table(term.cutoff, table.coefficients.size(), legs * legs * base, "three_body");
+        tables[(c * n + a) * n + b] = table.coefficients.data();
+      }
+      three_body_tables.push_back(std::move(tables));
+      three_body.push_back({term.cutoff, static_cast<double>(term.leg_intervals) / term.cutoff,
+                            static_cast<double>(term.leg_intervals) - 1.0,
+                            static_cast<double>(term.base_intervals) / (2.0 * term.cutoff),
+                            static_cast<double>(term.base_intervals) - 1.0,
+                            static_cast<std::ptrdiff_t>(legs * base),
+                            static_cast<std::ptrdiff_t>(base), three_body_tables.back().data()});
+      view.cutoff = std::max(view.cutoff, term.cutoff);
+    }
+  }
+
+  void add_core(std::size_t n) {
+    zbl.resize(n * n);
+    for (const ZblPair& pair : data.zbl) {
+      const auto [a, b] = pair.species;
+      if (a >= n || b >= n) fail("zbl pair of species ", a, ", ", b);
+      if (!(pair.inner >= 0.0 && pair.inner < pair.outer) || !std::isfinite(pair.outer))
+        fail("zbl needs 0 <= inner < outer, found ", pair.inner, ", ", pair.outer);
+      zbl[a * n + b] = zbl[b * n + a] =
+          ZblFunction(data.numbers[a], data.numbers[b], pair.inner, pair.outer);
+      view.zbl.largest_outer = std::max(view.zbl.largest_outer, pair.outer);
+    }
+    view.zbl.functions = zbl.data();
+    view.cutoff = std::max(view.cutoff, view.zbl.largest_outer);
+  }
+};
+
+Potential::Potential(PotentialData data) : impl_(new Impl(std::move(data))) {}
+Potential::~Potential() = default;
+Potential::Potential(Potential&&) noexcept = default;
+Potential& Potential::operator=(Potential&&) noexcept = default;
+
+double Potential::cutoff() const { return impl_->view.cutoff; }
+const std::vector<int>& Potential::numbers() const { return impl_->data.numbers; }
+const std::vector<double>& Potential::e0() const { return impl_->data.e0; }
+const std::string& Potential::metadata() const { return impl_->data.metadata; }
+
+int Potential::species_of(int number) const {
+  const std::vector<int>& all = impl_->data.numbers;
+  const auto found = std::find(all.begin(), all.end(), number);
+  return found == all.end() ? -1 : static_cast<int>(found - all.begin());
+}
+
+void Potential::gather(const double* positions, const int* kinds, const int* kind_to_species,
+                       int i, const int* list, std::size_t list_length, int mask,
+                       Site& site) const {
+  site.reserve(list_length);
+  site.species = kind_to_species[kinds[i]];
+  site.count = kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
+                                impl_->view.cutoff, site.scratch->view);
+}
+
+double Potential::evaluate(Site& site) const {
+  SiteView& view = site.scratch->view;
+  view.count = site.count;
+  view.species = site.species;
+  return kernels().evaluate(impl_->view, view);
+}
+
+const char* Potential::instruction_set() { return kernels().name; }
+
+}  // namespace forcemap

@@ -1,0 +1,457 @@
+#include "forcemap/process.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "forcemap/fail.hpp"
+
+// The loops over sparse points are compiled for several machines; the right one is taken at run time.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
+#define FORCEMAP_CLONES \
+  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FORCEMAP_CLONES
+#endif
+#define FORCEMAP_INLINE static inline __attribute__((always_inline))
+
+namespace forcemap {
+
+namespace {
+
+// exp(x) for x <= 0, to 2 ulp, in a form that compilers vectorise; below -708 it gives exp(-708).
+FORCEMAP_INLINE double exp_of_negative(double x) {
+  x = x < -708.0 ? -708.0 : x;
+  // 1.5 * 2^52 rounds to the nearest integer, which then stands in the low bits.
+  const double shifted = x * 1.4426950408889634 + 6755399441055744.0;
+  const double n = shifted - 6755399441055744.0;
+  const double f = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+  double p = 1.0 / 6227020800.0;
+  p = p * f + 1.0 / 479001600.0;
+  p = p * f + 1.0 / 39916800.0;
+  p = p * f + 1.0 / 3628800.0;
+  p = p * f + 1.0 / 362880.0;
+  p = p * f + 1.0 / 40320.0;
+  p = p * f + 1.0 / 5040.0;
+  p = p * f + 1.0 / 720.0;
+  p = p * f + 1.0 / 120.0;
+  p = p * f + 1.0 / 24.0;
+  p = p * f + 1.0 / 6.0;
+  p = p * f + 0.5;
+  p = p * f + 1.0;
+  p = p * f + 1.0;
+  std::int64_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = static_cast<std::int64_t>(static_cast<std::uint64_t>(bits) << 52);
+  std::int64_t result;
+  std::memcpy(&result, &p, sizeof result);
+  result += bits;
+  std::memcpy(&p, &result, sizeof p);
+  return p;
+}
+
+// k(d^2) and slope with dk/dq = slope * (q - s).
+struct SquaredExponential {
+  double c;  // 1/lengthscale^2
+  explicit SquaredExponential(double lengthscale) : c(1.0 / (lengthscale * lengthscale)) {}
+  inline __attribute__((always_inline)) double value(double d2, double& slope) const {
+    const double k = exp_of_negative(-0.5 * c * d2);
+    slope = -c * k;
+    return k;
+  }
+};
+
+// (1 + u + u^2/3) exp(-u), u = sqrt(5) d / lengthscale.
+struct Matern52 {
+  double c;  // 5/lengthscale^2
+  explicit Matern52(double lengthscale) : c(5.0 / (lengthscale * lengthscale)) {}
+  inline __attribute__((always_inline)) double value(double d2, double& slope) const {
+    const double u2 = c * d2;
+    const double u = __builtin_sqrt(u2);
+    const double e = exp_of_negative(-u);
+    slope = -c * (1.0 / 3.0) * (1.0 + u) * e;
+    return (1.0 + u + u2 * (1.0 / 3.0)) * e;
+  }
+};
+
+template <typename Kernel>
+FORCEMAP_INLINE void distance_columns(const Kernel& kernel, double r, const double* points,
+                                      std::size_t count, double* value, double* slope) {
+  for (std::size_t s = 0; s < count; ++s) {
+    const double d = r - points[s];
+    double g;
+    value[s] = kernel.value(d * d, g);
+    slope[s] = g * d;
+  }
+}
+
+// Images of one point stand a whole plane apart, so that the inner loop runs over points:
+// images[image][coordinate][point].
+template <typename Kernel>
+FORCEMAP_INLINE void triplet_columns(const Kernel& kernel, const double q[3], const double* images,
+                                     std::size_t count, std::size_t per_point, double* value,
+                                     double* slope1, double* slope2, double* slope3) {
+  for (std::size_t image = 0; image < per_point; ++image) {
+    const double* p1 = images + 3 * image * count;
+    const double* p2 = p1 + count;
+    const double* p3 = p2 + count;
+    const double keep = image == 0 ? 0.0 : 1.0;
+    for (std::size_t s = 0; s < count; ++s) {
+      const double d1 = q[0] - p1[s], d2 = q[1] - p2[s], d3 = q[2] - p3[s];
+      double g;
+      const double k = kernel.value(d1 * d1 + d2 * d2 + d3 * d3, g);
+      value[s] = keep * value[s] + k;
+      slope1[s] = keep * slope1[s] + g * d1;
+      slope2[s] = keep * slope2[s] + g * d2;
+      slope3[s] = keep * slope3[s] + g * d3;
+    }
+  }
+}
+
+FORCEMAP_CLONES void distance_columns_se(double lengthscale, double r, const double* points,
+                                         std::size_t count, double* value, double* slope) {
+  distance_columns(SquaredExponential(lengthscale), r, points, count, value, slope);
+}
+FORCEMAP_CLONES void distance_columns_matern(double lengthscale, double r, const double* points,
+                                             std::size_t count, double* value, double* slope) {
+  distance_columns(Matern52(lengthscale), r, points, count, value, slope);
+}
+FORCEMAP_CLONES void triplet_columns_se(double lengthscale, const double* q, const double* images,
+                                        std::size_t count, std::size_t per_point, double* value,
+                                        double* slope1, double* slope2, double* slope3) {
+  triplet_columns(SquaredExponential(lengthscale), q, images, count, per_point, value, slope1,
+                  slope2, slope3);
+}
+FORCEMAP_CLONES void triplet_columns_matern(double lengthscale, const double* q,
+                                            const double* images, std::size_t count,
+                                            std::size_t per_point, double* value, double* slope1,
+                                            double* slope2, double* slope3) {
+  triplet_columns(Matern52(lengthscale), q, images, count, per_point, value, slope1, slope2,
+                  slope3);
+}
+
+// y += a x
+FORCEMAP_CLONES void add_scaled(double a, const double* __restrict x, double* __restrict y,
+                                std::size_t count) {
+  for (std::size_t s = 0; s < count; ++s) y[s] += a * x[s];
+}
+
+// One triplet's share in everything that is added up over triplets of one centre.
+FORCEMAP_CLONES void add_triplet(double fj, double fk, double dfj, double dfk,
+                                 const double* __restrict u, const double* __restrict value,
+                                 const double* __restrict slope1, const double* __restrict slope2,
+                                 const double* __restrict slope3, std::size_t count,
+                                 double* __restrict energy, double* __restrict radial_j,
+                                 double* __restrict radial_k, double* __restrict pull_j,
+                                 double* __restrict pull_k) {
+  const double f = fj * fk, gj = dfj * fk, gk = fj * dfk;
+  for (std::size_t s = 0; s < count; ++s) {
+    energy[s] += f * value[s];
+    radial_j[s] += f * slope1[s] + gj * value[s];
+    radial_k[s] += f * slope2[s] + gk * value[s];
+    const double g = f * slope3[s];
+    for (std::size_t d = 0; d < 3; ++d) {
+      pull_j[d * count + s] -= g * u[d];
+      pull_k[d * count + s] += g * u[d];
+    }
+  }
+}
+
+// A neighbour's gradient, dE_i/dr_j, into the rows of both atoms and of the strain.
+struct RowWriter {
+  double* rows;
+  std::size_t stride;
+  std::size_t atoms;
+
+  double* force(std::size_t atom, std::size_t d) const {
+    return rows + (1 + 3 * atom + d) * stride;
+  }
+  double* strain(std::size_t v) const { return rows + (1 + 3 * atoms + v) * stride; }
+
+  // gradient (3, count) with respect to the neighbour's position
+  void add(std::size_t center, std::size_t neighbor, const double r[3], const double* gradient,
+           std::size_t count) const {
+    for (std::size_t d = 0; d < 3; ++d) {
+      const double* g = gradient + d * count;
+      // A periodic image of the centre itself feels no force of its own.
+      if (center != neighbor) {
+        add_scaled(-1.0, g, force(neighbor, d), count);
+        add_scaled(1.0, g, force(center, d), count);
+      }
+      add_scaled(r[d], g, strain(d), count);
+    }
+    add_scaled(r[1], gradient + 2 * count, strain(3), count);
+    add_scaled(r[0], gradient + 2 * count, strain(4), count);
+    add_scaled(r[0], gradient + count, strain(5), count);
+  }
+};
+
+}  // namespace
+
+double cutoff_function(const KernelSettings& s, double r, double& derivative) {
+  const double x = (r - (s.cutoff - s.cutoff_width)) / s.cutoff_width;
+  derivative = 0.0;
+  if (x <= 0.0) return 1.0;
+  if (x >= 1.0) return 0.0;
+  if (s.cutoff_kind == CutoffKind::cosine) {
+    constexpr double pi = 3.14159265358979323846;
+    derivative = -0.5 * pi * std::sin(pi * x) / s.cutoff_width;
+    return 0.5 * (std::cos(pi * x) + 1.0);
+  }
+  derivative = -30.0 * x * x * (1.0 - x) * (1.0 - x) / s.cutoff_width;
+  return 1.0 + x * x * x * (-10.0 + x * (15.0 - 6.0 * x));
+}
+
+Environments::Environments(std::size_t count, const double* positions, const int* numbers,
+                           const double* cell, const bool* pbc, double cutoff)
+    : cutoff_(cutoff), numbers_(numbers, numbers + count) {
+  const NeighborList list = find_neighbors(count, positions, cell, pbc, cutoff);
+  std::vector<double> placed;
+  list.place(positions, cell, placed);
+  first_.assign(count + 1, 0);
+  neighbors_.reserve(list.neighbors.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t n = list.first[i]; n < list.first[i + 1]; ++n) {
+      const std::size_t e = static_cast<std::size_t>(list.neighbors[n]);
+      Neighbor nb;
+      nb.x = placed[3 * e] - placed[3 * i];
+      nb.y = placed[3 * e + 1] - placed[3 * i + 1];
+      nb.z = placed[3 * e + 2] - placed[3 * i + 2];
+      nb.r = std::sqrt(nb.x * nb.x + nb.y * nb.y + nb.z * nb.z);
+      nb.owner = list.owner[e];
+      nb.number = numbers[nb.owner];
+      if (!(nb.r > 0.0)) fail("atoms ", i, " and ", nb.owner, " are in the same place");
+      neighbors_.push_back(nb);
+    }
+    // Sorted by distance: a term with a shorter cutoff stops early.
+    std::sort(neighbors_.begin() + static_cast<std::ptrdiff_t>(first_[i]), neighbors_.end(),
+              [](const Neighbor& p, const Neighbor& q) { return p.r < q.r; });
+    first_[i + 1] = neighbors_.size();
+  }
+}
+
+void Environments::check(double cutoff) const {
+  if (cutoff > cutoff_)
+    fail("a term's cutoff of ", cutoff, " Å is beyond the environments' ", cutoff_, " Å");
+}
+
+std::vector<double> Environments::distances(int a, int b, double cutoff) const {
+  check(cutoff);
+  std::vector<double> all;
+  for (std::size_t i = 0; i < atoms(); ++i) {
+    if (numbers_[i] != a) continue;
+    for (std::size_t n = first_[i]; n < first_[i + 1] && neighbors_[n].r < cutoff; ++n)
+      // Of a pair of one species, both directions are met: the first index is the lower one. An
+      // image of the centre itself comes with its opposite; both stay, they change no selection.
+      if (neighbors_[n].number == b && (a != b || static_cast<int>(i) <= neighbors_[n].owner))
+        all.push_back(neighbors_[n].r);
+  }
+  return all;
+}
+
+std::vector<double> Environments::triplets(int c, int a, int b, double cutoff) const {
+  check(cutoff);
+  std::vector<double> all;
+  for (std::size_t i = 0; i < atoms(); ++i) {
+    if (numbers_[i] != c) continue;
+    for (std::size_t j = first_[i]; j < first_[i + 1] && neighbors_[j].r < cutoff; ++j) {
+      if (neighbors_[j].number != a) continue;
+      for (std::size_t k = a == b ? j + 1 : first_[i];
+           k < first_[i + 1] && neighbors_[k].r < cutoff; ++k) {
+        if (neighbors_[k].number != b || k == j) continue;
+        const double dx = neighbors_[k].x - neighbors_[j].x;
+        const double dy = neighbors_[k].y - neighbors_[j].y;
+        const double dz = neighbors_[k].z - neighbors_[j].z;
+        all.push_back(neighbors_[j].r);
+        all.push_back(neighbors_[k].r);
+        all.push_back(std::sqrt(dx * dx + dy * dy + dz * dz));
+      }
+    }
+  }
+  return all;
+}
+
+std::size_t Environments::triplet_count(int c, int a, int b, double cutoff) const {
+  check(cutoff);
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < atoms(); ++i) {
+    if (numbers_[i] != c) continue;
+    std::size_t na = 0, nb = 0;
+    for (std::size_t n = first_[i]; n < first_[i + 1] && neighbors_[n].r < cutoff; ++n) {
+      na += neighbors_[n].number == a;
+      nb += neighbors_[n].number == b;
+    }
+    total += a == b ? na * (na ? na - 1 : 0) / 2 : na * nb;
+  }
+  return total;
+}
+
+void Environments::add_two_body(const KernelSettings& settings, int a, int b, const double* points,
+                                std::size_t count, double* rows, std::size_t stride) const {
+  check(settings.cutoff);
+  const auto columns = settings.kernel == KernelKind::squared_exponential
+                           ? distance_columns_se
+                           : distance_columns_matern;
+  const RowWriter writer{rows, stride, atoms()};
+  std::vector<double> value(count), slope(count), gradient(3 * count);
+  for (std::size_t i = 0; i < atoms(); ++i) {
+    const int other = numbers_[i] == a ? b : a;
+    if (numbers_[i] != a && numbers_[i] != b) continue;
+    for (std::size_t n = first_[i]; n < first_[i + 1] && neighbors_[n].r < settings.cutoff; ++n) {
+      const Neighbor& nb = neighbors_[n];
+      if (nb.number != other) continue;
+      double df;
+      const double f = cutoff_function(settings, nb.r, df);
+      columns(settings.lengthscale, nb.r, points, count, value.data(), slope.data());
+      add_scaled(f, value.data(), rows, count);
+      const double unit[3] = {nb.x / nb.r, nb.y / nb.r, nb.z / nb.r};
+      for (std::size_t d = 0; d < 3; ++d)
+        for (std::size_t s = 0; s < count; ++s)
+          gradient[d * count + s] = (f * slope[s] + df * value[s]) * unit[d];
+      const double r[3] = {nb.x, nb.y, nb.z};
+      writer.add(i, static_cast<std::size_t>(nb.owner), r, gradient.data(), count);
+    }
+  }
+}
+
+void Environments::add_three_body(const KernelSettings& settings, int c, int a, int b,
+                                  const double* images, std::size_t count, std::size_t per_point,
+                                  double* rows, std::size_t stride) const {
+  check(settings.cutoff);
+  const auto columns = settings.kernel == KernelKind::squared_exponential
+                           ? triplet_columns_se
+                           : triplet_columns_matern;
+  // (point, image, coordinate) -> (image, coordinate, point)
+  std::vector<double> planes(3 * count * per_point);
+  for (std::size_t s = 0; s < count; ++s)
+    for (std::size_t m = 0; m < per_point; ++m)
+      for (std::size_t d = 0; d < 3; ++d)
+        planes[(m * 3 + d) * count + s] = images[(s * per_point + m) * 3 + d];
+
+  const RowWriter writer{rows, stride, atoms()};
+  std::vector<double> work(4 * count), radial, pull;
+  double* value = work.data();
+  double* slope[3] = {value + count, value + 2 * count, value + 3 * count};
+  std::vector<const Neighbor*> near;
+  std::vector<double> f, df;
+  for (std::size_t i = 0; i < atoms(); ++i) {
+    if (numbers_[i] != c) continue;
+    near.clear();
+    f.clear();
+    df.clear();
+    for (std::size_t n = first_[i]; n < first_[i + 1] && neighbors_[n].r < settings.cutoff; ++n) {
+      if (neighbors_[n].number != a && neighbors_[n].number != b) continue;
+      near.push_back(&neighbors_[n]);
+      double slope_of_f;
+      f.push_back(cutoff_function(settings, neighbors_[n].r, slope_of_f));
+      df.push_back(slope_of_f);
+    }
+    radial.assign(near.size() * count, 0.0);
+    pull.assign(3 * near.size() * count, 0.0);
+    for (std::size_t j = 0; j < near.size(); ++j) {
+      if (near[j]->number != a) continue;
+      for (std::size_t k = a == b ? j + 1 : 0; k < near.size(); ++k) {
+        if (near[k]->number != b || k == j) continue;
+        double u[3] = {near[k]->x - near[j]->x, near[k]->y - near[j]->y, near[k]->z - near[j]->z};
+        const double r = std::sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
+        for (double& v : u) v /= r;
+        const double q[3] = {near[j]->r, near[k]->r, r};
+        columns(settings.lengthscale, q, planes.data(), count, per_point, value, slope[0],
+                slope[1], slope[2]);
+        add_triplet(f[j], f[k], df[j], df[k], u, value, slope[0], slope[1], slope[2], count, rows,
+                    &radial[j * count], &radial[k * count], &pull[3 * j * count],
+                    &pull[3 * k * count]);
+      }
+    }
+    for (std::size_t j = 0; j < near.size(); ++j) {
+      const double r[3] = {near[j]->x, near[j]->y, near[j]->z};
+      double* g = &pull[3 * j * count];
+      for (std::size_t d = 0; d < 3; ++d)
+        add_scaled(r[d] / near[j]->r, &radial[j * count], g + d * count, count);
+      writer.add(i, static_cast<std::size_t>(near[j]->owner), r, g, count);
+    }
+  }
+}
+
+namespace {
+
+template <typename Kernel>
+FORCEMAP_INLINE void kernel_row(const Kernel& kernel, std::size_t dimension, const double* point,
+                                const double* planes, std::size_t count, std::size_t per_point,
+                                double* out) {
+  for (std::size_t s = 0; s < count; ++s) out[s] = 0.0;
+  for (std::size_t m = 0; m < per_point; ++m) {
+    const double* p = planes + dimension * m * count;
+    if (dimension == 3) {
+      for (std::size_t s = 0; s < count; ++s) {
+        const double d1 = point[0] - p[s], d2 = point[1] - p[count + s];
+        const double d3 = point[2] - p[2 * count + s];
+        double g;
+        out[s] += kernel.value(d1 * d1 + d2 * d2 + d3 * d3, g);
+      }
+    } else {
+      for (std::size_t s = 0; s < count; ++s) {
+        double d2 = 0.0;
+        for (std::size_t d = 0; d < dimension; ++d) {
+          const double delta = point[d] - p[d * count + s];
+          d2 += delta * delta;
+        }
+        double g;
+        out[s] += kernel.value(d2, g);
+      }
+    }
+  }
+}
+
+FORCEMAP_CLONES void kernel_row_se(double lengthscale, std::size_t dimension, const double* point,
+                                   const double* planes, std::size_t count, std::size_t per_point,
+                                   double* out) {
+  kernel_row(SquaredExponential(lengthscale), dimension, point, planes, count, per_point, out);
+}
+FORCEMAP_CLONES void kernel_row_matern(double lengthscale, std::size_t dimension,
+                                       const double* point, const double* planes,
+                                       std::size_t count, std::size_t per_point, double* out) {
+  kernel_row(Matern52(lengthscale), dimension, point, planes, count, per_point, out);
+}
+
+// Rows of the kernel matrix, one after the other, handed to `use(row number, values)`.
+template <typename Use>
+void each_row(const KernelSettings& settings, std::size_t dimension, const double* points,
+              std::size_t n, const double* images, std::size_t count, std::size_t per_point,
+              const Use& use) {
+  std::vector<double> planes(dimension * count * per_point), row(count);
+  for (std::size_t s = 0; s < count; ++s)
+    for (std::size_t m = 0; m < per_point; ++m)
+      for (std::size_t d = 0; d < dimension; ++d)
+        planes[(m * dimension + d) * count + s] = images[(s * per_point + m) * dimension + d];
+  const auto function = settings.kernel == KernelKind::squared_exponential ? kernel_row_se
+                                                                           : kernel_row_matern;
+  for (std::size_t i = 0; i < n; ++i) {
+    function(settings.lengthscale, dimension, points + i * dimension, planes.data(), count,
+             per_point, row.data());
+    use(i, row.data());
+  }
+}
+
+}  // namespace
+
+void kernel_matrix(const KernelSettings& settings, std::size_t dimension, const double* points,
+                   std::size_t n, const double* images, std::size_t count, std::size_t per_point,
+                   double* out) {
+  each_row(settings, dimension, points, n, images, count, per_point,
+           [&](std::size_t i, const double* row) { std::copy(row, row + count, out + i * count); });
+}
+
+void kernel_sum(const KernelSettings& settings, std::size_t dimension, const double* points,
+                std::size_t n, const double* images, std::size_t count, std::size_t per_point,
+                const double* weights, double* out) {
+  each_row(settings, dimension, points, n, images, count, per_point,
+           [&](std::size_t i, const double* row) {
+             double sum = 0.0;
+             for (std::size_t s = 0; s < count; ++s) sum += row[s] * weights[s];
+             out[i] = sum;
+           });
+}
+
+}  // namespace forcemap

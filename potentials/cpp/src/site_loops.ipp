@@ -1,0 +1,380 @@
+// The loops over one atom's neighbours, compiled once per instruction set by site_*.cpp, which set
+// FORCEMAP_LOOPS (a namespace) and FORCEMAP_LOOPS_NAME. Nothing here may instantiate library
+// templates: the linker would be free to use the copy with the wrong machine flags everywhere.
+
+#include "site_kernels.hpp"
+#include "forcemap/zbl.hpp"
+#include "vec4.hpp"
+
+namespace forcemap {
+namespace FORCEMAP_LOOPS {
+
+// ---- neighbours within the cutoff --------------------------------------------------------------
+
+#if defined(__AVX2__)
+// Shuffle that moves the kept lanes (bits of the row number) to the front.
+alignas(32) static const int kCompress[16][8] = {
+    {0, 1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}, {2, 3, 0, 1, 4, 5, 6, 7},
+    {0, 1, 2, 3, 4, 5, 6, 7}, {4, 5, 0, 1, 2, 3, 6, 7}, {0, 1, 4, 5, 2, 3, 6, 7},
+    {2, 3, 4, 5, 0, 1, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}, {6, 7, 0, 1, 2, 3, 4, 5},
+    {0, 1, 6, 7, 2, 3, 4, 5}, {2, 3, 6, 7, 0, 1, 4, 5}, {0, 1, 2, 3, 6, 7, 4, 5},
+    {4, 5, 6, 7, 0, 1, 2, 3}, {0, 1, 4, 5, 6, 7, 2, 3}, {2, 3, 4, 5, 6, 7, 0, 1},
+    {0, 1, 2, 3, 4, 5, 6, 7}};
+#endif
+
+static std::size_t gather(const double* positions, const int* kinds, const int* kind_to_species,
+                          int i, const int* list, std::size_t list_length, int mask, double cutoff,
+                          const SiteView& site) {
+  const double* center = positions + 3 * static_cast<std::ptrdiff_t>(i);
+  const double xi = center[0], yi = center[1], zi = center[2];
+  const double cutoff2 = cutoff * cutoff;
+  std::size_t found = 0, n = 0;
+#if defined(__AVX2__)
+  const Vec4 cx = splat(xi), cy = splat(yi), cz = splat(zi), limit = splat(cutoff2);
+  const __m128i entry_mask = _mm_set1_epi32(mask);
+  for (; n + 4 <= list_length; n += 4) {
+    const __m128i entries = _mm_and_si128(
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(list + n)), entry_mask);
+    const double* a = positions + 3 * static_cast<std::ptrdiff_t>(_mm_extract_epi32(entries, 0));
+    const double* b = positions + 3 * static_cast<std::ptrdiff_t>(_mm_extract_epi32(entries, 1));
+    const double* c = positions + 3 * static_cast<std::ptrdiff_t>(_mm_extract_epi32(entries, 2));
+    const double* d = positions + 3 * static_cast<std::ptrdiff_t>(_mm_extract_epi32(entries, 3));
+    const Vec4 ac = _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(a)),
+                                         _mm_loadu_pd(c), 1);
+    const Vec4 bd = _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(b)),
+                                         _mm_loadu_pd(d), 1);
+    const __m128d zab = _mm_loadh_pd(_mm_load_sd(a + 2), b + 2);
+    const __m128d zcd = _mm_loadh_pd(_mm_load_sd(c + 2), d + 2);
+    const Vec4 dx = _mm256_unpacklo_pd(ac, bd) - cx;
+    const Vec4 dy = _mm256_unpackhi_pd(ac, bd) - cy;
+    const Vec4 dz = _mm256_insertf128_pd(_mm256_castpd128_pd256(zab), zcd, 1) - cz;
+    const Vec4 r2 = fma(dx, dx, fma(dy, dy, dz * dz));
+    // Not "less": a NaN stays a neighbour and shows in the energy.
+    const int kept = _mm256_movemask_pd(_mm256_cmp_pd(r2, limit, _CMP_NGE_UQ));
+    if (kept == 0) continue;
+    const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kCompress[kept]));
+    const auto pack = [&](Vec4 v) __attribute__((always_inline)) {
+      return _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(v), order));
+    };
+    store(site.x + found, pack(dx));
+    store(site.y + found, pack(dy));
+    store(site.z + found, pack(dz));
+    const __m256i wide = _mm256_permutevar8x32_epi32(_mm256_cvtepu32_epi64(entries), order);
+    const __m256i narrow = _mm256_permutevar8x32_epi32(
+        wide, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(site.index + found),
+                     _mm256_castsi256_si128(narrow));
+    found += static_cast<std::size_t>(__builtin_popcount(static_cast<unsigned>(kept)));
+  }
+#endif
+  for (; n < list_length; ++n) {
+    const int j = list[n] & mask;
+    const double* p = positions + 3 * static_cast<std::ptrdiff_t>(j);
+    const double dx = p[0] - xi, dy = p[1] - yi, dz = p[2] - zi;
+    if (dx * dx + dy * dy + dz * dz >= cutoff2) continue;
+    site.x[found] = dx;
+    site.y[found] = dy;
+    site.z[found] = dz;
+    site.index[found] = j;
+    ++found;
+  }
+  std::size_t count = 0;
+  for (std::size_t m = 0; m < found; ++m) {
+    const int j = site.index[m];
+    const int species = kind_to_species[kinds[j]];
+    site.kind[m] = species;
+    if (species >= 0 && count == m) {
+      ++count;
+      continue;
+    }
+    if (species < 0) continue;
+    site.x[count] = site.x[m];
+    site.y[count] = site.y[m];
+    site.z[count] = site.z[m];
+    site.index[count] = j;
+    site.kind[count] = species;
+    ++count;
+  }
+  return count;
+}
+
+// ---- distances and pair terms ------------------------------------------------------------------
+
+// Lengths of all neighbour vectors. Returns false where two atoms coincide.
+FORCEMAP_INLINE bool lengths(const SiteView& s, std::size_t padded) {
+  Vec4 smallest = splat(1.0);
+  for (std::size_t n = 0; n < padded; n += 4) {
+    const Vec4 x = load(s.x + n), y = load(s.y + n), z = load(s.z + n);
+    const Vec4 r2 = fma(x, x, fma(y, y, z * z));
+    const Vec4 r = root(r2);
+    smallest = smaller(r2, smallest);
+    store(s.r + n, r);
+    store(s.inverse_r + n, splat(1.0) / r);
+  }
+  double lane[4];
+  store(lane, smallest);
+  double least = lane[0];
+  for (int n = 1; n < 4; ++n) least = lane[n] < least ? lane[n] : least;
+  if (least > 1e-40) return true;
+  // The squares have left the range of doubles: once more, with scaling.
+  for (std::size_t n = 0; n < s.count; ++n) {
+    const double ax = __builtin_fabs(s.x[n]), ay = __builtin_fabs(s.y[n]);
+    const double az = __builtin_fabs(s.z[n]);
+    const double big = ax > ay ? (ax > az ? ax : az) : (ay > az ? ay : az);
+    if (big == 0.0) return false;
+    if (big > 1e-18) continue;
+    // Nearer than any potential can tell: the direction with a distance of 1e-18 Å.
+    const double fx = s.x[n] / big, fy = s.y[n] / big, fz = s.z[n] / big;
+    const double scale = 1e-18 / __builtin_sqrt(fx * fx + fy * fy + fz * fz);
+    s.x[n] = fx * scale;
+    s.y[n] = fy * scale;
+    s.z[n] = fz * scale;
+    s.r[n] = 1e-18;
+    s.inverse_r[n] = 1e18;
+  }
+  return true;
+}
+
+FORCEMAP_INLINE Vec4 two_body(const TwoBodyView& term, const double* const* tables,
+                              const SiteView& s, std::size_t padded, bool first) {
+  Vec4 energy = splat(0.0);
+  const Vec4 scale = splat(term.inverse_spacing), last = splat(term.last_interval);
+  const Vec4 cutoff = splat(term.cutoff);
+  const double* nothing[4] = {};
+  for (std::size_t n = 0; n < padded; n += 4) {
+    const Vec4 r = load(s.r + n);
+    int m[4];
+    const Vec4 t = locate(r * scale, last, m);
+    Vec4 b[4], d[4], c[4];
+    basis(t, b, d);
+    (void)nothing;
+    for (int k = 0; k < 4; ++k) {
+      const double* table = tables[s.kind[n + static_cast<std::size_t>(k)]];
+      c[k] = table ? load(table + m[k]) : splat(0.0);
+    }
+    transpose(c[0], c[1], c[2], c[3]);
+    const Vec4 value = fma(b[0], c[0], fma(b[1], c[1], fma(b[2], c[2], b[3] * c[3])));
+    const Vec4 slope = fma(d[0], c[0], fma(d[1], c[1], fma(d[2], c[2], d[3] * c[3])));
+    energy = energy + keep_below(r, cutoff, value);
+    const Vec4 g = keep_below(r, cutoff, slope * scale * load(s.inverse_r + n));
+    const Vec4 gx = g * load(s.x + n), gy = g * load(s.y + n), gz = g * load(s.z + n);
+    store(s.gx + n, first ? gx : load(s.gx + n) + gx);
+    store(s.gy + n, first ? gy : load(s.gy + n) + gy);
+    store(s.gz + n, first ? gz : load(s.gz + n) + gz);
+  }
+  return energy;
+}
+
+// Half of each pair's core energy belongs to this centre.
+static double core(const PotentialView& p, const SiteView& s) {
+  double energy = 0.0;
+  const ZblFunction* functions =
+      p.zbl.functions + static_cast<std::size_t>(s.species) * p.species;
+  for (std::size_t n = 0; n < s.count; ++n) {
+    const ZblFunction& f = functions[s.kind[n]];
+    if (!(s.r[n] < f.outer)) continue;
+    double slope;
+    energy += 0.5 * f.evaluate(s.r[n], slope);
+    const double g = 0.5 * slope * s.inverse_r[n];
+    s.gx[n] += g * s.x[n];
+    s.gy[n] += g * s.y[n];
+    s.gz[n] += g * s.z[n];
+  }
+  return energy;
+}
+
+// ---- three-body terms --------------------------------------------------------------------------
+
+// Value and slopes of the tricubic spline for one (j, k): the contraction over r_ij, then r_ik. What
+// is left runs over the four coefficients along r_jk.
+struct Row {
+  Vec4 value, by_first, by_second;
+};
+
+FORCEMAP_INLINE Row contract(const double* cell, std::ptrdiff_t stride_first,
+                             std::ptrdiff_t stride_second, const Vec4 w[4], const Vec4 dw[4],
+                             const double* w2, const double* dw2) {
+  Row row;
+  for (int b = 0; b < 4; ++b) {
+    const double* p = cell + b * stride_second;
+    const Vec4 c0 = load(p), c1 = load(p + stride_first);
+    const Vec4 c2 = load(p + 2 * stride_first), c3 = load(p + 3 * stride_first);
+    const Vec4 v = fma(w[3], c3, fma(w[2], c2, fma(w[1], c1, w[0] * c0)));
+    const Vec4 d = fma(dw[3], c3, fma(dw[2], c2, fma(dw[1], c1, dw[0] * c0)));
+    const Vec4 wb = splat(w2[b]), db = splat(dw2[b]);
+    if (b == 0) {
+      row.value = wb * v;
+      row.by_second = db * v;
+      row.by_first = wb * d;
+    } else {
+      row.value = fma(wb, v, row.value);
+      row.by_second = fma(db, v, row.by_second);
+      row.by_first = fma(wb, d, row.by_first);
+    }
+  }
+  return row;
+}
+
+// All triplets (j, k) with j at entry `j` and k at entries [begin, end) of the sorted neighbours.
+FORCEMAP_INLINE Vec4 triplets_of(const ThreeBodyView& term, const double* table, const SiteView& s,
+                                 std::size_t j, std::size_t begin, std::size_t end) {
+  const double* wj = s.weights + 4 * j;
+  const double* dj = s.derivatives + 4 * j;
+  const Vec4 w[4] = {splat(wj[0]), splat(wj[1]), splat(wj[2]), splat(wj[3])};
+  const Vec4 dw[4] = {splat(dj[0]), splat(dj[1]), splat(dj[2]), splat(dj[3])};
+  const double* plane = table + s.offset[j] * term.stride_first;
+  const Vec4 xj = splat(s.tx[j]), yj = splat(s.ty[j]), zj = splat(s.tz[j]);
+  const Vec4 scale = splat(term.base_inverse_spacing), last = splat(term.base_last_interval);
+  Vec4 energy = splat(0.0), by_j = splat(0.0);
+  Vec4 fx = splat(0.0), fy = splat(0.0), fz = splat(0.0);
+  for (std::size_t k = begin; k < end; k += 4) {
+    const Vec4 dx = load(s.tx + k) - xj, dy = load(s.ty + k) - yj, dz = load(s.tz + k) - zj;
+    // The floor keeps coinciding neighbours (an error elsewhere) from making 0/0 here.
+    const Vec4 r2 = larger(fma(dx, dx, fma(dy, dy, dz * dz)), splat(1e-60));
+    const Vec4 r = root(r2);
+    int m[4];
+    const Vec4 t = locate(r * scale, last, m);
+    Vec4 b[4], d[4];
+    basis(t, b, d);
+    transpose(b[0], b[1], b[2], b[3]);
+    transpose(d[0], d[1], d[2], d[3]);
+    Vec4 by_k[4], by_r[4];
+    for (int n = 0; n < 4; ++n) {
+      const std::size_t kn = k + static_cast<std::size_t>(n);
+      const double* cell = plane + s.offset[kn] * term.stride_second + m[n];
+      const Row row = contract(cell, term.stride_first, term.stride_second, w, dw,
+                               s.weights + 4 * kn, s.derivatives + 4 * kn);
+      energy = fma(row.value, b[n], energy);
+      by_j = fma(row.by_first, b[n], by_j);
+      by_k[n] = row.by_second * b[n];
+      by_r[n] = row.value * d[n];
+    }
+    store(s.radial + k, load(s.radial + k) + sums(by_k[0], by_k[1], by_k[2], by_k[3]));
+    const Vec4 g = sums(by_r[0], by_r[1], by_r[2], by_r[3]) * scale / r;
+    const Vec4 gx = g * dx, gy = g * dy, gz = g * dz;
+    store(s.hx + k, load(s.hx + k) + gx);
+    store(s.hy + k, load(s.hy + k) + gy);
+    store(s.hz + k, load(s.hz + k) + gz);
+    fx = fx + gx;
+    fy = fy + gy;
+    fz = fz + gz;
+  }
+  s.radial[j] += sum(by_j);
+  s.hx[j] -= sum(fx);
+  s.hy[j] -= sum(fy);
+  s.hz[j] -= sum(fz);
+  return energy;
+}
+
+// Copies entry n of the site to entry p of the sorted neighbours, or makes p weightless.
+FORCEMAP_INLINE void place(const SiteView& s, std::size_t p, std::ptrdiff_t n) {
+  s.slot[p] = static_cast<int>(n);
+  s.tx[p] = n >= 0 ? s.x[n] : 1.0;
+  s.ty[p] = n >= 0 ? s.y[n] : 1.0;
+  s.tz[p] = n >= 0 ? s.z[n] : 1.0;
+  s.tr[p] = n >= 0 ? s.r[n] : 1.0;
+}
+
+static double three_body(const ThreeBodyView& term, const PotentialView& p, const SiteView& s,
+                         std::size_t* block_begin, std::size_t* block_end) {
+  // Sort by species; a block ends with three weightless entries, so that a vector may run past it.
+  std::size_t filled = 0, real = 0;
+  for (std::size_t species = 0; species < p.species; ++species) {
+    block_begin[species] = filled;
+    for (std::size_t n = 0; n < s.count; ++n) {
+      if (static_cast<std::size_t>(s.kind[n]) != species || s.r[n] >= term.cutoff) continue;
+      place(s, filled++, static_cast<std::ptrdiff_t>(n));
+    }
+    block_end[species] = filled;
+    real += filled - block_begin[species];
+    if (filled != block_begin[species])
+      for (int pad = 0; pad < 3; ++pad) place(s, filled++, -1);
+  }
+  if (real < 2) return 0.0;
+  const std::size_t padded = (filled + 3) & ~static_cast<std::size_t>(3);
+  while (filled < padded) place(s, filled++, -1);
+
+  const Vec4 scale = splat(term.leg_inverse_spacing), last = splat(term.leg_last_interval);
+  const Vec4 zero = splat(0.0);
+  for (std::size_t n = 0; n < padded; n += 4) {
+    int m[4];
+    const Vec4 t = locate(load(s.tr + n) * scale, last, m);
+    Vec4 b[4], d[4];
+    basis(t, b, d);
+    transpose(b[0], b[1], b[2], b[3]);
+    transpose(d[0], d[1], d[2], d[3]);
+    for (int k = 0; k < 4; ++k) {
+      const std::size_t nk = n + static_cast<std::size_t>(k);
+      const bool weightless = s.slot[nk] < 0;
+      store(s.weights + 4 * nk, weightless ? zero : b[k]);
+      store(s.derivatives + 4 * nk, weightless ? zero : d[k] * scale);
+      s.offset[nk] = m[k];
+    }
+    store(s.radial + n, zero);
+    store(s.hx + n, zero);
+    store(s.hy + n, zero);
+    store(s.hz + n, zero);
+  }
+
+  Vec4 energy = zero;
+  const double* const* tables =
+      term.tables + static_cast<std::size_t>(s.species) * p.species * p.species;
+  for (std::size_t first = 0; first < p.species; ++first)
+    for (std::size_t second = first; second < p.species; ++second) {
+      const double* table = tables[first * p.species + second];
+      if (!table) continue;
+      for (std::size_t j = block_begin[first]; j < block_end[first]; ++j) {
+        const std::size_t begin = first == second ? j + 1 : block_begin[second];
+        if (begin >= block_end[second]) continue;
+        energy = energy + triplets_of(term, table, s, j, begin, block_end[second]);
+      }
+    }
+
+  for (std::size_t n = 0; n < filled; ++n) {
+    const int k = s.slot[n];
+    if (k < 0) continue;
+    const double g = s.radial[n] * s.inverse_r[k];
+    s.gx[k] += s.hx[n] + g * s.tx[n];
+    s.gy[k] += s.hy[n] + g * s.ty[n];
+    s.gz[k] += s.hz[n] + g * s.tz[n];
+  }
+  return sum(energy);
+}
+
+// ---- the site ----------------------------------------------------------------------------------
+
+static double evaluate(const PotentialView& p, const SiteView& s) {
+  const std::size_t padded = (s.count + 3) & ~static_cast<std::size_t>(3);
+  for (std::size_t n = s.count; n < padded; ++n) {
+    s.x[n] = 2.0 * p.cutoff;  // beyond every term
+    s.y[n] = s.z[n] = 0.0;
+    s.kind[n] = 0;
+  }
+  double energy = p.e0[s.species];
+  if (!lengths(s, padded)) return __builtin_nan("");
+  if (p.two_body_count == 0)
+    for (std::size_t n = 0; n < padded; ++n) s.gx[n] = s.gy[n] = s.gz[n] = 0.0;
+  Vec4 pairs = splat(0.0);
+  for (std::size_t term = 0; term < p.two_body_count; ++term) {
+    const TwoBodyView& view = p.two_body[term];
+    const double* const* tables =
+        view.tables + static_cast<std::size_t>(s.species) * p.species;
+    pairs = pairs + two_body(view, tables, s, padded, term == 0);
+  }
+  energy += sum(pairs);
+  if (p.zbl.largest_outer > 0.0) energy += core(p, s);
+  std::size_t blocks[2 * 118];
+  for (std::size_t term = 0; term < p.three_body_count; ++term)
+    energy += three_body(p.three_body[term], p, s, blocks, blocks + p.species);
+  return energy;
+}
+
+}  // namespace FORCEMAP_LOOPS
+
+const SiteKernels& FORCEMAP_LOOPS_GETTER() {
+  static const SiteKernels kernels = {FORCEMAP_LOOPS_NAME, FORCEMAP_LOOPS::gather,
+                                      FORCEMAP_LOOPS::evaluate};
+  return kernels;
+}
+
+}  // namespace forcemap

@@ -1,0 +1,127 @@
+// Four doubles at a time: AVX2 intrinsics where the file is compiled for it, compiler vectors else.
+// Included only by the loop files, inside their own namespaces.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace forcemap {
+namespace FORCEMAP_LOOPS {
+
+#define FORCEMAP_INLINE static inline __attribute__((always_inline))
+
+#if defined(__AVX2__)
+
+using Vec4 = __m256d;
+
+FORCEMAP_INLINE Vec4 load(const double* p) { return _mm256_loadu_pd(p); }
+FORCEMAP_INLINE void store(double* p, Vec4 v) { _mm256_storeu_pd(p, v); }
+FORCEMAP_INLINE Vec4 splat(double s) { return _mm256_set1_pd(s); }
+FORCEMAP_INLINE Vec4 fma(Vec4 a, Vec4 b, Vec4 c) { return _mm256_fmadd_pd(a, b, c); }
+FORCEMAP_INLINE Vec4 root(Vec4 a) { return _mm256_sqrt_pd(a); }
+FORCEMAP_INLINE Vec4 down(Vec4 a) { return _mm256_floor_pd(a); }
+FORCEMAP_INLINE Vec4 smaller(Vec4 a, Vec4 b) { return _mm256_min_pd(a, b); }
+FORCEMAP_INLINE Vec4 larger(Vec4 a, Vec4 b) { return _mm256_max_pd(a, b); }
+// a where x < limit or x is not a number, else 0
+FORCEMAP_INLINE Vec4 keep_below(Vec4 x, Vec4 limit, Vec4 a) {
+  return _mm256_and_pd(_mm256_cmp_pd(x, limit, _CMP_NGE_UQ), a);
+}
+FORCEMAP_INLINE double sum(Vec4 v) {
+  __m128d lo = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(lo, _mm_unpackhi_pd(lo, lo)));
+}
+FORCEMAP_INLINE void transpose(Vec4& a, Vec4& b, Vec4& c, Vec4& d) {
+  const Vec4 ab0 = _mm256_unpacklo_pd(a, b), ab1 = _mm256_unpackhi_pd(a, b);
+  const Vec4 cd0 = _mm256_unpacklo_pd(c, d), cd1 = _mm256_unpackhi_pd(c, d);
+  a = _mm256_permute2f128_pd(ab0, cd0, 0x20);
+  b = _mm256_permute2f128_pd(ab1, cd1, 0x20);
+  c = _mm256_permute2f128_pd(ab0, cd0, 0x31);
+  d = _mm256_permute2f128_pd(ab1, cd1, 0x31);
+}
+// lane n of the result is the sum over lanes of the n-th argument
+FORCEMAP_INLINE Vec4 sums(Vec4 a, Vec4 b, Vec4 c, Vec4 d) {
+  const Vec4 ab = _mm256_hadd_pd(a, b), cd = _mm256_hadd_pd(c, d);
+  return _mm256_add_pd(_mm256_blend_pd(ab, cd, 12), _mm256_permute2f128_pd(ab, cd, 0x21));
+}
+FORCEMAP_INLINE void to_integers(Vec4 a, int out[4]) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_cvttpd_epi32(a));
+}
+
+#else
+
+typedef double Vec4 __attribute__((vector_size(32)));
+typedef long long Int4 __attribute__((vector_size(32)));
+
+FORCEMAP_INLINE Vec4 load(const double* p) {
+  Vec4 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+FORCEMAP_INLINE void store(double* p, Vec4 v) { __builtin_memcpy(p, &v, sizeof v); }
+FORCEMAP_INLINE Vec4 splat(double s) { return Vec4{s, s, s, s}; }
+FORCEMAP_INLINE Vec4 fma(Vec4 a, Vec4 b, Vec4 c) { return a * b + c; }
+FORCEMAP_INLINE Vec4 root(Vec4 a) {
+  return Vec4{__builtin_sqrt(a[0]), __builtin_sqrt(a[1]), __builtin_sqrt(a[2]),
+              __builtin_sqrt(a[3])};
+}
+FORCEMAP_INLINE Vec4 down(Vec4 a) {
+  return Vec4{__builtin_floor(a[0]), __builtin_floor(a[1]), __builtin_floor(a[2]),
+              __builtin_floor(a[3])};
+}
+// As the AVX2 instructions: the second argument where either is not a number.
+FORCEMAP_INLINE Vec4 smaller(Vec4 a, Vec4 b) {
+  const Int4 m = a < b;
+  return (Vec4)(((Int4)a & m) | ((Int4)b & ~m));
+}
+FORCEMAP_INLINE Vec4 larger(Vec4 a, Vec4 b) {
+  const Int4 m = a > b;
+  return (Vec4)(((Int4)a & m) | ((Int4)b & ~m));
+}
+FORCEMAP_INLINE Vec4 keep_below(Vec4 x, Vec4 limit, Vec4 a) {
+  const Int4 m = x >= limit;
+  return (Vec4)((Int4)a & ~m);
+}
+FORCEMAP_INLINE double sum(Vec4 v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+FORCEMAP_INLINE void transpose(Vec4& a, Vec4& b, Vec4& c, Vec4& d) {
+  const Vec4 e = {a[0], b[0], c[0], d[0]}, f = {a[1], b[1], c[1], d[1]};
+  const Vec4 g = {a[2], b[2], c[2], d[2]}, h = {a[3], b[3], c[3], d[3]};
+  a = e, b = f, c = g, d = h;
+}
+FORCEMAP_INLINE Vec4 sums(Vec4 a, Vec4 b, Vec4 c, Vec4 d) {
+  transpose(a, b, c, d);
+  return (a + b) + (c + d);
+}
+FORCEMAP_INLINE void to_integers(Vec4 a, int out[4]) {
+  for (int n = 0; n < 4; ++n) out[n] = static_cast<int>(a[n]);
+}
+
+#endif
+
+// Interval and position within it of u = r / h on a uniform grid. Anything, also a NaN, gives an
+// interval of the table: max and min return their second argument when the first is not a number.
+FORCEMAP_INLINE Vec4 locate(Vec4 u, Vec4 last_interval, int interval[4]) {
+  const Vec4 m = smaller(larger(down(u), splat(0.0)), last_interval);
+  to_integers(m, interval);
+  return u - m;
+}
+
+// The four cubic B-splines that live on an interval, and their derivatives by t.
+FORCEMAP_INLINE void basis(Vec4 t, Vec4 b[4], Vec4 d[4]) {
+  const Vec4 sixth = splat(1.0 / 6.0), half = splat(0.5), s = splat(1.0) - t;
+  const Vec4 t2 = t * t, s2 = s * s;
+  b[0] = sixth * s2 * s;
+  b[3] = sixth * t2 * t;
+  b[1] = fma(t2, fma(half, t, splat(-1.0)), splat(2.0 / 3.0));
+  b[2] = fma(s2, fma(half, s, splat(-1.0)), splat(2.0 / 3.0));
+  d[0] = -half * s2;
+  d[3] = half * t2;
+  d[1] = t * fma(splat(1.5), t, splat(-2.0));
+  d[2] = -s * fma(splat(1.5), s, splat(-2.0));
+}
+
+}  // namespace FORCEMAP_LOOPS
+}  // namespace forcemap

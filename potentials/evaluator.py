@@ -1,0 +1,148 @@
+"""Loads a potential and evaluates structures with it: a façade over the C++ core."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from .elements import SYMBOLS
+
+__all__ = ["Evaluator", "Potential", "Result", "load"]
+
+DEFAULT_SKIN = 0.5
+"""Å. Lists live for tens of steps in a solid at a few hundred kelvin; the list grows by a third."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a structure's evaluation gives.
+
+    Attributes:
+        energy: potential energy, isolated atoms included, eV.
+        energies: (n,) site energies, eV; they sum to ``energy``.
+        forces: (n, 3) eV/Å.
+        virial: (3, 3) minus the derivative of the energy by strain, eV; ``-virial / volume`` is
+            the stress in ASE's sign.
+    """
+
+    energy: float
+    energies: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    virial: NDArray[np.float64]
+
+
+class Potential:
+    """A mapped potential; immutable, shared by any number of evaluators and threads."""
+
+    def __init__(self, core: _core.Potential, name: str) -> None:
+        """Wrap a potential of the core; `load` and `from_bytes` are the usual ways here."""
+        self.core = core
+        self.name = name
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str = "potential") -> Potential:
+        """Potential from the bytes of a file; `name` is used in messages.
+
+        Raises:
+            ForcemapError: the content is not a usable potential file.
+        """
+        return cls(_core.Potential.parse(content, name), name)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Atomic numbers of the elements, increasing."""
+        return list(self.core.numbers)
+
+    @property
+    def species(self) -> list[str]:
+        """Symbols of the elements in the order of `numbers`."""
+        return [SYMBOLS[z] for z in self.core.numbers]
+
+    @property
+    def cutoff(self) -> float:
+        """Largest cutoff of all terms, Å."""
+        return float(self.core.cutoff)
+
+    @property
+    def e0(self) -> dict[str, float]:
+        """Energy of each element's isolated atom, eV."""
+        return dict(zip(self.species, self.core.e0, strict=True))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The file's JSON document: terms, provenance, errors of the map."""
+        document: dict[str, Any] = json.loads(self.core.metadata)
+        return document
+
+    def evaluator(self, skin: float = DEFAULT_SKIN, threads: int = 1) -> Evaluator:
+        """A new evaluator with its own neighbour list.
+
+        Args:
+            skin: Å beyond the cutoff that the neighbour list holds; 0 rebuilds it at every call.
+            threads: number of threads over atoms.
+        """
+        return Evaluator(self, skin, threads)
+
+    def __repr__(self) -> str:
+        """Name, elements and cutoff."""
+        return f"Potential({self.name!r}, species={self.species}, cutoff={self.cutoff:g})"
+
+
+class Evaluator:
+    """Evaluates structures one after another, keeping the neighbour list while it holds.
+
+    Not for two threads at once: make one evaluator per thread (or per bead).
+    """
+
+    def __init__(self, potential: Potential, skin: float = DEFAULT_SKIN, threads: int = 1) -> None:
+        """See `Potential.evaluator`; raises ForcemapError for a negative skin or no threads."""
+        self.potential = potential
+        self._core = _core.Calculator(potential.core, float(skin), int(threads))
+
+    def compute(
+        self, positions: ArrayLike, numbers: ArrayLike, cell: ArrayLike, pbc: ArrayLike
+    ) -> Result:
+        """Energy, forces and virial of a structure.
+
+        Args:
+            positions: (n, 3) Å; need not lie in the cell.
+            numbers: (n,) atomic numbers, all of them elements of the potential.
+            cell: (3, 3) rows are lattice vectors, Å; rows of open directions may be zero.
+            pbc: (3,) or one boolean; which directions are periodic.
+
+        Raises:
+            ForcemapError: unknown element, non-finite input, singular cell, atoms in one place.
+            ValueError: arrays of the wrong shape.
+        """
+        positions = np.ascontiguousarray(positions, dtype=np.float64)
+        numbers = np.ascontiguousarray(numbers, dtype=np.int32)
+        cell = np.ascontiguousarray(cell, dtype=np.float64)
+        pbc = np.ascontiguousarray(np.broadcast_to(np.asarray(pbc, dtype=bool), (3,)))
+        if positions.ndim != 2 or positions.shape[1] != 3 or numbers.shape != positions.shape[:1]:
+            raise ValueError(
+                f"positions must be (n, 3) and numbers (n,), found {positions.shape} and "
+                f"{numbers.shape}"
+            )
+        if cell.shape != (3, 3):
+            raise ValueError(f"cell must be (3, 3), found {cell.shape}")
+        return Result(*self._core.compute(positions, numbers, cell, pbc))
+
+    @property
+    def rebuilds(self) -> int:
+        """Neighbour lists built so far."""
+        return int(self._core.rebuilds)
+
+
+def load(path: str | PathLike[str]) -> Potential:
+    """Read a potential file (``potential.forcemap``).
+
+    Raises:
+        ForcemapError: the file cannot be read or is not a usable potential; the text says why.
+    """
+    return Potential(_core.Potential.read(fspath(path)), fspath(path))

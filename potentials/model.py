@@ -1,0 +1,414 @@
+"""The potential file: spline tables and a short-range core, what molecular dynamics needs.
+
+FORMAT ``forcemap.potential``, version 1. A safetensors file with one JSON document (see
+:mod:`forcemap.potentials.container`)::
+
+    {"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",
+     "species": ["H", "O"],
+     "units": {"energy": "eV", "length": "Å"},
+     "terms": [
+       {"kind": "two_body", "cutoff": 5.5, "intervals": 200,
+        "tables": [["H", "H"], ["H", "O"], ["O", "O"]]},
+       {"kind": "three_body", "cutoff": 4.0, "leg_intervals": 60, "base_intervals": 120,
+        "tables": [["O", "H", "H"], ["O", "H", "O"]]},
+       {"kind": "zbl", "pairs": [{"species": ["H", "H"], "inner": 0.4, "outer": 0.7}]}],
+     "provenance": {}, "mapping": {}}
+
+``species`` stand by increasing atomic number. A table of two species is an unordered pair, one of
+three a centre and an unordered pair of neighbours; in each pair the lower atomic number comes
+first, and a term has no table twice. Species without a table do not interact in that term. Several
+terms of one kind add up, but a pair has one core. ``provenance`` and ``mapping`` are free objects,
+for people; both may be absent. Any other entry is an error.
+
+Tensors, all F64, eV: ``e0`` (species,), the energies of the isolated atoms; for the term at index i
+``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3, base + 3).
+
+The energy is the sum over atoms i of
+
+    e0(i) + sum_j f(r_ij) + sum_{j<k} g(r_ij, r_ik, r_jk) + 1/2 sum_j zbl(r_ij)
+
+over neighbours j and unordered pairs of neighbours {j, k} whose r_ij and r_ik lie within the
+cutoff. f is a cubic spline on n uniform intervals of width h over [0, cutoff] in B-spline form: for
+r in interval m and t = r/h - m
+
+    f(r) = sum_{a=0..3} B_a(t) c[m + a],
+    B_0 = (1-t)^3/6, B_1 = (3t^3-6t^2+4)/6, B_2 = (-3t^3+3t^2+3t+1)/6, B_3 = t^3/6,
+
+and g the tensor product of such bases: leg_intervals over [0, cutoff] in r_ij and r_ik,
+base_intervals over [0, 2 cutoff] in r_jk. A table with equal neighbour species is symmetric in its
+first two indices. zbl is the switched Ziegler-Biersack-Littmark energy of LAMMPS' ``pair_style
+zbl``.
+
+Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner < outer <= 100 Å, a
+file of 4 GiB with a header of 64 MiB. The C++ reader in cpp/src/potential_file.cpp makes the same
+checks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeAlias
+
+import numpy as np
+from forcemap.potentials.container import Container, read_container, read_document, write_container
+from forcemap.potentials.document import DocumentView
+from forcemap.potentials.elements import SYMBOLS, atomic_number
+from forcemap.potentials.errors import ForcemapError, ModelFileError
+from numpy.typing import NDArray
+
+__all__ = [
+    "PotentialData",
+    "ThreeBodySplines",
+    "TwoBodySplines",
+    "ZblPairs",
+    "file_format",
+    "read_potential",
+    "write_potential",
+]
+
+POTENTIAL_FORMAT = "forcemap.potential"
+MODEL_FORMAT = "forcemap.model"
+VERSION = 1
+
+MAX_INTERVALS = 100_000
+MAX_DISTANCE = 100.0  # Å
+SYMMETRY_TOLERANCE = 1e-9  # of a table, relative to its largest coefficient
+
+Pair: TypeAlias = tuple[str, str]
+Triplet: TypeAlias = tuple[str, str, str]
+Coefficients: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TwoBodySplines:
+    """Half the pair energy as a spline of the distance, for each pair of species."""
+
+    cutoff: float  # Å
+    intervals: int  # over [0, cutoff]
+    tables: Mapping[Pair, Coefficients]  # (intervals + 3,), eV; lower atomic number first
+
+
+@dataclass(frozen=True, eq=False)
+class ThreeBodySplines:
+    """Energy of a centre and two neighbours as a spline of (r_ij, r_ik, r_jk)."""
+
+    cutoff: float  # Å, of r_ij and r_ik
+    leg_intervals: int  # over [0, cutoff]
+    base_intervals: int  # over [0, 2 cutoff], of r_jk
+    tables: Mapping[Triplet, Coefficients]  # (leg + 3, leg + 3, base + 3), eV; centre first
+
+
+@dataclass(frozen=True, eq=False)
+class ZblPairs:
+    """Switched ZBL repulsion: for each pair of species the distances (inner, outer) in Å."""
+
+    pairs: Mapping[Pair, tuple[float, float]]
+
+
+Term: TypeAlias = TwoBodySplines | ThreeBodySplines | ZblPairs
+
+
+@dataclass(frozen=True, eq=False)
+class PotentialData:
+    """The content of a potential file, as described at the top of this module."""
+
+    species: tuple[str, ...]  # by increasing atomic number
+    e0: Mapping[str, float]  # eV
+    terms: tuple[Term, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    mapping: Mapping[str, Any] = field(default_factory=dict)
+    forcemap_version: str = ""  # that wrote the file; filled by read_potential
+
+
+def write_potential(data: PotentialData, path: str | os.PathLike[str]) -> None:
+    """Write a potential file, whole or not at all.
+
+    Raises ModelFileError if `data` is not what the format asks for or the file cannot be written.
+    """
+    from forcemap import __version__
+
+    _check(data, f"writing {path}")
+    document = {
+        "format": POTENTIAL_FORMAT,
+        "version": VERSION,
+        "forcemap_version": __version__,
+        "species": list(data.species),
+        "units": {"energy": "eV", "length": "Å"},
+        "terms": [_term_document(term) for term in data.terms],
+        "provenance": dict(data.provenance),
+        "mapping": dict(data.mapping),
+    }
+    tensors = {"e0": np.array([data.e0[symbol] for symbol in data.species], dtype=np.float64)}
+    for index, term in enumerate(data.terms):
+        if not isinstance(term, ZblPairs):
+            for species, table in term.tables.items():
+                tensors[_tensor_name(index, species)] = np.asarray(table, dtype=np.float64)
+    write_container(path, document, tensors)
+
+
+def read_potential(path: str | os.PathLike[str]) -> PotentialData:
+    """Read a potential file. Raises ModelFileError that tells what is wrong with the file."""
+    container = read_container(path)
+    root = DocumentView(container.document, f"{container.path}, document")
+    _check_format(root, container.path)
+    root.allow_only(
+        *("format", "version", "forcemap_version", "species", "units", "terms"),
+        *("provenance", "mapping"),
+    )
+    _check_units(root["units"])
+    species = tuple(item.string() for item in root["species"])
+    e0 = container.tensor("e0", (len(species),))
+    used = {"e0"}
+    terms = tuple(
+        _read_term(term, index, container, used) for index, term in enumerate(root["terms"])
+    )
+    for name in container.tensors:
+        if name not in used:
+            raise ModelFileError(
+                f"{container.path}: found the tensor {name[:60]!r}, which no term uses"
+            )
+    data = PotentialData(
+        species=species,
+        e0=dict(zip(species, e0.tolist(), strict=True)),
+        terms=terms,
+        provenance=root["provenance"].members() if "provenance" in root else {},
+        mapping=root["mapping"].members() if "mapping" in root else {},
+        forcemap_version=root["forcemap_version"].string(),
+    )
+    _check(data, str(container.path))
+    return data
+
+
+def file_format(path: str | os.PathLike[str]) -> Literal["forcemap.potential", "forcemap.model"]:
+    """Which of the two kinds of file this is. Raises ModelFileError if it is neither."""
+    found = DocumentView(read_document(path), f"{path}, document")["format"]
+    match found.string():
+        case "forcemap.potential":
+            return "forcemap.potential"
+        case "forcemap.model":
+            return "forcemap.model"
+        case other:
+            found.reject(f"found {other[:60]!r}, expected {POTENTIAL_FORMAT} or {MODEL_FORMAT}")
+
+
+def _check_format(root: DocumentView, path: Path) -> None:
+    found = root["format"].string()
+    if found == MODEL_FORMAT:
+        raise ModelFileError(
+            f"{path}: found a Gaussian-process model, expected its map; make it with: "
+            f"forcemap map {path} -o potential.forcemap"
+        )
+    if found != POTENTIAL_FORMAT:
+        root["format"].reject(f"found {found[:60]!r}, expected {POTENTIAL_FORMAT!r}")
+    version = root["version"].integer(1, 2**31 - 1)
+    if version > VERSION:
+        raise ModelFileError(
+            f"{path}: found format version {version}, expected at most {VERSION}: "
+            "the file was written by a newer forcemap; upgrade forcemap"
+        )
+
+
+def _check_units(units: DocumentView) -> None:
+    units.allow_only("energy", "length")
+    for name, expected in (("energy", "eV"), ("length", "Å")):
+        if units[name].string() != expected:
+            units[name].reject(f"found {units[name].description()}, expected {expected}")
+
+
+def _term_document(term: Term) -> dict[str, Any]:
+    if isinstance(term, ZblPairs):
+        pairs = [
+            {"species": list(species), "inner": float(inner), "outer": float(outer)}
+            for species, (inner, outer) in term.pairs.items()
+        ]
+        return {"kind": "zbl", "pairs": pairs}
+    tables = [list(species) for species in term.tables]
+    cutoff = float(term.cutoff)
+    if isinstance(term, TwoBodySplines):
+        intervals = int(term.intervals)
+        return {"kind": "two_body", "cutoff": cutoff, "intervals": intervals, "tables": tables}
+    return {
+        "kind": "three_body",
+        "cutoff": cutoff,
+        "leg_intervals": int(term.leg_intervals),
+        "base_intervals": int(term.base_intervals),
+        "tables": tables,
+    }
+
+
+def _tensor_name(index: int, species: Iterable[str]) -> str:
+    return f"terms.{index}.{'-'.join(species)}"
+
+
+def _read_term(json: DocumentView, index: int, container: Container, used: set[str]) -> Term:
+    """Read the term at `index`; adds the names of its tensors to `used`."""
+
+    def tensor(species: tuple[str, ...], shape: tuple[int, ...]) -> Coefficients:
+        name = _tensor_name(index, species)
+        if name in used:
+            json["tables"].reject(f"found the table {'-'.join(species)} twice")
+        used.add(name)
+        return container.tensor(name, shape)
+
+    kind = json["kind"].string()
+    if kind == "two_body":
+        json.allow_only("kind", "cutoff", "intervals", "tables")
+        intervals = json["intervals"].integer(1, MAX_INTERVALS)
+        pairs = [_read_pair(item) for item in json["tables"]]
+        two_body = {pair: tensor(pair, (intervals + 3,)) for pair in pairs}
+        return TwoBodySplines(json["cutoff"].number(), intervals, two_body)
+    if kind == "three_body":
+        json.allow_only("kind", "cutoff", "leg_intervals", "base_intervals", "tables")
+        legs = json["leg_intervals"].integer(1, MAX_INTERVALS)
+        base = json["base_intervals"].integer(1, MAX_INTERVALS)
+        shape = (legs + 3, legs + 3, base + 3)
+        triplets = [_read_triplet(item) for item in json["tables"]]
+        three_body = {triplet: tensor(triplet, shape) for triplet in triplets}
+        return ThreeBodySplines(json["cutoff"].number(), legs, base, three_body)
+    if kind == "zbl":
+        json.allow_only("kind", "pairs")
+        cores: dict[Pair, tuple[float, float]] = {}
+        for item in json["pairs"]:
+            item.allow_only("species", "inner", "outer")
+            pair = _read_pair(item["species"])
+            if pair in cores:
+                item["species"].reject("found a pair that has its core already")
+            cores[pair] = (item["inner"].number(), item["outer"].number())
+        return ZblPairs(cores)
+    json["kind"].reject(f"found {kind[:60]!r}, expected two_body, three_body or zbl")
+
+
+def _read_pair(json: DocumentView) -> Pair:
+    species = [item.string() for item in json]
+    if len(species) != 2:
+        json.reject(f"found an array of {len(species)}, expected 2 species")
+    return species[0], species[1]
+
+
+def _read_triplet(json: DocumentView) -> Triplet:
+    species = [item.string() for item in json]
+    if len(species) != 3:
+        json.reject(f"found an array of {len(species)}, expected 3 species")
+    return species[0], species[1], species[2]
+
+
+def _check(data: PotentialData, what: str) -> None:
+    """Raise ModelFileError unless `data` is what the format asks for."""
+    _check_species(data, what)
+    if not data.terms:
+        raise ModelFileError(f"{what}: terms: found none, expected at least one term")
+    cores: set[tuple[str, ...]] = set()
+    for index, term in enumerate(data.terms):
+        where = f"{what}: terms[{index}]"
+        if isinstance(term, ZblPairs):
+            _check_cores(term, data.species, cores, where)
+        else:
+            _check_splines(term, data.species, where)
+
+
+def _check_species(data: PotentialData, what: str) -> None:
+    if not 1 <= len(data.species) < len(SYMBOLS):
+        raise ModelFileError(
+            f"{what}: species: found {len(data.species)}, expected 1 to {len(SYMBOLS) - 1}"
+        )
+    last = 0
+    for index, symbol in enumerate(data.species):
+        try:
+            number = atomic_number(symbol)
+        except ForcemapError as error:
+            raise ModelFileError(f"{what}: species[{index}]: {error}") from None
+        if number <= last:
+            raise ModelFileError(
+                f"{what}: species[{index}]: found {symbol} after {SYMBOLS[last]}, "
+                "expected increasing atomic numbers"
+            )
+        last = number
+    if set(data.e0) != set(data.species):
+        raise ModelFileError(
+            f"{what}: e0: found energies of {', '.join(data.e0) or 'nothing'}, "
+            f"expected {', '.join(data.species)}"
+        )
+    for symbol, energy in data.e0.items():
+        if not np.isfinite(energy):
+            raise ModelFileError(f"{what}: e0: found {energy} for {symbol}, expected a number")
+
+
+def _check_table_species(table: tuple[str, ...], species: tuple[str, ...], where: str) -> None:
+    for symbol in table:
+        if symbol not in species:
+            raise ModelFileError(
+                f"{where}: found {symbol[:60]!r}, expected one of the file's species"
+            )
+    if species.index(table[-2]) > species.index(table[-1]):
+        raise ModelFileError(
+            f"{where}: found {'-'.join(table)}, expected the lower atomic number first"
+        )
+
+
+def _check_cores(
+    term: ZblPairs, species: tuple[str, ...], cores: set[tuple[str, ...]], where: str
+) -> None:
+    """Check a zbl term; `cores` collects the pairs of all such terms."""
+    if not term.pairs:
+        raise ModelFileError(f"{where}.pairs: found none, expected at least one pair")
+    for pair, (inner, outer) in term.pairs.items():
+        _check_table_species(pair, species, f"{where}.pairs")
+        if pair in cores:
+            raise ModelFileError(
+                f"{where}.pairs: found {'-'.join(pair)}, which has its core already"
+            )
+        cores.add(pair)
+        if not 0.0 <= inner < outer <= MAX_DISTANCE:
+            raise ModelFileError(
+                f"{where}.pairs: {'-'.join(pair)}: found inner {inner} and outer {outer}, "
+                f"expected 0 <= inner < outer <= {MAX_DISTANCE:g}"
+            )
+
+
+def _check_splines(
+    term: TwoBodySplines | ThreeBodySplines, species: tuple[str, ...], where: str
+) -> None:
+    if not 0.0 < term.cutoff <= MAX_DISTANCE:
+        raise ModelFileError(
+            f"{where}.cutoff: found {term.cutoff}, expected 0 < cutoff <= {MAX_DISTANCE:g}"
+        )
+    shape: tuple[int, ...]
+    if isinstance(term, TwoBodySplines):
+        intervals = {"intervals": term.intervals}
+        shape = (term.intervals + 3,)
+    else:
+        intervals = {"leg_intervals": term.leg_intervals, "base_intervals": term.base_intervals}
+        shape = (term.leg_intervals + 3, term.leg_intervals + 3, term.base_intervals + 3)
+    for name, count in intervals.items():
+        if not 1 <= count <= MAX_INTERVALS:
+            raise ModelFileError(
+                f"{where}.{name}: found {count}, expected an integer from 1 to {MAX_INTERVALS}"
+            )
+    if not term.tables:
+        raise ModelFileError(f"{where}.tables: found none, expected at least one table")
+    for key, table in term.tables.items():
+        _check_table_species(key, species, f"{where}.tables")
+        _check_table(np.asarray(table), shape, key, f"{where}.tables: {'-'.join(key)}")
+
+
+def _check_table(
+    table: Coefficients, shape: tuple[int, ...], key: tuple[str, ...], where: str
+) -> None:
+    def reject(message: str) -> NoReturn:
+        raise ModelFileError(f"{where}: {message}")
+
+    if table.dtype != np.float64 or table.shape != shape:
+        reject(f"found {table.dtype} of shape {table.shape}, expected float64 of shape {shape}")
+    if not np.isfinite(table).all():
+        reject("found a coefficient that is not finite")
+    if len(shape) == 3 and key[1] == key[2]:
+        largest = float(np.abs(table).max())
+        difference = float(np.abs(table - table.transpose(1, 0, 2)).max())
+        if difference > SYMMETRY_TOLERANCE * largest:
+            reject(
+                f"found a table that changes by {difference:g} when its first two indices are "
+                "exchanged, expected it symmetric: the neighbours are of one species"
+            )

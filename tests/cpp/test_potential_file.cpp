@@ -1,0 +1,393 @@
+// The reader of potential files: a valid file is read, every fault is reported, nothing crashes.
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "check.hpp"
+#include "forcemap/elements.hpp"
+#include "forcemap/potential_file.hpp"
+
+using forcemap::PotentialData;
+
+namespace {
+
+struct Tensor {
+  std::string name;
+  std::string dtype;
+  std::string shape;  // JSON
+  std::vector<double> numbers;
+};
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  if (at == std::string::npos) throw std::logic_error("test: no \"" + from + "\" in " + text);
+  return text.replace(at, from.size(), to);
+}
+
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    out.push_back(c);
+  }
+  return out;
+}
+
+// The parts of a potential file, to be altered before `bytes`.
+struct File {
+  std::string document =
+      R"({"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",)"
+      R"( "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"}, "terms": [)"
+      R"({"kind": "two_body", "cutoff": 5.5, "intervals": 2, "tables": [["H", "H"], ["H", "O"]]},)"
+      R"( {"kind": "three_body", "cutoff": 4, "leg_intervals": 1, "base_intervals": 2,)"
+      R"( "tables": [["O", "H", "H"], ["O", "H", "O"]]},)"
+      R"( {"kind": "zbl", "pairs": [{"species": ["H", "O"], "inner": 0.4, "outer": 0.7}]}],)"
+      R"( "provenance": {"note": "test"}})";
+  std::vector<Tensor> tensors;
+  std::string metadata_name = "forcemap";
+
+  File() {
+    tensors.push_back({"e0", "F64", "[2]", {-1.0, -2.0}});
+    tensors.push_back({"terms.0.H-H", "F64", "[5]", {1, 2, 3, 4, 5}});
+    tensors.push_back({"terms.0.H-O", "F64", "[5]", {5, 4, 3, 2, 1}});
+    Tensor symmetric{"terms.1.O-H-H", "F64", "[4,4,5]", {}};
+    Tensor other{"terms.1.O-H-O", "F64", "[4,4,5]", {}};
+    for (int a = 0; a < 4; ++a) {
+      for (int b = 0; b < 4; ++b) {
+        for (int c = 0; c < 5; ++c) {
+          symmetric.numbers.push_back(a * b + 0.1 * c);
+          other.numbers.push_back(a + 0.5 * b + 0.1 * c);
+        }
+      }
+    }
+    tensors.push_back(symmetric);
+    tensors.push_back(other);
+  }
+
+  // The header as safetensors wants it, offsets from the tensors' sizes.
+  std::string header() const {
+    std::string text =
+        "{\"__metadata__\":{\"" + metadata_name + "\":\"" + escaped(document) + "\"}";
+    std::size_t offset = 0;
+    for (const Tensor& tensor : tensors) {
+      const std::size_t end = offset + 8 * tensor.numbers.size();
+      text += ",\"" + tensor.name + "\":{\"dtype\":\"" + tensor.dtype +
+              "\",\"shape\":" + tensor.shape + ",\"data_offsets\":[" + std::to_string(offset) +
+              "," + std::to_string(end) + "]}";
+      offset = end;
+    }
+    return text + "}";
+  }
+
+  std::string data() const {
+    std::string bytes;
+    for (const Tensor& tensor : tensors) {
+      const std::size_t at = bytes.size();
+      bytes.resize(at + 8 * tensor.numbers.size());
+      std::memcpy(&bytes[at], tensor.numbers.data(), 8 * tensor.numbers.size());
+    }
+    return bytes;
+  }
+
+  std::string bytes() const { return assemble(header(), data()); }
+
+  static std::string assemble(const std::string& header, const std::string& data) {
+    std::string bytes;
+    for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(header.size() >> (8 * i) & 0xFF));
+    return bytes + header + data;
+  }
+};
+
+PotentialData parse(const std::string& bytes) {
+  // A heap copy of exactly this size lets the address sanitizer see any read beyond the end.
+  const std::vector<char> exact(bytes.begin(), bytes.end());
+  return forcemap::parse_potential(exact.data(), exact.size(), "file");
+}
+
+// A file whose document has `from` replaced by `to`.
+PotentialData parse_with(const std::string& from, const std::string& to) {
+  File file;
+  file.document = replaced(file.document, from, to);
+  return parse(file.bytes());
+}
+
+// A file whose header has `from` replaced by `to`.
+PotentialData parse_header_with(const std::string& from, const std::string& to) {
+  const File file;
+  return parse(File::assemble(replaced(file.header(), from, to), file.data()));
+}
+
+// True if `bytes` are read, false if they are refused by an Error that names the file. Any other
+// exception, a crash or a sanitizer's report fails the test program.
+bool accepted(const std::string& bytes) {
+  try {
+    const PotentialData data = parse(bytes);
+    CHECK(data.e0.size() == data.numbers.size());
+    return true;
+  } catch (const forcemap::Error& error) {
+    CHECK(std::string(error.what()).rfind("file", 0) == 0);
+    return false;
+  }
+}
+
+}  // namespace
+
+TEST(valid_file_is_read) {
+  const File file;
+  const PotentialData data = parse(file.bytes());
+  CHECK(data.numbers == (std::vector<int>{1, 8}));
+  CHECK(data.e0 == (std::vector<double>{-1.0, -2.0}));
+  CHECK(data.two_body.size() == 1);
+  CHECK(data.two_body[0].cutoff == 5.5);
+  CHECK(data.two_body[0].intervals == 2);
+  CHECK(data.two_body[0].tables.size() == 2);
+  CHECK(data.two_body[0].tables[1].species == (std::array<std::size_t, 2>{0, 1}));
+  CHECK(data.two_body[0].tables[1].coefficients == file.tensors[2].numbers);
+  CHECK(data.three_body.size() == 1);
+  CHECK(data.three_body[0].cutoff == 4.0);
+  CHECK(data.three_body[0].leg_intervals == 1);
+  CHECK(data.three_body[0].base_intervals == 2);
+  CHECK(data.three_body[0].tables[0].species == (std::array<std::size_t, 3>{1, 0, 0}));
+  CHECK(data.three_body[0].tables[1].species == (std::array<std::size_t, 3>{1, 0, 1}));
+  CHECK(data.three_body[0].tables[1].coefficients == file.tensors[4].numbers);
+  CHECK(data.zbl.size() == 1);
+  CHECK(data.zbl[0].species == (std::array<std::size_t, 2>{0, 1}));
+  CHECK(data.zbl[0].inner == 0.4 && data.zbl[0].outer == 0.7);
+  CHECK(data.metadata == file.document);
+}
+
+TEST(unaligned_data_and_spaces_after_the_header) {
+  for (int spaces = 0; spaces < 8; ++spaces) {
+    const File file;
+    const std::string header = file.header() + std::string(static_cast<std::size_t>(spaces), ' ');
+    CHECK(parse(File::assemble(header, file.data())).e0[1] == -2.0);
+  }
+}
+
+TEST(format_and_version) {
+  CHECK_ERROR(parse_with("forcemap.potential", "forcemap.model"), "forcemap map MODEL");
+  CHECK_ERROR(parse_with("forcemap.potential", "other"), "format: found \"other\"");
+  CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 2"), "written by a newer forcemap");
+  CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 0"), "version: found 0");
+  CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 1.0"), "version: found 1.0");
+  CHECK_ERROR(parse_with("\"version\": 1, ", ""), "found no entry \"version\"");
+  CHECK_ERROR(parse_with("\"species\"", "\"speices\""), "unknown entry \"speices\"");
+  CHECK_ERROR(parse_with("\"eV\"", "\"Ry\""), "units.energy: found another unit, expected eV");
+  CHECK_ERROR(parse_with("{\"note\": \"test\"}", "3"), "provenance: found 3, expected an object");
+}
+
+TEST(species) {
+  CHECK_ERROR(parse_with("[\"H\", \"O\"]", "[\"O\", \"H\"]"),
+              "species[1]: found H after O, expected increasing");
+  CHECK_ERROR(parse_with("[\"H\", \"O\"]", "[\"H\", \"H\"]"), "expected increasing");
+  CHECK_ERROR(parse_with("[\"H\", \"O\"]", "[\"H\", \"Oo\"]"), "found \"Oo\", expected an element");
+  CHECK_ERROR(parse_with("[\"H\", \"O\"]", "[]"), "species: found 0 species, expected 1 to 118");
+  CHECK_ERROR(parse_with("[\"H\", \"O\"]", "\"H\""), "species: found the string \"H\"");
+  CHECK_ERROR(parse_with("[\"H\", \"O\"]", "[\"H\", \"He\", \"O\"]"),
+              "tensor \"e0\": found the shape (2), expected (3)");
+}
+
+TEST(terms) {
+  CHECK_ERROR(parse_with("\"two_body\"", "\"four_body\""), "terms[0].kind: found \"four_body\"");
+  CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 0"), "terms[0].cutoff: found 0");
+  CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 100.5"), "0 < cutoff <= 100");
+  CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": NaN"), "document, byte ");
+  CHECK_ERROR(parse_with("\"intervals\": 2", "\"intervals\": 0"), "terms[0].intervals: found 0");
+  CHECK_ERROR(parse_with("\"intervals\": 2", "\"intervals\": 100001"), "from 1 to 100000");
+  CHECK_ERROR(parse_with("\"intervals\": 2", "\"intervals\": 3"),
+              "found the shape (5), expected (6)");
+  CHECK_ERROR(parse_with("\"leg_intervals\": 1", "\"leg_intervals\": 100000"),
+              "found the shape (4, 4, 5), expected (100003, 100003, 5)");
+  CHECK_ERROR(parse_with("\"intervals\": 2", "\"intervals\": 2, \"scale\": 2"),
+              "terms[0]: found the unknown entry \"scale\"");
+  CHECK_ERROR(parse_with("[[\"H\", \"H\"], [\"H\", \"O\"]]", "[]"), "expected at least one table");
+  CHECK_ERROR(parse_with("[\"H\", \"H\"], [", "[\"H\", \"O\"], ["),
+              "tables[1]: found a table that");
+  CHECK_ERROR(parse_with("[\"O\", \"H\", \"O\"]", "[\"O\", \"O\", \"H\"]"),
+              "terms[1].tables[1]: found O-O-H, expected the lower atomic number first");
+  CHECK_ERROR(parse_with("[\"O\", \"H\", \"O\"]", "[\"O\", \"H\"]"), "expected 3 species");
+  CHECK_ERROR(parse_with("[\"O\", \"H\", \"O\"]", "[\"O\", \"H\", \"C\"]"),
+              "expected one of the file's species");
+  CHECK_ERROR(parse_with("[\"O\", \"H\", \"O\"]", "[\"H\", \"H\", \"O\"]"),
+              "found no tensor \"terms.1.H-H-O\"");
+  CHECK_ERROR(parse_with(", [\"O\", \"H\", \"O\"]", ""), "\"terms.1.O-H-O\", which no term uses");
+}
+
+TEST(zbl_pairs) {
+  CHECK_ERROR(parse_with("\"inner\": 0.4", "\"inner\": 0.7"), "expected 0 <= inner < outer <= 100");
+  CHECK_ERROR(parse_with("\"inner\": 0.4", "\"inner\": -1"), "terms[2].pairs[0]: found inner -1");
+  CHECK_ERROR(parse_with("\"outer\": 0.7", "\"outer\": 101"), "outer 101");
+  CHECK_ERROR(parse_with("\"outer\": 0.7", "\"Outer\": 0.7"), "unknown entry \"Outer\"");
+  CHECK_ERROR(parse_with("[{\"species\": [\"H\", \"O\"], \"inner\": 0.4, \"outer\": 0.7}]", "[]"),
+              "expected at least one pair");
+  const std::string pair = "{\"species\": [\"H\", \"O\"], \"inner\": 0.4, \"outer\": 0.7}";
+  CHECK_ERROR(parse_with(pair, pair + "," + pair), "has its core already");
+}
+
+TEST(tensors) {
+  const double bad[] = {std::numeric_limits<double>::quiet_NaN(),
+                        std::numeric_limits<double>::infinity()};
+  for (const double number : bad) {
+    File file;
+    file.tensors[2].numbers[3] = number;
+    CHECK_ERROR(parse(file.bytes()), "at item 3, expected finite numbers");
+  }
+  File asymmetric;
+  asymmetric.tensors[3].numbers[5] += 1e-6;
+  CHECK_ERROR(parse(asymmetric.bytes()), "expected them equal: the neighbours are of one species");
+  File type;
+  type.tensors[2].dtype = "I64";
+  CHECK_ERROR(parse(type.bytes()), "tensor \"terms.0.H-O\": found the type I64, expected F64");
+  File extra;
+  extra.tensors.push_back({"more", "F64", "[1]", {1.0}});
+  CHECK_ERROR(parse(extra.bytes()), "found the tensor \"more\", which no term uses");
+  File twice;
+  twice.tensors.push_back(twice.tensors[0]);
+  CHECK_ERROR(parse(twice.bytes()), "found the name \"e0\" twice");
+}
+
+TEST(container) {
+  const File file;
+  CHECK_ERROR(parse(""), "found 0 bytes, expected a safetensors file");
+  CHECK_ERROR(parse("1234567"), "found 7 bytes");
+  CHECK_ERROR(parse(std::string(8, '\xFF')), "found a header of 18446744073709551615 bytes");
+  CHECK_ERROR(parse(File::assemble("", "")), "this is no safetensors file");
+  CHECK_ERROR(parse(File::assemble("[]", "")), "does not begin with '{'");
+  CHECK_ERROR(parse(File::assemble("{}", "")), "found no metadata");
+  CHECK_ERROR(parse(file.bytes().substr(0, 100)), "the file is cut off");
+  CHECK_ERROR(parse(file.bytes() + "x"), "bytes of data, expected ");
+  CHECK_ERROR(parse(file.bytes().substr(0, file.bytes().size() - 1)), "data_offsets");
+  File name;
+  name.metadata_name = "other";
+  CHECK_ERROR(parse(name.bytes()),
+              "found the metadata entry \"other\", expected only \"forcemap\"");
+  CHECK_ERROR(parse_header_with("[0,16]", "[0,8]"), "found 8 bytes, expected 16 for type F64");
+  CHECK_ERROR(parse_header_with("[0,16]", "[16,0]"), "expected an integer from 16 to ");
+  CHECK_ERROR(parse_header_with("[0,16]", "[-8,8]"), "found -8, expected an integer from 0");
+  CHECK_ERROR(parse_header_with("[0,16]", "[0,16,32]"), "expected [begin, end]");
+  CHECK_ERROR(parse_header_with("[0,16]", "[8,24]"), "(a gap between tensors)");
+  CHECK_ERROR(parse_header_with("[16,56]", "[0,40]"), "(tensors overlap)");
+  CHECK_ERROR(parse_header_with("[0,16]", "[0,18446744073709551615]"), "expected an integer");
+  CHECK_ERROR(parse_header_with("\"shape\":[2]", "\"shape\":[4294967296,4294967296,4294967296]"),
+              "larger than any memory");
+  CHECK_ERROR(parse_header_with("\"shape\":[2]", "\"shape\":[-2]"), "found -2");
+  CHECK_ERROR(parse_header_with("\"shape\":[2]", "\"shape\":[2305843009213693954]"),
+              "larger than any memory");
+  CHECK_ERROR(parse_header_with("\"shape\":[2]", "\"shape\":2"), "expected an array");
+  CHECK_ERROR(parse_header_with("\"dtype\":\"F64\"", "\"dtype\":\"F65\""), "unknown type \"F65\"");
+  CHECK_ERROR(parse_header_with("\"dtype\":\"F64\",", ""), "found no entry \"dtype\"");
+  CHECK_ERROR(parse_header_with("\"dtype\":\"F64\"", "\"dtype\":\"F64\",\"x\":1"),
+              "unknown entry \"x\"");
+}
+
+TEST(files_on_disk) {
+  const std::string path = "test_potential_file.tmp";
+  const std::string bytes = File().bytes();
+  std::ofstream(path, std::ios::binary) << bytes;
+  CHECK(forcemap::read_bytes(path) == bytes);
+  CHECK(forcemap::read_potential(path).numbers.size() == 2);
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << "x";
+  CHECK_ERROR(forcemap::read_potential(path), path + ": found 1 bytes");
+  std::remove(path.c_str());
+  CHECK_ERROR(forcemap::read_bytes(path), path + ": ");
+  CHECK_ERROR(forcemap::read_bytes("."), ".: this is not a regular file");
+  CHECK_ERROR(forcemap::read_bytes("/dev/null"), "this is not a regular file");
+}
+
+TEST(element_symbols) {
+  CHECK(forcemap::atomic_number("H") == 1);
+  CHECK(forcemap::atomic_number("Si") == 14);
+  CHECK(forcemap::atomic_number("Og") == 118);
+  CHECK(forcemap::atomic_number("si") == 0 && forcemap::atomic_number("") == 0);
+  CHECK(forcemap::element_symbol(14) == std::string("Si"));
+  CHECK(forcemap::element_symbol(0) == std::string("?"));
+  CHECK(forcemap::element_symbol(119) == std::string("?"));
+}
+
+TEST(every_truncation_is_an_error) {
+  const std::string bytes = File().bytes();
+  CHECK(accepted(bytes));
+  for (std::size_t length = 0; length < bytes.size(); ++length) {
+    if (accepted(bytes.substr(0, length))) {
+      check::report(__FILE__, __LINE__, "accepted when cut to " + std::to_string(length));
+    }
+  }
+}
+
+TEST(flipped_bytes_never_crash) {
+  const File file;
+  const std::string bytes = file.bytes();
+  const std::size_t header_end = 8 + file.header().size();
+  std::mt19937 random(20240607);
+  std::size_t refused = 0;
+  auto flip = [&](std::size_t at, int value) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ value);
+    if (!accepted(damaged)) ++refused;
+  };
+  for (std::size_t at = 0; at < header_end; ++at) {
+    for (int bit = 0; bit < 8; ++bit) flip(at, 1 << bit);
+    flip(at, 1 + static_cast<int>(random() % 255));
+  }
+  CHECK(refused > 4 * header_end);  // not all: some bytes are free text, numbers or spaces
+  for (int round = 0; round < 3000; ++round) {
+    flip(header_end + random() % (bytes.size() - header_end), 1 + static_cast<int>(random() % 255));
+  }
+}
+
+TEST(spliced_files_never_crash) {
+  const std::string bytes = File().bytes();
+  std::mt19937 random(5);
+  for (int round = 0; round < 5000; ++round) {
+    std::string damaged = bytes;
+    const std::size_t edits = 1 + random() % 4;
+    for (std::size_t edit = 0; edit < edits; ++edit) {
+      const std::size_t from = random() % damaged.size();
+      const std::size_t length = random() % std::min<std::size_t>(64, damaged.size() - from + 1);
+      const std::string piece = damaged.substr(from, length);
+      switch (random() % 3) {
+        case 0:
+          damaged.erase(from, length);
+          break;
+        case 1:
+          damaged.insert(random() % (damaged.size() + 1), piece);
+          break;
+        default:
+          damaged.replace(random() % (damaged.size() - length + 1), length, piece);
+      }
+      if (damaged.empty()) break;
+    }
+    // Half of them with a header length that fits again, so that the damage is met further in.
+    if (random() % 2 == 0 && damaged.size() >= 8) {
+      const std::size_t brace = damaged.rfind("]}}");
+      if (brace != std::string::npos && brace > 8) {
+        const std::string header = damaged.substr(8, brace + 3 - 8);
+        damaged = File::assemble(header, damaged.substr(brace + 3));
+      }
+    }
+    accepted(damaged);
+  }
+}
+
+TEST(garbage_is_an_error) {
+  std::mt19937 random(11);
+  for (int round = 0; round < 2000; ++round) {
+    std::string bytes(random() % 300, '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random() & 0xFF);
+    // A small length in front, or else every one of them would end there.
+    if (bytes.size() > 8 && random() % 2 == 0) {
+      for (std::size_t i = 0; i < 8; ++i) bytes[i] = '\0';
+      bytes[0] = static_cast<char>(random() % 128);
+      bytes[8] = '{';
+    }
+    CHECK(!accepted(bytes));
+  }
+}
+
+int main() { return check::run_all(); }

@@ -1,0 +1,94 @@
+"""Random, smooth potentials for tests: every species, pair and triplet has a table of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+
+import numpy as np
+from forcemap.potentials.elements import atomic_number
+from forcemap.potentials.model import PotentialData, ThreeBodySplines, TwoBodySplines, ZblPairs
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def random_potential(
+    species: Sequence[str],
+    seed: int,
+    *,
+    two_body_cutoff: float = 5.0,
+    three_body_cutoff: float = 4.0,
+    intervals: int = 60,
+    leg_intervals: int = 14,
+    base_intervals: int = 24,
+    zbl: bool = True,
+) -> PotentialData:
+    """A potential of `species` (any order) with a two-body, a three-body and, if asked, a zbl term.
+
+    Pair energies are some tenths of an eV with a soft repulsion below 2 Å, triplets some
+    hundredths. Tables go to zero at the cutoff with two derivatives; no two are alike.
+    """
+    rng = np.random.default_rng(seed)
+    symbols = tuple(sorted(set(species), key=atomic_number))
+    pairs = list(combinations_with_replacement(symbols, 2))
+    two_body = TwoBodySplines(
+        two_body_cutoff,
+        intervals,
+        {pair: _pair_table(rng, two_body_cutoff, intervals) for pair in pairs},
+    )
+    three_body = ThreeBodySplines(
+        three_body_cutoff,
+        leg_intervals,
+        base_intervals,
+        {
+            (centre, a, b): _triplet_table(rng, leg_intervals, base_intervals, symmetric=a == b)
+            for centre in symbols
+            for a, b in pairs
+        },
+    )
+    cores = ZblPairs({pair: (rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.4)) for pair in pairs})
+    return PotentialData(
+        species=symbols,
+        e0={symbol: float(rng.uniform(-2.0, 0.5)) for symbol in symbols},
+        terms=(two_body, three_body, cores) if zbl else (two_body, three_body),
+    )
+
+
+def _abscissae(intervals: int) -> Array:
+    """Where each coefficient acts (Greville points), in units of the range."""
+    return (np.arange(intervals + 3) - 1.0) / intervals
+
+
+def _envelope(x: Array) -> Array:
+    """(1 - x)³, with the last three coefficients zero: so are value and two derivatives at 1."""
+    envelope = np.maximum(1.0 - x, 0.0) ** 3
+    envelope[-3:] = 0.0
+    return envelope
+
+
+def _waves(rng: np.random.Generator, x: Array) -> Array:
+    """A smooth random function of order one."""
+    orders = np.arange(4)
+    amplitudes = rng.normal(size=4) / (1.0 + orders)
+    phases = rng.uniform(0.0, 2.0 * np.pi, size=4)
+    return np.asarray(np.cos(np.pi * np.outer(x, orders) + phases) @ amplitudes)
+
+
+def _pair_table(rng: np.random.Generator, cutoff: float, intervals: int) -> Array:
+    x = _abscissae(intervals)
+    repulsion = 4.0 * np.exp(-x * cutoff / rng.uniform(0.8, 1.0))
+    return np.asarray(_envelope(x) * (repulsion + 0.3 * _waves(rng, x)))
+
+
+def _triplet_table(
+    rng: np.random.Generator, leg_intervals: int, base_intervals: int, *, symmetric: bool
+) -> Array:
+    leg, base = _abscissae(leg_intervals), _abscissae(base_intervals)
+    table = np.zeros((leg.size, leg.size, base.size))
+    for _ in range(3):
+        j, k = (_envelope(leg) * _waves(rng, leg) for _ in range(2))
+        table += 0.1 * j[:, None, None] * k[None, :, None] * _waves(rng, base)[None, None, :]
+    if symmetric:
+        table = 0.5 * (table + table.transpose(1, 0, 2))
+    return table

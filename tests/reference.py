@@ -1,0 +1,193 @@
+"""Brute-force evaluation of a potential's content, for comparison with the fast implementations.
+
+Plain loops over atoms, periodic images and pairs of neighbours, written from the definition at the
+top of `forcemap.potentials.model` and nothing else: no neighbour list, no shared code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from ase import Atoms
+from forcemap.potentials.elements import atomic_number
+from forcemap.potentials.model import PotentialData, ThreeBodySplines, TwoBodySplines, ZblPairs
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# LAMMPS, src/pair_zbl_const.h, and force->qqr2e of units metal
+ZBL_EXPONENT = 0.23
+ZBL_LENGTH = 0.46850  # Å
+ZBL_AMPLITUDES = np.array([0.02817, 0.28022, 0.50986, 0.18175])
+ZBL_DECAYS = np.array([0.20162, 0.40290, 0.94229, 3.19980])
+COULOMB = 14.399645  # e²/(4 pi eps0), eV Å
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Energy, forces and virial of a structure."""
+
+    energy: float  # eV
+    energies: Array  # (n,), of the sites
+    forces: Array  # (n, 3), eV/Å
+    virial: Array  # (3, 3), -dE/dstrain, eV
+
+
+def basis(r: float, intervals: int, length: float) -> tuple[int, Array, Array]:
+    """First coefficient's index, the four B-spline values at r and their derivatives (1/Å)."""
+    h = length / intervals
+    m = min(int(r / h), intervals - 1)
+    t = r / h - m
+    values = np.array(
+        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+    )
+    slopes = np.array([-3 * (1 - t) ** 2, 9 * t**2 - 12 * t, -9 * t**2 + 6 * t + 3, 3 * t**2])
+    return m, values / 6, slopes / 6 / h
+
+
+def two_body(term: TwoBodySplines, pair: tuple[str, str], r: float) -> tuple[float, float]:
+    """f(r) in eV and df/dr in eV/Å of a pair of species in any order."""
+    table = term.tables.get(ordered(pair))
+    if table is None or r >= term.cutoff:
+        return 0.0, 0.0
+    m, values, slopes = basis(r, term.intervals, term.cutoff)
+    return float(values @ table[m : m + 4]), float(slopes @ table[m : m + 4])
+
+
+def three_body(
+    term: ThreeBodySplines, centre: str, pair: tuple[str, str], r: tuple[float, float, float]
+) -> tuple[float, Array]:
+    """g(r_ij, r_ik, r_jk) in eV and its three derivatives; `pair` holds the species of j and k."""
+    if max(r[:2]) >= term.cutoff:
+        return 0.0, np.zeros(3)
+    if ordered(pair) != pair:
+        value, d = three_body(term, centre, (pair[1], pair[0]), (r[1], r[0], r[2]))
+        return value, d[[1, 0, 2]]
+    table = term.tables.get((centre, *pair))
+    if table is None:
+        return 0.0, np.zeros(3)
+    a, va, da = basis(r[0], term.leg_intervals, term.cutoff)
+    b, vb, db = basis(r[1], term.leg_intervals, term.cutoff)
+    c, vc, dc = basis(r[2], term.base_intervals, 2 * term.cutoff)
+    block = table[a : a + 4, b : b + 4, c : c + 4]
+
+    def contract(u: Array, v: Array, w: Array) -> float:
+        return float(np.einsum("abc,a,b,c->", block, u, v, w))
+
+    derivatives = [contract(da, vb, vc), contract(va, db, vc), contract(va, vb, dc)]
+    return contract(va, vb, vc), np.array(derivatives)
+
+
+def zbl(z: tuple[int, int], inner: float, outer: float, r: float) -> tuple[float, float]:
+    """Switched ZBL energy of a pair in eV and its derivative in eV/Å, as LAMMPS' pair_style zbl.
+
+    E(r) = ZBL(r) + C, and between inner and outer A/3 (r - inner)³ + B/4 (r - inner)⁴ is added,
+    with A, B and C such that E, E' and E'' vanish at outer.
+    """
+    if r >= outer:
+        return 0.0, 0.0
+    width = outer - inner
+    e, e1, e2 = bare_zbl(z, outer)
+    a = (-3 * e1 + width * e2) / width**2
+    b = (2 * e1 - width * e2) / width**3
+    c = -e + width / 2 * e1 - width**2 / 12 * e2
+    value, slope, _ = bare_zbl(z, r)
+    x = max(r - inner, 0.0)
+    return value + c + a / 3 * x**3 + b / 4 * x**4, slope + a * x**2 + b * x**3
+
+
+def bare_zbl(z: tuple[int, int], r: float) -> tuple[float, float, float]:
+    """Z_i Z_j e²/r phi(r/a) with its first two derivatives."""
+    decays = ZBL_DECAYS * (z[0] ** ZBL_EXPONENT + z[1] ** ZBL_EXPONENT) / ZBL_LENGTH
+    terms = COULOMB * z[0] * z[1] * ZBL_AMPLITUDES * np.exp(-decays * r)
+    phi, phi1, phi2 = terms.sum(), -(decays * terms).sum(), (decays**2 * terms).sum()
+    return phi / r, phi1 / r - phi / r**2, phi2 / r - 2 * phi1 / r**2 + 2 * phi / r**3
+
+
+def evaluate(data: PotentialData, atoms: Atoms) -> Reference:
+    """Energy, forces and virial of `atoms`, by loops over all images within the cutoffs."""
+    symbols = atoms.get_chemical_symbols()
+    energies = np.array([data.e0[symbol] for symbol in symbols])
+    forces = np.zeros((len(atoms), 3))
+    virial = np.zeros((3, 3))
+    for i, centre in enumerate(symbols):
+        neighbors = neighbors_of(atoms, i, cutoff_of(data))
+        distances = [float(np.linalg.norm(vector)) for _, vector in neighbors]
+        gradients = np.zeros((len(neighbors), 3))  # dE_i/dr_ij
+        for n, (j, vector) in enumerate(neighbors):
+            energy, slope = pair_terms(data, (centre, symbols[j]), distances[n])
+            energies[i] += energy
+            gradients[n] += slope * vector / distances[n]
+        for term in data.terms:
+            if not isinstance(term, ThreeBodySplines):
+                continue
+            near = [n for n in range(len(neighbors)) if distances[n] < term.cutoff]
+            for n, first in enumerate(near):
+                for second in near[n + 1 :]:
+                    (j, r_ij), (k, r_ik) = neighbors[first], neighbors[second]
+                    r_jk = r_ik - r_ij
+                    r = (distances[first], distances[second], float(np.linalg.norm(r_jk)))
+                    energy, d = three_body(term, centre, (symbols[j], symbols[k]), r)
+                    energies[i] += energy
+                    gradients[first] += d[0] * r_ij / r[0] - d[2] * r_jk / r[2]
+                    gradients[second] += d[1] * r_ik / r[1] + d[2] * r_jk / r[2]
+        for (j, vector), gradient in zip(neighbors, gradients, strict=True):
+            forces[i] += gradient
+            forces[j] -= gradient
+            virial -= np.outer(vector, gradient)
+    return Reference(float(energies.sum()), energies, forces, virial)
+
+
+def pair_terms(data: PotentialData, pair: tuple[str, str], r: float) -> tuple[float, float]:
+    """Site energy of one neighbour in eV from all two-body and zbl terms, and its derivative."""
+    energy = slope = 0.0
+    for term in data.terms:
+        if isinstance(term, TwoBodySplines):
+            value, derivative = two_body(term, pair, r)
+        elif isinstance(term, ZblPairs) and ordered(pair) in term.pairs:
+            z = (atomic_number(pair[0]), atomic_number(pair[1]))
+            value, derivative = zbl(z, *term.pairs[ordered(pair)], r)
+            value, derivative = value / 2, derivative / 2
+        else:
+            continue
+        energy += value
+        slope += derivative
+    return energy, slope
+
+
+def neighbors_of(atoms: Atoms, i: int, cutoff: float) -> list[tuple[int, Array]]:
+    """All (j, r_j + image - r_i) within the cutoff, images of i itself included."""
+    cell = atoms.cell.array
+    positions = atoms.positions
+    spread = np.ptp(positions, axis=0).sum()  # atoms may lie outside the cell
+    images = []
+    for axis in range(3):
+        reach = 0
+        if atoms.pbc[axis]:
+            normal = np.linalg.inv(atoms.cell.complete().array)[:, axis]
+            reach = int(np.ceil((cutoff + spread) * np.linalg.norm(normal)))
+        images.append(range(-reach, reach + 1))
+    found = []
+    for shift in product(*images):
+        vectors = positions + np.array(shift) @ cell - positions[i]
+        for j in np.flatnonzero(np.linalg.norm(vectors, axis=1) < cutoff):
+            if j != i or any(shift):
+                found.append((int(j), vectors[j]))
+    return found
+
+
+def cutoff_of(data: PotentialData) -> float:
+    """The largest cutoff of all terms in Å."""
+    return max(
+        max(outer for _, outer in term.pairs.values())
+        if isinstance(term, ZblPairs)
+        else term.cutoff
+        for term in data.terms
+    )
+
+
+def ordered(pair: tuple[str, str]) -> tuple[str, str]:
+    """The pair with the lower atomic number first."""
+    return pair if atomic_number(pair[0]) <= atomic_number(pair[1]) else (pair[1], pair[0])
