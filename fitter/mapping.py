@@ -134,7 +134,7 @@ class Functions:
         if core is None:
             return self.pair(t, block, weights, knots)
         # Integrate the faded slope inwards on a grid fine enough to be exact to 1e-10 eV.
-        start = min(core.shortest, term.cutoff)
+        start = min(core.fading, term.cutoff)
         fine = np.linspace(core.faded, start, 2001)
         value = self.pair(t, block, weights, fine)
         step = fine[1] - fine[0]

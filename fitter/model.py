@@ -68,17 +68,23 @@ class CorePair:
         return cls.from_shortest(0.8 * float(covalent_radii[a] + covalent_radii[b]))
 
     @property
+    def fading(self) -> float:
+        """Å; the process is whole at and above it. A little below the data, so that the spline's
+        error where the fading begins does not reach them."""
+        return 0.88 * self.shortest
+
+    @property
     def faded(self) -> float:
         """Å; below it nothing of the process is left."""
-        return 0.55 * self.shortest
+        return 0.35 * self.shortest
 
 
 def fade(core: CorePair | None, r: Array) -> Array:
-    """Factor that takes the process out below the data: 1 at r >= shortest, 0 at r <= faded."""
+    """Factor that takes the process out below the data: 1 at r >= fading, 0 at r <= faded."""
     if core is None:
         return np.ones_like(r)
-    x = np.clip((r - core.faded) / (core.shortest - core.faded), 0.0, 1.0)
-    return x**3 * (10.0 + x * (-15.0 + 6.0 * x))
+    x = np.clip((r - core.faded) / (core.fading - core.faded), 0.0, 1.0)
+    return x**4 * (35.0 + x * (-84.0 + x * (70.0 - 20.0 * x)))
 
 
 @dataclass(frozen=True)

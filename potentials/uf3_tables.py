@@ -1,4 +1,4 @@
-"""Spline tables in the text form of LAMMPS' ``pair_style uf3``: knots, exact change of basis, digits.
+"""Spline tables in the text form of LAMMPS' ``pair_style uf3``: knots, change of basis, digits.
 
 UF3 writes a cubic spline as B-spline coefficients on explicit knots, the first one four times at 0
 (its reader takes knots[0] for the start of the first interval). Our coefficients belong to uniform
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ MAX_LINE = 1022  # characters, without the end of line
 MAX_DECIMALS = 16
 # With fewer decimals of the knots even a spline fitted to the rounded knots is off by too much.
 MIN_KNOT_DECIMALS = 8
+MIN_PIECE_DECIMALS = 12  # a piece can be made smaller instead
 # Largest error of a table's slope that rounding its coefficients may make; some hundred triplets of
 # an atom then add up to less than 1e-9 eV/Å.
 ROUNDING_SLOPE = 2e-11  # eV/Å
@@ -57,10 +59,10 @@ class Axis:
     @property
     def reach(self) -> float:
         """The distance below which LAMMPS finds the right interval, Å."""
-        knots = [float(knot) for knot in self.knots]
+        knots = _numbers(self.knots)
         if not self.uniform:
-            return knots[-4]
-        return min(knots[-4], (len(knots) - 7) * (knots[4] - knots[3]))
+            return float(knots[-4])
+        return float(min(knots[-4], (len(knots) - 7) * (knots[4] - knots[3])))
 
 
 def clamped_knots(intervals: int, length: float) -> Array:
@@ -75,7 +77,7 @@ def whole_axis(intervals: int, length: float, refine: int = 1) -> Axis | None:
     texts = _knot_texts(exact)
     if texts is None:
         return None
-    matrix = _conversion(intervals, length, np.array([float(text) for text in texts]))
+    matrix = _conversion(intervals, length, _numbers(texts))
     return Axis(texts, True, matrix, 0, len(matrix), 0, 0)
 
 
@@ -85,35 +87,51 @@ def split_axis(
     """A direction in two or more pieces; None if a piece's knots do not fit into a line.
 
     The pieces of a `bounded` direction end where their last B-spline does (their cutoff can be put
-    there); others reach over the whole direction. Each gets at least `least_knots` knots.
+    there); others reach over the whole direction. Each of these gets at least `least_knots` knots.
     """
-    whole = clamped_knots(intervals, length)
-    matrix = _conversion(intervals, length, whole)
-    count = len(matrix)
-    # The first four and the last four B-splines share the manifold knots at the ends.
-    if count < 4 * pieces + 4:
+    exact = clamped_knots(intervals, length)
+    count = len(exact) - 4
+    # The first four and the last four B-splines share the multiple knots at the ends.
+    if count < 8 + pieces:
         return None
     edges = [0, *(4 + round((count - 8) * i / pieces) for i in range(1, pieces)), count]
-    axes = []
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
-        lead = 4 if start else 0
-        knots = np.concatenate([np.zeros(lead), whole[start : stop + 4]])
-        if stop < count:
-            end = float(knots[-1])
-            filling = np.linspace(end, length, max(least_knots - len(knots) - 4, 0) + 2)[1:-1]
-            ending = np.full(3, end) if bounded else np.full(4, length)
-            knots = np.concatenate([knots, filling if not bounded else [], ending])
-        elif len(knots) < least_knots:
-            # The empty interval before the piece takes the missing ones.
-            filling = np.linspace(0.0, knots[lead], least_knots - len(knots) + 2)[1:-1]
-            knots = np.concatenate([np.zeros(4), filling, knots[lead:]])
-            lead += len(filling)
-        texts = _knot_texts(knots)
-        if texts is None or any(float(t) != k for t, k in zip(texts, knots, strict=True)):
-            return None  # unlike a whole direction a piece can be made smaller
-        trail = len(knots) - 4 - lead - (stop - start)
-        axes.append(Axis(texts, False, matrix, start, stop, lead, trail))
-    return axes
+    for decimals in range(MAX_DECIMALS + 1, MIN_PIECE_DECIMALS - 1, -1):
+        whole = _knots_with(exact, decimals)
+        parts = [
+            _piece(whole, start, stop, bounded, least_knots) for start, stop in pairwise(edges)
+        ]
+        if all(len(" ".join(knots)) <= MAX_LINE for knots, _ in parts):
+            break
+    else:
+        return None
+    matrix = _conversion(intervals, length, _numbers(whole))
+    return [
+        Axis(knots, False, matrix, start, stop, lead, len(knots) - 4 - lead - (stop - start))
+        for (knots, lead), (start, stop) in zip(parts, pairwise(edges), strict=True)
+    ]
+
+
+def _piece(
+    whole: tuple[str, ...], start: int, stop: int, bounded: bool, least_knots: int
+) -> tuple[tuple[str, ...], int]:
+    """Knots of the piece with the B-splines [start, stop), and how many it has before them."""
+    before: tuple[str, ...] = ("0",) * 4 if start else ()
+    own = whole[start : stop + 4]
+    after: tuple[str, ...] = ()
+    if stop + 4 < len(whole):
+        after = (own[-1],) * 3 if bounded else (whole[-1],) * 4
+    missing = 0 if bounded else max(least_knots - len(before) - len(own) - len(after), 0)
+    # Knots in the empty part, where they change nothing.
+    if after:
+        after = (*_between(float(own[-1]), float(whole[-1]), missing), *after)
+    elif before:
+        before = (*before, *_between(0.0, float(own[0]), missing))
+    return (*before, *own, *after), len(before)
+
+
+def _between(low: float, high: float, count: int) -> list[str]:
+    """`count` knots between two others, with few digits."""
+    return [_decimal_text(x, 6) for x in np.linspace(low, high, count + 2)[1:-1]]
 
 
 def decimals_that_fit(rows: Array, axis: Axis) -> NDArray[np.int64]:
@@ -122,7 +140,8 @@ def decimals_that_fit(rows: Array, axis: Axis) -> NDArray[np.int64]:
     Shape of rows: (..., n_new); of the result: (...,). Not bounded: may be negative or large.
     """
     active = np.abs(rows[..., axis.start : axis.stop])
-    digits = np.floor(np.log10(np.maximum(active, 0.1)) + 1e-9).astype(np.int64) + 1
+    # Slightly enlarged: 9.99999999999 may be rounded to two digits.
+    digits = np.floor(np.log10(np.maximum(active * (1 + 1e-8), 0.1)) + 1e-9).astype(np.int64) + 1
     fixed = (digits + 3).sum(axis=-1)  # a sign, a point and a space
     room = MAX_LINE + 1 - 2 * (axis.lead + axis.trail) - fixed
     return np.asarray(room // active.shape[-1], dtype=np.int64)
@@ -158,18 +177,28 @@ def _conversion(intervals: int, length: float, knots: Array) -> Array:
 def _knot_texts(knots: Array) -> tuple[str, ...] | None:
     """The knots with as many decimals as fit into a line; None if that is fewer than enough."""
     for decimals in range(MAX_DECIMALS + 1, MIN_KNOT_DECIMALS - 1, -1):
-        if decimals > MAX_DECIMALS:
-            texts = [_shortest_text(float(knot)) for knot in knots]
-        else:
-            texts = [_decimal_text(float(knot), decimals) for knot in knots]
-            # LAMMPS takes knots[4] - knots[3] for the width of all uniform intervals; too small a
-            # width would lead beyond the last interval.
-            unit = Decimal(1).scaleb(-decimals)
-            first = Decimal(float(knots[4])).quantize(unit, rounding=ROUND_CEILING)
-            texts[4] = _decimal_text(float(first), decimals)
+        texts = _knots_with(knots, decimals)
         if len(" ".join(texts)) <= MAX_LINE:
-            return tuple(texts)
+            return texts
     return None
+
+
+def _knots_with(knots: Array, decimals: int) -> tuple[str, ...]:
+    """The knots with some decimals; exact if that is more than MAX_DECIMALS."""
+    if decimals > MAX_DECIMALS:
+        return tuple(_shortest_text(float(knot)) for knot in knots)
+    texts = [_decimal_text(float(knot), decimals) for knot in knots]
+    # LAMMPS takes knots[4] - knots[3] for the width of all uniform intervals; too small a width
+    # would lead beyond the last interval.
+    unit = Decimal(1).scaleb(-decimals)
+    first = Decimal(float(knots[4])).quantize(unit, rounding=ROUND_CEILING)
+    texts[4] = _decimal_text(float(first), decimals)
+    return tuple(texts)
+
+
+def _numbers(texts: Sequence[str]) -> Array:
+    """The numbers that a reader takes from the texts."""
+    return np.array([float(text) for text in texts])
 
 
 def _shortest_text(number: float) -> str:

@@ -96,7 +96,7 @@ void Site::reserve(std::size_t neighbors) {
   v.capacity = n;
   scratch->arena.allocate(8 * Arena::bytes<double>(n) + 2 * Arena::bytes<int>(n) +
                           8 * Arena::bytes<double>(sorted) + Arena::bytes<int>(sorted) +
-                          Arena::bytes<long long>(sorted) + 2 * Arena::bytes<double>(4 * sorted));
+                          Arena::bytes<long long>(sorted) + 2 * Arena::bytes<double>(16 * sorted));
   Arena& a = scratch->arena;
   for (double** p : {&v.x, &v.y, &v.z, &v.r, &v.inverse_r, &v.gx, &v.gy, &v.gz})
     *p = a.take<double>(n);
@@ -105,8 +105,8 @@ void Site::reserve(std::size_t neighbors) {
     *p = a.take<double>(sorted);
   v.slot = a.take<int>(sorted);
   v.offset = a.take<long long>(sorted);
-  v.weights = a.take<double>(4 * sorted);
-  v.derivatives = a.take<double>(4 * sorted);
+  v.weights = a.take<double>(16 * sorted);
+  v.derivatives = a.take<double>(16 * sorted);
   x = v.x;
   y = v.y;
   z = v.z;

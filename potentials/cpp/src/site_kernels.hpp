@@ -52,8 +52,8 @@ struct SiteView {
   // neighbours of a 3-body term, sorted by species, each block padded with zero-weight entries
   int* slot;         // entry of the arrays above
   double *tx, *ty, *tz, *tr;
-  double* weights;      // (padded, 4)
-  double* derivatives;  // (padded, 4), per Å
+  double* weights;      // (padded, 4), or (padded, 16) with every weight repeated
+  double* derivatives;  // the same of the basis' slopes, per Å
   long long* offset;    // interval of r
   double *radial;       // dE/dr
   double *hx, *hy, *hz; // dE/d(r_j) through r_jk

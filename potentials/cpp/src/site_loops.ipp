@@ -186,46 +186,108 @@ static double core(const PotentialView& p, const SiteView& s) {
 // ---- three-body terms --------------------------------------------------------------------------
 
 // Value and slopes of the tricubic spline for one (j, k): the contraction over r_ij, then r_ik. What
-// is left runs over the four coefficients along r_jk.
+// is left runs over the four coefficients along r_jk. With AVX-512 two rows along r_ik are taken at
+// once and the halves are added at the very end.
+#if defined(__AVX512F__)
+
+using Wide = __m512d;
+constexpr std::size_t kWeights = 16;  // doubles per neighbour: every weight four times
+
+FORCEMAP_INLINE Wide wide_zero() { return _mm512_setzero_pd(); }
+FORCEMAP_INLINE Wide widen(double s) { return _mm512_set1_pd(s); }
+FORCEMAP_INLINE Wide widen(Vec4 v) { return _mm512_broadcast_f64x4(v); }
+FORCEMAP_INLINE Wide fma(Wide a, Wide b, Wide c) { return _mm512_fmadd_pd(a, b, c); }
+FORCEMAP_INLINE Vec4 fold(Wide v) {
+  return _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
+}
+FORCEMAP_INLINE void store_weights(double* p, Vec4 v) {
+  double w[4];
+  store(w, v);
+  for (int a = 0; a < 4; ++a) store(p + 4 * a, splat(w[a]));
+}
+
 struct Row {
-  Vec4 value, by_first, by_second;
+  Wide value, by_first, by_second;
 };
 
+// Strides in bytes.
 FORCEMAP_INLINE Row contract(const double* cell, std::ptrdiff_t stride_first,
-                             std::ptrdiff_t stride_second, const Vec4 w[4], const Vec4 dw[4],
+                             std::ptrdiff_t stride_second, const Wide w[4], const Wide dw[4],
                              const double* w2, const double* dw2) {
   Row row;
-  for (int b = 0; b < 4; ++b) {
-    const double* p = cell + b * stride_second;
-    const Vec4 c0 = load(p), c1 = load(p + stride_first);
-    const Vec4 c2 = load(p + 2 * stride_first), c3 = load(p + 3 * stride_first);
-    const Vec4 v = fma(w[3], c3, fma(w[2], c2, fma(w[1], c1, w[0] * c0)));
-    const Vec4 d = fma(dw[3], c3, fma(dw[2], c2, fma(dw[1], c1, dw[0] * c0)));
-    const Vec4 wb = splat(w2[b]), db = splat(dw2[b]);
-    if (b == 0) {
-      row.value = wb * v;
-      row.by_second = db * v;
-      row.by_first = wb * d;
-    } else {
-      row.value = fma(wb, v, row.value);
-      row.by_second = fma(db, v, row.by_second);
-      row.by_first = fma(wb, d, row.by_first);
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    const char* p = reinterpret_cast<const char*>(cell) + 2 * half * stride_second;
+    Wide c[4];
+#pragma GCC unroll 4
+    for (int a = 0; a < 4; ++a) {
+      const char* q = p + a * stride_first;
+      c[a] = _mm512_insertf64x4(
+          _mm512_castpd256_pd512(_mm256_loadu_pd(reinterpret_cast<const double*>(q))),
+          _mm256_loadu_pd(reinterpret_cast<const double*>(q + stride_second)), 1);
     }
+    const Wide v = fma(w[3], c[3], fma(w[2], c[2], fma(w[1], c[1], w[0] * c[0])));
+    const Wide d = fma(dw[3], c[3], fma(dw[2], c[2], fma(dw[1], c[1], dw[0] * c[0])));
+    const Wide wb = _mm512_loadu_pd(w2 + 8 * half), db = _mm512_loadu_pd(dw2 + 8 * half);
+    row.value = half == 0 ? wb * v : fma(wb, v, row.value);
+    row.by_second = half == 0 ? db * v : fma(db, v, row.by_second);
+    row.by_first = half == 0 ? wb * d : fma(wb, d, row.by_first);
   }
   return row;
 }
 
+#else
+
+using Wide = Vec4;
+constexpr std::size_t kWeights = 4;
+
+FORCEMAP_INLINE Wide wide_zero() { return splat(0.0); }
+FORCEMAP_INLINE Wide widen(double s) { return splat(s); }
+FORCEMAP_INLINE Wide widen(Vec4 v) { return v; }
+FORCEMAP_INLINE Vec4 fold(Wide v) { return v; }
+FORCEMAP_INLINE void store_weights(double* p, Vec4 v) { store(p, v); }
+
+struct Row {
+  Wide value, by_first, by_second;
+};
+
+// Strides in bytes.
+FORCEMAP_INLINE Row contract(const double* cell, std::ptrdiff_t stride_first,
+                             std::ptrdiff_t stride_second, const Wide w[4], const Wide dw[4],
+                             const double* w2, const double* dw2) {
+  Row row;
+#pragma GCC unroll 4
+  for (int b = 0; b < 4; ++b) {
+    const char* p = reinterpret_cast<const char*>(cell) + b * stride_second;
+    Wide c[4];
+#pragma GCC unroll 4
+    for (int a = 0; a < 4; ++a)
+      c[a] = load(reinterpret_cast<const double*>(p + a * stride_first));
+    const Wide v = fma(w[3], c[3], fma(w[2], c[2], fma(w[1], c[1], w[0] * c[0])));
+    const Wide d = fma(dw[3], c[3], fma(dw[2], c[2], fma(dw[1], c[1], dw[0] * c[0])));
+    const Wide wb = splat(w2[b]), db = splat(dw2[b]);
+    row.value = b == 0 ? wb * v : fma(wb, v, row.value);
+    row.by_second = b == 0 ? db * v : fma(db, v, row.by_second);
+    row.by_first = b == 0 ? wb * d : fma(wb, d, row.by_first);
+  }
+  return row;
+}
+
+#endif
+
 // All triplets (j, k) with j at entry `j` and k at entries [begin, end) of the sorted neighbours.
 FORCEMAP_INLINE Vec4 triplets_of(const ThreeBodyView& term, const double* table, const SiteView& s,
                                  std::size_t j, std::size_t begin, std::size_t end) {
-  const double* wj = s.weights + 4 * j;
-  const double* dj = s.derivatives + 4 * j;
-  const Vec4 w[4] = {splat(wj[0]), splat(wj[1]), splat(wj[2]), splat(wj[3])};
-  const Vec4 dw[4] = {splat(dj[0]), splat(dj[1]), splat(dj[2]), splat(dj[3])};
+  const double* wj = s.weights + kWeights * j;
+  const double* dj = s.derivatives + kWeights * j;
+  constexpr std::size_t step = kWeights / 4;
+  const Wide w[4] = {widen(wj[0]), widen(wj[step]), widen(wj[2 * step]), widen(wj[3 * step])};
+  const Wide dw[4] = {widen(dj[0]), widen(dj[step]), widen(dj[2 * step]), widen(dj[3 * step])};
+  const std::ptrdiff_t first = 8 * term.stride_first, second = 8 * term.stride_second;
   const double* plane = table + s.offset[j] * term.stride_first;
   const Vec4 xj = splat(s.tx[j]), yj = splat(s.ty[j]), zj = splat(s.tz[j]);
   const Vec4 scale = splat(term.base_inverse_spacing), last = splat(term.base_last_interval);
-  Vec4 energy = splat(0.0), by_j = splat(0.0);
+  Wide energy = wide_zero(), by_j = wide_zero();
   Vec4 fx = splat(0.0), fy = splat(0.0), fz = splat(0.0);
   for (std::size_t k = begin; k < end; k += 4) {
     const Vec4 dx = load(s.tx + k) - xj, dy = load(s.ty + k) - yj, dz = load(s.tz + k) - zj;
@@ -239,15 +301,27 @@ FORCEMAP_INLINE Vec4 triplets_of(const ThreeBodyView& term, const double* table,
     transpose(b[0], b[1], b[2], b[3]);
     transpose(d[0], d[1], d[2], d[3]);
     Vec4 by_k[4], by_r[4];
-    for (int n = 0; n < 4; ++n) {
-      const std::size_t kn = k + static_cast<std::size_t>(n);
+    const auto lane = [&](std::size_t n) __attribute__((always_inline)) {
+      const std::size_t kn = k + n;
       const double* cell = plane + s.offset[kn] * term.stride_second + m[n];
-      const Row row = contract(cell, term.stride_first, term.stride_second, w, dw,
-                               s.weights + 4 * kn, s.derivatives + 4 * kn);
-      energy = fma(row.value, b[n], energy);
-      by_j = fma(row.by_first, b[n], by_j);
-      by_k[n] = row.by_second * b[n];
-      by_r[n] = row.value * d[n];
+      const Row row = contract(cell, first, second, w, dw, s.weights + kWeights * kn,
+                               s.derivatives + kWeights * kn);
+      const Wide bn = widen(b[n]);
+      energy = fma(row.value, bn, energy);
+      by_j = fma(row.by_first, bn, by_j);
+      by_k[n] = fold(row.by_second * bn);
+      by_r[n] = fold(row.value * widen(d[n]));
+    };
+    // Entries past the end are weightless; the contraction is what costs, so it is left out there.
+    const std::size_t lanes = end - k;
+    lane(0);
+    by_k[1] = by_k[2] = by_k[3] = by_r[1] = by_r[2] = by_r[3] = splat(0.0);
+    if (lanes > 1) {
+      lane(1);
+      if (lanes > 2) {
+        lane(2);
+        if (lanes > 3) lane(3);
+      }
     }
     store(s.radial + k, load(s.radial + k) + sums(by_k[0], by_k[1], by_k[2], by_k[3]));
     const Vec4 g = sums(by_r[0], by_r[1], by_r[2], by_r[3]) * scale / r;
@@ -259,11 +333,11 @@ FORCEMAP_INLINE Vec4 triplets_of(const ThreeBodyView& term, const double* table,
     fy = fy + gy;
     fz = fz + gz;
   }
-  s.radial[j] += sum(by_j);
+  s.radial[j] += sum(fold(by_j));
   s.hx[j] -= sum(fx);
   s.hy[j] -= sum(fy);
   s.hz[j] -= sum(fz);
-  return energy;
+  return fold(energy);
 }
 
 // Copies entry n of the site to entry p of the sorted neighbours, or makes p weightless.
@@ -306,8 +380,8 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
     for (int k = 0; k < 4; ++k) {
       const std::size_t nk = n + static_cast<std::size_t>(k);
       const bool weightless = s.slot[nk] < 0;
-      store(s.weights + 4 * nk, weightless ? zero : b[k]);
-      store(s.derivatives + 4 * nk, weightless ? zero : d[k] * scale);
+      store_weights(s.weights + kWeights * nk, weightless ? zero : b[k]);
+      store_weights(s.derivatives + kWeights * nk, weightless ? zero : d[k] * scale);
       s.offset[nk] = m[k];
     }
     store(s.radial + n, zero);
