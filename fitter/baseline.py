@@ -13,7 +13,7 @@ from forcemap.potentials import Evaluator, Potential, load
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
 
-from .dataset import Frame
+from .frame import Frame
 from .model import CorePair
 
 __all__ = ["as_potential", "core_evaluator", "core_terms", "evaluate_frame"]

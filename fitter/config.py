@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
-from forcemap.potentials.elements import SYMBOLS
-
-from .settings_values import (
+from forcemap.fitter.settings_values import (
     Checked,
     CrossCheckError,
     Place,
@@ -31,6 +29,7 @@ from .settings_values import (
     read_by,
     read_fields,
 )
+from forcemap.potentials.elements import SYMBOLS
 
 __all__ = [
     "TERM_KINDS",

@@ -35,8 +35,9 @@ from forcemap.potentials.model import (
 )
 
 from .baseline import as_potential, core_evaluator, core_terms, evaluate_frame
-from .dataset import Frame, FrameSigma
+from .frame import Frame, FrameSigma
 from .model import CorePair, Model, fade, read_model
+from .parallel import in_order
 from .process import Block, Term, columns
 from .progress import Progress
 
@@ -327,8 +328,6 @@ def map_model(
     Raises:
         ForcemapError: the tolerance asks for a resolution that no table can have.
     """
-    from .fit import in_order
-
     progress = progress or Progress.silent()
     start = time.perf_counter()
     functions = Functions(model)

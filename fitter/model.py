@@ -27,7 +27,7 @@ from forcemap.potentials.container import read_container, write_container
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ModelFileError
 
-from .dataset import Frame
+from .frame import Frame
 from .process import Block, Term, columns, frame_rows
 
 __all__ = ["CorePair", "Model", "read_model", "write_model"]

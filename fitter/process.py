@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from forcemap.potentials import _core
 
-from .dataset import Frame
+from .frame import Frame
 
 __all__ = ["Block", "Term", "View", "environments", "frame_rows", "row_count"]
 

@@ -25,7 +25,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-__all__ = ["Accumulator", "Solution", "pivoted_cholesky", "solve_by_qr"]
+__all__ = ["Accumulator", "Solution", "choose_deltas", "pivoted_cholesky", "solve_by_qr"]
 
 Array = NDArray[np.float64]
 
@@ -55,6 +55,12 @@ def pivoted_cholesky(matrix: Array, tolerance: float = RANK_TOLERANCE) -> tuple[
         raise ValueError(f"dpstrf: argument {-info} is not valid")
     kept = np.asarray(pivots[:rank], dtype=np.intp) - 1
     return kept, np.tril(factor[:rank, :rank])
+
+DELTA_PRIOR = 3e-3
+"""Weight, per datum, of the squared logarithm of delta against the evidence. Few-body functions cannot
+explain all of the forces; the evidence alone answers that with ever larger deltas, functions that
+cancel each other and need knots three times denser for the same force error, and gains a few per cent
+in the test errors (mlearn_Si: 0.163 against 0.162 eV/Å)."""
 
 
 @dataclass
@@ -173,8 +179,7 @@ def choose_deltas(
     def cost(logs: Array) -> float:
         solution = data.solve(column_deltas(logs))
         factor = solution.best_noise_factor if scale_is_free else 1.0
-        # A weak prior keeps a delta finite that the data say nothing about.
-        return -solution.log_marginal_likelihood(factor) + 0.02 * float(np.sum(logs**2))
+        return -solution.log_marginal_likelihood(factor) + DELTA_PRIOR * data.count * float(np.sum(logs**2))
 
     logs = np.log(np.array([start[n] for n in free], dtype=float))
     if free and data.count:

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from .dataset import Frame
+from .frame import Frame
 from .process import Block, Term, environments
 from .solver import pivoted_cholesky
 

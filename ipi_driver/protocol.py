@@ -311,7 +311,8 @@ class Channel:
     def close(self) -> None:
         """Close the connection with nothing unread, as far as it has come."""
         with contextlib.suppress(OSError):
+            self._socket.setblocking(False)
             for _ in range(MAX_SCRAPS):
-                if not self._socket.recv(SCRAP, socket.MSG_DONTWAIT):
+                if not self._socket.recv(SCRAP):
                     break
         self._socket.close()

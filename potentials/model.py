@@ -165,11 +165,6 @@ def read_potential(path: str | os.PathLike[str]) -> PotentialData:
     terms = tuple(
         _read_term(term, index, container, used) for index, term in enumerate(root["terms"])
     )
-    for name in container.tensors:
-        if name not in used:
-            raise ModelFileError(
-                f"{container.path}: found the tensor {name[:60]!r}, which no term uses"
-            )
     data = PotentialData(
         species=species,
         e0=dict(zip(species, e0.tolist(), strict=True)),
@@ -179,6 +174,11 @@ def read_potential(path: str | os.PathLike[str]) -> PotentialData:
         forcemap_version=root["forcemap_version"].string(),
     )
     _check(data, str(container.path))
+    for name in container.tensors:
+        if name not in used:
+            raise ModelFileError(
+                f"{container.path}: found the tensor {name[:60]!r}, which no term uses"
+            )
     return data
 
 

@@ -22,10 +22,14 @@ __all__ = ["check_files"]
 Array = NDArray[np.float64]
 
 LONGEST_LINE = 1023  # characters; more make LAMMPS hang
-POINTS = 400
+POINTS = 200
 # Largest error of one table. An atom has some hundred triplets, whose errors are independent.
 VALUE_ERROR = 2e-11  # eV
 SLOPE_ERROR = 6e-11  # eV/Å
+# LAMMPS' polynomials in r have an error of about 3 (measured) times 2^-53 c (r/h)^3 in value, where
+# c is the size of the coefficients at r. In an atom's energy these add up like the other ones.
+ARITHMETIC_FACTOR = 3.0 * 2.0**-53
+ARITHMETIC_ERROR = 6e-11  # eV
 # Both grow by rounding if coefficients are large.
 RELATIVE_ERROR = 2e-14  # of the largest coefficient; per interval's width for the slope
 
@@ -44,9 +48,9 @@ class _Block:
         for axis, (knots, r) in enumerate(zip(self.knots, distances, strict=True)):
             spline = BSpline(knots, np.eye(len(knots) - 4), 3, extrapolate=True)
             weights.append(spline(r, nu=int(axis == derivative)))
-        indices = "abc"[: len(weights)]
-        terms = ",".join(f"n{index}" for index in indices)
-        values = np.einsum(f"{indices},{terms}->n", self.coefficients, *weights, optimize=True)
+        values = self.coefficients @ weights[-1].T  # (..., n): direction after direction
+        for weight in weights[-2::-1]:
+            values = np.einsum("...an,na->...n", values, weight)
         inside = np.all([r < self.cutoff for r in distances[:2]], axis=0)
         return np.asarray(np.where(inside, values, 0.0))
 
@@ -134,6 +138,13 @@ def _check_triplet(
     _compare(ours, blocks, [*legs, base_points], widths, "-".join(triplet))
 
 
+def _arithmetic_error(block: _Block, distances: Sequence[Array]) -> Array:
+    """Error in eV of LAMMPS' evaluation of one of our tables."""
+    size = _Block(block.cutoff, block.knots, np.abs(block.coefficients)).evaluate(distances, None)
+    cubes = [(r / (k[1] - k[0])) ** 3 for k, r in zip(block.knots, distances, strict=True)]
+    return np.asarray(ARITHMETIC_FACTOR * size * np.sum(cubes, axis=0))
+
+
 def _our_knots(intervals: int, length: float) -> Array:
     return np.asarray((np.arange(intervals + 7) - 3.0) * (length / intervals))
 
@@ -146,6 +157,14 @@ def _compare(
     name: str,
 ) -> None:
     """Raise ForcemapError if the two sums differ in value or in a slope."""
+    arithmetic = sum((_arithmetic_error(block, distances) for block in ours), np.zeros(POINTS))
+    worst = float(arithmetic.max()) / ARITHMETIC_ERROR
+    if worst > 1.0:
+        raise ForcemapError(
+            f"export: the grid of the table {name} is too fine for the arithmetic of LAMMPS' "
+            "pair_style uf3, which would lose too many digits; map with a larger tolerance, such "
+            f"that there are {worst ** (1 / 3):.1f} times fewer intervals"
+        )
     scale = max((float(np.abs(block.coefficients).max()) for block in ours), default=0.0)
     rounding = RELATIVE_ERROR * scale
     for derivative in (None, *range(len(distances))):

@@ -21,6 +21,10 @@ Of ``pair_style uf3`` (22Jul2025) one must know:
   smaller (by 1e-12 of themselves) than the last knot.
 - The r_jk direction must have at least as many knots, minus one, as the others, or the reader
   writes beyond its memory; r_jk reaches exactly twice the cutoff.
+- Sub-styles of equal cutoff, or of growing ones, can end in "Failed to reorder neighbor lists":
+  each gets a cutoff of its own (by another 1e-12 of it), and they come in falling order.
+- It evaluates cubics in powers of r itself, not of the distance from a knot, and loses digits on
+  fine grids; a table for which this matters is refused.
 - Every pair and triplet of the atom types needs a table: missing ones are written as zeros.
 - Repeated elements among the atom types work only after the first of each (``Si C Si``; ``Si Si C``
   gives wrong energies), and NULL crashes.
@@ -32,10 +36,10 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, count
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,7 +70,7 @@ __all__ = ["Uf3Export", "export_uf3"]
 Array = NDArray[np.float64]
 Key = TypeVar("Key", Pair, Triplet)
 
-MAX_PIECES = 24  # of one table; each costs about as much time as a whole potential
+MAX_PIECES = 12  # of one table; each costs about as much time as a whole potential
 CUTOFF_MARGIN = 1e-12
 NO_REACH = 0.01  # Å, cutoff of tables of zeros
 
@@ -86,7 +90,8 @@ class _File:
 
     bodies: int  # 2 or 3
     uniform: bool
-    cutoff: float  # Å
+    cutoff: float  # Å, of its triplets, or else its pairs
+    outermost: float  # Å, the cutoff that LAMMPS sees
     two_body: dict[Pair, str] = field(default_factory=dict)
     three_body: dict[Triplet, str] = field(default_factory=dict)
 
@@ -145,8 +150,11 @@ def _check_types(data: PotentialData, types: Sequence[str]) -> None:
 
 def _files(data: PotentialData) -> list[_File]:
     """The sub-styles that make up the spline terms."""
-    two_body = [file for term in _summed_two_body(data) for file in _two_body_files(term)]
-    three_body = [file for term in _summed_three_body(data) for file in _three_body_files(term)]
+    margins = (1.0 - CUTOFF_MARGIN * i for i in count(1))
+    two_body = [file for term in _summed_two_body(data) for file in _two_body_files(term, margins)]
+    three_body = [
+        file for term in _summed_three_body(data) for file in _three_body_files(term, margins)
+    ]
     # The usual case, one term of each kind: both in one file.
     for file in three_body:
         fitting = [
@@ -156,9 +164,10 @@ def _files(data: PotentialData) -> list[_File]:
         ]
         if fitting:
             file.two_body.update(fitting[0].two_body)
+            file.outermost = fitting[0].cutoff
             two_body.remove(fitting[0])
-    files = [*three_body, *two_body] or [_File(2, True, NO_REACH)]
-    return sorted(files, key=lambda file: -file.cutoff)
+    files = [*three_body, *two_body] or [_File(2, True, NO_REACH, NO_REACH)]
+    return sorted(files, key=lambda file: -file.outermost)
 
 
 def _summed_two_body(data: PotentialData) -> list[TwoBodySplines]:
@@ -183,7 +192,7 @@ def _add(sums: dict[Key, Array], tables: Mapping[Key, Array]) -> None:
         sums[key] = sums[key] + table if key in sums else table
 
 
-def _two_body_files(term: TwoBodySplines) -> list[_File]:
+def _two_body_files(term: TwoBodySplines, margins: Iterator[float]) -> list[_File]:
     """A two-body term in as few pieces as LAMMPS' lines allow."""
     tables = {pair: np.asarray(table) for pair, table in term.tables.items()}
     for pieces in range(1, MAX_PIECES + 1):
@@ -193,7 +202,7 @@ def _two_body_files(term: TwoBodySplines) -> list[_File]:
         rows = {pair: axes[0].matrix @ table for pair, table in tables.items()}
         needed = decimals_needed(term.cutoff / term.intervals)
         if all(decimals_that_fit(row, axis) >= needed for axis in axes for row in rows.values()):
-            return [_two_body_file(axis, rows) for axis in axes]
+            return [_two_body_file(axis, rows, next(margins)) for axis in axes]
     raise ForcemapError(
         f"export: the two-body table of {term.intervals} intervals over {term.cutoff:g} Å is too "
         f"fine for UF3's format, which takes some {MAX_PIECES * 55}; map with a larger tolerance"
@@ -213,23 +222,24 @@ def _axes(
     return None if axis is None else [axis]
 
 
-def _two_body_file(axis: Axis, rows: Mapping[Pair, Array]) -> _File:
-    file = _File(2, axis.uniform, axis.reach * (1.0 - CUTOFF_MARGIN))
+def _two_body_file(axis: Axis, rows: Mapping[Pair, Array], margin: float) -> _File:
+    reach = axis.reach * margin
+    file = _File(2, axis.uniform, reach, reach)
     for pair, row in rows.items():
         decimals = int(decimals_that_fit(row, axis))
         text = row_text(row[axis.start : axis.stop].tolist(), decimals, axis)
-        file.two_body[pair] = _two_body_block(pair, file.kind, file.cutoff, axis.knots, text)
+        file.two_body[pair] = _two_body_block(pair, file.kind, reach, axis.knots, text)
     return file
 
 
-def _three_body_files(term: ThreeBodySplines) -> list[_File]:
+def _three_body_files(term: ThreeBodySplines, margins: Iterator[float]) -> list[_File]:
     """A three-body term in as few pieces along r_jk as LAMMPS' lines allow."""
     legs = whole_axis(term.leg_intervals, term.cutoff)
     if legs is None:
         raise ForcemapError(
             f"export: the three-body table of {term.leg_intervals} leg_intervals over "
             f"{term.cutoff:g} Å is too fine for UF3's format: its knots do not fit into a line; "
-            "map with a larger tolerance, such that leg_intervals is 70 or less"
+            "map with a larger tolerance, such that leg_intervals is 85 or less"
         )
     tables = {key: _leg_rows(key, np.asarray(t), legs) for key, t in term.tables.items()}
     narrowest = term.cutoff * min(1 / term.leg_intervals, 2 / term.base_intervals)
@@ -250,7 +260,7 @@ def _three_body_files(term: ThreeBodySplines) -> list[_File]:
             for axis in axes
             for row in rows.values()
         ):
-            return [_three_body_file(term.cutoff, legs, axis, rows) for axis in axes]
+            return [_three_body_file(legs, axis, rows, next(margins)) for axis in axes]
     raise ForcemapError(
         f"export: the three-body table of {term.base_intervals} base_intervals over "
         f"{2 * term.cutoff:g} Å is too fine for UF3's format, which takes some "
@@ -262,12 +272,13 @@ def _leg_rows(key: Triplet, table: Array, legs: Axis) -> Array:
     """A table on the knots of both legs; exactly symmetric if it should be."""
     if key[1] == key[2]:
         table = 0.5 * (table + table.transpose(1, 0, 2))
-    return np.asarray(np.einsum("ai,bj,ijc->abc", legs.matrix, legs.matrix, table, optimize=True))
+    rows = np.einsum("ai,bj,ijc->abc", legs.matrix, legs.matrix, table, optimize=True)
+    return np.ascontiguousarray(rows)
 
 
-def _three_body_file(cutoff: float, legs: Axis, base: Axis, rows: Mapping[Triplet, Array]) -> _File:
-    reach = min(cutoff, legs.reach, base.reach / 2.0) * (1.0 - CUTOFF_MARGIN)
-    file = _File(3, base.uniform, reach)
+def _three_body_file(legs: Axis, base: Axis, rows: Mapping[Triplet, Array], margin: float) -> _File:
+    reach = min(legs.reach, base.reach / 2.0) * margin
+    file = _File(3, base.uniform, reach, reach)
     for key, table in rows.items():
         decimals = decimals_that_fit(table, base)
         lines: dict[tuple[int, int], str] = {}
@@ -352,7 +363,7 @@ def _input_lines(
         "# Atom types: " + ", ".join(f"{i + 1} {symbol}" for i, symbol in enumerate(types)),
     ]
     folder = str(paths[0].parent)
-    if any(c.isspace() or c in "\"'$#&" for c in folder):
+    if any(c.isspace() or c in "\"'$#&" for c in str(paths[0])):
         names = [f'"{path}"' for path in paths]  # LAMMPS puts in no variables within quotes
     else:
         lines.append("# Elsewhere: lmp -var forcemap_uf3 FOLDER")
@@ -383,7 +394,6 @@ def _e0_lines(e0: Mapping[str, float], types: Sequence[str]) -> list[str]:
     """Lines that add the energies of the isolated atoms to the potential energy."""
     if all(e0[symbol] == 0.0 for symbol in types):
         return []
-    # Each type has its own number, so that no rounding comes in by other types' zeros.
     terms = [f"(type=={i + 1})*({e0[symbol]!r})" for i, symbol in enumerate(types)]
     zero = "v_forcemap_zero"
     return [

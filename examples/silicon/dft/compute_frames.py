@@ -400,25 +400,24 @@ def run(work: Path, limit: float, large: bool) -> None:
 
 
 def split(work: Path, out: Path) -> None:
-    """Write ``out/train.xyz`` and ``out/test.xyz``, a seeded choice within each config_type."""
-    frames = read(work / "frames.xyz", ":")
+    """Write ``out/train.xyz`` and ``out/test.xyz``, seeded and spread over the config_types."""
     rng = np.random.default_rng([SEED, 99])
     by_type: dict[str, list[Atoms]] = {}
-    for atoms in frames:
+    for atoms in read(work / "frames.xyz", ":"):
         by_type.setdefault(atoms.info["config_type"], []).append(atoms)
     train: list[Atoms] = []
     test: list[Atoms] = []
-    for name in by_type:
-        group = by_type[name]
-        chosen = set(
-            rng.permutation(len(group))[: max(1, round(TEST_FRACTION * len(group)))].tolist()
-        )
-        for number, atoms in enumerate(group):
+    number = 0
+    for name, group in by_type.items():
+        for pick in rng.permutation(len(group)).tolist():
+            atoms = group[pick]
             energy = atoms.get_potential_energy()
             forces, stress = atoms.get_forces(), atoms.get_stress()
             atoms.info = {"config_type": name}
             atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
-            (test if number in chosen else train).append(atoms)
+            held_out = int((number + 1) * TEST_FRACTION) > int(number * TEST_FRACTION)
+            (test if held_out else train).append(atoms)
+            number += 1
     for name, group in (("train", train), ("test", test)):
         write(out / f"{name}.xyz", group, format="extxyz", columns=["symbols", "positions"])
         print(f"{name}.xyz: {len(group)} frames")

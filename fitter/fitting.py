@@ -6,7 +6,6 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,11 @@ from forcemap.potentials.errors import ForcemapError
 
 from .baseline import core_evaluator, evaluate_frame
 from .config import Settings, TermSettings
-from .dataset import Frame, atomic_energies, data_hash, read_frames
+from .atomic_energies import atomic_energies
+from .dataset import read_frames
+from .frame import Frame, data_hash
 from .model import CorePair, Model, core_pairs
+from .parallel import in_order
 from .process import Block, Term, columns, frame_rows
 from .progress import Progress
 from .solver import Accumulator, choose_deltas
@@ -34,11 +36,17 @@ Array = NDArray[np.float64]
 ROWS_PER_BLOCK = 1024
 """Rows whitened and added to the Gram matrix at once: large enough for level-3 BLAS."""
 
-LENGTHSCALES = {"two_body": (0.6, 0.9, 1.3), "three_body": (0.8, 1.2, 1.8, 2.7)}
-"""Å, tried by evidence where none is given."""
+LENGTHSCALE = {"two_body": 0.15, "three_body": 0.375}
+"""Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å, 1.5 Å of 4.0 Å)."""
 
-LENGTHSCALE_ROWS = 6000
-"""Rows of the frames (a seeded sample) by which lengthscales are chosen."""
+CUTOFF_WIDTH = {"two_body": 0.35, "three_body": 0.75}
+"""Where no cutoff_width is given, this part of the cutoff: the fourth derivative of the cutoff function
+falls with the fourth power of its width, and with it the density of knots that the map needs."""
+
+SPARSE_METHOD = {"two_body": "uniform", "three_body": "pivoted_cholesky"}
+
+ONE_BODY_DELTA = 10.0
+"""eV; so wide that the data alone decide the constants."""
 
 
 @dataclass(frozen=True)
@@ -119,24 +127,6 @@ def _whitened_rows(
     return rows, values, log_sigma
 
 
-def in_order(
-    function: Callable[[Any], Any], items: Iterable[Any], jobs: int
-) -> Iterator[Any]:
-    """Results of `function` over `items` in their order, `jobs` at a time, few held at once."""
-    if jobs <= 1:
-        for item in items:
-            yield function(item)
-        return
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting: list[Future[Any]] = []
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * jobs:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
-
-
 def accumulate(
     targets: Sequence[Targets],
     terms: Sequence[Term],
@@ -159,86 +149,52 @@ def accumulate(
 # ---- terms -------------------------------------------------------------------------------------
 
 
-def _open_term(settings: TermSettings, lengthscale: float) -> Term:
-    width = settings.cutoff_width
-    if width is None:
-        width = DEFAULT_WIDTH[settings.kind](settings.cutoff)
+def _open_term(given: TermSettings) -> Term:
+    """The term of `given` without sparse points; what is not given takes its default."""
     return Term(
-        kind=settings.kind,
-        cutoff=settings.cutoff,
-        cutoff_width=min(width, settings.cutoff),
-        kernel=settings.kernel,
-        lengthscale=lengthscale,
-        delta=settings.delta or 1.0,
-        symmetry=getattr(settings, "symmetry", "central"),
+        kind=given.kind,
+        cutoff=given.cutoff,
+        cutoff_width=min(given.cutoff_width or CUTOFF_WIDTH[given.kind] * given.cutoff, given.cutoff),
+        kernel=given.kernel,
+        lengthscale=given.lengthscale or LENGTHSCALE[given.kind] * given.cutoff,
+        delta=given.delta or 1.0,
+        symmetry=getattr(given, "symmetry", "central"),
     )
 
 
-DEFAULT_WIDTH: dict[str, Callable[[float], float]] = {
-    "two_body": lambda cutoff: min(1.0, 0.5 * cutoff),
-    "three_body": lambda cutoff: min(0.8, 0.5 * cutoff),
-}
-"""Width of the smooth cutoff where none is given, Å."""
+def build_terms(
+    settings: Settings, frames: Sequence[Frame], species: tuple[int, ...], advance: Callable[..., None]
+) -> tuple[list[Term], list[Array]]:
+    """All terms with their sparse points, and the Cholesky factor of every block's covariance.
 
-ONE_BODY_DELTA = 10.0
-"""eV; so wide that the data alone decide the constants."""
-
-DEFAULT_METHOD = {"two_body": "uniform", "three_body": "pivoted_cholesky"}
-
-
-class TermBuilder:
-    """Builds terms with sparse points for given lengthscales from one sample of the data."""
-
-    def __init__(
-        self, settings: Settings, frames: Sequence[Frame], species: tuple[int, ...]
-    ) -> None:
-        self.settings = settings
-        self.species = species
-        self.pools = [
-            candidates(frames, _open_term(t, 1.0), species, np.random.default_rng(settings.seed))
-            for t in settings.terms
-        ]
-
-    def build(self, index: int, lengthscale: float) -> tuple[Term, list[Array]]:
-        """Term number `index` with its sparse points and their Cholesky factors."""
-        given = self.settings.terms[index]
-        term = _open_term(given, lengthscale)
-        method = given.sparse_method or DEFAULT_METHOD[given.kind]
-        rng = np.random.default_rng(self.settings.seed)
+    With ``e0: average`` a constant of each species is fitted together with the terms: the mean energy
+    of the data is not the energy from which sums of few-body functions count.
+    """
+    terms: list[Term] = []
+    factors: list[Array] = []
+    for given in settings.terms:
+        term = _open_term(given)
+        rng = np.random.default_rng(settings.seed)
+        pools = candidates(frames, term, species, rng)
+        method = given.sparse_method or SPARSE_METHOD[given.kind]
         blocks: list[Block] = []
-        factors: list[Array] = []
-        for combination, pool in self.pools[index].items():
+        for combination, pool in pools.items():
             points = select(term, pool, combination, given.n_sparse, method, rng)
             block, factor = independent(term, points, combination)
             blocks.append(block)
             factors.append(factor)
-        return term.with_blocks(blocks), factors
-
-    def join(
-        self, built: Sequence[tuple[Term, list[Array]]]
-    ) -> tuple[list[Term], list[Array]]:
-        """All terms of the process, and the Cholesky factors of all their blocks.
-
-        With ``e0: average`` a constant of each species is fitted together with the terms: the mean
-        energy of the data is not the energy from which sums of few-body functions count.
-        """
-        terms = [term for term, _ in built]
-        factors = [f for _, fs in built for f in fs]
-        if self.settings.e0 == "average":
-            constants = Term.one_body(self.species, ONE_BODY_DELTA)
-            terms.append(constants)
-            factors.extend(np.eye(1) for _ in constants.blocks)
-        return terms, factors
+        terms.append(term.with_blocks(blocks))
+        advance()
+    if settings.e0 == "average":
+        constants = Term.one_body(species, ONE_BODY_DELTA)
+        terms.append(constants)
+        factors.extend(np.eye(1) for _ in constants.blocks)
+    return terms, factors
 
 
 def _groups(terms: Sequence[Term]) -> list[slice]:
     edges = np.cumsum([0, *(term.size for term in terms)])
     return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-
-
-def _evidence(data: Accumulator, terms: Sequence[Term], settings: Settings) -> float:
-    deltas, factor = _deltas(data, terms, settings)
-    return data.solve(_column_deltas(terms, deltas)).log_marginal_likelihood(factor)
 
 
 def _deltas(
@@ -258,48 +214,6 @@ def _column_deltas(terms: Sequence[Term], deltas: Sequence[float] | Array) -> Ar
     return np.concatenate(
         [np.full(term.size, delta) for term, delta in zip(terms, deltas, strict=True)]
     )
-
-
-def choose_lengthscales(
-    builder: TermBuilder,
-    targets: Sequence[Targets],
-    settings: Settings,
-    jobs: int,
-    progress: Progress,
-) -> list[float]:
-    """Lengthscales of largest evidence on a sample of the frames, one term after the other."""
-    chosen = [
-        t.lengthscale or LENGTHSCALES[t.kind][len(LENGTHSCALES[t.kind]) // 2 - 1]
-        for t in settings.terms
-    ]
-    free = [n for n, t in enumerate(settings.terms) if t.lengthscale is None]
-    if not free or not targets:
-        return chosen
-    rng = np.random.default_rng(settings.seed)
-    order = rng.permutation(len(targets))
-    sample: list[Targets] = []
-    rows = 0
-    for n in order:
-        sample.append(targets[n])
-        rows += len(targets[n].rows)
-        if rows >= LENGTHSCALE_ROWS:
-            break
-    total = sum(len(LENGTHSCALES[settings.terms[n].kind]) for n in free)
-    with progress.stage("choosing lengthscales by evidence", total) as advance:
-        built = [builder.build(n, s) for n, s in enumerate(chosen)]
-        # The term of highest order decides most: it goes first.
-        for n in sorted(free, key=lambda n: -len(LENGTHSCALES[settings.terms[n].kind])):
-            best = -np.inf
-            best_scale, best_built = chosen[n], built[n]
-            for scale in LENGTHSCALES[settings.terms[n].kind]:
-                built[n] = builder.build(n, scale)
-                terms, factors = builder.join(built)
-                evidence = _evidence(accumulate(sample, terms, factors, jobs), terms, settings)
-                if evidence > best:
-                    best, best_scale, best_built = evidence, scale, built[n]
-                advance()
-            chosen[n], built[n] = best_scale, best_built
-    return chosen
 
 
 # ---- the fit -----------------------------------------------------------------------------------
@@ -329,11 +243,9 @@ def fit_frames(
     e0 = atomic_energies(frames, settings.e0, baseline=[b[0] for b in baselines])
     targets = [frame_targets(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
 
-    builder = TermBuilder(settings, frames, species)
-    lengthscales = choose_lengthscales(builder, targets, settings, jobs, progress)
-    built = [builder.build(n, s) for n, s in enumerate(lengthscales)]
-    terms, factors = builder.join(built)
-    if not any(term.size for term, _ in built):
+    with progress.stage("choosing sparse points", len(settings.terms)) as advance:
+        terms, factors = build_terms(settings, frames, species, advance)
+    if not any(term.size for term in terms[: len(settings.terms)]):
         raise ForcemapError(
             "no two atoms of the training frames are within the terms' cutoffs: there is nothing to fit"
         )

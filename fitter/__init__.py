@@ -1,0 +1,49 @@
+"""Fits potentials: frames and settings in, a Gaussian process and its map out.
+
+>>> from forcemap.fitter import fit
+>>> model = fit("settings.yaml")   # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .fitting import fit, fit_frames, fit_to_folder
+    from .frame import Frame
+    from .mapping import map_model
+    from .model import Model, read_model, write_model
+
+__all__ = [
+    "Frame",
+    "Model",
+    "Settings",
+    "fit",
+    "fit_frames",
+    "fit_to_folder",
+    "map_model",
+    "read_model",
+    "write_model",
+]
+
+_HOME = {
+    "Frame": "frame",
+    "Model": "model",
+    "Settings": "config",
+    "fit": "fitting",
+    "fit_frames": "fitting",
+    "fit_to_folder": "fitting",
+    "map_model": "mapping",
+    "read_model": "model",
+    "write_model": "model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # SciPy and ASE take a second to import; the command line's help need not wait for them.
+    from importlib import import_module
+
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

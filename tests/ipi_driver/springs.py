@@ -1,0 +1,82 @@
+"""A potential with a known answer: each atom on a spring to the origin; and a client with it.
+
+As a script it is a client for i-PI that misbehaves on request::
+
+    python springs.py ADDRESS TEMPLATE [fault | hang | count]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answer:
+    energy: float
+    forces: Array
+    virial: Array
+
+
+class Springs:
+    """E = sum_i k_i r_i² / 2, k_i = 0.01 Z_i eV/Å². Counts evaluators and evaluations."""
+
+    def __init__(self, before: Callable[[int], None] = lambda count: None) -> None:
+        """`before` is called with the number of earlier evaluations."""
+        self.before = before
+        self.evaluators = 0
+        self.evaluations = 0
+
+    def evaluator(self, skin: float, threads: int) -> Springs:
+        self.evaluators += 1
+        return self
+
+    def compute(self, positions: Array, numbers: Array, cell: Array, pbc: Array) -> Answer:
+        self.before(self.evaluations)
+        self.evaluations += 1
+        k = 0.01 * numbers[:, None]
+        forces = -k * positions
+        return Answer(0.5 * float(np.sum(k * positions**2)), forces, positions.T @ forces)
+
+
+def hang(count: int) -> None:
+    """Stop answering at the fourth evaluation; tells where it is by creating a file."""
+    if count == 3:
+        Path("hanging").touch()
+        time.sleep(60)
+
+
+class Faulty(Springs):
+    """Gives a force that is not a number at the fourth evaluation."""
+
+    def compute(self, positions: Array, numbers: Array, cell: Array, pbc: Array) -> Answer:
+        answer = super().compute(positions, numbers, cell, pbc)
+        if self.evaluations == 4:
+            answer.forces[0, 0] = np.nan
+        return answer
+
+
+def main() -> None:
+    from forcemap.ipi_driver import run_driver
+    from forcemap.ipi_driver.connection import UnixAddress
+    from forcemap.ipi_driver.template import read_template
+    from forcemap.potentials.errors import ForcemapError
+
+    address, template, *modes = sys.argv[1:]
+    potential = Faulty() if "fault" in modes else Springs(hang if "hang" in modes else int)
+    try:
+        print(run_driver(potential, read_template(template), UnixAddress(address), timeout=20))
+    except ForcemapError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""The conversation over a socket pair, against bytes written down without the code under test."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from forcemap.ipi_driver.client import Client
+from forcemap.ipi_driver.evaluation import BeadEvaluator
+from forcemap.ipi_driver.protocol import (
+    AtomCountError,
+    Channel,
+    ConnectionLost,
+    Message,
+    ProtocolError,
+    announced_batch_size,
+)
+from forcemap.ipi_driver.template import Template
+
+Converse = Callable[..., tuple[str, bytes]]
+
+H = np.array([[20.0, 1.0, 0.0], [0.0, 20.0, 2.0], [0.0, 0.0, 20.0]])
+Q = np.random.default_rng(1).normal(size=(3, 3, 3))  # three structures of three atoms, bohr
+Z = np.array([1, 8, 1])
+NOWHERE: int = 2**31 - 1
+
+
+def expected(positions: Any) -> tuple[float, Any, Any]:
+    """Springs of 0.01 Z eV/Å² in atomic units."""
+    k = 0.01 * Z[:, None] * 0.036749326 / 1.8897261**2
+    forces = -k * positions
+    return float(0.5 * np.sum(k * positions**2)), forces, positions.T @ forces
+
+
+def assert_forces(answer: bytes, wire: Any, structures: list[Any]) -> None:
+    """The answer is FORCEREADY with these structures' results; numbers to rounding."""
+    wanted = wire.forces([expected(q) for q in structures])
+    assert len(answer) == len(wanted)
+    assert answer[:12] == wanted[:12]
+    n = len(structures)
+    at = 12 + 8 * n
+    assert answer[at : at + 4] == wanted[at : at + 4]
+    for start, stop in ((12, at), (at + 4, -4 * n)):
+        np.testing.assert_allclose(
+            np.frombuffer(answer[start:stop]), np.frombuffer(wanted[start:stop]), rtol=1e-12
+        )
+    assert answer[-4 * n :] == wanted[-4 * n :]
+
+
+def test_headers_are_twelve_bytes() -> None:
+    assert {len(message.header) for message in Message} == {12}
+    assert Message.GETFORCE.header == b"GETFORCE    "
+
+
+@pytest.mark.parametrize("size", [None, 1, 7, 13])
+def test_plain_conversation_in_any_pieces(converse: Converse, wire: Any, size: int | None) -> None:
+    said = (
+        wire.STATUS + wire.init() + wire.STATUS
+        + wire.posdata(H, Q[0]) + wire.STATUS + wire.GETFORCE
+        + wire.STATUS + wire.posdata(H, Q[1]) + wire.GETFORCE + wire.EXIT
+    )  # fmt: skip
+    farewell, answer = converse(said, size)
+    assert farewell == "the server said EXIT"
+    one = 12 + 8 + 4 + 72 + 72 + 4
+    assert answer[:36] == wire.NEEDINIT + wire.READY + wire.HAVEDATA
+    assert_forces(answer[36 : 36 + one], wire, [Q[0]])
+    assert answer[36 + one : 48 + one] == wire.READY
+    assert_forces(answer[48 + one :], wire, [Q[1]])
+
+
+@pytest.mark.parametrize("size", [None, 1, 11])
+def test_batches_in_any_pieces(
+    converse: Converse, wire: Any, springs: Any, size: int | None
+) -> None:
+    counting = springs.Springs()
+    padded = [Q[0], Q[1], Q[1], Q[2], Q[2]]
+    said = (
+        wire.STATUS + wire.init(" a : 1 ,  batch_size:5")
+        + wire.batch([(H, q) for q in padded]) + wire.GETFORCE + wire.EXIT
+    )  # fmt: skip
+    _, answer = converse(said, size, potential=counting)
+    assert_forces(answer[12:], wire, padded)
+    assert counting.evaluations == 3, "equal structures in a row are one evaluation"
+
+
+def test_equal_positions_in_another_cell_are_another_structure(
+    converse: Converse, wire: Any, springs: Any
+) -> None:
+    counting = springs.Springs()
+    said = wire.init("batch_size:2") + wire.batch([(H, Q[0]), (2 * H, Q[0])]) + wire.EXIT
+    converse(said, potential=counting)
+    assert counting.evaluations == 2
+
+
+def test_end_at_every_byte(converse: Converse, wire: Any) -> None:
+    parts = [
+        wire.STATUS, wire.init(), wire.posdata(H, Q[0]), wire.STATUS, wire.GETFORCE, wire.STATUS,
+    ]  # fmt: skip
+    said = b"".join(parts)
+    ends = np.cumsum([0, *map(len, parts)])
+    after_posdata, after_getforce = ends[3], ends[5]
+    for length in range(len(said) + 1):
+        if length not in ends:
+            with pytest.raises(ConnectionLost, match="in the middle of a message"):
+                converse(said[:length])
+        elif after_posdata <= length < after_getforce:
+            with pytest.raises(ConnectionLost, match="without its forces"):
+                converse(said[:length])
+        else:
+            farewell, _ = converse(said[:length])
+            assert farewell == "the server closed the connection", length
+
+
+@pytest.mark.parametrize("length", [-1, 1 << 21, NOWHERE])
+def test_absurd_init_length_is_refused(converse: Converse, wire: Any, length: int) -> None:
+    with pytest.raises(ProtocolError, match=f"INIT text of {length} bytes"):
+        converse(wire.init(length=length))
+
+
+@pytest.mark.parametrize("count", [-1, -(2**31), NOWHERE])
+@pytest.mark.parametrize("batched", [False, True])
+def test_absurd_atom_count_is_refused(
+    converse: Converse, wire: Any, count: int, batched: bool
+) -> None:
+    if batched:
+        said = wire.init("batch_size:2") + wire.batch([(H, Q[0])] * 2, count=count)
+    else:
+        said = wire.init() + wire.posdata(H, Q[0], count=count)
+    with pytest.raises(ProtocolError, match=f"announced {count} atoms; the template has 3"):
+        converse(said)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_wrong_atom_count_names_both_and_leaves_in_order(
+    water: Template, springs: Any, wire: Any, batched: bool
+) -> None:
+    many = np.zeros((4000, 3))
+    if batched:
+        said = wire.init("batch_size:2") + wire.batch([(H, many)] * 2) + wire.GETFORCE
+    else:
+        said = wire.init() + wire.posdata(H, many) + wire.GETFORCE
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.settimeout(10)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        ours.sendall(said)
+        with Channel(theirs) as channel, pytest.raises(AtomCountError, match="4000 atoms.* 3"):
+            Client(channel, BeadEvaluator(springs.Springs(), water)).serve()
+        # With a byte unread this would be a reset, and i-PI would hang.
+        assert ours.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("", 1),
+        (" ", 1),
+        ("batch_size:8", 8),
+        (" a : 1 , , batch_size:16", 16),
+        ("no_batch_size:3", 1),
+        (" batch_size : 2 ", 2),
+        ("batch_size:4096", 4096),
+    ],
+)
+def test_announced_batch_size(text: str, size: int) -> None:
+    assert announced_batch_size(text) == size
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "4097", "1" * 100000, "x", "", "1e3", "²"])
+def test_absurd_batch_size_is_refused(value: str) -> None:
+    with pytest.raises(ProtocolError, match="batch_size"):
+        announced_batch_size(f" batch_size:{value}")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (b"HTTP/1.1 200", r"b'HTTP/1.1 200', which is no message"),
+        (b"GETFORCE    ", "GETFORCE to a client in state NEEDINIT"),
+        (b"POSDATA     ", "POSDATA to a client in state NEEDINIT"),
+        (b"HAVEDATA    ", "HAVEDATA to a client"),
+    ],
+)
+def test_what_is_not_expected_is_named(converse: Converse, said: bytes, message: str) -> None:
+    with pytest.raises(ProtocolError, match=message):
+        converse(said)
+
+
+@pytest.mark.parametrize("pid", [1, 4194304])
+@pytest.mark.parametrize("size", [1, 2])
+def test_shared_memory_is_refused_with_advice(
+    converse: Converse, wire: Any, pid: int, size: int
+) -> None:
+    said = wire.init(f"batch_size:{size}") + b"POSDATA     " + struct.pack("=i", 3)
+    for kind in ("pos", "h", "ih", "pot", "force", "vir"):
+        name = f"ipi_shm_{pid}_6_{kind}".encode()
+        said += struct.pack("=i", len(name)) + name
+    with pytest.raises(ProtocolError, match="use <ffsocket mode='unix'>"):
+        converse(said + wire.GETFORCE)
+
+
+def test_reset_is_a_lost_connection(water: Template, springs: Any, wire: Any) -> None:
+    ours, theirs = socket.socketpair()
+    ours.sendall(wire.STATUS)
+    with Channel(theirs) as channel:
+        assert channel.next_message() is Message.STATUS
+        channel.send(Message.NEEDINIT)
+        ours.close()  # with NEEDINIT unread
+        with pytest.raises(ConnectionLost, match="lost the connection"):
+            channel.next_message()
+        with pytest.raises(ConnectionLost, match="lost the connection"):
+            channel.send(Message.READY)
+
+
+def test_looking_ahead_takes_one_header_and_no_more(wire: Any) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, Channel(theirs) as channel:
+        channel.look_ahead()  # nothing there: does not wait
+        ours.sendall(wire.GETFORCE[:5])
+        channel.look_ahead()
+        ours.sendall(wire.GETFORCE[5:] + wire.init("abc"))
+        channel.look_ahead()
+        channel.look_ahead()
+        assert channel.next_message() is Message.GETFORCE
+        assert channel.next_message() is Message.INIT
+        assert channel.read_init() == "abc"
+
+
+def test_not_finite_positions_are_a_fault(converse: Converse, wire: Any) -> None:
+    q = Q[0].copy()
+    q[1, 2] = np.nan
+    for structure in ((H, q), (np.full((3, 3), np.inf), Q[0])):
+        said = wire.init() + b"POSDATA     " + np.tile(structure[0], (2, 1)).tobytes()
+        said += struct.pack("=i", 3) + structure[1].tobytes() + wire.GETFORCE
+        with pytest.raises(Exception, match="not finite"):
+            converse(said)

@@ -1,0 +1,367 @@
+"""The potential file: what is written is read again, and every fault is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from forcemap.potentials import load
+from forcemap.potentials.container import read_container, read_document, write_container
+from forcemap.potentials.elements import SYMBOLS, atomic_number
+from forcemap.potentials.errors import ForcemapError, ModelFileError
+from forcemap.potentials.model import (
+    PotentialData,
+    ThreeBodySplines,
+    TwoBodySplines,
+    ZblPairs,
+    file_format,
+    read_potential,
+    write_potential,
+)
+
+Document = dict[str, Any]
+
+
+def small_potential() -> PotentialData:
+    """A term of each kind and two elements, in few numbers."""
+    rng = np.random.default_rng(3)
+    symmetric = rng.normal(size=(4, 4, 5))
+    symmetric += symmetric.transpose(1, 0, 2)
+    return PotentialData(
+        species=("H", "O"),
+        e0={"H": -1.5, "O": 2.25},
+        terms=(
+            TwoBodySplines(5.5, 2, {("H", "H"): rng.normal(size=5), ("H", "O"): np.arange(5.0)}),
+            ThreeBodySplines(
+                4.0, 1, 2, {("O", "H", "H"): symmetric, ("O", "H", "O"): rng.normal(size=(4, 4, 5))}
+            ),
+            ZblPairs({("H", "O"): (0.4, 0.7)}),
+        ),
+        provenance={"note": 'Å and "quotes"', "frames": 80},
+        mapping={"force_max_error_ev_per_a": 1e-4},
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "potential.forcemap"
+    write_potential(small_potential(), path)
+    return path
+
+
+def altered(path: Path, change: Callable[[Document, dict[str, np.ndarray]], None]) -> None:
+    """Write the file again with its document and tensors changed, without any check."""
+    container = read_container(path)
+    tensors = {name: array.copy() for name, array in container.tensors.items()}
+    change(container.document, tensors)
+    write_container(path, container.document, tensors)
+
+
+def refused_by_both(path: Path, message: str) -> None:
+    """The Python and the C++ reader refuse the file, naming it, with this in the message."""
+    with pytest.raises(ModelFileError) as python:
+        read_potential(path)
+    with pytest.raises(ForcemapError) as core:
+        load(path)
+    for error in (python, core):
+        assert str(path) in str(error.value)
+    assert message in str(python.value)
+
+
+def test_round_trip(path: Path) -> None:
+    written, read = small_potential(), read_potential(path)
+    assert read.species == written.species
+    assert read.e0 == written.e0
+    assert read.provenance == written.provenance
+    assert read.mapping == written.mapping
+    assert read.forcemap_version
+    two, three, zbl = read.terms
+    assert isinstance(two, TwoBodySplines)
+    assert isinstance(three, ThreeBodySplines)
+    assert isinstance(zbl, ZblPairs)
+    assert (two.cutoff, two.intervals) == (5.5, 2)
+    assert (three.cutoff, three.leg_intervals, three.base_intervals) == (4.0, 1, 2)
+    assert zbl.pairs == {("H", "O"): (0.4, 0.7)}
+    old_two, old_three = written.terms[:2]
+    assert isinstance(old_two, TwoBodySplines)
+    assert isinstance(old_three, ThreeBodySplines)
+    assert list(two.tables) == list(old_two.tables)
+    assert list(three.tables) == list(old_three.tables)
+    for pair, row in two.tables.items():
+        np.testing.assert_array_equal(row, old_two.tables[pair])
+    for triplet, table in three.tables.items():
+        np.testing.assert_array_equal(table, old_three.tables[triplet])
+
+
+def test_core_reads_what_python_writes(path: Path) -> None:
+    potential = load(path)
+    assert potential.species == ["H", "O"]
+    assert potential.cutoff == 5.5
+    assert potential.e0 == {"H": -1.5, "O": 2.25}
+
+
+def test_writing_again_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.forcemap"
+    write_potential(read_potential(path), again)
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_file_format(path: Path, tmp_path: Path) -> None:
+    assert file_format(path) == "forcemap.potential"
+    model = tmp_path / "model.forcemap"
+    write_container(model, {"format": "forcemap.model", "version": 1}, {"x": np.zeros(3)})
+    assert file_format(model) == "forcemap.model"
+    refused_by_both(model, "forcemap map")
+    other = tmp_path / "other"
+    write_container(other, {"format": "else"}, {"x": np.zeros(3)})
+    with pytest.raises(ModelFileError, match=r"found 'else', expected forcemap\.potential or"):
+        file_format(other)
+
+
+def test_document_is_read_without_the_data(path: Path) -> None:
+    with path.open("r+b") as file:
+        header = struct.unpack("<Q", file.read(8))[0]
+        file.truncate(8 + header)
+    assert read_document(path)["species"] == ["H", "O"]
+    refused_by_both(path, "no intact safetensors file")
+
+
+def set_in(*keys: str | int, to: object) -> Callable[[Document, dict[str, np.ndarray]], None]:
+    def change(document: Document, _tensors: dict[str, np.ndarray]) -> None:
+        place: Any = document
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = to
+
+    return change
+
+
+def drop(key: str) -> Callable[[Document, dict[str, np.ndarray]], None]:
+    return lambda document, _tensors: document.pop(key)
+
+
+def set_tensor(name: str, value: np.ndarray) -> Callable[[Document, dict[str, np.ndarray]], None]:
+    return lambda _document, tensors: tensors.update({name: value})
+
+
+PAIR = {"species": ["H", "O"], "inner": 0.4, "outer": 0.7}
+FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], str]] = {
+    "format": (set_in("format", to="x"), "format: found 'x', expected 'forcemap.potential'"),
+    "newer": (set_in("version", to=2), "written by a newer forcemap; upgrade"),
+    "version 0": (set_in("version", to=0), "version: found 0, expected an integer"),
+    "version real": (set_in("version", to=1.0), "version: found 1.0, expected an integer"),
+    "version true": (set_in("version", to=True), "version: found true, expected an integer"),
+    "no version": (drop("version"), "found no entry 'version'"),
+    "no units": (drop("units"), "found no entry 'units'"),
+    "unit": (set_in("units", "energy", to="Ry"), "units.energy: found the string 'Ry'"),
+    "unknown entry": (set_in("extra", to=1), "found the unknown entry 'extra'"),
+    "provenance": (set_in("provenance", to=3), "provenance: found 3, expected an object"),
+    "order": (set_in("species", to=["O", "H"]), "species[1]: found H after O"),
+    "twice": (set_in("species", to=["H", "H"]), "expected increasing atomic numbers"),
+    "element": (set_in("species", to=["H", "Oo"]), "species[1]: 'Oo' is not the symbol"),
+    "species": (set_in("species", to="H"), "species: found the string 'H', expected an array"),
+    "no terms": (set_in("terms", to=[]), "expected at least one term"),
+    "kind": (set_in("terms", 0, "kind", to="x"), "terms[0].kind: found 'x'"),
+    "term's entry": (set_in("terms", 0, "scale", to=2), "terms[0]: found the unknown entry"),
+    "cutoff 0": (set_in("terms", 0, "cutoff", to=0), "terms[0].cutoff: found 0"),
+    "cutoff 101": (set_in("terms", 1, "cutoff", to=101.0), "0 < cutoff <= 100"),
+    "cutoff text": (set_in("terms", 0, "cutoff", to="5"), "found the string '5', expected a num"),
+    "intervals 0": (set_in("terms", 0, "intervals", to=0), "terms[0].intervals: found 0"),
+    "intervals": (set_in("terms", 0, "intervals", to=3), "found the shape (5,), expected (6,)"),
+    "intervals huge": (set_in("terms", 1, "leg_intervals", to=10**6), "from 1 to 100000"),
+    "no tables": (set_in("terms", 0, "tables", to=[]), "expected at least one table"),
+    "table twice": (set_in("terms", 0, "tables", to=[["H", "O"]] * 2), "H-O twice"),
+    "table's length": (set_in("terms", 0, "tables", 0, to=["H"]), "expected 2 species"),
+    "table's species": (set_in("terms", 0, "tables", 0, to=["H", "C"]), "found no tensor"),
+    "table's order": (set_in("terms", 0, "tables", 0, to=["O", "H"]), "found no tensor"),
+    "inner": (set_in("terms", 2, "pairs", 0, "inner", to=0.7), "expected 0 <= inner < outer"),
+    "negative": (set_in("terms", 2, "pairs", 0, "inner", to=-0.1), "expected 0 <= inner < outer"),
+    "outer": (set_in("terms", 2, "pairs", 0, "outer", to=200), "expected 0 <= inner < outer"),
+    "core twice": (set_in("terms", 2, "pairs", to=[PAIR, PAIR]), "has its core already"),
+    "core's order": (
+        set_in("terms", 2, "pairs", 0, "species", to=["O", "H"]),
+        "expected the lower atomic number first",
+    ),
+    "extra tensor": (
+        set_tensor("more", np.zeros(2)),
+        "found the tensor 'more', which no term uses",
+    ),
+    "dtype": (set_tensor("e0", np.zeros(2, np.int64)), "found the type int64, expected F64"),
+    "shape": (set_tensor("e0", np.zeros((2, 1))), "found the shape (2, 1), expected (2,)"),
+    "asymmetric": (
+        set_tensor("terms.1.O-H-H", np.random.default_rng(0).normal(size=(4, 4, 5))),
+        "expected it symmetric",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", list(FAULTS))
+def test_faults_are_refused_by_both_readers(path: Path, fault: str) -> None:
+    change, message = FAULTS[fault]
+    altered(path, change)
+    refused_by_both(path, message)
+
+
+def test_number_that_is_not_finite(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-8:] = struct.pack("<d", np.nan)
+    path.write_bytes(content)
+    refused_by_both(path, "found nan at (3, 3, 4), expected finite numbers")
+
+
+def with_header(path: Path, change: Callable[[str], str]) -> None:
+    content = path.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = change(content[8 : 8 + length].decode()).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + content[8 + length :])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"forcemap":"', '"other":"x","forcemap":"', "found the unknown entry 'other'"),
+        (
+            '\\"version\\": 1',
+            '\\"version\\": 1, \\"version\\": 1',
+            "found the name 'version' twice",
+        ),
+        ('\\"cutoff\\": 5.5', '\\"cutoff\\": NaN', "found NaN, expected finite numbers"),
+        ('\\"cutoff\\": 5.5', '\\"cutoff\\": 1e999', "found 1e999, expected finite numbers"),
+        ('\\"cutoff\\": 5.5', '\\"cutoff\\": ' + "9" * 5000, "not valid JSON"),
+        ('\\"frames\\": 80', '\\"frames\\": ' + "[" * 70 + "]" * 70, "within each other"),
+        ('\\"frames\\": 80', '\\"frames\\": ' + "[" * 200000, "within each other"),
+        ('\\"frames\\": 80', '\\"frames\\": 80,', "not valid JSON"),
+        ("[0,16]", "[0,24]", "no intact safetensors file"),
+        ("[0,16]", "[8,24]", "no intact safetensors file"),
+        ('"dtype":"F64"', '"dtype":"F65"', "no intact safetensors file"),
+    ],
+)
+def test_faults_of_the_header(path: Path, old: str, new: str, message: str) -> None:
+    with_header(path, lambda header: header.replace(old, new, 1))
+    refused_by_both(path, message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "found 0 bytes, expected a safetensors file"),
+        (b"\xff" * 8, "found a header of 18446744073709551615 bytes"),
+        (struct.pack("<Q", 100) + b"{}", "the file is cut off"),
+        (struct.pack("<Q", 2) + b"{}", "found no metadata"),
+        (struct.pack("<Q", 2) + b"[]", "expected an object"),
+        (struct.pack("<Q", 3) + b'{"\xff', "not valid JSON"),
+        (b"Si 1.0 2.0\n" * 10, "no safetensors file"),
+    ],
+)
+def test_files_that_are_no_container(path: Path, content: bytes, message: str) -> None:
+    path.write_bytes(content)
+    refused_by_both(path, message)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    refused_by_both(tmp_path / "none", "No such file")
+    refused_by_both(tmp_path, "not a regular file")
+
+
+def test_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refused_by_both(pipe, "not a regular file")
+
+
+def test_every_truncation_is_an_error(path: Path) -> None:
+    content = path.read_bytes()
+    for length in range(0, len(content), 3):
+        path.write_bytes(content[:length])
+        with pytest.raises(ModelFileError):
+            read_potential(path)
+
+
+def test_altered_bytes_give_an_error_or_a_potential(path: Path) -> None:
+    """Any other exception, a crash or a hang fails."""
+    content = path.read_bytes()
+    rng = np.random.default_rng(1)
+    refused = 0
+    for position in [*range(0, len(content), 2), *rng.integers(0, len(content), 500)]:
+        damaged = bytearray(content)
+        damaged[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        try:
+            read_potential(path)
+        except ModelFileError:
+            refused += 1
+    assert refused > 500
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (replace(small_potential(), species=("O", "H")), "expected increasing atomic numbers"),
+        (replace(small_potential(), e0={"H": 1.0}), "e0: found energies of H, expected H, O"),
+        (replace(small_potential(), e0={"H": 1.0, "O": np.nan}), "e0: found nan for O"),
+        (replace(small_potential(), terms=()), "expected at least one term"),
+        (
+            replace(small_potential(), terms=(TwoBodySplines(1.0, 2, {("H", "H"): np.ones(4)}),)),
+            "H-H: found float64 of shape (4,), expected float64 of shape (5,)",
+        ),
+        (
+            replace(
+                small_potential(), terms=(TwoBodySplines(1.0, 1, {("H", "H"): np.full(4, np.inf)}),)
+            ),
+            "a coefficient that is not finite",
+        ),
+        (replace(small_potential(), mapping={"x": np.inf}), "the document is not valid JSON"),
+        (replace(small_potential(), provenance={"x": object()}), "the document is not valid JSON"),
+    ],
+)
+def test_wrong_data_are_not_written(tmp_path: Path, data: PotentialData, message: str) -> None:
+    with pytest.raises(ModelFileError) as error:
+        write_potential(data, tmp_path / "x.forcemap")
+    assert message in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_write_keeps_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = path.read_bytes()
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ModelFileError, match=r"cannot write .*: No space left on device"):
+        write_potential(small_potential(), path)
+    assert path.read_bytes() == content
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_folder_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"cannot write .*No such file or directory"):
+        write_potential(small_potential(), tmp_path / "none" / "x")
+
+
+def test_file_names_that_are_no_utf8_do_not_stop_the_writer(path: Path) -> None:
+    write_potential(replace(small_potential(), provenance={"file": "a\udcffb"}), path)
+    assert read_potential(path).provenance == {"file": "a?b"}
+    load(path)
+
+
+def test_document_is_one_json_text(path: Path) -> None:
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
+    assert list(header["__metadata__"]) == ["forcemap"]
+    assert json.loads(header["__metadata__"]["forcemap"])["format"] == "forcemap.potential"
+
+
+def test_symbols() -> None:
+    assert len(SYMBOLS) == 119
+    assert [atomic_number(symbol) for symbol in ("H", "Si", "Og")] == [1, 14, 118]
+    for wrong in ("X", "si", ""):
+        with pytest.raises(ForcemapError, match="is not the symbol of an element"):
+            atomic_number(wrong)
