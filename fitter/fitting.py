@@ -36,8 +36,8 @@ Array = NDArray[np.float64]
 ROWS_PER_BLOCK = 1024
 """Rows whitened and added to the Gram matrix at once: large enough for level-3 BLAS."""
 
-LENGTHSCALE = {"two_body": 0.15, "three_body": 0.375}
-"""Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å, 1.5 Å of 4.0 Å)."""
+LENGTHSCALE = {"two_body": 0.15, "three_body": 0.35}
+"""Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å, 1.4 Å of 4.0 Å)."""
 
 CUTOFF_WIDTH = {"two_body": 0.35, "three_body": 0.75}
 """Where no cutoff_width is given, this part of the cutoff: the fourth derivative of the cutoff function

@@ -49,8 +49,8 @@ PROBE_FRAMES = 6
 """Training frames (the most disordered) by which the resolution is chosen."""
 
 RANDOM_CLUSTERS = 4
-FINEST = 0.01
-"""Å; a tolerance that asks for finer knots is refused."""
+MOST_BYTES = 1 << 30
+"""A tolerance that asks for larger tables is refused."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,9 @@ def _along_first(values: Array) -> Array:
 class Functions:
     """The process's functions on grids, with cutoffs and fading."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, jobs: int = 1) -> None:
         self.model = model
+        self.jobs = jobs
         self.weights: dict[tuple[int, int], Array] = {}
         for term, block, where in columns(model.terms):
             key = (model.terms.index(term), term.blocks.index(block))
@@ -180,17 +181,33 @@ class Functions:
         first, second = first.ravel(), second.ravel()
         if not len(first) or not len(keep[2]):
             return values
-        points = np.empty((len(first), len(keep[2]), 3))
-        points[:, :, 0] = legs[first][:, None]
-        points[:, :, 1] = legs[second][:, None]
-        points[:, :, 2] = base[keep[2]][None, :]
-        found = term.settings.sum(points.reshape(-1, 3), images, weights)
-        found = found.reshape(len(first), -1)
+        found = _grid_sum(term, legs[first], legs[second], base[keep[2]], images, weights, self.jobs)
         found *= (factors[0][first] * factors[1][second])[:, None] * factors[2][keep[2]][None, :]
         values[first[:, None], second[:, None], keep[2][None, :]] = found
         if symmetric:
             values[second[:, None], first[:, None], keep[2][None, :]] = found
         return values
+
+
+def _grid_sum(
+    term: Term, first: Array, second: Array, base: Array, images: Array, weights: Array, jobs: int
+) -> Array:
+    """Sums of the kernel at (first[i], second[i], base[k]), (pairs, n), by `jobs` threads."""
+    settings = term.settings
+
+    def part(rows: slice) -> Array:
+        one, two = np.ascontiguousarray(first[rows]), np.ascontiguousarray(second[rows])
+        if term.kernel == "squared_exponential":
+            return settings.grid(one, two, base, images, weights)
+        points = np.empty((len(one), len(base), 3))
+        points[:, :, 0] = one[:, None]
+        points[:, :, 1] = two[:, None]
+        points[:, :, 2] = base[None, :]
+        return settings.sum(points.reshape(-1, 3), images, weights).reshape(len(one), -1)
+
+    step = 1024
+    pieces = [slice(n, n + step) for n in range(0, len(first), step)]
+    return np.concatenate(list(in_order(part, pieces, jobs)))
 
 
 def _symbols(species: Sequence[int]) -> tuple[str, ...]:
@@ -207,8 +224,8 @@ def _tabulate(
         if not term.blocks or term.kind == "one_body":
             continue
         if term.kind == "two_body":
-            # One-dimensional tables cost nothing: four times as fine.
-            intervals = int(np.ceil(term.cutoff / (0.25 * spacing)))
+            # Tables of one distance cost nothing; they take a small part of the error.
+            intervals = int(np.ceil(term.cutoff / min(0.25 * spacing, 0.02)))
             tables: dict[Any, Array] = {}
             for b, block in enumerate(term.blocks):
                 knots = functions.pair_table(t, block, functions.weights[t, b], intervals)
@@ -217,8 +234,7 @@ def _tabulate(
                 )
             terms.append(TwoBodySplines(term.cutoff, intervals, tables))
         else:
-            legs = int(np.ceil(term.cutoff / spacing))
-            base = int(np.ceil(2.0 * term.cutoff / (spacing * base_ratio)))
+            legs, base = _intervals(term, spacing, base_ratio)
             grids = (
                 np.linspace(0.0, term.cutoff, legs + 1),
                 np.linspace(0.0, 2.0 * term.cutoff, base + 1),
@@ -242,6 +258,21 @@ def _tabulate(
     atoms = model.atom_energies()
     e0 = {SYMBOLS[z]: float(atoms[z]) for z in model.species}
     return PotentialData(symbols, e0, tuple(terms), provenance=dict(provenance))
+
+
+def _intervals(term: Term, spacing: float, base_ratio: float) -> tuple[int, int]:
+    legs = int(np.ceil(term.cutoff / spacing))
+    return legs, int(np.ceil(2.0 * term.cutoff / (spacing * base_ratio)))
+
+
+def _table_bytes(model: Model, spacing: float, base_ratio: float) -> int:
+    total = 0
+    for term in model.terms:
+        if term.kind == "three_body":
+            legs, base = _intervals(term, spacing, base_ratio)
+            views = sum(len(term.views(block)) for block in term.blocks)
+            total += 8 * views * (legs + 3) ** 2 * (base + 3)
+    return total
 
 
 def _symmetric(table: Array, equal_neighbors: bool) -> Array:
@@ -330,7 +361,7 @@ def map_model(
     """
     progress = progress or Progress.silent()
     start = time.perf_counter()
-    functions = Functions(model)
+    functions = Functions(model, jobs)
     truth = Truth(model)
     with progress.stage("mapping", None) as advance:
         probes = _probes(model, frames)
@@ -350,10 +381,12 @@ def map_model(
                 break
             # Slopes of a cubic spline converge with the third power of the spacing.
             spacing *= float(np.clip((0.55 * tolerance / error) ** (1.0 / 3.0), 0.45, 0.93))
-            if spacing < FINEST:
+            size = _table_bytes(model, spacing, ratio)
+            if size > MOST_BYTES:
                 raise ForcemapError(
-                    f"map.tolerance {tolerance:g} eV/Å asks for knots less than {FINEST} Å apart; "
-                    f"the last map reached {error:.2g} eV/Å. Give a larger tolerance."
+                    f"map.tolerance {tolerance:g} eV/Å asks for tables of {size / 2**20:.0f} MiB "
+                    f"(knots {spacing:.3f} Å apart); the last map reached {error:.2g} eV/Å. Give a "
+                    "larger map.tolerance, a larger lengthscale or a smaller cutoff."
                 )
     evaluator = potential.evaluator(skin=0.0)
     force_worst, force_squares, force_count, energy_worst = 0.0, 0.0, 0, 0.0

@@ -61,7 +61,7 @@ h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .
 .card { border: 1px solid #dde3e9; border-radius: 8px; padding: .7rem .9rem; }
 .card b { display: block; font-size: 1.45rem; line-height: 1.25; }
 .card span { color: #5a6570; font-size: .85rem; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin-bottom: 1rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem;
   font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #e8ecf0;
@@ -111,7 +111,7 @@ def verdict(report: Mapping[str, Any], force_scale: float | None) -> str:
         text = f"The map keeps to the Gaussian process within {mapped:.1e} eV/Å"
         own = judged["force_rmse_ev_per_a"]
         if own and mapped < 0.1 * own:
-            text += ", which adds nothing to these errors"
+            text += ", far below these errors"
         elif own:
             text += ", which is not small beside these errors: lower map: tolerance:"
         sentences.append(text + ".")

@@ -29,7 +29,7 @@ __all__ = ["Accumulator", "Solution", "choose_deltas", "pivoted_cholesky", "solv
 
 Array = NDArray[np.float64]
 
-RANK_TOLERANCE = 1e-10
+RANK_TOLERANCE = 1e-9
 """Residual variance, relative to the largest, below which a sparse point repeats the others."""
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .frame import Frame
 from .process import Block, Term, environments
-from .solver import pivoted_cholesky
+from .solver import RANK_TOLERANCE, pivoted_cholesky
 
 __all__ = ["candidates", "independent", "select", "shortest_distances"]
 
@@ -159,7 +159,7 @@ def _greedy(
     settings = term.settings
     images = _view_images(term, points, species)
     residual = _diagonal(term, points, images)
-    limit = 1e-10 * float(residual.max())
+    limit = RANK_TOLERANCE * float(residual.max())
     factor = np.zeros((count, len(points)))
     chosen: list[int] = []
     for n in range(count):

@@ -1,4 +1,4 @@
-"""Writes a file whole or not at all."""
+"""Writes a file whole or not at all, into folders that are there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from forcemap.potentials.errors import ForcemapError
 
-__all__ = ["replacing", "write_whole"]
+__all__ = ["make_folder", "replacing", "write_whole"]
 
 
 @contextmanager
@@ -41,3 +41,14 @@ def write_whole(path: str | Path, text: str) -> None:
     """Write `text` to `path`, whole or not at all. Raises ForcemapError if it cannot be written."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder with its parents, and see that files can be written into it."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ForcemapError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 __all__ = ["driver"]
@@ -74,18 +77,20 @@ def driver(
     else:
         assert port is not None
         address = InetAddress(host or "localhost", port)
-    _log_to_stderr(verbose)
-    _leave_on_sigterm()
     try:
         loaded = load(potential)
         atoms = read_template(template, loaded.species)
-        farewell = run_driver(loaded, atoms, address, skin=skin, threads=threads, timeout=timeout)
+        with _log_to_stderr(verbose), _leave_on_sigterm():
+            farewell = run_driver(
+                loaded, atoms, address, skin=skin, threads=threads, timeout=timeout
+            )
     except ForcemapError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"forcemap driver: {farewell}", err=True)
 
 
-def _log_to_stderr(verbose: bool) -> None:
+@contextmanager
+def _log_to_stderr(verbose: bool) -> Iterator[None]:
     import logging
 
     class Echo(logging.Handler):
@@ -93,19 +98,30 @@ def _log_to_stderr(verbose: bool) -> None:
             click.echo(f"forcemap driver: {record.getMessage()}", err=True)
 
     logger = logging.getLogger("forcemap.ipi_driver")
-    logger.handlers = [Echo()]
+    before, handler = logger.level, Echo()
+    logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
-    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
-def _leave_on_sigterm() -> None:
+@contextmanager
+def _leave_on_sigterm() -> Iterator[None]:
     """Let a terminated client close its connection in order, as one stopped by Ctrl-C does."""
     import signal
     import threading
-    from typing import Any
 
-    def leave(number: int, _frame: Any) -> None:
+    def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, leave)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -85,7 +85,7 @@ def connect(address: UnixAddress | InetAddress, timeout: float) -> socket.socket
         left = deadline - time.monotonic()
         try:
             return address.open(max(left, RETRY_SECONDS))
-        except (PermissionError, socket.gaierror) as error:
+        except (PermissionError, socket.gaierror, UnicodeError) as error:
             raise ForcemapError(f"cannot connect to {address}: {error}") from error
         except OSError as error:
             if error.errno is None and not isinstance(error, TimeoutError):

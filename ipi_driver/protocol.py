@@ -45,7 +45,7 @@ __all__ = [
 HEADER_LENGTH = 12
 MAX_INIT_LENGTH = 1 << 20  # bytes; i-PI sends its <parameters>, some hundred bytes
 MAX_BATCH_SIZE = 4096
-MAX_ATOMS = 50_000_000  # what we are ready to skip when the count is not ours
+MAX_ATOMS = 50_000_000  # in one message
 SCRAP = 1 << 16  # bytes read at once of what nobody wants
 MAX_SCRAPS = 1 << 12
 
@@ -213,6 +213,11 @@ class Channel:
         missing = 144 * batch_size - len(cells)
         if found != n_atoms:
             self._refuse(found, n_atoms, missing, batch_size)
+        if batch_size * n_atoms > MAX_ATOMS:
+            raise ProtocolError(
+                f"the server sends {batch_size} structures of {n_atoms} atoms at once; "
+                f"this driver takes {MAX_ATOMS} atoms: choose a smaller <batch_size>"
+            )
         cells += self._receive(missing)
         positions = np.empty((batch_size, n_atoms, 3))
         self._fill(positions.data.cast("B"))

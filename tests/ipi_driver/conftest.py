@@ -82,8 +82,9 @@ class Wire:
     @staticmethod
     def batch(structures: list[tuple[Array, Array]], count: int | None = None) -> bytes:
         n = len(structures[0][1]) if count is None else count
-        cells = [np.ascontiguousarray(h).tobytes() + np.linalg.inv(h).tobytes()
-                 for h, _ in structures]
+        cells = [
+            np.ascontiguousarray(h).tobytes() + np.linalg.inv(h).tobytes() for h, _ in structures
+        ]
         return b"".join(
             [b"POSDATA     ", struct.pack("=i", n), *cells, *(q.tobytes() for _, q in structures)]
         )
@@ -165,8 +166,7 @@ INPUT = """
 <simulation verbosity='low'>
   <output prefix='md'>
     <properties filename='out' stride='1'>
-      [ step, conserved{{electronvolt}}, potential{{electronvolt}}, virial_md{{electronvolt}},
-        virial_cv{{electronvolt}} ]
+      [ step, conserved{{electronvolt}}, potential{{electronvolt}}, virial_md ]
     </properties>
     <checkpoint filename='end' stride='1000' overwrite='true'/>
   </output>
@@ -175,7 +175,7 @@ INPUT = """
   {forcefield}
   <system>
     <initialize nbeads='{beads}'>
-      <file mode='ase'> init.xyz </file>
+      <file mode='ase' units='angstrom' cell_units='angstrom'> init.xyz </file>
       <velocities mode='thermal' units='kelvin'> 400 </velocities>
     </initialize>
     <forces><force forcefield='ff'/></forces>
@@ -202,7 +202,10 @@ class Run:
         """`forcefield` may use {address} and {port}."""
         atoms.write(self.folder / "init.xyz", format="extxyz")
         forcefield = forcefield.format(address=self.address, port=self.port)
-        text = INPUT.format(steps=steps, beads=beads, forcefield=forcefield)
+        self.launch(INPUT.format(steps=steps, beads=beads, forcefield=forcefield))
+
+    def launch(self, text: str, patience: float = PATIENCE) -> None:
+        """Start an input; what hangs longer than `patience` seconds is killed."""
         (self.folder / "input.xml").write_text(text)
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -212,13 +215,12 @@ class Run:
                 stderr=subprocess.STDOUT,
             )
         # A hang becomes a failure: clients see the end of the connection.
-        self._watch = threading.Timer(PATIENCE, self.process.kill)
+        self._watch = threading.Timer(patience, self.process.kill)
         self._watch.start()
 
     def unix(self, attributes: str = "") -> str:
         return (
-            "<ffsocket name='ff' mode='unix'><address>{address}</address>"
-            f"{attributes}</ffsocket>"
+            f"<ffsocket name='ff' mode='unix'><address>{{address}}</address>{attributes}</ffsocket>"
         )
 
     def wait(self) -> int:
@@ -236,7 +238,10 @@ class Run:
         return (self.folder / "log").read_text(errors="replace")
 
     def table(self) -> Array:
-        """The properties of the run, one row a step."""
+        """Step, conserved and potential energy (eV), virial/volume (xx yy zz xy xz yz, atomic).
+
+        One row a step; the virial is the sum over beads.
+        """
         return np.loadtxt(self.folder / "md.out", ndmin=2)
 
 

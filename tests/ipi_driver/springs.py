@@ -2,7 +2,7 @@
 
 As a script it is a client for i-PI that misbehaves on request::
 
-    python springs.py ADDRESS TEMPLATE [fault | hang | count]
+    python springs.py ADDRESS TEMPLATE [fault | hang]
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class Springs:
         self.evaluators += 1
         return self
 
-    def compute(self, positions: Array, numbers: Array, cell: Array, pbc: Array) -> Answer:
+    def compute(self, positions: Array, numbers: Any, cell: Any, pbc: Any) -> Answer:
         self.before(self.evaluations)
         self.evaluations += 1
         k = 0.01 * numbers[:, None]
@@ -57,7 +58,7 @@ def hang(count: int) -> None:
 class Faulty(Springs):
     """Gives a force that is not a number at the fourth evaluation."""
 
-    def compute(self, positions: Array, numbers: Array, cell: Array, pbc: Array) -> Answer:
+    def compute(self, positions: Array, numbers: Any, cell: Any, pbc: Any) -> Answer:
         answer = super().compute(positions, numbers, cell, pbc)
         if self.evaluations == 4:
             answer.forces[0, 0] = np.nan
@@ -71,7 +72,13 @@ def main() -> None:
     from forcemap.potentials.errors import ForcemapError
 
     address, template, *modes = sys.argv[1:]
-    potential = Faulty() if "fault" in modes else Springs(hang if "hang" in modes else int)
+    potential: Springs
+    if "fault" in modes:
+        potential = Faulty()
+    elif "hang" in modes:
+        potential = Springs(hang)
+    else:
+        potential = Springs()
     try:
         print(run_driver(potential, read_template(template), UnixAddress(address), timeout=20))
     except ForcemapError as error:

@@ -44,7 +44,7 @@ def test_stale_socket_is_told(tmp_path: Path) -> None:
     path = str(tmp_path / "stale")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
-    with pytest.raises(ForcemapError, match="nobody listens .*remove the file"):
+    with pytest.raises(ForcemapError, match=r"nobody listens .*remove the file"):
         connect(UnixAddress(path), timeout=0)
 
 
@@ -56,7 +56,12 @@ def test_refused_port_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", [UnixAddress("/tmp/" + "long" * 40), InetAddress("no such host.invalid", 31415)]
+    "address",
+    [
+        UnixAddress("/tmp/" + "long" * 40),
+        InetAddress("no such host.invalid", 31415),
+        InetAddress("a..b", 1),
+    ],
 )
 def test_impossible_address_is_told_at_once(address: UnixAddress | InetAddress) -> None:
     with pytest.raises(ForcemapError, match="cannot connect to"):

@@ -69,7 +69,7 @@ def test_replies_do_not_depend_on_the_order_of_beads(springs: Any, water: Templa
 def test_result_that_is_not_finite_is_a_fault_with_its_structure(
     springs: Any, water: Template, what: str
 ) -> None:
-    class Broken(springs.Springs):  # type: ignore[misc,name-defined]
+    class Broken(springs.Springs):  # type: ignore[misc]
         def compute(self, *arguments: Any) -> Any:
             answer = super().compute(*arguments)
             values = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from forcemap.ipi_driver.protocol import (
     announced_batch_size,
 )
 from forcemap.ipi_driver.template import Template
+from forcemap.potentials.errors import ForcemapError
 
 Converse = Callable[..., tuple[str, bytes]]
 
@@ -148,7 +151,7 @@ def test_wrong_atom_count_names_both_and_leaves_in_order(
         ours.settimeout(10)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         ours.sendall(said)
-        with Channel(theirs) as channel, pytest.raises(AtomCountError, match="4000 atoms.* 3"):
+        with Channel(theirs) as channel, pytest.raises(AtomCountError, match=r"4000 atoms.* 3"):
             Client(channel, BeadEvaluator(springs.Springs(), water)).serve()
         # With a byte unread this would be a reset, and i-PI would hang.
         assert ours.recv(1) == b""
@@ -203,6 +206,13 @@ def test_shared_memory_is_refused_with_advice(
         converse(said + wire.GETFORCE)
 
 
+def test_batch_beyond_all_memory_is_refused(converse: Converse, wire: Any) -> None:
+    many = Template(np.ones(20_000, dtype=np.int32), np.ones(3, dtype=bool))
+    said = wire.init("batch_size:4096") + wire.batch([(H, Q[0])], count=20_000)
+    with pytest.raises(ProtocolError, match="4096 structures of 20000 atoms at once"):
+        converse(said, template=many)
+
+
 def test_reset_is_a_lost_connection(water: Template, springs: Any, wire: Any) -> None:
     ours, theirs = socket.socketpair()
     ours.sendall(wire.STATUS)
@@ -236,5 +246,31 @@ def test_not_finite_positions_are_a_fault(converse: Converse, wire: Any) -> None
     for structure in ((H, q), (np.full((3, 3), np.inf), Q[0])):
         said = wire.init() + b"POSDATA     " + np.tile(structure[0], (2, 1)).tobytes()
         said += struct.pack("=i", 3) + structure[1].tobytes() + wire.GETFORCE
-        with pytest.raises(Exception, match="not finite"):
+        with pytest.raises(ForcemapError, match="not finite"):
             converse(said)
+
+
+def test_client_that_cannot_evaluate_waits_for_the_message_after_posdata(
+    water: Template, springs: Any, wire: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours, theirs = socket.socketpair()
+    failed: list[Exception] = []
+
+    def serve() -> None:
+        with Channel(theirs) as channel:
+            try:
+                Client(channel, BeadEvaluator(springs.Springs(), water)).serve()
+            except ForcemapError as error:
+                failed.append(error)
+
+    with ours:
+        ours.settimeout(10)
+        ours.sendall(wire.init() + wire.posdata(H, Q[0] * np.nan))
+        client = threading.Thread(target=serve)
+        client.start()
+        client.join(0.3)
+        ours.sendall(wire.GETFORCE)  # a broken pipe if the client has left
+        assert ours.recv(1) == b""
+        client.join(10)
+    assert len(failed) == 1

@@ -30,7 +30,7 @@ def test_columns_become_rows() -> None:
 def _energy(cell: Any, positions: Any) -> float:
     """In hartree, of a smooth function of fractional coordinates and distances, eV and Å inside."""
     rows, places = structure_from_ipi(cell, positions)
-    r = np.linalg.norm(places[1] - places[0] + rows[2])
+    r = float(np.linalg.norm(places[1] - places[0] + rows[2]))
     return reply_to_ipi(1.0 / r + 0.1 * r**2, np.zeros((2, 3)), np.zeros((3, 3)))[0]
 
 

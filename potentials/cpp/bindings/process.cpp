@@ -108,7 +108,27 @@ void add_process(nb::module_& m) {
              return out;
            },
            nb::arg("points"), nb::arg("images"), nb::arg("weights"),
-           "matrix(points, images) @ weights without forming the matrix, (n).");
+           "matrix(points, images) @ weights without forming the matrix, (n).")
+      .def("grid",
+           [](const KernelSettings& s, Doubles first, Doubles second, Doubles third, Images images,
+              Doubles weights) {
+             if (images.shape(2) != 3) throw nb::value_error("images must be (count, n, 3)");
+             if (first.shape(0) != second.shape(0))
+               throw nb::value_error("first and second differ in length");
+             if (weights.shape(0) != images.shape(0))
+               throw nb::value_error("one weight per sparse point");
+             auto out = new_array(first.shape(0), third.shape(0));
+             double* data = out.data();
+             nb::gil_scoped_release release;
+             forcemap::kernel_grid(s, first.data(), second.data(), first.shape(0), third.data(),
+                                   third.shape(0), images.data(), images.shape(0),
+                                   images.shape(1), weights.data(), data);
+             return out;
+           },
+           nb::arg("first"), nb::arg("second"), nb::arg("third"), nb::arg("images"),
+           nb::arg("weights"),
+           "sum() at (first[i], second[i], third[k]), (pairs, n), in doubled precision; squared "
+           "exponential only.");
 
   nb::class_<Environments>(m, "Environments", "A structure's environments within a cutoff.")
       .def("__init__",

@@ -5,15 +5,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "clones.hpp"
 #include "forcemap/fail.hpp"
 
-// The loops over sparse points are compiled for several machines; the right one is taken at run time.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
-#define FORCEMAP_CLONES \
-  __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FORCEMAP_CLONES
-#endif
 #define FORCEMAP_INLINE static inline __attribute__((always_inline))
 
 namespace forcemap {
@@ -443,9 +437,33 @@ void kernel_matrix(const KernelSettings& settings, std::size_t dimension, const 
            [&](std::size_t i, const double* row) { std::copy(row, row + count, out + i * count); });
 }
 
+namespace {
+
+// One function of one distance costs nothing, and its weights are the largest (they cancel): it is
+// summed in extended precision, so that knots a hundredth of an Å apart still give smooth slopes.
+void precise_sum(const KernelSettings& settings, const double* points, std::size_t n,
+                 const double* images, std::size_t count, std::size_t per_point,
+                 const double* weights, double* out) {
+  for (std::size_t i = 0; i < n; ++i) {
+    long double sum = 0.0L;
+    for (std::size_t s = 0; s < count * per_point; ++s) {
+      const long double d =
+          std::fabs((static_cast<long double>(points[i]) - images[s]) / settings.lengthscale);
+      const long double u = std::sqrt(5.0L) * d;
+      sum += weights[s / per_point] * (settings.kernel == KernelKind::squared_exponential
+                                           ? std::exp(-0.5L * d * d)
+                                           : (1.0L + u + u * u / 3.0L) * std::exp(-u));
+    }
+    out[i] = static_cast<double>(sum);
+  }
+}
+
+}  // namespace
+
 void kernel_sum(const KernelSettings& settings, std::size_t dimension, const double* points,
                 std::size_t n, const double* images, std::size_t count, std::size_t per_point,
                 const double* weights, double* out) {
+  if (dimension == 1) return precise_sum(settings, points, n, images, count, per_point, weights, out);
   each_row(settings, dimension, points, n, images, count, per_point,
            [&](std::size_t i, const double* row) {
              double sum = 0.0;

@@ -86,4 +86,14 @@ void kernel_sum(const KernelSettings& settings, std::size_t dimension, const dou
                 std::size_t n, const double* images, std::size_t count,
                 std::size_t images_per_point, const double* weights, double* out);
 
+/// Values on a grid of three distances, for the squared exponential:
+///   out[i, k] = sum over points and images of weight * k((first[i], second[i], third[k]), image).
+/// The kernel is a product over the distances, so no exponential is taken per grid value, and the sum,
+/// in which large weights cancel, is done in twice the working precision: knots a hundredth of an Å
+/// apart still give smooth slopes. Throws Error for another kernel.
+///   first, second  (pairs) Å;  third (n) Å;  out (pairs, n)
+void kernel_grid(const KernelSettings& settings, const double* first, const double* second,
+                 std::size_t pairs, const double* third, std::size_t n, const double* images,
+                 std::size_t count, std::size_t images_per_point, const double* weights, double* out);
+
 }  // namespace forcemap

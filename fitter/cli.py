@@ -1,0 +1,135 @@
+"""The command line, ``forcemap``: registers the commands and turns errors into messages.
+
+A command is imported only when it is named or listed, and imports what it needs when it runs, so
+that ``forcemap --help`` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, TextIO
+
+import click
+
+__all__ = ["cli", "main"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells give it."""
+
+COMMANDS = {
+    "fit": "forcemap.fitter.commands.fit:fit",
+    "map": "forcemap.fitter.commands.map:map_command",
+    "evaluate": "forcemap.fitter.commands.evaluate:evaluate",
+    "export": "forcemap.fitter.commands.export:export",
+    "info": "forcemap.fitter.commands.info:info",
+    "driver": "forcemap.ipi_driver.command:driver",
+    "demo": "forcemap.fitter.commands.demo:demo",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named by "module:attribute"."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order in which a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; a misspelt one is told with the nearest name."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from forcemap.fitter.settings_values import nearest
+
+            ctx.fail(f'there is no command "{args[0]}"{nearest(args[0], COMMANDS)}')
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what is wrong with the input ends it with a message and exit code 1."""
+        from forcemap.potentials.errors import ForcemapError
+
+        try:
+            return super().invoke(ctx)
+        except ForcemapError as error:
+            raise click.ClickException(str(error)) from None
+
+
+def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from forcemap import __version__
+
+        click.echo(f"forcemap {__version__}")
+        ctx.exit()
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show warnings to users as one line on stderr, without the place in our code."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        click.echo(f"Warning: {message}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and leave.",
+)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Potentials from ab initio data for LAMMPS, i-PI and ASE.
+
+    \b
+      forcemap fit settings.yaml -o out        data -> Gaussian process -> map -> report
+      forcemap evaluate out/potential.forcemap test.xyz
+      lmp -in in.lammps                        pair_style forcemap
+
+    Try it: forcemap demo
+    """
+    ctx.with_resource(_plain_warnings())
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    try:
+        code = cli.main(prog_name="forcemap", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("\nInterrupted.", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has left. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

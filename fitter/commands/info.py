@@ -1,0 +1,150 @@
+"""``forcemap info``: what a model or potential file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["describe", "info"]
+
+EXAMPLE = "forcemap info out/potential.forcemap"
+
+
+@click.command(epilog=f"Example: {EXAMPLE}")
+@click.argument(
+    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--ipi-pes",
+    is_flag=True,
+    help="Print the path of the file for i-PI's own drivers: "
+    "i-pi-driver-py -m custom -P PATH, and <pes_path> of <ffdirect>.",
+)
+def info(file: Path | None, ipi_pes: bool) -> None:
+    """Tell what FILE (potential.forcemap or model.forcemap) holds, after checking all of it."""
+    if ipi_pes == (file is not None):
+        raise click.UsageError("give either a FILE or --ipi-pes")
+    if file is None:
+        # Named, not imported: the fitter does not depend on the driver.
+        click.echo(import_module("forcemap.ipi_driver").pes_path())
+        return
+    from forcemap.fitter.error_table import output_console, rows_table
+
+    output_console().print(rows_table(describe(file)))
+
+
+def describe(path: Path) -> list[tuple[str, str]]:
+    """Names and values that tell what a file holds. Raises ForcemapError if it is not usable."""
+    from forcemap.potentials.model import file_format
+
+    if file_format(path) == "forcemap.potential":
+        return _describe_potential(path)
+    return _describe_model(path)
+
+
+def _describe_potential(path: Path) -> list[tuple[str, str]]:
+    from forcemap.potentials import load
+
+    potential = load(path)  # the reader of the core, as LAMMPS uses it
+    document = potential.metadata
+    rows = _head(path, "potential for molecular dynamics", document)
+    rows.append(("species", " ".join(potential.species)))
+    rows.append(("cutoff", f"{potential.cutoff:g} Å"))
+    rows += _e0_rows(potential.e0)
+    for term in document["terms"]:
+        rows.append((f"term {term['kind']}", _potential_term(term)))
+    mapping = document.get("mapping", {})
+    for key, label, unit in (
+        ("force_max_error_ev_per_a", "map: largest force error", "eV/Å"),
+        ("force_rmse_error_ev_per_a", "map: force RMSE", "eV/Å"),
+        ("energy_max_error_ev_per_atom", "map: largest energy error", "eV/atom"),
+        ("tolerance_ev_per_a", "map: asked for", "eV/Å"),
+    ):
+        if isinstance(mapping.get(key), int | float):
+            rows.append((label, f"{mapping[key]:.2e} {unit}"))
+    return rows + _provenance_rows(document.get("provenance", {}))
+
+
+def _potential_term(term: Mapping[str, Any]) -> str:
+    if term["kind"] == "zbl":
+        return ", ".join(
+            f"{'-'.join(pair['species'])} whole below {pair['inner']:.3g} Å, "
+            f"gone beyond {pair['outer']:.3g} Å"
+            for pair in term["pairs"]
+        )
+    names = ", ".join("-".join(table) for table in term["tables"])
+    if term["kind"] == "two_body":
+        size, doubles = f"{term['intervals']}", term["intervals"] + 3
+    else:
+        legs, base = term["leg_intervals"], term["base_intervals"]
+        size, doubles = f"{legs} × {legs} × {base}", (legs + 3) ** 2 * (base + 3)
+    megabytes = 8e-6 * doubles * len(term["tables"])
+    return f"cutoff {term['cutoff']:g} Å, {size} intervals, {megabytes:.2g} MB: {names}"
+
+
+def _describe_model(path: Path) -> list[tuple[str, str]]:
+    from forcemap.fitter.model import read_model
+    from forcemap.potentials.container import read_document
+    from forcemap.potentials.elements import SYMBOLS
+
+    model = read_model(path)
+    rows = _head(path, "Gaussian process (map it with: forcemap map)", read_document(path))
+    rows.append(("species", " ".join(SYMBOLS[z] for z in model.species)))
+    rows += _e0_rows({SYMBOLS[z]: energy for z, energy in model.e0.items()})
+    for term in model.terms:
+        blocks = ", ".join(
+            f"{'-'.join(SYMBOLS[z] for z in block.species)} {len(block.points)}"
+            for block in term.blocks
+        )
+        rows.append(
+            (
+                f"term {term.kind}",
+                f"cutoff {term.cutoff:g} Å, {term.kernel}, lengthscale {term.lengthscale:.3g} Å, "
+                f"delta {term.delta:.3g} eV, sparse points: {blocks}",
+            )
+        )
+    provenance = {
+        "data": model.data,
+        "settings": model.settings,
+        "log_marginal_likelihood": model.log_marginal_likelihood,
+    }
+    return rows + _provenance_rows(provenance)
+
+
+def _head(path: Path, kind: str, document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("file", f"{path} ({path.stat().st_size / 1e6:.2f} MB)"),
+        ("holds", kind),
+        ("format", f"{document['format']} {document['version']}"),
+        ("written by", f"forcemap {document.get('forcemap_version', '?')}"),
+    ]
+
+
+def _e0_rows(e0: Mapping[str, float]) -> list[tuple[str, str]]:
+    return [("isolated atoms", ", ".join(f"{s} {energy:.6g} eV" for s, energy in e0.items()))]
+
+
+def _provenance_rows(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a file says of its making; free content, of which the known is shown."""
+    rows = []
+    data = provenance.get("data")
+    if isinstance(data, Mapping):
+        counts = [f"{data[k]} {k.removeprefix('n_')}" for k in ("n_frames", "n_atoms") if k in data]
+        if counts:
+            rows.append(("fitted to", ", ".join(counts)))
+        if "hash" in data:
+            rows.append(("data SHA-256", str(data["hash"])))
+    likelihood = provenance.get("log_marginal_likelihood")
+    if isinstance(likelihood, int | float):
+        rows.append(("log marginal likelihood", f"{likelihood:.2f}"))
+    settings = provenance.get("settings")
+    if isinstance(settings, Mapping) and settings:
+        import yaml
+
+        text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+        rows.append(("settings", text.strip()))
+    return rows

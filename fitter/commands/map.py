@@ -1,0 +1,55 @@
+"""``forcemap map``: a fitted process onto splines once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from forcemap.fitter.commands.options import quiet_option
+
+__all__ = ["map_command"]
+
+EXAMPLE = "forcemap map out/model.forcemap -o fine.forcemap --tolerance 1e-5"
+
+ROWS = (
+    ("force_max_error_ev_per_a", "largest force error, eV/Å"),
+    ("force_rmse_error_ev_per_a", "force RMSE, eV/Å"),
+    ("energy_max_error_ev_per_atom", "largest energy error, eV/atom"),
+    ("tolerance_ev_per_a", "tolerance asked for, eV/Å"),
+)
+
+
+@click.command("map", epilog=f"Example: {EXAMPLE}")
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    "potential",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="POTENTIAL",
+    help="Potential file to write.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=1e-10, max=1.0),
+    help="Largest force error of the map, eV/Å.  [default: that of the fit's settings]",
+)
+@quiet_option
+def map_command(model: Path, potential: Path, tolerance: float | None, quiet: bool) -> None:
+    """Map the Gaussian process in MODEL onto splines, at another tolerance than the fit's, say.
+
+    The errors printed are those against the process on random clusters of atoms: a model file does
+    not hold the training frames.
+    """
+    from forcemap.fitter.error_table import output_console, rows_table
+    from forcemap.fitter.mapping import map_file
+    from forcemap.fitter.progress import Progress
+
+    progress = Progress.silent() if quiet else Progress()
+    errors = map_file(model, potential, tolerance, progress)
+    rows = [(label, f"{errors[key]:.2e}") for key, label in ROWS if key in errors]
+    if "seconds" in errors:
+        rows.append(("time, s", f"{errors['seconds']:.1f}"))
+    output_console().print(rows_table(rows, "Map against the process"))
+    click.echo(potential)

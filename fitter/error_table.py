@@ -1,0 +1,67 @@
+"""Tables for the terminal, made with rich."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["error_table", "output_console", "rows_table"]
+
+LOG_WIDTH = 120
+"""Columns where the output is no terminal."""
+
+COLUMNS = (
+    ("n_frames", "frames", "{:d}"),
+    ("n_atoms", "atoms", "{:d}"),
+    ("energy_rmse_mev_per_atom", "energy RMSE\nmeV/atom", "{:.2f}"),
+    ("energy_mae_mev_per_atom", "energy MAE\nmeV/atom", "{:.2f}"),
+    ("force_rmse_ev_per_a", "force RMSE\neV/Å", "{:.4f}"),
+    ("force_mae_ev_per_a", "force MAE\neV/Å", "{:.4f}"),
+    ("stress_rmse_gpa", "stress RMSE\nGPa", "{:.3f}"),
+)
+
+
+def output_console(stream: IO[str] | None = None) -> Console:
+    """Console on stdout (or `stream`) that cuts nothing off where there is no terminal."""
+    stream = sys.stdout if stream is None else stream
+    width = None if stream.isatty() else LOG_WIDTH
+    return Console(file=stream, width=width, highlight=False)
+
+
+def error_table(title: str, block: Mapping[str, Any]) -> Table:
+    """The errors of `error_metrics.error_block`: a row for each group, and one for all."""
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    table.add_column("config_type")
+    for _, heading, _ in COLUMNS:
+        table.add_column(heading, justify="right")
+
+    def add(name: str, numbers: Mapping[str, Any], style: str = "") -> None:
+        cells = [
+            "–" if numbers[key] is None else form.format(numbers[key]) for key, _, form in COLUMNS
+        ]
+        table.add_row(name, *cells, style=style)
+
+    groups = block["by_config_type"]
+    if len(groups) > 1:
+        for name, numbers in groups.items():
+            add(name, numbers)
+        table.add_section()
+    add("all", block, "bold")
+    return table
+
+
+def rows_table(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
+    """Names and values in two columns."""
+    table = Table(
+        box=None, show_header=False, title=title, title_justify="left", title_style="bold"
+    )
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
