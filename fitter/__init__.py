@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import Settings
-    from .fitting import fit, fit_frames, fit_to_folder
-    from .frame import Frame
-    from .mapping import map_model
-    from .model import Model, read_model, write_model
+    from forcemap.fitter.config import Settings
+    from forcemap.fitter.fitting import fit, fit_frames, fit_to_folder
+    from forcemap.fitter.frame import Frame
+    from forcemap.fitter.mapping import map_model
+    from forcemap.fitter.model import Model, read_model, write_model
 
 __all__ = [
     "Frame",

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
+from forcemap.fitter.frame import Frame
+from forcemap.fitter.model import CorePair
 from forcemap.potentials import Evaluator, Potential, load
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
-
-from .frame import Frame
-from .model import CorePair
+from numpy.typing import NDArray
 
 __all__ = ["as_potential", "core_evaluator", "core_terms", "evaluate_frame"]
 
@@ -33,14 +31,10 @@ def core_terms(core: Mapping[tuple[int, int], CorePair]) -> tuple[ZblPairs, ...]
     """The core as terms of a potential; none without a core."""
     if not core:
         return ()
-    return (
-        ZblPairs({(SYMBOLS[a], SYMBOLS[b]): (c.inner, c.outer) for (a, b), c in core.items()}),
-    )
+    return (ZblPairs({(SYMBOLS[a], SYMBOLS[b]): (c.inner, c.outer) for (a, b), c in core.items()}),)
 
 
-def core_evaluator(
-    species: tuple[int, ...], core: Mapping[tuple[int, int], CorePair]
-) -> Evaluator:
+def core_evaluator(species: tuple[int, ...], core: Mapping[tuple[int, int], CorePair]) -> Evaluator:
     """Evaluator of the core alone, with zero isolated-atom energies."""
     symbols = tuple(SYMBOLS[z] for z in species)
     data = PotentialData(symbols, dict.fromkeys(symbols, 0.0), core_terms(core))

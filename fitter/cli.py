@@ -7,6 +7,7 @@ that ``forcemap --help`` is instant.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -118,15 +119,21 @@ def cli(ctx: click.Context) -> None:
     ctx.with_resource(_plain_warnings())
 
 
+def _leave_on_sigterm(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    # Whoever is terminated stops the programs it started and removes half-written files.
+    signal.signal(signal.SIGTERM, _leave_on_sigterm)
     try:
         code = cli.main(prog_name="forcemap", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
-        click.echo("\nInterrupted.", err=True)
+        click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (head, less) has left. Python would complain once more at exit.

@@ -8,6 +8,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 from forcemap.fitter.programs import (
@@ -27,6 +28,7 @@ Array = NDArray[np.float64]
 
 BOLTZMANN = 8.617333262e-5  # eV/K
 PIMD_STEPS = 1000
+PLOT_COLORS = ("#5b8db8", "#d1495b", "#3c4650")
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,8 @@ class IpiRun:
 def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD_STEPS) -> IpiRun:
     """Run `input.xml` in `folder` for `steps` steps, with one `forcemap driver` as its client.
 
-    The input's socket gets a name that no other run has. Raises ForcemapError if i-PI is not found,
-    one of the two programs fails, or i-PI does not come to its last step.
+    For the time of the run the socket has a name that no other run has. Raises ForcemapError if
+    i-PI is not found, one of the two programs fails, or i-PI does not come to its last step.
     """
     from time import perf_counter
 
@@ -166,9 +168,9 @@ def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD
     name = f"forcemap-{uuid.uuid4().hex[:12]}"
     source = folder / "input.xml"
     text = source.read_text(encoding="utf-8")
-    text = _replace(r"(<address>)[^<]*(</address>)", name, text, source)
     text = _replace(r"(<total_steps>)[^<]*(</total_steps>)", str(steps), text, source)
-    source.write_text(text, encoding="utf-8")
+    own_socket = _replace(r"(<address>)[^<]*(</address>)", name, text, source)
+    source.write_text(own_socket, encoding="utf-8")
     output = folder / "pimd.out"
     for old in folder.glob("pimd.*"):
         old.unlink()  # i-PI would keep them under other names
@@ -190,6 +192,8 @@ def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD
         # i-PI removes its socket, unless it was killed.
         with suppress(OSError):
             Path(f"/tmp/ipi_{name}").unlink(missing_ok=True)
+        # Whoever starts the run again finds the name that the example's text tells.
+        source.write_text(text, encoding="utf-8")
     return read_ipi_output(output, text, folder / "init.xyz", steps, perf_counter() - begin)
 
 
@@ -198,15 +202,21 @@ def read_ipi_output(output: Path, xml: str, init: Path, steps: int, seconds: flo
 
     Raises ForcemapError if the last step is not in it: i-PI ends with exit code 0 even then.
     """
-    columns = [name.split("{")[0].strip() for name in _properties(xml, output)]
-    values = np.loadtxt(output, comments="#", ndmin=2)
-    if values.shape[1:] != (len(columns),) or values[-1, columns.index("step")] != steps:
+    simulation = ElementTree.fromstring(xml)
+    properties = _text(simulation, "output/properties", output).strip(" []").split(",")
+    columns = [name.split("{")[0].strip() for name in properties]
+    # The table is empty after a run that ended at its start.
+    lines = output.read_text(encoding="utf-8").splitlines() if output.exists() else []
+    rows_found = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    complete = [row for row in rows_found if len(row) == len(columns)]
+    values = np.array(complete, dtype=np.float64).reshape(-1, len(columns))
+    if not len(values) or values[-1, columns.index("step")] != steps:
         raise ForcemapError(f"{output}: does not reach step {steps}; see the logs beside it")
     if not np.isfinite(values).all():
         raise ForcemapError(f"{output}: holds numbers that are not finite")
     rows = dict(zip(columns, values.T, strict=True))
     atoms = int(init.read_text(encoding="utf-8").split(maxsplit=1)[0])
-    temperature = float(_one(r"<temperature[^>]*>\s*([\d.]+)", xml, output))
+    temperature = float(_text(simulation, "system/ensemble/temperature", output))
     classical = 1.5 * BOLTZMANN * temperature
     per_atom = 1000.0 / atoms
     virial = per_atom * rows["kinetic_cv"]
@@ -226,11 +236,13 @@ def read_ipi_output(output: Path, xml: str, init: Path, steps: int, seconds: flo
             )
         ],
     )
+    initialize = simulation.find("system/initialize")
+    beads = int(initialize.get("nbeads", "1")) if initialize is not None else 1
     half = len(values) // 2
     return IpiRun(
         output=output,
         plot=plot,
-        beads=int(_one(r"nbeads\s*=\s*['\"](\d+)['\"]", xml, output)),
+        beads=beads,
         atoms=atoms,
         steps=steps,
         milliseconds=1000.0 * seconds / steps,
@@ -249,8 +261,12 @@ def standard_error(values: Array, blocks: int = 8) -> float:
     return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
 
 
-def _properties(xml: str, output: Path) -> list[str]:
-    return _one(r"<properties[^>]*>\s*\[(.*?)\]", xml, output).split(",")
+def _text(root: ElementTree.Element, place: str, path: Path) -> str:
+    """Text of an element of i-PI's input."""
+    found = root.findtext(place)
+    if found is None:
+        raise ForcemapError(f"{path}: its input.xml has no {place}")
+    return found.strip()
 
 
 def _one(pattern: str, text: str, path: Path) -> str:
@@ -280,11 +296,11 @@ def _plot(path: Path, time: Array, panels: list[tuple[str, dict[str, Array]]]) -
         for axes, (label, curves) in zip(all_axes, panels, strict=True):
             for color, (name, values) in zip(PLOT_COLORS, curves.items(), strict=False):
                 axes.plot(time, values, color=color, linewidth=1.2, label=name)
-            axes.set_ylabel(label)
+            # The start, far from equilibrium, may run out of the frame.
+            later = np.concatenate([values[len(values) // 20 :] for values in curves.values()])
+            margin = 0.15 * float(np.ptp(later)) or 1.0
+            axes.set(ylabel=label, ylim=(later.min() - margin, later.max() + margin))
             if len(curves) > 1:
                 axes.legend(loc="upper right")
         all_axes[-1].set(xlabel="time (ps)", xlim=(float(time[0]), float(time[-1])))
         figure.savefig(path, dpi=150)
-
-
-PLOT_COLORS = ("#8fa8bf", "#d1495b", "#3c4650")

@@ -7,27 +7,26 @@ import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.atomic_energies import atomic_energies
+from forcemap.fitter.baseline import core_evaluator, evaluate_frame
+from forcemap.fitter.config import Settings, TermSettings
+from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.frame import Frame, data_hash
+from forcemap.fitter.model import CorePair, Model, core_pairs
+from forcemap.fitter.parallel import in_order
+from forcemap.fitter.process import Block, Term, columns, frame_rows
+from forcemap.fitter.progress import Progress
+from forcemap.fitter.solver import Accumulator, choose_deltas
+from forcemap.fitter.sparse_points import candidates, independent, select, shortest_distances
+from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-
-from forcemap.potentials.errors import ForcemapError
-
-from .baseline import core_evaluator, evaluate_frame
-from .config import Settings, TermSettings
-from .atomic_energies import atomic_energies
-from .dataset import read_frames
-from .frame import Frame, data_hash
-from .model import CorePair, Model, core_pairs
-from .parallel import in_order
-from .process import Block, Term, columns, frame_rows
-from .progress import Progress
-from .solver import Accumulator, choose_deltas
-from .sparse_points import candidates, independent, select, shortest_distances
 
 __all__ = ["fit", "fit_frames", "fit_to_folder"]
 
@@ -115,9 +114,7 @@ def _whitened_rows(
     block: Sequence[Targets], terms: Sequence[Term], factors: Sequence[Array]
 ) -> tuple[Array, Array, float]:
     """Scaled and whitened rows (n, m), scaled targets (n,), sum of log sigma."""
-    rows = np.concatenate(
-        [frame_rows(t.frame, terms)[t.rows] / t.sigmas[:, None] for t in block]
-    )
+    rows = np.concatenate([frame_rows(t.frame, terms)[t.rows] / t.sigmas[:, None] for t in block])
     for (_, _, where), factor in zip(columns(terms), factors, strict=True):
         rows[:, where] = scipy.linalg.solve_triangular(
             factor, rows[:, where].T, lower=True, check_finite=False
@@ -154,7 +151,9 @@ def _open_term(given: TermSettings) -> Term:
     return Term(
         kind=given.kind,
         cutoff=given.cutoff,
-        cutoff_width=min(given.cutoff_width or CUTOFF_WIDTH[given.kind] * given.cutoff, given.cutoff),
+        cutoff_width=min(
+            given.cutoff_width or CUTOFF_WIDTH[given.kind] * given.cutoff, given.cutoff
+        ),
         kernel=given.kernel,
         lengthscale=given.lengthscale or LENGTHSCALE[given.kind] * given.cutoff,
         delta=given.delta or 1.0,
@@ -163,7 +162,10 @@ def _open_term(given: TermSettings) -> Term:
 
 
 def build_terms(
-    settings: Settings, frames: Sequence[Frame], species: tuple[int, ...], advance: Callable[..., None]
+    settings: Settings,
+    frames: Sequence[Frame],
+    species: tuple[int, ...],
+    advance: Callable[..., None],
 ) -> tuple[list[Term], list[Array]]:
     """All terms with their sparse points, and the Cholesky factor of every block's covariance.
 
@@ -194,12 +196,10 @@ def build_terms(
 
 def _groups(terms: Sequence[Term]) -> list[slice]:
     edges = np.cumsum([0, *(term.size for term in terms)])
-    return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
 
-def _deltas(
-    data: Accumulator, terms: Sequence[Term], settings: Settings
-) -> tuple[Array, float]:
+def _deltas(data: Accumulator, terms: Sequence[Term], settings: Settings) -> tuple[Array, float]:
     """Deltas of all terms; where the user gave one, the sigmas too are meant as they stand."""
     given = [t.delta for t in settings.terms]
     fixed = [d is not None for d in given]
@@ -311,9 +311,9 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
 
     Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html.
     """
-    from .mapping import map_model, mapped_curves
-    from .model import write_model
-    from .report import write_report
+    from forcemap.fitter.mapping import map_model, mapped_curves
+    from forcemap.fitter.model import write_model
+    from forcemap.fitter.report import write_report
 
     start = time.perf_counter()
     with progress.stage("reading frames", 1) as advance:
@@ -348,7 +348,7 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
         "peak_memory_mb": peak_memory_mb(),
         "n_frames": len(train),
         "n_atoms": model.data["n_atoms"],
-        "n_sparse": int(len(model.weights)),
+        "n_sparse": len(model.weights),
         "log_marginal_likelihood": model.log_marginal_likelihood,
         "noise_factor": model.noise_factor,
         "terms": [

@@ -13,6 +13,7 @@ the pair energy rises all the way.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -22,24 +23,21 @@ from typing import Any
 import numpy as np
 import scipy.interpolate
 import scipy.linalg
-from numpy.typing import NDArray
-
+from forcemap.fitter.baseline import as_potential, core_evaluator, core_terms, evaluate_frame
+from forcemap.fitter.frame import Frame, FrameSigma
+from forcemap.fitter.model import CorePair, Model, fade, read_model
+from forcemap.fitter.parallel import in_order
+from forcemap.fitter.process import Block, Term, columns
+from forcemap.fitter.progress import Progress
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.model import (
     PotentialData,
     ThreeBodySplines,
     TwoBodySplines,
     write_potential,
 )
-
-from .baseline import as_potential, core_evaluator, core_terms, evaluate_frame
-from .frame import Frame, FrameSigma
-from .model import CorePair, Model, fade, read_model
-from .parallel import in_order
-from .process import Block, Term, columns
-from .progress import Progress
+from numpy.typing import NDArray
 
 __all__ = ["Mapped", "map_file", "map_model", "mapped_curves"]
 
@@ -49,8 +47,8 @@ PROBE_FRAMES = 6
 """Training frames (the most disordered) by which the resolution is chosen."""
 
 RANDOM_CLUSTERS = 4
-MOST_BYTES = 1 << 30
-"""A tolerance that asks for larger tables is refused."""
+MOST_BYTES = 512 << 20
+"""Larger tables are not made, whatever the tolerance; a warning tells."""
 
 
 @dataclass(frozen=True)
@@ -163,14 +161,21 @@ class Functions:
                     cut * fade(self.core(c, second), legs),
                     fade(self.core(first, second), base),
                 )
-                values = self._outer(term, view.images, self.weights[t, b], fades, legs, base,
-                                     first == second)
+                values = self._outer(
+                    term, view.images, self.weights[t, b], fades, legs, base, first == second
+                )
                 tables[view.species] = tables.get(view.species, 0.0) + values
         return tables
 
     def _outer(
-        self, term: Term, images: Array, weights: Array, factors: tuple[Array, Array, Array],
-        legs: Array, base: Array, symmetric: bool,
+        self,
+        term: Term,
+        images: Array,
+        weights: Array,
+        factors: tuple[Array, Array, Array],
+        legs: Array,
+        base: Array,
+        symmetric: bool,
     ) -> Array:
         values = np.zeros((len(legs), len(legs), len(base)))
         # Where a factor is zero, so is the function; the rest is evaluated, half of it if symmetric.
@@ -181,7 +186,9 @@ class Functions:
         first, second = first.ravel(), second.ravel()
         if not len(first) or not len(keep[2]):
             return values
-        found = _grid_sum(term, legs[first], legs[second], base[keep[2]], images, weights, self.jobs)
+        found = _grid_sum(
+            term, legs[first], legs[second], base[keep[2]], images, weights, self.jobs
+        )
         found *= (factors[0][first] * factors[1][second])[:, None] * factors[2][keep[2]][None, :]
         values[first[:, None], second[:, None], keep[2][None, :]] = found
         if symmetric:
@@ -304,9 +311,17 @@ def random_cluster(model: Model, rng: np.random.Generator, atoms: int = 24) -> F
                 kept.append(int(number))
                 break
     return Frame(
-        numbers=np.array(kept, dtype=np.int32), positions=np.array(placed),
-        cell=np.zeros((3, 3)), pbc=np.zeros(3, dtype=bool), energy=None, forces=None, stress=None,
-        config_type="random cluster", sigma=FrameSigma(0.0, 0.0, 0.0), source="random", index=0,
+        numbers=np.array(kept, dtype=np.int32),
+        positions=np.array(placed),
+        cell=np.zeros((3, 3)),
+        pbc=np.zeros(3, dtype=bool),
+        energy=None,
+        forces=None,
+        stress=None,
+        config_type="random cluster",
+        sigma=FrameSigma(0.0, 0.0, 0.0),
+        source="random",
+        index=0,
     )
 
 
@@ -356,8 +371,7 @@ def map_model(
     The resolution is chosen on the most disordered of `frames` and on random clusters; the errors
     reported are measured on all frames (and the clusters apart).
 
-    Raises:
-        ForcemapError: the tolerance asks for a resolution that no table can have.
+    Warns (UserWarning) where the tolerance asks for larger tables than MOST_BYTES.
     """
     progress = progress or Progress.silent()
     start = time.perf_counter()
@@ -381,13 +395,14 @@ def map_model(
                 break
             # Slopes of a cubic spline converge with the third power of the spacing.
             spacing *= float(np.clip((0.55 * tolerance / error) ** (1.0 / 3.0), 0.45, 0.93))
-            size = _table_bytes(model, spacing, ratio)
-            if size > MOST_BYTES:
-                raise ForcemapError(
-                    f"map.tolerance {tolerance:g} eV/Å asks for tables of {size / 2**20:.0f} MiB "
-                    f"(knots {spacing:.3f} Å apart); the last map reached {error:.2g} eV/Å. Give a "
-                    "larger map.tolerance, a larger lengthscale or a smaller cutoff."
+            if _table_bytes(model, spacing, ratio) > MOST_BYTES:
+                warnings.warn(
+                    f"map.tolerance {tolerance:g} eV/Å is not reached: it asks for knots "
+                    f"{spacing:.3f} Å apart and tables beyond {MOST_BYTES >> 20} MiB. The map is off "
+                    f"by {error:.2g} eV/Å. A larger lengthscale makes smoother functions.",
+                    stacklevel=2,
                 )
+                break
     evaluator = potential.evaluator(skin=0.0)
     force_worst, force_squares, force_count, energy_worst = 0.0, 0.0, 0, 0.0
     with progress.stage("measuring the map's error", len(frames)) as advance:

@@ -21,14 +21,12 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from ase.data import covalent_radii
-from numpy.typing import NDArray
-
+from forcemap.fitter.frame import Frame
+from forcemap.fitter.process import Block, Term, columns, frame_rows
 from forcemap.potentials.container import read_container, write_container
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ModelFileError
-
-from .frame import Frame
-from .process import Block, Term, columns, frame_rows
+from numpy.typing import NDArray
 
 __all__ = ["CorePair", "Model", "read_model", "write_model"]
 
@@ -84,7 +82,10 @@ def fade(core: CorePair | None, r: Array) -> Array:
     if core is None:
         return np.ones_like(r)
     x = np.clip((r - core.faded) / (core.fading - core.faded), 0.0, 1.0)
-    return x**4 * (35.0 + x * (-84.0 + x * (70.0 - 20.0 * x)))
+    # All derivatives vanish at both ends: the spline's error stays where the fading is steep, far below
+    # the data, instead of spreading from a kink.
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(1.0 / x - 1.0 / (1.0 - x))))
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,9 @@ class Model:
         whitened = np.empty_like(rows)
         for term, block, where in columns(self.terms):
             factor = scipy.linalg.cholesky(term.covariance(block), lower=True)
-            whitened[:, where] = term.delta * scipy.linalg.solve_triangular(
-                factor, rows[:, where].T, lower=True
-            ).T
+            whitened[:, where] = (
+                term.delta * scipy.linalg.solve_triangular(factor, rows[:, where].T, lower=True).T
+            )
         half = scipy.linalg.solve_triangular(self.posterior, whitened.T, lower=True)
         return np.asarray(np.sum(half**2, axis=0))
 
@@ -261,8 +262,15 @@ def read_model(path: str | PathLike[str]) -> Model:
             entry["cutoff_function"].reject(f"found {function!r}")
         terms.append(
             Term(
-                term_kind, cutoff, width, kernel, lengthscale, entry["delta"].number(), symmetry,
-                function, tuple(blocks),
+                term_kind,
+                cutoff,
+                width,
+                kernel,
+                lengthscale,
+                entry["delta"].number(),
+                symmetry,
+                function,
+                tuple(blocks),
             )
         )
     core = {}

@@ -24,11 +24,9 @@ from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-
+from forcemap.fitter.frame import Frame
 from forcemap.potentials import _core
-
-from .frame import Frame
+from numpy.typing import NDArray
 
 __all__ = ["Block", "Term", "View", "environments", "frame_rows", "row_count"]
 

@@ -109,7 +109,9 @@ def write_report(
     """
     out = Path(out)
     report = build_report(train, test, mapping, fit, settings)
-    figures = parity_figures(compare(train), compare(test))
+    # An isolated atom lies eV away from all else: with it, nothing else could be seen.
+    shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
+    figures = parity_figures(compare(shown[0]), compare(shown[1]))
     text = page(
         report,
         species=sorted({int(z) for frame, _ in train for z in frame.numbers}),

@@ -14,11 +14,10 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.frame import Frame
+from forcemap.fitter.process import Block, Term, environments
+from forcemap.fitter.solver import RANK_TOLERANCE, pivoted_cholesky
 from numpy.typing import NDArray
-
-from .frame import Frame
-from .process import Block, Term, environments
-from .solver import RANK_TOLERANCE, pivoted_cholesky
 
 __all__ = ["candidates", "independent", "select", "shortest_distances"]
 
@@ -94,7 +93,11 @@ def candidates(
 
 
 def select(
-    term: Term, points: Array, species: tuple[int, ...], count: int, method: str,
+    term: Term,
+    points: Array,
+    species: tuple[int, ...],
+    count: int,
+    method: str,
     rng: np.random.Generator,
 ) -> Array:
     """At most `count` of `points` (n, dimension) by `method`; (m, dimension)."""
@@ -152,9 +155,7 @@ def _view_images(term: Term, points: Array, species: tuple[int, ...]) -> Array:
     return next(v.images for v in term.views(block) if v.species == species)
 
 
-def _greedy(
-    term: Term, points: Array, species: tuple[int, ...], count: int
-) -> NDArray[np.intp]:
+def _greedy(term: Term, points: Array, species: tuple[int, ...], count: int) -> NDArray[np.intp]:
     """Pivoted Cholesky of the kernel matrix, one column at a time; the matrix is never formed."""
     settings = term.settings
     images = _view_images(term, points, species)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import ForcemapError, ModelFileError
-from .evaluator import Evaluator, Potential, Result, load
+from forcemap.potentials.errors import ForcemapError, ModelFileError
+from forcemap.potentials.evaluator import Evaluator, Potential, Result, load
 
 if TYPE_CHECKING:
-    from .calculator import ForcemapCalculator
+    from forcemap.potentials.calculator import ForcemapCalculator
 
 __all__ = [
     "Evaluator",
@@ -29,7 +29,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The calculator imports ASE, which drivers and the command line's help need not wait for.
     if name == "ForcemapCalculator":
-        from .calculator import ForcemapCalculator
+        from forcemap.potentials.calculator import ForcemapCalculator
 
         return ForcemapCalculator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

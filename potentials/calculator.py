@@ -19,9 +19,8 @@ from ase.calculators.calculator import (
     all_changes,
 )
 from ase.stress import full_3x3_to_voigt_6_stress
-
-from .errors import ForcemapError
-from .evaluator import DEFAULT_SKIN, Potential, load
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.evaluator import DEFAULT_SKIN, Potential, load
 
 __all__ = ["ForcemapCalculator"]
 

@@ -8,10 +8,9 @@ from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
+from forcemap.potentials import _core
+from forcemap.potentials.elements import SYMBOLS
 from numpy.typing import ArrayLike, NDArray
-
-from . import _core
-from .elements import SYMBOLS
 
 __all__ = ["Evaluator", "Potential", "Result", "load"]
 

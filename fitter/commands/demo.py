@@ -126,9 +126,9 @@ def summary(report: dict[str, Any], lammps: LammpsRun, ipi: IpiRun) -> list[tupl
         ),
         (
             "quantum kinetic energy",
-            f"{ipi.kinetic_virial:.1f} ± {ipi.kinetic_virial_error:.1f} meV/atom (centroid virial), "
+            f"{ipi.kinetic_virial:.1f} ± {ipi.kinetic_virial_error:.1f} (centroid virial), "
             f"{ipi.kinetic_thermodynamic:.1f} ± {ipi.kinetic_thermodynamic_error:.1f} "
-            "(thermodynamic)",
+            "(thermodynamic) meV/atom",
         ),
         ("classical kinetic energy", f"{ipi.kinetic_classical:.1f} meV/atom"),
     ]

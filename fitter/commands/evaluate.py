@@ -106,20 +106,27 @@ def predict_frames(
 ) -> list[tuple[Frame, Prediction]]:
     """Every frame with its prediction.
 
-    Raises ForcemapError, naming the frame, if the potential does not know one of its elements.
+    Raises ForcemapError, naming the frame, if it holds an element that the potential is not for.
     """
     from forcemap.fitter.fitting import predict
+    from forcemap.potentials.elements import SYMBOLS
     from forcemap.potentials.errors import ForcemapError
 
     evaluator = potential.evaluator(skin=0.0, threads=jobs)
     pairs = []
     with progress.stage("evaluating", len(frames)) as advance:
         for frame in frames:
+            place = f"{frame.source}: frame {frame.index} (counted from 0): "
+            strange = sorted({int(z) for z in frame.numbers} - set(potential.numbers))
+            if strange:
+                raise ForcemapError(
+                    f"{place}holds {' and '.join(SYMBOLS[z] for z in strange)}, but the potential "
+                    f"is for {' and '.join(potential.species)} only"
+                )
             try:
                 pairs.append((frame, predict(evaluator, frame)))
             except ForcemapError as error:
-                place = f"{frame.source}: frame {frame.index} (counted from 0)"
-                raise ForcemapError(f"{place}: {error}") from None
+                raise ForcemapError(f"{place}{error}") from None
             advance()
     return pairs
 

@@ -1,0 +1,494 @@
+"""The command line: what a user types, sees and gets back as an exit code."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+from click.testing import CliRunner, Result
+from forcemap.fitter.cli import COMMANDS, cli
+from forcemap.fitter.commands.demo import copy_example
+from forcemap.fitter.error_metrics import METRICS
+from forcemap.potentials import load
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
+from potentials_factory import random_potential
+
+Runner = Callable[..., Result]
+MAIN = [sys.executable, "-c", "from forcemap.fitter.cli import main; main()"]
+
+
+@pytest.fixture
+def run() -> Runner:
+    """Runs `forcemap` with arguments."""
+
+    def invoke(*arguments: object) -> Result:
+        return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+    return invoke
+
+
+@pytest.fixture(scope="module")
+def potential(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("potential") / "potential.forcemap"
+    write_potential(random_potential(["Si", "O"], 3), path)
+    return path
+
+
+def structures(count: int = 4) -> list[Atoms]:
+    """Small cells of silicon, moved, in two groups."""
+    found = []
+    for seed in range(count):
+        atoms = bulk("Si", cubic=True)
+        atoms.rattle(0.08, seed=seed)
+        atoms.info["config_type"] = "even" if seed % 2 == 0 else "odd"
+        found.append(atoms)
+    return found
+
+
+def labelled_by(path: Path, frames: list[Atoms], noise: float = 0.0) -> list[Atoms]:
+    """Frames with the potential's own labels, wrong by `noise` (eV per atom and eV/Å)."""
+    rng = np.random.default_rng(0)
+    evaluator = load(path).evaluator()
+    for atoms in frames:
+        result = evaluator.compute(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
+        stress = -result.virial / atoms.get_volume()
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=result.energy + noise * len(atoms),
+            forces=result.forces + noise * rng.choice([-1.0, 1.0], size=(len(atoms), 3)),
+            stress=stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]],
+        )
+    return frames
+
+
+# ----- the group -----
+
+
+def test_help_lists_the_commands_in_the_order_of_use(run: Runner) -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    listed = re.findall(r"^  (\w+) +\w", result.output.partition("Commands:")[2], re.M)
+    assert (
+        listed == list(COMMANDS) == ["fit", "map", "evaluate", "export", "info", "driver", "demo"]
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(run: Runner, command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: forcemap {command} " in " ".join(result.output.split())
+
+
+def test_help_waits_for_no_heavy_import() -> None:
+    script = (
+        "import sys; sys.argv = ['forcemap', '--help']\n"
+        "from forcemap.fitter.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('numpy', 'scipy', 'ase', 'matplotlib', 'yaml') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version_is_the_packages() -> None:
+    from forcemap import __version__
+
+    done = subprocess.run([*MAIN, "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"forcemap {__version__}\n")
+
+
+def test_misspelt_command_is_told_with_the_nearest(run: Runner) -> None:
+    result = run("evalute")
+    assert result.exit_code == 2
+    assert 'there is no command "evalute"; did you mean "evaluate"?' in result.output
+
+
+def test_faults_end_a_process_with_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("dato: {}", encoding="utf-8")
+    done = subprocess.run(
+        [*MAIN, "fit", "bad.yaml", "-o", "out"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == 'Error: bad.yaml: dato: unknown key; did you mean "data"?\n'
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_interrupt_ends_with_exit_code_130() -> None:
+    script = (
+        "import os, signal, click\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from forcemap.fitter import cli\n"
+        "interrupted = click.Command('fit', callback=lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "cli.LazyGroup.get_command = lambda self, ctx, name: interrupted\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "fit"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr.strip()) == (130, "Interrupted.")
+
+
+# ----- evaluate -----
+
+
+def test_evaluate_finds_the_errors_that_were_put_in(
+    run: Runner, potential: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data.xyz"
+    write(data, labelled_by(potential, structures(), noise=0.25))
+    result = run("evaluate", potential, data, "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    block = json.loads(result.stdout)
+    assert block["energy_rmse_mev_per_atom"] == pytest.approx(250.0, rel=1e-6)
+    assert block["force_mae_ev_per_a"] == pytest.approx(0.25, rel=1e-6)
+    assert block["stress_rmse_gpa"] == pytest.approx(0.0, abs=1e-6)
+    assert {*METRICS, "n_frames", "by_config_type"} <= set(block)
+    assert {name: group["n_frames"] for name, group in block["by_config_type"].items()} == {
+        "even": 2,
+        "odd": 2,
+    }
+
+
+def test_evaluate_shows_a_table_by_group(run: Runner, potential: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.xyz"
+    write(data, labelled_by(potential, structures(), noise=0.25))
+    result = run("evaluate", potential, data, "--index", "1:", "--jobs", "1")
+    rows = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.split()}
+    assert rows["odd"][1:5] == ["2", "16", "250.00", "250.00"]
+    assert rows["all"][1:6] == ["3", "24", "250.00", "250.00", "0.2500"]
+    assert "evaluating: done in" in result.stderr
+
+
+def test_predicted_frames_hold_the_potentials_results(
+    run: Runner, potential: Path, tmp_path: Path
+) -> None:
+    frames = labelled_by(potential, structures(2), noise=0.5)
+    open_frame = Atoms("SiO", [[0, 0, 0], [1.9, 0, 0]])
+    data, output = tmp_path / "data.xyz", tmp_path / "predicted.xyz"
+    write(data, [*frames, open_frame])
+    result = run("evaluate", potential, data, "--output", output, "--quiet")
+    assert result.exit_code == 0, result.output
+    predicted = read(output, ":")
+    evaluator = load(potential).evaluator()
+    for atoms, given in zip(predicted, [*frames, open_frame], strict=True):
+        expected = evaluator.compute(given.positions, given.numbers, given.cell.array, given.pbc)
+        # Extended XYZ holds positions and forces to 1e-8.
+        assert atoms.get_potential_energy() == pytest.approx(expected.energy, abs=1e-6)
+        np.testing.assert_allclose(atoms.get_forces(), expected.forces, atol=1e-6)
+        if given.pbc.all():
+            stress = -expected.virial / given.get_volume()
+            np.testing.assert_allclose(atoms.get_stress(voigt=False), stress, atol=1e-7)
+            assert atoms.info["reference_energy"] == given.get_potential_energy()
+            np.testing.assert_allclose(
+                atoms.arrays["reference_forces"], given.get_forces(), atol=1e-8
+            )
+        else:
+            assert "stress" not in atoms.calc.results
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_evaluate_reads_renamed_labels(run: Runner, potential: Path, tmp_path: Path) -> None:
+    (atoms,) = labelled_by(potential, structures(1))
+    atoms.info["REF_energy"] = atoms.get_potential_energy() + 8.0
+    atoms.calc = None
+    data = tmp_path / "data.xyz"
+    write(data, atoms)
+    result = run("evaluate", potential, data, "--keys", "energy=REF_energy", "--json", "--quiet")
+    block = json.loads(result.stdout)
+    assert block["energy_mae_mev_per_atom"] == pytest.approx(1000.0, rel=1e-6)
+    assert block["force_rmse_ev_per_a"] is None
+    result = run("evaluate", potential, data, "--keys", "enrgy=REF_energy")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        'Error: --keys: enrgy: unknown key; did you mean "energy"?\n',
+    )
+    result = run("evaluate", potential, data, "--keys", "energy")
+    assert "--keys: found 'energy', expected label=name" in result.stderr
+
+
+def test_evaluate_tells_faults(run: Runner, potential: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.xyz"
+    write(data, [Atoms("Si"), Atoms("Ar")])
+    result = run("evaluate", potential, data, "--quiet")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {data}: frame 1 (counted from 0): holds Ar, but the potential is for O and "
+        "Si only\n"
+    )
+    write(data, [Atoms("Si")])
+    result = run("evaluate", potential, data, "--quiet")
+    assert result.exit_code == 0
+    assert "no labels to compare 1 frames with" in result.stderr
+    result = run("evaluate", potential, data, "--output", data)
+    assert result.exit_code == 2
+    assert "--output is DATA itself" in result.stderr
+    result = run("evaluate", data, data)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {data}: ")
+    result = run("evaluate", potential, data, "--output", tmp_path / "no" / "out.xyz", "--quiet")
+    assert result.exit_code == 1
+    assert "out.xyz: cannot be written: No such file or directory" in result.stderr
+    assert run("evaluate", potential, tmp_path / "nowhere.xyz").exit_code == 2
+
+
+def test_warnings_are_lines_without_code(run: Runner, potential: Path, tmp_path: Path) -> None:
+    atoms = Atoms("Si2", [[0, 0, 0], [2.3, 0, 0]])
+    atoms.info["stress"] = np.zeros((3, 3))
+    data = tmp_path / "data.xyz"
+    write(data, atoms)
+    with warnings.catch_warnings():
+        result = run("evaluate", potential, data, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert f"Warning: {data}: stress of 1 frames is not used: they are not" in result.stderr
+
+
+# ----- info -----
+
+
+def test_info_tells_what_a_potential_holds(run: Runner, potential: Path, tmp_path: Path) -> None:
+    result = run("info", potential)
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.stdout.split())
+    for shown in (
+        "holds potential for molecular dynamics",
+        "format forcemap.potential 1",
+        "species O Si",
+        "cutoff 5 Å",
+        "term two_body cutoff 5 Å, 60 intervals",
+        "O-O, O-Si, Si-Si",
+        "term three_body cutoff 4 Å, 14 × 14 × 24 intervals",
+        "term zbl O-O whole below",
+    ):
+        assert shown in words
+    data = PotentialData(
+        ("Si",),
+        {"Si": -0.5},
+        (ZblPairs({("Si", "Si"): (0.5, 1.5)}),),
+        provenance={"data": {"n_frames": 7, "hash": "abc"}, "settings": {"seed": 3}},
+        mapping={"force_max_error_ev_per_a": 3e-5},
+    )
+    path = tmp_path / "p.forcemap"
+    write_potential(data, path)
+    words = " ".join(run("info", path).stdout.split())
+    for shown in (
+        "isolated atoms Si -0.5 eV",
+        "map: largest force error 3.00e-05 eV/Å",
+        "fitted to 7 frames data SHA-256 abc settings seed: 3",
+    ):
+        assert shown in words
+
+
+def test_info_refuses_damaged_files(run: Runner, potential: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.forcemap"
+    damaged.write_bytes(potential.read_bytes()[:-8])
+    result = run("info", damaged)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {damaged}")
+    assert "Traceback" not in result.output
+
+
+def test_info_prints_the_file_for_ipi(run: Runner) -> None:
+    path = Path(run("info", "--ipi-pes").stdout.strip())
+    assert "__DRIVER_CLASS__" in path.read_text(encoding="utf-8")
+    assert run("info").exit_code == 2
+    assert run("info", "--ipi-pes", path).exit_code == 2
+
+
+# ----- fit and map -----
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, potential: Path) -> tuple[Path, Result]:
+    """Folder of a fit of a random potential's own labels, and what the fit printed."""
+    folder = tmp_path_factory.mktemp("fit")
+    frames = labelled_by(potential, structures(6))
+    write(folder / "train.xyz", frames[:4])
+    write(folder / "test.xyz", frames[4:])
+    settings = {
+        "data": {"train": "train.xyz", "test": "test.xyz"},
+        "terms": [
+            {"kind": "two_body", "cutoff": 4.5, "n_sparse": 12, "lengthscale": 1.0, "delta": 1.0}
+        ],
+        "map": {"tolerance": 1e-3},
+    }
+    (folder / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    out = folder / "new" / "out"
+    arguments = ["fit", str(folder / "settings.yaml"), "-o", str(out), "--jobs", "1"]
+    return out, CliRunner().invoke(cli, arguments)
+
+
+def test_fit_writes_its_files_and_lists_them(fitted: tuple[Path, Result]) -> None:
+    out, result = fitted
+    assert result.exit_code == 0, result.output
+    names = ["potential.forcemap", "model.forcemap", "settings.yaml", "report.json", "report.html"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    assert result.stdout.split()[-5:] == [str(out / name) for name in names]
+    for shown in ("Training frames", "Test frames", "Largest force error of the map"):
+        assert shown in result.stdout
+    assert "fitting: done in" in result.stderr
+
+
+def test_report_of_a_fit_has_every_promised_number(fitted: tuple[Path, Result]) -> None:
+    report = json.loads((fitted[0] / "report.json").read_text(encoding="utf-8"))
+    for part in ("train", "test"):
+        assert all(isinstance(report[part][name], float) for name in METRICS), part
+        assert set(report[part]["by_config_type"]) == {"even", "odd"}
+    for name in (
+        "force_max_error_ev_per_a",
+        "force_rmse_error_ev_per_a",
+        "energy_max_error_ev_per_atom",
+    ):
+        assert report["mapping"][name] >= 0.0
+    assert report["mapping"]["force_max_error_ev_per_a"] <= 1e-3
+    fit = report["fit"]
+    assert fit["n_frames"] == 4
+    assert fit["seconds"] > 0
+    assert fit["peak_memory_mb"] > 1
+    assert isinstance(fit["log_marginal_likelihood"], float)
+
+
+def test_reported_errors_are_those_of_the_written_potential(
+    run: Runner, fitted: tuple[Path, Result]
+) -> None:
+    out, _ = fitted
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    for part in ("train", "test"):
+        data = out.parent.parent / f"{part}.xyz"
+        result = run("evaluate", out / "potential.forcemap", data, "--json", "--quiet")
+        block = json.loads(result.stdout)
+        for name in METRICS:
+            assert block[name] == pytest.approx(report[part][name], rel=1e-9), (part, name)
+
+
+def test_expanded_settings_fit_again(
+    run: Runner, fitted: tuple[Path, Result], tmp_path: Path
+) -> None:
+    out, _ = fitted
+    expanded = out / "settings.yaml"
+    result = run("fit", expanded, "-o", tmp_path, "--quiet", "--jobs", 1)
+    assert result.exit_code == 0, result.output
+    assert "done in" not in result.stderr
+    first = load(out / "potential.forcemap")
+    second = load(tmp_path / "potential.forcemap")
+    assert first.metadata["provenance"]["data"] == second.metadata["provenance"]["data"]
+
+
+def test_info_tells_what_a_model_holds(run: Runner, fitted: tuple[Path, Result]) -> None:
+    result = run("info", fitted[0] / "model.forcemap")
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.stdout.split())
+    assert "holds Gaussian process" in words
+    assert "fitted to 4 frames, 32 atoms" in words
+    assert re.search(r"term two_body cutoff 4.5 Å, squared_exponential, lengthscale 1 Å", words)
+
+
+def test_map_gives_a_potential_again_at_another_tolerance(
+    run: Runner, fitted: tuple[Path, Result], tmp_path: Path
+) -> None:
+    out, _ = fitted
+    fine = tmp_path / "fine.forcemap"
+    result = run("map", out / "model.forcemap", "-o", fine, "--tolerance", "1e-7", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split()[-1] == str(fine)
+    atoms = structures(1)[0]
+    forces = [
+        load(path).evaluator().compute(atoms.positions, atoms.numbers, atoms.cell, True).forces
+        for path in (out / "potential.forcemap", fine)
+    ]
+    difference = np.abs(forces[0] - forces[1]).max()
+    assert 0.0 < difference < 1.1e-3
+    result = run("map", out / "potential.forcemap", "-o", fine)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {out / 'potential.forcemap'}: ")
+
+
+def test_fit_tells_faults_before_it_works(run: Runner, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("data: {train: nowhere.xyz}\nterms: [{kind: two_body}]\n", encoding="utf-8")
+    result = run("fit", settings, "-o", tmp_path / "out", "--quiet")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"Error: {tmp_path / 'nowhere.xyz'}: no such file\n",
+    )
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    result = run("fit", settings, "-o", tmp_path / "file" / "out", "--quiet")
+    assert result.exit_code == 1
+    assert "out: cannot be written: Not a directory" in result.stderr
+    assert run("fit", settings).exit_code == 2
+
+
+# ----- demo -----
+
+
+def test_demo_refuses_a_folder_with_files(run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    result = run("demo", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {tmp_path}: is not empty; name another folder, or give --force\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_demo_copies_the_example_for_runs_beside_the_potential(tmp_path: Path) -> None:
+    copy_example(tmp_path / "demo", force=False)
+    example = {path.name for path in (tmp_path / "demo" / "example").iterdir()}
+    assert {"settings.yaml", "train.xyz", "test.xyz", "in.lammps", "input.xml"} <= example
+    packaged = files("forcemap") / "examples" / "silicon" / "in.lammps"
+    assert "index out/potential.forcemap" in packaged.read_text(encoding="utf-8")
+    lammps = (tmp_path / "demo" / "lammps" / "in.lammps").read_text(encoding="utf-8")
+    assert "index ../potential.forcemap" in lammps
+    assert (tmp_path / "demo" / "ipi" / "init.xyz").is_file()
+    with pytest.raises(ForcemapError, match="is not empty"):
+        copy_example(tmp_path / "demo", force=False)
+    copy_example(tmp_path / "demo", force=True)
+
+
+@pytest.mark.slow
+@pytest.mark.lammps
+def test_demo_goes_all_the_way(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*MAIN, "demo", "silicon"], capture_output=True, text=True, cwd=tmp_path, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "silicon"
+    for name in (
+        *("model.forcemap", "potential.forcemap", "report.html", "report.json"),
+        *("lammps/log.lammps", "lammps/lammps.png", "ipi/pimd.out", "ipi/pimd.png"),
+    ):
+        assert (folder / name).stat().st_size > 0, name
+        assert f"silicon/{name}" in done.stdout
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert report["test"]["force_rmse_ev_per_a"] < 0.3
+    assert re.search(r"mean temperature +\d+ K", done.stdout)
+    kinetic = re.search(r"([\d.]+) ± [\d.]+ \(centroid virial\)", done.stdout)
+    classical = re.search(r"classical kinetic energy +([\d.]+)", done.stdout)
+    assert kinetic is not None
+    assert classical is not None
+    assert float(kinetic[1]) > float(classical[1])
