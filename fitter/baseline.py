@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from forcemap.fitter.frame import Frame
-from forcemap.fitter.model import CorePair
+from forcemap.fitter.short_range import CorePair
 from forcemap.potentials import Evaluator, Potential, load
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData, ZblPairs, write_potential

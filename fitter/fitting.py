@@ -18,10 +18,11 @@ from forcemap.fitter.baseline import core_evaluator, evaluate_frame
 from forcemap.fitter.config import Settings, TermSettings
 from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.frame import Frame, data_hash
-from forcemap.fitter.model import CorePair, Model, core_pairs
+from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Block, Term, columns, frame_rows
 from forcemap.fitter.progress import Progress
+from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.solver import Accumulator, choose_deltas
 from forcemap.fitter.sparse_points import candidates, independent, select, shortest_distances
 from forcemap.potentials.errors import ForcemapError
@@ -161,10 +162,25 @@ def _open_term(given: TermSettings) -> Term:
     )
 
 
+def grid_of(term: Term, tolerance: float) -> tuple[int, int]:
+    """Intervals of the grid that a 3-body term is projected on, finer for a smaller tolerance.
+
+    Legs 0.08 Å and bases 0.135 Å apart at 1e-4 eV/Å, and never coarser than the kernel asks for. Up to
+    64 and 60 intervals, which stay in the processor's cache and in one table of ``pair_style uf3``;
+    beyond that only for a smaller tolerance.
+    """
+    fineness = (1e-4 / tolerance) ** (1.0 / 6.0)
+    legs = max(term.cutoff / 0.08 * fineness, 8.0 * term.cutoff / term.lengthscale)
+    base = max(2.0 * term.cutoff / 0.135 * fineness, 10.0 * term.cutoff / term.lengthscale)
+    most = max(1.0, fineness)
+    return int(np.ceil(min(legs, 64.0 * most))), int(np.ceil(min(base, 60.0 * most)))
+
+
 def build_terms(
     settings: Settings,
     frames: Sequence[Frame],
     species: tuple[int, ...],
+    core: Mapping[tuple[int, int], CorePair],
     advance: Callable[..., None],
 ) -> tuple[list[Term], list[Array]]:
     """All terms with their sparse points, and the Cholesky factor of every block's covariance.
@@ -185,7 +201,10 @@ def build_terms(
             block, factor = independent(term, points, combination)
             blocks.append(block)
             factors.append(factor)
-        terms.append(term.with_blocks(blocks))
+        term = term.with_blocks(blocks)
+        if term.kind == "three_body" and term.kernel == "squared_exponential":
+            term = term.projected(grid_of(term, settings.map.tolerance), core)
+        terms.append(term)
         advance()
     if settings.e0 == "average":
         constants = Term.one_body(species, ONE_BODY_DELTA)
@@ -244,7 +263,7 @@ def fit_frames(
     targets = [frame_targets(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
 
     with progress.stage("choosing sparse points", len(settings.terms)) as advance:
-        terms, factors = build_terms(settings, frames, species, advance)
+        terms, factors = build_terms(settings, frames, species, core, advance)
     if not any(term.size for term in terms[: len(settings.terms)]):
         raise ForcemapError(
             "no two atoms of the training frames are within the terms' cutoffs: there is nothing to fit"

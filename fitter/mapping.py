@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 import scipy.interpolate
-import scipy.linalg
 from forcemap.fitter.baseline import as_potential, core_evaluator, core_terms, evaluate_frame
 from forcemap.fitter.frame import Frame, FrameSigma
-from forcemap.fitter.model import CorePair, Model, fade, read_model
+from forcemap.fitter.model import Model, read_model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Block, Term, columns
 from forcemap.fitter.progress import Progress
+from forcemap.fitter.short_range import CorePair, fade, pair_core
+from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import (
@@ -65,42 +66,6 @@ class Mapped:
         write_potential(self.data, path)
 
 
-# ---- splines -----------------------------------------------------------------------------------
-
-
-def spline_coefficients(values: Array, spacings: Sequence[float]) -> Array:
-    """B-spline coefficients that interpolate values on a uniform grid, along every axis.
-
-    Args:
-        values: (n_1 + 1, n_2 + 1, ...) at all knots.
-        spacings: knot distance along each axis, Å.
-
-    Returns:
-        (n_1 + 3, n_2 + 3, ...); slopes at both ends of every axis are zero, as they are at a cutoff
-        and where the function has faded out.
-    """
-    result = values
-    for axis in range(values.ndim):
-        result = np.moveaxis(_along_first(np.moveaxis(result, axis, 0)), 0, axis)
-    return np.ascontiguousarray(result)
-
-
-def _along_first(values: Array) -> Array:
-    n = len(values)
-    # c[m], c[m+1], c[m+2] with weights 1/6, 4/6, 1/6 at knot m; equal outer coefficients at both
-    # ends make the slope zero there. These two eliminate the first and the last unknown.
-    band = np.zeros((3, n))
-    band[0, 1:] = 1.0 / 6.0
-    band[1, :] = 4.0 / 6.0
-    band[2, :-1] = 1.0 / 6.0
-    band[0, 1] = 2.0 / 6.0
-    band[2, -2] = 2.0 / 6.0
-    inner = scipy.linalg.solve_banded(
-        (1, 1), band, values.reshape(n, -1), check_finite=False
-    ).reshape(values.shape)
-    return np.concatenate([inner[1:2], inner, inner[-2:-1]])
-
-
 # ---- the process's functions -------------------------------------------------------------------
 
 
@@ -117,7 +82,7 @@ class Functions:
 
     def core(self, a: int, b: int) -> CorePair | None:
         """The core of a pair of species, if there is one."""
-        return self.model.core.get((min(a, b), max(a, b)))
+        return pair_core(self.model.core, a, b)
 
     def pair(self, t: int, block: Block, weights: Array, r: Array) -> Array:
         """V(r) f_c(r), eV, for distances r (n,)."""
@@ -232,13 +197,11 @@ def _tabulate(
             continue
         if term.kind == "two_body":
             # Tables of one distance cost nothing; they take a small part of the error.
-            intervals = int(np.ceil(term.cutoff / min(0.25 * spacing, 0.02)))
+            intervals = int(np.ceil(term.cutoff / min(0.25 * spacing, 0.025)))
             tables: dict[Any, Array] = {}
             for b, block in enumerate(term.blocks):
                 knots = functions.pair_table(t, block, functions.weights[t, b], intervals)
-                tables[_symbols(block.species)] = spline_coefficients(
-                    knots, [term.cutoff / intervals]
-                )
+                tables[_symbols(block.species)] = spline_coefficients(knots)
             terms.append(TwoBodySplines(term.cutoff, intervals, tables))
         else:
             legs, base = _intervals(term, spacing, base_ratio)
@@ -254,7 +217,7 @@ def _tabulate(
                     base,
                     {
                         _symbols(species): _symmetric(
-                            spline_coefficients(values, []), species[1] == species[2]
+                            spline_coefficients(values), species[1] == species[2]
                         )
                         for species, values in found.items()
                     },
@@ -268,6 +231,8 @@ def _tabulate(
 
 
 def _intervals(term: Term, spacing: float, base_ratio: float) -> tuple[int, int]:
+    if term.grid is not None:
+        return term.grid
     legs = int(np.ceil(term.cutoff / spacing))
     return legs, int(np.ceil(2.0 * term.cutoff / (spacing * base_ratio)))
 

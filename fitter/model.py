@@ -2,7 +2,7 @@
 
 FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.container`. Document:
 ``species``, ``terms`` (each with kind, cutoff, cutoff_width, kernel, lengthscale, delta, symmetry,
-cutoff_function and ``blocks``: the species of each block), ``e0`` (eV), ``core`` (per pair of species:
+cutoff_function, ``grid`` (two numbers, or none; see `process`) and ``blocks``: the species of each block), ``e0`` (eV), ``core`` (per pair of species:
 shortest distance in the data and the ZBL's inner and outer, Å), ``noise_factor``,
 ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
 ``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t, Å;
@@ -14,78 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import combinations_with_replacement
 from os import PathLike
 from typing import Any
 
 import numpy as np
 import scipy.linalg
-from ase.data import covalent_radii
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import Block, Term, columns, frame_rows
+from forcemap.fitter.short_range import CorePair
 from forcemap.potentials.container import read_container, write_container
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ModelFileError
 from numpy.typing import NDArray
 
-__all__ = ["CorePair", "Model", "read_model", "write_model"]
+__all__ = ["Model", "read_model", "write_model"]
 
 Array = NDArray[np.float64]
 
 FORMAT = "forcemap.model"
 VERSION = 1
+MOST_INTERVALS = 2000
 ATOMS_OF = {"one_body": 1, "two_body": 2, "three_body": 3}
-
-
-@dataclass(frozen=True)
-class CorePair:
-    """Short range of one pair of species.
-
-    Attributes:
-        shortest: shortest distance in the data, Å; the process is faded out below it.
-        inner: the ZBL repulsion is whole below, Å.
-        outer: it has gone beyond, Å.
-    """
-
-    shortest: float
-    inner: float
-    outer: float
-
-    @classmethod
-    def from_shortest(cls, shortest: float) -> CorePair:
-        """The core for data that come as near as `shortest`.
-
-        It reaches a quarter beyond the shortest distance, so that the process has only a correction
-        left to learn where the data end, and goes over to the bare repulsion as the data thin out.
-        """
-        return cls(shortest, 0.7 * shortest, 1.25 * shortest)
-
-    @classmethod
-    def without_data(cls, a: int, b: int) -> CorePair:
-        """For a pair of elements that the data never bring together: from covalent radii."""
-        return cls.from_shortest(0.8 * float(covalent_radii[a] + covalent_radii[b]))
-
-    @property
-    def fading(self) -> float:
-        """Å; the process is whole at and above it. A little below the data, so that the spline's
-        error where the fading begins does not reach them."""
-        return 0.88 * self.shortest
-
-    @property
-    def faded(self) -> float:
-        """Å; below it nothing of the process is left."""
-        return 0.35 * self.shortest
-
-
-def fade(core: CorePair | None, r: Array) -> Array:
-    """Factor that takes the process out below the data: 1 at r >= fading, 0 at r <= faded."""
-    if core is None:
-        return np.ones_like(r)
-    x = np.clip((r - core.faded) / (core.fading - core.faded), 0.0, 1.0)
-    # All derivatives vanish at both ends: the spline's error stays where the fading is steep, far below
-    # the data, instead of spreading from a kink.
-    with np.errstate(divide="ignore", over="ignore"):
-        return np.asarray(1.0 / (1.0 + np.exp(1.0 / x - 1.0 / (1.0 - x))))
 
 
 @dataclass(frozen=True)
@@ -148,18 +97,6 @@ class Model:
         return np.asarray(np.sum(half**2, axis=0))
 
 
-def core_pairs(
-    species: tuple[int, ...], shortest: Mapping[tuple[int, int], float]
-) -> dict[tuple[int, int], CorePair]:
-    """The core of every pair of species, from the data's shortest distances."""
-    return {
-        (a, b): CorePair.from_shortest(shortest[a, b])
-        if (a, b) in shortest
-        else CorePair.without_data(a, b)
-        for a, b in combinations_with_replacement(species, 2)
-    }
-
-
 def write_model(model: Model, path: str | PathLike[str]) -> None:
     """Write a model file, whole or not at all. Raises ModelFileError if it cannot be written."""
     from forcemap import __version__
@@ -182,6 +119,7 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
                 "delta": term.delta,
                 "symmetry": term.symmetry,
                 "cutoff_function": term.cutoff_function,
+                "grid": list(term.grid) if term.grid is not None else [],
                 "blocks": [[SYMBOLS[z] for z in block.species] for block in term.blocks],
             }
         )
@@ -283,6 +221,15 @@ def read_model(path: str | PathLike[str]) -> Model:
             entry.reject("needs 0 <= inner < outer and shortest > 0")
         core[a, b] = pair
     species = tuple(atomic_number(s.string()) for s in root["species"])
+    for t, entry in enumerate(root["terms"]):
+        sizes = [size.integer(1, MOST_INTERVALS) for size in entry["grid"]]
+        if not sizes:
+            continue
+        if len(sizes) != 2 or terms[t].kind != "three_body" or (
+            terms[t].kernel != "squared_exponential"
+        ):
+            entry["grid"].reject("only squared-exponential three_body terms have a grid, of two sizes")
+        terms[t] = terms[t].projected((sizes[0], sizes[1]), core)
     return Model(
         species=species,
         terms=tuple(terms),

@@ -177,6 +177,26 @@ void add_process(nb::module_& m) {
            nb::arg("settings"), nb::arg("center"), nb::arg("a"), nb::arg("b"), nb::arg("images"),
            nb::arg("rows"), nb::arg("column"), "Add the rows of a 3-body block from `column` on.");
 
+  m.def("add_product",
+        [](const Environments& e, double cutoff, int c, int a, int b, Images first, Images second,
+           Images base, MutableMatrix rows, std::size_t column) {
+          const std::size_t images = first.shape(0), count = first.shape(2);
+          if (second.shape(0) != images || base.shape(0) != images || second.shape(2) != count ||
+              base.shape(2) != count || second.shape(1) != first.shape(1) || first.shape(1) < 4 ||
+              base.shape(1) < 4)
+            throw nb::value_error("first, second and base differ in their images or points");
+          double* out = block(e, rows, column, count);
+          const forcemap::ProductBlock product{cutoff, count, images, first.shape(1) - 3,
+                                               base.shape(1) - 3, first.data(), second.data(),
+                                               base.data()};
+          nb::gil_scoped_release release;
+          e.add_product(product, c, a, b, out, rows.shape(1));
+        },
+        nb::arg("environments"), nb::arg("cutoff"), nb::arg("center"), nb::arg("a"), nb::arg("b"),
+        nb::arg("first"), nb::arg("second"), nb::arg("base"), nb::arg("rows"), nb::arg("column"),
+        "Add the rows of a 3-body block of product splines; first, second, base are B-spline "
+        "coefficients (images, intervals + 3, points).");
+
   m.def("neighbor_list",
         [](Rows3 positions, Cell cell, Flags pbc, double range) {
           const forcemap::NeighborList list = forcemap::find_neighbors(

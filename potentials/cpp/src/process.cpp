@@ -181,6 +181,21 @@ struct RowWriter {
   }
 };
 
+// A centre's gradients into the rows: `radial` (neighbours, count) along r_ij and `pull` (neighbours, 3,
+// count) through r_jk, which is overwritten.
+template <typename Neighbor>
+void write_center(const RowWriter& writer, std::size_t center,
+                  const std::vector<const Neighbor*>& near, const std::vector<double>& radial,
+                  std::vector<double>& pull, std::size_t count) {
+  for (std::size_t j = 0; j < near.size(); ++j) {
+    const double r[3] = {near[j]->x, near[j]->y, near[j]->z};
+    double* g = &pull[3 * j * count];
+    for (std::size_t d = 0; d < 3; ++d)
+      add_scaled(r[d] / near[j]->r, &radial[j * count], g + d * count, count);
+    writer.add(center, static_cast<std::size_t>(near[j]->owner), r, g, count);
+  }
+}
+
 }  // namespace
 
 double cutoff_function(const KernelSettings& s, double r, double& derivative) {
@@ -358,13 +373,112 @@ void Environments::add_three_body(const KernelSettings& settings, int c, int a, 
                     &pull[3 * k * count]);
       }
     }
-    for (std::size_t j = 0; j < near.size(); ++j) {
-      const double r[3] = {near[j]->x, near[j]->y, near[j]->z};
-      double* g = &pull[3 * j * count];
-      for (std::size_t d = 0; d < 3; ++d)
-        add_scaled(r[d] / near[j]->r, &radial[j * count], g + d * count, count);
-      writer.add(i, static_cast<std::size_t>(near[j]->owner), r, g, count);
+    write_center(writer, i, near, radial, pull, count);
+  }
+}
+
+namespace {
+
+// Values and slopes at r of `count` splines whose coefficients stand side by side, (n + 3, count).
+FORCEMAP_CLONES void spline_columns(const double* __restrict coefficients, std::size_t intervals,
+                                    double inverse_spacing, double r, std::size_t count,
+                                    double* __restrict value, double* __restrict slope) {
+  const double u = r * inverse_spacing;
+  const double m = std::min(std::floor(u), static_cast<double>(intervals) - 1.0);
+  const double t = u - m, s = 1.0 - t;
+  const double b[4] = {s * s * s / 6.0, (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0,
+                       (3.0 * s * s * s - 6.0 * s * s + 4.0) / 6.0, t * t * t / 6.0};
+  const double d[4] = {-0.5 * s * s * inverse_spacing, (1.5 * t * t - 2.0 * t) * inverse_spacing,
+                       (2.0 * s - 1.5 * s * s) * inverse_spacing, 0.5 * t * t * inverse_spacing};
+  const double* c = coefficients + static_cast<std::size_t>(m) * count;
+  for (std::size_t n = 0; n < count; ++n) {
+    const double c0 = c[n], c1 = c[count + n], c2 = c[2 * count + n], c3 = c[3 * count + n];
+    value[n] = b[0] * c0 + b[1] * c1 + b[2] * c2 + b[3] * c3;
+    slope[n] = d[0] * c0 + d[1] * c1 + d[2] * c2 + d[3] * c3;
+  }
+}
+
+// One image's share of a triplet: first(r_ij) second(r_ik) base(r_jk) and its three slopes.
+FORCEMAP_CLONES void add_product_triplet(
+    const double* __restrict v1, const double* __restrict d1, const double* __restrict v2,
+    const double* __restrict d2, const double* __restrict v3, const double* __restrict d3,
+    const double* __restrict u, std::size_t count, double* __restrict energy,
+    double* __restrict radial_j, double* __restrict radial_k, double* __restrict pull_j,
+    double* __restrict pull_k) {
+  for (std::size_t s = 0; s < count; ++s) {
+    const double both = v1[s] * v2[s];
+    energy[s] += both * v3[s];
+    radial_j[s] += d1[s] * v2[s] * v3[s];
+    radial_k[s] += v1[s] * d2[s] * v3[s];
+    const double g = both * d3[s];
+    for (std::size_t d = 0; d < 3; ++d) {
+      pull_j[d * count + s] -= g * u[d];
+      pull_k[d * count + s] += g * u[d];
     }
+  }
+}
+
+}  // namespace
+
+void Environments::add_product(const ProductBlock& block, int c, int a, int b, double* rows,
+                               std::size_t stride) const {
+  check(block.cutoff);
+  const std::size_t count = block.count, planes = block.images;
+  const double leg_scale = static_cast<double>(block.leg_intervals) / block.cutoff;
+  const double base_scale = static_cast<double>(block.base_intervals) / (2.0 * block.cutoff);
+  const std::size_t leg_plane = (block.leg_intervals + 3) * count;
+  const std::size_t base_plane = (block.base_intervals + 3) * count;
+  // Swapping two neighbours leaves r_jk alone: images that share its spline share its values.
+  std::vector<std::size_t> same(planes);
+  for (std::size_t p = 0; p < planes; ++p) {
+    same[p] = p;
+    for (std::size_t q = 0; q < p && same[p] == p; ++q)
+      if (std::equal(block.base + p * base_plane, block.base + (p + 1) * base_plane,
+                     block.base + q * base_plane))
+        same[p] = q;
+  }
+  const RowWriter writer{rows, stride, atoms()};
+  std::vector<double> legs, radial, pull, bases(2 * planes * count);
+  std::vector<const Neighbor*> near;
+  // Of neighbour j: value and slope as first leg, then as second leg, for every image.
+  const auto leg = [&](std::size_t j, std::size_t role, std::size_t p, std::size_t slope) {
+    return legs.data() + (((j * 2 + role) * planes + p) * 2 + slope) * count;
+  };
+  for (std::size_t i = 0; i < atoms(); ++i) {
+    if (numbers_[i] != c) continue;
+    near.clear();
+    for (std::size_t n = first_[i]; n < first_[i + 1] && neighbors_[n].r < block.cutoff; ++n)
+      if (neighbors_[n].number == a || neighbors_[n].number == b) near.push_back(&neighbors_[n]);
+    legs.resize(near.size() * 4 * planes * count);
+    for (std::size_t j = 0; j < near.size(); ++j)
+      for (std::size_t p = 0; p < planes; ++p)
+        for (std::size_t role = 0; role < 2; ++role) {
+          if (near[j]->number != (role == 0 ? a : b)) continue;
+          spline_columns((role == 0 ? block.first : block.second) + p * leg_plane,
+                         block.leg_intervals, leg_scale, near[j]->r, count, leg(j, role, p, 0),
+                         leg(j, role, p, 1));
+        }
+    radial.assign(near.size() * count, 0.0);
+    pull.assign(3 * near.size() * count, 0.0);
+    for (std::size_t j = 0; j < near.size(); ++j) {
+      if (near[j]->number != a) continue;
+      for (std::size_t k = a == b ? j + 1 : 0; k < near.size(); ++k) {
+        if (near[k]->number != b || k == j) continue;
+        double u[3] = {near[k]->x - near[j]->x, near[k]->y - near[j]->y, near[k]->z - near[j]->z};
+        const double r = std::sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
+        for (double& v : u) v /= r;
+        for (std::size_t p = 0; p < planes; ++p) {
+          double* base = &bases[2 * same[p] * count];
+          if (same[p] == p)
+            spline_columns(block.base + p * base_plane, block.base_intervals, base_scale, r, count,
+                           base, base + count);
+          add_product_triplet(leg(j, 0, p, 0), leg(j, 0, p, 1), leg(k, 1, p, 0), leg(k, 1, p, 1),
+                              base, base + count, u, count, rows, &radial[j * count],
+                              &radial[k * count], &pull[3 * j * count], &pull[3 * k * count]);
+        }
+      }
+    }
+    write_center(writer, i, near, radial, pull, count);
   }
 }
 

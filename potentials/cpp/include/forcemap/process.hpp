@@ -26,6 +26,18 @@ struct KernelSettings {
 /// has two continuous derivatives, `cosine` (the one of GAP) one.
 double cutoff_function(const KernelSettings& settings, double r, double& derivative);
 
+/// One-dimensional splines of a 3-body block, for all its images.
+struct ProductBlock {
+  double cutoff;                // Å
+  std::size_t count;            // sparse points
+  std::size_t images;           // images of each point
+  std::size_t leg_intervals;    // over [0, cutoff]
+  std::size_t base_intervals;   // over [0, 2 cutoff]
+  const double* first;          // (images, leg_intervals + 3, count) of r_ij
+  const double* second;         // (images, leg_intervals + 3, count) of r_ik
+  const double* base;           // (images, base_intervals + 3, count) of r_jk
+};
+
 /// A structure's environments within a cutoff, kept while its rows are built.
 class Environments {
  public:
@@ -61,6 +73,12 @@ class Environments {
   void add_three_body(const KernelSettings& settings, int c, int a, int b, const double* images,
                       std::size_t count, std::size_t images_per_point, double* rows,
                       std::size_t stride) const;
+
+  /// Rows of a 3-body block whose kernel is projected on splines: every image's kernel is the product
+  /// of three functions of one distance (cutoff factors included), each a cubic spline on a uniform
+  /// grid as in potential_data.hpp. What is fitted with it lies in the space of the potential's tables.
+  void add_product(const struct ProductBlock& block, int c, int a, int b, double* rows,
+                   std::size_t stride) const;
 
  private:
   struct Neighbor {

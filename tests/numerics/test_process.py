@@ -1,0 +1,425 @@
+"""The process before it is mapped: its rows, against brute force, differences and invariances.
+
+A row holds the covariance of a frame's energy (or of its derivative by a position or a strain) with
+every sparse point: energies are sums over local energies, e_i = sum_j f_c(r_ij) V(r_ij) over all
+neighbours j (so a pair counts twice) plus sum_{j<k} f_c(r_ij) f_c(r_ik) V(r_ij, r_ik, r_jk).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations, permutations
+
+import numpy as np
+import pytest
+import reference
+import structures
+from ase import Atoms
+from forcemap.fitter.frame import Frame, FrameSigma
+from forcemap.fitter.process import Block, Term, environments, frame_rows
+from forcemap.fitter.sparse_points import combinations_of
+from forcemap.potentials import ForcemapError
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+CUTOFF = {"two_body": 4.0, "three_body": 3.1}
+KERNELS = ("squared_exponential", "matern52")
+# (i, j) of the strain rows: xx yy zz yz xz xy
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+def as_frame(atoms: Atoms) -> Frame:
+    return Frame(
+        numbers=atoms.numbers.astype(np.int32),
+        positions=np.array(atoms.positions),
+        cell=atoms.cell.array,
+        pbc=np.array(atoms.pbc),
+        energy=None,
+        forces=None,
+        stress=None,
+        config_type="default",
+        sigma=FrameSigma(1.0, 1.0, 1.0),
+        source="test",
+        index=0,
+    )
+
+
+def make_term(
+    kind: str,
+    numbers: Sequence[int],
+    seed: int = 0,
+    kernel: str = "squared_exponential",
+    symmetry: str = "central",
+    cutoff_function: str = "quintic",
+    points: int = 3,
+) -> Term:
+    """A term with `points` random sparse points for every combination of species."""
+    rng = np.random.default_rng(seed)
+    cutoff = CUTOFF[kind]
+    term = Term(kind, cutoff, 0.6 * cutoff, kernel, 1.1, 1.0, symmetry, cutoff_function)
+    dimension = 1 if kind == "two_body" else 3
+    return term.with_blocks(
+        [
+            Block(species, rng.uniform(1.5, cutoff, (points, dimension)))
+            for species in combinations_of(term, sorted(set(numbers)))
+        ]
+    )
+
+
+def kernel(term: Term, a: Array, b: Array) -> float:
+    d = float(np.linalg.norm(np.subtract(a, b))) / term.lengthscale
+    if term.kernel == "squared_exponential":
+        return float(np.exp(-(d**2) / 2))
+    u = np.sqrt(5) * d
+    return float((1 + u + u**2 / 3) * np.exp(-u))
+
+
+def cutoff_factor(term: Term, r: float) -> float:
+    x = np.clip((r - term.cutoff + term.cutoff_width) / term.cutoff_width, 0, 1)
+    if term.cutoff_function == "cosine":
+        return float((1 + np.cos(np.pi * x)) / 2)
+    return float(1 - 10 * x**3 + 15 * x**4 - 6 * x**5)
+
+
+def triplet_covariance(term: Term, block: Block, point: Array, z: Sequence[int], q: Array) -> float:
+    """k summed over the orders of the sparse point's atoms that put its elements onto z_i z_j z_k."""
+    legs = {frozenset((0, 1)): point[0], frozenset((0, 2)): point[1], frozenset((1, 2)): point[2]}
+    total = 0.0
+    for p in permutations(range(3)):
+        if term.symmetry == "central" and p[0] != 0:
+            continue
+        if tuple(block.species[n] for n in p) == tuple(z):
+            image = [legs[frozenset((p[0], p[1]))], legs[frozenset((p[0], p[2]))]]
+            image.append(legs[frozenset((p[1], p[2]))])
+            total += kernel(term, q, np.array(image))
+    return total
+
+
+def brute_energy(term: Term, atoms: Atoms) -> Array:
+    """The energy row by loops over atoms, images and pairs of neighbours."""
+    row = []
+    numbers = atoms.numbers
+    around = [reference.neighbors_of(atoms, i, term.cutoff) for i in range(len(atoms))]
+    for block in term.blocks:
+        for point in block.points:
+            total = 0.0
+            for i, neighbors in enumerate(around):
+                if term.kind == "two_body":
+                    for j, vector in neighbors:
+                        if sorted((numbers[i], numbers[j])) == sorted(block.species):
+                            r = float(np.linalg.norm(vector))
+                            total += cutoff_factor(term, r) * kernel(term, np.array([r]), point)
+                    continue
+                for (j, r_ij), (k, r_ik) in combinations(neighbors, 2):
+                    q = np.linalg.norm([r_ij, r_ik, r_ik - r_ij], axis=1)
+                    fc = cutoff_factor(term, q[0]) * cutoff_factor(term, q[1])
+                    z = (numbers[i], numbers[j], numbers[k])
+                    total += fc * triplet_covariance(term, block, point, z, q)
+            row.append(total)
+    return np.array(row)
+
+
+def rows(atoms: Atoms, terms: Sequence[Term]) -> Array:
+    return frame_rows(as_frame(atoms), terms)
+
+
+def strained(atoms: Atoms, strain: Array) -> Atoms:
+    """Cell and positions strained together."""
+    result = atoms.copy()
+    deformation = np.eye(3) + strain
+    result.set_cell(atoms.cell.array @ deformation)
+    result.positions = atoms.positions @ deformation
+    return result
+
+
+CASES = [
+    pytest.param(kind, symmetry, kernel, id=f"{kind}-{symmetry}-{kernel}")
+    for kind, symmetry in (("two_body", "central"), ("three_body", "central"), ("three_body", "full"))
+    for kernel in KERNELS
+]
+
+
+@pytest.mark.parametrize(("kind", "symmetry", "kernel"), CASES)
+@pytest.mark.parametrize(
+    ("name", "species"),
+    [
+        ("cell smaller than the cutoff", ["Si"]),
+        ("wire", ["O", "Si"]),
+        ("molecule", ["H", "O", "Si"]),
+        ("triclinic cell", ["H", "O", "Si"]),
+    ],
+)
+def test_energy_row_is_the_sum_of_local_kernels(
+    kind: str, symmetry: str, kernel: str, name: str, species: list[str]
+) -> None:
+    """Tolerance: rounding of sums over some thousand terms of order one."""
+    atoms = structures.get(name, species)
+    term = make_term(kind, atoms.numbers, 1, kernel, symmetry, points=2)
+    expected = brute_energy(term, atoms)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(rows(atoms, [term])[0], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_energy_row_with_the_cosine_cutoff() -> None:
+    atoms = structures.get("two species")
+    for kind in CUTOFF:
+        term = make_term(kind, atoms.numbers, 2, cutoff_function="cosine", points=1)
+        np.testing.assert_allclose(
+            rows(atoms, [term])[0], brute_energy(term, atoms), rtol=1e-12, atol=1e-12
+        )
+
+
+def test_full_symmetry_of_one_species_is_the_sum_over_six_orders() -> None:
+    """All of a sparse triangle's orders give the same row; a centre's own do not."""
+    atoms = structures.get("cell smaller than the cutoff")
+    triangle = np.array([2.0, 2.6, 3.0])
+    spread = {}
+    for symmetry in ("full", "central"):
+        term = make_term("three_body", [14], symmetry=symmetry)
+        found = [
+            rows(atoms, [term.with_blocks([Block((14, 14, 14), triangle[None, list(p)])])])
+            for p in permutations(range(3))
+        ]
+        spread[symmetry] = max(float(np.abs(f - found[0]).max()) for f in found)
+    assert spread["full"] < 1e-12
+    assert spread["central"] > 1e-2
+
+
+# ----- forces and strain -----
+
+
+def difference_errors(atoms: Atoms, terms: Sequence[Term], h: float) -> tuple[Array, Array]:
+    """Errors of the force and strain rows against central differences of step `h`."""
+    analytic = rows(atoms, terms)
+    n = len(atoms)
+    forces = np.empty((3 * n, analytic.shape[1]))
+    for m in range(3 * n):
+        ends = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions[m // 3, m % 3] += sign * h
+            ends.append(rows(moved, terms)[0])
+        forces[m] = -(ends[0] - ends[1]) / (2 * h)
+    strains = np.empty((6, analytic.shape[1]))
+    for v, (a, b) in enumerate(VOIGT):
+        strain = np.zeros((3, 3))
+        strain[a, b] += h / 2
+        strain[b, a] += h / 2
+        plus, minus = (rows(strained(atoms, s), terms)[0] for s in (strain, -strain))
+        strains[v] = (plus - minus) / (2 * h)
+    return forces - analytic[1 : 1 + 3 * n], strains - analytic[1 + 3 * n :]
+
+
+@pytest.mark.parametrize(("kind", "symmetry", "kernel"), CASES)
+@pytest.mark.parametrize(
+    ("name", "species"),
+    [
+        ("cell smaller than the cutoff", ["Si"]),
+        ("needle cell", ["O", "Si"]),
+        ("molecule", ["H", "O", "Si"]),
+        ("wire", ["O", "Si"]),
+    ],
+)
+def test_force_and_strain_rows_are_derivatives_of_the_energy_row(
+    kind: str, symmetry: str, kernel: str, name: str, species: list[str]
+) -> None:
+    """The error of a central difference is h² E'''/6: it falls to a quarter when h halves.
+
+    E''' of these sums is below 100 in units of eV and Å. Energies are continuous with two
+    derivatives only at the cutoff, so the quarter is not exact where atoms cross it.
+    """
+    atoms = structures.get(name, species)
+    term = make_term(kind, atoms.numbers, 3, kernel, symmetry, points=2)
+    coarse, fine = (difference_errors(atoms, [term], h) for h in (4e-3, 2e-3))
+    for what, error, half in zip(("forces", "strain"), coarse, fine, strict=True):
+        worst, better = float(np.abs(error).max()), float(np.abs(half).max())
+        assert better < 1e-3, (what, better)
+        if worst > 1e-9:  # else nothing but rounding, as for the forces in a Bravais lattice
+            assert 3.3 < worst / better < 4.7, (what, worst, better)
+
+
+def test_forces_of_a_lattice_of_one_atom_vanish() -> None:
+    atoms = structures.get("cell smaller than the cutoff")
+    terms = [make_term(kind, [14]) for kind in CUTOFF]
+    found = rows(atoms, terms)
+    np.testing.assert_allclose(found[1:4], 0.0, atol=1e-12)
+    assert np.abs(found[4:]).max() > 0.1
+
+
+# ----- invariances -----
+
+
+def all_terms(atoms: Atoms) -> list[Term]:
+    return [
+        make_term("two_body", atoms.numbers, 4),
+        make_term("three_body", atoms.numbers, 5),
+        make_term("three_body", atoms.numbers, 6, kernel="matern52", symmetry="full"),
+        Term.one_body(sorted({int(z) for z in atoms.numbers}), 1.0),
+    ]
+
+
+@pytest.fixture(params=["molecule", "triclinic cell", "slab", "two species"])
+def atoms(request: pytest.FixtureRequest) -> Atoms:
+    return structures.get(request.param)
+
+
+def split(found: Array, n: int) -> tuple[Array, Array, Array]:
+    """Energy (columns), forces (n, 3, columns), strain (3, 3, columns)."""
+    strain = np.empty((3, 3, found.shape[1]))
+    for v, (a, b) in enumerate(VOIGT):
+        strain[a, b] = strain[b, a] = found[1 + 3 * n + v]
+    return found[0], found[1 : 1 + 3 * n].reshape(n, 3, -1), strain
+
+
+def test_translation_and_wrapping_change_nothing(atoms: Atoms) -> None:
+    """Positions of a hundred Å and their lattice vectors round at 1e-14 Å."""
+    terms = all_terms(atoms)
+    expected = rows(atoms, terms)
+    moved = atoms.copy()
+    moved.positions += [3.1, -7.3, 11.7]
+    np.testing.assert_allclose(rows(moved, terms), expected, rtol=0, atol=1e-10)
+    moved.positions[::2] += np.where(atoms.pbc, [2.0, -3.0, 5.0], 0.0) @ atoms.cell.array
+    np.testing.assert_allclose(rows(moved, terms), expected, rtol=0, atol=1e-10)
+
+
+def test_rotation_turns_forces_and_strain(atoms: Atoms) -> None:
+    terms = all_terms(atoms)
+    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell.array @ rotation)
+    turned.positions = atoms.positions @ rotation
+    n = len(atoms)
+    energy, forces, strain = split(rows(atoms, terms), n)
+    found_energy, found_forces, found_strain = split(rows(turned, terms), n)
+    np.testing.assert_allclose(found_energy, energy, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        found_forces, np.einsum("nac,ab->nbc", forces, rotation), rtol=0, atol=1e-10
+    )
+    np.testing.assert_allclose(
+        found_strain, np.einsum("ai,abc,bj->ijc", rotation, strain, rotation), rtol=0, atol=1e-10
+    )
+
+
+def test_order_of_atoms_changes_the_order_of_forces_only(atoms: Atoms) -> None:
+    terms = all_terms(atoms)
+    n = len(atoms)
+    order = np.random.default_rng(2).permutation(n)
+    energy, forces, strain = split(rows(atoms, terms), n)
+    found_energy, found_forces, found_strain = split(rows(atoms[order], terms), n)
+    np.testing.assert_allclose(found_energy, energy, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found_forces, forces[order], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found_strain, strain, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["triclinic cell", "slab", "wire"])
+def test_supercell_repeats_forces_and_multiplies_the_energy(name: str) -> None:
+    atoms = structures.get(name)
+    terms = all_terms(atoms)
+    repeats = np.where(atoms.pbc, [2, 2, 1], 1)
+    copies = int(np.prod(repeats))
+    n = len(atoms)
+    energy, forces, strain = split(rows(atoms, terms), n)
+    found_energy, found_forces, found_strain = split(
+        rows(atoms.repeat(repeats), terms), copies * n
+    )
+    np.testing.assert_allclose(found_energy, copies * energy, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found_forces, np.tile(forces, (copies, 1, 1)), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found_strain, copies * strain, rtol=0, atol=1e-9)
+
+
+def test_forces_sum_to_zero(atoms: Atoms) -> None:
+    _, forces, _ = split(rows(atoms, all_terms(atoms)), len(atoms))
+    np.testing.assert_allclose(forces.sum(axis=0), 0.0, atol=1e-11)
+
+
+# ----- environments -----
+
+
+def test_descriptors_are_those_of_brute_force() -> None:
+    """Each triplet once. Each pair once, but that of an atom and its own image from both sides."""
+    atoms = structures.get("wire", ["O", "Si"])
+    env = environments(as_frame(atoms), 3.6)
+    z = atoms.numbers
+    around = [reference.neighbors_of(atoms, i, 3.6) for i in range(len(atoms))]
+    for a, b in ((8, 8), (8, 14), (14, 14)):
+        expected = [
+            np.linalg.norm(vector)
+            for i, neighbors in enumerate(around)
+            for j, vector in neighbors
+            if z[i] == a and z[j] == b and (a != b or i <= j)
+        ]
+        assert expected
+        np.testing.assert_allclose(np.sort(env.distances(a, b, 3.6)), np.sort(expected), atol=1e-12)
+        for c in (8, 14):
+            triangles = []
+            for i in np.flatnonzero(z == c):
+                for (j, r_ij), (k, r_ik) in combinations(around[i], 2):
+                    if (z[j], z[k]) == (b, a) and a != b:
+                        j, k, r_ij, r_ik = k, j, r_ik, r_ij
+                    if (z[j], z[k]) == (a, b):
+                        q = np.linalg.norm([r_ij, r_ik, r_ik - r_ij], axis=1)
+                        triangles.append(sorted(q[:2]) + [q[2]] if a == b else list(q))
+            found = env.triplets(c, a, b, 3.6)
+            if a == b:
+                found[:, :2] = np.sort(found[:, :2], axis=1)
+            assert len(found) == env.triplet_count(c, a, b, 3.6) == len(triangles)
+            by_row = np.array(sorted(map(tuple, np.round(found, 9).tolist())))
+            expected_rows = np.array(sorted(map(tuple, np.round(triangles, 9).tolist())))
+            np.testing.assert_allclose(by_row, expected_rows, atol=2e-9)
+
+
+def test_atoms_in_one_place_are_named() -> None:
+    frame = as_frame(Atoms("Si3", [[0, 0, 0], [2.0, 0, 0], [2.0, 0, 0]]))
+    with pytest.raises(ForcemapError, match="atoms 1 and 2 are in the same place"):
+        environments(frame, 3.0)
+
+
+def test_positions_that_are_not_finite_are_refused() -> None:
+    frame = as_frame(Atoms("Si2", [[0, 0, 0], [np.nan, 0, 0]]))
+    with pytest.raises(ForcemapError, match="position of atom 1 is not finite"):
+        environments(frame, 3.0)
+
+
+# ----- an independent program -----
+
+
+def test_two_body_rows_equal_those_of_quip() -> None:
+    """QUIP's distance_2b with the same squared exponential and its cosine cutoff.
+
+    A QUIP descriptor is a pair, met from both of its atoms; so is a pair here, where e_i sums over
+    all neighbours j. Tolerance: QUIP's gradients and ours are both analytic; positions round-trip
+    exactly, cutoff factors to rounding.
+    """
+    descriptors = pytest.importorskip(
+        "quippy.descriptors", reason="quippy, an independent program, is not installed"
+    )
+    cutoff, width, lengthscale = 4.0, 1.3, 0.9
+    points = np.array([1.9, 2.7, 3.6])
+    term = Term("two_body", cutoff, width, "squared_exponential", lengthscale, 1.0)
+    term = term.with_blocks([Block((14, 14), points[:, None])])
+    term = Term(**{**vars(term), "cutoff_function": "cosine"})
+    quip = descriptors.Descriptor(
+        f"distance_2b cutoff={cutoff} cutoff_transition_width={width} Z1=14 Z2=14"
+    )
+    for name in ("cell smaller than the cutoff", "slab", "triclinic cell"):
+        atoms = structures.get(name, ["Si"])
+        atoms.wrap()
+        n = len(atoms)
+        found = quip.calc_descriptor(atoms.copy()), quip.calc(atoms.copy(), grad=True)
+        r = np.asarray(found[0])[:, 0]
+        expected_energy = np.zeros(len(points))
+        forces = np.zeros((n, 3, len(points)))
+        answer = found[1]
+        weights = np.asarray(answer["covariance_cutoff"])
+        k = np.exp(-((r[:, None] - points) ** 2) / (2 * lengthscale**2))
+        expected_energy = weights @ k
+        slope = -(r[:, None] - points) / lengthscale**2 * k
+        index = np.asarray(answer["grad_index_0based"])
+        gradient = np.asarray(answer["grad_data"])[:, :, 0]
+        weight_gradient = np.asarray(answer["grad_covariance_cutoff"])
+        for (d, atom), dr, dw in zip(index, gradient, weight_gradient, strict=True):
+            forces[atom] -= np.outer(dr, weights[d] * slope[d]) + np.outer(dw, k[d])
+        ours_energy, ours_forces, _ = split(rows(atoms, [term]), n)
+        np.testing.assert_allclose(ours_energy, expected_energy, rtol=1e-10, err_msg=name)
+        np.testing.assert_allclose(ours_forces, forces, rtol=0, atol=1e-9, err_msg=name)
