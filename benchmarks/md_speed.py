@@ -132,14 +132,15 @@ def make_potentials(cutoff: float, folder: Path, options: argparse.Namespace) ->
             "data": {"train": [str(SILICON / "train.xyz"), str(SILICON / "isolated.xyz")]},
             "e0": "isolated",
             "terms": [
-                {"kind": "two_body", "cutoff": 5.5},
+                {"kind": "two_body", "cutoff": options.cutoff2},
                 {"kind": "three_body", "cutoff": cutoff},
             ],
         }
     )
     frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
     model = fit_frames(settings, frames)
-    coarse = tabulate(model, *options.grid, bare=True)
+    pair, leg, base = options.grid
+    coarse = tabulate(model, pair, leg, base, bare=True)
     write_potential(coarse, folder / "coarse.forcemap")
     export = export_uf3(coarse, folder, "Si")
     mapped = map_model(model, frames, options.tolerance)
@@ -281,6 +282,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cutoffs", type=float, nargs="+", default=[3.5, 4.0, 5.0], help="3-body, Å"
     )
+    parser.add_argument("--cutoff2", type=float, default=5.5, help="2-body, Å  [default: 5.5]")
     parser.add_argument(
         "--sizes", type=size, nargs="+", default=[216, 4096], help="numbers of atoms, 8 n^3"
     )
@@ -325,9 +327,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 times = compare(cutoff, count, Path(scratch), options, made)
                 table += rows(cutoff, count, times)
     print(
-        f"Si, {options.temperature:g} K, NVE, one core; energy and virial every {options.every} "
-        f"step(s); {options.repeats} interleaved runs of {options.atom_steps} atom-steps.\n"
-        "µs per atom and step; ratios of the minima\n"
+        f"Si, {options.temperature:g} K, NVE, one core; 2-body cutoff {options.cutoff2:g} Å; energy "
+        f"and virial every {options.every} step(s);\n"
+        f"{options.repeats} interleaved runs of {options.atom_steps} atom-steps; µs per atom and "
+        "step, ratios of the minima\n"
     )
     head = ["cutoff, atoms, potential", "min", "median", "/uf3", "/sw", "/LAMMPS"]
     print(text_table(head, table))

@@ -36,12 +36,11 @@ Array = NDArray[np.float64]
 ROWS_PER_BLOCK = 1024
 """Rows whitened and added to the Gram matrix at once: large enough for level-3 BLAS."""
 
-LENGTHSCALE = {"two_body": 0.15, "three_body": 0.35}
-"""Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å, 1.4 Å of 4.0 Å)."""
+LENGTHSCALE = {"two_body": 0.15, "three_body": 0.3}
+"""Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å, 1.2 Å of 4.0 Å)."""
 
-CUTOFF_WIDTH = {"two_body": 0.35, "three_body": 0.75}
-"""Where no cutoff_width is given, this part of the cutoff: the fourth derivative of the cutoff function
-falls with the fourth power of its width, and with it the density of knots that the map needs."""
+CUTOFF_WIDTH = {"two_body": 0.35, "three_body": 0.5}
+"""Where no cutoff_width is given, this part of the cutoff."""
 
 SPARSE_METHOD = {"two_body": "uniform", "three_body": "pivoted_cholesky"}
 
@@ -162,17 +161,19 @@ def _open_term(given: TermSettings) -> Term:
     )
 
 
-def grid_of(term: Term, tolerance: float) -> tuple[int, int]:
-    """Intervals of the grid that a 3-body term is projected on, finer for a smaller tolerance.
+def grid_of(term: Term, tolerance: float) -> tuple[int, ...]:
+    """Intervals of the grid that a term is projected on, finer for a smaller tolerance.
 
-    Legs 0.08 Å and bases 0.135 Å apart at 1e-4 eV/Å, and never coarser than the kernel asks for. Up to
-    64 and 60 intervals, which stay in the processor's cache and in one table of ``pair_style uf3``;
-    beyond that only for a smaller tolerance.
+    Distances from the centre 0.08 Å apart at 1e-4 eV/Å, those between neighbours 0.135 Å, and never
+    coarser than the kernel asks for. Up to 60 or 64 intervals, which stay in the processor's cache and
+    in one table of ``pair_style uf3``; beyond that only for a smaller tolerance.
     """
     fineness = (1e-4 / tolerance) ** (1.0 / 6.0)
-    legs = max(term.cutoff / 0.08 * fineness, 8.0 * term.cutoff / term.lengthscale)
-    base = max(2.0 * term.cutoff / 0.135 * fineness, 10.0 * term.cutoff / term.lengthscale)
     most = max(1.0, fineness)
+    legs = max(term.cutoff / 0.08 * fineness, 8.0 * term.cutoff / term.lengthscale)
+    if term.kind == "two_body":
+        return (int(np.ceil(min(legs, 60.0 * most))),)
+    base = max(2.0 * term.cutoff / 0.135 * fineness, 10.0 * term.cutoff / term.lengthscale)
     return int(np.ceil(min(legs, 64.0 * most))), int(np.ceil(min(base, 60.0 * most)))
 
 
@@ -202,7 +203,7 @@ def build_terms(
             blocks.append(block)
             factors.append(factor)
         term = term.with_blocks(blocks)
-        if term.kind == "three_body" and term.kernel == "squared_exponential":
+        if term.kind == "two_body" or term.kernel == "squared_exponential":
             term = term.projected(grid_of(term, settings.map.tolerance), core)
         terms.append(term)
         advance()

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.interpolate
 from forcemap.fitter.baseline import as_potential, core_evaluator, core_terms, evaluate_frame
 from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.model import Model, read_model
@@ -84,33 +83,11 @@ class Functions:
         """The core of a pair of species, if there is one."""
         return pair_core(self.model.core, a, b)
 
-    def pair(self, t: int, block: Block, weights: Array, r: Array) -> Array:
-        """V(r) f_c(r), eV, for distances r (n,)."""
-        term = self.model.terms[t]
-        view = term.views(block)[0]
-        values = term.settings.sum(np.ascontiguousarray(r[:, None]), view.images, weights)
-        return values * term.settings.cutoff_values(r)
-
     def pair_table(self, t: int, block: Block, weights: Array, intervals: int) -> Array:
-        """Knot values of a pair function over [0, cutoff], with its slope faded below the data."""
+        """Knot values of a pair function over [0, cutoff], eV."""
         term = self.model.terms[t]
         knots = np.linspace(0.0, term.cutoff, intervals + 1)
-        core = self.core(*block.species)
-        if core is None:
-            return self.pair(t, block, weights, knots)
-        # Integrate the faded slope inwards on a grid fine enough to be exact to 1e-10 eV.
-        start = min(core.fading, term.cutoff)
-        fine = np.linspace(core.faded, start, 2001)
-        value = self.pair(t, block, weights, fine)
-        step = fine[1] - fine[0]
-        slope = np.gradient(value, step, edge_order=2) * fade(core, fine)
-        spline = scipy.interpolate.CubicSpline(fine, slope).antiderivative()
-        result = np.empty_like(knots)
-        outer = knots >= start
-        result[outer] = self.pair(t, block, weights, knots[outer])
-        inside = np.clip(knots[~outer], core.faded, None)
-        result[~outer] = value[-1] + spline(inside) - spline(start)
-        return result
+        return np.asarray(term.pair_values(block, knots, self.model.core) @ weights)
 
     def triplet_table(self, t: int, grids: tuple[Array, Array]) -> dict[tuple[int, ...], Array]:
         """Knot values (legs, legs, base) of every three-body function of a term."""
@@ -196,8 +173,7 @@ def _tabulate(
         if not term.blocks or term.kind == "one_body":
             continue
         if term.kind == "two_body":
-            # Tables of one distance cost nothing; they take a small part of the error.
-            intervals = int(np.ceil(term.cutoff / min(0.25 * spacing, 0.025)))
+            intervals = term.grid[0] if term.grid else int(np.ceil(4.0 * term.cutoff / spacing))
             tables: dict[Any, Array] = {}
             for b, block in enumerate(term.blocks):
                 knots = functions.pair_table(t, block, functions.weights[t, b], intervals)
@@ -232,7 +208,7 @@ def _tabulate(
 
 def _intervals(term: Term, spacing: float, base_ratio: float) -> tuple[int, int]:
     if term.grid is not None:
-        return term.grid
+        return term.grid[0], term.grid[1]
     legs = int(np.ceil(term.cutoff / spacing))
     return legs, int(np.ceil(2.0 * term.cutoff / (spacing * base_ratio)))
 

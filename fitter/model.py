@@ -222,14 +222,16 @@ def read_model(path: str | PathLike[str]) -> Model:
         core[a, b] = pair
     species = tuple(atomic_number(s.string()) for s in root["species"])
     for t, entry in enumerate(root["terms"]):
-        sizes = [size.integer(1, MOST_INTERVALS) for size in entry["grid"]]
+        sizes = tuple(size.integer(1, MOST_INTERVALS) for size in entry["grid"])
         if not sizes:
             continue
-        if len(sizes) != 2 or terms[t].kind != "three_body" or (
-            terms[t].kernel != "squared_exponential"
-        ):
-            entry["grid"].reject("only squared-exponential three_body terms have a grid, of two sizes")
-        terms[t] = terms[t].projected((sizes[0], sizes[1]), core)
+        wanted = {"two_body": 1, "three_body": 2}.get(terms[t].kind, 0)
+        if len(sizes) != wanted:
+            entry["grid"].reject(f"found {len(sizes)} sizes, expected {wanted} or none")
+        try:
+            terms[t] = terms[t].projected(sizes, core)
+        except ValueError as error:
+            entry["grid"].reject(str(error))
     return Model(
         species=species,
         terms=tuple(terms),

@@ -15,8 +15,8 @@ regression", in Machine Learning Meets Quantum Physics, Springer 2020, eqs. 5.28
 ``symmetry: central`` keeps the central atom apart from its neighbours (r_jk may be as long as twice
 the cutoff); ``full`` sums over all permutations of the three atoms, as in eq. 5.29.
 
-A 3-body term with the squared exponential is *projected* (`Term.projected`): seen from a triangle, the
-kernel is interpolated on a grid of distances by cubic splines, as in structured kernel interpolation
+2-body terms, and 3-body terms with the squared exponential, are *projected* (`Term.projected`): seen from
+an atom's surroundings, the kernel is interpolated on a grid of distances by cubic splines, as in structured kernel interpolation
 (Wilson and Nickisch, ICML 2015, arXiv:1503.01057). The functions that are fitted then are cubic
 splines on that grid, and mapping them loses nothing, on a grid that stays small enough for the
 processor's cache; interpolating an exact kernel's functions to 1e-4 eV/Å takes ten times as many
@@ -37,6 +37,7 @@ from forcemap.fitter.short_range import CorePair, fade, pair_core
 from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials import _core
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 __all__ = ["Block", "Term", "View", "environments", "frame_rows", "row_count"]
 
@@ -86,8 +87,8 @@ class Term:
     """One kind of many-body function with its kernel and its sparse points.
 
     Attributes:
-        grid: intervals of (r_ij and r_ik over the cutoff, r_jk over twice the cutoff) that the kernel
-            is projected on; None: the exact kernel.
+        grid: intervals that the kernel is projected on; None: the exact kernel. Two-body: one number,
+            over the cutoff; three-body: of r_ij and r_ik over the cutoff, of r_jk over twice that.
         products: one-dimensional splines of the projected kernel by (block, species of the view).
     """
 
@@ -100,8 +101,8 @@ class Term:
     symmetry: str = "central"
     cutoff_function: str = "quintic"
     blocks: tuple[Block, ...] = ()
-    grid: tuple[int, int] | None = None
-    products: Mapping[tuple[int, tuple[int, ...]], tuple[Array, Array, Array]] = field(
+    grid: tuple[int, ...] | None = None
+    products: Mapping[tuple[int, tuple[int, ...]], tuple[Array, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )
 
@@ -147,27 +148,34 @@ class Term:
         view = next(v for v in self.views(block) if v.species == block.species)
         return self.settings.matrix(np.ascontiguousarray(block.points), view.images)
 
-    def projected(
-        self, grid: tuple[int, int], core: Mapping[tuple[int, int], CorePair]
-    ) -> Term:
-        """The same 3-body term with its kernel projected on splines of `grid`; see the module.
+    def projected(self, grid: tuple[int, ...], core: Mapping[tuple[int, int], CorePair]) -> Term:
+        """The same term with its kernel projected on splines of `grid`; see the module.
 
         Cutoff factors and the fading below the data (`core`) are part of what is projected. Raises
-        ValueError for another kind or kernel.
+        ValueError for a three_body term with a kernel that is no product over distances.
         """
-        if self.kind != "three_body" or self.kernel != "squared_exponential":
-            raise ValueError("only squared-exponential three_body terms can be projected")
+        if self.kind == "two_body":
+            knots = np.linspace(0.0, self.cutoff, grid[0] + 1)
+            return replace(
+                self,
+                grid=grid,
+                products={
+                    (n, block.species): (
+                        spline_coefficients(self.pair_values(block, knots, core), axes=1),
+                    )
+                    for n, block in enumerate(self.blocks)
+                },
+            )
+        if self.kernel != "squared_exponential":
+            raise ValueError("three_body terms are projected with the squared exponential only")
         legs = np.linspace(0.0, self.cutoff, grid[0] + 1)
         base = np.linspace(0.0, 2.0 * self.cutoff, grid[1] + 1)
         cut = self.settings.cutoff_values(legs)
 
         def splines(knots: Array, factor: Array, centers: Array) -> Array:
-            values = self.settings.matrix(
-                np.ascontiguousarray(knots[:, None]), np.ascontiguousarray(centers[:, None, None])
-            )
-            return spline_coefficients(values * factor[:, None], axes=1)
+            return spline_coefficients(self._distances(knots, centers) * factor[:, None], axes=1)
 
-        products = {}
+        products: dict[tuple[int, tuple[int, ...]], tuple[Array, ...]] = {}
         for number, block in enumerate(self.blocks):
             for view in self.views(block):
                 c, a, b = view.species
@@ -176,12 +184,43 @@ class Term:
                     (legs, cut * fade(pair_core(core, c, b), legs)),
                     (base, fade(pair_core(core, a, b), base)),
                 )
-                first, second, third = (
+                products[number, view.species] = tuple(
                     np.stack([splines(*factors[d], image) for image in view.images[:, :, d].T])
                     for d in range(3)
                 )
-                products[number, view.species] = (first, second, third)
         return replace(self, grid=grid, products=products)
+
+    def _distances(self, r: Array, centers: Array) -> Array:
+        """(n, m) kernel between distances r (n,) and `centers` (m,), without cutoff factors."""
+        return self.settings.matrix(
+            np.ascontiguousarray(r[:, None]), np.ascontiguousarray(centers[:, None, None])
+        )
+
+    def pair_values(
+        self, block: Block, r: Array, core: Mapping[tuple[int, int], CorePair]
+    ) -> Array:
+        """(n, points) a 2-body block's kernel functions with cutoff, at distances r (n,).
+
+        Below the data the slope is faded out, not the value: the pair function levels off, and the
+        repulsive core rises from there.
+        """
+        centers = block.points[:, 0]
+
+        def whole(x: Array) -> Array:
+            return self._distances(x, centers) * self.settings.cutoff_values(x)[:, None]
+
+        pair = pair_core(core, *block.species)
+        if pair is None:
+            return whole(r)
+        start = min(pair.fading, self.cutoff)
+        # Fine enough for an integral exact to rounding; the slope is that of a spline through it.
+        fine = np.linspace(pair.faded, start, 1001)
+        faded = CubicSpline(fine, whole(fine)).derivative()(fine) * fade(pair, fine)[:, None]
+        integral = CubicSpline(fine, faded).antiderivative()
+        inside = (
+            integral(np.clip(r, pair.faded, start)) - integral(start) + whole(np.array([start]))
+        )
+        return np.where((r < start)[:, None], inside, whole(r))
 
     def with_blocks(self, blocks: Sequence[Block]) -> Term:
         """The same term with other sparse points."""
@@ -242,7 +281,8 @@ def frame_rows(frame: Frame, terms: Sequence[Term]) -> Array:
                 continue
             if term.grid is not None:
                 splines = term.products[term.blocks.index(block), view.species]
-                _core.add_product(env, term.cutoff, *view.species, *splines, rows, where.start)
+                add = _core.add_splines if term.kind == "two_body" else _core.add_product
+                add(env, term.cutoff, *view.species, *splines, rows, where.start)
             elif term.kind == "two_body":
                 points = np.ascontiguousarray(view.images[:, 0, 0])
                 env.add_two_body(settings, *view.species, points, rows, where.start)

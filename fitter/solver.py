@@ -57,11 +57,9 @@ def pivoted_cholesky(matrix: Array, tolerance: float = RANK_TOLERANCE) -> tuple[
     return kept, np.tril(factor[:rank, :rank])
 
 
-DELTA_PRIOR = 8e-3
-"""Weight, per datum, of the squared logarithm of delta against the evidence. Few-body functions cannot
-explain all of the forces; the evidence alone answers that with ever larger deltas, functions that
-cancel each other and need knots three times denser for the same force error, and gains little in the
-test errors. `benchmarks/accuracy.py` prints both."""
+DELTA_PRIOR = 1e-3
+"""Weight, per datum, of the squared logarithm of delta against the evidence, which few-body functions
+that cannot explain all of the forces would answer with ever larger deltas."""
 
 
 @dataclass

@@ -57,7 +57,7 @@ def _structures() -> dict[str, Atoms]:
     return {
         "molecule": silane,
         "cell smaller than the cutoff": _rattled(bulk("Si", "fcc", a=4.1), 2),
-        "needle cell": Atoms("Si2", [[0, 0, 0], [1.2, 1.1, 7]], cell=[2.4, 2.5, 14.0], pbc=True),
+        "needle cell": Atoms("Si2", [[0, 0, 0], [1.1, 0.9, 2]], cell=[2.4, 2.5, 13.0], pbc=True),
         "triclinic cell": _rattled(triclinic, 3),
         "slab": _rattled(slab, 4),
         "wire": _rattled(wire, 5),

@@ -177,6 +177,19 @@ void add_process(nb::module_& m) {
            nb::arg("settings"), nb::arg("center"), nb::arg("a"), nb::arg("b"), nb::arg("images"),
            nb::arg("rows"), nb::arg("column"), "Add the rows of a 3-body block from `column` on.");
 
+  m.def("add_splines",
+        [](const Environments& e, double cutoff, int a, int b, Matrix coefficients,
+           MutableMatrix rows, std::size_t column) {
+          if (coefficients.shape(0) < 4) throw nb::value_error("coefficients need 4 rows at least");
+          double* out = block(e, rows, column, coefficients.shape(1));
+          nb::gil_scoped_release release;
+          e.add_splines(cutoff, coefficients.shape(0) - 3, coefficients.data(),
+                        coefficients.shape(1), a, b, out, rows.shape(1));
+        },
+        nb::arg("environments"), nb::arg("cutoff"), nb::arg("a"), nb::arg("b"),
+        nb::arg("coefficients"), nb::arg("rows"), nb::arg("column"),
+        "Add the rows of a 2-body block of splines, coefficients (intervals + 3, points).");
+
   m.def("add_product",
         [](const Environments& e, double cutoff, int c, int a, int b, Images first, Images second,
            Images base, MutableMatrix rows, std::size_t column) {

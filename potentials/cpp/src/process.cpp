@@ -296,32 +296,46 @@ std::size_t Environments::triplet_count(int c, int a, int b, double cutoff) cons
   return total;
 }
 
-void Environments::add_two_body(const KernelSettings& settings, int a, int b, const double* points,
-                                std::size_t count, double* rows, std::size_t stride) const {
-  check(settings.cutoff);
-  const auto columns = settings.kernel == KernelKind::squared_exponential
-                           ? distance_columns_se
-                           : distance_columns_matern;
+template <typename Columns>
+void Environments::add_pairs(double cutoff, int a, int b, std::size_t count, const Columns& columns,
+                             double* rows, std::size_t stride) const {
+  check(cutoff);
   const RowWriter writer{rows, stride, atoms()};
   std::vector<double> value(count), slope(count), gradient(3 * count);
   for (std::size_t i = 0; i < atoms(); ++i) {
     const int other = numbers_[i] == a ? b : a;
     if (numbers_[i] != a && numbers_[i] != b) continue;
-    for (std::size_t n = first_[i]; n < first_[i + 1] && neighbors_[n].r < settings.cutoff; ++n) {
+    for (std::size_t n = first_[i]; n < first_[i + 1] && neighbors_[n].r < cutoff; ++n) {
       const Neighbor& nb = neighbors_[n];
       if (nb.number != other) continue;
-      double df;
-      const double f = cutoff_function(settings, nb.r, df);
-      columns(settings.lengthscale, nb.r, points, count, value.data(), slope.data());
-      add_scaled(f, value.data(), rows, count);
+      columns(nb.r, value.data(), slope.data());
+      add_scaled(1.0, value.data(), rows, count);
       const double unit[3] = {nb.x / nb.r, nb.y / nb.r, nb.z / nb.r};
       for (std::size_t d = 0; d < 3; ++d)
-        for (std::size_t s = 0; s < count; ++s)
-          gradient[d * count + s] = (f * slope[s] + df * value[s]) * unit[d];
+        for (std::size_t s = 0; s < count; ++s) gradient[d * count + s] = slope[s] * unit[d];
       const double r[3] = {nb.x, nb.y, nb.z};
       writer.add(i, static_cast<std::size_t>(nb.owner), r, gradient.data(), count);
     }
   }
+}
+
+void Environments::add_two_body(const KernelSettings& settings, int a, int b, const double* points,
+                                std::size_t count, double* rows, std::size_t stride) const {
+  const auto columns = settings.kernel == KernelKind::squared_exponential
+                           ? distance_columns_se
+                           : distance_columns_matern;
+  add_pairs(
+      settings.cutoff, a, b, count,
+      [&](double r, double* value, double* slope) {
+        double df;
+        const double f = cutoff_function(settings, r, df);
+        columns(settings.lengthscale, r, points, count, value, slope);
+        for (std::size_t s = 0; s < count; ++s) {
+          slope[s] = f * slope[s] + df * value[s];
+          value[s] *= f;
+        }
+      },
+      rows, stride);
 }
 
 void Environments::add_three_body(const KernelSettings& settings, int c, int a, int b,
@@ -419,6 +433,18 @@ FORCEMAP_CLONES void add_product_triplet(
 }
 
 }  // namespace
+
+void Environments::add_splines(double cutoff, std::size_t intervals, const double* coefficients,
+                               std::size_t count, int a, int b, double* rows,
+                               std::size_t stride) const {
+  add_pairs(
+      cutoff, a, b, count,
+      [&](double r, double* value, double* slope) {
+        spline_columns(coefficients, intervals, static_cast<double>(intervals) / cutoff, r, count,
+                       value, slope);
+      },
+      rows, stride);
+}
 
 void Environments::add_product(const ProductBlock& block, int c, int a, int b, double* rows,
                                std::size_t stride) const {
@@ -551,33 +577,9 @@ void kernel_matrix(const KernelSettings& settings, std::size_t dimension, const 
            [&](std::size_t i, const double* row) { std::copy(row, row + count, out + i * count); });
 }
 
-namespace {
-
-// One function of one distance costs nothing, and its weights are the largest (they cancel): it is
-// summed in extended precision, so that knots a hundredth of an Å apart still give smooth slopes.
-void precise_sum(const KernelSettings& settings, const double* points, std::size_t n,
-                 const double* images, std::size_t count, std::size_t per_point,
-                 const double* weights, double* out) {
-  for (std::size_t i = 0; i < n; ++i) {
-    long double sum = 0.0L;
-    for (std::size_t s = 0; s < count * per_point; ++s) {
-      const long double d =
-          std::fabs((static_cast<long double>(points[i]) - images[s]) / settings.lengthscale);
-      const long double u = std::sqrt(5.0L) * d;
-      sum += weights[s / per_point] * (settings.kernel == KernelKind::squared_exponential
-                                           ? std::exp(-0.5L * d * d)
-                                           : (1.0L + u + u * u / 3.0L) * std::exp(-u));
-    }
-    out[i] = static_cast<double>(sum);
-  }
-}
-
-}  // namespace
-
 void kernel_sum(const KernelSettings& settings, std::size_t dimension, const double* points,
                 std::size_t n, const double* images, std::size_t count, std::size_t per_point,
                 const double* weights, double* out) {
-  if (dimension == 1) return precise_sum(settings, points, n, images, count, per_point, weights, out);
   each_row(settings, dimension, points, n, images, count, per_point,
            [&](std::size_t i, const double* row) {
              double sum = 0.0;

@@ -74,6 +74,11 @@ class Environments {
                       std::size_t count, std::size_t images_per_point, double* rows,
                       std::size_t stride) const;
 
+  /// Rows of a 2-body block whose kernel is projected on splines over [0, cutoff]: `coefficients`
+  /// (intervals + 3, count), cutoff factors included.
+  void add_splines(double cutoff, std::size_t intervals, const double* coefficients,
+                   std::size_t count, int a, int b, double* rows, std::size_t stride) const;
+
   /// Rows of a 3-body block whose kernel is projected on splines: every image's kernel is the product
   /// of three functions of one distance (cutoff factors included), each a cubic spline on a uniform
   /// grid as in potential_data.hpp. What is fitted with it lies in the space of the potential's tables.
@@ -86,6 +91,9 @@ class Environments {
     int owner, number;
   };
   void check(double cutoff) const;
+  template <typename Columns>
+  void add_pairs(double cutoff, int a, int b, std::size_t count, const Columns& columns,
+                 double* rows, std::size_t stride) const;
 
   double cutoff_;
   std::vector<int> numbers_;
