@@ -164,17 +164,17 @@ def _open_term(given: TermSettings) -> Term:
 def grid_of(term: Term, tolerance: float) -> tuple[int, ...]:
     """Intervals of the grid that a term is projected on, finer for a smaller tolerance.
 
-    Distances from the centre 0.08 Å apart at 1e-4 eV/Å, those between neighbours 0.135 Å, and never
-    coarser than the kernel asks for. Up to 60 or 64 intervals, which stay in the processor's cache and
+    Distances from the centre 0.08 Å apart at 1e-4 eV/Å, those between neighbours 0.16 Å, and never
+    coarser than the kernel asks for. Up to 50 or 64 intervals, which stay in the processor's cache and
     in one table of ``pair_style uf3``; beyond that only for a smaller tolerance.
     """
     fineness = (1e-4 / tolerance) ** (1.0 / 6.0)
     most = max(1.0, fineness)
     legs = max(term.cutoff / 0.08 * fineness, 8.0 * term.cutoff / term.lengthscale)
     if term.kind == "two_body":
-        return (int(np.ceil(min(legs, 60.0 * most))),)
-    base = max(2.0 * term.cutoff / 0.135 * fineness, 10.0 * term.cutoff / term.lengthscale)
-    return int(np.ceil(min(legs, 64.0 * most))), int(np.ceil(min(base, 60.0 * most)))
+        return (int(np.ceil(min(legs, 50.0 * most))),)
+    base = max(2.0 * term.cutoff / 0.16 * fineness, 10.0 * term.cutoff / term.lengthscale)
+    return int(np.ceil(min(legs, 64.0 * most))), int(np.ceil(min(base, 50.0 * most)))
 
 
 def build_terms(

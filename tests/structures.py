@@ -42,21 +42,22 @@ def _structures() -> dict[str, Atoms]:
     # Atoms outside the cell, some of them by several lattice vectors.
     triclinic.positions[:3] += [[2, -1, 0], [-1, 0, 3], [0, 0, 1]] @ triclinic.cell.array
 
-    slab = fcc111("Si", (2, 2, 3), a=4.5, vacuum=4.0, orthogonal=True)
+    slab = fcc111("Si", (2, 2, 3), a=3.7, vacuum=4.0, orthogonal=True)
+    slab.info.clear()  # of no use here, and no file format can write it
     oblique = slab.cell.array.copy()
     oblique[1] += 0.15 * oblique[0]
     slab.set_cell(oblique, scale_atoms=True)
     slab.pbc = (True, True, False)
 
-    wire = bulk("Si", "fcc", a=4.2, cubic=True)
+    wire = bulk("Si", "fcc", a=3.5, cubic=True)
     wire.pbc = (False, True, False)
 
-    rocksalt = bulk("SiO", "rocksalt", a=4.3, cubic=True)
-    mixture = _recoloured(bulk("Si", "bcc", a=3.4, cubic=True).repeat((2, 2, 1)), "H O Si".split(), 1)
+    rocksalt = bulk("SiO", "rocksalt", a=4.1, cubic=True)
+    mixture = _recoloured(bulk("Si", "bcc", a=2.9, cubic=True).repeat((2, 2, 1)), "H O Si".split(), 1)
     far = Atoms("Si2", [[0.0, 0.0, 0.0], [0.0, 0.0, 9.0]], cell=np.diag([30.0] * 3), pbc=False)
     return {
         "molecule": silane,
-        "cell smaller than the cutoff": _rattled(bulk("Si", "fcc", a=4.1), 2),
+        "cell smaller than the cutoff": _rattled(bulk("Si", "fcc", a=3.5), 2),
         "needle cell": Atoms("Si2", [[0, 0, 0], [1.1, 0.9, 2]], cell=[2.4, 2.5, 13.0], pbc=True),
         "triclinic cell": _rattled(triclinic, 3),
         "slab": _rattled(slab, 4),

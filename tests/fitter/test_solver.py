@@ -1,0 +1,184 @@
+"""The streamed, whitened solver against QR of all rows and against dense Gaussian formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.stats
+from forcemap.fitter.solver import Accumulator, choose_deltas, pivoted_cholesky, solve_by_qr
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def squared_exponential(x: Array, y: Array, lengthscale: float = 1.0) -> Array:
+    return np.asarray(np.exp(-((x[:, None] - y[None, :]) ** 2) / (2 * lengthscale**2)))
+
+
+class Problem:
+    """Regression of a smooth function with few sparse points, rows scaled by 1/sigma."""
+
+    def __init__(self, seed: int, rows: int = 60, sparse: int = 9) -> None:
+        rng = np.random.default_rng(seed)
+        self.x = np.sort(rng.uniform(0, 6, rows))
+        self.points = np.linspace(0, 6, sparse)
+        self.sigmas = rng.uniform(0.05, 0.2, rows)
+        self.y = np.sin(self.x) + self.sigmas * rng.normal(size=rows)
+        self.covariance = squared_exponential(self.points, self.points)
+        self.rows = squared_exponential(self.x, self.points)
+        self.factor = scipy.linalg.cholesky(self.covariance, lower=True)
+        self.whitened = scipy.linalg.solve_triangular(self.factor, self.rows.T, lower=True).T
+
+    def accumulated(self, block: int) -> Accumulator:
+        data = Accumulator(len(self.points))
+        for start in range(0, len(self.x), block):
+            part = slice(start, start + block)
+            data.add(
+                self.whitened[part] / self.sigmas[part, None],
+                self.y[part] / self.sigmas[part],
+                float(np.log(self.sigmas[part]).sum()),
+            )
+        return data
+
+    def marginal(self, delta: float, noise_factor: float = 1.0) -> float:
+        """log N(y | 0, delta² K_nm K_mm⁻¹ K_mn + sigma²), sigmas and delta times the factor."""
+        prior = delta**2 * self.rows @ np.linalg.solve(self.covariance, self.rows.T)
+        total = noise_factor**2 * (prior + np.diag(self.sigmas**2))
+        return float(scipy.stats.multivariate_normal(np.zeros(len(self.y)), total).logpdf(self.y))
+
+
+@pytest.mark.parametrize("delta", [0.3, 1.0, 20.0])
+def test_streamed_solution_is_that_of_qr(delta: float) -> None:
+    """Predictions within 1e-8: the whitened system is well conditioned, unlike K_nm itself."""
+    problem = Problem(1, rows=200, sparse=25)  # covariance of condition number beyond 1e14
+    covariance = problem.covariance + 1e-12 * np.eye(25)
+    factor = scipy.linalg.cholesky(covariance, lower=True)
+    whitened = scipy.linalg.solve_triangular(factor, problem.rows.T, lower=True).T
+    data = Accumulator(25)
+    scaled = whitened / problem.sigmas[:, None]
+    data.add(scaled, problem.y / problem.sigmas, 0.0)
+    values = data.solve(np.full(25, delta)).values
+    weights = solve_by_qr(
+        problem.rows / problem.sigmas[:, None], problem.y / problem.sigmas, covariance / delta**2
+    )
+    np.testing.assert_allclose(whitened @ values, problem.rows @ weights, rtol=0, atol=1e-8)
+
+
+def test_qr_is_the_posterior_mean() -> None:
+    """Its weights are those of the normal equations, where these can be solved at all."""
+    problem = Problem(2)
+    rows, y = problem.rows / problem.sigmas[:, None], problem.y / problem.sigmas
+    expected = np.linalg.solve(rows.T @ rows + problem.covariance, rows.T @ y)
+    np.testing.assert_allclose(
+        problem.rows @ solve_by_qr(rows, y, problem.covariance),
+        problem.rows @ expected,
+        rtol=0,
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_blocks_of_rows_add_up(block: int) -> None:
+    """Tolerance: sums of 60 numbers in another order."""
+    problem = Problem(3)
+    whole, parts = problem.accumulated(60), problem.accumulated(block)
+    np.testing.assert_allclose(parts.full_gram(), whole.full_gram(), rtol=1e-12)
+    np.testing.assert_allclose(
+        whole.full_gram(),
+        problem.whitened.T @ (problem.whitened / problem.sigmas[:, None] ** 2),
+        rtol=1e-11,
+        atol=1e-9,
+    )
+    np.testing.assert_allclose(parts.right, whole.right, rtol=1e-11, atol=1e-11)
+    assert parts.squares == pytest.approx(whole.squares, rel=1e-13)
+    assert parts.log_sigma == pytest.approx(whole.log_sigma, rel=1e-13)
+    assert parts.count == whole.count == 60
+
+
+@pytest.mark.parametrize("delta", [0.2, 1.0, 5.0])
+@pytest.mark.parametrize("noise_factor", [0.5, 1.0, 3.0])
+def test_log_marginal_likelihood_is_that_of_the_gaussian(delta: float, noise_factor: float) -> None:
+    """Tolerance: determinants of a dense matrix of condition number 1e5."""
+    problem = Problem(4)
+    solution = problem.accumulated(13).solve(np.full(9, delta))
+    assert solution.log_marginal_likelihood(noise_factor) == pytest.approx(
+        problem.marginal(delta, noise_factor), rel=1e-9
+    )
+
+
+def test_best_noise_factor_maximises_the_evidence() -> None:
+    solution = Problem(5).accumulated(20).solve(np.full(9, 1.3))
+    best = solution.best_noise_factor
+    top = solution.log_marginal_likelihood(best)
+    assert top > solution.log_marginal_likelihood(1.01 * best)
+    assert top > solution.log_marginal_likelihood(0.99 * best)
+
+
+def test_chosen_delta_has_the_largest_evidence() -> None:
+    """Found by a search to 5 % in the logarithm; its weak prior pulls towards 1 eV."""
+    problem = Problem(6)
+    problem.y *= 12.0
+    deltas, factor = choose_deltas(problem.accumulated(60), [slice(0, 9)], [1.0], [False], False)
+    assert factor == 1.0
+    grid = np.exp(np.linspace(-2, 6, 161))
+    evidence = [problem.marginal(d) - 8e-3 * 60 * np.log(d) ** 2 for d in grid]
+    assert deltas[0] == pytest.approx(grid[int(np.argmax(evidence))], rel=0.12)
+
+
+def test_given_deltas_stay() -> None:
+    problem = Problem(7)
+    groups = [slice(0, 4), slice(4, 9)]
+    deltas, factor = choose_deltas(
+        problem.accumulated(60), groups, [0.7, 1.0], [True, False], False
+    )
+    assert deltas[0] == 0.7
+    assert deltas[1] != 1.0
+    assert factor == 1.0
+    deltas, _ = choose_deltas(problem.accumulated(60), groups, [0.7, 0.9], [True, True], False)
+    np.testing.assert_array_equal(deltas, [0.7, 0.9])
+
+
+# ----- pivoted Cholesky -----
+
+
+@pytest.mark.parametrize("rank", [1, 4, 12])
+def test_pivoted_cholesky_finds_the_rank(rank: int) -> None:
+    rng = np.random.default_rng(rank)
+    root = rng.normal(size=(12, rank))
+    matrix = root @ root.T
+    kept, factor = pivoted_cholesky(matrix)
+    assert len(kept) == len(set(kept.tolist())) == rank
+    np.testing.assert_array_equal(factor, np.tril(factor))
+    np.testing.assert_allclose(factor @ factor.T, matrix[np.ix_(kept, kept)], rtol=0, atol=1e-11)
+    # The rows that were left out follow from those kept.
+    explained = matrix[:, kept] @ np.linalg.solve(matrix[np.ix_(kept, kept)], matrix[kept])
+    np.testing.assert_allclose(explained, matrix, rtol=0, atol=1e-6)
+
+
+def test_pivoted_cholesky_is_greedy() -> None:
+    """Each pivot has the largest variance that the pivots before it leave."""
+    x = np.random.default_rng(8).uniform(0, 5, 20)
+    matrix = squared_exponential(x, x)
+    kept, _ = pivoted_cholesky(matrix, 1e-3)
+    for n in range(1, len(kept)):
+        before = kept[:n]
+        left = np.diag(matrix) - np.einsum(
+            "ij,ji->i",
+            matrix[:, before],
+            np.linalg.solve(matrix[np.ix_(before, before)], matrix[before]),
+        )
+        assert left[kept[n]] == pytest.approx(left.max(), rel=1e-6, abs=1e-9)
+    assert left.max() > 1e-3
+
+
+def test_pivoted_cholesky_leaves_out_repeated_points() -> None:
+    x = np.array([1.0, 2.0, 1.0, 3.0, 2.0])
+    kept, _ = pivoted_cholesky(squared_exponential(x, x))
+    assert sorted(x[kept]) == [1.0, 2.0, 3.0]
+
+
+def test_pivoted_cholesky_of_nothing() -> None:
+    kept, factor = pivoted_cholesky(np.zeros((0, 0)))
+    assert kept.shape == (0,)
+    assert factor.shape == (0, 0)
