@@ -122,10 +122,10 @@ class Functions:
         values = np.zeros((len(legs), len(legs), len(base)))
         # Where a factor is zero, so is the function; the rest is evaluated, half of it if symmetric.
         keep = [np.flatnonzero(f) for f in factors]
-        first, second = np.meshgrid(keep[0], keep[1], indexing="ij")
+        first, second = (x.ravel() for x in np.meshgrid(keep[0], keep[1], indexing="ij"))
         if symmetric:
-            first, second = (x[first <= second] for x in (first, second))
-        first, second = first.ravel(), second.ravel()
+            half = first <= second
+            first, second = first[half], second[half]
         if not len(first) or not len(keep[2]):
             return values
         found = _grid_sum(
@@ -159,7 +159,7 @@ def _grid_sum(
     return np.concatenate(list(in_order(part, pieces, jobs)))
 
 
-def _symbols(species: Sequence[int]) -> tuple[str, ...]:
+def _symbols(species: Sequence[int]) -> Any:
     return tuple(SYMBOLS[z] for z in species)
 
 

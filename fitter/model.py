@@ -2,7 +2,8 @@
 
 FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.container`. Document:
 ``species``, ``terms`` (each with kind, cutoff, cutoff_width, kernel, lengthscale, delta, symmetry,
-cutoff_function, ``grid`` (two numbers, or none; see `process`) and ``blocks``: the species of each block), ``e0`` (eV), ``core`` (per pair of species:
+cutoff_function, ``grid`` (one or two numbers, or none; see `process`) and ``blocks``: the species
+of each block), ``e0`` (eV), ``core`` (per pair of species:
 shortest distance in the data and the ZBL's inner and outer, Å), ``noise_factor``,
 ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
 ``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t, Å;
@@ -175,7 +176,7 @@ def read_model(path: str | PathLike[str]) -> Model:
             species = tuple(atomic_number(s.string()) for s in names)
             if len(species) != ATOMS_OF[term_kind]:
                 names.reject(f"found {len(species)} species")
-            shape = np.shape(container.tensors.get(f"points.{t}.{b}"))
+            shape: tuple[int, ...] = getattr(container.tensors.get(f"points.{t}.{b}"), "shape", ())
             if len(shape) != 2 or shape[1] != dimension or shape[0] == 0:
                 raise ModelFileError(
                     f"{path}: tensor 'points.{t}.{b}': found the shape {shape}, expected "

@@ -15,9 +15,10 @@ regression", in Machine Learning Meets Quantum Physics, Springer 2020, eqs. 5.28
 ``symmetry: central`` keeps the central atom apart from its neighbours (r_jk may be as long as twice
 the cutoff); ``full`` sums over all permutations of the three atoms, as in eq. 5.29.
 
-2-body terms, and 3-body terms with the squared exponential, are *projected* (`Term.projected`): seen from
-an atom's surroundings, the kernel is interpolated on a grid of distances by cubic splines, as in structured kernel interpolation
-(Wilson and Nickisch, ICML 2015, arXiv:1503.01057). The functions that are fitted then are cubic
+2-body terms, and 3-body terms with the squared exponential, are *projected* (`Term.projected`):
+seen from an atom's surroundings, the kernel is interpolated on a grid of distances by cubic splines,
+as in structured kernel interpolation (Wilson and Nickisch, ICML 2015, arXiv:1503.01057). The
+functions that are fitted then are cubic
 splines on that grid, and mapping them loses nothing, on a grid that stays small enough for the
 processor's cache; interpolating an exact kernel's functions to 1e-4 eV/Å takes ten times as many
 coefficients and more. The squared exponential is a product over distances, and the interpolation of a
@@ -29,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from forcemap.fitter.frame import Frame
@@ -279,13 +280,16 @@ def frame_rows(frame: Frame, terms: Sequence[Term]) -> Array:
         for view in term.views(block):
             if not present.issuperset(view.species):
                 continue
+            add: Any
             if term.grid is not None:
                 splines = term.products[term.blocks.index(block), view.species]
                 add = _core.add_splines if term.kind == "two_body" else _core.add_product
                 add(env, term.cutoff, *view.species, *splines, rows, where.start)
             elif term.kind == "two_body":
                 points = np.ascontiguousarray(view.images[:, 0, 0])
-                env.add_two_body(settings, *view.species, points, rows, where.start)
+                add = env.add_two_body
+                add(settings, *view.species, points, rows, where.start)
             else:
-                env.add_three_body(settings, *view.species, view.images, rows, where.start)
+                add = env.add_three_body
+                add(settings, *view.species, view.images, rows, where.start)
     return rows

@@ -33,7 +33,9 @@ RANK_TOLERANCE = 1e-9
 """Residual variance, relative to the largest, below which a sparse point repeats the others."""
 
 
-def pivoted_cholesky(matrix: Array, tolerance: float = RANK_TOLERANCE) -> tuple[Array, Array]:
+def pivoted_cholesky(
+    matrix: Array, tolerance: float = RANK_TOLERANCE
+) -> tuple[NDArray[np.intp], Array]:
     """Greedy choice of independent rows of a covariance matrix, with their Cholesky factor.
 
     Args:
@@ -132,7 +134,7 @@ class Solution:
     def log_marginal_likelihood(self, noise_factor: float = 1.0) -> float:
         """Evidence with sigmas and deltas multiplied by `noise_factor` (the mean stays the same)."""
         n = self.data.count
-        return -0.5 * (
+        return -0.5 * float(
             self.misfit / noise_factor**2
             + self.log_determinant
             + 2.0 * self.data.log_sigma

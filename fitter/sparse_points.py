@@ -69,9 +69,11 @@ def candidates(
             if not present.issuperset(combination):
                 continue
             if term.kind == "two_body":
-                found = env.distances(*combination, term.cutoff)[:, None]
+                a, b = combination
+                found = env.distances(a, b, term.cutoff)[:, None]
             else:
-                found = env.triplets(*combination, term.cutoff)
+                c, a, b = combination
+                found = env.triplets(c, a, b, term.cutoff)
             if not len(found):
                 continue
             key = rng.random(len(found))

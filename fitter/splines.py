@@ -22,8 +22,8 @@ def spline_coefficients(values: Array, axes: int | None = None) -> Array:
         axes: how many leading axes are grids; all by default.
 
     Returns:
-        (n_1 + 3, n_2 + 3, ...), in no units of length; slopes at both ends of every axis are zero, as they are at a cutoff
-        and where the function has faded out.
+        (n_1 + 3, n_2 + 3, ...) in the units of the values; slopes at both ends of every axis are
+        zero, as they are at a cutoff and where the function has faded out.
     """
     result = values
     for axis in range(values.ndim if axes is None else axes):

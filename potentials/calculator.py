@@ -10,7 +10,6 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any, ClassVar
 
-import numpy as np
 from ase.calculators.calculator import (
     Calculator,
     CalculatorSetupError,
@@ -75,7 +74,7 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
             )
         except ForcemapError as error:
             raise InputError(str(error)) from error
-        self.results = {
+        self.results: dict[str, Any] = {
             "energy": result.energy,
             "free_energy": result.energy,
             "energies": result.energies,
@@ -84,4 +83,3 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
         if atoms.pbc.all():
             stress = -result.virial / atoms.get_volume()
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
-        self.results = {k: np.copy(v) if np.ndim(v) else v for k, v in self.results.items()}

@@ -19,13 +19,13 @@ def squared_exponential(x: Array, y: Array, lengthscale: float = 1.0) -> Array:
 class Problem:
     """Regression of a smooth function with few sparse points, rows scaled by 1/sigma."""
 
-    def __init__(self, seed: int, rows: int = 60, sparse: int = 9) -> None:
+    def __init__(self, seed: int, rows: int = 60, sparse: int = 9, jitter: float = 0.0) -> None:
         rng = np.random.default_rng(seed)
         self.x = np.sort(rng.uniform(0, 6, rows))
         self.points = np.linspace(0, 6, sparse)
         self.sigmas = rng.uniform(0.05, 0.2, rows)
         self.y = np.sin(self.x) + self.sigmas * rng.normal(size=rows)
-        self.covariance = squared_exponential(self.points, self.points)
+        self.covariance = squared_exponential(self.points, self.points) + jitter * np.eye(sparse)
         self.rows = squared_exponential(self.x, self.points)
         self.factor = scipy.linalg.cholesky(self.covariance, lower=True)
         self.whitened = scipy.linalg.solve_triangular(self.factor, self.rows.T, lower=True).T
@@ -51,18 +51,17 @@ class Problem:
 @pytest.mark.parametrize("delta", [0.3, 1.0, 20.0])
 def test_streamed_solution_is_that_of_qr(delta: float) -> None:
     """Predictions within 1e-8: the whitened system is well conditioned, unlike K_nm itself."""
-    problem = Problem(1, rows=200, sparse=25)  # covariance of condition number beyond 1e14
-    covariance = problem.covariance + 1e-12 * np.eye(25)
-    factor = scipy.linalg.cholesky(covariance, lower=True)
-    whitened = scipy.linalg.solve_triangular(factor, problem.rows.T, lower=True).T
-    data = Accumulator(25)
-    scaled = whitened / problem.sigmas[:, None]
-    data.add(scaled, problem.y / problem.sigmas, 0.0)
-    values = data.solve(np.full(25, delta)).values
+    # A covariance of condition number 1e12, which the normal equations would square.
+    problem = Problem(1, rows=200, sparse=25, jitter=1e-11)
+    values = problem.accumulated(64).solve(np.full(25, delta)).values
     weights = solve_by_qr(
-        problem.rows / problem.sigmas[:, None], problem.y / problem.sigmas, covariance / delta**2
+        problem.rows / problem.sigmas[:, None],
+        problem.y / problem.sigmas,
+        problem.covariance / delta**2,
     )
-    np.testing.assert_allclose(whitened @ values, problem.rows @ weights, rtol=0, atol=1e-8)
+    found, expected = problem.whitened @ values, problem.rows @ weights
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
+    assert np.abs(expected - np.sin(problem.x)).max() < 0.2
 
 
 def test_qr_is_the_posterior_mean() -> None:

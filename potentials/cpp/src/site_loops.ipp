@@ -2,8 +2,8 @@
 // FORCEMAP_LOOPS (a namespace) and FORCEMAP_LOOPS_NAME. Nothing here may instantiate library
 // templates: the linker would be free to use the copy with the wrong machine flags everywhere.
 
-#include "site_kernels.hpp"
 #include "forcemap/zbl.hpp"
+#include "site_kernels.hpp"
 #include "vec4.hpp"
 
 namespace forcemap {
@@ -33,16 +33,16 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
   const Vec4 cx = splat(xi), cy = splat(yi), cz = splat(zi), limit = splat(cutoff2);
   const __m128i entry_mask = _mm_set1_epi32(mask);
   for (; n + 4 <= list_length; n += 4) {
-    const __m128i entries = _mm_and_si128(
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(list + n)), entry_mask);
+    const __m128i entries =
+        _mm_and_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(list + n)), entry_mask);
     const double* a = positions + 3 * static_cast<std::ptrdiff_t>(_mm_extract_epi32(entries, 0));
     const double* b = positions + 3 * static_cast<std::ptrdiff_t>(_mm_extract_epi32(entries, 1));
     const double* c = positions + 3 * static_cast<std::ptrdiff_t>(_mm_extract_epi32(entries, 2));
     const double* d = positions + 3 * static_cast<std::ptrdiff_t>(_mm_extract_epi32(entries, 3));
-    const Vec4 ac = _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(a)),
-                                         _mm_loadu_pd(c), 1);
-    const Vec4 bd = _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(b)),
-                                         _mm_loadu_pd(d), 1);
+    const Vec4 ac =
+        _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(a)), _mm_loadu_pd(c), 1);
+    const Vec4 bd =
+        _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(b)), _mm_loadu_pd(d), 1);
     const __m128d zab = _mm_loadh_pd(_mm_load_sd(a + 2), b + 2);
     const __m128d zcd = _mm_loadh_pd(_mm_load_sd(c + 2), d + 2);
     const Vec4 dx = _mm256_unpacklo_pd(ac, bd) - cx;
@@ -60,8 +60,8 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
     store(site.y + found, pack(dy));
     store(site.z + found, pack(dz));
     const __m256i wide = _mm256_permutevar8x32_epi32(_mm256_cvtepu32_epi64(entries), order);
-    const __m256i narrow = _mm256_permutevar8x32_epi32(
-        wide, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+    const __m256i narrow =
+        _mm256_permutevar8x32_epi32(wide, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(site.index + found),
                      _mm256_castsi256_si128(narrow));
     found += static_cast<std::size_t>(__builtin_popcount(static_cast<unsigned>(kept)));
@@ -168,8 +168,7 @@ FORCEMAP_INLINE Vec4 two_body(const TwoBodyView& term, const double* const* tabl
 // Half of each pair's core energy belongs to this centre.
 static double core(const PotentialView& p, const SiteView& s) {
   double energy = 0.0;
-  const ZblFunction* functions =
-      p.zbl.functions + static_cast<std::size_t>(s.species) * p.species;
+  const ZblFunction* functions = p.zbl.functions + static_cast<std::size_t>(s.species) * p.species;
   for (std::size_t n = 0; n < s.count; ++n) {
     const ZblFunction& f = functions[s.kind[n]];
     if (!(s.r[n] < f.outer)) continue;
@@ -185,9 +184,9 @@ static double core(const PotentialView& p, const SiteView& s) {
 
 // ---- three-body terms --------------------------------------------------------------------------
 
-// Value and slopes of the tricubic spline for one (j, k): the contraction over r_ij, then r_ik. What
-// is left runs over the four coefficients along r_jk. With AVX-512 two rows along r_ik are taken at
-// once and the halves are added at the very end.
+// Value and slopes of the tricubic spline for one (j, k): the contraction over r_ij, then r_ik.
+// What is left runs over the four coefficients along r_jk. With AVX-512 two rows along r_ik are
+// taken at once and the halves are added at the very end.
 #if defined(__AVX512F__)
 
 using Wide = __m512d;
@@ -261,8 +260,7 @@ FORCEMAP_INLINE Row contract(const double* cell, std::ptrdiff_t stride_first,
     const char* p = reinterpret_cast<const char*>(cell) + b * stride_second;
     Wide c[4];
 #pragma GCC unroll 4
-    for (int a = 0; a < 4; ++a)
-      c[a] = load(reinterpret_cast<const double*>(p + a * stride_first));
+    for (int a = 0; a < 4; ++a) c[a] = load(reinterpret_cast<const double*>(p + a * stride_first));
     const Wide v = fma(w[3], c[3], fma(w[2], c[2], fma(w[1], c[1], w[0] * c[0])));
     const Wide d = fma(dw[3], c[3], fma(dw[2], c[2], fma(dw[1], c[1], dw[0] * c[0])));
     const Wide wb = splat(w2[b]), db = splat(dw2[b]);
@@ -431,8 +429,7 @@ static double evaluate(const PotentialView& p, const SiteView& s) {
   Vec4 pairs = splat(0.0);
   for (std::size_t term = 0; term < p.two_body_count; ++term) {
     const TwoBodyView& view = p.two_body[term];
-    const double* const* tables =
-        view.tables + static_cast<std::size_t>(s.species) * p.species;
+    const double* const* tables = view.tables + static_cast<std::size_t>(s.species) * p.species;
     pairs = pairs + two_body(view, tables, s, padded, term == 0);
   }
   energy += sum(pairs);

@@ -7,8 +7,8 @@ namespace forcemap {
 namespace {
 
 constexpr double kExponent = 0.23;
-constexpr double kLength = 0.46850;       // Å
-constexpr double kCoulomb = 14.399645;    // e^2/(4 pi eps0), eV Å
+constexpr double kLength = 0.46850;     // Å
+constexpr double kCoulomb = 14.399645;  // e^2/(4 pi eps0), eV Å
 constexpr double kAmplitude[4] = {0.02817, 0.28022, 0.50986, 0.18175};
 constexpr double kDecay[4] = {0.20162, 0.40290, 0.94229, 3.19980};
 constexpr double kContact = 0.01;  // Å
@@ -36,8 +36,8 @@ Derivatives bare(const ZblFunction& f, double r) {
 ZblFunction::ZblFunction(int first_number, int second_number, double inner_, double outer_)
     : inner(inner_), outer(outer_) {
   prefactor = kCoulomb * first_number * second_number;
-  const double scale = (std::pow(first_number, kExponent) + std::pow(second_number, kExponent)) /
-                       kLength;
+  const double scale =
+      (std::pow(first_number, kExponent) + std::pow(second_number, kExponent)) / kLength;
   for (int a = 0; a < 4; ++a) screening[a] = kDecay[a] * scale;
   const Derivatives edge = bare(*this, outer);
   const double width = outer - inner;

@@ -20,10 +20,10 @@ struct StructureView {
 
 /// What the caller wants filled; null: not wanted.
 struct ResultView {
-  double energy = 0.0;        // eV
-  double virial[9] = {};      // -dE/d(strain), row-major, symmetric, eV
-  double* energies = nullptr; // (count) site energies, eV
-  double* forces = nullptr;   // (count, 3), eV/Å
+  double energy = 0.0;         // eV
+  double virial[9] = {};       // -dE/d(strain), row-major, symmetric, eV
+  double* energies = nullptr;  // (count) site energies, eV
+  double* forces = nullptr;    // (count, 3), eV/Å
 };
 
 /// Evaluates one structure after another; keeps its neighbour list while no atom has moved by more

@@ -20,15 +20,15 @@ class Site {
   Site(Site&&) noexcept;
   Site& operator=(Site&&) noexcept;
 
-  std::size_t count = 0;   // neighbours within the cutoff
-  int species = 0;         // of the centre
-  double* x = nullptr;     // r_j - r_i, Å
-  double* y = nullptr;     //
-  double* z = nullptr;     //
-  int* index = nullptr;    // the neighbour's index in the caller's arrays
-  double* gx = nullptr;    // dE_i/dr_j, eV/Å
-  double* gy = nullptr;    //
-  double* gz = nullptr;    //
+  std::size_t count = 0;  // neighbours within the cutoff
+  int species = 0;        // of the centre
+  double* x = nullptr;    // r_j - r_i, Å
+  double* y = nullptr;    //
+  double* z = nullptr;    //
+  int* index = nullptr;   // the neighbour's index in the caller's arrays
+  double* gx = nullptr;   // dE_i/dr_j, eV/Å
+  double* gy = nullptr;   //
+  double* gz = nullptr;   //
 
   /// Make room for `neighbors` entries (keeps nothing).
   void reserve(std::size_t neighbors);

@@ -28,14 +28,14 @@ double cutoff_function(const KernelSettings& settings, double r, double& derivat
 
 /// One-dimensional splines of a 3-body block, for all its images.
 struct ProductBlock {
-  double cutoff;                // Å
-  std::size_t count;            // sparse points
-  std::size_t images;           // images of each point
-  std::size_t leg_intervals;    // over [0, cutoff]
-  std::size_t base_intervals;   // over [0, 2 cutoff]
-  const double* first;          // (images, leg_intervals + 3, count) of r_ij
-  const double* second;         // (images, leg_intervals + 3, count) of r_ik
-  const double* base;           // (images, base_intervals + 3, count) of r_jk
+  double cutoff;               // Å
+  std::size_t count;           // sparse points
+  std::size_t images;          // images of each point
+  std::size_t leg_intervals;   // over [0, cutoff]
+  std::size_t base_intervals;  // over [0, 2 cutoff]
+  const double* first;         // (images, leg_intervals + 3, count) of r_ij
+  const double* second;        // (images, leg_intervals + 3, count) of r_ik
+  const double* base;          // (images, base_intervals + 3, count) of r_jk
 };
 
 /// A structure's environments within a cutoff, kept while its rows are built.
@@ -53,21 +53,21 @@ class Environments {
   /// Distances r_ij <= cutoff with species {a, b}, each pair once. (n)
   std::vector<double> distances(int a, int b, double cutoff) const;
 
-  /// Triplets (r_ij, r_ik, r_jk) about centres of species c with neighbours of species a (first leg)
-  /// and b, both legs < cutoff, each unordered pair once. (n, 3)
+  /// Triplets (r_ij, r_ik, r_jk) about centres of species c with neighbours of species a (first
+  /// leg) and b, both legs < cutoff, each unordered pair once. (n, 3)
   std::vector<double> triplets(int c, int a, int b, double cutoff) const;
 
   /// Number of those triplets.
   std::size_t triplet_count(int c, int a, int b, double cutoff) const;
 
   /// Add the rows of a 2-body block to `rows`, (rows(), stride) row-major, columns
-  /// [0, points): energy row sum_i sum_{j != i} k(r_ij, s) f_c(r_ij); force rows -d/dx of it; strain
-  /// rows d/d(strain). `points` (count) in Å.
+  /// [0, points): energy row sum_i sum_{j != i} k(r_ij, s) f_c(r_ij); force rows -d/dx of it;
+  /// strain rows d/d(strain). `points` (count) in Å.
   void add_two_body(const KernelSettings& settings, int a, int b, const double* points,
                     std::size_t count, double* rows, std::size_t stride) const;
 
-  /// The same for a 3-body block of centre c and neighbours {a, b}. `images` (image_count, 3) are the
-  /// permuted copies of the sparse points which the kernel sums over, point by point:
+  /// The same for a 3-body block of centre c and neighbours {a, b}. `images` (image_count, 3) are
+  /// the permuted copies of the sparse points which the kernel sums over, point by point:
   /// image_count = count * images_per_point. A triplet gives
   /// f_c(r_ij) f_c(r_ik) sum_images k(q, image).
   void add_three_body(const KernelSettings& settings, int c, int a, int b, const double* images,
@@ -79,9 +79,10 @@ class Environments {
   void add_splines(double cutoff, std::size_t intervals, const double* coefficients,
                    std::size_t count, int a, int b, double* rows, std::size_t stride) const;
 
-  /// Rows of a 3-body block whose kernel is projected on splines: every image's kernel is the product
-  /// of three functions of one distance (cutoff factors included), each a cubic spline on a uniform
-  /// grid as in potential_data.hpp. What is fitted with it lies in the space of the potential's tables.
+  /// Rows of a 3-body block whose kernel is projected on splines: every image's kernel is the
+  /// product of three functions of one distance (cutoff factors included), each a cubic spline on a
+  /// uniform grid as in potential_data.hpp. What is fitted with it lies in the space of the
+  /// potential's tables.
   void add_product(const struct ProductBlock& block, int c, int a, int b, double* rows,
                    std::size_t stride) const;
 
@@ -107,19 +108,21 @@ void kernel_matrix(const KernelSettings& settings, std::size_t dimension, const 
                    std::size_t n, const double* images, std::size_t count,
                    std::size_t images_per_point, double* out);
 
-/// f(point) = sum_s weights[s] * k[point, s]: as kernel_matrix times weights, (n), no matrix formed.
+/// f(point) = sum_s weights[s] * k[point, s]: as kernel_matrix times weights, (n), no matrix
+/// formed.
 void kernel_sum(const KernelSettings& settings, std::size_t dimension, const double* points,
                 std::size_t n, const double* images, std::size_t count,
                 std::size_t images_per_point, const double* weights, double* out);
 
 /// Values on a grid of three distances, for the squared exponential:
 ///   out[i, k] = sum over points and images of weight * k((first[i], second[i], third[k]), image).
-/// The kernel is a product over the distances, so no exponential is taken per grid value, and the sum,
-/// in which large weights cancel, is done in twice the working precision: knots a hundredth of an Å
-/// apart still give smooth slopes. Throws Error for another kernel.
+/// The kernel is a product over the distances, so no exponential is taken per grid value, and the
+/// sum, in which large weights cancel, is done in twice the working precision: knots a hundredth of
+/// an Å apart still give smooth slopes. Throws Error for another kernel.
 ///   first, second  (pairs) Å;  third (n) Å;  out (pairs, n)
 void kernel_grid(const KernelSettings& settings, const double* first, const double* second,
                  std::size_t pairs, const double* third, std::size_t n, const double* images,
-                 std::size_t count, std::size_t images_per_point, const double* weights, double* out);
+                 std::size_t count, std::size_t images_per_point, const double* weights,
+                 double* out);
 
 }  // namespace forcemap

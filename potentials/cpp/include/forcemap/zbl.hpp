@@ -4,10 +4,10 @@
 namespace forcemap {
 
 /// Pair energy V(r) of two nuclei: ZBL(r) + C below `inner`, a cubic and quartic added between
-/// `inner` and `outer` so that V, V' and V'' vanish at `outer`; below 0.01 Å the second-order Taylor
-/// polynomial about 0.01 Å, which keeps energy and force finite and repulsive down to contact.
-/// Ziegler, Biersack, Littmark, "The Stopping and Range of Ions in Matter" (1985); constants as in
-/// LAMMPS, whose pair_style zbl gives the same numbers in metal units.
+/// `inner` and `outer` so that V, V' and V'' vanish at `outer`; below 0.01 Å the second-order
+/// Taylor polynomial about 0.01 Å, which keeps energy and force finite and repulsive down to
+/// contact. Ziegler, Biersack, Littmark, "The Stopping and Range of Ions in Matter" (1985);
+/// constants as in LAMMPS, whose pair_style zbl gives the same numbers in metal units.
 struct ZblFunction {
   double inner = 0.0;
   double outer = 0.0;  // 0: no core for this pair

@@ -1,0 +1,350 @@
+"""A small fit of the example: test errors, jobs, labels, sigmas, e0, evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+import structures
+from forcemap.fitter import fit
+from forcemap.fitter.baseline import core_evaluator, evaluate_frame
+from forcemap.fitter.config import Settings, Source
+from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.fitting import accumulate, build_terms, fit_frames, frame_targets
+from forcemap.fitter.frame import Frame, FrameSigma
+from forcemap.fitter.mapping import Truth
+from forcemap.fitter.model import Model
+from forcemap.fitter.process import columns, frame_rows
+from forcemap.fitter.solver import solve_by_qr
+from forcemap.potentials import ForcemapError
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "silicon"
+
+TERMS: list[dict[str, Any]] = [
+    {"kind": "two_body", "cutoff": 5.0, "n_sparse": 12},
+    {"kind": "three_body", "cutoff": 3.6, "n_sparse": 25},
+]
+
+
+def settings(**changes: Any) -> Settings:
+    given: dict[str, Any] = {
+        "data": {"train": [{"path": "train.xyz", "index": "::8"}, "isolated.xyz"]},
+        "e0": "isolated",
+        "terms": TERMS,
+    }
+    return Settings.from_dict({**given, **changes}, EXAMPLE)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    """Some of the example's training frames, and the isolated atom."""
+    given = settings()
+    return read_frames(given.data.train, given.data.keys, given.sigma)
+
+
+@pytest.fixture(scope="module")
+def unseen() -> list[Frame]:
+    return read_frames([Source(EXAMPLE / "test.xyz")])
+
+
+@pytest.fixture(scope="module")
+def model(frames: list[Frame]) -> Model:
+    return fit_frames(settings(), frames)
+
+
+def predictions(model: Model, frames: Sequence[Frame]) -> Array:
+    return np.concatenate([np.append(*Truth(model).of(frame)) for frame in frames])
+
+
+def errors(model: Model, frames: Sequence[Frame]) -> tuple[float, float]:
+    """RMSE of energies (eV per atom) and of force components (eV/Å)."""
+    truth = Truth(model)
+    energy, force = [], []
+    for frame in frames:
+        found = truth.of(frame)
+        if frame.energy is not None:
+            energy.append((found[0] - frame.energy) / len(frame.numbers))
+        if frame.forces is not None:
+            force.append((found[1] - frame.forces).ravel())
+    return float(np.sqrt(np.mean(np.square(energy)))), float(
+        np.sqrt(np.mean(np.square(np.concatenate(force))))
+    )
+
+
+# ----- the fit -----
+
+
+def test_small_fit_of_the_example_predicts_frames_it_has_not_seen(
+    model: Model, unseen: list[Frame]
+) -> None:
+    """Eleven frames and 37 sparse points: forces to a fifth of their size, energies to 30 meV."""
+    energy, force = errors(model, unseen)
+    size = np.sqrt(np.mean(np.concatenate([f.forces.ravel() for f in test_frames]) ** 2))  # type: ignore[union-attr]
+    assert energy < 0.03
+    assert force < 0.2 * size, (force, size)
+
+
+def test_fit_takes_settings_files_and_dictionaries(model: Model, frames: list[Frame]) -> None:
+    found = fit(settings())
+    np.testing.assert_array_equal(predictions(found, frames), predictions(model, frames))
+
+
+def test_result_does_not_depend_on_jobs(model: Model, frames: list[Frame]) -> None:
+    """Blocks are added in order; only BLAS' own threads may round otherwise."""
+    found = fit_frames(settings(), frames, jobs=2)
+    np.testing.assert_allclose(
+        predictions(found, frames), predictions(model, frames), rtol=0, atol=1e-8
+    )
+    assert found.log_marginal_likelihood == pytest.approx(model.log_marginal_likelihood, rel=1e-9)
+
+
+def scaled_rows(model: Model, frames: Sequence[Frame]) -> tuple[Array, Array, Array]:
+    """Rows and targets scaled by 1/sigma, and the sigmas, all frames at once."""
+    evaluator = core_evaluator(model.species, model.core)
+    rows, values, sigmas = [], [], []
+    for frame in frames:
+        t = frame_targets(frame, model.e0, evaluate_frame(evaluator, frame))
+        if len(t.rows):
+            rows.append(frame_rows(frame, model.terms)[t.rows])
+            values.append(t.values)
+            sigmas.append(t.sigmas)
+    sigma = np.concatenate(sigmas)
+    return np.concatenate(rows) / sigma[:, None], np.concatenate(values) / sigma, sigma
+
+
+def prior_covariance(model: Model) -> Array:
+    """(m, m) inverse prior of the weights, deltas without the common factor included."""
+    result = np.zeros((len(model.weights), len(model.weights)))
+    for term, block, where in columns(model.terms):
+        delta = term.delta / model.noise_factor
+        result[where, where] = term.covariance(block) / delta**2
+    return result
+
+
+def test_streamed_fit_is_that_of_qr(model: Model, frames: list[Frame]) -> None:
+    """Predictions of all labels, in units of their sigmas, within 1e-8 of the largest."""
+    rows, values, _ = scaled_rows(model, frames)
+    expected = rows @ solve_by_qr(rows, values, prior_covariance(model))
+    np.testing.assert_allclose(
+        rows @ model.weights, expected, rtol=0, atol=1e-8 * np.abs(expected).max()
+    )
+
+
+def test_log_marginal_likelihood_is_that_of_the_dense_gaussian(frames: list[Frame]) -> None:
+    """log N(y | 0, sum delta² K_nm K_mm⁻¹ K_mn + sigma²), with the evidence's common factor."""
+    few = [f for f in frames if len(f.numbers) <= 8][:2]
+    given = settings(e0={"Si": -0.85}, terms=[{**t, "n_sparse": 5} for t in TERMS])
+    found = fit_frames(given, few)
+    rows, values, sigma = scaled_rows(found, few)
+    prior = rows @ np.linalg.solve(prior_covariance(found), rows.T)
+    total = found.noise_factor**2 * (prior + np.eye(len(values)))
+    gaussian = scipy.stats.multivariate_normal(np.zeros(len(values)), total)
+    expected = gaussian.logpdf(values) - np.log(sigma).sum()
+    assert found.log_marginal_likelihood == pytest.approx(expected, rel=1e-8)
+
+
+def test_blocks_do_not_depend_on_how_frames_are_streamed(frames: list[Frame]) -> None:
+    given = settings()
+    terms, factors = build_terms(given, frames, (14,), lambda n=1: None)
+    targets = [frame_targets(f, {14: -0.85}, None) for f in frames]
+    one = accumulate(targets, terms, factors, 1)
+    two = accumulate(targets, terms, factors, 2)
+    scale = np.abs(one.full_gram()).max()
+    np.testing.assert_allclose(two.full_gram(), one.full_gram(), rtol=0, atol=1e-12 * scale)
+    assert two.count == one.count == sum(len(t.rows) for t in targets)
+
+
+@pytest.mark.parametrize("kernel", ["squared_exponential", "matern52"])
+@pytest.mark.parametrize("symmetry", ["central", "full"])
+def test_kernels_and_symmetries_fit(
+    kernel: str, symmetry: str, frames: list[Frame], unseen: list[Frame]
+) -> None:
+    terms = [{**t, "kernel": kernel} for t in TERMS]
+    terms[1]["symmetry"] = symmetry
+    _, force = errors(fit_frames(settings(terms=terms), frames[::2] + frames[-1:]), unseen)
+    assert force < 0.6
+
+
+@pytest.mark.parametrize("method", ["uniform", "random", "farthest", "cur", "pivoted_cholesky"])
+def test_sparse_methods_fit(
+    method: str, frames: list[Frame], unseen: list[Frame]
+) -> None:
+    terms = [{**TERMS[0]}, {**TERMS[1], "sparse_method": method}]
+    _, force = errors(fit_frames(settings(terms=terms), frames[::2] + frames[-1:]), unseen)
+    assert force < 0.6
+
+
+# ----- labels and sigmas -----
+
+
+def test_frames_are_used_for_the_labels_they_have(
+    frames: list[Frame], unseen: list[Frame]
+) -> None:
+    """Without one kind of label there are fewer rows, and a fit that is worse but sane."""
+    atoms = sum(len(f.numbers) for f in frames)
+    stresses = sum(f.stress is not None for f in frames)
+    rows = {}
+    for missing in ("energy", "forces", "stress"):
+        found = fit_frames(settings(), [replace(f, **{missing: None}) if len(f.numbers) > 1 else f for f in frames])  # fmt: skip
+        rows[missing] = found.data["n_rows"]
+        assert errors(found, unseen)[1] < 1.0, missing
+    full = len(frames) + 3 * atoms + 6 * stresses
+    assert rows["energy"] == full - (len(frames) - 1)
+    assert rows["forces"] == full - 3 * (atoms - 1)
+    lone = next(f for f in frames if len(f.numbers) == 1)
+    assert rows["stress"] == full - 6 * (stresses - (lone.stress is not None))
+
+
+def test_targets_are_labels_without_what_is_known(frames: list[Frame]) -> None:
+    """Order, signs and sigmas of rows; the energy's sigma grows with the root of the atoms."""
+    frame = next(f for f in frames if f.stress is not None)
+    n = len(frame.numbers)
+    frame = replace(frame, sigma=FrameSigma(0.002, 0.05, 0.005))
+    strain = np.arange(1.0, 7.0)
+    core_forces = np.random.default_rng(1).normal(size=(n, 3))
+    target = frame_targets(frame, {14: -1.0}, (3.0, core_forces, strain))
+    volume = abs(np.linalg.det(frame.cell))
+    assert frame.energy is not None
+    assert frame.forces is not None
+    assert frame.stress is not None
+    assert target.values[0] == pytest.approx(frame.energy + n - 3.0)
+    np.testing.assert_allclose(target.values[1:-6], (frame.forces - core_forces).ravel())
+    voigt = frame.stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    np.testing.assert_allclose(target.values[-6:], volume * voigt - strain)
+    np.testing.assert_array_equal(target.rows, np.arange(7 + 3 * n))
+    assert target.sigmas[0] == pytest.approx(0.002 * np.sqrt(n))
+    assert np.all(target.sigmas[1:-6] == 0.05)
+    np.testing.assert_allclose(target.sigmas[-6:], volume * 0.005)
+
+
+def test_sigma_of_a_config_type_changes_the_weights(model: Model) -> None:
+    """Frames with a hundred times smaller sigmas are met more closely than before."""
+    given = settings(
+        sigma={"config_type": {"Vacancy": {"energy": 2e-5, "force": 5e-4, "stress": 5e-5}}}
+    )
+    frames = read_frames(given.data.train, given.data.keys, given.sigma)
+    chosen = [f for f in frames if f.config_type == "Vacancy"]
+    assert chosen
+    assert {f.sigma.force for f in chosen} == {5e-4}
+    found = fit_frames(given, frames)
+    before, after = errors(model, chosen), errors(found, chosen)
+    assert after[1] < before[1]
+    assert np.abs(found.weights - model.weights).max() > 1e-3
+
+
+def test_given_delta_and_lengthscale_stay(frames: list[Frame]) -> None:
+    terms = [
+        {**TERMS[0], "delta": 3.0, "lengthscale": 0.9, "cutoff_width": 1.1},
+        {**TERMS[1], "delta": 0.2},
+    ]
+    found = fit_frames(settings(terms=terms), frames)
+    assert found.noise_factor == 1.0
+    assert [t.delta for t in found.terms] == [3.0, 0.2]
+    assert found.terms[0].lengthscale == 0.9
+    assert found.terms[0].cutoff_width == 1.1
+
+
+# ----- isolated atoms -----
+
+
+def test_e0_isolated_is_the_lone_atoms_energy(model: Model, frames: list[Frame]) -> None:
+    lone = next(f for f in frames if len(f.numbers) == 1)
+    assert model.e0 == {14: lone.energy}
+    assert model.atom_energies() == {14: lone.energy}
+
+
+def test_e0_given_is_taken(frames: list[Frame]) -> None:
+    found = fit_frames(settings(e0={"Si": -1.25}), frames)
+    assert found.e0 == {14: -1.25}
+    assert found.atom_energies() == {14: -1.25}
+
+
+def test_e0_average_fits_a_constant(frames: list[Frame], unseen: list[Frame]) -> None:
+    """The constant absorbs what few-body functions count from: predictions stay as good."""
+    bulk = [f for f in frames if len(f.numbers) > 1]
+    found = fit_frames(settings(e0="average"), bulk)
+    assert [t.kind for t in found.terms] == ["two_body", "three_body", "one_body"]
+    assert found.atom_energies()[14] != found.e0[14]
+    energy, force = errors(found, unseen)
+    assert energy < 0.03
+    assert force < 0.5
+
+
+def test_e0_isolated_needs_a_lone_atom(frames: list[Frame]) -> None:
+    bulk = [f for f in frames if len(f.numbers) > 1]
+    with pytest.raises(ForcemapError, match="e0: isolated: no training frame"):
+        fit_frames(settings(), bulk)
+
+
+# ----- several species -----
+
+
+def test_fit_of_two_species_learns_a_known_potential() -> None:
+    """Labels from a potential of pairs and triplets; the fit finds most of their variation."""
+    from forcemap.fitter.baseline import as_potential
+    from potentials_factory import random_potential
+
+    known = as_potential(random_potential(["O", "Si"], 5, two_body_cutoff=4.5, zbl=False))
+    evaluator = known.evaluator()
+    rng = np.random.default_rng(2)
+    frames = []
+    for n in range(14):
+        atoms = structures.get("two species")
+        atoms.rattle(0.15, rng=rng)
+        atoms.set_cell(atoms.cell.array * rng.uniform(0.97, 1.05), scale_atoms=True)
+        r = evaluator.compute(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
+        stress = -r.virial / atoms.get_volume()
+        frames.append(
+            Frame(
+                atoms.numbers.astype(np.int32),
+                atoms.positions,
+                atoms.cell.array,
+                np.array(atoms.pbc),
+                r.energy,
+                r.forces,
+                stress,
+                "default",
+                FrameSigma(1e-3, 1e-2, 1e-3),
+                "made",
+                n,
+            )
+        )
+    given = settings(
+        data={"train": "made.xyz"},
+        e0={"O": known.e0["O"], "Si": known.e0["Si"]},
+        core="none",
+        terms=[
+            {"kind": "two_body", "cutoff": 4.5, "n_sparse": 12},
+            {"kind": "three_body", "cutoff": 4.0, "n_sparse": 30},
+        ],
+    )
+    found = fit_frames(given, frames[:11])
+    blocks = [block.species for _, block, _ in columns(found.terms)]
+    assert blocks[:3] == [(8, 8), (8, 14), (14, 14)]
+    assert len(blocks) == 3 + 6
+    _, force = errors(found, frames[11:])
+    size = np.sqrt(np.mean(np.concatenate([f.forces.ravel() for f in frames[11:]]) ** 2))  # type: ignore[union-attr]
+    assert force < 0.1 * size, (force, size)
+
+
+# ----- errors -----
+
+
+def test_frames_without_labels_are_refused(frames: list[Frame]) -> None:
+    bare = [replace(f, energy=None, forces=None) for f in frames]
+    with pytest.raises(ForcemapError, match="neither energies nor forces"):
+        fit_frames(settings(), bare)
+
+
+def test_atoms_out_of_reach_are_refused(frames: list[Frame]) -> None:
+    lone = [f for f in frames if len(f.numbers) == 1]
+    with pytest.raises(ForcemapError, match="nothing to fit"):
+        fit_frames(settings(), lone)
