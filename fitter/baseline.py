@@ -14,7 +14,7 @@ from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
 from numpy.typing import NDArray
 
-__all__ = ["as_potential", "core_evaluator", "core_terms", "evaluate_frame"]
+__all__ = ["CoreEnergy", "as_potential", "core_terms", "evaluate_frame"]
 
 Array = NDArray[np.float64]
 
@@ -34,11 +34,22 @@ def core_terms(core: Mapping[tuple[int, int], CorePair]) -> tuple[ZblPairs, ...]
     return (ZblPairs({(SYMBOLS[a], SYMBOLS[b]): (c.inner, c.outer) for (a, b), c in core.items()}),)
 
 
-def core_evaluator(species: tuple[int, ...], core: Mapping[tuple[int, int], CorePair]) -> Evaluator:
-    """Evaluator of the core alone, with zero isolated-atom energies."""
-    symbols = tuple(SYMBOLS[z] for z in species)
-    data = PotentialData(symbols, dict.fromkeys(symbols, 0.0), core_terms(core))
-    return as_potential(data).evaluator(skin=0.0)
+class CoreEnergy:
+    """The core's share of energies, forces and strain derivatives; nothing without a core."""
+
+    def __init__(self, species: tuple[int, ...], core: Mapping[tuple[int, int], CorePair]) -> None:
+        """`species`: atomic numbers; `core` by pair of them."""
+        self._evaluator: Evaluator | None = None
+        if core:
+            symbols = tuple(SYMBOLS[z] for z in species)
+            data = PotentialData(symbols, dict.fromkeys(symbols, 0.0), core_terms(core))
+            self._evaluator = as_potential(data).evaluator(skin=0.0)
+
+    def of(self, frame: Frame) -> tuple[float, Array, Array]:
+        """As `evaluate_frame`."""
+        if self._evaluator is None:
+            return 0.0, np.zeros((len(frame.numbers), 3)), np.zeros(6)
+        return evaluate_frame(self._evaluator, frame)
 
 
 def evaluate_frame(evaluator: Evaluator, frame: Frame) -> tuple[float, Array, Array]:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.atomic_energies import atomic_energies
-from forcemap.fitter.baseline import core_evaluator, evaluate_frame
+from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.config import Settings, TermSettings
-from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.dataset import read_frames, warn_of_unused_groups
 from forcemap.fitter.frame import Frame, data_hash
 from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
@@ -247,6 +247,7 @@ def fit_frames(
 ) -> Model:
     """Fit the process to frames that are already read. See `fit`."""
     progress = progress or Progress.silent()
+    warn_of_unused_groups(frames, settings.sigma)
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
     species = tuple(sorted({int(z) for f in frames for z in f.numbers}))
@@ -255,10 +256,10 @@ def fit_frames(
     with progress.stage("short distances and core", len(frames)) as advance:
         if settings.core == "zbl":
             core = core_pairs(species, shortest_distances(frames, widest))
-        evaluator = core_evaluator(species, core)
+        core_energy = CoreEnergy(species, core)
         baselines = []
         for frame in frames:
-            baselines.append(evaluate_frame(evaluator, frame))
+            baselines.append(core_energy.of(frame))
             advance()
     e0 = atomic_energies(frames, settings.e0, baseline=[b[0] for b in baselines])
     targets = [frame_targets(f, e0, b) for f, b in zip(frames, baselines, strict=True)]

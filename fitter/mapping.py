@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from forcemap.fitter.baseline import as_potential, core_evaluator, core_terms, evaluate_frame
+from forcemap.fitter.baseline import CoreEnergy, as_potential, core_terms, evaluate_frame
 from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.model import Model, read_model
 from forcemap.fitter.parallel import in_order
@@ -271,12 +271,12 @@ class Truth:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.core = core_evaluator(model.species, model.core)
+        self.core = CoreEnergy(model.species, model.core)
 
     def of(self, frame: Frame) -> tuple[float, Array]:
         """Energy (eV) and forces (n, 3) (eV/Å)."""
         energy, forces, _ = self.model.predict(frame)
-        core_energy, core_forces, _ = evaluate_frame(self.core, frame)
+        core_energy, core_forces, _ = self.core.of(frame)
         free = sum(self.model.e0[int(z)] for z in frame.numbers)
         return energy + core_energy + free, forces + core_forces
 

@@ -211,7 +211,7 @@ def test_nothing_is_left_behind_when_the_check_fails(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"intervals": 450}, "table Si-Si is too fine for the arithmetic"),
+        ({"intervals": 640}, "table Si-Si is too fine for the arithmetic"),
         ({"intervals": 2000}, "two-body table of 2000 intervals over 5 Å is too fine"),
         ({"base_intervals": 3000}, "three-body table of 3000 base_intervals over 8 Å is too fine"),
         (
