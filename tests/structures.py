@@ -53,7 +53,9 @@ def _structures() -> dict[str, Atoms]:
     wire.pbc = (False, True, False)
 
     rocksalt = bulk("SiO", "rocksalt", a=4.1, cubic=True)
-    mixture = _recoloured(bulk("Si", "bcc", a=2.9, cubic=True).repeat((2, 2, 1)), "H O Si".split(), 1)
+    mixture = _recoloured(
+        bulk("Si", "bcc", a=2.9, cubic=True).repeat((2, 2, 1)), ["H", "O", "Si"], 1
+    )
     far = Atoms("Si2", [[0.0, 0.0, 0.0], [0.0, 0.0, 9.0]], cell=np.diag([30.0] * 3), pbc=False)
     return {
         "molecule": silane,

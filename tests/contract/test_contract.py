@@ -72,7 +72,6 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return path, SPECIES[count]
 
 
-
 # ----- the ways -----
 
 
@@ -186,6 +185,7 @@ def test_every_way_gives_what_the_core_gives(
     assert found_energy == pytest.approx(energy, rel=1e-10)
     np.testing.assert_allclose(found_forces, forces, rtol=0, atol=1e-9)
     if found_virial is not None:
+        assert virial is not None
         np.testing.assert_allclose(found_virial, virial, rtol=0, atol=1e-9)
 
 

@@ -137,7 +137,11 @@ def strained(atoms: Atoms, strain: Array) -> Atoms:
 
 CASES = [
     pytest.param(kind, symmetry, kernel, id=f"{kind}-{symmetry}-{kernel}")
-    for kind, symmetry in (("two_body", "central"), ("three_body", "central"), ("three_body", "full"))
+    for kind, symmetry in (
+        ("two_body", "central"),
+        ("three_body", "central"),
+        ("three_body", "full"),
+    )
     for kernel in KERNELS
 ]
 
@@ -228,8 +232,8 @@ def test_force_and_strain_rows_are_derivatives_of_the_energy_row(
 ) -> None:
     """The error of a central difference is h² E'''/6: it falls to a quarter when h halves.
 
-XX Energies are continuous with two
-    derivatives only at the cutoff, so the quarter is not exact where atoms cross it.
+    XX Energies are continuous with two
+        derivatives only at the cutoff, so the quarter is not exact where atoms cross it.
     """
     atoms = structures.get(name, species)
     term = make_term(kind, atoms.numbers, 3, kernel, symmetry, points=2)
@@ -322,9 +326,7 @@ def test_supercell_repeats_forces_and_multiplies_the_energy(name: str) -> None:
     copies = int(np.prod(repeats))
     n = len(atoms)
     energy, forces, strain = split(rows(atoms, terms), n)
-    found_energy, found_forces, found_strain = split(
-        rows(atoms.repeat(repeats), terms), copies * n
-    )
+    found_energy, found_forces, found_strain = split(rows(atoms.repeat(repeats), terms), copies * n)
     np.testing.assert_allclose(found_energy, copies * energy, rtol=0, atol=1e-9)
     np.testing.assert_allclose(found_forces, np.tile(forces, (copies, 1, 1)), rtol=0, atol=1e-10)
     np.testing.assert_allclose(found_strain, copies * strain, rtol=0, atol=1e-9)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,13 @@ import reference
 import structures
 from ase import Atoms
 from forcemap.potentials import Evaluator, ForcemapError, Potential, Result, _core, load
-from forcemap.potentials.model import PotentialData, write_potential
+from forcemap.potentials.model import (
+    PotentialData,
+    Term,
+    ThreeBodySplines,
+    TwoBodySplines,
+    write_potential,
+)
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 
@@ -73,18 +81,17 @@ def test_equals_brute_force(name: str, data: PotentialData, potential: Potential
 def test_species_without_tables_do_not_interact(tmp_path: Path) -> None:
     """Leaving out a table takes that pair's or triplet's energy away, and nothing else."""
     full = random_potential(["H", "O"], 3, two_body_cutoff=3.0, three_body_cutoff=3.0)
-    two, three, core = full.terms
-    tables = {k: v for k, v in three.tables.items() if k != ("O", "H", "H")}  # type: ignore[union-attr]
-    pairs = {k: v for k, v in two.tables.items() if k != ("H", "H")}  # type: ignore[union-attr]
-    cut = PotentialData(
-        full.species,
-        full.e0,
-        (
-            type(two)(two.cutoff, two.intervals, pairs),  # type: ignore[union-attr,call-arg]
-            type(three)(three.cutoff, three.leg_intervals, three.base_intervals, tables),  # type: ignore[union-attr,call-arg]
-            core,
-        ),
-    )
+    terms: list[Term] = []
+    for term in full.terms:
+        if isinstance(term, TwoBodySplines):
+            pairs = {k: v for k, v in term.tables.items() if k != ("H", "H")}
+            terms.append(replace(term, tables=pairs))
+        elif isinstance(term, ThreeBodySplines):
+            triplets = {k: v for k, v in term.tables.items() if k != ("O", "H", "H")}
+            terms.append(replace(term, tables=triplets))
+        else:
+            terms.append(term)
+    cut = replace(full, terms=tuple(terms))
     atoms = structures.get("two species", ["H", "O"])
     found = compute(saved(cut, tmp_path).evaluator(), atoms)
     expected = reference.evaluate(cut, atoms)
@@ -122,7 +129,9 @@ def test_forces_are_minus_gradient_of_energy(name: str, seed: int, tmp_path: Pat
     assert worst[2] < 0.05 * worst[1], worst
 
 
-@pytest.mark.parametrize("name", ["molecule", "triclinic cell", "slab", "cell smaller than the cutoff"])
+@pytest.mark.parametrize(
+    "name", ["molecule", "triclinic cell", "slab", "cell smaller than the cutoff"]
+)
 def test_virial_is_minus_the_strain_derivative(name: str, potential: Potential) -> None:
     """Cell and positions strained together; the error falls with h² as above."""
     evaluator = potential.evaluator()
@@ -301,7 +310,11 @@ def test_instruction_sets_agree(potential: Potential, tmp_path: Path) -> None:
         out = tmp_path / f"{asked}.npz"
         subprocess.run(
             [sys.executable, "-c", _EVALUATE_ALL, potential.name, out],
-            env={**os.environ, "FORCEMAP_SIMD": asked, "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={
+                **os.environ,
+                "FORCEMAP_SIMD": asked,
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+            },
             check=True,
             timeout=60,
         )
@@ -330,11 +343,13 @@ def test_any_distance_has_a_finite_answer(potential: Potential, threads: int) ->
     Below 0.05 Å the core decides: the force is repulsive and the energy does not fall.
     """
     evaluator = potential.evaluator(threads=threads)
-    distances = np.array([*np.geomspace(3.0, 1e-6, 60), 1e-12, 1e-40, 1e-160, 1e-300, 5e-324])
+    distances: Array = np.array(
+        [*np.geomspace(3.0, 1e-6, 60), 1e-12, 1e-40, 1e-160, 1e-300, 5e-324]
+    )
     for pair in ([1, 1], [1, 8], [14, 14], [8, 14]):
         for axis in (np.array([0.0, 0.0, 1.0]), np.array([0.6, 0.64, 0.48])):
             results = [
-                evaluator.compute([[0, 0, 0], axis * r], pair, np.eye(3), False) for r in distances
+                evaluator.compute(np.outer([0, r], axis), pair, np.eye(3), False) for r in distances
             ]
             energies = np.array([r.energy for r in results])
             forces = np.array([r.forces for r in results])
@@ -378,7 +393,7 @@ def test_atoms_in_one_place_are_named(potential: Potential, threads: int) -> Non
 def test_atoms_in_one_place_through_the_boundary_are_named(potential: Potential) -> None:
     with pytest.raises(ForcemapError, match="atoms 0 and 1 are in the same place"):
         potential.evaluator().compute(
-            [[0, 0, 0], [4.0, 0, 0]], [14, 14], np.diag([4.0, 4.0, 4.0]), True
+            [[0.0, 0.0, 0.0], [4.0, 0.0, 0.0]], [14, 14], np.diag([4.0, 4.0, 4.0]), True
         )
 
 
@@ -430,8 +445,8 @@ def test_unusable_cells_are_refused(
 
 def test_shapes_are_checked(potential: Potential) -> None:
     evaluator = potential.evaluator()
-    good = ([[0.0, 0.0, 0.0]], [14], np.eye(3), False)
-    wrong = {
+    good: list[Any] = [[[0.0, 0.0, 0.0]], [14], np.eye(3), False]
+    wrong: dict[int, list[Any]] = {
         0: [[0.0, 0.0, 0.0], [[0.0, 0.0]], [[0.0] * 3] * 2],
         1: [[14, 14], [[14]]],
         2: [np.eye(2), np.ones(3)],
@@ -440,9 +455,9 @@ def test_shapes_are_checked(potential: Potential) -> None:
     for place, values in wrong.items():
         for value in values:
             arguments = list(good)
-            arguments[place] = value  # type: ignore[call-overload]
+            arguments[place] = value
             with pytest.raises(ValueError, match=r"must be|shape|broadcast"):
-                evaluator.compute(*arguments)  # type: ignore[arg-type]
+                evaluator.compute(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -276,22 +276,29 @@ FORCEMAP_INLINE Row contract(const double* cell, std::ptrdiff_t stride_first,
 // All triplets (j, k) with j at entry `j` and k at entries [begin, end) of the sorted neighbours.
 FORCEMAP_INLINE Vec4 triplets_of(const ThreeBodyView& term, const double* table, const SiteView& s,
                                  std::size_t j, std::size_t begin, std::size_t end) {
-  const double* wj = s.weights + kWeights * j;
-  const double* dj = s.derivatives + kWeights * j;
+  // Local copies: vector stores may alias anything, and would have the compiler load these again.
+  const double *const tx = s.tx, *const ty = s.ty, *const tz = s.tz;
+  const double *const weights = s.weights, *const derivatives = s.derivatives;
+  double *const radial = s.radial, *const hx = s.hx, *const hy = s.hy, *const hz = s.hz;
+  const long long* const offset = s.offset;
+  const std::ptrdiff_t stride_second = term.stride_second;
+  const double* wj = weights + kWeights * j;
+  const double* dj = derivatives + kWeights * j;
   constexpr std::size_t step = kWeights / 4;
   const Wide w[4] = {widen(wj[0]), widen(wj[step]), widen(wj[2 * step]), widen(wj[3 * step])};
   const Wide dw[4] = {widen(dj[0]), widen(dj[step]), widen(dj[2 * step]), widen(dj[3 * step])};
   const std::ptrdiff_t first = 8 * term.stride_first, second = 8 * term.stride_second;
-  const double* plane = table + s.offset[j] * term.stride_first;
-  const Vec4 xj = splat(s.tx[j]), yj = splat(s.ty[j]), zj = splat(s.tz[j]);
+  const double* plane = table + offset[j] * term.stride_first;
+  const Vec4 xj = splat(tx[j]), yj = splat(ty[j]), zj = splat(tz[j]);
   const Vec4 scale = splat(term.base_inverse_spacing), last = splat(term.base_last_interval);
   Wide energy = wide_zero(), by_j = wide_zero();
   Vec4 fx = splat(0.0), fy = splat(0.0), fz = splat(0.0);
   for (std::size_t k = begin; k < end; k += 4) {
-    const Vec4 dx = load(s.tx + k) - xj, dy = load(s.ty + k) - yj, dz = load(s.tz + k) - zj;
+    const Vec4 dx = load(tx + k) - xj, dy = load(ty + k) - yj, dz = load(tz + k) - zj;
     // The floor keeps coinciding neighbours (an error elsewhere) from making 0/0 here.
     const Vec4 r2 = larger(fma(dx, dx, fma(dy, dy, dz * dz)), splat(1e-60));
     const Vec4 r = root(r2);
+    const Vec4 slope_scale = scale / r;  // early: a division takes its time
     int m[4];
     const Vec4 t = locate(r * scale, last, m);
     Vec4 b[4], d[4];
@@ -301,9 +308,9 @@ FORCEMAP_INLINE Vec4 triplets_of(const ThreeBodyView& term, const double* table,
     Vec4 by_k[4], by_r[4];
     const auto lane = [&](std::size_t n) __attribute__((always_inline)) {
       const std::size_t kn = k + n;
-      const double* cell = plane + s.offset[kn] * term.stride_second + m[n];
-      const Row row = contract(cell, first, second, w, dw, s.weights + kWeights * kn,
-                               s.derivatives + kWeights * kn);
+      const double* cell = plane + offset[kn] * stride_second + m[n];
+      const Row row = contract(cell, first, second, w, dw, weights + kWeights * kn,
+                               derivatives + kWeights * kn);
       const Wide bn = widen(b[n]);
       energy = fma(row.value, bn, energy);
       by_j = fma(row.by_first, bn, by_j);
@@ -321,20 +328,20 @@ FORCEMAP_INLINE Vec4 triplets_of(const ThreeBodyView& term, const double* table,
         if (lanes > 3) lane(3);
       }
     }
-    store(s.radial + k, load(s.radial + k) + sums(by_k[0], by_k[1], by_k[2], by_k[3]));
-    const Vec4 g = sums(by_r[0], by_r[1], by_r[2], by_r[3]) * scale / r;
+    store(radial + k, load(radial + k) + sums(by_k[0], by_k[1], by_k[2], by_k[3]));
+    const Vec4 g = sums(by_r[0], by_r[1], by_r[2], by_r[3]) * slope_scale;
     const Vec4 gx = g * dx, gy = g * dy, gz = g * dz;
-    store(s.hx + k, load(s.hx + k) + gx);
-    store(s.hy + k, load(s.hy + k) + gy);
-    store(s.hz + k, load(s.hz + k) + gz);
+    store(hx + k, load(hx + k) + gx);
+    store(hy + k, load(hy + k) + gy);
+    store(hz + k, load(hz + k) + gz);
     fx = fx + gx;
     fy = fy + gy;
     fz = fz + gz;
   }
-  s.radial[j] += sum(fold(by_j));
-  s.hx[j] -= sum(fx);
-  s.hy[j] -= sum(fy);
-  s.hz[j] -= sum(fz);
+  radial[j] += sum(fold(by_j));
+  hx[j] -= sum(fx);
+  hy[j] -= sum(fy);
+  hz[j] -= sum(fz);
   return fold(energy);
 }
 
@@ -347,11 +354,73 @@ FORCEMAP_INLINE void place(const SiteView& s, std::size_t p, std::ptrdiff_t n) {
   s.tr[p] = n >= 0 ? s.r[n] : 1.0;
 }
 
+#if defined(__AVX2__)
+constexpr std::size_t kMostRanked = 64;
+
+// Neighbours within the cutoff in order of distance, where there is one species: then only cells
+// with r_ij <= r_ik are read, half of the table, which is what fits into the fastest cache. Returns
+// their number, or kMostRanked + 1 (nothing placed) if there are more than kMostRanked.
+FORCEMAP_INLINE std::size_t place_by_distance(const SiteView& s, double cutoff) {
+  double r[kMostRanked + 8];
+  int slot[kMostRanked + 8];
+  std::size_t n3 = 0;
+  const Vec4 limit = splat(cutoff);
+  __m128i index = _mm_setr_epi32(0, 1, 2, 3);
+  const std::size_t padded = (s.count + 3) & ~static_cast<std::size_t>(3);
+  for (std::size_t n = 0; n < padded; n += 4) {
+    const Vec4 distance = load(s.r + n);
+    const int kept = _mm256_movemask_pd(_mm256_cmp_pd(distance, limit, _CMP_NGE_UQ));
+    const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kCompress[kept]));
+    store(r + n3, _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(distance), order)));
+    const __m256i wide = _mm256_permutevar8x32_epi32(_mm256_cvtepu32_epi64(index), order);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(slot + n3),
+                     _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(
+                         wide, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6))));
+    index = _mm_add_epi32(index, _mm_set1_epi32(4));
+    n3 += static_cast<std::size_t>(__builtin_popcount(static_cast<unsigned>(kept)));
+    if (n3 > kMostRanked) return kMostRanked + 1;
+  }
+  for (std::size_t n = n3; n < n3 + 4; ++n) r[n] = 1e300;
+  for (std::size_t n = 0; n < n3; ++n) {
+    const Vec4 mine = splat(r[n]);
+    unsigned long long below = 0, equal = 0;
+    for (std::size_t m = 0; m < n3; m += 4) {
+      const Vec4 other = load(r + m);
+      below |= static_cast<unsigned long long>(
+                   _mm256_movemask_pd(_mm256_cmp_pd(other, mine, _CMP_LT_OQ)))
+               << m;
+      equal |= static_cast<unsigned long long>(
+                   _mm256_movemask_pd(_mm256_cmp_pd(other, mine, _CMP_NEQ_UQ)) ^ 15)
+               << m;
+    }
+    // Of equal distances the earlier comes first. A NaN equals nothing: the first place, which
+    // several may share, is as good as any, the energy is a NaN through the pair terms already.
+    const unsigned long long rank = below | (equal & ((1ull << n) - 1));
+    place(s, static_cast<std::size_t>(__builtin_popcountll(rank)), slot[n]);
+  }
+  return n3;
+}
+#endif
+
 static double three_body(const ThreeBodyView& term, const PotentialView& p, const SiteView& s,
                          std::size_t* block_begin, std::size_t* block_end) {
-  // Sort by species; a block ends with three weightless entries, so that a vector may run past it.
   std::size_t filled = 0, real = 0;
-  for (std::size_t species = 0; species < p.species; ++species) {
+  bool placed = false;
+#if defined(__AVX2__)
+  if (p.species == 1) {
+    real = place_by_distance(s, term.cutoff);
+    placed = real <= kMostRanked;
+    if (placed) {
+      block_begin[0] = 0;
+      block_end[0] = filled = real;
+      for (int pad = 0; pad < 3; ++pad) place(s, filled++, -1);
+    } else {
+      real = 0;
+    }
+  }
+#endif
+  // Sort by species; a block ends with three weightless entries, so that a vector may run past it.
+  for (std::size_t species = 0; species < p.species && !placed; ++species) {
     block_begin[species] = filled;
     for (std::size_t n = 0; n < s.count; ++n) {
       if (static_cast<std::size_t>(s.kind[n]) != species || s.r[n] >= term.cutoff) continue;

@@ -1,0 +1,285 @@
+"""The fitted model: predictions, variances, and its file as untrusted input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+from forcemap.fitter.baseline import core_evaluator, evaluate_frame
+from forcemap.fitter.config import Settings
+from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.fitting import fit_frames, frame_targets
+from forcemap.fitter.frame import Frame
+from forcemap.fitter.model import CorePair, Model, fade, read_model, write_model
+from forcemap.fitter.process import columns, frame_rows
+from forcemap.potentials import ForcemapError, ModelFileError
+from forcemap.potentials.container import read_container, write_container
+from numpy.typing import NDArray
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "silicon"
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    given = make_settings()
+    return read_frames(given.data.train, given.data.keys, given.sigma)
+
+
+def make_settings(kernel: str = "squared_exponential") -> Settings:
+    return Settings.from_dict(
+        {
+            "data": {"train": [{"path": "train.xyz", "index": "::12"}, "isolated.xyz"]},
+            "terms": [
+                {"kind": "two_body", "cutoff": 5.0, "n_sparse": 10},
+                {
+                    "kind": "three_body",
+                    "cutoff": 3.6,
+                    "n_sparse": 15,
+                    "symmetry": "full",
+                    "kernel": kernel,
+                },
+            ],
+        },
+        EXAMPLE,
+    )
+
+
+@pytest.fixture(scope="module")
+def model(frames: list[Frame]) -> Model:
+    return fit_frames(make_settings(), frames)
+
+
+@pytest.fixture
+def path(model: Model, tmp_path: Path) -> Path:
+    file = tmp_path / "model.forcemap"
+    write_model(model, file)
+    return file
+
+
+# ----- predictions and variances -----
+
+
+def test_prediction_is_the_weighted_sum_of_rows(model: Model, frames: list[Frame]) -> None:
+    frame = frames[0]
+    n = len(frame.numbers)
+    energy, forces, strain = model.predict(frame)
+    expected = frame_rows(frame, model.terms) @ model.weights
+    assert energy == expected[0]
+    np.testing.assert_array_equal(forces.ravel(), expected[1 : 1 + 3 * n])
+    np.testing.assert_array_equal(strain, expected[1 + 3 * n :])
+
+
+def test_variances_are_positive_and_small_at_training_points(
+    model: Model, frames: list[Frame]
+) -> None:
+    """The data leave far less than the prior's variance, and less there than elsewhere."""
+    frame = max(frames, key=lambda f: len(f.numbers))
+    variances = model.variances(frame)
+    assert variances.shape == (7 + 3 * len(frame.numbers),)
+    assert np.all(variances >= 0.0)
+    n = len(frame.numbers)
+    # The energy per atom is known to a few of the sigmas that evidence chose.
+    assert np.sqrt(variances[0]) / n < 3 * frame.sigma.energy * model.noise_factor
+    assert np.sqrt(variances[1 : 1 + 3 * n].max()) < 3 * frame.sigma.force * model.noise_factor
+    squeezed = Frame(
+        **{**vars(frame), "positions": 0.88 * frame.positions, "cell": 0.88 * frame.cell}
+    )
+    assert model.variances(squeezed)[0] > 10 * variances[0]
+
+
+def test_variance_is_that_of_all_rows_at_once(model: Model, frames: list[Frame]) -> None:
+    """kᵀ (Aᵀ A + C)⁻¹ k for weights of prior precision C, by QR of [A; C^(1/2)], never squared.
+
+    Tolerance: the condition number of C, 1e9 at most, costs half of the digits.
+    """
+    blocks, rows = [], []
+    evaluator = core_evaluator(model.species, model.core)
+    for term, block, _ in columns(model.terms):
+        blocks.append(scipy.linalg.cholesky(term.covariance(block)) / term.delta)
+    for frame in frames:
+        t = frame_targets(frame, model.e0, evaluate_frame(evaluator, frame))
+        sigma = t.sigmas * model.noise_factor
+        rows.append(frame_rows(frame, model.terms)[t.rows] / sigma[:, None])
+    stacked = np.vstack([*rows, scipy.linalg.block_diag(*blocks)])
+    r: NDArray[np.float64] = scipy.linalg.qr(stacked, mode="economic")[1]
+    half = scipy.linalg.solve_triangular(r.T, frame_rows(frames[1], model.terms).T, lower=True)
+    expected = np.sum(half**2, axis=0)
+    np.testing.assert_allclose(
+        model.variances(frames[1]), expected, rtol=1e-5, atol=1e-8 * expected.max()
+    )
+
+
+def test_fade_takes_the_process_out_below_the_data() -> None:
+    core = CorePair.from_shortest(2.0)
+    r = np.linspace(0.0, 3.0, 601)
+    found = fade(core, r)
+    assert np.all(found[r >= core.fading] == 1.0)
+    assert np.all(found[r <= core.faded] == 0.0)
+    assert np.all(np.diff(found) >= 0.0)
+    assert core.fading < core.shortest < core.outer
+    np.testing.assert_array_equal(fade(None, r), 1.0)
+
+
+# ----- the file -----
+
+
+@pytest.mark.parametrize("kernel", ["squared_exponential", "matern52"])
+def test_file_keeps_everything(kernel: str, frames: list[Frame], tmp_path: Path) -> None:
+    model = fit_frames(make_settings(kernel), frames)
+    write_model(model, tmp_path / "model.forcemap")
+    again = read_model(tmp_path / "model.forcemap")
+    for frame in frames:
+        for one, other in zip(again.predict(frame), model.predict(frame), strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(again.variances(frame), model.variances(frame))
+    assert again.species == model.species
+    assert dict(again.e0) == dict(model.e0)
+    assert again.atom_energies() == model.atom_energies()
+    assert dict(again.core) == dict(model.core)
+    assert again.noise_factor == model.noise_factor
+    assert again.log_marginal_likelihood == model.log_marginal_likelihood
+    assert again.settings == json.loads(json.dumps(model.settings))
+    assert again.data == model.data
+    for one, other in zip(again.terms, model.terms, strict=True):
+        assert (one.kind, one.kernel, one.symmetry, one.delta) == (
+            other.kind,
+            other.kernel,
+            other.symmetry,
+            other.delta,
+        )
+
+
+def test_truncated_files_are_refused(path: Path) -> None:
+    content = path.read_bytes()
+    rng = np.random.default_rng(1)
+    for length in [0, 1, 7, 8, 9, 100, *rng.integers(101, len(content), 40), len(content) - 1]:
+        path.write_bytes(content[: int(length)])
+        with pytest.raises(ModelFileError, match=r"model\.forcemap"):
+            read_model(path)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=ForcemapError,
+    reason="read_model raises a bare ForcemapError without the file's name for a wrong element",
+)
+def test_bytes_that_changed_are_refused_or_harmless(path: Path) -> None:
+    """Whatever byte of the header changes: a model or a ModelFileError, never anything else."""
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    rng = np.random.default_rng(2)
+    refused = 0
+    for position in [*range(8), *rng.integers(8, header, 300)]:
+        altered = bytearray(content)
+        altered[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(altered)
+        try:
+            read_model(path)
+        except ModelFileError:
+            refused += 1
+    assert refused > 150
+
+
+def _set(*keys: Any, to: Any) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        place: Any = document
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = to
+
+    return change
+
+
+def _without(key: str) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        del document[key]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("format", to="forcemap.potential"), "format|potential"),
+        (_set("version", to=99), "newer|version"),
+        (_set("terms", 0, "kind", to="four_body"), "four_body"),
+        (_set("terms", 0, "kernel", to="linear"), "linear"),
+        (_set("terms", 1, "symmetry", to="mirror"), "mirror"),
+        (_set("terms", 1, "cutoff_function", to="sharp"), "sharp"),
+        (_set("terms", 0, "cutoff", to=-1.0), "cutoff"),
+        (_set("terms", 0, "cutoff", to="5"), "expected a number"),
+        (_set("terms", 0, "lengthscale", to=0.0), "lengthscale"),
+        (_set("terms", 0, "blocks", to=[["Si", "Si"], ["Si", "Si"]]), r"points\.0\.1"),
+        (_set("terms", 0, "blocks", 0, to=["Si"]), "1 species"),
+        (_set("core", 0, "inner", to=9.0), "inner"),
+        (_set("settings", to=[]), "settings"),
+        (_without("terms"), "terms"),
+        (_without("core"), "core"),
+        (_without("noise_factor"), "noise_factor"),
+    ],
+)
+def test_documents_that_are_wrong_are_refused(
+    change: Callable[[dict[str, Any]], None], message: str, path: Path
+) -> None:
+    container = read_container(path)
+    document = json.loads(json.dumps(container.document))
+    change(document)
+    write_container(path, document, container.tensors)
+    with pytest.raises(ModelFileError, match=message):
+        read_model(path)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="read_model checks neither e0, delta, noise_factor nor that species belong together, "
+    "and lets errors of atomic_number, float and unpacking through",
+)
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (_set("species", to=["Xx"]), "a species that is no element"),
+        (_set("e0", to={"Si": "high"}), "an energy that is text"),
+        (_set("e0", to={"Si": [1]}), "an energy that is a list"),
+        (_set("e0", to={"Xx": 1.0}), "an energy of no element"),
+        (_set("e0", to={}), "no energy of an element of the model"),
+        (_set("core", 0, "species", to=["Si"]), "a core of one element"),
+        (_set("terms", 0, "delta", to=-1.0), "a negative standard deviation"),
+        (_set("noise_factor", to=0.0), "a factor of zero"),
+        (_set("species", to=[]), "no species"),
+        (_set("terms", 0, "blocks", 0, to=["O", "O"]), "a block of an element not in the model"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_values_that_are_wrong_are_refused(
+    change: Callable[[dict[str, Any]], None], why: str, path: Path
+) -> None:
+    container = read_container(path)
+    document = json.loads(json.dumps(container.document))
+    change(document)
+    write_container(path, document, container.tensors)
+    with pytest.raises(ModelFileError, match=r"model\.forcemap"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("name", ["weights", "posterior", "points.0.0", "points.1.0"])
+def test_arrays_that_are_wrong_are_refused(name: str, path: Path) -> None:
+    container = read_container(path)
+    for tensor in (container.tensors[name][:-1], container.tensors[name].astype("<i8"), None):
+        tensors = dict(container.tensors)
+        if tensor is None:
+            del tensors[name]
+        else:
+            tensors[name] = tensor
+        write_container(path, container.document, tensors)
+        with pytest.raises(ModelFileError, match=name if tensor is None else "model"):
+            read_model(path)
+
+
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"nothing\.forcemap"):
+        read_model(tmp_path / "nothing.forcemap")
