@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from forcemap.fitter import Model
 from forcemap.fitter.baseline import core_terms
-from forcemap.fitter.mapping import Functions, spline_coefficients
+from forcemap.fitter.mapping import Functions
+from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData, ThreeBodySplines, TwoBodySplines
 
-__all__ = ["table_sizes", "tabulate"]
+__all__ = ["exact", "table_sizes", "tabulate"]
+
+
+def exact(model: Model) -> Model:
+    """The process of the same sparse points and weights with its exact, not projected, kernels."""
+    terms = tuple(replace(term, grid=None, products={}) for term in model.terms)
+    return replace(model, terms=terms)
 
 
 def tabulate(
@@ -35,7 +43,7 @@ def tabulate(
             for b, block in enumerate(term.blocks):
                 values = functions.pair_table(t, block, functions.weights[t, b], two_body)
                 pair = (SYMBOLS[block.species[0]], SYMBOLS[block.species[1]])
-                pairs[pair] = spline_coefficients(values, [term.cutoff / two_body])
+                pairs[pair] = spline_coefficients(values)
             terms.append(TwoBodySplines(term.cutoff, two_body, pairs))
         elif term.kind == "three_body":
             knots = (
@@ -44,7 +52,7 @@ def tabulate(
             )
             triplets = {}
             for (centre, a, b), values in functions.triplet_table(t, knots).items():
-                table = spline_coefficients(values, [])
+                table = spline_coefficients(values)
                 if a == b:
                     table = 0.5 * (table + table.transpose(1, 0, 2))
                 triplets[SYMBOLS[centre], SYMBOLS[a], SYMBOLS[b]] = table

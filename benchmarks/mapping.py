@@ -30,7 +30,7 @@ from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.mapping import Truth
 from forcemap.fitter.process import Block, Term, environments
 from forcemap.potentials import Potential
-from grids import table_sizes, tabulate
+from grids import exact, table_sizes, tabulate
 from text_table import text_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +81,7 @@ def make_case(options: argparse.Namespace) -> Case:
     else:
         source = Source(ROOT / "examples" / "silicon" / "test.xyz")
         train, rest = frames, read_frames([source], settings.data.keys, settings.sigma)
-    model = fit_frames(settings, train, options.jobs)
+    model = exact(fit_frames(settings, train, options.jobs))
     return Case(name, model, train, rest[: options.frames])
 
 

@@ -23,9 +23,10 @@ import scipy.linalg
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import Block, Term, columns, frame_rows
 from forcemap.fitter.short_range import CorePair
-from forcemap.potentials.container import read_container, write_container
+from forcemap.potentials.container import Container, read_container, write_container
+from forcemap.potentials.document import DocumentView
 from forcemap.potentials.elements import SYMBOLS, atomic_number
-from forcemap.potentials.errors import ModelFileError
+from forcemap.potentials.errors import ForcemapError, ModelFileError
 from numpy.typing import NDArray
 
 __all__ = ["Model", "read_model", "write_model"]
@@ -164,84 +165,105 @@ def read_model(path: str | PathLike[str]) -> Model:
         )
     if root["version"].integer(1, 1_000_000) > VERSION:
         raise ModelFileError(f"{path}: written by a newer forcemap; upgrade to read it")
-    terms = []
-    size = 0
-    for t, entry in enumerate(root["terms"]):
-        blocks = []
-        term_kind = entry["kind"].string()
-        if term_kind not in ATOMS_OF:
-            entry["kind"].reject(f"found {term_kind!r}, expected one of {', '.join(ATOMS_OF)}")
-        dimension = 3 if term_kind == "three_body" else 1
-        for b, names in enumerate(entry["blocks"]):
-            species = tuple(atomic_number(s.string()) for s in names)
-            if len(species) != ATOMS_OF[term_kind]:
-                names.reject(f"found {len(species)} species")
-            shape: tuple[int, ...] = getattr(container.tensors.get(f"points.{t}.{b}"), "shape", ())
-            if len(shape) != 2 or shape[1] != dimension or shape[0] == 0:
-                raise ModelFileError(
-                    f"{path}: tensor 'points.{t}.{b}': found the shape {shape}, expected "
-                    f"(n, {dimension})"
-                )
-            points = container.tensor(f"points.{t}.{b}", shape)
-            size += len(points)
-            blocks.append(Block(species, points))
-        cutoff = entry["cutoff"].number()
-        width = entry["cutoff_width"].number()
-        lengthscale = entry["lengthscale"].number()
-        if not (0.0 < width <= cutoff <= 100.0 and lengthscale > 0.0):
-            entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
-        kernel = entry["kernel"].string()
-        symmetry = entry["symmetry"].string()
-        function = entry["cutoff_function"].string()
-        if kernel not in ("squared_exponential", "matern52"):
-            entry["kernel"].reject(f"found {kernel!r}")
-        if symmetry not in ("central", "full"):
-            entry["symmetry"].reject(f"found {symmetry!r}")
-        if function not in ("quintic", "cosine"):
-            entry["cutoff_function"].reject(f"found {function!r}")
-        terms.append(
-            Term(
-                term_kind,
-                cutoff,
-                width,
-                kernel,
-                lengthscale,
-                entry["delta"].number(),
-                symmetry,
-                function,
-                tuple(blocks),
-            )
-        )
-    core = {}
-    for entry in root["core"]:
-        a, b = (atomic_number(s.string()) for s in entry["species"])
-        pair = CorePair(
-            entry["shortest"].number(), entry["inner"].number(), entry["outer"].number()
-        )
-        if not (0.0 <= pair.inner < pair.outer and pair.shortest > 0.0):
-            entry.reject("needs 0 <= inner < outer and shortest > 0")
-        core[a, b] = pair
-    species = tuple(atomic_number(s.string()) for s in root["species"])
-    for t, entry in enumerate(root["terms"]):
-        sizes = tuple(size.integer(1, MOST_INTERVALS) for size in entry["grid"])
-        if not sizes:
-            continue
-        wanted = {"two_body": 1, "three_body": 2}.get(terms[t].kind, 0)
-        if len(sizes) != wanted:
-            entry["grid"].reject(f"found {len(sizes)} sizes, expected {wanted} or none")
-        try:
-            terms[t] = terms[t].projected(sizes, core)
-        except ValueError as error:
-            entry["grid"].reject(str(error))
+    species = tuple(_element(entry) for entry in root["species"])
+    if not species or list(species) != sorted(set(species)):
+        root["species"].reject("expected elements by increasing atomic number, at least one")
+    core = dict(_read_core(entry, species) for entry in root["core"])
+    terms = [
+        _read_term(entry, number, container, species, core)
+        for number, entry in enumerate(root["terms"])
+    ]
+    e0 = {}
+    for z in species:
+        e0[z] = root["e0"][SYMBOLS[z]].number()
+    root["e0"].allow_only(*(SYMBOLS[z] for z in species))
+    noise_factor = root["noise_factor"].number()
+    if not noise_factor > 0.0:
+        root["noise_factor"].reject(f"found {noise_factor}, expected a number above 0")
+    size = sum(term.size for term in terms)
     return Model(
         species=species,
         terms=tuple(terms),
         weights=container.tensor("weights", (size,)),
-        e0={atomic_number(s): float(v) for s, v in root["e0"].members().items()},
+        e0=e0,
         core=core,
         posterior=container.tensor("posterior", (size, size)),
-        noise_factor=root["noise_factor"].number(),
+        noise_factor=noise_factor,
         log_marginal_likelihood=root["log_marginal_likelihood"].number(),
         settings=root["settings"].members(),
         data=root["data"].members(),
     )
+
+
+def _element(view: DocumentView, known: tuple[int, ...] | None = None) -> int:
+    """Atomic number of a symbol; of one of the elements `known`, if given."""
+    try:
+        number = atomic_number(view.string())
+    except ModelFileError:
+        raise
+    except ForcemapError as error:
+        view.reject(str(error))
+    if known is not None and number not in known:
+        view.reject(f"found {SYMBOLS[number]}, which is not among the model's species")
+    return number
+
+
+def _read_core(entry: DocumentView, species: tuple[int, ...]) -> tuple[tuple[int, int], CorePair]:
+    pair = [_element(s, species) for s in entry["species"]]
+    if len(pair) != 2 or pair[0] > pair[1]:
+        entry["species"].reject("expected two elements, the lower atomic number first")
+    core = CorePair(entry["shortest"].number(), entry["inner"].number(), entry["outer"].number())
+    if not (0.0 <= core.inner < core.outer <= 100.0 and 0.0 < core.shortest <= 100.0):
+        entry.reject("needs 0 <= inner < outer and shortest > 0")
+    return (pair[0], pair[1]), core
+
+
+def _read_term(
+    entry: DocumentView,
+    number: int,
+    container: Container,
+    species: tuple[int, ...],
+    core: Mapping[tuple[int, int], CorePair],
+) -> Term:
+    def one_of(name: str, *words: str) -> str:
+        word = entry[name].string()
+        if word not in words:
+            entry[name].reject(f"found {word!r}, expected one of {', '.join(words)}")
+        return word
+
+    kind = one_of("kind", *ATOMS_OF)
+    blocks = []
+    for b, names in enumerate(entry["blocks"]):
+        combination = tuple(_element(s, species) for s in names)
+        if len(combination) != ATOMS_OF[kind]:
+            names.reject(f"found {len(combination)} species")
+        tensor = container.tensors.get(f"points.{number}.{b}")
+        count = len(tensor) if tensor is not None and tensor.ndim == 2 else 0
+        dimension = 3 if kind == "three_body" else 1
+        blocks.append(
+            Block(combination, container.tensor(f"points.{number}.{b}", (count, dimension)))
+        )
+    term = Term(
+        kind,
+        entry["cutoff"].number(),
+        entry["cutoff_width"].number(),
+        one_of("kernel", "squared_exponential", "matern52"),
+        entry["lengthscale"].number(),
+        entry["delta"].number(),
+        one_of("symmetry", "central", "full"),
+        one_of("cutoff_function", "quintic", "cosine"),
+        tuple(blocks),
+    )
+    if not (0.0 < term.cutoff_width <= term.cutoff <= 100.0 and term.lengthscale > 0.0):
+        entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
+    if not term.delta > 0.0:
+        entry["delta"].reject(f"found {term.delta}, expected a number above 0")
+    grid = tuple(size.integer(1, MOST_INTERVALS) for size in entry["grid"])
+    if not grid:
+        return term
+    wanted = {"two_body": 1, "three_body": 2}.get(kind, 0)
+    if len(grid) != wanted:
+        entry["grid"].reject(f"found {len(grid)} sizes, expected {wanted} or none")
+    if kind == "three_body" and term.kernel != "squared_exponential":
+        entry["grid"].reject("only the squared exponential has one in three_body terms")
+    return term.projected(grid, core)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import structures
 from forcemap.fitter import fit
-from forcemap.fitter.baseline import as_potential, core_evaluator, evaluate_frame
+from forcemap.fitter.baseline import CoreEnergy, as_potential
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.fitting import accumulate, build_terms, fit_frames, frame_targets
@@ -41,13 +41,6 @@ def settings(**changes: Any) -> Settings:
         "terms": TERMS,
     }
     return Settings.from_dict({**given, **changes}, EXAMPLE)
-
-
-NO_CORE = pytest.mark.xfail(
-    strict=True,
-    raises=ForcemapError,
-    reason="core_evaluator writes a potential without terms, which the format refuses",
-)
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +108,10 @@ def test_result_does_not_depend_on_jobs(model: Model, frames: list[Frame]) -> No
 
 def scaled_rows(model: Model, frames: Sequence[Frame]) -> tuple[Array, Array, Array]:
     """Rows and targets scaled by 1/sigma, and the sigmas, all frames at once."""
-    evaluator = core_evaluator(model.species, model.core)
+    evaluator = CoreEnergy(model.species, model.core)
     rows, values, sigmas = [], [], []
     for frame in frames:
-        t = frame_targets(frame, model.e0, evaluate_frame(evaluator, frame))
+        t = frame_targets(frame, model.e0, evaluator.of(frame))
         if len(t.rows):
             rows.append(frame_rows(frame, model.terms)[t.rows])
             values.append(t.values)
@@ -296,7 +289,6 @@ def test_e0_isolated_needs_a_lone_atom(frames: list[Frame]) -> None:
 # ----- several species -----
 
 
-@NO_CORE
 def test_fit_of_two_species_learns_a_known_potential() -> None:
     """Labels from a potential of pairs and triplets; the fit finds most of their variation."""
     known = as_potential(random_potential(["O", "Si"], 5, two_body_cutoff=4.5, zbl=False))
@@ -342,7 +334,6 @@ def test_fit_of_two_species_learns_a_known_potential() -> None:
     assert force < 0.3 * size, (force, size)
 
 
-@NO_CORE
 def test_core_none_fits(frames: list[Frame], unseen: list[Frame]) -> None:
     found = fit_frames(settings(core="none"), frames)
     assert found.core == {}
