@@ -156,7 +156,7 @@ def test_log_marginal_likelihood_is_that_of_the_dense_gaussian(frames: list[Fram
 
 def test_blocks_do_not_depend_on_how_frames_are_streamed(frames: list[Frame]) -> None:
     given = settings()
-    terms, factors = build_terms(given, frames, (14,), lambda n=1: None)
+    terms, factors = build_terms(given, frames, (14,), {}, lambda n=1: None)
     targets = [frame_targets(f, {14: -0.85}, None) for f in frames]
     one = accumulate(targets, terms, factors, 1)
     two = accumulate(targets, terms, factors, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -247,10 +248,21 @@ def test_curves_are_pair_energies(mapped: Mapped) -> None:
 def test_tables_beyond_memory_are_not_made(
     model: Model, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With exact kernels, which take a fine grid; projected ones are on theirs already."""
+    exact = replace(
+        model, terms=tuple(replace(term, grid=None, products={}) for term in model.terms)
+    )
     monkeypatch.setattr("forcemap.fitter.mapping.MOST_BYTES", 1 << 20)
     with pytest.warns(UserWarning, match="is not reached"):
-        found = map_model(model, frames[:2], 1e-9)
+        found = map_model(exact, frames[:2], 1e-9)
     assert found.errors["force_max_error_ev_per_a"] > 1e-9
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        map_model(model, frames[:2], 0.05)
+        map_model(exact, frames[:2], 0.05)
+
+
+def test_map_of_a_projected_process_is_exact(model: Model, frames: list[Frame]) -> None:
+    """Rounding is what is left: weights of up to 1e8 times 1e-16, times some hundred triplets."""
+    assert all(term.grid for term in model.terms if term.kind != "one_body")
+    found = map_model(model, frames[:4], 1e-12)
+    assert found.errors["force_max_error_ev_per_a"] < 1e-5
