@@ -20,6 +20,7 @@ from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.model import (
     PotentialData,
     ThreeBodySplines,
+    TwoBodySplines,
     ZblPairs,
     write_potential,
 )
@@ -211,7 +212,6 @@ def test_nothing_is_left_behind_when_the_check_fails(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"intervals": 640}, "table Si-Si is too fine for the arithmetic"),
         ({"intervals": 2000}, "two-body table of 2000 intervals over 5 Å is too fine"),
         ({"base_intervals": 3000}, "three-body table of 3000 base_intervals over 8 Å is too fine"),
         (
@@ -223,6 +223,16 @@ def test_nothing_is_left_behind_when_the_check_fails(
 def test_too_fine_tables_are_named(tmp_path: Path, options: dict[str, float], message: str) -> None:
     with pytest.raises(ForcemapError, match=message) as error:
         export_uf3(random_potential(["Si"], 1, **options), tmp_path / "uf3")  # type: ignore[arg-type]
+    assert "map with a larger tolerance" in str(error.value)
+
+
+def test_tables_too_fine_for_the_arithmetic_of_uf3_are_named(tmp_path: Path) -> None:
+    data = random_potential(["Si"], 1, intervals=450)
+    pairs = data.terms[0]
+    assert isinstance(pairs, TwoBodySplines)
+    strong = replace(pairs, tables={key: 200.0 * table for key, table in pairs.tables.items()})
+    with pytest.raises(ForcemapError, match="table Si-Si is too fine for the arithmetic") as error:
+        export_uf3(replace(data, terms=(strong, *data.terms[1:])), tmp_path / "uf3")
     assert "map with a larger tolerance" in str(error.value)
 
 
