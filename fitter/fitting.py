@@ -7,7 +7,6 @@ import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -214,11 +213,6 @@ def build_terms(
     return terms, factors
 
 
-def _groups(terms: Sequence[Term]) -> list[slice]:
-    edges = np.cumsum([0, *(term.size for term in terms)])
-    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
-
-
 def _deltas(data: Accumulator, terms: Sequence[Term], settings: Settings) -> tuple[Array, float]:
     """Deltas of all terms; where the user gave one, the sigmas too are meant as they stand."""
     given = [t.delta for t in settings.terms]
@@ -227,13 +221,7 @@ def _deltas(data: Accumulator, terms: Sequence[Term], settings: Settings) -> tup
     for term in terms[len(given) :]:
         fixed.append(True)
         starts.append(term.delta)
-    return choose_deltas(data, _groups(terms), starts, fixed, not any(fixed[: len(given)]))
-
-
-def _column_deltas(terms: Sequence[Term], deltas: Sequence[float] | Array) -> Array:
-    return np.concatenate(
-        [np.full(term.size, delta) for term, delta in zip(terms, deltas, strict=True)]
-    )
+    return choose_deltas(data, [t.size for t in terms], starts, fixed, not any(fixed[: len(given)]))
 
 
 # ---- the fit -----------------------------------------------------------------------------------
@@ -273,8 +261,7 @@ def fit_frames(
     with progress.stage("fitting", len(targets)) as advance:
         data = accumulate(targets, terms, factors, jobs, advance)
         deltas, noise_factor = _deltas(data, terms, settings)
-        column_deltas = _column_deltas(terms, deltas)
-        solution = data.solve(column_deltas)
+        solution = data.solve(np.repeat(deltas, [term.size for term in terms]))
     weights = solution.values.copy()
     for (_, _, where), factor in zip(columns(terms), factors, strict=True):
         weights[where] = scipy.linalg.solve_triangular(factor.T, weights[where], lower=False)

@@ -12,6 +12,7 @@ the pair energy rises all the way.
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,6 @@ from forcemap.fitter.model import Model, read_model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Block, Term, columns
 from forcemap.fitter.progress import Progress
-from forcemap.fitter.short_range import CorePair, fade, pair_core
 from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
@@ -79,10 +79,6 @@ class Functions:
             key = (model.terms.index(term), term.blocks.index(block))
             self.weights[key] = model.weights[where]
 
-    def core(self, a: int, b: int) -> CorePair | None:
-        """The core of a pair of species, if there is one."""
-        return pair_core(self.model.core, a, b)
-
     def pair_table(self, t: int, block: Block, weights: Array, intervals: int) -> Array:
         """Knot values of a pair function over [0, cutoff], eV."""
         term = self.model.terms[t]
@@ -93,18 +89,13 @@ class Functions:
         """Knot values (legs, legs, base) of every three-body function of a term."""
         term = self.model.terms[t]
         legs, base = grids
-        cut = term.settings.cutoff_values(legs)
         tables: dict[tuple[int, ...], Array] = {}
         for b, block in enumerate(term.blocks):
             for view in term.views(block):
-                c, first, second = view.species
-                fades = (
-                    cut * fade(self.core(c, first), legs),
-                    cut * fade(self.core(c, second), legs),
-                    fade(self.core(first, second), base),
-                )
+                factors = term.triplet_factors(view.species, self.model.core, legs, base)
+                symmetric = view.species[1] == view.species[2]
                 values = self._outer(
-                    term, view.images, self.weights[t, b], fades, legs, base, first == second
+                    term, view.images, self.weights[t, b], factors, legs, base, symmetric
                 )
                 tables[view.species] = tables.get(view.species, 0.0) + values
         return tables
@@ -385,8 +376,6 @@ def map_model(
 
 def truth_in_thread(model: Model) -> Any:
     """Truth.of for worker threads: each has its own evaluator of the core."""
-    import threading
-
     local = threading.local()
 
     def of(frame: Frame) -> tuple[float, Array]:

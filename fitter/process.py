@@ -171,7 +171,6 @@ class Term:
             raise ValueError("three_body terms are projected with the squared exponential only")
         legs = np.linspace(0.0, self.cutoff, grid[0] + 1)
         base = np.linspace(0.0, 2.0 * self.cutoff, grid[1] + 1)
-        cut = self.settings.cutoff_values(legs)
 
         def splines(knots: Array, factor: Array, centers: Array) -> Array:
             return spline_coefficients(self._distances(knots, centers) * factor[:, None], axes=1)
@@ -179,17 +178,30 @@ class Term:
         products: dict[tuple[int, tuple[int, ...]], tuple[Array, ...]] = {}
         for number, block in enumerate(self.blocks):
             for view in self.views(block):
-                c, a, b = view.species
-                factors = (
-                    (legs, cut * fade(pair_core(core, c, a), legs)),
-                    (legs, cut * fade(pair_core(core, c, b), legs)),
-                    (base, fade(pair_core(core, a, b), base)),
-                )
+                factors = self.triplet_factors(view.species, core, legs, base)
                 products[number, view.species] = tuple(
-                    np.stack([splines(*factors[d], image) for image in view.images[:, :, d].T])
-                    for d in range(3)
+                    np.stack([splines(knots, factor, image) for image in view.images[:, :, d].T])
+                    for d, (knots, factor) in enumerate(
+                        zip((legs, legs, base), factors, strict=True)
+                    )
                 )
         return replace(self, grid=grid, products=products)
+
+    def triplet_factors(
+        self,
+        species: tuple[int, ...],
+        core: Mapping[tuple[int, int], CorePair],
+        legs: Array,
+        base: Array,
+    ) -> tuple[Array, Array, Array]:
+        """Cutoff and fading of r_ij, r_ik (at `legs`) and r_jk (at `base`), for (centre, j, k)."""
+        c, a, b = species
+        cut = self.settings.cutoff_values(legs)
+        return (
+            cut * fade(pair_core(core, c, a), legs),
+            cut * fade(pair_core(core, c, b), legs),
+            fade(pair_core(core, a, b), base),
+        )
 
     def _distances(self, r: Array, centers: Array) -> Array:
         """(n, m) kernel between distances r (n,) and `centers` (m,), without cutoff factors."""
@@ -276,16 +288,19 @@ def frame_rows(frame: Frame, terms: Sequence[Term]) -> Array:
         if term.kind == "one_body":
             rows[0, where] = np.count_nonzero(frame.numbers == block.species[0])
             continue
+        add: Any
+        if term.grid is not None:
+            add = _core.add_splines if term.kind == "two_body" else _core.add_product
+            number = term.blocks.index(block)
+            for (owner, species), splines in term.products.items():
+                if owner == number and present.issuperset(species):
+                    add(env, term.cutoff, *species, *splines, rows, where.start)
+            continue
         settings = term.settings
         for view in term.views(block):
             if not present.issuperset(view.species):
                 continue
-            add: Any
-            if term.grid is not None:
-                splines = term.products[term.blocks.index(block), view.species]
-                add = _core.add_splines if term.kind == "two_body" else _core.add_product
-                add(env, term.cutoff, *view.species, *splines, rows, where.start)
-            elif term.kind == "two_body":
+            if term.kind == "two_body":
                 points = np.ascontiguousarray(view.images[:, 0, 0])
                 add = env.add_two_body
                 add(settings, *view.species, points, rows, where.start)

@@ -149,7 +149,7 @@ class Solution:
 
 def choose_deltas(
     data: Accumulator,
-    groups: Sequence[slice],
+    sizes: Sequence[int],
     start: Sequence[float],
     fixed: Sequence[bool],
     scale_is_free: bool,
@@ -158,7 +158,7 @@ def choose_deltas(
 
     Args:
         data: the streamed rows.
-        groups: columns of each term.
+        sizes: number of columns of each term.
         start: first guess of each delta, eV.
         fixed: which deltas are to stay as they are.
         scale_is_free: whether a common factor of all sigmas and deltas is chosen too.
@@ -172,10 +172,7 @@ def choose_deltas(
     def column_deltas(logs: Array) -> Array:
         per_term = np.array(start, dtype=float)
         per_term[free] = np.exp(logs)
-        column = np.empty(data.size)
-        for delta, group in zip(per_term, groups, strict=True):
-            column[group] = delta
-        return column
+        return np.repeat(per_term, sizes)
 
     def cost(logs: Array) -> float:
         solution = data.solve(column_deltas(logs))

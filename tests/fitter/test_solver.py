@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.stats
-from forcemap.fitter.solver import Accumulator, choose_deltas, pivoted_cholesky, solve_by_qr
+from forcemap.fitter.solver import (
+    DELTA_PRIOR,
+    Accumulator,
+    choose_deltas,
+    pivoted_cholesky,
+    solve_by_qr,
+)
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -118,23 +124,21 @@ def test_chosen_delta_has_the_largest_evidence() -> None:
     """Found by a search to 5 % in the logarithm; its weak prior pulls towards 1 eV."""
     problem = Problem(6)
     problem.y *= 12.0
-    deltas, factor = choose_deltas(problem.accumulated(60), [slice(0, 9)], [1.0], [False], False)
+    deltas, factor = choose_deltas(problem.accumulated(60), [9], [1.0], [False], False)
     assert factor == 1.0
     grid = np.exp(np.linspace(-2, 6, 161))
-    evidence = [problem.marginal(d) - 8e-3 * 60 * np.log(d) ** 2 for d in grid]
+    evidence = [problem.marginal(d) - DELTA_PRIOR * 60 * np.log(d) ** 2 for d in grid]
     assert deltas[0] == pytest.approx(grid[int(np.argmax(evidence))], rel=0.12)
 
 
 def test_given_deltas_stay() -> None:
     problem = Problem(7)
-    groups = [slice(0, 4), slice(4, 9)]
-    deltas, factor = choose_deltas(
-        problem.accumulated(60), groups, [0.7, 1.0], [True, False], False
-    )
+    sizes = [4, 5]
+    deltas, factor = choose_deltas(problem.accumulated(60), sizes, [0.7, 1.0], [True, False], False)
     assert deltas[0] == 0.7
     assert deltas[1] != 1.0
     assert factor == 1.0
-    deltas, _ = choose_deltas(problem.accumulated(60), groups, [0.7, 0.9], [True, True], False)
+    deltas, _ = choose_deltas(problem.accumulated(60), sizes, [0.7, 0.9], [True, True], False)
     np.testing.assert_array_equal(deltas, [0.7, 0.9])
 
 

@@ -140,14 +140,12 @@ FORCEMAP_INLINE Vec4 two_body(const TwoBodyView& term, const double* const* tabl
   Vec4 energy = splat(0.0);
   const Vec4 scale = splat(term.inverse_spacing), last = splat(term.last_interval);
   const Vec4 cutoff = splat(term.cutoff);
-  const double* nothing[4] = {};
   for (std::size_t n = 0; n < padded; n += 4) {
     const Vec4 r = load(s.r + n);
     int m[4];
     const Vec4 t = locate(r * scale, last, m);
     Vec4 b[4], d[4], c[4];
     basis(t, b, d);
-    (void)nothing;
     for (int k = 0; k < 4; ++k) {
       const double* table = tables[s.kind[n + static_cast<std::size_t>(k)]];
       c[k] = table ? load(table + m[k]) : splat(0.0);
