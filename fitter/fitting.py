@@ -14,8 +14,10 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.atomic_energies import atomic_energies
 from forcemap.fitter.baseline import CoreEnergy
+from forcemap.fitter.checkpoint import Checkpoint, fit_key
 from forcemap.fitter.config import Settings, TermSettings
 from forcemap.fitter.dataset import read_frames, warn_of_unused_groups
+from forcemap.fitter.distributed import ALONE, Ranks, share
 from forcemap.fitter.frame import Frame, data_hash
 from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
@@ -129,16 +131,31 @@ def accumulate(
     factors: Sequence[Array],
     jobs: int,
     advance: Callable[[int], None] = lambda n: None,
+    ranks: Ranks = ALONE,
+    checkpoint: Checkpoint | None = None,
 ) -> Accumulator:
-    """Stream all frames' rows into an accumulator; the result does not depend on `jobs`."""
+    """Stream all frames' rows into an accumulator; the result does not depend on `jobs`.
+
+    Of several `ranks`, each streams its share of the blocks, and the first has the sum. With a
+    `checkpoint`, blocks that are in it are not computed again, and it is written from time to time.
+    """
     data = Accumulator(sum(term.size for term in terms))
-    # Every worker calls BLAS on its own block; nested threads would only get into each other's way.
-    with threadpool_limits(limits=1 if jobs > 1 else None, user_api="blas"):
-        blocks = list(_in_blocks(targets))
-        results = in_order(lambda b: _whitened_rows(b, terms, factors), blocks, jobs)
-        for block, (rows, values, log_sigma) in zip(blocks, results, strict=True):
+    blocks = list(_in_blocks(targets))
+    costs = [sum(len(target.rows) for target in block) for block in blocks]
+    blocks = [blocks[number] for number in share(costs, ranks.rank, ranks.size)]
+    done = checkpoint.restore(data, len(blocks)) if checkpoint else 0
+    advance(sum(len(block) for block in blocks[:done]))
+    # Every worker calls BLAS on its own block; nested threads would only get into each other's way,
+    # and round differently.
+    with threadpool_limits(limits=1, user_api="blas"):
+        results = in_order(lambda b: _whitened_rows(b, terms, factors), blocks[done:], jobs)
+        for number, (rows, values, log_sigma) in enumerate(results, start=done):
             data.add(rows, values, log_sigma)
-            advance(len(block))
+            if checkpoint:
+                checkpoint.block_added(data, number + 1)
+            advance(len(blocks[number]))
+            ranks.look()
+    ranks.add_up(data)
     return data
 
 
@@ -234,7 +251,20 @@ def fit_frames(
     progress: Progress | None = None,
 ) -> Model:
     """Fit the process to frames that are already read. See `fit`."""
-    progress = progress or Progress.silent()
+    model = _fit_shared(settings, frames, jobs, progress or Progress.silent())
+    assert model is not None  # there is no other rank that could have it
+    return model
+
+
+def _fit_shared(
+    settings: Settings,
+    frames: Sequence[Frame],
+    jobs: int,
+    progress: Progress,
+    ranks: Ranks = ALONE,
+    checkpoint: Checkpoint | None = None,
+) -> Model | None:
+    """The fit by all `ranks`, each with all frames; the model on the first rank, None on others."""
     warn_of_unused_groups(frames, settings.sigma)
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
@@ -252,14 +282,27 @@ def fit_frames(
     e0 = atomic_energies(frames, settings.e0, baseline=[b[0] for b in baselines])
     targets = [frame_targets(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
 
-    with progress.stage("choosing sparse points", len(settings.terms)) as advance:
-        terms, factors = build_terms(settings, frames, species, core, advance)
+    # One thread of BLAS: its rounding decides between equals, on any machine alike.
+    with (
+        progress.stage("choosing sparse points", len(settings.terms)) as advance,
+        threadpool_limits(limits=1, user_api="blas"),
+    ):
+        terms, factors = ranks.on_first(
+            lambda: build_terms(settings, frames, species, core, advance)
+        )
     if not any(term.size for term in terms[: len(settings.terms)]):
         raise ForcemapError(
             "no two atoms of the training frames are within the terms' cutoffs: there is nothing to fit"
         )
-    with progress.stage("fitting", len(targets)) as advance:
-        data = accumulate(targets, terms, factors, jobs, advance)
+    if checkpoint:
+        labels = [array for t in targets for array in (t.rows, t.values, t.sigmas)]
+        points = [block.points for _, block, _ in columns(terms)]
+        checkpoint.open(fit_key(settings.to_dict(), data_hash(frames), *points, *factors, *labels))
+        ranks.meet()  # before a file that another rank looks for is replaced
+    with progress.stage("fitting", -(-len(targets) // ranks.size)) as advance:
+        data = accumulate(targets, terms, factors, jobs, advance, ranks, checkpoint)
+        if not ranks.is_first:
+            return None
         deltas, noise_factor = _deltas(data, terms, settings)
         solution = data.solve(np.repeat(deltas, [term.size for term in terms]))
     weights = solution.values.copy()
@@ -314,10 +357,19 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
-def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) -> dict[str, Any]:
+def fit_to_folder(
+    settings: Settings,
+    out: Path,
+    jobs: int,
+    progress: Progress,
+    ranks: Ranks = ALONE,
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, Any]:
     """Fit, map, judge, and write everything into the folder `out`; returns the report.
 
-    Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html.
+    Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html. Of
+    several `ranks`, the first maps, judges and writes; the report of the others is empty. The files of
+    `checkpoint` are removed in the end.
     """
     from forcemap.fitter.mapping import map_model, mapped_curves
     from forcemap.fitter.model import write_model
@@ -332,7 +384,9 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
             else []
         )
         advance()
-    model = fit_frames(settings, train, jobs, progress)
+    model = _fit_shared(settings, train, jobs, progress, ranks, checkpoint)
+    if model is None:
+        return {}
     fitted = time.perf_counter()
     mapped = map_model(model, train, settings.map.tolerance, jobs, progress)
     out.mkdir(parents=True, exist_ok=True)
@@ -354,6 +408,7 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
         "fit_seconds": fitted - start,
         "map_seconds": mapped.seconds,
         "peak_memory_mb": peak_memory_mb(),
+        "mpi_ranks": ranks.size,
         "n_frames": len(train),
         "n_atoms": model.data["n_atoms"],
         "n_sparse": len(model.weights),
@@ -371,7 +426,7 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
             for t in model.terms
         ],
     }
-    return write_report(
+    report = write_report(
         out,
         train=judged[0],
         test=judged[1],
@@ -380,6 +435,9 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
         settings=settings.to_dict(),
         curves=mapped_curves(mapped),
     )
+    if checkpoint:
+        checkpoint.remove()
+    return report
 
 
 def predict(evaluator: Any, frame: Frame) -> tuple[float, Array, Array | None]:
