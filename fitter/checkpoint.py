@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from os import fsync, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,9 @@ def fit_key(settings: Mapping[str, Any], frames: str, *arrays: NDArray[Any]) -> 
     digest = hashlib.blake2b(digest_size=8)
     digest.update(json.dumps([__version__, frames, told], sort_keys=True).encode())
     for array in arrays:
-        digest.update(repr((array.shape, array.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(array.T if array.flags.f_contiguous else array).data)
+        by_columns = array.flags.f_contiguous  # hashed without a copy: a factor may be large
+        digest.update(repr((array.shape, array.dtype.str, by_columns)).encode())
+        digest.update(np.ascontiguousarray(array.T if by_columns else array).data)
     return digest.hexdigest()
 
 
@@ -174,8 +175,8 @@ class Checkpoint:
             for array in parts:
                 file.write(array.data.cast("B"))
             file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.path)
+            fsync(file.fileno())
+        replace(part, self.path)
         # Those of an earlier fit are of no more use to anybody, and may be large.
         for old in self.folder.glob(PATTERN):
             if not old.name.startswith(f"checkpoint-{self._key}-"):

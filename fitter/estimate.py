@@ -41,8 +41,8 @@ SAMPLE_SECONDS = 2.0
 TIMED_COLUMNS = 1000
 """Size of the matrices that are timed, at most."""
 
-EVIDENCE_STEPS = 35
-"""Solutions that the search for one delta takes; 20 to 50 on the sets of `benchmarks/accuracy.py`."""
+EVIDENCE_STEPS = 18
+"""Solutions that the search for one delta takes; 14 to 20 on published sets."""
 
 BYTES_PER_ATOM = 260
 """Of frames, labels, targets and predictions, measured by `benchmarks/fit_scaling.py`."""
