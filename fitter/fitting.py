@@ -411,6 +411,7 @@ def fit_to_folder(
         "mpi_ranks": ranks.size,
         "n_frames": len(train),
         "n_atoms": model.data["n_atoms"],
+        "n_rows": model.data["n_rows"],
         "n_sparse": len(model.weights),
         "log_marginal_likelihood": model.log_marginal_likelihood,
         "noise_factor": model.noise_factor,

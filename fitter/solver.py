@@ -134,10 +134,9 @@ class Accumulator:
         self._block = block = scipy.linalg.blas.dsyrk(
             1.0, whitened.T, beta=0.0, c=self._block, trans=0, lower=0, overwrite_c=1
         )
-        stop = 0
-        while stop < self.size:
-            start, stop = stop, min(stop + max(1, STRIP // (stop + 1)), self.size)
-            part = np.s_[:stop, start:stop]
+        step = max(1, STRIP // self.size)
+        for start in range(0, self.size, step):
+            part = np.s_[: start + step, start : start + step]
             add_exactly(self.gram[part], self.gram_low[part], block[part])
         last = [float(targets @ targets), log_sigma]
         add_exactly(self.vector, self.vector_low, np.append(whitened.T @ targets, last))
