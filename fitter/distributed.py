@@ -3,7 +3,8 @@
 Every rank reads all frames, which is cheap, and computes the rows of its share of the blocks (`share`).
 The first rank alone chooses the sparse points, from all frames, and sends them to the others bit for
 bit (`Ranks.on_first`); the ranks' Gram matrices are summed on the first rank (`Ranks.add_up`, the one
-reduction), which solves, maps and writes. The others sleep while they wait. Blocks are the same however
+reduction), which solves, maps and writes; what the process says of the frames, to judge the map by, is
+shared again (`Ranks.map_in_order`). The others sleep while they wait. Blocks are the same however
 many ranks there are, and their sums carry twice the working precision: so the sums are the same.
 
 **Errors.** Ranks `meet` before every exchange of data, and tell whether one of them has failed. A rank
@@ -22,19 +23,23 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 from forcemap.fitter.launch import Launch, launched
+from forcemap.fitter.parallel import in_order
 from forcemap.fitter.solver import Accumulator, add_exactly
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 __all__ = ["Ranks", "share", "started_ranks"]
 
 Array = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 PIECE = 64 << 20
@@ -85,6 +90,19 @@ class Ranks:
         """Sum all ranks' `data` on the first rank, in place, and settle it; the others' are spoilt."""
         data.settle()
 
+    def map_in_order(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        costs: Sequence[float],
+        jobs: int,
+    ) -> Iterable[Value]:
+        """Results of `function` over `items`, on the first rank; each rank does its share (`share`).
+
+        Results must be such as can be pickled. The other ranks get none.
+        """
+        return in_order(function, items, jobs)
+
 
 ALONE = Ranks()
 
@@ -103,6 +121,20 @@ def share(costs: Sequence[float], rank: int, size: int) -> list[int]:
         if taker == rank:
             mine.append(int(piece))
     return sorted(mine)
+
+
+def _packed(value: Any) -> tuple[bytes, list[Bytes]]:
+    """`value` pickled, its arrays apart and not copied."""
+    kept: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(value, protocol=5, buffer_callback=kept.append)
+    return head, [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in kept]
+
+
+def _pieces(arrays: Sequence[Bytes]) -> Iterator[Bytes]:
+    """All of `arrays` in pieces that may be sent."""
+    for array in arrays:
+        for start in range(0, len(array), PIECE):
+            yield array[start : start + PIECE]
 
 
 class MpiRanks(Ranks):
@@ -152,18 +184,46 @@ class MpiRanks(Ranks):
         """See `Ranks.on_first`."""
         value: Any = function() if self.is_first else None
         self.meet()
-        kept: list[pickle.PickleBuffer] = []
-        head = pickle.dumps(value, protocol=5, buffer_callback=kept.append)
-        arrays = [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in kept]
+        head, arrays = _packed(value)
         head, sizes = self._comm.bcast((head, [len(array) for array in arrays]))
         if not self.is_first:
             arrays = [np.empty(size, dtype=np.uint8) for size in sizes]
-        for array in arrays:
-            for start in range(0, len(array), PIECE):
-                self._comm.Bcast(array[start : start + PIECE])
+        for piece in _pieces(arrays):
+            self._comm.Bcast(piece)
         if self.is_first:
             return value  # type: ignore[no-any-return]
         return pickle.loads(head, buffers=arrays)  # type: ignore[no-any-return]
+
+    def map_in_order(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        costs: Sequence[float],
+        jobs: int,
+    ) -> Iterable[Value]:
+        """See `Ranks.map_in_order`."""
+        mine: list[Value] = []
+        wanted = share(costs, self.rank, self.size)
+        with threadpool_limits(limits=1, user_api="blas"):
+            for result in in_order(function, [items[n] for n in wanted], jobs):
+                mine.append(result)
+                self.look()
+        self.meet()
+        if not self.is_first:
+            head, arrays = _packed(mine)
+            self._comm.send((head, [len(array) for array in arrays]), dest=0)
+            for piece in _pieces(arrays):
+                self._comm.Send(piece, dest=0)
+            return []
+        results: dict[int, Value] = dict(zip(wanted, mine, strict=True))
+        for rank in range(1, self.size):
+            head, sizes = self._comm.recv(source=rank)
+            arrays = [np.empty(size, dtype=np.uint8) for size in sizes]
+            for piece in _pieces(arrays):
+                self._comm.Recv(piece, source=rank)
+            theirs = pickle.loads(head, buffers=arrays)
+            results.update(zip(share(costs, rank, self.size), theirs, strict=True))
+        return [results[n] for n in range(len(items))]
 
     def add_up(self, data: Accumulator) -> None:
         """See `Ranks.add_up`. A binary tree, whose sums do not depend on its shape."""
@@ -173,7 +233,7 @@ class MpiRanks(Ranks):
         step = 1
         while step < self.size and self.rank % (2 * step) == 0:
             if self.rank + step < self.size:
-                for high, low in self._pieces(data):
+                for high, low in self._sums(data):
                     other = np.empty_like(high), np.empty_like(low)
                     for array in other:
                         self._comm.Recv(array, source=self.rank + step)
@@ -181,7 +241,7 @@ class MpiRanks(Ranks):
                     low += other[1]
             step *= 2
         if not self.is_first:
-            for high, low in self._pieces(data):
+            for high, low in self._sums(data):
                 self._comm.Send(high, dest=self.rank - step)
                 self._comm.Send(low, dest=self.rank - step)
             return
@@ -189,7 +249,7 @@ class MpiRanks(Ranks):
         data.settle()
 
     @staticmethod
-    def _pieces(data: Accumulator) -> Iterator[tuple[Array, Array]]:
+    def _sums(data: Accumulator) -> Iterator[tuple[Array, Array]]:
         for high, low in data.sums:
             step = PIECE // high.itemsize
             for start in range(0, len(high), step):

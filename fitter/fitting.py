@@ -357,6 +357,20 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
+def _shared_truths(
+    model: Model | None, frames: Sequence[Frame], jobs: int, ranks: Ranks
+) -> Iterable[tuple[float, Array]]:
+    """What the process of the first rank says of all frames, computed by all ranks."""
+    from forcemap.fitter.mapping import truth_in_thread
+
+    def process() -> Model:
+        assert model is not None  # this is the first rank
+        return replace(model, posterior=np.zeros((0, 0)))  # large, and of no use to the mean
+
+    costs = [len(frame.numbers) for frame in frames]
+    return ranks.map_in_order(truth_in_thread(ranks.on_first(process)), frames, costs, jobs)
+
+
 def fit_to_folder(
     settings: Settings,
     out: Path,
@@ -385,10 +399,14 @@ def fit_to_folder(
         )
         advance()
     model = _fit_shared(settings, train, jobs, progress, ranks, checkpoint)
+    fitted = time.perf_counter()
+    truths = None
+    if ranks.size > 1:
+        with progress.stage("predictions of the process"):
+            truths = _shared_truths(model, train, jobs, ranks)
     if model is None:
         return {}
-    fitted = time.perf_counter()
-    mapped = map_model(model, train, settings.map.tolerance, jobs, progress)
+    mapped = map_model(model, train, settings.map.tolerance, jobs, progress, truths)
     out.mkdir(parents=True, exist_ok=True)
     write_model(model, out / "model.forcemap")
     mapped.write(out / "potential.forcemap")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -297,11 +297,13 @@ def map_model(
     tolerance: float,
     jobs: int = 1,
     progress: Progress | None = None,
+    process: Iterable[tuple[float, Array]] | None = None,
 ) -> Mapped:
     """Map `model` so that no force differs by more than `tolerance` (eV/Å) from the process's.
 
     The resolution is chosen on the most disordered of `frames` and on random clusters; the errors
-    reported are measured on all frames (and the clusters apart).
+    reported are measured on all frames (and the clusters apart). `process`: energies and forces of all
+    frames by the model's `Truth`, where they are known already.
 
     Warns (UserWarning) where the tolerance asks for larger tables than MOST_BYTES.
     """
@@ -340,9 +342,9 @@ def map_model(
     evaluator = potential.evaluator(skin=0.0)
     force_worst, force_squares, force_count, energy_worst = 0.0, 0.0, 0, 0.0
     with progress.stage("measuring the map's error", len(frames)) as advance:
-        for frame, (energy, forces) in zip(
-            frames, in_order(truth_in_thread(model), frames, jobs), strict=True
-        ):
+        if process is None:
+            process = in_order(truth_in_thread(model), frames, jobs)
+        for frame, (energy, forces) in zip(frames, process, strict=True):
             mapped_energy, mapped_forces, _ = evaluate_frame(evaluator, frame)
             difference = np.abs(mapped_forces - forces)
             force_worst = max(force_worst, float(difference.max()))

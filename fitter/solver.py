@@ -29,7 +29,14 @@ import scipy.optimize
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-__all__ = ["Accumulator", "Solution", "choose_deltas", "pivoted_cholesky", "solve_by_qr"]
+__all__ = [
+    "Accumulator",
+    "Solution",
+    "add_exactly",
+    "choose_deltas",
+    "pivoted_cholesky",
+    "solve_by_qr",
+]
 
 Array = NDArray[np.float64]
 

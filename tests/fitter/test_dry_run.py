@@ -124,7 +124,8 @@ def test_more_points_than_the_sample_has(
 ) -> None:
     """Where the sample holds fewer candidates than points are wanted, the data may hold enough."""
     monkeypatch.setattr(module, "SAMPLE_ATOMS", 1)
-    terms = [{"kind": "three_body", "cutoff": 3.0, "n_sparse": 150, "sparse_method": "random"}]
+    given = {"cutoff": 3.0, "lengthscale": 0.1, "n_sparse": 150, "sparse_method": "random"}
+    terms = [{"kind": "three_body", **given}]
     moved = [f for f in frames if f.forces is not None and np.abs(f.forces).max() > 0.5]
     found = estimate(Settings.from_dict({**GIVEN, "terms": terms}), moved)
     assert found.combinations[0].candidates > 200

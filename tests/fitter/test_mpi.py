@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -102,6 +104,80 @@ def test_every_piece_of_work_has_one_rank() -> None:
             assert all(mine == sorted(mine) for mine in shares)
             loads = [sum(costs[n] for n in mine) for mine in shares]
             assert max(loads) - min(loads) <= max(costs, default=0)
+
+
+EXCHANGE = """
+import numpy as np
+from forcemap.fitter import distributed
+from forcemap.fitter.solver import Accumulator
+
+distributed.PIECE = 512  # bytes: nothing below fits into one message
+
+rng = np.random.default_rng(7)
+sent = {
+    "rows": rng.normal(size=(30, 20)),
+    "columns": np.asfortranarray(rng.normal(size=(30, 20))),
+    "part": rng.normal(size=(30, 20))[::2, ::3],
+    "numbers": np.arange(1000, dtype=np.int32),
+    "empty": np.zeros((0, 3)),
+    "plain": ("text", 1.5, None),
+}
+blocks = [rng.normal(size=(9, 23)) for _ in range(11)]
+
+def summed(numbers):
+    data = Accumulator(23)
+    for n in numbers:
+        data.add(blocks[n], blocks[n][:, 0], 0.1 * n)
+    return data
+
+with distributed.started_ranks() as ranks:
+    calls = []
+    got = ranks.on_first(lambda: calls.append(1) or sent)
+    assert len(calls) == (ranks.rank == 0)
+    for name, value in sent.items():
+        if isinstance(value, np.ndarray):
+            assert got[name].dtype == value.dtype and got[name].flags.writeable
+            assert np.array_equal(got[name], value), name
+            assert got[name].flags.f_contiguous == value.flags.f_contiguous or name == "part"
+        else:
+            assert got[name] == value
+
+    mine = distributed.share([len(b) for b in blocks], ranks.rank, ranks.size)
+    data = summed(mine)
+    ranks.add_up(data)
+    if ranks.is_first:
+        whole = summed(range(len(blocks)))
+        whole.settle()
+        assert np.array_equal(data.gram, whole.gram)
+        assert np.array_equal(data.vector, whole.vector)
+        assert data.count == whole.count == 99
+
+    def worked(n):
+        done.append(n)
+        return n, np.full(n, float(n))
+
+    done = []
+    results = ranks.map_in_order(worked, range(1, 200), np.ones(199), 2)
+    assert 0 < len(done) < 199 or ranks.size == 1
+    if ranks.is_first:
+        assert [n for n, _ in results] == list(range(1, 200))
+        assert all(np.array_equal(array, np.full(n, n)) for n, array in results)
+        print("all is well on", ranks.size)
+"""
+
+
+@with_mpi
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_arrays_of_any_size_are_sent_and_summed_exactly(ranks: int) -> None:
+    done = subprocess.run(
+        [str(MPIRUN), "-n", str(ranks), sys.executable, "-c", EXCHANGE],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"all is well on {ranks}\n"
 
 
 @with_mpi

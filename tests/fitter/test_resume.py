@@ -142,10 +142,10 @@ def test_fit_killed_again_and_again_comes_to_its_end(
     settings: Path, whole: tuple[bytes, int], tmp_path: Path
 ) -> None:
     model, total = whole
-    kill(settings, tmp_path, ADD, 3)
-    for kept in range(2, total - 2, 2):
+    kill(settings, tmp_path, ADD, 4)
+    for kept in range(3, total - 3, 3):
         assert blocks_kept(tmp_path) == kept
-        kill(settings, tmp_path, ADD, 3, "--resume")
+        kill(settings, tmp_path, ADD, 4, "--resume")
     assert fit(settings, tmp_path, "--resume").exit_code == 0
     assert (tmp_path / "model.forcemap").read_bytes() == model
 
