@@ -42,7 +42,7 @@ Bytes = NDArray[np.uint8]
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
-PIECE = 64 << 20
+PIECE = 16 << 20
 """Bytes sent or summed at once: messages beyond 2 GiB fail in many MPI libraries, and a reduction
 needs a second buffer of this size."""
 
