@@ -9,10 +9,10 @@ an isolated atom::
     e(p) = V(p) - V(p of the isolated atom)
 
 Elements have channels: c[alpha] = sum over elements of weights[alpha, element] times that element's
-coefficients. Plain SOAP has a channel for each element (the weights are a unit matrix). A matrix kappa of
-similarities between elements (De, Bartok, Csanyi and Ceriotti, Phys. Chem. Chem. Phys. 18, 13754
-(2016)) is the same as weights with weights.T @ weights = kappa, and fewer channels than elements compress
-them (Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018)).
+coefficients. Plain SOAP has a channel for each element (the weights are a unit matrix). A matrix
+kappa of similarities between elements (De, Bartok, Csanyi and Ceriotti, Phys. Chem. Chem. Phys. 18,
+13754 (2016)) is the same as weights with weights.T @ weights = kappa, and fewer channels than elements
+compress them (Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018)).
 """
 
 from __future__ import annotations

@@ -53,12 +53,12 @@ The soap energy of a centre of species A is
 with real orthonormal spherical harmonics Y (no Condon-Shortley sign), a = alpha n_max + n, p in the
 order l, a, b (dimension = (l_max + 1) N (N + 1) / 2, N = channels n_max), and R[n, l] a cubic spline
 as f over [0, cutoff] that vanishes at the cutoff with its derivative; constant is the sum for an
-isolated atom. Species that are no centre have no energy in the term. zbl is the switched Ziegler-Biersack-Littmark energy of LAMMPS' ``pair_style
-zbl``.
+isolated atom. Species that are no centre have no energy in the term. zbl is the switched
+Ziegler-Biersack-Littmark energy of LAMMPS' ``pair_style zbl``.
 
 Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner < outer <= 100 Å,
-n_max and channels 1 to 128, l_max 0 to 20, zeta 1 to 4, 1 to 1000000 vectors, a file of 4 GiB with a header of 64 MiB. The C++ reader in cpp/src/potential_file.cpp makes the same
-checks.
+n_max and channels 1 to 128, l_max 0 to 20, zeta 1 to 4, 1 to 1000000 vectors, a file of 4 GiB with a
+header of 64 MiB. The C++ reader in cpp/src/potential_file.cpp makes the same checks.
 """
 
 from __future__ import annotations

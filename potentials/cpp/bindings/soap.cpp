@@ -22,7 +22,9 @@ struct Expansion {
 using Cube = nb::ndarray<const double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Indices = nb::ndarray<nb::numpy, std::int64_t>;
 
-std::vector<double> copied(const double* begin, std::size_t count) { return {begin, begin + count}; }
+std::vector<double> copied(const double* begin, std::size_t count) {
+  return {begin, begin + count};
+}
 
 Indices index_array(const std::vector<std::size_t>& values) {
   auto* data = new std::int64_t[values.size() + 1];
@@ -35,8 +37,7 @@ Indices index_array(const std::vector<std::size_t>& values) {
 }  // namespace
 
 void add_soap(nb::module_& m) {
-  nb::class_<Expansion>(m, "SoapExpansion",
-                        "Expansion of the density of neighbours about an atom.")
+  nb::class_<Expansion>(m, "SoapExpansion", "Expansion of the density of neighbours about an atom.")
       .def(
           "__init__",
           [](Expansion* self, double cutoff, Cube radial, Doubles self_density, Matrix weights,
@@ -47,23 +48,23 @@ void add_soap(nb::module_& m) {
             if (self_density.shape(0) != radial.shape(2))
               throw nb::value_error("self_density must have n_max entries");
             if (radial.shape(1) < 1) throw nb::value_error("radial must have l_max + 1 columns");
-            const forcemap::SoapBasis basis{
-                cutoff,
-                radial.shape(2),
-                radial.shape(1) - 1,
-                radial.shape(0) - 3,
-                copied(radial.data(), radial.size()),
-                copied(self_density.data(), self_density.size()),
-                weights.shape(0),
-                copied(weights.data(), weights.size())};
+            const forcemap::SoapBasis basis{cutoff,
+                                            radial.shape(2),
+                                            radial.shape(1) - 1,
+                                            radial.shape(0) - 3,
+                                            copied(radial.data(), radial.size()),
+                                            copied(self_density.data(), self_density.size()),
+                                            weights.shape(0),
+                                            copied(weights.data(), weights.size())};
             new (self) Expansion{SoapExpansion(basis, numbers.size()), numbers};
           },
           nb::arg("cutoff"), nb::arg("radial"), nb::arg("self_density"), nb::arg("weights"),
           nb::arg("numbers"),
           "radial (intervals + 3, l_max + 1, n_max) B-spline coefficients over [0, cutoff] in Å; "
           "weights (channels, species) for the atomic numbers `numbers`, increasing.")
-      .def_prop_ro("dimension", [](const Expansion& e) { return e.soap.dimension(); },
-                   "Numbers of the power spectrum.")
+      .def_prop_ro(
+          "dimension", [](const Expansion& e) { return e.soap.dimension(); },
+          "Numbers of the power spectrum.")
       .def(
           "spectra",
           [](const Expansion& e, const Environments& environments, int center) {
@@ -106,13 +107,15 @@ void add_soap(nb::module_& m) {
             }
             const std::size_t shape[] = {targets.size(), e.soap.dimension()};
             double* data = rows->data();
-            nb::capsule owner(rows.release(),
-                              [](void* p) noexcept { delete static_cast<std::vector<double>*>(p); });
+            nb::capsule owner(rows.release(), [](void* p) noexcept {
+              delete static_cast<std::vector<double>*>(p);
+            });
             nb::ndarray<nb::numpy, double> matrix(data, 2, shape, owner);
             return nb::make_tuple(index_array(targets), index_array(centers), matrix);
           },
           nb::arg("environments"), nb::arg("center"), nb::arg("first"), nb::arg("last"),
-          "(targets (k), centres (k), derivatives (k, dimension)) of centres [first, last): rows of "
+          "(targets (k), centres (k), derivatives (k, dimension)) of centres [first, last): rows "
+          "of "
           "-dp/dx and dp/d(strain), with the structure's row that each adds to.");
 
   m.def(
@@ -122,8 +125,7 @@ void add_soap(nb::module_& m) {
          Matrix values, Matrix weights, MutableMatrix rows, std::size_t column) {
         const std::size_t count = values.shape(1);
         if (targets.shape(0) != values.shape(0) || centers.shape(0) != values.shape(0) ||
-            weights.shape(1) != count || column > rows.shape(1) ||
-            count > rows.shape(1) - column)
+            weights.shape(1) != count || column > rows.shape(1) || count > rows.shape(1) - column)
           throw nb::value_error("targets, centers, values, weights and rows do not fit together");
         for (std::size_t k = 0; k < targets.shape(0); ++k)
           if (targets.data()[k] < 0 ||

@@ -231,7 +231,7 @@ void Potential::gather(const double* positions, const int* kinds, const int* kin
   site.reserve(list_length);
   site.species = kind_to_species[kinds[i]];
   site.count = site_kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
-                                impl_->view.cutoff, site.scratch->view);
+                                     impl_->view.cutoff, site.scratch->view);
 }
 
 double Potential::evaluate(Site& site) const {

@@ -118,7 +118,8 @@ class Reader {
     } else if (kind == "zbl") {
       read_zbl(term);
     } else {
-      term.at("kind").reject("found ", quoted(kind), ", expected two_body, three_body, soap or zbl");
+      term.at("kind").reject("found ", quoted(kind),
+                             ", expected two_body, three_body, soap or zbl");
     }
   }
 
@@ -151,20 +152,18 @@ class Reader {
   }
 
   void read_soap(const JsonView& json, std::size_t index) {
-    json.allow_only({"kind", "cutoff", "intervals", "n_max", "l_max", "channels", "zeta",
-                     "centers"});
+    json.allow_only(
+        {"kind", "cutoff", "intervals", "n_max", "l_max", "channels", "zeta", "centers"});
     SoapTerm term{};
     SoapBasis& basis = term.basis;
     basis.cutoff = read_cutoff(json);
     basis.intervals = read_intervals(json.at("intervals"));
     basis.n_max = static_cast<std::size_t>(json.at("n_max").integer(1, max_soap_channels));
-    basis.l_max =
-        static_cast<std::size_t>(json.at("l_max").integer(0, std::int64_t{max_soap_l}));
+    basis.l_max = static_cast<std::size_t>(json.at("l_max").integer(0, std::int64_t{max_soap_l}));
     basis.channels = static_cast<std::size_t>(json.at("channels").integer(1, max_soap_channels));
     term.zeta = static_cast<int>(json.at("zeta").integer(1, max_soap_zeta));
     const std::string prefix = "terms." + std::to_string(index) + ".";
-    basis.radial =
-        take(prefix + "radial", {basis.intervals + 3, basis.l_max + 1, basis.n_max});
+    basis.radial = take(prefix + "radial", {basis.intervals + 3, basis.l_max + 1, basis.n_max});
     basis.self = take(prefix + "self", {basis.n_max});
     basis.weights = take(prefix + "weights", {basis.channels, data_.numbers.size()});
     const JsonView centers = json.at("centers");
@@ -176,8 +175,7 @@ class Reader {
       const std::size_t species = read_element(center.at("species"));
       if (!seen.insert(species).second)
         center.at("species").reject("found a species that stands before");
-      const auto count =
-          static_cast<std::size_t>(center.at("count").integer(1, max_soap_vectors));
+      const auto count = static_cast<std::size_t>(center.at("count").integer(1, max_soap_vectors));
       const std::string name = prefix + element_symbol(data_.numbers[species]);
       term.centers.push_back({species, take(name + ".factors", {count}),
                               take(name + ".vectors", {count, basis.dimension()}),
@@ -246,8 +244,7 @@ class Reader {
   // Index of one of the file's species.
   std::size_t read_element(const JsonView& json) const {
     const std::string& symbol = json.string();
-    const auto place =
-        std::find(data_.numbers.begin(), data_.numbers.end(), atomic_number(symbol));
+    const auto place = std::find(data_.numbers.begin(), data_.numbers.end(), atomic_number(symbol));
     if (place == data_.numbers.end()) {
       json.reject("found ", quoted(symbol), ", expected one of the file's species");
     }

@@ -27,8 +27,7 @@ std::vector<double> harmonic_norms(std::size_t l_max) {
       double ratio = 1.0;  // (l - m)! / (l + m)!
       for (std::size_t k = l - m + 1; k <= l + m; ++k) ratio /= static_cast<double>(k);
       const double twice = m > 0 ? 2.0 : 1.0;
-      norms.push_back(
-          std::sqrt(twice * static_cast<double>(2 * l + 1) / (4.0 * pi) * ratio));
+      norms.push_back(std::sqrt(twice * static_cast<double>(2 * l + 1) / (4.0 * pi) * ratio));
     }
   return norms;
 }
@@ -78,7 +77,8 @@ struct SoapExpansion::Impl {
   }
 
   static void check(const SoapBasis& b, std::size_t species, int zeta) {
-    if (!(b.cutoff > 0.0) || !std::isfinite(b.cutoff)) fail("soap cutoff ", b.cutoff, " is not > 0");
+    if (!(b.cutoff > 0.0) || !std::isfinite(b.cutoff))
+      fail("soap cutoff ", b.cutoff, " is not > 0");
     if (b.n_max < 1 || b.intervals < 1 || b.channels < 1)
       fail("soap needs at least one radial function, interval and channel");
     if (b.l_max > max_soap_l) fail("soap l_max ", b.l_max, " is above ", max_soap_l);
@@ -144,7 +144,8 @@ void add_product_row(const double* a, const double* b, std::size_t count, double
   add_products(a, b, count, y);
 }
 
-// ---- work space ----------------------------------------------------------------------------------
+// ---- work space
+// ----------------------------------------------------------------------------------
 
 struct SoapWorkspace::Impl {
   SoapWork work{};
@@ -161,8 +162,7 @@ struct SoapWorkspace::Impl {
   void reserve(std::size_t doubles) {
     if (doubles <= capacity) return;
     release();
-    memory = static_cast<double*>(
-        ::operator new(doubles * sizeof(double), std::align_val_t(64)));
+    memory = static_cast<double*>(::operator new(doubles * sizeof(double), std::align_val_t(64)));
     capacity = doubles;
   }
 };
@@ -204,7 +204,8 @@ SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
   return w;
 }
 
-// ---- descriptors for fitting -----------------------------------------------------------------------
+// ---- descriptors for fitting
+// -----------------------------------------------------------------------
 
 // A site as the loops see it, with only what the density needs.
 struct SoapDescriptors::Neighborhood {

@@ -16,7 +16,8 @@ struct SoapCenterView {
   double constant;        // eV
 };
 
-/// A density expansion. Radial channels (alpha, n) of a coefficient row stand at alpha * n_padded + n.
+/// A density expansion. Radial channels (alpha, n) of a coefficient row stand at alpha * n_padded +
+/// n.
 struct SoapView {
   double cutoff;
   double inverse_spacing;
@@ -36,21 +37,21 @@ struct SoapView {
 
 /// What is kept of one site between the steps, as SoapWorkspace (soap.cpp) lays it out.
 struct SoapWork {
-  std::size_t count;    // neighbours within the cutoff
-  std::size_t padded;   // rounded up to the vector width
-  std::size_t* begin;   // (species + 1) of each species' neighbours
-  int* slot;            // entry of the site's arrays
+  std::size_t count;   // neighbours within the cutoff
+  std::size_t padded;  // rounded up to the vector width
+  std::size_t* begin;  // (species + 1) of each species' neighbours
+  int* slot;           // entry of the site's arrays
   double *ux, *uy, *uz, *r, *inverse_r;
-  double *value, *slope;             // (padded, l_max + 1, n_padded) radial functions
-  double *y, *yx, *yy, *yz;          // ((l_max + 1)^2, padded) harmonics; tangential derivatives
-  double* c;                         // ((l_max + 1)^2, width)
-  double* adjoint;                   // the same: dE/dc
-  double* one;                       // ((l_max + 1)^2, n_padded) of one species
-  double* square;                    // (width, width)
-  double* p;                         // (padded_dimension) power spectrum, normalised
-  double* g;                         // (padded_dimension) dE/dp
-  double* spare;                     // (padded_dimension)
-  double norm;                       // of the power spectrum before normalisation
+  double *value, *slope;     // (padded, l_max + 1, n_padded) radial functions
+  double *y, *yx, *yy, *yz;  // ((l_max + 1)^2, padded) harmonics; tangential derivatives
+  double* c;                 // ((l_max + 1)^2, width)
+  double* adjoint;           // the same: dE/dc
+  double* one;               // ((l_max + 1)^2, n_padded) of one species
+  double* square;            // (width, width)
+  double* p;                 // (padded_dimension) power spectrum, normalised
+  double* g;                 // (padded_dimension) dE/dp
+  double* spare;             // (padded_dimension)
+  double norm;               // of the power spectrum before normalisation
 };
 
 struct SoapKernels {

@@ -10,7 +10,8 @@
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
 
-// ---- as many doubles at a time as the machine has ------------------------------------------------
+// ---- as many doubles at a time as the machine has
+// ------------------------------------------------
 
 #if defined(__AVX512F__)
 using Lanes = __m512d;
@@ -34,7 +35,8 @@ FORCEMAP_INLINE double total(Lanes v) { return sum(v); }
 
 constexpr std::size_t kMostL = 20;  // as max_soap_l in potential_data.hpp
 
-// ---- neighbours ----------------------------------------------------------------------------------
+// ---- neighbours
+// ----------------------------------------------------------------------------------
 
 // Those within the cutoff, by species; what is left of the last vector is weightless.
 static void soap_neighbors(const SoapView& v, const SiteView& s, SoapWork& w) {
@@ -143,17 +145,18 @@ static void soap_harmonics(const SoapView& v, SoapWork& w) {
         write(l * l + l + m, ql * cosine[m], mq * c1 - x * up * cosine[m],
               zero - mq * s1 - y * up * cosine[m], along * cosine[m]);
         if (m > 0)
-          write(l * l + l - m, ql * sine[m], mq * s1 - x * up * sine[m],
-                mq * c1 - y * up * sine[m], along * sine[m]);
+          write(l * l + l - m, ql * sine[m], mq * s1 - x * up * sine[m], mq * c1 - y * up * sine[m],
+                along * sine[m]);
       }
     }
   }
 }
 
-// ---- coefficients --------------------------------------------------------------------------------
+// ---- coefficients
+// --------------------------------------------------------------------------------
 
-// M rows of coefficients from neighbours [begin, end): row m of `out` is the sum of radial functions
-// times harmonic m.
+// M rows of coefficients from neighbours [begin, end): row m of `out` is the sum of radial
+// functions times harmonic m.
 template <int M>
 FORCEMAP_INLINE void expand_rows(const double* radial, std::size_t radial_stride,
                                  const double* harmonics, std::size_t harmonic_stride,
@@ -187,19 +190,35 @@ FORCEMAP_INLINE void multiply_rows(const double* rows, std::size_t stride, const
 }
 
 // Calls block<M>(first) for blocks of up to 8 that cover [0, count).
-#define FORCEMAP_IN_BLOCKS(count, first, call)            \
+#define FORCEMAP_IN_BLOCKS(count, first, call)               \
   for (std::size_t first = 0; first < (count); first += 8) { \
-    const std::size_t rest = (count)-first;               \
-    switch (rest < 8 ? rest : 8) {                        \
-      case 1: call(1); break;                             \
-      case 2: call(2); break;                             \
-      case 3: call(3); break;                             \
-      case 4: call(4); break;                             \
-      case 5: call(5); break;                             \
-      case 6: call(6); break;                             \
-      case 7: call(7); break;                             \
-      default: call(8); break;                            \
-    }                                                     \
+    const std::size_t rest = (count) - first;                \
+    switch (rest < 8 ? rest : 8) {                           \
+      case 1:                                                \
+        call(1);                                             \
+        break;                                               \
+      case 2:                                                \
+        call(2);                                             \
+        break;                                               \
+      case 3:                                                \
+        call(3);                                             \
+        break;                                               \
+      case 4:                                                \
+        call(4);                                             \
+        break;                                               \
+      case 5:                                                \
+        call(5);                                             \
+        break;                                               \
+      case 6:                                                \
+        call(6);                                             \
+        break;                                               \
+      case 7:                                                \
+        call(7);                                             \
+        break;                                               \
+      default:                                               \
+        call(8);                                             \
+        break;                                               \
+    }                                                        \
   }
 
 // Density coefficients of the neighbours of one species, rows of n_padded at `out`.
@@ -210,8 +229,8 @@ static void soap_expand(const SoapView& v, const SoapWork& w, std::size_t specie
   for (std::size_t l = 0; l <= v.l_max; ++l)
     for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
       const double* radial = w.value + l * v.n_padded + n;
-#define FORCEMAP_CALL(M)                                                                        \
-  expand_rows<M>(radial, row, w.y + (l * l + first) * stride, stride, begin, end,               \
+#define FORCEMAP_CALL(M)                                                          \
+  expand_rows<M>(radial, row, w.y + (l * l + first) * stride, stride, begin, end, \
                  out + (l * l + first) * out_stride + n, out_stride)
       FORCEMAP_IN_BLOCKS(2 * l + 1, first, FORCEMAP_CALL)
 #undef FORCEMAP_CALL
@@ -242,12 +261,12 @@ static void soap_coefficients(const SoapView& v, const SiteView& s, SoapWork& w)
   // The centre itself.
   for (std::size_t channel = 0; channel < v.channels; ++channel) {
     const double weight = v.weights[channel * v.species + static_cast<std::size_t>(s.species)];
-    for (std::size_t n = 0; n < v.n_max; ++n)
-      w.c[channel * v.n_padded + n] += weight * v.self[n];
+    for (std::size_t n = 0; n < v.n_max; ++n) w.c[channel * v.n_padded + n] += weight * v.self[n];
   }
 }
 
-// ---- power spectrum ------------------------------------------------------------------------------
+// ---- power spectrum
+// ------------------------------------------------------------------------------
 
 // square[a][b] = sum_m c[lm][a] c[lm][b] for the b of a's vector and later ones.
 static void soap_square(const SoapView& v, std::size_t l, const double* c, double* square) {
@@ -315,7 +334,8 @@ static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
     put(w.p + n, take(w.p + n) * inverse);
 }
 
-// ---- energy --------------------------------------------------------------------------------------
+// ---- energy
+// --------------------------------------------------------------------------------------
 
 // Four sites and two vectors at a time: each vector is read once from where it lies.
 static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapWork* const* works,
@@ -375,7 +395,8 @@ static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapW
   }
 }
 
-// ---- forces --------------------------------------------------------------------------------------
+// ---- forces
+// --------------------------------------------------------------------------------------
 
 // dE/dc from dE/dp: for each l a symmetric matrix times the coefficients.
 static void soap_adjoint(const SoapView& v, SoapWork& w) {
@@ -496,7 +517,8 @@ static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
   }
 }
 
-// ---- derivative of the spectrum, for fitting -------------------------------------------------------
+// ---- derivative of the spectrum, for fitting
+// -------------------------------------------------------
 
 static void soap_gradient(const SoapView& v, SoapWork& w, std::size_t j, double* out) {
   const std::size_t width = v.width, row = (v.l_max + 1) * v.n_padded, stride = w.padded;

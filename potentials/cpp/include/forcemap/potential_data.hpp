@@ -41,8 +41,8 @@ struct ThreeBodyTerm {
   std::vector<ThreeBodyTable> tables;
 };
 
-/// Expansion of the neighbours' density about an atom; c[lm][(alpha, n)] is the sum over neighbours j
-/// of weights[alpha][species of j] R_nl(r_j) Y_lm(r_j), and the centre's own share for l = 0.
+/// Expansion of the neighbours' density about an atom; c[lm][(alpha, n)] is the sum over neighbours
+/// j of weights[alpha][species of j] R_nl(r_j) Y_lm(r_j), and the centre's own share for l = 0.
 struct SoapBasis {
   double cutoff;                // Å
   std::size_t n_max;            // radial functions
