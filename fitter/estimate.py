@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.baseline import CoreEnergy
-from forcemap.fitter.config import Settings, TermSettings
+from forcemap.fitter.building import build_terms, points_of, widest_cutoff
+from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
 from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.fitting import ROWS_PER_BLOCK, build_terms
+from forcemap.fitter.fitting import ROWS_PER_BLOCK
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.launch import launched
+from forcemap.fitter.mapping import MEASURED_ATOMS
 from forcemap.fitter.process import Term, columns, environments, frame_rows, row_count
 from forcemap.fitter.progress import Progress
 from forcemap.fitter.short_range import CorePair, core_pairs
@@ -28,6 +30,7 @@ from forcemap.fitter.solver import Accumulator
 from forcemap.fitter.sparse_points import shortest_distances
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
+from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 __all__ = ["Combination", "Estimate", "estimate", "estimate_settings", "estimate_table"]
@@ -41,8 +44,8 @@ SAMPLE_SECONDS = 2.0
 TIMED_COLUMNS = 1000
 """Size of the matrices that are timed, at most."""
 
-EVIDENCE_STEPS = 18
-"""Solutions that the search for one delta takes; 14 to 20 on published sets."""
+EVIDENCE_STEPS = 12
+"""Solutions that the search for the deltas takes; mostly 6 to 13 on published sets."""
 
 BYTES_PER_ATOM = 220
 """Of frames, labels, targets and predictions, measured by `benchmarks/fit_scaling.py`."""
@@ -180,9 +183,11 @@ def estimate(
     adding = add * n_rows
     # The main thread adds what the others have computed.
     seconds["rows and their sum"] = max((workers + adding) / jobs, adding) / ranks
-    free = sum(term.delta is None for term in settings.terms)
-    seconds["deltas by evidence"] = solve * (1 + EVIDENCE_STEPS * free)
-    seconds["mapping, its error"] = rows_seconds / jobs
+    free = any(term.delta is None for term in settings.terms)
+    seconds["deltas by evidence"] = solve * (EVIDENCE_STEPS if free else 1)
+    if any(isinstance(term, SoapSettings) for term in settings.terms):
+        rows_seconds *= min(1.0, MEASURED_ATOMS / atoms)
+    seconds["mapping, its error"] = rows_seconds / jobs / ranks
     gram = FLOAT * n_columns**2
     block = FLOAT * n_columns * (ROWS_PER_BLOCK + max(row_count(f) for f in frames) // 2)
     waiting = 2 * jobs + 1 if jobs > 1 else 0
@@ -234,8 +239,7 @@ def _core(
     start = time.perf_counter()
     core: dict[tuple[int, int], CorePair] = {}
     if settings.core == "zbl":
-        widest = max(t.cutoff for t in settings.terms)
-        core = core_pairs(species, shortest_distances(sample, widest))
+        core = core_pairs(species, shortest_distances(sample, widest_cutoff(settings)))
     energy = CoreEnergy(species, core)
     for frame in sample:
         energy.of(frame)
@@ -266,16 +270,18 @@ def _combinations(
         return sum(int(np.count_nonzero(f.numbers == z)) for f in part)
 
     found = []
-    wanted = {id(term): settings.n_sparse for term, settings in zip(terms, given, strict=False)}
+    asked = dict(zip(map(id, terms), given, strict=False))
     for term, block, _ in columns(terms):
         centre = block.species[0]
         seen = sum(_candidates(f, term, block.species) for f in sample)
         candidates = round(seen * atoms(frames, centre) / atoms(sample, centre))
         size = block.size
-        most = wanted.get(id(term), size)
-        if size >= 0.5 * seen and isinstance(most, int):
-            # The sample has hardly as many as are wanted; all frames have more.
-            size = max(size, min(most, candidates))
+        settings = asked.get(id(term))
+        # Where the sample may hold fewer than are wanted, all frames may hold as many.
+        if isinstance(settings, SoapSettings) and len(sample) < len(frames):
+            size = max(size, min(points_of(settings, centre, candidates), candidates))
+        elif isinstance(settings, FewBodySettings) and size >= 0.5 * seen:
+            size = max(size, min(settings.n_sparse, candidates))
         found.append(Combination(term.kind, block.species, candidates, size))
     return tuple(found)
 
@@ -293,7 +299,7 @@ def _row_seconds(sample: Sequence[Frame], terms: Sequence[Term]) -> float:
 
 
 def _matrix_seconds(sizes: Sequence[int]) -> tuple[float, float, float]:
-    """Seconds to whiten a row, to add it, and to solve, for blocks of these sizes."""
+    """Seconds to whiten a row, to add it, and to solve with slopes, for blocks of these sizes."""
     whole = sum(sizes)
     n = min(whole, TIMED_COLUMNS)
     rng = np.random.default_rng(0)
@@ -307,7 +313,11 @@ def _matrix_seconds(sizes: Sequence[int]) -> tuple[float, float, float]:
 
     whiten = _seconds(whitened) / (ROWS_PER_BLOCK * n**2) * sum(size**2 for size in sizes)
     add = _seconds(lambda: data.add(rows, targets, 0.0)) / (ROWS_PER_BLOCK * n**2) * whole**2
-    solve = _seconds(lambda: data.solve(np.ones(n))) * (whole / n) ** 3
+
+    def step() -> None:
+        lapack.dpotri(data.solve(np.ones(n)).factor.T, lower=0)
+
+    solve = _seconds(step) * (whole / n) ** 3
     return whiten, add, solve
 
 

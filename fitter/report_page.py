@@ -46,7 +46,10 @@ MAPPING_ROWS = (
     ("tolerance_ev_per_a", "asked for", "{:.0e} eV/Å"),
 )
 
-TERM_COLUMNS = ("kind", "cutoff", "cutoff_width", "lengthscale", "delta", "n_sparse")
+TERM_COLUMNS = (
+    *("kind", "cutoff", "cutoff_width", "lengthscale", "atom_sigma", "n_max", "l_max", "zeta"),
+    *("delta", "n_sparse"),
+)
 
 STYLE = """
 :root { color-scheme: light; }

@@ -212,6 +212,32 @@ def one_message(stderr: str, text: str) -> None:
     assert text in stderr
 
 
+SOAP = """  - {kind: soap, cutoff: 3.5, n_sparse: 30, n_max: 3, l_max: 2}
+"""
+
+
+@with_mpi
+def test_soap_terms_are_shared(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(SETTINGS + SOAP, encoding="utf-8")
+    for ranks in (0, 2):
+        out = tmp_path / str(ranks)
+        done = run_forcemap("fit", path, "-o", out, "--quiet", ranks=ranks)
+        assert (done.returncode, done.stderr) == (0, "")
+    one, two = tmp_path / "0", tmp_path / "2"
+    points = [sparse_points(read_container(out / "model.forcemap")) for out in (one, two)]
+    assert points[0] == points[1]
+    assert len(points[0]) == 4
+    np.testing.assert_allclose(forces(two), forces(one), rtol=0, atol=1e-8)
+    maps = [
+        json.loads((out / "report.json").read_text(encoding="utf-8"))["mapping"]
+        for out in (one, two)
+    ]
+    assert maps[0]["frames_measured"] == maps[1]["frames_measured"]
+    worst = "force_max_error_ev_per_a"
+    assert maps[1][worst] == pytest.approx(maps[0][worst], rel=1e-3, abs=1e-9)
+
+
 @with_mpi
 def test_fault_on_all_ranks_is_told_once(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"

@@ -34,7 +34,8 @@ std::array<double, 9> product(const double* a, const double* b) {
 
 // What one thread adds up.
 struct Sums {
-  Site site;
+  std::vector<Site> sites;  // evaluated together
+  std::vector<double> of_sites;
   std::vector<double> forces;
   double energy = 0.0;
   std::array<double, 9> strain{};  // dE/d(strain)
@@ -63,6 +64,10 @@ struct Calculator::Impl {
     if (!(skin >= 0.0) || !std::isfinite(skin)) fail("skin must be >= 0 Å, found ", skin);
     if (threads < 1) fail("threads must be at least 1, found ", threads);
     sums.resize(static_cast<std::size_t>(threads));
+    for (Sums& part : sums) {
+      part.sites.resize(potential->batch());
+      part.of_sites.resize(potential->batch());
+    }
     for (std::size_t n = 0; n < potential->numbers().size(); ++n)
       identity.push_back(static_cast<int>(n));
   }
@@ -114,38 +119,48 @@ struct Calculator::Impl {
 
   void run_sites(std::size_t from, std::size_t to, Sums& out, double* energies) {
     const Potential& p = *potential;
-    Site& site = out.site;
-    for (std::size_t i = from; i < to; ++i) {
-      p.gather(placed.data(), kinds.data(), identity.data(), static_cast<int>(i),
-               list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i], ~0, site);
-      const double e = p.evaluate(site);
-      out.energy += e;
-      if (energies) energies[i] = e;
-      double fx = 0.0, fy = 0.0, fz = 0.0;
-      double w[9] = {};
-      for (std::size_t n = 0; n < site.count; ++n) {
-        const double gx = site.gx[n], gy = site.gy[n], gz = site.gz[n];
-        double* f = &out.forces[3 * static_cast<std::size_t>(
-                                        list.owner[static_cast<std::size_t>(site.index[n])])];
-        f[0] -= gx;
-        f[1] -= gy;
-        f[2] -= gz;
-        fx += gx;
-        fy += gy;
-        fz += gz;
-        w[0] += site.x[n] * gx;
-        w[1] += site.x[n] * gy;
-        w[2] += site.x[n] * gz;
-        w[4] += site.y[n] * gy;
-        w[5] += site.y[n] * gz;
-        w[8] += site.z[n] * gz;
+    for (std::size_t begin = from; begin < to; begin += out.sites.size()) {
+      const std::size_t count = std::min(out.sites.size(), to - begin);
+      for (std::size_t n = 0; n < count; ++n) {
+        const std::size_t i = begin + n;
+        p.gather(placed.data(), kinds.data(), identity.data(), static_cast<int>(i),
+                 list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i], ~0,
+                 out.sites[n]);
       }
-      double* f = &out.forces[3 * i];
-      f[0] += fx;
-      f[1] += fy;
-      f[2] += fz;
-      for (std::size_t n = 0; n < 9; ++n) out.strain[n] += w[n];
+      p.evaluate(out.sites.data(), count, out.of_sites.data());
+      for (std::size_t n = 0; n < count; ++n) {
+        out.energy += out.of_sites[n];
+        if (energies) energies[begin + n] = out.of_sites[n];
+        add_site(out.sites[n], begin + n, out);
+      }
     }
+  }
+
+  void add_site(const Site& site, std::size_t i, Sums& out) const {
+    double fx = 0.0, fy = 0.0, fz = 0.0;
+    double w[9] = {};
+    for (std::size_t n = 0; n < site.count; ++n) {
+      const double gx = site.gx[n], gy = site.gy[n], gz = site.gz[n];
+      double* f = &out.forces[3 * static_cast<std::size_t>(
+                                      list.owner[static_cast<std::size_t>(site.index[n])])];
+      f[0] -= gx;
+      f[1] -= gy;
+      f[2] -= gz;
+      fx += gx;
+      fy += gy;
+      fz += gz;
+      w[0] += site.x[n] * gx;
+      w[1] += site.x[n] * gy;
+      w[2] += site.x[n] * gz;
+      w[4] += site.y[n] * gy;
+      w[5] += site.y[n] * gz;
+      w[8] += site.z[n] * gz;
+    }
+    double* f = &out.forces[3 * i];
+    f[0] += fx;
+    f[1] += fy;
+    f[2] += fz;
+    for (std::size_t n = 0; n < 9; ++n) out.strain[n] += w[n];
   }
 
   // Says which atoms are at fault once an energy is not a number.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "forcemap/fail.hpp"
+#include "forcemap/soap.hpp"
 #include "forcemap/zbl.hpp"
 #include "site_kernels.hpp"
 
@@ -18,6 +19,7 @@ namespace {
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kVector = 4;
 constexpr std::size_t kMostSpecies = 118;
+constexpr std::size_t kSoapSites = 4;  // what soap_energies takes at once
 
 const SiteKernels& choose_kernels() {
   const char* asked = std::getenv("FORCEMAP_SIMD");
@@ -34,11 +36,6 @@ const SiteKernels& choose_kernels() {
     return avx2_kernels();
 #endif
   return generic_kernels();
-}
-
-const SiteKernels& kernels() {
-  static const SiteKernels& chosen = choose_kernels();
-  return chosen;
 }
 
 // One block of memory for all arrays of a site.
@@ -77,9 +74,15 @@ class Arena {
 
 }  // namespace
 
+const SiteKernels& site_kernels() {
+  static const SiteKernels& chosen = choose_kernels();
+  return chosen;
+}
+
 struct Site::Scratch {
   SiteView view{};
   Arena arena;
+  SoapWorkspace soap;
 };
 
 Site::Site() : scratch(new Scratch) {}
@@ -122,6 +125,7 @@ struct Potential::Impl {
   std::vector<std::vector<const double*>> three_body_tables;
   std::vector<TwoBodyView> two_body;
   std::vector<ThreeBodyView> three_body;
+  std::vector<SoapExpansion> soap;
   std::vector<ZblFunction> zbl;
   PotentialView view{};
 
@@ -134,6 +138,10 @@ struct Potential::Impl {
     view.e0 = data.e0.data();
     add_two_body(n);
     add_three_body(n);
+    for (const SoapTerm& term : data.soap) {
+      soap.emplace_back(term.basis, n, term.zeta, term.centers);
+      view.cutoff = std::max(view.cutoff, term.basis.cutoff);
+    }
     add_core(n);
     if (!(view.cutoff > 0.0)) view.cutoff = 1e-3;  // isolated atoms only
     view.two_body = two_body.data();
@@ -222,17 +230,77 @@ void Potential::gather(const double* positions, const int* kinds, const int* kin
                        const int* list, std::size_t list_length, int mask, Site& site) const {
   site.reserve(list_length);
   site.species = kind_to_species[kinds[i]];
-  site.count = kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
-                                impl_->view.cutoff, site.scratch->view);
+  site.count = site_kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
+                                     impl_->view.cutoff, site.scratch->view);
 }
 
 double Potential::evaluate(Site& site) const {
   SiteView& view = site.scratch->view;
   view.count = site.count;
   view.species = site.species;
-  return kernels().evaluate(impl_->view, view);
+  double energy = site_kernels().evaluate(impl_->view, view);
+  if (!impl_->soap.empty()) {
+    double* energies[1] = {&energy};
+    Site* sites[1] = {&site};
+    add_soap(sites, 1, energies);
+  }
+  return energy;
 }
 
-const char* Potential::instruction_set() { return kernels().name; }
+std::size_t Potential::batch() const {
+  if (impl_->soap.empty()) return 1;
+  return impl_->data.numbers.size() == 1 ? kSoapSites : 2 * kSoapSites;
+}
+
+void Potential::evaluate(Site* sites, std::size_t count, double* energies) const {
+  for (std::size_t n = 0; n < count; ++n) {
+    SiteView& view = sites[n].scratch->view;
+    view.count = sites[n].count;
+    view.species = sites[n].species;
+    energies[n] = site_kernels().evaluate(impl_->view, view);
+  }
+  if (impl_->soap.empty()) return;
+  // Sites of one species go together: they share the vectors of their energy.
+  Site* together[kSoapSites];
+  double* of[kSoapSites];
+  for (std::size_t species = 0; species < impl_->data.numbers.size(); ++species) {
+    std::size_t held = 0;
+    for (std::size_t n = 0; n < count; ++n) {
+      if (static_cast<std::size_t>(sites[n].species) != species) continue;
+      together[held] = &sites[n];
+      of[held++] = &energies[n];
+      if (held < kSoapSites) continue;
+      add_soap(together, held, of);
+      held = 0;
+    }
+    if (held) add_soap(together, held, of);
+  }
+}
+
+void Potential::add_soap(Site* const* sites, std::size_t count, double* const* energies) const {
+  const SoapKernels& loops = site_kernels().soap;
+  for (const SoapExpansion& term : impl_->soap) {
+    const SoapView& view = term.view();
+    const SoapCenterView* center = view.centers[sites[0]->species];
+    if (!center) continue;
+    SoapWork* works[kSoapSites];
+    double* of[kSoapSites];
+    const SiteView* views[kSoapSites];
+    std::size_t held = 0;
+    for (std::size_t n = 0; n < count; ++n) {
+      // Two atoms in one place: the answer is a NaN already.
+      if (!std::isfinite(*energies[n])) continue;
+      views[held] = &sites[n]->scratch->view;
+      works[held] = &sites[n]->scratch->soap.prepare(view, views[held]->count);
+      loops.density(view, *views[held], *works[held]);
+      of[held++] = energies[n];
+    }
+    if (!held) continue;
+    loops.energies(view, *center, works, held, of);
+    for (std::size_t n = 0; n < held; ++n) loops.forces(view, *views[n], *works[n]);
+  }
+}
+
+const char* Potential::instruction_set() { return site_kernels().name; }
 
 }  // namespace forcemap

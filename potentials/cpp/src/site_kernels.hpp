@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "soap_kernels.hpp"
+
 namespace forcemap {
 
 struct TwoBodyView {
@@ -69,7 +71,11 @@ struct SiteKernels {
   const char* name;
   GatherFunction gather;
   EvaluateFunction evaluate;
+  SoapKernels soap;
 };
+
+/// Those of the best instruction set that this machine has and FORCEMAP_SIMD allows.
+const SiteKernels& site_kernels();
 
 // One per loop file; defined only where the compiler has the flags.
 const SiteKernels& generic_kernels();

@@ -508,10 +508,19 @@ static double evaluate(const PotentialView& p, const SiteView& s) {
 }
 
 }  // namespace FORCEMAP_LOOPS
+}  // namespace forcemap
+
+#include "soap_loops.ipp"
+
+namespace forcemap {
 
 const SiteKernels& FORCEMAP_LOOPS_GETTER() {
-  static const SiteKernels kernels = {FORCEMAP_LOOPS_NAME, FORCEMAP_LOOPS::gather,
-                                      FORCEMAP_LOOPS::evaluate};
+  static const SiteKernels kernels = {
+      FORCEMAP_LOOPS_NAME,
+      FORCEMAP_LOOPS::gather,
+      FORCEMAP_LOOPS::evaluate,
+      {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::soap_density, FORCEMAP_LOOPS::soap_energies,
+       FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::soap_gradient}};
   return kernels;
 }
 
