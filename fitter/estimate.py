@@ -26,8 +26,14 @@ from forcemap.fitter.mapping import MEASURED_ATOMS
 from forcemap.fitter.process import Term, columns, environments, frame_rows, row_count
 from forcemap.fitter.progress import Progress
 from forcemap.fitter.short_range import CorePair, core_pairs
+from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import Accumulator
-from forcemap.fitter.sparse_points import shortest_distances
+from forcemap.fitter.sparse_points import (
+    MOST_AT_ONCE,
+    MOST_CANDIDATES,
+    POOL_NUMBERS,
+    shortest_distances,
+)
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from scipy.linalg import lapack
@@ -77,6 +83,7 @@ class Estimate:
     Attributes:
         n_energies, n_forces, n_stresses: rows of each kind.
         whole: whether the sizes are those of all frames, not estimated from a sample.
+        choosing_bytes: candidates' spectra and their kernel matrix, before rows are computed.
         gram_bytes: one (columns, columns) matrix.
         sums_bytes: what summing and solving hold at once.
         block_bytes: one block of rows.
@@ -93,6 +100,7 @@ class Estimate:
     n_stresses: int
     combinations: tuple[Combination, ...]
     whole: bool
+    choosing_bytes: int
     gram_bytes: int
     sums_bytes: int
     block_bytes: int
@@ -163,8 +171,10 @@ def estimate(
         choosing = time.perf_counter() - start
         start = time.perf_counter()
         combinations = _combinations(settings.terms, terms, frames, sample)
-        # Finding candidates takes longer with more frames, choosing among them does not.
-        seconds["choosing sparse points"] = choosing + (time.perf_counter() - start) * (ratio - 1)
+        # Finding candidates takes longer with more frames; choosing among them does not, but for
+        # environments, which are all candidates.
+        finding = choosing if _has_soap(settings) else time.perf_counter() - start
+        seconds["choosing sparse points"] = choosing + finding * (ratio - 1)
         n_columns = sum(c.n_sparse for c in combinations)
         if n_columns == 0:
             raise ForcemapError(
@@ -185,7 +195,7 @@ def estimate(
     seconds["rows and their sum"] = max((workers + adding) / jobs, adding) / ranks
     free = any(term.delta is None for term in settings.terms)
     seconds["deltas by evidence"] = solve * (EVIDENCE_STEPS if free else 1)
-    if any(isinstance(term, SoapSettings) for term in settings.terms):
+    if _has_soap(settings):
         rows_seconds *= min(1.0, MEASURED_ATOMS / atoms)
     seconds["mapping, its error"] = rows_seconds / jobs / ranks
     gram = FLOAT * n_columns**2
@@ -200,6 +210,7 @@ def estimate(
         n_stresses=counts[2],
         combinations=combinations,
         whole=len(sample) == len(frames),
+        choosing_bytes=_choosing_bytes(terms, combinations),
         gram_bytes=gram,
         sums_bytes=3 * gram + FLOAT * sum(c.n_sparse**2 for c in combinations),
         block_bytes=block,
@@ -209,6 +220,10 @@ def estimate(
         jobs=jobs,
         ranks=ranks,
     )
+
+
+def _has_soap(settings: Settings) -> bool:
+    return any(isinstance(term, SoapSettings) for term in settings.terms)
 
 
 def _sample(frames: Sequence[Frame]) -> list[Frame]:
@@ -284,6 +299,19 @@ def _combinations(
             size = max(size, min(settings.n_sparse, candidates))
         found.append(Combination(term.kind, block.species, candidates, size))
     return tuple(found)
+
+
+def _choosing_bytes(terms: Sequence[Term], combinations: Sequence[Combination]) -> int:
+    """Memory of the largest choice among environments; that among distances and triangles is small."""
+    largest = 0
+    candidates_of = {(c.kind, c.species): c.candidates for c in combinations}
+    for term, block, _ in columns(terms):
+        if isinstance(term, SoapTerm):
+            most = max(100, min(MOST_CANDIDATES, POOL_NUMBERS // term.dimension))
+            pool = min(most, candidates_of[term.kind, block.species])
+            part = min(pool, MOST_AT_ONCE)
+            largest = max(largest, FLOAT * (2 * pool * term.dimension + 3 * part**2))
+    return largest
 
 
 def _row_seconds(sample: Sequence[Frame], terms: Sequence[Term]) -> float:
@@ -374,6 +402,7 @@ def estimate_table(found: Estimate) -> Any:
     each = " of each rank" if found.ranks > 1 else ""
     memory = rows_table(
         [
+            ("choosing sparse points", _memory(found.choosing_bytes)),
             ("Gram matrix", _memory(found.gram_bytes)),
             ("its sums and solution", _memory(found.sums_bytes)),
             ("block of rows", _memory(found.block_bytes)),

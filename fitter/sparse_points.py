@@ -237,6 +237,9 @@ class Pool:
     groups: NDArray[np.str_]
 
 
+MOST_AT_ONCE = 5000
+"""Environments whose kernel matrix is formed to choose among them."""
+
 POOL_NUMBERS = 32_000_000
 """Doubles of spectra kept as candidates of a species (256 MB), whatever the data."""
 
@@ -314,7 +317,7 @@ def _choose_spectra(
 
 def _greedy_spectra(term: SoapTerm, spectra: Array, count: int) -> NDArray[np.intp]:
     """Pivoted Cholesky of the kernel matrix; where that is too large, in parts, then of the chosen."""
-    most = 5000
+    most = MOST_AT_ONCE
     if len(spectra) <= most:
         kept, _ = pivoted_cholesky(term.kernel(spectra, spectra))
         return kept[:count]
