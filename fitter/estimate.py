@@ -309,7 +309,7 @@ def _choosing_bytes(terms: Sequence[Term], combinations: Sequence[Combination]) 
         if isinstance(term, SoapTerm):
             most = max(100, min(MOST_CANDIDATES, POOL_NUMBERS // term.dimension))
             pool = min(most, candidates_of[term.kind, block.species])
-            part = min(pool, MOST_AT_ONCE)
+            part = -(-pool // -(-pool // MOST_AT_ONCE))  # many are chosen from in equal parts
             largest = max(largest, FLOAT * (2 * pool * term.dimension + 3 * part**2))
     return largest
 
