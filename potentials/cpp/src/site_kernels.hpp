@@ -19,8 +19,9 @@ struct ThreeBodyView {
   double leg_last_interval;
   double base_inverse_spacing;
   double base_last_interval;
+  // Coefficients (r_ij, r_ik, r_jk, 2): those of a row along r_jk and of the next row side by side.
   std::ptrdiff_t stride_first;   // doubles between neighbouring coefficients of r_ij
-  std::ptrdiff_t stride_second;  // the same of r_ik; r_jk is contiguous
+  std::ptrdiff_t stride_second;  // the same of r_ik
   const double* const* tables;   // (centre, first, second) with first <= second, or null
 };
 
@@ -49,14 +50,19 @@ struct SiteView {
   int* kind;   // neighbour's species
   double *x, *y, *z, *r, *inverse_r;
   double *gx, *gy, *gz;
-  // neighbours of a 3-body term, sorted by species, each block padded with zero-weight entries
+  // neighbours of a 3-body term, sorted by species, each block followed by seven entries without a neighbour
   int* slot;  // entry of the arrays above
   double *tx, *ty, *tz, *tr;
-  double* weights;       // (padded, 4), or (padded, 16) with every weight repeated
+  double* weights;       // (padded, 4), of the basis at r
   double* derivatives;   // the same of the basis' slopes, per Å
-  long long* offset;     // interval of r
-  double* radial;        // dE/dr
+  int* offset;           // interval of r
+  double* radial;        // dE/dr, (padded, up to 8) parts to be added
   double *hx, *hy, *hz;  // dE/d(r_j) through r_jk
+  // of the pairs (j, k) of one j
+  double* fraction;  // position of r_jk in its interval
+  double* inverse;   // intervals per Å over r_jk
+  double* by_base;   // dE/dr_jk in intervals, (padded, up to 8) parts to be added
+  int* cell;         // interval of r_jk
 };
 
 using GatherFunction = std::size_t (*)(const double* positions, const int* kinds,
