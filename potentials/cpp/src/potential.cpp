@@ -95,18 +95,18 @@ void Site::reserve(std::size_t neighbors) {
   const std::size_t sorted = n + (kVector - 1) * kMostSpecies + 2 * kVector;
   v.capacity = n;
   scratch->arena.allocate(8 * Arena::bytes<double>(n) + 2 * Arena::bytes<int>(n) +
-                          9 * Arena::bytes<double>(sorted) + 3 * Arena::bytes<int>(sorted) +
+                          8 * Arena::bytes<double>(sorted) + 2 * Arena::bytes<int>(sorted) +
                           2 * Arena::bytes<double>(4 * sorted) +
-                          2 * Arena::bytes<double>(kVector * sorted));
+                          Arena::bytes<double>(kVector * sorted));
   Arena& a = scratch->arena;
   for (double** p : {&v.x, &v.y, &v.z, &v.r, &v.inverse_r, &v.gx, &v.gy, &v.gz})
     *p = a.take<double>(n);
   for (int** p : {&v.index, &v.kind}) *p = a.take<int>(n);
-  for (double** p : {&v.tx, &v.ty, &v.tz, &v.tr, &v.hx, &v.hy, &v.hz, &v.fraction, &v.inverse})
+  for (double** p : {&v.tx, &v.ty, &v.tz, &v.tr, &v.hx, &v.hy, &v.hz, &v.row_start})
     *p = a.take<double>(sorted);
-  for (int** p : {&v.slot, &v.offset, &v.cell}) *p = a.take<int>(sorted);
+  for (int** p : {&v.slot, &v.interval}) *p = a.take<int>(sorted);
   for (double** p : {&v.weights, &v.derivatives}) *p = a.take<double>(4 * sorted);
-  for (double** p : {&v.radial, &v.by_base}) *p = a.take<double>(kVector * sorted);
+  v.radial = a.take<double>(kVector * sorted);
   x = v.x;
   y = v.y;
   z = v.z;

@@ -55,14 +55,10 @@ struct SiteView {
   double *tx, *ty, *tz, *tr;
   double* weights;       // (padded, 4), of the basis at r
   double* derivatives;   // the same of the basis' slopes, per Å
-  int* offset;           // interval of r
+  int* interval;         // of r
+  double* row_start;     // interval times stride_second
   double* radial;        // dE/dr, (padded, up to 8) parts to be added
   double *hx, *hy, *hz;  // dE/d(r_j) through r_jk
-  // of the pairs (j, k) of one j
-  double* fraction;  // position of r_jk in its interval
-  double* inverse;   // intervals per Å over r_jk
-  double* by_base;   // dE/dr_jk in intervals, (padded, up to 8) parts to be added
-  int* cell;         // interval of r_jk
 };
 
 using GatherFunction = std::size_t (*)(const double* positions, const int* kinds,

@@ -219,89 +219,137 @@ alignas(64) static const double kPowers[6][8] = {
     {-0.5, -0.5, 1.5, 1.5, -1.5, -1.5, 0.5, 0.5},
     {1.0, 1.0, -2.0, -2.0, 1.0, 1.0, 0.0, 0.0}};
 
-// All triplets (j, k) with j at entry `j` and k at entries [begin, end) of the sorted neighbours.
-//
-// Three loops over k: distances r_jk, eight at a time; value and slopes of the tricubic spline, one
-// triplet at a time; forces along r_jk, eight at a time. The spline is contracted over r_ij, then
-// r_ik, then r_jk. Sums over the lanes are put off: till all is done for the slopes by r_ij and r_ik,
-// till the third loop for those by r_jk. Lanes past `end` hold other neighbours, or the entries
-// that end a block: only their slope by r_jk must not count.
-FORCEMAP_INLINE Vec8 triplets_of(const ThreeBodyView& term, const double* table, const SiteView& s,
-                                 std::size_t j, std::size_t begin, std::size_t end) {
-  // Local copies: vector stores may alias anything, and would have the compiler load these again.
-  const double *const tx = s.tx, *const ty = s.ty, *const tz = s.tz;
-  const double *const weights = s.weights, *const derivatives = s.derivatives;
-  double *const radial = s.radial, *const hx = s.hx, *const hy = s.hy, *const hz = s.hz;
-  double *const fraction = s.fraction, *const inverse = s.inverse, *const by_base = s.by_base;
-  const int* const offset = s.offset;
-  int* const cell = s.cell;
-  const Vec8 xj = splat8(tx[j]), yj = splat8(ty[j]), zj = splat8(tz[j]);
+constexpr std::size_t kMostPairs = 256;
 
+// Pairs (j, k) that wait for each other, so that each of the loops below has much to do before the
+// next one needs its results. Per row one j and k at neighbouring entries; rows begin at multiples
+// of 8, and what is past their end does not count.
+struct Pairs {
+  struct Row {
+    std::size_t begin, count;  // among the pairs here
+    std::size_t j, k;          // among the sorted neighbours
+  };
+  std::size_t rows, filled;
+  Row row[kMostPairs / 8];
+  alignas(64) double fraction[kMostPairs];            // position of r_jk in its interval
+  alignas(64) double inverse[kMostPairs];             // intervals over r_jk, 1/Å
+  alignas(64) int cell[kMostPairs];                   // first coefficient, from the first of the plane of r_ij
+  alignas(64) double by_base[kPartial * kMostPairs];  // dE/dr_jk, to be added over each kPartial
+};
+
+// Distances, eight at a time.
+FORCEMAP_INLINE void measure(const ThreeBodyView& term, const SiteView& s, Pairs& pairs) {
   const Vec8 scale = splat8(term.base_inverse_spacing), last = splat8(term.base_last_interval);
-  for (std::size_t k = begin; k < end; k += 8) {
-    const Vec8 dx = load8(tx + k) - xj, dy = load8(ty + k) - yj, dz = load8(tz + k) - zj;
-    // The floor keeps coinciding neighbours (an error elsewhere) from making 0/0 here.
-    const Vec8 r2 = larger(fma(dx, dx, fma(dy, dy, dz * dz)), splat8(1e-60));
-    Vec8 r, inverse_r;
-    roots(r2, r, inverse_r);
-    const Vec8 u = r * scale, m = interval_of(u, last);
-    store(fraction + k, u - m);
-    store(inverse + k, inverse_r * scale);
-    store_integers(cell + k, m);
+  const double *const tx = s.tx, *const ty = s.ty, *const tz = s.tz, *const row_start = s.row_start;
+  for (std::size_t n = 0; n < pairs.rows; ++n) {
+    const Pairs::Row row = pairs.row[n];
+    const Vec8 xj = splat8(tx[row.j]), yj = splat8(ty[row.j]), zj = splat8(tz[row.j]);
+    for (std::size_t m = 0; m < row.count; m += 8) {
+      const std::size_t k = row.k + m;
+      const Vec8 dx = load8(tx + k) - xj, dy = load8(ty + k) - yj, dz = load8(tz + k) - zj;
+      // The floor keeps coinciding neighbours (an error elsewhere) from making 0/0 here.
+      const Vec8 r2 = larger(fma(dx, dx, fma(dy, dy, dz * dz)), splat8(1e-60));
+      Vec8 r, inverse;
+      roots(r2, r, inverse);
+      const Vec8 u = r * scale, interval = interval_of(u, last);
+      store(pairs.fraction + row.begin + m, u - interval);
+      store(pairs.inverse + row.begin + m, inverse * scale);
+      store_integers(pairs.cell + row.begin + m,
+                     fma(splat8(2.0), interval, load8(row_start + k)));
+    }
   }
+}
 
-  const double* const wj = weights + 4 * j;
-  const double* const dj = derivatives + 4 * j;
-  const Vec8 w[4] = {splat8(wj[0]), splat8(wj[1]), splat8(wj[2]), splat8(wj[3])};
-  const Vec8 dw[4] = {splat8(dj[0]), splat8(dj[1]), splat8(dj[2]), splat8(dj[3])};
+// Value and slopes of the tricubic spline, one triplet at a time: the contraction over r_ij, then
+// r_ik, then r_jk. Sums over the lanes are put off: those of the slope by r_jk till all pairs here
+// are done, the others till the site is done.
+FORCEMAP_INLINE Vec8 contract(const ThreeBodyView& term, const double* table, const SiteView& s,
+                              Pairs& pairs) {
+  // Local copies: vector stores may alias anything, and would have the compiler load these again.
+  const double *const weights = s.weights, *const derivatives = s.derivatives;
+  double* const radial = s.radial;
+  const std::ptrdiff_t first = term.stride_first, two_rows = 2 * term.stride_second;
   Vec8 power[6];
   for (int n = 0; n < 6; ++n) power[n] = load8(kPowers[n]);
-  const std::ptrdiff_t first = term.stride_first, two_rows = 2 * term.stride_second;
-  const double* const plane = table + offset[j] * first;
-  Vec8 energy = splat8(0.0), by_j = splat8(0.0);
-  for (std::size_t k = begin; k < end; ++k) {
-    const double* p = plane + offset[k] * term.stride_second + 2 * cell[k];
-    Vec8 value = splat8(0.0), by_first = splat8(0.0), by_second = splat8(0.0);
+  Vec8 energy = splat8(0.0);
+  for (std::size_t n = 0; n < pairs.rows; ++n) {
+    const Pairs::Row row = pairs.row[n];
+    const double* const wj = weights + 4 * row.j;
+    const double* const dj = derivatives + 4 * row.j;
+    const Vec8 w[4] = {splat8(wj[0]), splat8(wj[1]), splat8(wj[2]), splat8(wj[3])};
+    const Vec8 dw[4] = {splat8(dj[0]), splat8(dj[1]), splat8(dj[2]), splat8(dj[3])};
+    const double* const plane = table + static_cast<std::ptrdiff_t>(s.interval[row.j]) * first;
+    const double* const fraction = pairs.fraction + row.begin;
+    const int* const cell = pairs.cell + row.begin;
+    double* const by_base = pairs.by_base + kPartial * row.begin;
+    const double* const wk = weights + 4 * row.k;
+    const double* const dk = derivatives + 4 * row.k;
+    double* const by_k = radial + kPartial * row.k;
+    Vec8 by_j = splat8(0.0);
+    for (std::size_t m = 0; m < row.count; ++m) {
+      const double* const p = plane + cell[m];
+      Vec8 value = splat8(0.0), by_first = splat8(0.0), by_second = splat8(0.0);
 #pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      const double* q = p + half * two_rows;
-      Vec8 c[4];
+      for (int half = 0; half < 2; ++half) {
+        const double* q = p + half * two_rows;
+        Vec8 c[4];
 #pragma GCC unroll 4
-      for (int a = 0; a < 4; ++a) c[a] = load8(q + a * first);
-      const Vec8 v = fma(w[3], c[3], fma(w[2], c[2], fma(w[1], c[1], w[0] * c[0])));
-      const Vec8 d = fma(dw[3], c[3], fma(dw[2], c[2], fma(dw[1], c[1], dw[0] * c[0])));
-      const Vec8 wk = pairs8(weights + 4 * k + 2 * half);
-      const Vec8 dk = pairs8(derivatives + 4 * k + 2 * half);
-      value = half == 0 ? wk * v : fma(wk, v, value);
-      by_second = half == 0 ? dk * v : fma(dk, v, by_second);
-      by_first = half == 0 ? wk * d : fma(wk, d, by_first);
+        for (int a = 0; a < 4; ++a) c[a] = load8(q + a * first);
+        const Vec8 v = fma(w[3], c[3], fma(w[2], c[2], fma(w[1], c[1], w[0] * c[0])));
+        const Vec8 d = fma(dw[3], c[3], fma(dw[2], c[2], fma(dw[1], c[1], dw[0] * c[0])));
+        const Vec8 wb = pairs8(wk + 4 * m + 2 * half), db = pairs8(dk + 4 * m + 2 * half);
+        value = half == 0 ? wb * v : fma(wb, v, value);
+        by_second = half == 0 ? db * v : fma(db, v, by_second);
+        by_first = half == 0 ? wb * d : fma(wb, d, by_first);
+      }
+      const Vec8 t = splat8(fraction[m]);
+      const Vec8 b = fma(fma(fma(power[0], t, power[1]), t, power[2]), t, power[3]);
+      const Vec8 db = fma(fma(power[4], t, power[5]), t, power[2]);
+      energy = fma(value, b, energy);
+      by_j = fma(by_first, b, by_j);
+      add_product(by_k + kPartial * m, by_second, b);
+      store_partial(by_base + kPartial * m, value * db);
     }
-    const Vec8 t = splat8(fraction[k]);
-    const Vec8 b = fma(fma(fma(power[0], t, power[1]), t, power[2]), t, power[3]);
-    const Vec8 db = fma(fma(power[4], t, power[5]), t, power[2]);
-    energy = fma(value, b, energy);
-    by_j = fma(by_first, b, by_j);
-    add_product(radial + kPartial * k, by_second, b);
-    store_partial(by_base + kPartial * k, value * db);
+    add_partial(radial + kPartial * row.j, by_j);
   }
-  add_partial(radial + kPartial * j, by_j);
+  return energy;
+}
 
-  Vec8 fx = splat8(0.0), fy = splat8(0.0), fz = splat8(0.0);
-  for (std::size_t k = begin; k < end; k += 8) {
-    const Vec8 g =
-        keep(first_lanes(end - k), sum_partials(by_base + kPartial * k) * load8(inverse + k));
-    const Vec8 gx = g * (load8(tx + k) - xj), gy = g * (load8(ty + k) - yj);
-    const Vec8 gz = g * (load8(tz + k) - zj);
-    store(hx + k, load8(hx + k) + gx);
-    store(hy + k, load8(hy + k) + gy);
-    store(hz + k, load8(hz + k) + gz);
-    fx = fx + gx;
-    fy = fy + gy;
-    fz = fz + gz;
+// Forces along r_jk, eight at a time.
+FORCEMAP_INLINE void push(const SiteView& s, const Pairs& pairs) {
+  const double *const tx = s.tx, *const ty = s.ty, *const tz = s.tz;
+  double *const hx = s.hx, *const hy = s.hy, *const hz = s.hz;
+  for (std::size_t n = 0; n < pairs.rows; ++n) {
+    const Pairs::Row row = pairs.row[n];
+    const Vec8 xj = splat8(tx[row.j]), yj = splat8(ty[row.j]), zj = splat8(tz[row.j]);
+    Vec8 fx = splat8(0.0), fy = splat8(0.0), fz = splat8(0.0);
+    for (std::size_t m = 0; m < row.count; m += 8) {
+      const std::size_t k = row.k + m;
+      const Vec8 slope = sum_partials(pairs.by_base + kPartial * (row.begin + m));
+      const Vec8 g =
+          keep(first_lanes(row.count - m), slope * load8(pairs.inverse + row.begin + m));
+      const Vec8 gx = g * (load8(tx + k) - xj), gy = g * (load8(ty + k) - yj);
+      const Vec8 gz = g * (load8(tz + k) - zj);
+      store(hx + k, load8(hx + k) + gx);
+      store(hy + k, load8(hy + k) + gy);
+      store(hz + k, load8(hz + k) + gz);
+      fx = fx + gx;
+      fy = fy + gy;
+      fz = fz + gz;
+    }
+    hx[row.j] -= sum(fx);
+    hy[row.j] -= sum(fy);
+    hz[row.j] -= sum(fz);
   }
-  hx[j] -= sum(fx);
-  hy[j] -= sum(fy);
-  hz[j] -= sum(fz);
+}
+
+// What is in `pairs`; leaves it empty.
+FORCEMAP_INLINE Vec8 evaluate(const ThreeBodyView& term, const double* table, const SiteView& s,
+                              Pairs& pairs) {
+  measure(term, s, pairs);
+  const Vec8 energy = contract(term, table, s, pairs);
+  push(s, pairs);
+  pairs.rows = pairs.filled = 0;
   return energy;
 }
 
@@ -394,7 +442,8 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
     for (int a = 0; a < 4; ++a) d[a] = d[a] * scale;
     store_rows(s.weights + 4 * n, b);
     store_rows(s.derivatives + 4 * n, d);
-    store_integers(s.offset + n, m);
+    store_integers(s.interval + n, m);
+    store(s.row_start + n, m * splat8(static_cast<double>(term.stride_second)));
     store(s.hx + n, zero);
     store(s.hy + n, zero);
     store(s.hz + n, zero);
@@ -402,6 +451,8 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
   for (std::size_t n = 0; n < kPartial * padded; n += 8) store(s.radial + n, zero);
 
   Vec8 energy = zero;
+  Pairs pairs;
+  pairs.rows = pairs.filled = 0;
   const double* const* tables =
       term.tables + static_cast<std::size_t>(s.species) * p.species * p.species;
   for (std::size_t first = 0; first < p.species; ++first)
@@ -409,10 +460,17 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
       const double* table = tables[first * p.species + second];
       if (!table) continue;
       for (std::size_t j = block_begin[first]; j < block_end[first]; ++j) {
-        const std::size_t begin = first == second ? j + 1 : block_begin[second];
-        if (begin >= block_end[second]) continue;
-        energy = energy + triplets_of(term, table, s, j, begin, block_end[second]);
+        std::size_t k = first == second ? j + 1 : block_begin[second];
+        while (k < block_end[second]) {
+          const std::size_t room = kMostPairs - pairs.filled, left = block_end[second] - k;
+          const std::size_t count = left < room ? left : room;
+          pairs.row[pairs.rows++] = {pairs.filled, count, j, k};
+          pairs.filled += (count + 7) & ~static_cast<std::size_t>(7);
+          k += count;
+          if (pairs.filled == kMostPairs) energy = energy + evaluate(term, table, s, pairs);
+        }
       }
+      if (pairs.rows) energy = energy + evaluate(term, table, s, pairs);
     }
 
   for (std::size_t n = 0; n < padded; n += 8) {
