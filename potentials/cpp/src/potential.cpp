@@ -97,7 +97,7 @@ void Site::reserve(std::size_t neighbors) {
   scratch->arena.allocate(8 * Arena::bytes<double>(n) + 2 * Arena::bytes<int>(n) +
                           8 * Arena::bytes<double>(sorted) + 2 * Arena::bytes<int>(sorted) +
                           2 * Arena::bytes<double>(4 * sorted) +
-                          Arena::bytes<double>(kVector * sorted));
+                          3 * Arena::bytes<double>(kVector * sorted));
   Arena& a = scratch->arena;
   for (double** p : {&v.x, &v.y, &v.z, &v.r, &v.inverse_r, &v.gx, &v.gy, &v.gz})
     *p = a.take<double>(n);
@@ -107,6 +107,7 @@ void Site::reserve(std::size_t neighbors) {
   for (int** p : {&v.slot, &v.interval}) *p = a.take<int>(sorted);
   for (double** p : {&v.weights, &v.derivatives}) *p = a.take<double>(4 * sorted);
   v.radial = a.take<double>(kVector * sorted);
+  v.rows = a.take<double>(2 * kVector * sorted);
   x = v.x;
   y = v.y;
   z = v.z;

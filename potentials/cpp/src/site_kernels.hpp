@@ -57,6 +57,7 @@ struct SiteView {
   double* derivatives;   // the same of the basis' slopes, per Å
   int* interval;         // of r
   double* row_start;     // interval times stride_second
+  double* rows;          // (padded, 16) sums over the triplets of an atom as k
   double* radial;        // dE/dr, (padded, up to 8) parts to be added
   double *hx, *hy, *hz;  // dE/d(r_j) through r_jk
 };

@@ -209,15 +209,16 @@ static double core(const PotentialView& p, const SiteView& s) {
 
 // ---- three-body terms --------------------------------------------------------------------------
 
-// The cubic B-splines as polynomials, each twice: lane 2 c + b belongs to coefficient c along r_jk and
-// to row b of a pair of rows along r_ik. Powers 3, 2, 1 and 0 of t, then 2 and 1 of the derivative.
-alignas(64) static const double kPowers[6][8] = {
+// The cubic B-splines as polynomials, powers 3, 2, 1 and 0 of t; each twice: lane 2 c + b belongs to
+// coefficient c along r_jk and to row b of a pair of rows along r_ik.
+alignas(64) static const double kPowers[4][8] = {
     {-1.0 / 6.0, -1.0 / 6.0, 0.5, 0.5, -0.5, -0.5, 1.0 / 6.0, 1.0 / 6.0},
     {0.5, 0.5, -1.0, -1.0, 0.5, 0.5, 0.0, 0.0},
     {-0.5, -0.5, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0},
-    {1.0 / 6.0, 1.0 / 6.0, 2.0 / 3.0, 2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0, 0.0, 0.0},
-    {-0.5, -0.5, 1.5, 1.5, -1.5, -1.5, 0.5, 0.5},
-    {1.0, 1.0, -2.0, -2.0, 1.0, 1.0, 0.0, 0.0}};
+    {1.0 / 6.0, 1.0 / 6.0, 2.0 / 3.0, 2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0, 0.0, 0.0}};
+
+// Compiled on its own: within a large function the compiler runs out of registers.
+#define FORCEMAP_APART static __attribute__((noinline))
 
 constexpr std::size_t kMostPairs = 256;
 
@@ -238,7 +239,7 @@ struct Pairs {
 };
 
 // Distances, eight at a time.
-FORCEMAP_INLINE void measure(const ThreeBodyView& term, const SiteView& s, Pairs& pairs) {
+FORCEMAP_APART void measure(const ThreeBodyView& term, const SiteView& s, Pairs& pairs) {
   const Vec8 scale = splat8(term.base_inverse_spacing), last = splat8(term.base_last_interval);
   const double *const tx = s.tx, *const ty = s.ty, *const tz = s.tz, *const row_start = s.row_start;
   for (std::size_t n = 0; n < pairs.rows; ++n) {
@@ -251,7 +252,8 @@ FORCEMAP_INLINE void measure(const ThreeBodyView& term, const SiteView& s, Pairs
       const Vec8 r2 = larger(fma(dx, dx, fma(dy, dy, dz * dz)), splat8(1e-60));
       Vec8 r, inverse;
       roots(r2, r, inverse);
-      const Vec8 u = r * scale, interval = interval_of(u, last);
+      // The last interval for a NaN.
+      const Vec8 u = r * scale, interval = smaller(down(u), last);
       store(pairs.fraction + row.begin + m, u - interval);
       store(pairs.inverse + row.begin + m, inverse * scale);
       store_integers(pairs.cell + row.begin + m,
@@ -260,55 +262,61 @@ FORCEMAP_INLINE void measure(const ThreeBodyView& term, const SiteView& s, Pairs
   }
 }
 
-// Value and slopes of the tricubic spline, one triplet at a time: the contraction over r_ij, then
-// r_ik, then r_jk. Sums over the lanes are put off: those of the slope by r_jk till all pairs here
-// are done, the others till the site is done.
-FORCEMAP_INLINE Vec8 contract(const ThreeBodyView& term, const double* table, const SiteView& s,
+// The tricubic spline, one triplet at a time. With coefficients c[a][b][c] and weights w_a(r_ij),
+// w_b(r_ik), w_c(r_jk) the energy is the sum of w_a w_b w_c c[a][b][c], and its slopes have w' in
+// place of one w. What is shared by many triplets is summed before it is multiplied:
+//   for j, over all k:   planes[a] = sum w_b w_c c[a][b][c]  gives the energy and dE/dr_ij
+//   for k, over all j:   rows[b]   = sum w_a w_c c[a][b][c]  gives dE/dr_ik
+//   for the pair:        sum w_a w_b w'_c c[a][b][c] is dE/dr_jk
+// and sums over the lanes (b and c) come last.
+FORCEMAP_APART Vec8 contract(const ThreeBodyView& term, const double* table, const SiteView& s,
                               Pairs& pairs) {
   // Local copies: vector stores may alias anything, and would have the compiler load these again.
   const double *const weights = s.weights, *const derivatives = s.derivatives;
-  double* const radial = s.radial;
+  double *const rows = s.rows, *const radial = s.radial;
   const std::ptrdiff_t first = term.stride_first, two_rows = 2 * term.stride_second;
-  Vec8 power[6];
-  for (int n = 0; n < 6; ++n) power[n] = load8(kPowers[n]);
+  const Vec8 cubic = load8(kPowers[0]), square = load8(kPowers[1]);
+  const Vec8 linear = load8(kPowers[2]), constant = load8(kPowers[3]);
   Vec8 energy = splat8(0.0);
   for (std::size_t n = 0; n < pairs.rows; ++n) {
     const Pairs::Row row = pairs.row[n];
     const double* const wj = weights + 4 * row.j;
     const double* const dj = derivatives + 4 * row.j;
     const Vec8 w[4] = {splat8(wj[0]), splat8(wj[1]), splat8(wj[2]), splat8(wj[3])};
-    const Vec8 dw[4] = {splat8(dj[0]), splat8(dj[1]), splat8(dj[2]), splat8(dj[3])};
     const double* const plane = table + static_cast<std::ptrdiff_t>(s.interval[row.j]) * first;
     const double* const fraction = pairs.fraction + row.begin;
     const int* const cell = pairs.cell + row.begin;
     double* const by_base = pairs.by_base + kPartial * row.begin;
     const double* const wk = weights + 4 * row.k;
-    const double* const dk = derivatives + 4 * row.k;
-    double* const by_k = radial + kPartial * row.k;
-    Vec8 by_j = splat8(0.0);
+    double* const rows_k = rows + 16 * row.k;
+    Vec8 planes[4] = {splat8(0.0), splat8(0.0), splat8(0.0), splat8(0.0)};
     for (std::size_t m = 0; m < row.count; ++m) {
       const double* const p = plane + cell[m];
-      Vec8 value = splat8(0.0), by_first = splat8(0.0), by_second = splat8(0.0);
+      // Weights of r_jk and their slopes: cubic t^3 + square t^2 + linear t + constant, shared out
+      // between multiplications and additions, which have units of their own.
+      const Vec8 t = splat8(fraction[m]);
+      const Vec8 ct = cubic * t, cs = ct + square, csl = fma(cs, t, linear);
+      const Vec8 wc = fma(csl, t, constant), dc = fma(cs + ct, t, csl);
+      Vec8 value = splat8(0.0);
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half) {
         const double* q = p + half * two_rows;
-        Vec8 c[4];
-#pragma GCC unroll 4
-        for (int a = 0; a < 4; ++a) c[a] = load8(q + a * first);
+        const Vec8 c[4] = {load8(q), load8(q + first), load8(q + 2 * first), load8(q + 3 * first)};
         const Vec8 v = fma(w[3], c[3], fma(w[2], c[2], fma(w[1], c[1], w[0] * c[0])));
-        const Vec8 d = fma(dw[3], c[3], fma(dw[2], c[2], fma(dw[1], c[1], dw[0] * c[0])));
-        const Vec8 wb = pairs8(wk + 4 * m + 2 * half), db = pairs8(dk + 4 * m + 2 * half);
+        const Vec8 wb = pairs8(wk + 4 * m + 2 * half), wbc = wb * wc;
+#pragma GCC unroll 4
+        for (int a = 0; a < 4; ++a) planes[a] = fma(wbc, c[a], planes[a]);
         value = half == 0 ? wb * v : fma(wb, v, value);
-        by_second = half == 0 ? db * v : fma(db, v, by_second);
-        by_first = half == 0 ? wb * d : fma(wb, d, by_first);
+        double* const sum = rows_k + 16 * m + 8 * half;
+        store(sum, fma(v, wc, load8(sum)));
       }
-      const Vec8 t = splat8(fraction[m]);
-      const Vec8 b = fma(fma(fma(power[0], t, power[1]), t, power[2]), t, power[3]);
-      const Vec8 db = fma(fma(power[4], t, power[5]), t, power[2]);
-      energy = fma(value, b, energy);
-      by_j = fma(by_first, b, by_j);
-      add_product(by_k + kPartial * m, by_second, b);
-      store_partial(by_base + kPartial * m, value * db);
+      store_partial(by_base + kPartial * m, value * dc);
+    }
+    Vec8 by_j = splat8(0.0);
+#pragma GCC unroll 4
+    for (int a = 0; a < 4; ++a) {
+      energy = fma(w[a], planes[a], energy);
+      by_j = fma(splat8(dj[a]), planes[a], by_j);
     }
     add_partial(radial + kPartial * row.j, by_j);
   }
@@ -316,7 +324,7 @@ FORCEMAP_INLINE Vec8 contract(const ThreeBodyView& term, const double* table, co
 }
 
 // Forces along r_jk, eight at a time.
-FORCEMAP_INLINE void push(const SiteView& s, const Pairs& pairs) {
+FORCEMAP_APART void push(const SiteView& s, const Pairs& pairs) {
   const double *const tx = s.tx, *const ty = s.ty, *const tz = s.tz;
   double *const hx = s.hx, *const hy = s.hy, *const hz = s.hz;
   for (std::size_t n = 0; n < pairs.rows; ++n) {
@@ -449,6 +457,7 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
     store(s.hz + n, zero);
   }
   for (std::size_t n = 0; n < kPartial * padded; n += 8) store(s.radial + n, zero);
+  for (std::size_t n = 0; n < 16 * padded; n += 8) store(s.rows + n, zero);
 
   Vec8 energy = zero;
   Pairs pairs;
@@ -473,6 +482,10 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
       if (pairs.rows) energy = energy + evaluate(term, table, s, pairs);
     }
 
+  for (std::size_t n = 0; n < filled; ++n) {
+    const double *const d = s.derivatives + 4 * n, *const rows = s.rows + 16 * n;
+    add_partial(s.radial + kPartial * n, fma(pairs8(d), load8(rows), pairs8(d + 2) * load8(rows + 8)));
+  }
   for (std::size_t n = 0; n < padded; n += 8) {
     double g[8];
     store(g, sum_partials(s.radial + kPartial * n));

@@ -60,21 +60,21 @@ FORCEMAP_INLINE void roots(Vec8 a, Vec8& root, Vec8& inverse) {
 constexpr std::size_t kPartial = 8;
 FORCEMAP_INLINE void store_partial(double* p, Vec8 v) { store(p, v); }
 FORCEMAP_INLINE void add_partial(double* p, Vec8 v) { store(p, load8(p) + v); }
-FORCEMAP_INLINE void add_product(double* p, Vec8 a, Vec8 b) { store(p, fma(a, b, load8(p))); }
 FORCEMAP_INLINE Vec8 join(const double* lo, const double* hi) {
   return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(lo)), _mm256_loadu_pd(hi), 1);
 }
 // Lane n of the result is the sum over the lanes of the n-th of eight stored partials.
 FORCEMAP_INLINE Vec8 sum_partials(const double* p) {
-  // Halves of partials n and n + 4 side by side, then pairs, then quarters.
   Vec8 a[4], b[2];
-  for (int n = 0; n < 4; ++n)
-    a[n] = join(p + 8 * n, p + 8 * n + 32) + join(p + 8 * n + 4, p + 8 * n + 36);
-  for (int n = 0; n < 2; ++n)
-    b[n] = _mm512_unpacklo_pd(a[2 * n], a[2 * n + 1]) + _mm512_unpackhi_pd(a[2 * n], a[2 * n + 1]);
-  const __m512i even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
-  const __m512i odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
-  return _mm512_permutex2var_pd(b[0], even, b[1]) + _mm512_permutex2var_pd(b[0], odd, b[1]);
+  for (int n = 0; n < 4; ++n) {
+    const Vec8 even = load8(p + 16 * n), odd = load8(p + 16 * n + 8);
+    a[n] = _mm512_unpacklo_pd(even, odd) + _mm512_unpackhi_pd(even, odd);
+  }
+  const auto halve = [](Vec8 x, Vec8 y) __attribute__((always_inline)) {
+    return _mm512_shuffle_f64x2(x, y, 0x88) + _mm512_shuffle_f64x2(x, y, 0xdd);
+  };
+  for (int n = 0; n < 2; ++n) b[n] = halve(a[2 * n], a[2 * n + 1]);
+  return halve(b[0], b[1]);
 }
 // From eight rows of four to four columns of eight.
 FORCEMAP_INLINE void load_columns(const double* const rows[8], Vec8 columns[4]) {
@@ -164,9 +164,6 @@ FORCEMAP_INLINE void roots(Vec8 a, Vec8& r, Vec8& inverse) {
 constexpr std::size_t kPartial = 4;
 FORCEMAP_INLINE void store_partial(double* p, Vec8 v) { store(p, v.lo + v.hi); }
 FORCEMAP_INLINE void add_partial(double* p, Vec8 v) { store(p, load(p) + (v.lo + v.hi)); }
-FORCEMAP_INLINE void add_product(double* p, Vec8 a, Vec8 b) {
-  store(p, fma(a.lo, b.lo, fma(a.hi, b.hi, load(p))));
-}
 FORCEMAP_INLINE Vec8 sum_partials(const double* p) {
   return {sums(load(p), load(p + 4), load(p + 8), load(p + 12)),
           sums(load(p + 16), load(p + 20), load(p + 24), load(p + 28))};
