@@ -36,11 +36,6 @@ const SiteKernels& choose_kernels() {
   return generic_kernels();
 }
 
-const SiteKernels& kernels() {
-  static const SiteKernels& chosen = choose_kernels();
-  return chosen;
-}
-
 // One block of memory for all arrays of a site.
 class Arena {
  public:
@@ -76,6 +71,11 @@ class Arena {
 };
 
 }  // namespace
+
+const SiteKernels& site_kernels() {
+  static const SiteKernels& chosen = choose_kernels();
+  return chosen;
+}
 
 struct Site::Scratch {
   SiteView view{};
@@ -243,7 +243,7 @@ void Potential::gather(const double* positions, const int* kinds, const int* kin
                        const int* list, std::size_t list_length, int mask, Site& site) const {
   site.reserve(list_length);
   site.species = kind_to_species[kinds[i]];
-  site.count = kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
+  site.count = site_kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
                                 impl_->view.cutoff, site.scratch->view);
 }
 
@@ -251,9 +251,9 @@ double Potential::evaluate(Site& site) const {
   SiteView& view = site.scratch->view;
   view.count = site.count;
   view.species = site.species;
-  return kernels().evaluate(impl_->view, view);
+  return site_kernels().evaluate(impl_->view, view);
 }
 
-const char* Potential::instruction_set() { return kernels().name; }
+const char* Potential::instruction_set() { return site_kernels().name; }
 
 }  // namespace forcemap

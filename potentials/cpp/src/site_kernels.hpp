@@ -68,15 +68,31 @@ using GatherFunction = std::size_t (*)(const double* positions, const int* kinds
                                        const SiteView& site);
 using EvaluateFunction = double (*)(const PotentialView& potential, const SiteView& site);
 
+
+/// Candidate positions of a neighbour search, a structure of arrays, and whose they are. There are
+/// eight more entries than candidates.
+struct Candidates {
+  const double *x, *y, *z;
+  const int* entry;
+};
+/// Writes the entries of those candidates [from, to) that are nearer than sqrt(range2) to `center`
+/// and are not `self`; returns their number. `out` needs room for to - from + 8.
+using NearFunction = std::size_t (*)(const Candidates& candidates, std::size_t from, std::size_t to,
+                                     const double* center, double range2, int self, int* out);
+
 struct SiteKernels {
   const char* name;
   GatherFunction gather;
   EvaluateFunction evaluate;
+  NearFunction near;
 };
 
 // One per loop file; defined only where the compiler has the flags.
 const SiteKernels& generic_kernels();
 const SiteKernels& avx2_kernels();
 const SiteKernels& avx512_kernels();
+
+/// The best of them that this machine has and FORCEMAP_SIMD allows.
+const SiteKernels& site_kernels();
 
 }  // namespace forcemap

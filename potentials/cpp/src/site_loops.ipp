@@ -27,12 +27,16 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
     const unsigned lanes = first_lanes(list_length - n);
     const __m256i entries = _mm256_and_si256(
         _mm256_maskz_loadu_epi32(static_cast<__mmask8>(lanes), list + n), entry_mask);
-    alignas(32) int entry[8];  // 0, an atom like any other, past the end of the list
-    _mm256_store_si256(reinterpret_cast<__m256i*>(entry), entries);
+    int rest[8];
+    const int* entry = list + n;
+    if (lanes != 255u) {  // 0, an atom like any other, past the end of the list
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(rest), entries);
+      entry = rest;
+    }
     // x, y, z of atoms m and m + 4; masked, as there may be nothing behind the last atom.
     const auto load_two = [&](int m) __attribute__((always_inline)) {
-      const double* p = positions + 3 * static_cast<std::ptrdiff_t>(entry[m]);
-      const double* q = positions + 3 * static_cast<std::ptrdiff_t>(entry[m + 4]);
+      const double* p = positions + 3 * static_cast<std::ptrdiff_t>(entry[m] & mask);
+      const double* q = positions + 3 * static_cast<std::ptrdiff_t>(entry[m + 4] & mask);
       return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_maskz_loadu_pd(7, p)),
                                 _mm256_maskz_loadu_pd(7, q), 1);
     };
@@ -118,6 +122,32 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
     ++count;
   }
   return count;
+}
+
+static std::size_t near(const Candidates& candidates, std::size_t from, std::size_t to,
+                        const double* center, double range2, int self, int* out) {
+  const Vec8 x = splat8(center[0]), y = splat8(center[1]), z = splat8(center[2]);
+  const Vec8 limit = splat8(range2);
+  int* next = out;
+  for (std::size_t n = from; n < to; n += 8) {
+    const Vec8 dx = load8(candidates.x + n) - x, dy = load8(candidates.y + n) - y;
+    const Vec8 dz = load8(candidates.z + n) - z;
+    const int* entry = candidates.entry + n;
+    unsigned kept = less(fma(dx, dx, fma(dy, dy, dz * dz)), limit) & first_lanes(to - n);
+#if defined(__AVX512F__)
+    const __m256i entries = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(entry));
+    kept &= _mm256_cmpneq_epi32_mask(entries, _mm256_set1_epi32(self));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(next),
+                        _mm256_maskz_compress_epi32(static_cast<__mmask8>(kept), entries));
+    next += __builtin_popcount(kept);
+#else
+    for (; kept != 0; kept &= kept - 1) {
+      *next = entry[__builtin_ctz(kept)];
+      next += *next != self;
+    }
+#endif
+  }
+  return static_cast<std::size_t>(next - out);
 }
 
 // ---- distances and pair terms ------------------------------------------------------------------
@@ -532,7 +562,7 @@ static double evaluate(const PotentialView& p, const SiteView& s) {
 
 const SiteKernels& FORCEMAP_LOOPS_GETTER() {
   static const SiteKernels kernels = {FORCEMAP_LOOPS_NAME, FORCEMAP_LOOPS::gather,
-                                      FORCEMAP_LOOPS::evaluate};
+                                      FORCEMAP_LOOPS::evaluate, FORCEMAP_LOOPS::near};
   return kernels;
 }
 
