@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -167,8 +168,8 @@ struct Potential::Impl {
     }
   }
 
-  // Each row along r_jk and the next one along r_ik, coefficient by coefficient: the loops then load
-  // two rows with one instruction, and half as often.
+  // Each row along r_jk and the next one along r_ik, coefficient by coefficient: the loops then
+  // load two rows with one instruction, and half as often.
   static std::vector<double> paired_rows(const std::vector<double>& table, std::size_t legs,
                                          std::size_t base) {
     std::vector<double> result(legs * (legs - 1) * base * 2);
@@ -192,6 +193,9 @@ struct Potential::Impl {
         const auto [c, a, b] = table.species;
         if (c >= n || b >= n || a > b) fail("three_body table of species ", c, ", ", a, ", ", b);
         check_table(term.cutoff, table.coefficients.size(), legs * legs * base, "three_body");
+        if (2 * legs * base > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+          fail("three_body table of ", legs, " x ", legs, " x ", base,
+               " coefficients is too large");
         paired.push_back(paired_rows(table.coefficients, legs, base));
         table.coefficients = {};
         tables[(c * n + a) * n + b] = paired.back().data();
@@ -202,7 +206,8 @@ struct Potential::Impl {
                             static_cast<double>(term.base_intervals) / (2.0 * term.cutoff),
                             static_cast<double>(term.base_intervals) - 1.0,
                             static_cast<std::ptrdiff_t>((legs - 1) * base * 2),
-                            static_cast<std::ptrdiff_t>(base * 2), three_body_tables.back().data()});
+                            static_cast<std::ptrdiff_t>(base * 2),
+                            three_body_tables.back().data()});
       view.cutoff = std::max(view.cutoff, term.cutoff);
     }
   }
@@ -244,7 +249,7 @@ void Potential::gather(const double* positions, const int* kinds, const int* kin
   site.reserve(list_length);
   site.species = kind_to_species[kinds[i]];
   site.count = site_kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
-                                impl_->view.cutoff, site.scratch->view);
+                                     impl_->view.cutoff, site.scratch->view);
 }
 
 double Potential::evaluate(Site& site) const {

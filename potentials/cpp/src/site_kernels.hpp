@@ -50,7 +50,8 @@ struct SiteView {
   int* kind;   // neighbour's species
   double *x, *y, *z, *r, *inverse_r;
   double *gx, *gy, *gz;
-  // neighbours of a 3-body term, sorted by species, each block followed by seven entries without a neighbour
+  // neighbours of a 3-body term, sorted by species, each block followed by seven entries without a
+  // neighbour
   int* slot;  // entry of the arrays above
   double *tx, *ty, *tz, *tr;
   double* weights;       // (padded, 4), of the basis at r
@@ -67,7 +68,6 @@ using GatherFunction = std::size_t (*)(const double* positions, const int* kinds
                                        std::size_t list_length, int mask, double cutoff,
                                        const SiteView& site);
 using EvaluateFunction = double (*)(const PotentialView& potential, const SiteView& site);
-
 
 /// Candidate positions of a neighbour search, a structure of arrays, and whose they are. There are
 /// eight more entries than candidates.

@@ -44,9 +44,8 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
     const Vec8 ab = _mm512_unpacklo_pd(a, b), cd = _mm512_unpacklo_pd(c, d);
     const Vec8 dx = _mm512_permutex2var_pd(ab, front, cd) - cx;
     const Vec8 dz = _mm512_permutex2var_pd(ab, back, cd) - cz;
-    const Vec8 dy = _mm512_permutex2var_pd(_mm512_unpackhi_pd(a, b), front,
-                                           _mm512_unpackhi_pd(c, d)) -
-                    cy;
+    const Vec8 dy =
+        _mm512_permutex2var_pd(_mm512_unpackhi_pd(a, b), front, _mm512_unpackhi_pd(c, d)) - cy;
     const Vec8 r2 = fma(dx, dx, fma(dy, dy, dz * dz));
     // Not "less": a NaN stays a neighbour and shows in the energy.
     const unsigned kept = _mm512_cmp_pd_mask(r2, limit, _CMP_NGE_UQ) & lanes;
@@ -239,8 +238,8 @@ static double core(const PotentialView& p, const SiteView& s) {
 
 // ---- three-body terms --------------------------------------------------------------------------
 
-// The cubic B-splines as polynomials, powers 3, 2, 1 and 0 of t; each twice: lane 2 c + b belongs to
-// coefficient c along r_jk and to row b of a pair of rows along r_ik.
+// The cubic B-splines as polynomials, powers 3, 2, 1 and 0 of t; each twice: lane 2 c + b belongs
+// to coefficient c along r_jk and to row b of a pair of rows along r_ik.
 alignas(64) static const double kPowers[4][8] = {
     {-1.0 / 6.0, -1.0 / 6.0, 0.5, 0.5, -0.5, -0.5, 1.0 / 6.0, 1.0 / 6.0},
     {0.5, 0.5, -1.0, -1.0, 0.5, 0.5, 0.0, 0.0},
@@ -262,9 +261,9 @@ struct Pairs {
   };
   std::size_t rows, filled;
   Row row[kMostPairs / 8];
-  alignas(64) double fraction[kMostPairs];            // position of r_jk in its interval
-  alignas(64) double inverse[kMostPairs];             // intervals over r_jk, 1/Å
-  alignas(64) int cell[kMostPairs];                   // first coefficient, from the first of the plane of r_ij
+  alignas(64) double fraction[kMostPairs];  // position of r_jk in its interval
+  alignas(64) double inverse[kMostPairs];   // intervals over r_jk, 1/Å
+  alignas(64) int cell[kMostPairs];  // first coefficient, from the first of the plane of r_ij
   alignas(64) double by_base[kPartial * kMostPairs];  // dE/dr_jk, to be added over each kPartial
 };
 
@@ -286,8 +285,7 @@ FORCEMAP_APART void measure(const ThreeBodyView& term, const SiteView& s, Pairs&
       const Vec8 u = r * scale, interval = smaller(down(u), last);
       store(pairs.fraction + row.begin + m, u - interval);
       store(pairs.inverse + row.begin + m, inverse * scale);
-      store_integers(pairs.cell + row.begin + m,
-                     fma(splat8(2.0), interval, load8(row_start + k)));
+      store_integers(pairs.cell + row.begin + m, fma(splat8(2.0), interval, load8(row_start + k)));
     }
   }
 }
@@ -300,7 +298,7 @@ FORCEMAP_APART void measure(const ThreeBodyView& term, const SiteView& s, Pairs&
 //   for the pair:        sum w_a w_b w'_c c[a][b][c] is dE/dr_jk
 // and sums over the lanes (b and c) come last.
 FORCEMAP_APART Vec8 contract(const ThreeBodyView& term, const double* table, const SiteView& s,
-                              Pairs& pairs) {
+                             Pairs& pairs) {
   // Local copies: vector stores may alias anything, and would have the compiler load these again.
   const double *const weights = s.weights, *const derivatives = s.derivatives;
   double *const rows = s.rows, *const radial = s.radial;
@@ -364,8 +362,7 @@ FORCEMAP_APART void push(const SiteView& s, const Pairs& pairs) {
     for (std::size_t m = 0; m < row.count; m += 8) {
       const std::size_t k = row.k + m;
       const Vec8 slope = sum_partials(pairs.by_base + kPartial * (row.begin + m));
-      const Vec8 g =
-          keep(first_lanes(row.count - m), slope * load8(pairs.inverse + row.begin + m));
+      const Vec8 g = keep(first_lanes(row.count - m), slope * load8(pairs.inverse + row.begin + m));
       const Vec8 gx = g * (load8(tx + k) - xj), gy = g * (load8(ty + k) - yj);
       const Vec8 gz = g * (load8(tz + k) - zj);
       store(hx + k, load8(hx + k) + gx);
@@ -514,19 +511,21 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
 
   for (std::size_t n = 0; n < filled; ++n) {
     const double *const d = s.derivatives + 4 * n, *const rows = s.rows + 16 * n;
-    add_partial(s.radial + kPartial * n, fma(pairs8(d), load8(rows), pairs8(d + 2) * load8(rows + 8)));
+    add_partial(s.radial + kPartial * n,
+                fma(pairs8(d), load8(rows), pairs8(d + 2) * load8(rows + 8)));
   }
   for (std::size_t n = 0; n < padded; n += 8) {
-    double g[8];
-    store(g, sum_partials(s.radial + kPartial * n));
-    for (std::size_t m = 0; m < 8; ++m) {
-      const int k = s.slot[n + m];
-      if (k < 0) continue;
-      const double along = g[m] * s.inverse_r[k];
-      s.gx[k] += s.hx[n + m] + along * s.tx[n + m];
-      s.gy[k] += s.hy[n + m] + along * s.ty[n + m];
-      s.gz[k] += s.hz[n + m] + along * s.tz[n + m];
-    }
+    const Vec8 g = sum_partials(s.radial + kPartial * n) / load8(s.tr + n);
+    store(s.hx + n, fma(g, load8(s.tx + n), load8(s.hx + n)));
+    store(s.hy + n, fma(g, load8(s.ty + n), load8(s.hy + n)));
+    store(s.hz + n, fma(g, load8(s.tz + n), load8(s.hz + n)));
+  }
+  for (std::size_t n = 0; n < filled; ++n) {
+    const int k = s.slot[n];
+    if (k < 0) continue;
+    s.gx[k] += s.hx[n];
+    s.gy[k] += s.hy[n];
+    s.gz[k] += s.hz[n];
   }
   return sum(energy);
 }

@@ -81,8 +81,7 @@ FORCEMAP_INLINE __m256i compress_order(unsigned lanes) {
 }
 // Stores the kept lanes one after another; may write all four.
 FORCEMAP_INLINE void store_kept(double* p, unsigned lanes, Vec4 a) {
-  store(p, _mm256_castps_pd(
-               _mm256_permutevar8x32_ps(_mm256_castpd_ps(a), compress_order(lanes))));
+  store(p, _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(a), compress_order(lanes))));
 }
 
 #else
