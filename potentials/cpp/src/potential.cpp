@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -17,7 +18,7 @@ namespace forcemap {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kVector = 4;
+constexpr std::size_t kVector = 8;
 constexpr std::size_t kMostSpecies = 118;
 constexpr std::size_t kSoapSites = 4;  // what soap_energies takes at once
 
@@ -95,21 +96,22 @@ void Site::reserve(std::size_t neighbors) {
   if (x && neighbors + kVector <= v.capacity) return;
   // A quarter more than asked, so that a growing list does not allocate every time.
   const std::size_t n = (neighbors + neighbors / 4 + 4 * kVector) / kVector * kVector;
-  const std::size_t sorted = n + 3 * kMostSpecies + 2 * kVector;
+  const std::size_t sorted = n + (kVector - 1) * kMostSpecies + 2 * kVector;
   v.capacity = n;
   scratch->arena.allocate(8 * Arena::bytes<double>(n) + 2 * Arena::bytes<int>(n) +
-                          8 * Arena::bytes<double>(sorted) + Arena::bytes<int>(sorted) +
-                          Arena::bytes<long long>(sorted) + 2 * Arena::bytes<double>(16 * sorted));
+                          8 * Arena::bytes<double>(sorted) + 2 * Arena::bytes<int>(sorted) +
+                          2 * Arena::bytes<double>(4 * sorted) +
+                          3 * Arena::bytes<double>(kVector * sorted));
   Arena& a = scratch->arena;
   for (double** p : {&v.x, &v.y, &v.z, &v.r, &v.inverse_r, &v.gx, &v.gy, &v.gz})
     *p = a.take<double>(n);
   for (int** p : {&v.index, &v.kind}) *p = a.take<int>(n);
-  for (double** p : {&v.tx, &v.ty, &v.tz, &v.tr, &v.radial, &v.hx, &v.hy, &v.hz})
+  for (double** p : {&v.tx, &v.ty, &v.tz, &v.tr, &v.hx, &v.hy, &v.hz, &v.row_start})
     *p = a.take<double>(sorted);
-  v.slot = a.take<int>(sorted);
-  v.offset = a.take<long long>(sorted);
-  v.weights = a.take<double>(16 * sorted);
-  v.derivatives = a.take<double>(16 * sorted);
+  for (int** p : {&v.slot, &v.interval}) *p = a.take<int>(sorted);
+  for (double** p : {&v.weights, &v.derivatives}) *p = a.take<double>(4 * sorted);
+  v.radial = a.take<double>(kVector * sorted);
+  v.rows = a.take<double>(2 * kVector * sorted);
   x = v.x;
   y = v.y;
   z = v.z;
@@ -123,6 +125,7 @@ struct Potential::Impl {
   PotentialData data;
   std::vector<std::vector<const double*>> two_body_tables;
   std::vector<std::vector<const double*>> three_body_tables;
+  std::vector<std::vector<double>> paired;  // what they point to
   std::vector<TwoBodyView> two_body;
   std::vector<ThreeBodyView> three_body;
   std::vector<SoapExpansion> soap;
@@ -173,23 +176,46 @@ struct Potential::Impl {
     }
   }
 
+  // Each row along r_jk and the next one along r_ik, coefficient by coefficient: the loops then
+  // load two rows with one instruction, and half as often.
+  static std::vector<double> paired_rows(const std::vector<double>& table, std::size_t legs,
+                                         std::size_t base) {
+    std::vector<double> result(legs * (legs - 1) * base * 2);
+    double* out = result.data();
+    for (std::size_t a = 0; a < legs; ++a)
+      for (std::size_t b = 0; b + 1 < legs; ++b) {
+        const double* row = table.data() + (a * legs + b) * base;
+        for (std::size_t c = 0; c < base; ++c) {
+          *out++ = row[c];
+          *out++ = row[base + c];
+        }
+      }
+    return result;
+  }
+
   void add_three_body(std::size_t n) {
-    for (const ThreeBodyTerm& term : data.three_body) {
+    for (ThreeBodyTerm& term : data.three_body) {
       std::vector<const double*> tables(n * n * n, nullptr);
       const std::size_t legs = term.leg_intervals + 3, base = term.base_intervals + 3;
-      for (const ThreeBodyTable& table : term.tables) {
+      for (ThreeBodyTable& table : term.tables) {
         const auto [c, a, b] = table.species;
         if (c >= n || b >= n || a > b) fail("three_body table of species ", c, ", ", a, ", ", b);
         check_table(term.cutoff, table.coefficients.size(), legs * legs * base, "three_body");
-        tables[(c * n + a) * n + b] = table.coefficients.data();
+        if (2 * legs * base > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+          fail("three_body table of ", legs, " x ", legs, " x ", base,
+               " coefficients is too large");
+        paired.push_back(paired_rows(table.coefficients, legs, base));
+        table.coefficients = {};
+        tables[(c * n + a) * n + b] = paired.back().data();
       }
       three_body_tables.push_back(std::move(tables));
       three_body.push_back({term.cutoff, static_cast<double>(term.leg_intervals) / term.cutoff,
                             static_cast<double>(term.leg_intervals) - 1.0,
                             static_cast<double>(term.base_intervals) / (2.0 * term.cutoff),
                             static_cast<double>(term.base_intervals) - 1.0,
-                            static_cast<std::ptrdiff_t>(legs * base),
-                            static_cast<std::ptrdiff_t>(base), three_body_tables.back().data()});
+                            static_cast<std::ptrdiff_t>((legs - 1) * base * 2),
+                            static_cast<std::ptrdiff_t>(base * 2),
+                            three_body_tables.back().data()});
       view.cutoff = std::max(view.cutoff, term.cutoff);
     }
   }
