@@ -185,8 +185,8 @@ def _soap(
 def points_of(given: SoapSettings, center: int, candidates_found: int) -> int:
     """Sparse points wanted for a species of centre."""
     if isinstance(given.n_sparse, Mapping):
-        return given.n_sparse.get(SYMBOLS[center], 0) or min(candidates_found, 500)
-    return given.n_sparse or min(candidates_found, 1000)
+        return given.n_sparse.get(SYMBOLS[center], given.DEFAULT_POINTS)
+    return given.n_sparse or given.DEFAULT_POINTS
 
 
 def _open_soap(

@@ -296,6 +296,8 @@ class SoapSettings(TermSettings):
     """
 
     kind: ClassVar[str] = "soap"
+    DEFAULT_POINTS: ClassVar[int] = 1000
+    """Sparse points of each species where no number is given, if the data have as many."""
 
     n_sparse: int | Mapping[str, int] | None = field(
         default=None, metadata=read_by(optional(_per_species))

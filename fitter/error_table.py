@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["error_table", "output_console", "rows_table"]
+__all__ = ["error_table", "output_console", "rows_table", "size_table"]
 
 LOG_WIDTH = 120
 """Columns where the output is no terminal."""
@@ -64,4 +64,27 @@ def rows_table(rows: Sequence[tuple[str, str]], title: str | None = None) -> Tab
     table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(name, value)
+    return table
+
+
+SIZE_COLUMNS = (
+    ("energy_rmse_mev_per_atom", "energy RMSE\nmeV/atom", "{:.2f}"),
+    ("force_rmse_ev_per_a", "force RMSE\neV/Å", "{:.4f}"),
+    ("run_microseconds_per_atom", "evaluation\nµs/atom", "{:.2f}"),
+    ("seconds", "whole fit\ns", "{:.1f}"),
+    ("n_sparse", "sparse\npoints", "{:d}"),
+)
+
+
+def size_table(points: Sequence[Mapping[str, Any]]) -> Table:
+    """Accuracy and cost of the sizes in a report's `sizes`."""
+    table = Table(box=SIMPLE_HEAD, title="Sizes", title_justify="left", title_style="bold")
+    table.add_column("size")
+    for _, heading, _ in SIZE_COLUMNS:
+        table.add_column(heading, justify="right")
+    for point in points:
+        cells = [
+            "–" if point[key] is None else form.format(point[key]) for key, _, form in SIZE_COLUMNS
+        ]
+        table.add_row(point["name"], *cells)
     return table

@@ -26,6 +26,7 @@ from forcemap.fitter.process import Term, columns, frame_rows
 from forcemap.fitter.progress import Progress
 from forcemap.fitter.run_cost import microseconds_per_atom
 from forcemap.fitter.short_range import CorePair, core_pairs
+from forcemap.fitter.sizes import SizePoint
 from forcemap.fitter.solver import Accumulator, choose_deltas
 from forcemap.fitter.sparse_points import shortest_distances
 from forcemap.potentials.errors import ForcemapError
@@ -307,12 +308,15 @@ def fit_to_folder(
     progress: Progress,
     ranks: Ranks = ALONE,
     checkpoint: Checkpoint | None = None,
+    size: str | None = None,
+    smaller: Sequence[SizePoint] = (),
 ) -> dict[str, Any]:
     """Fit, map, judge, and write everything into the folder `out`; returns the report.
 
     Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html. Of
     several `ranks`, the first maps, judges and writes; the report of the others is empty. The files of
-    `checkpoint` are removed in the end.
+    `checkpoint` are removed in the end. `size` names what is fitted, `smaller` the sizes before it, for
+    the report's curve.
     """
     from forcemap.fitter.mapping import map_model, mapped_curves
     from forcemap.fitter.model import write_model
@@ -378,6 +382,8 @@ def fit_to_folder(
         fit=fit_block,
         settings=settings.to_dict(),
         curves=mapped_curves(mapped),
+        size=size,
+        smaller=smaller,
     )
     if checkpoint:
         checkpoint.remove()

@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from forcemap.fitter.error_metrics import Prediction, compare, error_block
 from forcemap.fitter.frame import Frame
-from forcemap.fitter.report_figures import curve_figures, parity_figures
+from forcemap.fitter.report_figures import curve_figures, parity_figures, size_figures
 from forcemap.fitter.report_page import page
+from forcemap.fitter.sizes import SizePoint
 from forcemap.fitter.whole_file import write_whole
 
 __all__ = ["build_report", "worst_frames", "write_report"]
@@ -46,8 +48,13 @@ def build_report(
     mapping: Mapping[str, Any],
     fit: Mapping[str, Any],
     settings: Mapping[str, Any] | None = None,
+    size: str | None = None,
+    smaller: Sequence[SizePoint] = (),
 ) -> dict[str, Any]:
-    """The content of `report.json`; an empty `test` gives a block without numbers."""
+    """The content of `report.json`; an empty `test` gives a block without numbers.
+
+    With a `size` there are also `sizes`: the points of the `smaller` ones and this one.
+    """
     from forcemap import __version__
 
     report: dict[str, Any] = plain(
@@ -60,6 +67,10 @@ def build_report(
             "settings": settings or {},
         }
     )
+    if size is not None:
+        judged = report["test"] if test else report["train"]
+        points = [*smaller, SizePoint.of(size, judged, report["fit"])]
+        report["sizes"] = [plain(asdict(point)) for point in points]
     return report
 
 
@@ -96,6 +107,8 @@ def write_report(
     fit: Mapping[str, Any],
     settings: Mapping[str, Any],
     curves: Mapping[str, tuple[Any, Any]],
+    size: str | None = None,
+    smaller: Sequence[SizePoint] = (),
 ) -> dict[str, Any]:
     """Write `report.json` and `report.html` into the folder `out`; returns the report.
 
@@ -106,9 +119,10 @@ def write_report(
         fit: time, memory, likelihood, terms, as in `report.json`.
         settings: the expanded settings.
         curves: pair energies by pair of species: r (Å) and V (eV).
+        size, smaller: see `build_report`.
     """
     out = Path(out)
-    report = build_report(train, test, mapping, fit, settings)
+    report = build_report(train, test, mapping, fit, settings, size, smaller)
     # An isolated atom lies eV away from all else: with it, nothing else could be seen.
     shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
     figures = parity_figures(compare(shown[0]), compare(shown[1]))
@@ -118,6 +132,7 @@ def write_report(
         force_scale=_force_scale(test or train),
         parity=figures,
         curves=curve_figures(curves),
+        sizes=size_figures(report.get("sizes", [])),
         worst={"train": worst_frames(train), "test": worst_frames(test)},
     )
     write_whole(out / "report.json", json.dumps(report, indent=2, allow_nan=False) + "\n")

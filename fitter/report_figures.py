@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["curve_figures", "parity_figures"]
+__all__ = ["curve_figures", "parity_figures", "size_figures"]
 
 Array = NDArray[np.float64]
 
@@ -136,3 +136,30 @@ def _curves(curves: Mapping[str, tuple[Any, Any]]) -> str:
         )
         axes.legend(loc="upper right")
         return _svg(figure)
+
+
+def size_figures(points: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Force error against the time of an evaluation and of the fit; none for fewer than two sizes."""
+    known = [point for point in points if point["force_rmse_ev_per_a"] is not None]
+    if len(known) < 2:
+        return {}
+    figures = {}
+    for key, label in (
+        ("run_microseconds_per_atom", "evaluation, µs per atom"),
+        ("seconds", "whole fit, s"),
+    ):
+        with rc_context(STYLE):
+            figure = Figure(figsize=(4.2, 3.2), layout="constrained")
+            axes = figure.add_subplot()
+            x = [point[key] for point in known]
+            y = [point["force_rmse_ev_per_a"] for point in known]
+            axes.plot(x, y, "o-", color=CURVE_COLORS[0])
+            for point, px, py in zip(known, x, y, strict=True):
+                axes.annotate(point["name"], (px, py), xytext=(5, 5), textcoords="offset points")
+            axes.set_xscale("log")
+            axes.set_xlabel(label)
+            axes.set_ylabel("force RMSE, eV/Å")
+            title = f"Accuracy against {label.split(',')[0]}"
+            axes.set_title(title)
+            figures[title] = _svg(figure)
+    return figures

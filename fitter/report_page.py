@@ -253,6 +253,34 @@ def _terms_table(terms: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+SIZE_COLUMNS = (
+    ("energy_rmse_mev_per_atom", "energy RMSE<br><small>meV/atom</small>", "{:.2f}"),
+    ("force_rmse_ev_per_a", "force RMSE<br><small>eV/Å</small>", "{:.4f}"),
+    ("run_microseconds_per_atom", "evaluation<br><small>µs per atom</small>", "{:.2f}"),
+    ("seconds", "whole fit<br><small>s</small>", "{:.1f}"),
+    ("n_sparse", "sparse points", "{:d}"),
+)
+
+
+def _sizes_part(points: Sequence[Mapping[str, Any]], figures: Mapping[str, str]) -> str:
+    """Accuracy and cost of all sizes; nothing where only one was fitted without a name."""
+    if not points:
+        return ""
+    head = "".join(f"<th>{label}</th>" for _, label, _ in SIZE_COLUMNS)
+    body = "".join(
+        f"<tr><td>{html.escape(point['name'])}</td>"
+        + "".join(f"<td>{_shown(point[key], form)}</td>" for key, _, form in SIZE_COLUMNS)
+        + "</tr>"
+        for point in points
+    )
+    return (
+        "<h2>Accuracy and cost of the sizes</h2>"
+        f'<div class="scroll"><table><thead><tr><th>size</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="figures">{_images(figures)}</div>'
+    )
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -275,6 +303,7 @@ def page(
     force_scale: float | None,
     parity: Mapping[str, str],
     curves: Mapping[str, str],
+    sizes: Mapping[str, str],
     worst: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> str:
     """The whole page.
@@ -283,7 +312,7 @@ def page(
         report: the content of `report.json`.
         species: atomic numbers in the training frames.
         force_scale: see `verdict`.
-        parity, curves: SVG by title.
+        parity, curves, sizes: SVG by title.
         worst: rows of `report.worst_frames` of "train" and "test".
     """
     symbols = ", ".join(SYMBOLS[z] for z in species)
@@ -308,6 +337,7 @@ def page(
 {test["n_frames"]} test frames · all errors are those of the mapped potential</p>
 <p class="verdict">{html.escape(verdict(report, force_scale))}</p>
 <div class="cards">{_cards(report)}</div>
+{_sizes_part(report.get("sizes") or [], sizes)}
 <h2>Errors by group</h2>
 {"".join(tables)}
 <h2>Reference and prediction</h2>

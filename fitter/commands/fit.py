@@ -39,6 +39,12 @@ FILES = ("potential.forcemap", "model.forcemap", "settings.yaml", "report.json",
     metavar="SECONDS",
     help="Time between checkpoints in DIR, which hold what --resume needs.",
 )
+@click.option(
+    "--sizes",
+    metavar="NAMES",
+    help="Fit the settings in several sizes, such as small,medium,large: each in a folder of its name "
+    "in DIR, the last one's files also in DIR, and the report shows what accuracy costs.",
+)
 @jobs_option
 @quiet_option
 def fit(
@@ -47,6 +53,7 @@ def fit(
     dry_run: bool,
     resume: bool,
     checkpoint_every: float,
+    sizes: str | None,
     jobs: int,
     quiet: bool,
 ) -> None:
@@ -59,7 +66,7 @@ def fit(
     """
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    from forcemap.fitter.error_table import error_table, output_console
+    from forcemap.fitter.error_table import error_table, output_console, size_table
     from forcemap.fitter.progress import Progress
 
     progress = Progress.silent() if quiet else Progress()
@@ -69,13 +76,15 @@ def fit(
         if not rank_number():
             output_console().print(estimate_table(estimate_settings(settings, jobs, progress)))
         return
-    report = fit_settings(settings, out, jobs, progress, resume, checkpoint_every)
+    report = fit_settings(settings, out, jobs, progress, resume, checkpoint_every, sizes)
     if not report:
         return
     console = output_console()
     for name, title in (("train", "Training frames"), ("test", "Test frames")):
         if report[name]["n_frames"]:
             console.print(error_table(title, report[name]))
+    if len(report.get("sizes", [])) > 1:
+        console.print(size_table(report["sizes"]))
     worst = report["mapping"]["force_max_error_ev_per_a"]
     console.print(f"Largest force error of the map against the process: {worst:.1e} eV/Å")
     console.print(f"Time: {report['fit']['seconds']:.1f} s\n")
@@ -90,6 +99,7 @@ def fit_settings(
     progress: Any,
     resume: bool = False,
     checkpoint_every: float = 30.0,
+    sizes: str | None = None,
 ) -> dict[str, Any]:
     """Fit as the file `settings` says into the folder `out`; returns the report.
 
@@ -101,6 +111,7 @@ def fit_settings(
     from forcemap.fitter.config import Settings
     from forcemap.fitter.distributed import started_ranks
     from forcemap.fitter.progress import Progress
+    from forcemap.fitter.sizes import SizePoint, copy_files, parse_sizes, scaled
     from forcemap.fitter.whole_file import make_folder
 
     with started_ranks() as ranks:
@@ -109,6 +120,21 @@ def fit_settings(
         make_folder(out)
         from forcemap.fitter import fit_to_folder
 
-        checkpoint = Checkpoint(out, resume, checkpoint_every, ranks.rank, ranks.size)
         shown = progress if ranks.is_first else Progress.silent()
-        return fit_to_folder(read, out, jobs, shown, ranks, checkpoint)
+        if sizes is None:
+            checkpoint = Checkpoint(out, resume, checkpoint_every, ranks.rank, ranks.size)
+            return fit_to_folder(read, out, jobs, shown, ranks, checkpoint)
+        points: list[SizePoint] = []
+        report: dict[str, Any] = {}
+        for name in parse_sizes(sizes):
+            folder = out / name
+            make_folder(folder)
+            checkpoint = Checkpoint(folder, resume, checkpoint_every, ranks.rank, ranks.size)
+            report = fit_to_folder(
+                scaled(read, name), folder, jobs, shown, ranks, checkpoint, name, points
+            )
+            if report:
+                points.append(SizePoint(**report["sizes"][-1]))
+        if report:
+            copy_files(folder, out, FILES)
+        return report

@@ -1,0 +1,105 @@
+"""The same settings in several sizes: what accuracy costs, before a size is chosen."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
+from forcemap.potentials.errors import ForcemapError
+
+__all__ = ["SIZES", "SizePoint", "copy_files", "parse_sizes", "scaled"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How a size differs from the settings as they stand.
+
+    Attributes:
+        points: factor of the numbers of sparse points.
+        radial, angular: factors of n_max and l_max of soap terms.
+    """
+
+    points: float
+    radial: float
+    angular: float
+
+
+SIZES = {
+    "small": Size(0.25, 0.5, 0.5),
+    "medium": Size(1.0, 1.0, 1.0),
+    "large": Size(2.5, 1.25, 4.0 / 3.0),
+}
+
+
+@dataclass(frozen=True)
+class SizePoint:
+    """A point of the accuracy-cost curve; errors are of the test frames, or else of training."""
+
+    name: str
+    energy_rmse_mev_per_atom: float | None
+    force_rmse_ev_per_a: float | None
+    run_microseconds_per_atom: float
+    seconds: float
+    n_sparse: int
+
+    @classmethod
+    def of(cls, name: str, judged: Mapping[str, Any], fit: Mapping[str, Any]) -> SizePoint:
+        """From the blocks of a report."""
+        return cls(
+            name,
+            judged["energy_rmse_mev_per_atom"],
+            judged["force_rmse_ev_per_a"],
+            fit["run_microseconds_per_atom"],
+            fit["seconds"],
+            fit["n_sparse"],
+        )
+
+
+def parse_sizes(text: str) -> list[str]:
+    """The names in "small,medium,large". Raises ForcemapError for others."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in SIZES:
+            raise ForcemapError(f"--sizes: {name!r} is not one of {', '.join(SIZES)}")
+    if not names or len(set(names)) != len(names):
+        raise ForcemapError(f"--sizes: {text!r} is not a list such as small,medium,large")
+    return names
+
+
+def scaled(settings: Settings, name: str) -> Settings:
+    """The settings in the size `name`; cutoffs and kernels stay."""
+    return replace(settings, terms=tuple(_scaled(term, SIZES[name]) for term in settings.terms))
+
+
+def _scaled(term: TermSettings, size: Size) -> TermSettings:
+    def times(number: int, factor: float, least: int) -> int:
+        return max(least, round(number * factor))
+
+    if isinstance(term, FewBodySettings):
+        return replace(term, n_sparse=times(term.n_sparse, size.points, 8))
+    if isinstance(term, SoapSettings):
+        count = term.n_sparse if term.n_sparse is not None else SoapSettings.DEFAULT_POINTS
+        if isinstance(count, Mapping):
+            count = {symbol: times(n, size.points, 8) for symbol, n in count.items()}
+        else:
+            count = times(count, size.points, 8)
+        return replace(
+            term,
+            n_sparse=count,
+            n_max=min(32, times(term.n_max, size.radial, 2)),
+            l_max=min(20, times(term.l_max, size.angular, 1)),
+        )
+    return term
+
+
+def copy_files(folder: Path, out: Path, names: Sequence[str]) -> None:
+    """Copy the files `names` from `folder` to `out`, each whole or not at all."""
+    for name in names:
+        if (folder / name).exists():
+            part = out / f".{name}.part"
+            shutil.copyfile(folder / name, part)
+            part.replace(out / name)
