@@ -1,9 +1,9 @@
 """Accuracy against the cost of a step of molecular dynamics and of the fit, with the peers' points.
 
 Settings from small to large are fitted to the published silicon set (mlearn_Si), each by ``forcemap
-fit`` in a process of its own. The peers' points were measured once on another day on a machine of the same
-kind (their own defaults; 2 shared cores), and are drawn as they were found: look at factors, not at
-per cents.
+fit`` in a process of its own. The peers' points were measured once on another day on a machine of the
+same kind (their own defaults; 2 shared cores), and are drawn as they were found: look at factors, not
+at per cents.
 """
 
 from __future__ import annotations

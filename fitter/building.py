@@ -24,6 +24,7 @@ from forcemap.fitter.sparse_points import (
     select_spectra,
     spectra_pools,
 )
+from forcemap.fitter.species_channels import channels_of, learned_similarity
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
@@ -218,8 +219,12 @@ def _open_soap(
             (atomic_number(a), atomic_number(b)): value
             for (a, b), value in ((pair.split("-"), v) for pair, v in given.kappa.items())
         }
-    try:
-        weights = species_weights(species, kappa)
-    except ValueError as error:
-        raise ForcemapError(f"terms: soap: {error}") from None
+    if given.n_species_channels is not None and given.n_species_channels < len(species):
+        similarity = learned_similarity(frames, species, cutoff)
+        weights = channels_of(similarity, given.n_species_channels)
+    else:
+        try:
+            weights = species_weights(species, kappa)
+        except ValueError as error:
+            raise ForcemapError(f"terms: soap: {error}") from None
     return SoapTerm(basis, given.zeta, species, weights, radial, own, cutoff, given.delta or 1.0)
