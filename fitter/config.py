@@ -290,18 +290,17 @@ class SoapSettings(TermSettings):
     """A function of the smooth overlap of atomic positions: the power spectrum of the density of
     neighbours, compared by the normalised dot product to the power `zeta`.
 
-    `n_sparse` is a number for each species of centre, or a number of each: {Si: 500, O: 300}.
+    `n_sparse` is a number for each species of centre, or a number of each: {Si: 500, O: 300}; where it
+    is not given, `n_sparse_factor` times what the fit chooses from the data.
     `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
     densities in that many channels, learned from the data.
     """
 
     kind: ClassVar[str] = "soap"
-    DEFAULT_POINTS: ClassVar[int] = 1000
-    """Sparse points of each species where no number is given, if the data have as many."""
-
     n_sparse: int | Mapping[str, int] | None = field(
         default=None, metadata=read_by(optional(_per_species))
     )
+    n_sparse_factor: float = field(default=1.0, metadata=read_by(number(above=0, at_most=100)))
     config_type_n_sparse: Mapping[str, int] = field(default_factory=dict, metadata=read_by(_quotas))
     n_max: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=32)))
     l_max: int = field(default=6, metadata=read_by(integer(at_least=0, at_most=20)))

@@ -12,10 +12,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from forcemap.fitter.frame import Frame
+from forcemap.fitter.solver import RANK_TOLERANCE
 from forcemap.potentials import _core
 from numpy.typing import NDArray
 
@@ -79,12 +80,15 @@ class Term(ABC):
         cutoff: Å.
         delta: prior standard deviation, eV.
         blocks: sparse points by combination of species.
+        rank_tolerance: residual variance, relative to the largest, below which a sparse point repeats
+            the others.
     """
 
     kind: str
     cutoff: float
     delta: float
     blocks: tuple[Block, ...]
+    rank_tolerance: ClassVar[float] = RANK_TOLERANCE
 
     @property
     def size(self) -> int:

@@ -82,14 +82,15 @@ def _scaled(term: TermSettings, size: Size) -> TermSettings:
     if isinstance(term, FewBodySettings):
         return replace(term, n_sparse=times(term.n_sparse, size.points, 8))
     if isinstance(term, SoapSettings):
-        count = term.n_sparse if term.n_sparse is not None else SoapSettings.DEFAULT_POINTS
+        count = term.n_sparse
         if isinstance(count, Mapping):
             count = {symbol: times(n, size.points, 8) for symbol, n in count.items()}
-        else:
+        elif count is not None:
             count = times(count, size.points, 8)
         return replace(
             term,
             n_sparse=count,
+            n_sparse_factor=term.n_sparse_factor * size.points,
             n_max=min(32, times(term.n_max, size.radial, 2)),
             l_max=min(20, times(term.l_max, size.angular, 1)),
         )

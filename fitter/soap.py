@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.linalg
@@ -60,6 +60,10 @@ class SoapTerm(Term):
     delta: float = 1.0
     blocks: tuple[Block, ...] = ()
     kind: str = "soap"
+
+    # Environments of one crystal have much in common; forces live in what little is left of their
+    # spectra.
+    rank_tolerance: ClassVar[float] = 1e-11
 
     @cached_property
     def expansion(self) -> _core.SoapExpansion:

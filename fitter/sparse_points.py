@@ -319,7 +319,7 @@ def _greedy_spectra(term: SoapTerm, spectra: Array, count: int) -> NDArray[np.in
     """Pivoted Cholesky of the kernel matrix; where that is too large, in parts, then of the chosen."""
     most = MOST_AT_ONCE
     if len(spectra) <= most:
-        kept, _ = pivoted_cholesky(term.kernel(spectra, spectra))
+        kept, _ = pivoted_cholesky(term.kernel(spectra, spectra), term.rank_tolerance)
         return kept[:count]
     parts = [
         np.arange(first, len(spectra), -(-len(spectra) // most))
@@ -334,5 +334,5 @@ def _greedy_spectra(term: SoapTerm, spectra: Array, count: int) -> NDArray[np.in
 def independent(term: Term, points: Array, species: tuple[int, ...]) -> tuple[Block, Array]:
     """The points that do not repeat others, with the Cholesky factor of their covariance."""
     block = Block(species, points)
-    kept, factor = pivoted_cholesky(term.covariance(block))
+    kept, factor = pivoted_cholesky(term.covariance(block), term.rank_tolerance)
     return Block(species, np.ascontiguousarray(points[kept])), factor
