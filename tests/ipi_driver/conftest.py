@@ -218,9 +218,9 @@ class Run:
         self._watch = threading.Timer(patience, self.process.kill)
         self._watch.start()
 
-    def unix(self, attributes: str = "") -> str:
+    def unix(self, settings: str = "", mode: str = "unix") -> str:
         return (
-            f"<ffsocket name='ff' mode='unix'><address>{{address}}</address>{attributes}</ffsocket>"
+            f"<ffsocket name='ff' mode='{mode}'><address>{{address}}</address>{settings}</ffsocket>"
         )
 
     def wait(self) -> int:

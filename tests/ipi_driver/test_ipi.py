@@ -55,7 +55,7 @@ def test_dynamics_conserve_energy_and_end_with_exit(ipi: Any, springs: Any, inet
     assert ipi.wait() == 0
     table = ipi.table()
     assert table[-1, 0] == STEPS
-    answer = springs.Springs().compute(ATOMS.positions, ATOMS.numbers, None, None)
+    answer = springs.Springs().answer(ATOMS.positions, ATOMS.numbers)
     assert table[0, 2] == pytest.approx(answer.energy, rel=1e-8)
     virial = answer.virial / ATOMS.get_volume() * 0.036749326 / 1.8897261**3
     np.testing.assert_allclose(table[0, 3:], virial[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]], 1e-7)
@@ -143,7 +143,7 @@ def test_asks_server_agrees(springs: Any, tmp_path: Path, address: str) -> None:
     with SocketIOCalculator(unixsocket=address, timeout=PATIENCE) as atoms.calc:
         for step in range(3):
             atoms.positions += 0.1 * step
-            answer = springs.Springs().compute(atoms.positions, atoms.numbers, None, None)
+            answer = springs.Springs().answer(atoms.positions, atoms.numbers)
             # i-PI's and ASE's constants differ by some 1e-8.
             assert atoms.get_potential_energy() == pytest.approx(answer.energy, rel=1e-6)
             np.testing.assert_allclose(atoms.get_forces(), answer.forces, rtol=1e-6, atol=1e-9)

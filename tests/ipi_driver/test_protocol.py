@@ -76,27 +76,14 @@ def test_plain_conversation_in_any_pieces(converse: Converse, wire: Any, size: i
 
 
 @pytest.mark.parametrize("size", [None, 1, 11])
-def test_batches_in_any_pieces(
-    converse: Converse, wire: Any, springs: Any, size: int | None
-) -> None:
-    counting = springs.Springs()
+def test_batches_in_any_pieces(converse: Converse, wire: Any, size: int | None) -> None:
     padded = [Q[0], Q[1], Q[1], Q[2], Q[2]]
     said = (
         wire.STATUS + wire.init(" a : 1 ,  batch_size:5")
         + wire.batch([(H, q) for q in padded]) + wire.GETFORCE + wire.EXIT
     )  # fmt: skip
-    _, answer = converse(said, size, potential=counting)
+    _, answer = converse(said, size)
     assert_forces(answer[12:], wire, padded)
-    assert counting.evaluations == 3, "equal structures in a row are one evaluation"
-
-
-def test_equal_positions_in_another_cell_are_another_structure(
-    converse: Converse, wire: Any, springs: Any
-) -> None:
-    counting = springs.Springs()
-    said = wire.init("batch_size:2") + wire.batch([(H, Q[0]), (2 * H, Q[0])]) + wire.EXIT
-    converse(said, potential=counting)
-    assert counting.evaluations == 2
 
 
 def test_end_at_every_byte(converse: Converse, wire: Any) -> None:
@@ -191,19 +178,6 @@ def test_absurd_batch_size_is_refused(value: str) -> None:
 def test_what_is_not_expected_is_named(converse: Converse, said: bytes, message: str) -> None:
     with pytest.raises(ProtocolError, match=message):
         converse(said)
-
-
-@pytest.mark.parametrize("pid", [1, 4194304])
-@pytest.mark.parametrize("size", [1, 2])
-def test_shared_memory_is_refused_with_advice(
-    converse: Converse, wire: Any, pid: int, size: int
-) -> None:
-    said = wire.init(f"batch_size:{size}") + b"POSDATA     " + struct.pack("=i", 3)
-    for kind in ("pos", "h", "ih", "pot", "force", "vir"):
-        name = f"ipi_shm_{pid}_6_{kind}".encode()
-        said += struct.pack("=i", len(name)) + name
-    with pytest.raises(ProtocolError, match="use <ffsocket mode='unix'>"):
-        converse(said + wire.GETFORCE)
 
 
 def test_batch_beyond_all_memory_is_refused(converse: Converse, wire: Any) -> None:

@@ -18,5 +18,6 @@ NB_MODULE(_core, m) {
     }
   });
   add_potential(m);
+  add_batch(m);
   add_process(m);
 }
