@@ -38,9 +38,9 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from forcemap.fitter import fit, map_model
-from forcemap.fitter.programs import find_program, forcemap_command
 from forcemap.potentials import load
 from forcemap.potentials.model import PotentialData, TwoBodySplines, write_potential
+from forcemap.runs.programs import find_program, forcemap_command
 from text_table import text_table
 
 HERE = Path(__file__).resolve().parent
@@ -99,7 +99,9 @@ class Case:
         """Milliseconds per step; `client` gives the command for an address."""
         address = f"forcemap-cost-{uuid.uuid4().hex[:10]}"
         # The default latency sends batches before all beads have come.
-        size = f"<batch_size>{self.beads}</batch_size><latency>{LATENCY}</latency>" if batched else ""
+        size = (
+            f"<batch_size>{self.beads}</batch_size><latency>{LATENCY}</latency>" if batched else ""
+        )
         socket = f"<ffsocket name='ff' mode='{mode}'><address>{address}</address>{size}</ffsocket>"
         text = INPUT.format(
             steps=self.steps + 2,

@@ -27,7 +27,6 @@ from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.model import Model, read_model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Block, Term, columns
-from forcemap.fitter.progress import Progress
 from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
@@ -37,6 +36,7 @@ from forcemap.potentials.model import (
     TwoBodySplines,
     write_potential,
 )
+from forcemap.runs.progress import Progress
 from numpy.typing import NDArray
 
 __all__ = ["Mapped", "map_file", "map_model", "mapped_curves"]

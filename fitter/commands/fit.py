@@ -34,7 +34,7 @@ def fit(settings: Path, out: Path, jobs: int, quiet: bool) -> None:
     settings.yaml with every default written out, report.html and report.json.
     """
     from forcemap.fitter.error_table import error_table, output_console
-    from forcemap.fitter.progress import Progress
+    from forcemap.runs.progress import Progress
 
     report = fit_settings(settings, out, jobs, Progress.silent() if quiet else Progress())
     console = output_console()
