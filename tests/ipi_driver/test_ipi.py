@@ -94,6 +94,25 @@ def test_killed_client_leaves_its_structure_to_another(ipi: Any, helpers: Any) -
     assert ipi.table()[-1, 0] == STEPS
 
 
+@pytest.mark.parametrize("mode", ["unix", "shm"])
+@pytest.mark.parametrize("batches", ["", "<batch_size>2</batch_size>"])
+def test_other_client_takes_over_at_once(ipi: Any, helpers: Any, mode: str, batches: str) -> None:
+    """Both clients are at work when one is killed in the midst of an evaluation."""
+    ipi.start(ATOMS, ipi.unix(batches, mode), steps=STEPS, beads=4)
+    hanging = helpers.springs(ipi.address, "hang")
+    wait_for((ipi.folder / "hanging").exists)
+    good = helpers.springs(ipi.address)
+    time.sleep(1.0)  # i-PI has taken it up and waits for the first one
+    assert good.poll() is None
+    hanging.kill()
+    hanging.communicate(timeout=PATIENCE)
+    _, errors = good.communicate(timeout=PATIENCE)
+    assert good.returncode == 0, errors
+    assert ipi.wait() == 0
+    assert ipi.table()[-1, 0] == STEPS
+    assert not list(Path("/dev/shm").glob(f"ipi_shm_{ipi.process.pid}_*"))
+
+
 def test_wrong_atom_count_ends_this_client_only(ipi: Any, helpers: Any) -> None:
     ipi.start(ATOMS, ipi.unix(), steps=STEPS)
     Atoms("H3").write(ipi.folder / "other.xyz", format="extxyz")

@@ -22,7 +22,10 @@ from forcemap.ipi_driver.protocol import (
     announced_batch_size,
 )
 from forcemap.ipi_driver.template import Template
+from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.model import write_potential
+from potentials_factory import random_potential
 
 Converse = Callable[..., tuple[str, bytes]]
 
@@ -222,6 +225,25 @@ def test_not_finite_positions_are_a_fault(converse: Converse, wire: Any) -> None
         said += struct.pack("=i", 3) + structure[1].tobytes() + wire.GETFORCE
         with pytest.raises(ForcemapError, match="not finite"):
             converse(said)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_singular_cells_are_a_fault(
+    converse: Converse, wire: Any, tmp_path: Path, batched: bool
+) -> None:
+    write_potential(random_potential(["H", "O"], seed=1), tmp_path / "ho.forcemap")
+    flat = H.copy()
+    flat[:, 2] = flat[:, 1]
+    said = wire.init("batch_size:2") if batched else wire.init()
+    said += b"POSDATA     "
+    count = struct.pack("=i", 3)
+    if batched:
+        cells = [H, H, flat, flat]
+        said += count + b"".join(h.tobytes() for h in cells) + 2 * (5.0 * Q[0]).tobytes()
+    else:
+        said += 2 * flat.tobytes() + count + (5.0 * Q[0]).tobytes()
+    with pytest.raises(ForcemapError, match="the cell is singular"):
+        converse(said + wire.GETFORCE, potential=load(tmp_path / "ho.forcemap"))
 
 
 def test_client_that_cannot_evaluate_waits_for_the_message_after_posdata(
