@@ -283,9 +283,11 @@ def starting_structure(
 
     template = read_template(path, species)
     atoms: Atoms = ase.io.read(fspath(path), index=0)
+    # Without results, constraints, momenta; masses stay, as they may be those of isotopes.
+    masses = atoms.get_masses() if atoms.has("masses") else None
     atoms = type(atoms)(
-        atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=template.pbc
-    )  # without results, constraints, momenta
+        atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=template.pbc, masses=masses
+    )
     if atoms.cell.rank < 3:
         if atoms.cell.rank or ensemble == "npt":
             raise ForcemapError(f"{fspath(path)}: has no cell in three directions, i-PI needs one")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
@@ -131,6 +132,15 @@ def test_molecule_gets_a_box_in_which_it_is_alone() -> None:
     np.testing.assert_allclose(start.cell.lengths(), [30.0, 30.0, 32.3])
     with pytest.raises(ForcemapError, match="cell in three directions"):
         starting_structure("si2.xyz", ["Si"], 5.0, "npt")
+
+
+def test_masses_of_isotopes_stay() -> None:
+    atoms = bulk("Si", "diamond", 5.4, cubic=True)
+    atoms.set_masses([30.0] * 8)
+    atoms.write("heavy.extxyz", format="extxyz")
+    done = CliRunner().invoke(cli, ["ipi-input", "si.forcemap", "heavy.extxyz"])
+    assert done.exit_code == 0, done.output
+    assert ase.io.read("init.xyz").get_masses().tolist() == [30.0] * 8
 
 
 def test_left_handed_cells_are_refused() -> None:
