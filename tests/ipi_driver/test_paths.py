@@ -78,6 +78,7 @@ SOCKETS = {
     "plain": "<consolidate_messages>False</consolidate_messages>",
     # Four beads in batches of three: the second batch is padded.
     "batches": "<batch_size>3</batch_size><latency>0.02</latency>",
+    "inet": "",
     "shm": "",
     "shm batches": "<batch_size>3</batch_size><latency>0.02</latency>",
     "shm plain": "<consolidate_messages>False</consolidate_messages>",
@@ -113,6 +114,11 @@ def run(
         else:
             mode = "shm" if "shm" in way else "unix"
             forcefield = ipi.unix(SOCKETS[way], mode)
+            if way == "inet":
+                forcefield = (
+                    "<ffsocket name='ff' mode='inet'><address>localhost</address>"
+                    "<port>{port}</port></ffsocket>"
+                )
         ipi.start(crystal(), forcefield, steps=STEPS, beads=BEADS)
         client = None
         if way == "i-pi-driver-py":
@@ -121,7 +127,8 @@ def run(
             client += ["-P", pes_path(), "-o", settings]
         elif way != "ffdirect":
             client = [sys.executable, "-c", DRIVER, str(potential_file), "--template", "init.xyz"]
-            client += ["--unix", ipi.address]
+            place = ["--port", str(ipi.port)] if way == "inet" else ["--unix", ipi.address]
+            client += place
         if client is not None:
             process = helpers.start(client, ipi.folder)
             _, errors = process.communicate(timeout=30)

@@ -26,7 +26,8 @@ void compute(BatchCalculator& calculator, Cells cells, Structures positions, Ene
     throw nb::value_error("the arrays differ in their number of structures");
   if (positions.shape(1) != atoms || forces.shape(1) != atoms)
     throw nb::value_error("positions or forces have another number of atoms than the calculator");
-  if (cells.stride(2) != 1 || cells.stride(1) != 3 || cells.stride(0) < 9)
+  // An axis of length one may have any stride.
+  if (cells.stride(2) != 1 || cells.stride(1) != 3 || (n > 1 && cells.stride(0) < 9))
     throw nb::value_error("the nine numbers of a cell must follow each other");
   const forcemap::BatchView batch{n,
                                   cells.data(),
