@@ -46,7 +46,6 @@ from text_table import text_table
 HERE = Path(__file__).resolve().parent
 SILICON = HERE.parent / "examples" / "silicon"
 LATTICE = 5.47  # Å
-LATENCY = 5e-3
 
 INPUT = """\
 <simulation verbosity='medium' safe_stride='1000'>
@@ -98,10 +97,10 @@ class Case:
     def run(self, mode: str, client: Callable[[str], Sequence[str]] | None, batched: bool) -> float:
         """Milliseconds per step; `client` gives the command for an address."""
         address = f"forcemap-cost-{uuid.uuid4().hex[:10]}"
-        # The default latency sends batches before all beads have come.
-        size = (
-            f"<batch_size>{self.beads}</batch_size><latency>{LATENCY}</latency>" if batched else ""
-        )
+        # As `forcemap ipi-input` chooses them.
+        latency = batch_latency(self.atoms)
+        size = f"<batch_size>{self.beads}</batch_size><latency>{latency}</latency>"
+        size = size if batched else ""
         socket = f"<ffsocket name='ff' mode='{mode}'><address>{address}</address>{size}</ffsocket>"
         text = INPUT.format(
             steps=self.steps + 2,

@@ -209,9 +209,9 @@ def exact_potential_energy(x: Array, v: Array, mass: float, kelvin: float, beads
 @pytest.mark.slow
 def test_anharmonic_oscillator_is_exact_for_its_number_of_beads(ipi: Any, tmp_path: Path) -> None:
     """Protons between two walls: a double well with a barrier of about kT."""
-    beads, kelvin, steps, count, wall = 8, 300.0, 6000, 64, 2.0
+    beads, kelvin, steps, count, wall = 8, 300.0, 6000, 64, 1.8
     path = tmp_path / "h.forcemap"
-    values = {"depth": 0.1, "stiffness": 1.5, "distance": 1.0, "cutoff": 3.5}
+    values = {"depth": 0.06, "stiffness": 2.5, "distance": 1.0, "cutoff": 3.5}
     write_potential(morse_potential("H", **values), path)
     unit = np.array([[-wall, 0.0, 0.0], [0.0, 0.0, 0.0], [wall, 0.0, 0.0]])
     shifts = [(0.0, 8.0 * (n % 8), 8.0 * (n // 8)) for n in range(count)]
@@ -235,7 +235,7 @@ def test_anharmonic_oscillator_is_exact_for_its_number_of_beads(ipi: Any, tmp_pa
     assert table[-1, 0] == steps
     measured = table[len(table) // 10 :, 1] / count
 
-    x = np.linspace(-1.6, 1.6, 401)
+    x = np.linspace(-1.5, 1.5, 401)
     evaluator = potential.evaluator()
     energies = []
     for place in x:
@@ -247,7 +247,7 @@ def test_anharmonic_oscillator_is_exact_for_its_number_of_beads(ipi: Any, tmp_pa
     blocks = measured[: len(measured) // 20 * 20].reshape(20, -1).mean(axis=1)
     error = blocks.std(ddof=1) / np.sqrt(len(blocks))
     print(f"<V> {measured.mean():.6f}({error:.6f}), exact {exact:.6f}, classical {classical:.6f}")
-    assert error < 0.05 * (exact - classical)
+    assert error < 0.1 * (exact - classical)
     assert measured.mean() == pytest.approx(exact, abs=4.0 * error)
 
 
