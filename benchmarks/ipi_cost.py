@@ -38,6 +38,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from forcemap.fitter import fit, map_model
+from forcemap.ipi_driver.input import batch_latency
 from forcemap.potentials import load
 from forcemap.potentials.model import PotentialData, TwoBodySplines, write_potential
 from forcemap.runs.programs import find_program, forcemap_command
