@@ -169,21 +169,21 @@ def input_text(settings: InputSettings, n_atoms: int, *, keep_checkpoints: bool 
     system = _add(root, "system")
     start = _add(system, "initialize", nbeads=s.beads)
     _add(start, "file", "init.xyz", mode="ase")
-    _add(start, "velocities", f"{s.temperature:g}", mode="thermal", units="kelvin")
+    _add(start, "velocities", f"{s.temperature:.12g}", mode="thermal", units="kelvin")
     _add(_add(system, "forces"), "force", forcefield="forcemap")
     dynamics = _add(_add(system, "motion", mode="dynamics"), "dynamics", mode=s.ensemble)
-    _add(dynamics, "timestep", f"{s.timestep:g}", units="femtosecond")
+    _add(dynamics, "timestep", f"{s.timestep:.12g}", units="femtosecond")
     if s.ensemble != "nve":
         dynamics.append(_thermostat(s))
     if s.ensemble == "npt":
         barostat = _add(dynamics, "barostat", mode="isotropic")
-        _add(barostat, "tau", f"{s.barostat_tau:g}", units="femtosecond")
+        _add(barostat, "tau", f"{s.barostat_tau:.12g}", units="femtosecond")
         bath = _add(barostat, "thermostat", mode="langevin")
-        _add(bath, "tau", f"{s.tau:g}", units="femtosecond")
+        _add(bath, "tau", f"{s.tau:.12g}", units="femtosecond")
     ensemble = _add(system, "ensemble")
-    _add(ensemble, "temperature", f"{s.temperature:g}", units="kelvin")
+    _add(ensemble, "temperature", f"{s.temperature:.12g}", units="kelvin")
     if s.ensemble == "npt":
-        _add(ensemble, "pressure", f"{s.pressure:g}", units="bar")
+        _add(ensemble, "pressure", f"{s.pressure:.12g}", units="bar")
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -198,7 +198,7 @@ def _add_socket(root: ElementTree.Element, s: InputSettings, n_atoms: int) -> No
         _add(socket, "address", s.address)
     _add(socket, "batch_size", batch)
     latency = batch_latency(n_atoms) if s.latency is None else s.latency
-    _add(socket, "latency", f"{latency:g}" if batch > 1 or s.latency is not None else "1e-4")
+    _add(socket, "latency", f"{latency:.12g}" if batch > 1 or s.latency is not None else "1e-4")
     # A run whose client has died should end, not wait.
     _add(socket, "exit_on_disconnect", True)
 
@@ -207,7 +207,7 @@ def _thermostat(s: InputSettings) -> ElementTree.Element:
     if s.thermostat == "piglet":
         return ElementTree.fromstring(s.gle)
     thermostat = ElementTree.Element("thermostat", mode=s.thermostat)
-    _add(thermostat, "tau", f"{s.tau:g}", units="femtosecond")
+    _add(thermostat, "tau", f"{s.tau:.12g}", units="femtosecond")
     return thermostat
 
 
