@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 HERE = Path(__file__).parent
-PATIENCE = 30.0  # seconds after which anything that hangs is stopped
+PATIENCE = 120.0  # seconds after which anything that hangs is stopped
 
 
 def _load(name: str) -> ModuleType:

@@ -70,7 +70,7 @@ def hang(count: int) -> None:
     """Stop answering at the fourth evaluation; tells where it is by creating a file."""
     if count == 3:
         Path("hanging").touch()
-        time.sleep(60)
+        time.sleep(300)
 
 
 class Faulty(Springs):
@@ -96,7 +96,7 @@ def main() -> None:
     else:
         potential = Springs()
     try:
-        print(run_driver(potential, read_template(template), UnixAddress(address), timeout=20))
+        print(run_driver(potential, read_template(template), UnixAddress(address), timeout=100))
     except ForcemapError as error:
         sys.exit(f"Error: {error}")
 

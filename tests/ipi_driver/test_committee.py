@@ -53,7 +53,7 @@ def test_ipi_gets_mean_and_spread(
     )
     command = [sys.executable, "-c", DRIVER, *map(str, members), "--template", "init.xyz"]
     client = helpers.start([*command, "--unix", ipi.address])
-    _, errors = client.communicate(timeout=30)
+    _, errors = client.communicate(timeout=120)
     assert client.returncode == 0, errors
     assert ipi.wait() == 0, ipi.log()
     start = atoms()

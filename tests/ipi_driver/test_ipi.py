@@ -17,7 +17,7 @@ from forcemap.ipi_driver.template import read_template
 
 pytest.importorskip("ipi")
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 STEPS = 10
 PLAIN = "<consolidate_messages>False</consolidate_messages>"
 # Off their springs' rest at the origin, in a triclinic cell.

@@ -131,7 +131,7 @@ def run(
             client += place
         if client is not None:
             process = helpers.start(client, ipi.folder)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=120)
             assert process.returncode == 0, errors
             if way != "i-pi-driver-py":
                 assert "the server said EXIT" in errors
@@ -146,7 +146,7 @@ def run(
 def _wait_for(path: Path) -> None:
     import time
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

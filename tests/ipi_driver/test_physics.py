@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 BOLTZMANN = 3.1668152e-06  # hartree/K, i-PI's
 HARTREE, BOHR = 0.036749326, 1.8897261
 DALTON = 1822.8885
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @pytest.fixture

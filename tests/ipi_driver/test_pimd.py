@@ -22,7 +22,7 @@ from potentials_factory import random_potential
 
 pytest.importorskip("ipi")
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 COMMAND = [sys.executable, "-c", "from forcemap.fitter.cli import main; main()", "pimd"]
 
 

@@ -138,7 +138,7 @@ def test_wrong_atom_count_names_both_and_leaves_in_order(
         said = wire.init() + wire.posdata(H, many) + wire.GETFORCE
     ours, theirs = socket.socketpair()
     with ours:
-        ours.settimeout(10)
+        ours.settimeout(60)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         ours.sendall(said)
         with Channel(theirs) as channel, pytest.raises(AtomCountError, match=r"4000 atoms.* 3"):
@@ -261,12 +261,12 @@ def test_client_that_cannot_evaluate_waits_for_the_message_after_posdata(
                 failed.append(error)
 
     with ours:
-        ours.settimeout(10)
+        ours.settimeout(60)
         ours.sendall(wire.init() + wire.posdata(H, Q[0] * np.nan))
         client = threading.Thread(target=serve)
         client.start()
         client.join(0.3)
         ours.sendall(wire.GETFORCE)  # a broken pipe if the client has left
         assert ours.recv(1) == b""
-        client.join(10)
+        client.join(60)
     assert len(failed) == 1

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_wrong_atom_count_leaves_in_order(
     segments = make(np.zeros((1, 5, 3)))
     ours, theirs = socket.socketpair()
     with ours:
-        ours.settimeout(10)
+        ours.settimeout(60)
         ours.sendall(wire.init() + posdata(5, segments.names()) + wire.GETFORCE)
         with Channel(theirs) as channel, pytest.raises(AtomCountError, match=r"5 atoms.* 3"):
             Client(channel, BeadEvaluator(springs.Springs(), water)).serve()
@@ -178,18 +179,15 @@ def test_killed_client_is_replaced_and_nothing_is_left(
     atoms = Atoms("OH", [[0.5, 0.0, 0.2], [1.5, 0.3, 0.0]], cell=[8, 8, 8], pbc=True)
     ipi.start(atoms, ipi.unix(mode="shm"), steps=10, beads=4)
     hanging = helpers.springs(ipi.address, "hang")
-    deadline = 1500
+    deadline = time.monotonic() + 120
     while not (ipi.folder / "hanging").exists():
-        deadline -= 1
-        assert deadline
-        import time
-
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     hanging.kill()
-    hanging.communicate(timeout=30)
+    hanging.communicate(timeout=120)
     running = [helpers.springs(ipi.address) for _ in range(clients)]
     for client in running:
-        _, errors = client.communicate(timeout=30)
+        _, errors = client.communicate(timeout=120)
         assert client.returncode == 0, errors
     assert ipi.wait() == 0
     assert ipi.table()[-1, 0] == 10

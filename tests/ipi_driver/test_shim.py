@@ -49,6 +49,6 @@ def test_shim_and_ipis_driver_agree(
         assert run.wait() == 0, run.log()
         tables.append(run.table())
         client.kill()
-        client.communicate(timeout=30)
+        client.communicate(timeout=120)
     assert tables[0][-1, 0] == 10
     np.testing.assert_array_equal(tables[0], tables[1])
