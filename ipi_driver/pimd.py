@@ -8,6 +8,7 @@ last two checkpoints), ``i-pi.log``, ``driver.log`` and ``run.lock``, which is l
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -174,8 +175,8 @@ def _prepare(
     loaded = load(potential)
     atoms = starting_structure(structure, loaded.species, loaded.cutoff, settings.ensemble)
     told = {
-        "potential": str(Path(potential).resolve()),
-        "structure": str(Path(structure).resolve()),
+        "potential": _digest(potential),
+        "structure": _digest(structure),
         **{
             name: value
             for name, value in asdict(settings).items()
@@ -216,6 +217,10 @@ def _prepare(
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     temporary.replace(record)  # the last file: a folder without it holds no run
     return settings
+
+
+def _digest(path: str | PathLike[str]) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _free_port() -> int:

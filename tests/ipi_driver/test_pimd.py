@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -34,6 +35,8 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for process in processes(tmp_path):
         os.kill(process, signal.SIGKILL)
+    for record in tmp_path.glob("*/run.json"):  # of runs that were killed
+        Path(f"/tmp/ipi_{json.loads(record.read_text())['address']}").unlink(missing_ok=True)
 
 
 def processes(folder: Path, name: str = "") -> list[int]:
@@ -169,6 +172,9 @@ def test_other_options_and_other_folders_are_refused() -> None:
     run("run", InputSettings(beads=2, steps=3), threads=1)
     with pytest.raises(ForcemapError, match="another beads, temperature; give another folder"):
         run("run", InputSettings(beads=3, steps=3, temperature=200.0), threads=1)
+    write_potential(random_potential(["Si"], seed=3), "si.forcemap")
+    with pytest.raises(ForcemapError, match="another potential; give another folder"):
+        run("run", InputSettings(beads=2, steps=3), threads=1)
     Path("mine").mkdir()
     Path("mine/input.xml").write_text("mine")
     with pytest.raises(ForcemapError, match=r"holds input.xml, not of a run of this command"):
