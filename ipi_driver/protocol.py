@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -50,6 +51,7 @@ MAX_BATCH_SIZE = 4096
 MAX_ATOMS = 50_000_000  # in one message
 SCRAP = 1 << 16  # bytes read at once of what nobody wants
 MAX_SCRAPS = 1 << 12
+HEADER_SECONDS = 0.1  # for a header that should follow at once
 
 _INT = struct.Struct("=i")
 
@@ -147,6 +149,7 @@ class Channel:
         self._socket = connected
         self._socket.settimeout(None)
         self._ahead = bytearray()  # bytes that were read early
+        self._waits_for_header = True
         self._next_header = memoryview(bytearray(HEADER_LENGTH))
 
     def __enter__(self) -> Channel:
@@ -182,16 +185,28 @@ class Channel:
             ) from None
 
     def look_ahead(self) -> None:
-        """Read the next message's header now if it has already come; `next_message` returns it.
+        """Read the next message's header before `next_message` asks for it.
 
         A client killed with unread bytes in its socket resets the connection, and i-PI then waits
-        for ever. With GETFORCE taken out before the evaluation, i-PI sees a plain end instead and
-        gives the structure to another client.
+        for ever. With the header taken out before the evaluation, i-PI sees a plain end instead and
+        gives the structure to another client. i-PI sends it at once after a structure, but it may
+        still be on its way: it is waited for, unless this server once sent none.
         """
-        with contextlib.suppress(OSError):
-            missing = HEADER_LENGTH - len(self._ahead)
-            if missing > 0:
-                self._ahead += self._socket.recv(missing, socket.MSG_DONTWAIT)
+        while len(self._ahead) < HEADER_LENGTH:
+            try:
+                part = self._socket.recv(HEADER_LENGTH - len(self._ahead), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                if not self._waits_for_header:
+                    return
+                self._waits_for_header = bool(
+                    select.select([self._socket], [], [], HEADER_SECONDS)[0]
+                )
+            except OSError:
+                return  # the next read tells
+            else:
+                if not part:
+                    return
+                self._ahead += part
 
     def read_init(self) -> str:
         """The text that follows an INIT header."""
@@ -241,9 +256,9 @@ class Channel:
             raise AtomCountError
         if extra < announced:
             self._fill(positions[extra:])
-            self.look_ahead()
         else:
             self._ahead += self._next_header[: extra - announced]
+        self.look_ahead()
 
     def _drop(self, count: int) -> None:
         scrap = memoryview(bytearray(min(SCRAP, max(count, 1))))

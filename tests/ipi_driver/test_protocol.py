@@ -217,6 +217,24 @@ def test_looking_ahead_takes_one_header_and_no_more(wire: Any) -> None:
         assert channel.read_init() == "abc"
 
 
+def test_header_on_its_way_is_waited_for(wire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once; a server that says nothing after a structure is not waited for again."""
+    monkeypatch.setattr("forcemap.ipi_driver.protocol.HEADER_SECONDS", 30.0)
+    ours, theirs = socket.socketpair()
+    with ours, Channel(theirs) as channel:
+        late = threading.Timer(0.2, ours.sendall, [wire.GETFORCE])
+        late.start()
+        channel.look_ahead()
+        late.join()
+        theirs.setblocking(False)
+        assert channel.next_message() is Message.GETFORCE
+        theirs.settimeout(None)
+        monkeypatch.setattr("forcemap.ipi_driver.protocol.HEADER_SECONDS", 0.01)
+        channel.look_ahead()
+        monkeypatch.setattr("forcemap.ipi_driver.protocol.HEADER_SECONDS", 10**6)
+        channel.look_ahead()
+
+
 def test_not_finite_positions_are_a_fault(converse: Converse, wire: Any) -> None:
     q = Q[0].copy()
     q[1, 2] = np.nan
