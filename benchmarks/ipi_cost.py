@@ -1,5 +1,8 @@
 """What the driver costs: milliseconds per step of i-PI (NVT) with its clients, and their ratios.
 
+First, without i-PI, the microseconds from a structure (or all of a step) sent to its answer read: this
+is what a client adds to a step, and hardly depends on other work on the machine.
+
 With a potential that costs nothing (isolated atoms):
 
 - ``weight 0``: i-PI's own work, no force is asked for;
@@ -24,6 +27,8 @@ import os
 import platform
 import re
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -39,6 +44,7 @@ from ase import Atoms
 from ase.build import bulk
 from forcemap.fitter import fit, map_model
 from forcemap.ipi_driver.input import batch_latency
+from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM
 from forcemap.potentials import load
 from forcemap.potentials.model import PotentialData, TwoBodySplines, write_potential
 from forcemap.runs.programs import find_program, forcemap_command
@@ -102,12 +108,12 @@ class Case:
         latency = batch_latency(self.atoms)
         size = f"<batch_size>{self.beads}</batch_size><latency>{latency}</latency>"
         size = size if batched else ""
-        socket = f"<ffsocket name='ff' mode='{mode}'><address>{address}</address>{size}</ffsocket>"
+        force = f"<ffsocket name='ff' mode='{mode}'><address>{address}</address>{size}</ffsocket>"
         text = INPUT.format(
             steps=self.steps + 2,
             beads=self.beads,
             weights="" if client else "<mts_weights> [0] </mts_weights>",
-            forcefield=socket,
+            forcefield=force,
         )
         (self.folder / "input.xml").write_text(text)
         for old in self.folder.glob("md.*"):
@@ -207,6 +213,50 @@ def evaluation_ms(potential: Path, atoms: Atoms) -> float:
     return 1e3 * best
 
 
+def answer_us(
+    command: Callable[[str], Sequence[str]], atoms: Atoms, batch: int, folder: Path
+) -> float:
+    """Microseconds from sending structures to having read the answer and the client's state.
+
+    Without i-PI, so that little else is in it; the tenth percentile of many.
+    """
+    name = f"forcemap-cost-{uuid.uuid4().hex[:10]}"
+    with socket.socket(socket.AF_UNIX) as server, ExitStack() as stack:
+        server.bind(f"/tmp/ipi_{name}")
+        stack.callback(Path(f"/tmp/ipi_{name}").unlink)
+        server.listen(1)
+        client = subprocess.Popen(command(name), cwd=folder, stderr=subprocess.DEVNULL)
+        stack.callback(client.kill)
+        channel = stack.enter_context(server.accept()[0])
+
+        def ask(message: bytes, length: int) -> None:
+            channel.sendall(message)
+            while length:
+                length -= len(channel.recv(length))
+
+        announced = f" batch_size:{batch}".encode() if batch > 1 else b" "
+        ask(b"STATUS      ", 12)
+        channel.sendall(b"INIT        " + struct.pack("=ii", 0, len(announced)) + announced)
+        rng = np.random.default_rng(1)
+        shape = (batch, len(atoms), 3)
+        positions = (atoms.positions + rng.normal(scale=0.03, size=shape)) * BOHR_PER_ANGSTROM
+        cells = np.tile(atoms.cell.array.T * BOHR_PER_ANGSTROM, (2 * batch, 1)).tobytes()
+        count = struct.pack("=i", len(atoms))
+        head = count + cells if batch > 1 else cells + count
+        message = b"POSDATA     " + head + positions.tobytes() + b"GETFORCE    "
+        length = 12 + 4 + (8 + 24 * len(atoms) + 72 + 4) * batch
+        times = []
+        end = time.perf_counter() + 1.0
+        while time.perf_counter() < end:
+            begin = time.perf_counter()
+            ask(message, length)
+            ask(b"STATUS      ", 12)
+            times.append(time.perf_counter() - begin)
+        channel.sendall(b"EXIT        ")
+        client.wait(30)
+    return 1e6 * float(np.percentile(times, 10))
+
+
 def least(rounds: int, contenders: dict[str, Callable[[], float]]) -> dict[str, float]:
     """The least time of each; they take turns."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
@@ -226,14 +276,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--potential", type=Path, help="instead of a fit of examples/silicon")
+    parser.add_argument("--answers", action="store_true", help="only the first table, of seconds")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         zero = zero_potential(folder / "zero.forcemap")
         bare = bare_client(folder)
-        real = (options.potential or fitted_potential(folder)).resolve()
         cells = [(atoms, beads) for atoms in options.atoms for beads in options.beads]
+        if bare:
+            print("us from a structure to its answer, without i-PI\n")
+            print(text_table(*answers(folder, cells, bare, zero)))
+            print()
+        if options.answers:
+            return
+        real = (options.potential or fitted_potential(folder)).resolve()
         cost, ratio = [], []
         for atoms, beads in cells:
             structure = crystal(atoms)
@@ -263,6 +320,27 @@ def main() -> None:
         head = ["driver / C", "batched / C", "shm / C", "evaluation ms", "ideal ms"]
         head += ["real / ideal", "real, shm / ideal"]
         print(text_table(["atoms x beads", *head], ratio))
+
+
+def answers(
+    folder: Path, cells: Sequence[tuple[int, int]], bare: Path, zero: Path
+) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table of answers."""
+    rows = []
+    for atoms, beads in cells:
+        structure = crystal(atoms)
+        structure.write(folder / "init.xyz", format="extxyz")
+        row = [f"{atoms} x {beads}"]
+        for batch in (1, beads):
+            case = Case(folder, atoms, batch, 0, zero, 1)
+            sizes = (str(atoms), str(batch))
+            commands: list[Callable[[str], Sequence[str]]] = [
+                lambda address, sizes=sizes: [str(bare), f"/tmp/ipi_{address}", *sizes],
+                case.driver(zero),
+            ]
+            row += [f"{answer_us(command, structure, batch, folder):.0f}" for command in commands]
+        rows.append(row)
+    return ["atoms x beads", "bare C", "driver", "bare C, batched", "batched"], rows
 
 
 def contenders(case: Case, bare: Path | None, real: Path) -> dict[str, Callable[[], float]]:
