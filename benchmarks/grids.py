@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from forcemap.fitter import Model
 from forcemap.fitter.baseline import core_terms
+from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.mapping import Functions
 from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials.elements import SYMBOLS
@@ -19,7 +20,10 @@ __all__ = ["exact", "table_sizes", "tabulate"]
 
 def exact(model: Model) -> Model:
     """The process of the same sparse points and weights with its exact, not projected, kernels."""
-    terms = tuple(replace(term, grid=None, products={}) for term in model.terms)
+    terms = tuple(
+        replace(term, grid=None, products={}) if isinstance(term, FewBodyTerm) else term
+        for term in model.terms
+    )
     return replace(model, terms=terms)
 
 
@@ -38,6 +42,8 @@ def tabulate(
     functions = Functions(model, jobs)
     terms: list[Any] = []
     for t, term in enumerate(model.terms):
+        if not isinstance(term, FewBodyTerm):
+            continue
         if term.kind == "two_body":
             pairs = {}
             for b, block in enumerate(term.blocks):
@@ -45,7 +51,7 @@ def tabulate(
                 pair = (SYMBOLS[block.species[0]], SYMBOLS[block.species[1]])
                 pairs[pair] = spline_coefficients(values)
             terms.append(TwoBodySplines(term.cutoff, two_body, pairs))
-        elif term.kind == "three_body":
+        else:
             knots = (
                 np.linspace(0.0, term.cutoff, legs + 1),
                 np.linspace(0.0, 2.0 * term.cutoff, base + 1),

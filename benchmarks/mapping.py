@@ -27,6 +27,7 @@ from forcemap.fitter import Frame, Model, Settings, fit_frames
 from forcemap.fitter.baseline import as_potential, evaluate_frame
 from forcemap.fitter.config import Source
 from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.mapping import Truth
 from forcemap.fitter.process import Block, Term, environments
 from forcemap.potentials import Potential
@@ -166,7 +167,7 @@ def full_model(case: Case) -> Model:
 
 def full_term(term: Term, frames: Sequence[Frame]) -> Term:
     """The term with all descriptors of `frames` as points."""
-    if term.kind == "one_body":
+    if not isinstance(term, FewBodyTerm):
         return term
     blocks = []
     for block in term.blocks:

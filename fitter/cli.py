@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any, TextIO
 
 import click
+from forcemap.fitter.launch import rank_number
 
 __all__ = ["cli", "main"]
 
@@ -132,7 +133,9 @@ def main() -> None:
     try:
         code = cli.main(prog_name="forcemap", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        # All ranks of an MPI job misread the same command line; one of them says so.
+        if not (isinstance(error, click.UsageError) and rank_number()):
+            error.show()
         sys.exit(error.exit_code)
     except click.Abort:
         click.echo("Interrupted.", err=True)

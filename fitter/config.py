@@ -34,11 +34,14 @@ from forcemap.potentials.elements import SYMBOLS
 __all__ = [
     "TERM_KINDS",
     "DataSettings",
+    "FewBodySettings",
     "Keys",
     "MapSettings",
+    "RadialScaling",
     "Settings",
     "SigmaOverride",
     "SigmaSettings",
+    "SoapSettings",
     "Source",
     "TermSettings",
     "ThreeBodySettings",
@@ -173,29 +176,52 @@ class TermSettings(Checked):
 
     kind: ClassVar[str]
 
-    cutoff: float = field(default=5.0, metadata=read_by(_DISTANCE))  # Å
-    n_sparse: int = field(default=100, metadata=read_by(_SPARSE))  # per combination of species
-    lengthscale: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
+    cutoff: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
+    n_sparse: Any = field(default=None, metadata=read_by(optional(_SPARSE)))
     delta: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))  # eV
     sparse_method: str | None = field(
         default=None, metadata=read_by(optional(choice(*SPARSE_METHODS)))
     )
     cutoff_width: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
-    kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for a transition wider than the cutoff."""
-        if self.cutoff_width is not None and self.cutoff_width > self.cutoff:
+        if (
+            self.cutoff_width is not None
+            and self.cutoff is not None
+            and self.cutoff_width > self.cutoff
+        ):
             found = f"{self.cutoff_width:g} Å is wider than the cutoff, {self.cutoff:g} Å"
             raise CrossCheckError("cutoff_width", found)
 
     def to_dict(self) -> dict[str, Any]:
         """The term as it stands in a settings file, `kind` first."""
-        return {"kind": self.kind} | {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"kind": self.kind} | {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+
+
+def plain(value: Any) -> Any:
+    """Settings as plain values, lists and dictionaries."""
+    if isinstance(value, Checked):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}  # type: ignore[arg-type]
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    return value
 
 
 @dataclass(frozen=True)
-class TwoBodySettings(TermSettings):
+class FewBodySettings(TermSettings):
+    """A function of interatomic distances."""
+
+    cutoff: float = field(default=5.0, metadata=read_by(_DISTANCE))
+    n_sparse: int = field(default=100, metadata=read_by(_SPARSE))  # per combination of species
+    lengthscale: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
+    kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
+
+
+@dataclass(frozen=True)
+class TwoBodySettings(FewBodySettings):
     """A function of the distance of two atoms, one per pair of species."""
 
     kind: ClassVar[str] = "two_body"
@@ -205,7 +231,7 @@ class TwoBodySettings(TermSettings):
 
 
 @dataclass(frozen=True)
-class ThreeBodySettings(TermSettings):
+class ThreeBodySettings(FewBodySettings):
     """A function of the distances among three atoms.
 
     `symmetry`: "central" has one function per central species and pair of neighbours, symmetric
@@ -219,8 +245,85 @@ class ThreeBodySettings(TermSettings):
     symmetry: str = field(default="central", metadata=read_by(choice("central", "full")))
 
 
+def _element(symbol: Any, place: Place) -> str:
+    if symbol not in SYMBOLS[1:]:
+        place.fail(f'"{symbol}" is not the symbol of an element')
+    return str(symbol)
+
+
+def _per_species(value: Any, place: Place) -> int | dict[str, int]:
+    if not isinstance(value, Mapping):
+        return int(_SPARSE(value, place))
+    return {_element(s, place.key(s)): int(_SPARSE(n, place.key(s))) for s, n in value.items()}
+
+
+def _quotas(value: Any, place: Place) -> dict[str, int]:
+    given = mapping({} if value is None else value, place, "Liquid: 200")
+    return {str(group): int(_SPARSE(n, place.key(group))) for group, n in given.items()}
+
+
+_SIMILARITY = number(at_least=-1, at_most=1)
+
+
+def _kappa(value: Any, place: Place) -> dict[str, float]:
+    found = {}
+    for pair, similarity in mapping(value, place, "Si-O: 0.3").items():
+        names = str(pair).split("-")
+        if len(names) != 2 or names[0] == names[1]:
+            place.key(pair).fail("expected two different elements, such as Si-O")
+        for symbol in names:
+            _element(symbol, place.key(pair))
+        found["-".join(names)] = float(_SIMILARITY(similarity, place.key(pair)))
+    return found
+
+
+@dataclass(frozen=True)
+class RadialScaling(Checked):
+    """Weight 1 / (1 + (r / radius)^exponent) of a neighbour at distance r."""
+
+    radius: float = field(default=2.0, metadata=read_by(_DISTANCE))  # Å
+    exponent: float = field(default=4.0, metadata=read_by(number(above=0, at_most=20)))
+
+
+@dataclass(frozen=True)
+class SoapSettings(TermSettings):
+    """A function of the smooth overlap of atomic positions: the power spectrum of the density of
+    neighbours, compared by the normalised dot product to the power `zeta`.
+
+    `n_sparse` is a number for each species of centre, or a number of each: {Si: 500, O: 300}.
+    `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
+    densities in that many channels, learned from the data.
+    """
+
+    kind: ClassVar[str] = "soap"
+
+    n_sparse: int | Mapping[str, int] | None = field(
+        default=None, metadata=read_by(optional(_per_species))
+    )
+    config_type_n_sparse: Mapping[str, int] = field(default_factory=dict, metadata=read_by(_quotas))
+    n_max: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=32)))
+    l_max: int = field(default=6, metadata=read_by(integer(at_least=0, at_most=20)))
+    atom_sigma: float | None = field(
+        default=None, metadata=read_by(optional(number(at_least=0.05, at_most=5)))
+    )
+    zeta: int = field(default=2, metadata=read_by(integer(at_least=1, at_most=4)))
+    radial_scaling: RadialScaling | None = field(
+        default=None, metadata=read_by(optional(nested(RadialScaling, "radius: 2, exponent: 4")))
+    )
+    n_species_channels: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=118)))
+    )
+    kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
+
+    def cross_check(self) -> None:
+        """Raise CrossCheckError for settings that exclude each other."""
+        super().cross_check()
+        if self.kappa is not None and self.n_species_channels is not None:
+            raise CrossCheckError("kappa", "goes not together with n_species_channels; give one")
+
+
 TERM_KINDS: dict[str, type[TermSettings]] = {
-    cls.kind: cls for cls in (TwoBodySettings, ThreeBodySettings)
+    cls.kind: cls for cls in (TwoBodySettings, ThreeBodySettings, SoapSettings)
 }
 
 
@@ -245,9 +348,14 @@ def _terms(value: Any, place: Place) -> tuple[TermSettings, ...]:
 
 @dataclass(frozen=True)
 class MapSettings(Checked):
-    """How finely the process is mapped: `tolerance` is the largest force error, eV/Å."""
+    """How finely the process is mapped: `tolerance` is the largest force error, eV/Å.
+
+    `soap`: "low_rank" leaves out of each soap term what changes no force by more than the tolerance;
+    "exact" leaves out nothing. By default low_rank where zeta is 1 or 2.
+    """
 
     tolerance: float = field(default=1e-4, metadata=read_by(number(at_least=1e-10, at_most=1)))
+    soap: str | None = field(default=None, metadata=read_by(optional(choice("exact", "low_rank"))))
 
 
 def _e0(value: Any, place: Place) -> str | dict[str, float]:
@@ -332,7 +440,7 @@ class Settings(Checked):
             },
             "terms": [term.to_dict() for term in self.terms],
             "core": self.core,
-            "map": {"tolerance": self.map.tolerance},
+            "map": plain(self.map),
             "seed": self.seed,
         }
 

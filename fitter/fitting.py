@@ -14,15 +14,19 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.atomic_energies import atomic_energies
 from forcemap.fitter.baseline import CoreEnergy
-from forcemap.fitter.config import Settings, TermSettings
+from forcemap.fitter.building import build_terms, widest_cutoff
+from forcemap.fitter.checkpoint import Checkpoint, fit_key
+from forcemap.fitter.config import Settings
 from forcemap.fitter.dataset import read_frames, warn_of_unused_groups
+from forcemap.fitter.distributed import ALONE, Ranks, share
 from forcemap.fitter.frame import Frame, data_hash
 from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
-from forcemap.fitter.process import Block, Term, columns, frame_rows
+from forcemap.fitter.process import Term, columns, frame_rows
+from forcemap.fitter.run_cost import microseconds_per_atom
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.solver import Accumulator, choose_deltas
-from forcemap.fitter.sparse_points import candidates, independent, select, shortest_distances
+from forcemap.fitter.sparse_points import shortest_distances
 from forcemap.potentials.errors import ForcemapError
 from forcemap.runs.progress import Progress
 from numpy.typing import NDArray
@@ -34,17 +38,6 @@ Array = NDArray[np.float64]
 
 ROWS_PER_BLOCK = 1024
 """Rows whitened and added to the Gram matrix at once: large enough for level-3 BLAS."""
-
-LENGTHSCALE = {"two_body": 0.15, "three_body": 0.3}
-"""Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å, 1.2 Å of 4.0 Å)."""
-
-CUTOFF_WIDTH = {"two_body": 0.35, "three_body": 0.5}
-"""Where no cutoff_width is given, this part of the cutoff."""
-
-SPARSE_METHOD = {"two_body": "uniform", "three_body": "pivoted_cholesky"}
-
-ONE_BODY_DELTA = 10.0
-"""eV; so wide that the data alone decide the constants."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +55,11 @@ class Targets:
     rows: NDArray[np.intp]
     values: Array
     sigmas: Array
+
+    @property
+    def has_derivatives(self) -> bool:
+        """Whether forces or a stress are among the labels."""
+        return bool(np.any(self.rows))
 
 
 def frame_targets(
@@ -113,7 +111,9 @@ def _whitened_rows(
     block: Sequence[Targets], terms: Sequence[Term], factors: Sequence[Array]
 ) -> tuple[Array, Array, float]:
     """Scaled and whitened rows (n, m), scaled targets (n,), sum of log sigma."""
-    rows = np.concatenate([frame_rows(t.frame, terms)[t.rows] / t.sigmas[:, None] for t in block])
+    rows = np.concatenate(
+        [frame_rows(t.frame, terms, t.has_derivatives)[t.rows] / t.sigmas[:, None] for t in block]
+    )
     for (_, _, where), factor in zip(columns(terms), factors, strict=True):
         rows[:, where] = scipy.linalg.solve_triangular(
             factor, rows[:, where].T, lower=True, check_finite=False
@@ -129,88 +129,32 @@ def accumulate(
     factors: Sequence[Array],
     jobs: int,
     advance: Callable[[int], None] = lambda n: None,
+    ranks: Ranks = ALONE,
+    checkpoint: Checkpoint | None = None,
 ) -> Accumulator:
-    """Stream all frames' rows into an accumulator; the result does not depend on `jobs`."""
+    """Stream all frames' rows into an accumulator; the result does not depend on `jobs`.
+
+    Of several `ranks`, each streams its share of the blocks, and the first has the sum. With a
+    `checkpoint`, blocks that are in it are not computed again, and it is written from time to time.
+    """
     data = Accumulator(sum(term.size for term in terms))
-    # Every worker calls BLAS on its own block; nested threads would only get into each other's way.
-    with threadpool_limits(limits=1 if jobs > 1 else None, user_api="blas"):
-        blocks = list(_in_blocks(targets))
-        results = in_order(lambda b: _whitened_rows(b, terms, factors), blocks, jobs)
-        for block, (rows, values, log_sigma) in zip(blocks, results, strict=True):
+    blocks = list(_in_blocks(targets))
+    costs = [sum(len(target.rows) for target in block) for block in blocks]
+    blocks = [blocks[number] for number in share(costs, ranks.rank, ranks.size)]
+    done = checkpoint.restore(data, len(blocks)) if checkpoint else 0
+    advance(sum(len(block) for block in blocks[:done]))
+    # Every worker calls BLAS on its own block; nested threads would only get into each other's way,
+    # and round differently.
+    with threadpool_limits(limits=1, user_api="blas"):
+        results = in_order(lambda b: _whitened_rows(b, terms, factors), blocks[done:], jobs)
+        for number, (rows, values, log_sigma) in enumerate(results, start=done):
             data.add(rows, values, log_sigma)
-            advance(len(block))
+            if checkpoint:
+                checkpoint.block_added(data, number + 1)
+            advance(len(blocks[number]))
+            ranks.look()
+    ranks.add_up(data)
     return data
-
-
-# ---- terms -------------------------------------------------------------------------------------
-
-
-def _open_term(given: TermSettings) -> Term:
-    """The term of `given` without sparse points; what is not given takes its default."""
-    return Term(
-        kind=given.kind,
-        cutoff=given.cutoff,
-        cutoff_width=min(
-            given.cutoff_width or CUTOFF_WIDTH[given.kind] * given.cutoff, given.cutoff
-        ),
-        kernel=given.kernel,
-        lengthscale=given.lengthscale or LENGTHSCALE[given.kind] * given.cutoff,
-        delta=given.delta or 1.0,
-        symmetry=getattr(given, "symmetry", "central"),
-    )
-
-
-def grid_of(term: Term, tolerance: float) -> tuple[int, ...]:
-    """Intervals of the grid that a term is projected on, finer for a smaller tolerance.
-
-    Distances from the centre 0.08 Å apart at 1e-4 eV/Å, those between neighbours 0.16 Å, and never
-    coarser than the kernel asks for. Up to 50 or 64 intervals, which stay in the processor's cache and
-    in one table of ``pair_style uf3``; beyond that only for a smaller tolerance.
-    """
-    fineness = (1e-4 / tolerance) ** (1.0 / 6.0)
-    most = max(1.0, fineness)
-    legs = max(term.cutoff / 0.08 * fineness, 8.0 * term.cutoff / term.lengthscale)
-    if term.kind == "two_body":
-        return (int(np.ceil(min(legs, 50.0 * most))),)
-    base = max(2.0 * term.cutoff / 0.16 * fineness, 10.0 * term.cutoff / term.lengthscale)
-    return int(np.ceil(min(legs, 64.0 * most))), int(np.ceil(min(base, 50.0 * most)))
-
-
-def build_terms(
-    settings: Settings,
-    frames: Sequence[Frame],
-    species: tuple[int, ...],
-    core: Mapping[tuple[int, int], CorePair],
-    advance: Callable[..., None],
-) -> tuple[list[Term], list[Array]]:
-    """All terms with their sparse points, and the Cholesky factor of every block's covariance.
-
-    With ``e0: average`` a constant of each species is fitted together with the terms: the mean energy
-    of the data is not the energy from which sums of few-body functions count.
-    """
-    terms: list[Term] = []
-    factors: list[Array] = []
-    for given in settings.terms:
-        term = _open_term(given)
-        rng = np.random.default_rng(settings.seed)
-        pools = candidates(frames, term, species, rng)
-        method = given.sparse_method or SPARSE_METHOD[given.kind]
-        blocks: list[Block] = []
-        for combination, pool in pools.items():
-            points = select(term, pool, combination, given.n_sparse, method, rng)
-            block, factor = independent(term, points, combination)
-            blocks.append(block)
-            factors.append(factor)
-        term = term.with_blocks(blocks)
-        if term.kind == "two_body" or term.kernel == "squared_exponential":
-            term = term.projected(grid_of(term, settings.map.tolerance), core)
-        terms.append(term)
-        advance()
-    if settings.e0 == "average":
-        constants = Term.one_body(species, ONE_BODY_DELTA)
-        terms.append(constants)
-        factors.extend(np.eye(1) for _ in constants.blocks)
-    return terms, factors
 
 
 def _deltas(data: Accumulator, terms: Sequence[Term], settings: Settings) -> tuple[Array, float]:
@@ -234,12 +178,25 @@ def fit_frames(
     progress: Progress | None = None,
 ) -> Model:
     """Fit the process to frames that are already read. See `fit`."""
-    progress = progress or Progress.silent()
+    model = _fit_shared(settings, frames, jobs, progress or Progress.silent())
+    assert model is not None  # there is no other rank that could have it
+    return model
+
+
+def _fit_shared(
+    settings: Settings,
+    frames: Sequence[Frame],
+    jobs: int,
+    progress: Progress,
+    ranks: Ranks = ALONE,
+    checkpoint: Checkpoint | None = None,
+) -> Model | None:
+    """The fit by all `ranks`, each with all frames; the model on the first rank, None on others."""
     warn_of_unused_groups(frames, settings.sigma)
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
     species = tuple(sorted({int(z) for f in frames for z in f.numbers}))
-    widest = max(t.cutoff for t in settings.terms)
+    widest = widest_cutoff(settings)
     core: dict[tuple[int, int], CorePair] = {}
     with progress.stage("short distances and core", len(frames)) as advance:
         if settings.core == "zbl":
@@ -252,14 +209,27 @@ def fit_frames(
     e0 = atomic_energies(frames, settings.e0, baseline=[b[0] for b in baselines])
     targets = [frame_targets(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
 
-    with progress.stage("choosing sparse points", len(settings.terms)) as advance:
-        terms, factors = build_terms(settings, frames, species, core, advance)
+    # One thread of BLAS: its rounding decides between equals, on any machine alike.
+    with (
+        progress.stage("choosing sparse points", len(settings.terms)) as advance,
+        threadpool_limits(limits=1, user_api="blas"),
+    ):
+        terms, factors = ranks.on_first(
+            lambda: build_terms(settings, frames, species, core, advance)
+        )
     if not any(term.size for term in terms[: len(settings.terms)]):
         raise ForcemapError(
             "no two atoms of the training frames are within the terms' cutoffs: there is nothing to fit"
         )
-    with progress.stage("fitting", len(targets)) as advance:
-        data = accumulate(targets, terms, factors, jobs, advance)
+    if checkpoint:
+        labels = [array for t in targets for array in (t.rows, t.values, t.sigmas)]
+        points = [block.points for _, block, _ in columns(terms)]
+        checkpoint.open(fit_key(settings.to_dict(), data_hash(frames), *points, *factors, *labels))
+        ranks.meet()  # before a file that another rank looks for is replaced
+    with progress.stage("fitting", -(-len(targets) // ranks.size)) as advance:
+        data = accumulate(targets, terms, factors, jobs, advance, ranks, checkpoint)
+        if not ranks.is_first:
+            return None
         deltas, noise_factor = _deltas(data, terms, settings)
         solution = data.solve(np.repeat(deltas, [term.size for term in terms]))
     weights = solution.values.copy()
@@ -268,7 +238,7 @@ def fit_frames(
     return Model(
         species=species,
         terms=tuple(
-            replace(t, delta=float(d * noise_factor)) for t, d in zip(terms, deltas, strict=True)
+            t.with_delta(float(d * noise_factor)) for t, d in zip(terms, deltas, strict=True)
         ),
         weights=weights,
         e0=e0,
@@ -314,10 +284,35 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
-def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) -> dict[str, Any]:
+def _shared_truths(
+    model: Model | None, frames: Sequence[Frame], jobs: int, ranks: Ranks
+) -> Iterable[tuple[float, Array]]:
+    """What the process of the first rank says of the frames its map is judged by, by all ranks."""
+    from forcemap.fitter.mapping import measured_frames, truth_in_thread
+
+    def process() -> Model:
+        assert model is not None  # this is the first rank
+        return replace(model, posterior=np.zeros((0, 0)))  # large, and of no use to the mean
+
+    known = ranks.on_first(process)
+    measured = measured_frames(known, frames)
+    costs = [len(frame.numbers) for frame in measured]
+    return ranks.map_in_order(truth_in_thread(known), measured, costs, jobs)
+
+
+def fit_to_folder(
+    settings: Settings,
+    out: Path,
+    jobs: int,
+    progress: Progress,
+    ranks: Ranks = ALONE,
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, Any]:
     """Fit, map, judge, and write everything into the folder `out`; returns the report.
 
-    Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html.
+    Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html. Of
+    several `ranks`, the first maps, judges and writes; the report of the others is empty. The files of
+    `checkpoint` are removed in the end.
     """
     from forcemap.fitter.mapping import map_model, mapped_curves
     from forcemap.fitter.model import write_model
@@ -332,9 +327,17 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
             else []
         )
         advance()
-    model = fit_frames(settings, train, jobs, progress)
+    model = _fit_shared(settings, train, jobs, progress, ranks, checkpoint)
     fitted = time.perf_counter()
-    mapped = map_model(model, train, settings.map.tolerance, jobs, progress)
+    truths = None
+    if ranks.size > 1:
+        with progress.stage("predictions of the process"):
+            truths = _shared_truths(model, train, jobs, ranks)
+    if model is None:
+        return {}
+    mapped = map_model(
+        model, train, settings.map.tolerance, jobs, progress, settings.map.soap, truths
+    )
     out.mkdir(parents=True, exist_ok=True)
     write_model(model, out / "model.forcemap")
     mapped.write(out / "potential.forcemap")
@@ -354,24 +357,20 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
         "fit_seconds": fitted - start,
         "map_seconds": mapped.seconds,
         "peak_memory_mb": peak_memory_mb(),
+        "mpi_ranks": ranks.size,
+        "run_microseconds_per_atom": microseconds_per_atom(mapped.potential, train),
         "n_frames": len(train),
         "n_atoms": model.data["n_atoms"],
+        "n_rows": model.data["n_rows"],
         "n_sparse": len(model.weights),
         "log_marginal_likelihood": model.log_marginal_likelihood,
         "noise_factor": model.noise_factor,
         "terms": [
-            {
-                "kind": t.kind,
-                "cutoff": t.cutoff,
-                "cutoff_width": t.cutoff_width,
-                "lengthscale": t.lengthscale,
-                "delta": t.delta,
-                "n_sparse": t.size,
-            }
+            {"kind": t.kind, "cutoff": t.cutoff, "delta": t.delta, "n_sparse": t.size} | t.summary()
             for t in model.terms
         ],
     }
-    return write_report(
+    report = write_report(
         out,
         train=judged[0],
         test=judged[1],
@@ -380,6 +379,9 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
         settings=settings.to_dict(),
         curves=mapped_curves(mapped),
     )
+    if checkpoint:
+        checkpoint.remove()
+    return report
 
 
 def predict(evaluator: Any, frame: Frame) -> tuple[float, Array, Array | None]:

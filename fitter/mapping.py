@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -23,17 +23,22 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.baseline import CoreEnergy, as_potential, core_terms, evaluate_frame
+from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.model import Model, read_model
 from forcemap.fitter.parallel import in_order
-from forcemap.fitter.process import Block, Term, columns
+from forcemap.fitter.process import Block, columns
+from forcemap.fitter.soap import SoapTerm
+from forcemap.fitter.soap_map import Form, forms_of, functions_of
 from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import (
     PotentialData,
+    SoapFunctions,
     ThreeBodySplines,
     TwoBodySplines,
+    ZblPairs,
     write_potential,
 )
 from forcemap.runs.progress import Progress
@@ -69,25 +74,43 @@ class Mapped:
 
 
 class Functions:
-    """The process's functions on grids, with cutoffs and fading."""
+    """The process's functions on grids, with cutoffs and fading, and as forms.
 
-    def __init__(self, model: Model, jobs: int = 1) -> None:
+    Attributes:
+        weights: of the sparse points, by term and block.
+        forms: of the soap terms, by term, ordered by what matters in the frames given.
+        parts: how much of each soap term's forms is kept, by term.
+    """
+
+    def __init__(self, model: Model, jobs: int = 1, frames: Sequence[Frame] = ()) -> None:
         self.model = model
         self.jobs = jobs
         self.weights: dict[tuple[int, int], Array] = {}
         for term, block, where in columns(model.terms):
             key = (model.terms.index(term), term.blocks.index(block))
             self.weights[key] = model.weights[where]
+        self.forms: dict[int, list[Form]] = {}
+        for t, term in enumerate(model.terms):
+            if isinstance(term, SoapTerm):
+                all_weights = [self.weights[t, b] for b in range(len(term.blocks))]
+                self.forms[t] = forms_of(term, np.concatenate(all_weights), frames)
+        self.parts = dict.fromkeys(self.forms, 1.0)
+
+    def few_body(self, t: int) -> FewBodyTerm:
+        """The term at index `t`, which is a few-body term."""
+        term = self.model.terms[t]
+        assert isinstance(term, FewBodyTerm)
+        return term
 
     def pair_table(self, t: int, block: Block, weights: Array, intervals: int) -> Array:
         """Knot values of a pair function over [0, cutoff], eV."""
-        term = self.model.terms[t]
+        term = self.few_body(t)
         knots = np.linspace(0.0, term.cutoff, intervals + 1)
         return np.asarray(term.pair_values(block, knots, self.model.core) @ weights)
 
     def triplet_table(self, t: int, grids: tuple[Array, Array]) -> dict[tuple[int, ...], Array]:
         """Knot values (legs, legs, base) of every three-body function of a term."""
-        term = self.model.terms[t]
+        term = self.few_body(t)
         legs, base = grids
         tables: dict[tuple[int, ...], Array] = {}
         for b, block in enumerate(term.blocks):
@@ -102,7 +125,7 @@ class Functions:
 
     def _outer(
         self,
-        term: Term,
+        term: FewBodyTerm,
         images: Array,
         weights: Array,
         factors: tuple[Array, Array, Array],
@@ -130,7 +153,13 @@ class Functions:
 
 
 def _grid_sum(
-    term: Term, first: Array, second: Array, base: Array, images: Array, weights: Array, jobs: int
+    term: FewBodyTerm,
+    first: Array,
+    second: Array,
+    base: Array,
+    images: Array,
+    weights: Array,
+    jobs: int,
 ) -> Array:
     """Sums of the kernel at (first[i], second[i], base[k]), (pairs, n), by `jobs` threads."""
     settings = term.settings
@@ -161,7 +190,9 @@ def _tabulate(
     model = functions.model
     terms: list[Any] = []
     for t, term in enumerate(model.terms):
-        if not term.blocks or term.kind == "one_body":
+        if isinstance(term, SoapTerm) and functions.forms[t]:
+            terms.append(functions_of(term, functions.forms[t], functions.parts[t]))
+        if not term.blocks or not isinstance(term, FewBodyTerm):
             continue
         if term.kind == "two_body":
             intervals = term.grid[0] if term.grid else int(np.ceil(4.0 * term.cutoff / spacing))
@@ -197,7 +228,7 @@ def _tabulate(
     return PotentialData(symbols, e0, tuple(terms), provenance=dict(provenance))
 
 
-def _intervals(term: Term, spacing: float, base_ratio: float) -> tuple[int, int]:
+def _intervals(term: FewBodyTerm, spacing: float, base_ratio: float) -> tuple[int, int]:
     if term.grid is not None:
         return term.grid[0], term.grid[1]
     legs = int(np.ceil(term.cutoff / spacing))
@@ -207,7 +238,7 @@ def _intervals(term: Term, spacing: float, base_ratio: float) -> tuple[int, int]
 def _table_bytes(model: Model, spacing: float, base_ratio: float) -> int:
     total = 0
     for term in model.terms:
-        if term.kind == "three_body":
+        if isinstance(term, FewBodyTerm) and term.kind == "three_body":
             legs, base = _intervals(term, spacing, base_ratio)
             views = sum(len(term.views(block)) for block in term.blocks)
             total += 8 * views * (legs + 3) ** 2 * (base + 3)
@@ -297,20 +328,25 @@ def map_model(
     tolerance: float,
     jobs: int = 1,
     progress: Progress | None = None,
+    soap: str | None = None,
+    process: Iterable[tuple[float, Array]] | None = None,
 ) -> Mapped:
     """Map `model` so that no force differs by more than `tolerance` (eV/Å) from the process's.
 
     The resolution is chosen on the most disordered of `frames` and on random clusters; the errors
-    reported are measured on all frames (and the clusters apart).
+    reported are measured on all frames (and the clusters apart); with soap terms, whose process is
+    slow, on some of them. `soap`: "exact", "low_rank", or None for the default of `MapSettings`.
+    `process`: what the model's `Truth` says of these frames (`measured_frames`), where it is known.
 
     Warns (UserWarning) where the tolerance asks for larger tables than MOST_BYTES.
     """
     progress = progress or Progress.silent()
     start = time.perf_counter()
-    functions = Functions(model, jobs)
     truth = Truth(model)
+    measured = measured_frames(model, frames)
     with progress.stage("mapping", None) as advance:
         probes = _probes(model, frames)
+        functions = Functions(model, jobs, measured)
         truths = [truth.of(frame) for frame in probes]
         spacing, ratio = 0.12, 1.4
         provenance = {
@@ -323,9 +359,8 @@ def map_model(
             potential = as_potential(data)
             error = _force_error(potential, probes, truths)
             advance()
-            projected = all(term.grid or term.kind == "one_body" for term in model.terms)
-            if error <= 0.7 * tolerance or projected:
-                # What is left between a projected process and its map is rounding.
+            if error <= 0.7 * tolerance or all(term.mappable for term in model.terms):
+                # What is left between such a process and its map is rounding.
                 break
             # Slopes of a cubic spline converge with the third power of the spacing.
             spacing *= float(np.clip((0.55 * tolerance / error) ** (1.0 / 3.0), 0.45, 0.93))
@@ -337,12 +372,15 @@ def map_model(
                     stacklevel=2,
                 )
                 break
+        if functions.forms and soap_rank_is_free(model, soap):
+            data = _reduced(functions, data, [*measured, *probes], tolerance, advance)
+            potential = as_potential(data)
     evaluator = potential.evaluator(skin=0.0)
     force_worst, force_squares, force_count, energy_worst = 0.0, 0.0, 0, 0.0
-    with progress.stage("measuring the map's error", len(frames)) as advance:
-        for frame, (energy, forces) in zip(
-            frames, in_order(truth_in_thread(model), frames, jobs), strict=True
-        ):
+    with progress.stage("measuring the map's error", len(measured)) as advance:
+        if process is None:
+            process = in_order(truth_in_thread(model), measured, jobs)
+        for frame, (energy, forces) in zip(measured, process, strict=True):
             mapped_energy, mapped_forces, _ = evaluate_frame(evaluator, frame)
             difference = np.abs(mapped_forces - forces)
             force_worst = max(force_worst, float(difference.max()))
@@ -358,20 +396,105 @@ def map_model(
             potential, probes[-RANDOM_CLUSTERS:], truths[-RANDOM_CLUSTERS:]
         ),
         "tolerance_ev_per_a": tolerance,
-        "tables": [
-            {
-                "kind": "three_body",
-                "leg_intervals": term.leg_intervals,
-                "base_intervals": term.base_intervals,
-            }
-            if isinstance(term, ThreeBodySplines)
-            else {"kind": "two_body", "intervals": term.intervals}
-            for term in data.terms
-            if not hasattr(term, "pairs")
-        ],
+        "frames_measured": len(measured),
+        "tables": [_table_summary(term) for term in data.terms if not isinstance(term, ZblPairs)],
     }
     data = replace(data, mapping=errors)
     return Mapped(data, potential, errors, time.perf_counter() - start)
+
+
+def _table_summary(term: Any) -> dict[str, Any]:
+    """Sizes of a term of a potential, for the report."""
+    if isinstance(term, SoapFunctions):
+        return {
+            "kind": "soap",
+            "zeta": term.zeta,
+            "dimension": term.dimension,
+            "vectors": {symbol: len(c.factors) for symbol, c in term.centers.items()},
+        }
+    if isinstance(term, ThreeBodySplines):
+        return {
+            "kind": "three_body",
+            "leg_intervals": term.leg_intervals,
+            "base_intervals": term.base_intervals,
+        }
+    return {"kind": "two_body", "intervals": term.intervals}
+
+
+MEASURED_ATOMS = 1200
+"""Atoms of the frames on which the error of a map is measured where the process is slow."""
+
+
+def measured_frames(model: Model, frames: Sequence[Frame]) -> list[Frame]:
+    """Frames on which the map is compared with the process: all, or an even sample."""
+    if not any(isinstance(term, SoapTerm) for term in model.terms):
+        return list(frames)
+    atoms = sum(len(f.numbers) for f in frames)
+    step = max(1, int(np.ceil(atoms / MEASURED_ATOMS)))
+    chosen = list(frames[::step])
+    # Every species is needed somewhere.
+    for z in model.species:
+        if not any(z in f.numbers for f in chosen):
+            chosen.append(next(f for f in frames if z in f.numbers))
+    return chosen
+
+
+def soap_rank_is_free(model: Model, soap: str | None) -> bool:
+    """Whether soap terms may lose what the tolerance allows."""
+    if soap is not None:
+        return soap == "low_rank"
+    return all(term.zeta <= 2 for term in model.terms if isinstance(term, SoapTerm))
+
+
+def _reduced(
+    functions: Functions,
+    exact: PotentialData,
+    frames: Sequence[Frame],
+    tolerance: float,
+    advance: Any,
+) -> PotentialData:
+    """The potential with as few vectors in its soap terms as the tolerance allows.
+
+    One term after the other, by bisection on the part of its forms that is kept; measured against the
+    complete map, which is exact.
+    """
+    evaluator = as_potential(exact).evaluator(skin=0.0)
+    answers = [evaluate_frame(evaluator, frame)[:2] for frame in frames]
+    positions = [
+        t for t, term in enumerate(exact.terms) if isinstance(term, SoapFunctions)
+    ]  # of the soap terms in the potential, in the order of the process's
+    data = exact
+    for number, (t, position) in enumerate(zip(functions.forms, positions, strict=True)):
+        term = functions.model.terms[t]
+        assert isinstance(term, SoapTerm)
+        forms = functions.forms[t]
+        most = max(len(form.factors) for form in forms)
+        allowed = 0.7 * tolerance * (number + 1) / len(positions)
+
+        def with_rank(
+            rank: int,
+            data: PotentialData = data,
+            term: SoapTerm = term,
+            forms: Sequence[Form] = forms,
+            position: int = position,
+            most: int = most,
+        ) -> PotentialData:
+            terms = list(data.terms)
+            terms[position] = functions_of(term, forms, rank / most)
+            return replace(data, terms=tuple(terms))
+
+        low, high = 0, most  # too few, enough
+        while high - low > max(1, high // 16):
+            middle = (low + high) // 2 if low else max(1, high // 2)
+            candidate = with_rank(middle)
+            advance()
+            if _force_error(as_potential(candidate), frames, answers) <= allowed:
+                high = middle
+            else:
+                low = middle
+        functions.parts[t] = high / most
+        data = with_rank(high)
+    return data
 
 
 def truth_in_thread(model: Model) -> Any:
@@ -402,7 +525,8 @@ def map_file(
         tolerance = float(model.settings.get("map", {}).get("tolerance", 1e-4))
     rng = np.random.default_rng(1)
     clusters = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
-    mapped = map_model(model, clusters, tolerance, 1, progress)
+    soap = model.settings.get("map", {}).get("soap")
+    mapped = map_model(model, clusters, tolerance, 1, progress, soap)
     mapped.write(Path(potential_path))
     return {**mapped.errors, "seconds": mapped.seconds}
 

@@ -1,12 +1,15 @@
 """The fitted Gaussian process, and its file.
 
 FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.container`. Document:
-``species``, ``terms`` (each with kind, cutoff, cutoff_width, kernel, lengthscale, delta, symmetry,
-cutoff_function, ``grid`` (one or two numbers, or none; see `process`) and ``blocks``: the species
-of each block), ``e0`` (eV), ``core`` (per pair of species:
+``species``, ``terms`` (each with kind, cutoff, delta and ``blocks``: the species of each block;
+two_body and three_body also with cutoff_width, kernel, lengthscale, symmetry, cutoff_function and
+``grid`` (one or two numbers, or none; see `few_body`); soap with zeta and ``basis``, the fields of
+`radial_basis.RadialBasis`), ``e0`` (eV), ``core`` (per pair of species:
 shortest distance in the data and the ZBL's inner and outer, Å), ``noise_factor``,
 ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
-``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t, Å;
+``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t (distances in
+Å, or power spectra); of a soap term ``radial.t``, ``own.t`` and ``channels.t`` (`soap.SoapTerm`'s
+radial, own and weights);
 ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior`` (m, m), lower Cholesky factor
 of 1 + the whitened, delta-scaled Gram matrix, from which variances follow.
 """
@@ -14,15 +17,19 @@ of 1 + the whitened, delta-scaled Gram matrix, from which variances follow.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
-from forcemap.fitter.process import Block, Term, columns, frame_rows
+from forcemap.fitter.process import Block, OneBodyTerm, Term, columns, frame_rows
+from forcemap.fitter.radial_basis import RadialBasis
 from forcemap.fitter.short_range import CorePair
+from forcemap.fitter.soap import SoapTerm
 from forcemap.potentials.container import Container, read_container, write_container
 from forcemap.potentials.document import DocumentView
 from forcemap.potentials.elements import SYMBOLS, atomic_number
@@ -36,7 +43,7 @@ Array = NDArray[np.float64]
 FORMAT = "forcemap.model"
 VERSION = 1
 MOST_INTERVALS = 2000
-ATOMS_OF = {"one_body": 1, "two_body": 2, "three_body": 3}
+ATOMS_OF = {"one_body": 1, "two_body": 2, "three_body": 3, "soap": 1}
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Model:
         """Energy of each isolated atom, eV: e0 and, with ``e0: average``, the fitted constants."""
         energies = dict(self.e0)
         for term, block, where in columns(self.terms):
-            if term.kind == "one_body":
+            if isinstance(term, OneBodyTerm):
                 energies[block.species[0]] += float(self.weights[where][0])
         return energies
 
@@ -83,6 +90,14 @@ class Model:
         n = len(frame.numbers)
         return float(values[0]), values[1 : 1 + 3 * n].reshape(n, 3), values[1 + 3 * n :]
 
+    @cached_property
+    def _factors(self) -> list[Array]:
+        """Cholesky factor of every block's covariance."""
+        return [
+            scipy.linalg.cholesky(term.covariance(block), lower=True)
+            for term, block, _ in columns(self.terms)
+        ]
+
     def variances(self, frame: Frame) -> Array:
         """Posterior variances of the frame's energy, forces and strain derivatives, (1 + 3n + 6,).
 
@@ -90,8 +105,7 @@ class Model:
         """
         rows = frame_rows(frame, self.terms)
         whitened = np.empty_like(rows)
-        for term, block, where in columns(self.terms):
-            factor = scipy.linalg.cholesky(term.covariance(block), lower=True)
+        for (term, _, where), factor in zip(columns(self.terms), self._factors, strict=True):
             whitened[:, where] = (
                 term.delta * scipy.linalg.solve_triangular(factor, rows[:, where].T, lower=True).T
             )
@@ -111,20 +125,11 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
     for t, term in enumerate(model.terms):
         for b, block in enumerate(term.blocks):
             tensors[f"points.{t}.{b}"] = block.points
-        terms.append(
-            {
-                "kind": term.kind,
-                "cutoff": term.cutoff,
-                "cutoff_width": term.cutoff_width,
-                "kernel": term.kernel,
-                "lengthscale": term.lengthscale,
-                "delta": term.delta,
-                "symmetry": term.symmetry,
-                "cutoff_function": term.cutoff_function,
-                "grid": list(term.grid) if term.grid is not None else [],
-                "blocks": [[SYMBOLS[z] for z in block.species] for block in term.blocks],
-            }
-        )
+        if isinstance(term, SoapTerm):
+            tensors[f"radial.{t}"] = term.radial
+            tensors[f"own.{t}"] = term.own
+            tensors[f"channels.{t}"] = term.weights
+        terms.append(_term_document(term))
     document = {
         "format": FORMAT,
         "version": VERSION,
@@ -147,6 +152,27 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
         "data": dict(model.data),
     }
     write_container(path, document, tensors)
+
+
+def _term_document(term: Term) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "kind": term.kind,
+        "cutoff": term.cutoff,
+        "delta": term.delta,
+        "blocks": [[SYMBOLS[z] for z in block.species] for block in term.blocks],
+    }
+    if isinstance(term, SoapTerm):
+        document |= {"zeta": term.zeta, "basis": asdict(term.basis)}
+    if isinstance(term, FewBodyTerm):
+        document |= {
+            "cutoff_width": term.cutoff_width,
+            "kernel": term.kernel,
+            "lengthscale": term.lengthscale,
+            "symmetry": term.symmetry,
+            "cutoff_function": term.cutoff_function,
+            "grid": list(term.grid) if term.grid is not None else [],
+        }
+    return document
 
 
 def read_model(path: str | PathLike[str]) -> Model:
@@ -232,6 +258,8 @@ def _read_term(
         return word
 
     kind = one_of("kind", *ATOMS_OF)
+    soap = _read_soap(entry, number, container, species) if kind == "soap" else None
+    dimension = soap.dimension if soap is not None else 3 if kind == "three_body" else 1
     blocks = []
     for b, names in enumerate(entry["blocks"]):
         combination = tuple(_element(s, species) for s in names)
@@ -239,31 +267,61 @@ def _read_term(
             names.reject(f"found {len(combination)} species")
         tensor = container.tensors.get(f"points.{number}.{b}")
         count = len(tensor) if tensor is not None and tensor.ndim == 2 else 0
-        dimension = 3 if kind == "three_body" else 1
         blocks.append(
             Block(combination, container.tensor(f"points.{number}.{b}", (count, dimension)))
         )
-    term = Term(
+    cutoff, delta = entry["cutoff"].number(), entry["delta"].number()
+    if not delta > 0.0:
+        entry["delta"].reject(f"found {delta}, expected a number above 0")
+    if soap is not None:
+        return replace(soap, delta=delta, blocks=tuple(blocks))
+    if kind == "one_body":
+        return OneBodyTerm(delta, tuple(blocks))
+    term = FewBodyTerm(
         kind,
-        entry["cutoff"].number(),
+        cutoff,
         entry["cutoff_width"].number(),
         one_of("kernel", "squared_exponential", "matern52"),
         entry["lengthscale"].number(),
-        entry["delta"].number(),
+        delta,
         one_of("symmetry", "central", "full"),
         one_of("cutoff_function", "quintic", "cosine"),
         tuple(blocks),
     )
     if not (0.0 < term.cutoff_width <= term.cutoff <= 100.0 and term.lengthscale > 0.0):
         entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
-    if not term.delta > 0.0:
-        entry["delta"].reject(f"found {term.delta}, expected a number above 0")
     grid = tuple(size.integer(1, MOST_INTERVALS) for size in entry["grid"])
     if not grid:
         return term
-    wanted = {"two_body": 1, "three_body": 2}.get(kind, 0)
+    wanted = 1 if kind == "two_body" else 2
     if len(grid) != wanted:
         entry["grid"].reject(f"found {len(grid)} sizes, expected {wanted} or none")
     if kind == "three_body" and term.kernel != "squared_exponential":
         entry["grid"].reject("only the squared exponential has one in three_body terms")
     return term.projected(grid, core)
+
+
+def _read_soap(
+    entry: DocumentView, number: int, container: Container, species: tuple[int, ...]
+) -> SoapTerm:
+    """A soap term without its sparse points."""
+    given = entry["basis"]
+    names = [spec.name for spec in fields(RadialBasis)]
+    given.allow_only(*names)
+    sizes = {"n_max": given["n_max"].integer(1, 128), "l_max": given["l_max"].integer(0, 20)}
+    basis = RadialBasis(**{n: sizes.get(n, given[n].number()) for n in names})  # type: ignore[arg-type]
+    if not 0.0 < basis.cutoff_width <= basis.cutoff <= 100.0:
+        given.reject("cutoff and cutoff_width must be positive and consistent")
+
+    def tensor(name: str, *shape: int) -> Array:
+        found = container.tensors.get(f"{name}.{number}")
+        first = len(found) if found is not None and found.ndim == len(shape) + 1 else 0
+        return container.tensor(f"{name}.{number}", (first, *shape))
+
+    radial = tensor("radial", basis.l_max + 1, basis.n_max)
+    own = tensor("own")
+    weights = tensor("channels", len(species))
+    if len(radial) < 4 or len(own) != basis.n_max or not 1 <= len(weights) <= 128:
+        entry.reject("its radial, own or channels tensor has not the size that `basis` asks for")
+    zeta = entry["zeta"].integer(1, 4)
+    return SoapTerm(basis, zeta, species, weights, radial, own, basis.cutoff)

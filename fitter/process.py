@@ -1,67 +1,37 @@
-"""The Gaussian process before it is mapped: its terms, their sparse points and their rows.
+"""The Gaussian process before it is mapped: what its terms have in common, and their rows.
 
-The local energy of atom i is a sum of functions of its neighbourhood, each with a Gaussian-process
-prior of variance ``delta**2``::
-
-    2-body   e_i = sum_{j != i} f_c(r_ij) V(r_ij)
-    3-body   e_i = sum_{ {j, k} } f_c(r_ij) f_c(r_ik) V(r_ij, r_ik, r_jk)
-
-    1-body   e_i = V, a constant of the species (only with ``e0: average``)
-
-one function V per pair of species, or per centre species and unordered pair of neighbour species.
-Kernels act on interatomic distances and are summed over the permutations that leave V unchanged
-(Glielmo, Zeni, Fekete, De Vita, "Building nonparametric n-body force fields using Gaussian process
-regression", in Machine Learning Meets Quantum Physics, Springer 2020, eqs. 5.28, 5.29, 5.36, 5.37).
-``symmetry: central`` keeps the central atom apart from its neighbours (r_jk may be as long as twice
-the cutoff); ``full`` sums over all permutations of the three atoms, as in eq. 5.29.
-
-2-body terms, and 3-body terms with the squared exponential, are *projected* (`Term.projected`):
-seen from an atom's surroundings, the kernel is interpolated on a grid of distances by cubic splines,
-as in structured kernel interpolation (Wilson and Nickisch, ICML 2015, arXiv:1503.01057). The
-functions that are fitted then are cubic
-splines on that grid, and mapping them loses nothing, on a grid that stays small enough for the
-processor's cache; interpolating an exact kernel's functions to 1e-4 eV/Å takes ten times as many
-coefficients and more. The squared exponential is a product over distances, and the interpolation of a
-product on a grid is the product of one-dimensional interpolations: rows cost no more.
+The energy is a sum over atoms and terms of functions of the atom's neighbourhood, each with a
+Gaussian-process prior. A term brings its kernel between neighbourhoods and sparse points, summed and
+differentiated to the rows of total energies, forces and stresses (Bartok and Csanyi, Int. J. Quantum
+Chem. 115, 1051 (2015)). The kinds are in modules of their own: `few_body`, `soap`; here is the
+simplest, a constant of each species.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import permutations
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from forcemap.fitter.frame import Frame
-from forcemap.fitter.short_range import CorePair, fade, pair_core
-from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials import _core
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
-__all__ = ["Block", "Term", "View", "environments", "frame_rows", "row_count"]
+__all__ = [
+    "Block",
+    "Environment",
+    "OneBodyTerm",
+    "Term",
+    "columns",
+    "environments",
+    "frame_rows",
+    "row_count",
+]
 
 Array = NDArray[np.float64]
-
-# Distances (12, 13, 23) of three atoms after the atoms are put into another order.
-_PAIR_OF = {
-    frozenset((0, 1)): 0,
-    frozenset((0, 2)): 1,
-    frozenset((1, 2)): 2,
-}
-
-
-class View(NamedTuple):
-    """How a block's sparse points are seen by one kind of neighbourhood.
-
-    Attributes:
-        species: (a, b) or (centre, a, b), a <= b, atomic numbers.
-        images: (points, images, dimension) permuted copies of the points, summed over by the kernel.
-    """
-
-    species: tuple[int, ...]
-    images: Array
+AnyTerm = TypeVar("AnyTerm", bound="Term")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +39,9 @@ class Block:
     """Sparse points of one combination of species.
 
     Attributes:
-        species: atomic numbers; (a, b) with a <= b; (centre, a, b) with a <= b if the symmetry is
-            central, all three sorted if it is full.
-        points: (n, dimension) distances, Å.
+        species: atomic numbers; (centre,) of constants and environments; (a, b) with a <= b;
+            (centre, a, b) with a <= b if the symmetry is central, all three sorted if it is full.
+        points: (n, dimension) what the kernel compares: distances in Å, or power spectra.
     """
 
     species: tuple[int, ...]
@@ -83,169 +53,95 @@ class Block:
         return len(self.points)
 
 
-@dataclass(frozen=True, eq=False)
-class Term:
-    """One kind of many-body function with its kernel and its sparse points.
+class Environment:
+    """A frame as the terms see it.
 
     Attributes:
-        grid: intervals that the kernel is projected on; None: the exact kernel. Two-body: one number,
-            over the cutoff; three-body: of r_ij and r_ik over the cutoff, of r_jk over twice that.
-        products: one-dimensional splines of the projected kernel by (block, species of the view).
+        frame: the frame.
+        core: its neighbourhoods within the largest cutoff, in the core's form.
+        species: atomic numbers that appear.
+        derivatives: whether rows of forces and strain are wanted beside the energy's.
+    """
+
+    def __init__(self, frame: Frame, cutoff: float, derivatives: bool = True) -> None:
+        """Raises ForcemapError for unusable structures."""
+        self.frame = frame
+        self.core = environments(frame, cutoff)
+        self.species = frozenset(int(z) for z in frame.numbers)
+        self.derivatives = derivatives
+
+
+class Term(ABC):
+    """One kind of many-body function with its kernel and its sparse points; immutable.
+
+    Attributes:
+        kind: its name in settings and files.
+        cutoff: Å.
+        delta: prior standard deviation, eV.
+        blocks: sparse points by combination of species.
     """
 
     kind: str
     cutoff: float
-    cutoff_width: float
-    kernel: str
-    lengthscale: float
     delta: float
-    symmetry: str = "central"
-    cutoff_function: str = "quintic"
-    blocks: tuple[Block, ...] = ()
-    grid: tuple[int, ...] | None = None
-    products: Mapping[tuple[int, tuple[int, ...]], tuple[Array, ...]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    blocks: tuple[Block, ...]
 
     @property
     def size(self) -> int:
         """Number of sparse points in all blocks."""
         return sum(block.size for block in self.blocks)
 
-    @classmethod
-    def one_body(cls, species: Sequence[int], delta: float) -> Term:
-        """A constant for each species, with prior standard deviation `delta` (eV)."""
-        blocks = tuple(Block((z,), np.zeros((1, 1))) for z in species)
-        return cls("one_body", 1.0, 1.0, "squared_exponential", 1.0, delta, blocks=blocks)
-
     @property
-    def settings(self) -> _core.KernelSettings:
-        """The core's form of kernel and cutoff (unit variance)."""
-        return _core.KernelSettings(
-            self.kernel, self.lengthscale, self.cutoff, self.cutoff_width, self.cutoff_function
-        )
+    def mappable(self) -> bool:
+        """Whether its map is exact, so that no resolution has to be chosen."""
+        return True
 
-    def views(self, block: Block) -> list[View]:
-        """The kinds of neighbourhood that `block` is about, with the images each one sees."""
-        points = np.asarray(block.points, dtype=np.float64)
-        if self.kind in ("one_body", "two_body"):
-            return [View(block.species, np.ascontiguousarray(points[:, None, :]))]
-        if self.symmetry == "central":
-            orders = [(0, 1, 2)]
-            if block.species[1] == block.species[2]:
-                orders.append((0, 2, 1))
-            return [View(block.species, _permuted(points, orders))]
-        found: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-        for order in permutations(range(3)):
-            species = tuple(block.species[n] for n in order)
-            if species[1] <= species[2]:
-                found.setdefault(species, []).append(order)
-        return [View(species, _permuted(points, orders)) for species, orders in found.items()]
+    def summary(self) -> dict[str, Any]:
+        """Hyperparameters for the report, beside cutoff and delta."""
+        return {}
+
+    @abstractmethod
+    def covariance(self, block: Block) -> Array:
+        """(n, n) covariance of the block's own points, unit variance."""
+
+    @abstractmethod
+    def add_rows(self, environment: Environment, rows: Array, start: int) -> None:
+        """Add covariances of a frame's labels with all sparse points to columns `start` and on.
+
+        `rows` (1 + 3 n + 6, m): energy, forces, dE/d(strain); unit variance.
+        """
+
+    def with_blocks(self: AnyTerm, blocks: Sequence[Block]) -> AnyTerm:
+        """The same term with other sparse points."""
+        return replace(self, blocks=tuple(blocks))  # type: ignore[type-var]
+
+    def with_delta(self: AnyTerm, delta: float) -> AnyTerm:
+        """The same term with another prior standard deviation."""
+        return replace(self, delta=delta)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True, eq=False)
+class OneBodyTerm(Term):
+    """A constant for each species (only with ``e0: average``)."""
+
+    delta: float
+    blocks: tuple[Block, ...] = ()
+    kind: str = "one_body"
+    cutoff: float = 1.0
+
+    @classmethod
+    def of(cls, species: Sequence[int], delta: float) -> OneBodyTerm:
+        """For all `species`, with prior standard deviation `delta` (eV)."""
+        return cls(delta, tuple(Block((z,), np.zeros((1, 1))) for z in species))
 
     def covariance(self, block: Block) -> Array:
-        """(n, n) covariance of V at the block's own points, unit variance, no cutoff factors."""
-        if self.kind == "one_body":
-            return np.eye(block.size)
-        view = next(v for v in self.views(block) if v.species == block.species)
-        return self.settings.matrix(np.ascontiguousarray(block.points), view.images)
+        """See `Term.covariance`."""
+        return np.eye(block.size)
 
-    def projected(self, grid: tuple[int, ...], core: Mapping[tuple[int, int], CorePair]) -> Term:
-        """The same term with its kernel projected on splines of `grid`; see the module.
-
-        Cutoff factors and the fading below the data (`core`) are part of what is projected. Raises
-        ValueError for a three_body term with a kernel that is no product over distances.
-        """
-        if self.kind == "two_body":
-            knots = np.linspace(0.0, self.cutoff, grid[0] + 1)
-            return replace(
-                self,
-                grid=grid,
-                products={
-                    (n, block.species): (
-                        spline_coefficients(self.pair_values(block, knots, core), axes=1),
-                    )
-                    for n, block in enumerate(self.blocks)
-                },
-            )
-        if self.kernel != "squared_exponential":
-            raise ValueError("three_body terms are projected with the squared exponential only")
-        legs = np.linspace(0.0, self.cutoff, grid[0] + 1)
-        base = np.linspace(0.0, 2.0 * self.cutoff, grid[1] + 1)
-
-        def splines(knots: Array, factor: Array, centers: Array) -> Array:
-            return spline_coefficients(self._distances(knots, centers) * factor[:, None], axes=1)
-
-        products: dict[tuple[int, tuple[int, ...]], tuple[Array, ...]] = {}
-        for number, block in enumerate(self.blocks):
-            for view in self.views(block):
-                factors = self.triplet_factors(view.species, core, legs, base)
-                products[number, view.species] = tuple(
-                    np.stack([splines(knots, factor, image) for image in view.images[:, :, d].T])
-                    for d, (knots, factor) in enumerate(
-                        zip((legs, legs, base), factors, strict=True)
-                    )
-                )
-        return replace(self, grid=grid, products=products)
-
-    def triplet_factors(
-        self,
-        species: tuple[int, ...],
-        core: Mapping[tuple[int, int], CorePair],
-        legs: Array,
-        base: Array,
-    ) -> tuple[Array, Array, Array]:
-        """Cutoff and fading of r_ij, r_ik (at `legs`) and r_jk (at `base`), for (centre, j, k)."""
-        c, a, b = species
-        cut = self.settings.cutoff_values(legs)
-        return (
-            cut * fade(pair_core(core, c, a), legs),
-            cut * fade(pair_core(core, c, b), legs),
-            fade(pair_core(core, a, b), base),
-        )
-
-    def _distances(self, r: Array, centers: Array) -> Array:
-        """(n, m) kernel between distances r (n,) and `centers` (m,), without cutoff factors."""
-        return self.settings.matrix(
-            np.ascontiguousarray(r[:, None]), np.ascontiguousarray(centers[:, None, None])
-        )
-
-    def pair_values(
-        self, block: Block, r: Array, core: Mapping[tuple[int, int], CorePair]
-    ) -> Array:
-        """(n, points) a 2-body block's kernel functions with cutoff, at distances r (n,).
-
-        Below the data the slope is faded out, not the value: the pair function levels off, and the
-        repulsive core rises from there.
-        """
-        centers = block.points[:, 0]
-
-        def whole(x: Array) -> Array:
-            return self._distances(x, centers) * self.settings.cutoff_values(x)[:, None]
-
-        pair = pair_core(core, *block.species)
-        if pair is None:
-            return whole(r)
-        start = min(pair.fading, self.cutoff)
-        # Fine enough for an integral exact to rounding; the slope is that of a spline through it.
-        fine = np.linspace(pair.faded, start, 1001)
-        faded = CubicSpline(fine, whole(fine)).derivative()(fine) * fade(pair, fine)[:, None]
-        integral = CubicSpline(fine, faded).antiderivative()
-        inside = (
-            integral(np.clip(r, pair.faded, start)) - integral(start) + whole(np.array([start]))
-        )
-        return np.where((r < start)[:, None], inside, whole(r))
-
-    def with_blocks(self, blocks: Sequence[Block]) -> Term:
-        """The same term with other sparse points."""
-        return replace(self, blocks=tuple(blocks))
-
-
-def _permuted(points: Array, orders: Sequence[tuple[int, ...]]) -> Array:
-    """Distances (n, len(orders), 3) of triangles after their atoms are put into each order."""
-    columns = [
-        [_PAIR_OF[frozenset((o[p], o[q]))] for p, q in ((0, 1), (0, 2), (1, 2))] for o in orders
-    ]
-    return np.ascontiguousarray(points[:, np.array(columns)])
+    def add_rows(self, environment: Environment, rows: Array, start: int) -> None:
+        """See `Term.add_rows`."""
+        for column, block in enumerate(self.blocks, start):
+            rows[0, column] += np.count_nonzero(environment.frame.numbers == block.species[0])
 
 
 def environments(frame: Frame, cutoff: float) -> _core.Environments:
@@ -273,38 +169,17 @@ def columns(terms: Sequence[Term]) -> Iterator[tuple[Term, Block, slice]]:
             start += block.size
 
 
-def frame_rows(frame: Frame, terms: Sequence[Term]) -> Array:
+def frame_rows(frame: Frame, terms: Sequence[Term], derivatives: bool = True) -> Array:
     """Covariances of a frame's energy, forces and strain derivatives with all sparse points.
 
     Sums and derivatives of the local-energy kernel; unit variance for every term. Returns
     (1 + 3 n + 6, sparse points): energy, forces (-dE/dx, atom by atom), dE/d(strain) in the order
-    xx yy zz yz xz xy (volume times stress).
+    xx yy zz yz xz xy (volume times stress). Without `derivatives` only the energy's row is filled.
     """
-    total = sum(term.size for term in terms)
-    rows = np.zeros((row_count(frame), total))
-    env = environments(frame, max(term.cutoff for term in terms))
-    present = set(int(z) for z in frame.numbers)
-    for term, block, where in columns(terms):
-        if term.kind == "one_body":
-            rows[0, where] = np.count_nonzero(frame.numbers == block.species[0])
-            continue
-        add: Any
-        if term.grid is not None:
-            add = _core.add_splines if term.kind == "two_body" else _core.add_product
-            number = term.blocks.index(block)
-            for (owner, species), splines in term.products.items():
-                if owner == number and present.issuperset(species):
-                    add(env, term.cutoff, *species, *splines, rows, where.start)
-            continue
-        settings = term.settings
-        for view in term.views(block):
-            if not present.issuperset(view.species):
-                continue
-            if term.kind == "two_body":
-                points = np.ascontiguousarray(view.images[:, 0, 0])
-                add = env.add_two_body
-                add(settings, *view.species, points, rows, where.start)
-            else:
-                add = env.add_three_body
-                add(settings, *view.species, view.images, rows, where.start)
+    rows = np.zeros((row_count(frame), sum(term.size for term in terms)))
+    environment = Environment(frame, max(term.cutoff for term in terms), derivatives)
+    start = 0
+    for term in terms:
+        term.add_rows(environment, rows, start)
+        start += term.size
     return rows

@@ -9,17 +9,28 @@ variance). All are seeded; points that repeat others are left out afterwards by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
-from forcemap.fitter.process import Block, Term, environments
+from forcemap.fitter.process import Block, Environment, Term, environments
+from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import RANK_TOLERANCE, pivoted_cholesky
 from numpy.typing import NDArray
 
-__all__ = ["candidates", "independent", "select", "shortest_distances"]
+__all__ = [
+    "Pool",
+    "candidates",
+    "independent",
+    "select",
+    "select_spectra",
+    "shortest_distances",
+    "spectra_pools",
+]
 
 Array = NDArray[np.float64]
 
@@ -27,7 +38,7 @@ MOST_CANDIDATES = 12_000
 """Triangles kept of each combination of species; a uniform sample of all that the data hold."""
 
 
-def combinations_of(term: Term, species: Sequence[int]) -> list[tuple[int, ...]]:
+def combinations_of(term: FewBodyTerm, species: Sequence[int]) -> list[tuple[int, ...]]:
     """Combinations of species that a term has a function for."""
     pairs = list(combinations_with_replacement(sorted(species), 2))
     if term.kind == "two_body":
@@ -50,7 +61,7 @@ def shortest_distances(frames: Sequence[Frame], cutoff: float) -> dict[tuple[int
 
 
 def candidates(
-    frames: Sequence[Frame], term: Term, species: Sequence[int], rng: np.random.Generator
+    frames: Sequence[Frame], term: FewBodyTerm, species: Sequence[int], rng: np.random.Generator
 ) -> dict[tuple[int, ...], Array]:
     """Descriptors of the data by combination of species, (n, dimension), at most MOST_CANDIDATES.
 
@@ -95,7 +106,7 @@ def candidates(
 
 
 def select(
-    term: Term,
+    term: FewBodyTerm,
     points: Array,
     species: tuple[int, ...],
     count: int,
@@ -118,7 +129,7 @@ def select(
     raise ValueError(f"unknown sparse method {method!r}")
 
 
-def _uniform(term: Term, points: Array, count: int, rng: np.random.Generator) -> Array:
+def _uniform(term: FewBodyTerm, points: Array, count: int, rng: np.random.Generator) -> Array:
     if points.shape[1] == 1:
         return np.linspace(points.min(), term.cutoff, count)[:, None]
     if len(points) <= count:
@@ -152,12 +163,14 @@ def _farthest(points: Array, count: int) -> NDArray[np.intp]:
     return chosen
 
 
-def _view_images(term: Term, points: Array, species: tuple[int, ...]) -> Array:
+def _view_images(term: FewBodyTerm, points: Array, species: tuple[int, ...]) -> Array:
     block = Block(species, points)
     return next(v.images for v in term.views(block) if v.species == species)
 
 
-def _greedy(term: Term, points: Array, species: tuple[int, ...], count: int) -> NDArray[np.intp]:
+def _greedy(
+    term: FewBodyTerm, points: Array, species: tuple[int, ...], count: int
+) -> NDArray[np.intp]:
     """Pivoted Cholesky of the kernel matrix, one column at a time; the matrix is never formed."""
     settings = term.settings
     images = _view_images(term, points, species)
@@ -178,7 +191,7 @@ def _greedy(term: Term, points: Array, species: tuple[int, ...], count: int) -> 
     return np.array(chosen, dtype=np.intp)
 
 
-def _diagonal(term: Term, points: Array, images: Array) -> Array:
+def _diagonal(term: FewBodyTerm, points: Array, images: Array) -> Array:
     settings = term.settings
     step = 64
     parts = []
@@ -192,7 +205,7 @@ def _diagonal(term: Term, points: Array, images: Array) -> Array:
 
 
 def _cur(
-    term: Term, points: Array, species: tuple[int, ...], count: int, rng: np.random.Generator
+    term: FewBodyTerm, points: Array, species: tuple[int, ...], count: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
     if len(points) > 4000:
         pool = np.sort(rng.choice(len(points), 4000, replace=False))
@@ -206,6 +219,116 @@ def _cur(
     )
     scores = np.sum(vectors**2, axis=1)
     return np.asarray(pool[np.sort(np.argsort(-scores)[:count])], dtype=np.intp)
+
+
+# ---- environments --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Candidates among the environments of one species.
+
+    Attributes:
+        spectra: (n, dimension).
+        groups: (n,) config_type of each.
+    """
+
+    spectra: Array
+    groups: NDArray[np.str_]
+
+
+MOST_AT_ONCE = 5000
+"""Environments whose kernel matrix is formed to choose among them."""
+
+POOL_NUMBERS = 32_000_000
+"""Doubles of spectra kept as candidates of a species (256 MB), whatever the data."""
+
+
+def spectra_pools(
+    frames: Sequence[Frame], term: SoapTerm, rng: np.random.Generator
+) -> dict[int, Pool]:
+    """Power spectra of the data by species of centre; of many, a uniform sample.
+
+    As in `candidates`, random keys decide, so that memory does not grow with the data.
+    """
+    most = max(100, min(MOST_CANDIDATES, POOL_NUMBERS // term.dimension))
+    kept: dict[int, tuple[Array, Array, NDArray[np.str_]]] = {}
+    for frame in frames:
+        environment = Environment(frame, term.cutoff, derivatives=False)
+        for center in sorted(environment.species):
+            _, found = term.spectra(environment, center)
+            keys = rng.random(len(found))
+            groups = np.full(len(found), frame.config_type)
+            if center in kept:
+                keys = np.concatenate([kept[center][0], keys])
+                found = np.concatenate([kept[center][1], found])
+                groups = np.concatenate([kept[center][2], groups])
+            if len(keys) > 2 * most:
+                best = np.sort(np.argpartition(keys, most)[:most])
+                keys, found, groups = keys[best], found[best], groups[best]
+            kept[center] = keys, found, groups
+    pools = {}
+    for center, (keys, found, groups) in sorted(kept.items()):
+        order = np.sort(np.argsort(keys)[:most])
+        pools[center] = Pool(np.ascontiguousarray(found[order]), groups[order])
+    return pools
+
+
+def select_spectra(
+    term: SoapTerm,
+    pool: Pool,
+    count: int,
+    method: str,
+    quotas: Mapping[str, int],
+    rng: np.random.Generator,
+) -> Array:
+    """At most `count` spectra of the pool by `method`; of a config_type in `quotas`, that many."""
+    chosen: list[NDArray[np.intp]] = []
+    rest = np.ones(len(pool.groups), dtype=bool)
+    for group, quota in quotas.items():
+        members = np.flatnonzero(pool.groups == group)
+        rest[members] = False
+        chosen.append(members[_choose_spectra(term, pool.spectra[members], quota, method, rng)])
+    left = count - sum(len(c) for c in chosen)
+    if left > 0:
+        members = np.flatnonzero(rest)
+        chosen.append(members[_choose_spectra(term, pool.spectra[members], left, method, rng)])
+    return np.ascontiguousarray(pool.spectra[np.concatenate(chosen)])
+
+
+def _choose_spectra(
+    term: SoapTerm, spectra: Array, count: int, method: str, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    n = len(spectra)
+    if n <= count:
+        return np.arange(n)
+    if method == "random":
+        return np.sort(rng.choice(n, count, replace=False))
+    if method == "farthest":
+        return _farthest(spectra, count)
+    if method == "cur":
+        # Leverage scores in the space of the leading singular vectors of the spectra.
+        _, values, right = scipy.linalg.svd(spectra.T, full_matrices=False, check_finite=False)
+        leading = min(count, int(np.count_nonzero(values > 1e-8 * values[0])))
+        scores = np.sum(right[:leading] ** 2, axis=0)
+        return np.sort(rng.choice(n, count, replace=False, p=scores / scores.sum()))
+    return _greedy_spectra(term, spectra, count)
+
+
+def _greedy_spectra(term: SoapTerm, spectra: Array, count: int) -> NDArray[np.intp]:
+    """Pivoted Cholesky of the kernel matrix; where that is too large, in parts, then of the chosen."""
+    most = MOST_AT_ONCE
+    if len(spectra) <= most:
+        kept, _ = pivoted_cholesky(term.kernel(spectra, spectra))
+        return kept[:count]
+    parts = [
+        np.arange(first, len(spectra), -(-len(spectra) // most))
+        for first in range(-(-len(spectra) // most))
+    ]
+    chosen = np.concatenate([part[_greedy_spectra(term, spectra[part], count)] for part in parts])
+    if len(chosen) > most:
+        chosen = chosen[:: -(-len(chosen) // most)]
+    return np.asarray(chosen[_greedy_spectra(term, spectra[chosen], count)])
 
 
 def independent(term: Term, points: Array, species: tuple[int, ...]) -> tuple[Block, Array]:

@@ -33,6 +33,10 @@ std::size_t table_bytes(const forcemap::PotentialData& data) {
     for (const auto& table : term.tables) count += table.coefficients.size();
   for (const auto& term : data.three_body)
     for (const auto& table : term.tables) count += table.coefficients.size();
+  for (const auto& term : data.soap) {
+    count += term.basis.radial.size();
+    for (const auto& center : term.centers) count += center.vectors.size();
+  }
   return count * sizeof(double);
 }
 
@@ -48,10 +52,17 @@ std::string element_list(const std::vector<int>& numbers) {
 struct PairForcemap::Evaluator {
   std::size_t bytes;
   forcemap::Potential potential;
-  forcemap::Site site;
+  // Sites that are evaluated together, the atom at the centre of each, and their energies.
+  std::vector<forcemap::Site> sites;
+  std::vector<int> centers;
+  std::vector<double> energies;
 
   explicit Evaluator(forcemap::PotentialData data)
-      : bytes(table_bytes(data)), potential(std::move(data)) {}
+      : bytes(table_bytes(data)),
+        potential(std::move(data)),
+        sites(potential.batch()),
+        centers(sites.size()),
+        energies(sites.size()) {}
 };
 
 PairForcemap::PairForcemap(LAMMPS* lmp) : Pair(lmp) {
@@ -75,33 +86,47 @@ void PairForcemap::compute(int eflag, int vflag) {
 
   const int* type = atom->type;
   const int* species_of = type_to_species.data();
-  const forcemap::Potential& potential = evaluator->potential;
-  forcemap::Site& site = evaluator->site;
+  std::vector<forcemap::Site>& sites = evaluator->sites;
+  std::size_t held = 0;
 
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
-    const int itype = type[i];
-    if (species_of[itype] < 0) continue;
-
-    potential.gather(atom->x[0], type, species_of, i, list->firstneigh[i],
-                     static_cast<std::size_t>(list->numneigh[i]), NEIGHMASK, site);
-    const double energy = potential.evaluate(site);
-    if (!std::isfinite(energy)) stop_not_finite(i);
-
-    const double factor = energy_unit * scale[itype][itype];
-    add_forces(i, factor, atom->f[0]);
-    if (eflag_global) eng_vdwl += factor * energy;
-    if (eflag_atom) eatom[i] += factor * energy;
-    if (vflag_either) add_virial(factor);
+    if (species_of[type[i]] < 0) continue;
+    evaluator->potential.gather(atom->x[0], type, species_of, i, list->firstneigh[i],
+                                static_cast<std::size_t>(list->numneigh[i]), NEIGHMASK,
+                                sites[held]);
+    evaluator->centers[held++] = i;
+    if (held < sites.size()) continue;
+    add_sites(held);
+    held = 0;
   }
+  if (held > 0) add_sites(held);
 
   if (vflag_fdotr) virial_fdotr_compute();
 }
 
+// Evaluates the gathered sites and books what they give.
+void PairForcemap::add_sites(std::size_t count) {
+  evaluator->potential.evaluate(evaluator->sites.data(), count, evaluator->energies.data());
+  for (std::size_t n = 0; n < count; n++) {
+    const int i = evaluator->centers[n];
+    const int itype = atom->type[i];
+    const double energy = evaluator->energies[n];
+    const forcemap::Site& site = evaluator->sites[n];
+    if (!std::isfinite(energy)) stop_not_finite(i, site);
+
+    const double factor = energy_unit * scale[itype][itype];
+    add_forces(i, site, factor, atom->f[0]);
+    if (eflag_global) eng_vdwl += factor * energy;
+    if (eflag_atom) eatom[i] += factor * energy;
+    if (vflag_either) add_virial(site, factor);
+  }
+}
+
 // The force on neighbour j is -dE_i/dr_j; the centre takes the opposite of their sum. Forces on
 // ghosts go home in LAMMPS' reverse communication (newton on).
-void PairForcemap::add_forces(int i, double factor, double* forces) const {
-  const forcemap::Site& site = evaluator->site;
+void PairForcemap::add_forces(int i, const forcemap::Site& site, double factor,
+                              double* forces) const {
   double x = 0.0, y = 0.0, z = 0.0;
   for (std::size_t k = 0; k < site.count; k++) {
     const double gx = factor * site.gx[k], gy = factor * site.gy[k], gz = factor * site.gz[k];
@@ -125,8 +150,7 @@ void PairForcemap::add_forces(int i, double factor, double* forces) const {
 // heat current of the site energies (Fan et al., Phys. Rev. B 92, 094301 (2015),
 // doi:10.1103/PhysRevB.92.094301), and the centroid stress is the same tensor with all nine
 // components.
-void PairForcemap::add_virial(double factor) {
-  const forcemap::Site& site = evaluator->site;
+void PairForcemap::add_virial(const forcemap::Site& site, double factor) {
   for (std::size_t k = 0; k < site.count; k++) {
     const double x = site.x[k], y = site.y[k], z = site.z[k];
     const double fx = -factor * site.gx[k];
@@ -151,11 +175,10 @@ void PairForcemap::add_virial(double factor) {
   }
 }
 
-void PairForcemap::stop_not_finite(int i) const {
+void PairForcemap::stop_not_finite(int i, const forcemap::Site& site) const {
   const auto name = [this](int index) {
     return atom->tag_enable ? std::to_string(atom->tag[index]) : std::string("(no ID)");
   };
-  const forcemap::Site& site = evaluator->site;
   int closest = -1;
   double distance = 0.0;
   for (std::size_t k = 0; k < site.count; k++) {

@@ -1,11 +1,16 @@
 // LAMMPS pair style "forcemap": translates between LAMMPS and forcemap's C++ core.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "pair.h"
+
+namespace forcemap {
+class Site;
+}
 
 namespace LAMMPS_NS {
 
@@ -35,9 +40,10 @@ class PairForcemap : public Pair {
   void allocate();
   void require_units();
   std::string shared_file(const std::string& path);
-  void add_forces(int i, double factor, double* forces) const;
-  void add_virial(double factor);
-  void stop_not_finite(int i) const;
+  void add_sites(std::size_t count);
+  void add_forces(int i, const forcemap::Site& site, double factor, double* forces) const;
+  void add_virial(const forcemap::Site& site, double factor);
+  void stop_not_finite(int i, const forcemap::Site& site) const;
 };
 
 }  // namespace LAMMPS_NS

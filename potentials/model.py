@@ -11,6 +11,8 @@ FORMAT ``forcemap.potential``, version 1. A safetensors file with one JSON docum
         "tables": [["H", "H"], ["H", "O"], ["O", "O"]]},
        {"kind": "three_body", "cutoff": 4.0, "leg_intervals": 60, "base_intervals": 120,
         "tables": [["O", "H", "H"], ["O", "H", "O"]]},
+       {"kind": "soap", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6, "channels": 2,
+        "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}]},
        {"kind": "zbl", "pairs": [{"species": ["H", "H"], "inner": 0.4, "outer": 0.7}]}],
      "provenance": {}, "mapping": {}}
 
@@ -21,7 +23,10 @@ terms of one kind add up, but a pair has one core. ``provenance`` and ``mapping`
 for people; both may be absent. Any other entry is an error.
 
 Tensors, all F64, eV: ``e0`` (species,), the energies of the isolated atoms; for the term at index i
-``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3, base + 3).
+``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3, base + 3); for a soap term
+``terms.i.radial`` (intervals + 3, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
+(channels, species) and for each of its centres ``terms.i.A.vectors`` (count, dimension) and
+``terms.i.A.factors`` (count,), eV.
 
 The energy is the sum over atoms i of
 
@@ -36,12 +41,24 @@ r in interval m and t = r/h - m
 
 and g the tensor product of such bases: leg_intervals over [0, cutoff] in r_ij and r_ik,
 base_intervals over [0, 2 cutoff] in r_jk. A table with equal neighbour species is symmetric in its
-first two indices. zbl is the switched Ziegler-Biersack-Littmark energy of LAMMPS' ``pair_style
-zbl``.
+first two indices.
 
-Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner < outer <= 100 Å, a
-file of 4 GiB with a header of 64 MiB. The C++ reader in cpp/src/potential_file.cpp makes the same
-checks.
+The soap energy of a centre of species A is
+
+    sum_k factors[k] (vectors[k] . p / |p|)^zeta - constant,
+    p[l, a <= b] = (2 l + 1)^-1/2 sum_m c[l, m, a] c[l, m, b]  (times sqrt 2 where a < b),
+    c[l, m, (alpha, n)] = weights[alpha, A] self[n] (for l = 0)
+                          + sum_j weights[alpha, species of j] R[n, l](r_ij) Y[l, m](r_ij)
+
+with real orthonormal spherical harmonics Y (no Condon-Shortley sign), a = alpha n_max + n, p in the
+order l, a, b (dimension = (l_max + 1) N (N + 1) / 2, N = channels n_max), and R[n, l] a cubic spline
+as f over [0, cutoff] that vanishes at the cutoff with its derivative; constant is the sum for an
+isolated atom. Species that are no centre have no energy in the term. zbl is the switched
+Ziegler-Biersack-Littmark energy of LAMMPS' ``pair_style zbl``.
+
+Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner < outer <= 100 Å,
+n_max and channels 1 to 128, l_max 0 to 20, zeta 1 to 4, 1 to 1000000 vectors, a file of 4 GiB with a
+header of 64 MiB. The C++ reader in cpp/src/potential_file.cpp makes the same checks.
 """
 
 from __future__ import annotations
@@ -61,6 +78,8 @@ from numpy.typing import NDArray
 
 __all__ = [
     "PotentialData",
+    "SoapCenter",
+    "SoapFunctions",
     "ThreeBodySplines",
     "TwoBodySplines",
     "ZblPairs",
@@ -76,6 +95,8 @@ VERSION = 1
 MAX_INTERVALS = 100_000
 MAX_DISTANCE = 100.0  # Å
 SYMMETRY_TOLERANCE = 1e-9  # of a table, relative to its largest coefficient
+
+MAX_SOAP = {"n_max": 128, "channels": 128, "l_max": 20, "zeta": 4, "vectors": 1_000_000}
 
 Pair: TypeAlias = tuple[str, str]
 Triplet: TypeAlias = tuple[str, str, str]
@@ -102,13 +123,43 @@ class ThreeBodySplines:
 
 
 @dataclass(frozen=True, eq=False)
+class SoapCenter:
+    """Energy of the atoms of one species as a function of their power spectrum."""
+
+    factors: Coefficients  # (count,), eV
+    vectors: Coefficients  # (count, dimension)
+    constant: float  # eV
+
+
+@dataclass(frozen=True, eq=False)
+class SoapFunctions:
+    """Site energies that depend on the power spectrum of the neighbours' density."""
+
+    cutoff: float  # Å
+    intervals: int  # of the radial splines over [0, cutoff]
+    n_max: int
+    l_max: int
+    zeta: int
+    radial: Coefficients  # (intervals + 3, l_max + 1, n_max)
+    self_density: Coefficients  # (n_max,)
+    weights: Coefficients  # (channels, species)
+    centers: Mapping[str, SoapCenter]
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of the power spectrum."""
+        width = len(self.weights) * self.n_max
+        return (self.l_max + 1) * (width * (width + 1) // 2)
+
+
+@dataclass(frozen=True, eq=False)
 class ZblPairs:
     """Switched ZBL repulsion: for each pair of species the distances (inner, outer) in Å."""
 
     pairs: Mapping[Pair, tuple[float, float]]
 
 
-Term: TypeAlias = TwoBodySplines | ThreeBodySplines | ZblPairs
+Term: TypeAlias = TwoBodySplines | ThreeBodySplines | SoapFunctions | ZblPairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +194,10 @@ def write_potential(data: PotentialData, path: str | os.PathLike[str]) -> None:
     }
     tensors = {"e0": np.array([data.e0[symbol] for symbol in data.species], dtype=np.float64)}
     for index, term in enumerate(data.terms):
-        if not isinstance(term, ZblPairs):
+        if isinstance(term, SoapFunctions):
+            for name, values in _soap_tensors(term, index).items():
+                tensors[name] = np.asarray(values, dtype=np.float64)
+        elif not isinstance(term, ZblPairs):
             for species, table in term.tables.items():
                 tensors[_tensor_name(index, species)] = np.asarray(table, dtype=np.float64)
     write_container(path, document, tensors)
@@ -163,7 +217,8 @@ def read_potential(path: str | os.PathLike[str]) -> PotentialData:
     e0 = container.tensor("e0", (len(species),))
     used = {"e0"}
     terms = tuple(
-        _read_term(term, index, container, used) for index, term in enumerate(root["terms"])
+        _read_term(term, index, container, used, species)
+        for index, term in enumerate(root["terms"])
     )
     data = PotentialData(
         species=species,
@@ -225,8 +280,22 @@ def _term_document(term: Term) -> dict[str, Any]:
             for species, (inner, outer) in term.pairs.items()
         ]
         return {"kind": "zbl", "pairs": pairs}
-    tables = [list(species) for species in term.tables]
     cutoff = float(term.cutoff)
+    if isinstance(term, SoapFunctions):
+        return {
+            "kind": "soap",
+            "cutoff": cutoff,
+            "intervals": int(term.intervals),
+            "n_max": int(term.n_max),
+            "l_max": int(term.l_max),
+            "channels": len(term.weights),
+            "zeta": int(term.zeta),
+            "centers": [
+                {"species": symbol, "count": len(c.factors), "constant": float(c.constant)}
+                for symbol, c in term.centers.items()
+            ],
+        }
+    tables = [list(species) for species in term.tables]
     if isinstance(term, TwoBodySplines):
         intervals = int(term.intervals)
         return {"kind": "two_body", "cutoff": cutoff, "intervals": intervals, "tables": tables}
@@ -243,7 +312,66 @@ def _tensor_name(index: int, species: Iterable[str]) -> str:
     return f"terms.{index}.{'-'.join(species)}"
 
 
-def _read_term(json: DocumentView, index: int, container: Container, used: set[str]) -> Term:
+def _soap_tensors(term: SoapFunctions, index: int) -> dict[str, Coefficients]:
+    tensors = {
+        f"terms.{index}.radial": term.radial,
+        f"terms.{index}.self": term.self_density,
+        f"terms.{index}.weights": term.weights,
+    }
+    for symbol, center in term.centers.items():
+        tensors[f"terms.{index}.{symbol}.vectors"] = center.vectors
+        tensors[f"terms.{index}.{symbol}.factors"] = center.factors
+    return tensors
+
+
+def _read_soap(
+    json: DocumentView, index: int, container: Container, used: set[str], species: tuple[str, ...]
+) -> SoapFunctions:
+    json.allow_only(
+        *("kind", "cutoff", "intervals", "n_max", "l_max", "channels", "zeta", "centers")
+    )
+
+    def tensor(name: str, *shape: int) -> Coefficients:
+        used.add(f"terms.{index}.{name}")
+        return container.tensor(f"terms.{index}.{name}", shape)
+
+    intervals = json["intervals"].integer(1, MAX_INTERVALS)
+    n_max, l_max, channels, zeta = (
+        json[name].integer(0 if name == "l_max" else 1, MAX_SOAP[name])
+        for name in ("n_max", "l_max", "channels", "zeta")
+    )
+    width = channels * n_max
+    dimension = (l_max + 1) * (width * (width + 1) // 2)
+    centers: dict[str, SoapCenter] = {}
+    for item in json["centers"]:
+        item.allow_only("species", "count", "constant")
+        symbol = item["species"].string()
+        if symbol not in species:
+            item["species"].reject(f"found {symbol[:60]!r}, expected one of the file's species")
+        if symbol in centers:
+            item["species"].reject("found a species that stands before")
+        count = item["count"].integer(1, MAX_SOAP["vectors"])
+        centers[symbol] = SoapCenter(
+            tensor(f"{symbol}.factors", count),
+            tensor(f"{symbol}.vectors", count, dimension),
+            item["constant"].number(),
+        )
+    return SoapFunctions(
+        cutoff=json["cutoff"].number(),
+        intervals=intervals,
+        n_max=n_max,
+        l_max=l_max,
+        zeta=zeta,
+        radial=tensor("radial", intervals + 3, l_max + 1, n_max),
+        self_density=tensor("self", n_max),
+        weights=tensor("weights", channels, len(species)),
+        centers=centers,
+    )
+
+
+def _read_term(
+    json: DocumentView, index: int, container: Container, used: set[str], known: tuple[str, ...]
+) -> Term:
     """Read the term at `index`; adds the names of its tensors to `used`."""
 
     def tensor(species: tuple[str, ...], shape: tuple[int, ...]) -> Coefficients:
@@ -268,6 +396,8 @@ def _read_term(json: DocumentView, index: int, container: Container, used: set[s
         triplets = [_read_triplet(item) for item in json["tables"]]
         three_body = {triplet: tensor(triplet, shape) for triplet in triplets}
         return ThreeBodySplines(json["cutoff"].number(), legs, base, three_body)
+    if kind == "soap":
+        return _read_soap(json, index, container, used, known)
     if kind == "zbl":
         json.allow_only("kind", "pairs")
         cores: dict[Pair, tuple[float, float]] = {}
@@ -278,7 +408,7 @@ def _read_term(json: DocumentView, index: int, container: Container, used: set[s
                 item["species"].reject("found a pair that has its core already")
             cores[pair] = (item["inner"].number(), item["outer"].number())
         return ZblPairs(cores)
-    json["kind"].reject(f"found {kind[:60]!r}, expected two_body, three_body or zbl")
+    json["kind"].reject(f"found {kind[:60]!r}, expected two_body, three_body, soap or zbl")
 
 
 def _read_pair(json: DocumentView) -> Pair:
@@ -305,6 +435,8 @@ def _check(data: PotentialData, what: str) -> None:
         where = f"{what}: terms[{index}]"
         if isinstance(term, ZblPairs):
             _check_cores(term, data.species, cores, where)
+        elif isinstance(term, SoapFunctions):
+            _check_soap(term, data.species, where)
         else:
             _check_splines(term, data.species, where)
 
@@ -366,6 +498,41 @@ def _check_cores(
                 f"{where}.pairs: {'-'.join(pair)}: found inner {inner} and outer {outer}, "
                 f"expected 0 <= inner < outer <= {MAX_DISTANCE:g}"
             )
+
+
+def _check_soap(term: SoapFunctions, species: tuple[str, ...], where: str) -> None:
+    def reject(place: str, message: str) -> NoReturn:
+        raise ModelFileError(f"{where}.{place}: {message}")
+
+    if not 0.0 < term.cutoff <= MAX_DISTANCE:
+        reject("cutoff", f"found {term.cutoff}, expected 0 < cutoff <= {MAX_DISTANCE:g}")
+    sizes = {"n_max": term.n_max, "l_max": term.l_max, "zeta": term.zeta}
+    for name, size in (sizes | {"channels": len(term.weights)}).items():
+        lowest = 0 if name == "l_max" else 1
+        if not lowest <= size <= MAX_SOAP[name]:
+            reject(name, f"found {size}, expected an integer from {lowest} to {MAX_SOAP[name]}")
+    if not 1 <= term.intervals <= MAX_INTERVALS:
+        reject("intervals", f"found {term.intervals}, expected 1 to {MAX_INTERVALS}")
+    if not term.centers:
+        reject("centers", "found none, expected at least one")
+    shapes: dict[str, tuple[Coefficients, tuple[int, ...]]] = {
+        "radial": (term.radial, (term.intervals + 3, term.l_max + 1, term.n_max)),
+        "self": (term.self_density, (term.n_max,)),
+        "weights": (term.weights, (len(term.weights), len(species))),
+    }
+    for symbol, center in term.centers.items():
+        if symbol not in species:
+            reject("centers", f"found {symbol[:60]!r}, expected one of the file's species")
+        count = len(center.factors)
+        if count < 1 or not np.isfinite(center.constant):
+            reject(symbol, "found no vectors or a constant that is not finite")
+        shapes[f"{symbol}.factors"] = (center.factors, (count,))
+        shapes[f"{symbol}.vectors"] = (center.vectors, (count, term.dimension))
+    for name, (values, shape) in shapes.items():
+        if values.shape != shape:
+            reject(name, f"found an array of shape {values.shape}, expected {shape}")
+        if not np.isfinite(values).all():
+            reject(name, "found a number that is not finite")
 
 
 def _check_splines(

@@ -6,8 +6,17 @@ from collections.abc import Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
+from forcemap.fitter.radial_basis import RadialBasis, tabulate
 from forcemap.potentials.elements import atomic_number
-from forcemap.potentials.model import PotentialData, ThreeBodySplines, TwoBodySplines, ZblPairs
+from forcemap.potentials.model import (
+    PotentialData,
+    SoapCenter,
+    SoapFunctions,
+    Term,
+    ThreeBodySplines,
+    TwoBodySplines,
+    ZblPairs,
+)
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -23,8 +32,11 @@ def random_potential(
     leg_intervals: int = 14,
     base_intervals: int = 24,
     zbl: bool = True,
+    soap: bool = False,
 ) -> PotentialData:
     """A potential of `species` (any order) with a two-body, a three-body and, if asked, a zbl term.
+
+    With `soap` there are also soap terms of every zeta; one of them mixes the species in two channels.
 
     Pair energies are some tenths of an eV with a soft repulsion below 2 Å, triplets some
     hundredths. Tables go to zero at the cutoff with two derivatives; no two are alike.
@@ -48,10 +60,56 @@ def random_potential(
         },
     )
     cores = ZblPairs({pair: (rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.4)) for pair in pairs})
-    return PotentialData(
-        species=symbols,
-        e0={symbol: float(rng.uniform(-2.0, 0.5)) for symbol in symbols},
-        terms=(two_body, three_body, cores) if zbl else (two_body, three_body),
+    e0 = {symbol: float(rng.uniform(-2.0, 0.5)) for symbol in symbols}
+    terms: list[Term] = [two_body, three_body]
+    if soap:
+        plain = np.eye(len(symbols))
+        mixed = rng.uniform(-1.0, 1.0, (2, len(symbols)))
+        terms += [
+            random_soap(rng, symbols, zeta, weights)
+            for zeta, weights in ((1, plain), (2, plain), (3, mixed), (4, plain))
+        ]
+    return PotentialData(species=symbols, e0=e0, terms=(*terms, cores) if zbl else tuple(terms))
+
+
+def random_soap(
+    rng: np.random.Generator,
+    symbols: tuple[str, ...],
+    zeta: int,
+    weights: Array,
+    *,
+    count: int = 5,
+    scale: float = 0.3,
+) -> SoapFunctions:
+    """A soap term of 3 or 5 radial functions whose vectors are random, energies some `scale` eV."""
+    basis = RadialBasis(
+        cutoff=3.6 + 0.3 * zeta,
+        cutoff_width=1.2,
+        n_max=3 if zeta < 4 else 5,
+        l_max=3,
+        atom_sigma=0.5,
+    )
+    radial, own = tabulate(basis)
+    width = len(weights) * basis.n_max
+    dimension = (basis.l_max + 1) * (width * (width + 1) // 2)
+    centers = {
+        symbol: SoapCenter(
+            factors=rng.uniform(-scale, scale, count),
+            vectors=rng.normal(0.0, 1.0, (count, dimension)),
+            constant=float(rng.uniform(-0.1, 0.1)),
+        )
+        for symbol in symbols
+    }
+    return SoapFunctions(
+        cutoff=basis.cutoff,
+        intervals=len(radial) - 3,
+        n_max=basis.n_max,
+        l_max=basis.l_max,
+        zeta=zeta,
+        radial=radial,
+        self_density=own,
+        weights=weights,
+        centers=centers,
     )
 
 

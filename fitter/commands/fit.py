@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from forcemap.fitter.commands.options import jobs_option, quiet_option
+from forcemap.fitter.launch import rank_number
 
 __all__ = ["fit", "fit_settings"]
 
@@ -21,22 +22,56 @@ FILES = ("potential.forcemap", "model.forcemap", "settings.yaml", "report.json",
     "--output",
     "out",
     type=click.Path(file_okay=False, path_type=Path),
-    required=True,
     metavar="DIR",
-    help="Folder to write into; made if need be, files of an earlier fit are replaced.",
+    help="Folder to write into; made if need be, files of an earlier fit are replaced.  [required]",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print sizes, memory and an estimate of the time; fit and write nothing.",
+)
+@click.option("--resume", is_flag=True, help="Continue an interrupted fit from its checkpoint.")
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time between checkpoints in DIR, which hold what --resume needs.",
 )
 @jobs_option
 @quiet_option
-def fit(settings: Path, out: Path, jobs: int, quiet: bool) -> None:
+def fit(
+    settings: Path,
+    out: Path | None,
+    dry_run: bool,
+    resume: bool,
+    checkpoint_every: float,
+    jobs: int,
+    quiet: bool,
+) -> None:
     """Fit a potential as the YAML file SETTINGS says, map it, and judge it.
 
     Writes potential.forcemap (for LAMMPS, i-PI and ASE), model.forcemap (the Gaussian process),
     settings.yaml with every default written out, report.html and report.json.
+
+    mpirun -n N forcemap fit ... shares the frames over N processes (pip install 'forcemap[mpi]').
     """
+    if out is None and not dry_run:
+        raise click.UsageError("Missing option '-o' / '--output'.")
     from forcemap.fitter.error_table import error_table, output_console
     from forcemap.runs.progress import Progress
 
-    report = fit_settings(settings, out, jobs, Progress.silent() if quiet else Progress())
+    progress = Progress.silent() if quiet else Progress()
+    if dry_run or out is None:
+        from forcemap.fitter.estimate import estimate_settings, estimate_table
+
+        if not rank_number():
+            output_console().print(estimate_table(estimate_settings(settings, jobs, progress)))
+        return
+    report = fit_settings(settings, out, jobs, progress, resume, checkpoint_every)
+    if not report:
+        return
     console = output_console()
     for name, title in (("train", "Training frames"), ("test", "Test frames")):
         if report[name]["n_frames"]:
@@ -48,17 +83,32 @@ def fit(settings: Path, out: Path, jobs: int, quiet: bool) -> None:
         click.echo(out / name)
 
 
-def fit_settings(settings: Path, out: Path, jobs: int, progress: Any) -> dict[str, Any]:
+def fit_settings(
+    settings: Path,
+    out: Path,
+    jobs: int,
+    progress: Any,
+    resume: bool = False,
+    checkpoint_every: float = 30.0,
+) -> dict[str, Any]:
     """Fit as the file `settings` says into the folder `out`; returns the report.
+
+    Under mpirun together with the other ranks, whose reports are empty but for the first's.
 
     Raises ForcemapError for settings, frames or folders that cannot be used.
     """
+    from forcemap.fitter.checkpoint import Checkpoint
     from forcemap.fitter.config import Settings
+    from forcemap.fitter.distributed import started_ranks
     from forcemap.fitter.whole_file import make_folder
+    from forcemap.runs.progress import Progress
 
-    read = Settings.read(settings)
-    # A folder that cannot be written is found now, not when an hour's fit is to be saved.
-    make_folder(out)
-    from forcemap.fitter import fit_to_folder
+    with started_ranks() as ranks:
+        read = Settings.read(settings)
+        # A folder that cannot be written is found now, not when an hour's fit is to be saved.
+        make_folder(out)
+        from forcemap.fitter import fit_to_folder
 
-    return fit_to_folder(read, out, jobs, progress)
+        checkpoint = Checkpoint(out, resume, checkpoint_every, ranks.rank, ranks.size)
+        shown = progress if ranks.is_first else Progress.silent()
+        return fit_to_folder(read, out, jobs, shown, ranks, checkpoint)

@@ -76,6 +76,14 @@ def _potential_term(term: Mapping[str, Any]) -> str:
             f"gone beyond {pair['outer']:.3g} Å"
             for pair in term["pairs"]
         )
+    if term["kind"] == "soap":
+        centers = ", ".join(f"{c['species']} {c['count']} vectors" for c in term["centers"])
+        width = term["channels"] * term["n_max"]
+        dimension = (term["l_max"] + 1) * (width * (width + 1) // 2)
+        return (
+            f"cutoff {term['cutoff']:g} Å, n_max {term['n_max']}, l_max {term['l_max']}, "
+            f"zeta {term['zeta']}, {term['channels']} species channels, {dimension} numbers: {centers}"
+        )
     names = ", ".join("-".join(table) for table in term["tables"])
     if term["kind"] == "two_body":
         size, doubles = f"{term['intervals']}", term["intervals"] + 3
@@ -103,7 +111,7 @@ def _describe_model(path: Path) -> list[tuple[str, str]]:
         rows.append(
             (
                 f"term {term.kind}",
-                f"cutoff {term.cutoff:g} Å, {term.kernel}, lengthscale {term.lengthscale:.3g} Å, "
+                f"cutoff {term.cutoff:g} Å, {_named(term.summary())}"
                 f"delta {term.delta:.3g} eV, sparse points: {blocks}",
             )
         )
@@ -113,6 +121,13 @@ def _describe_model(path: Path) -> list[tuple[str, str]]:
         "log_marginal_likelihood": model.log_marginal_likelihood,
     }
     return rows + _provenance_rows(provenance)
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    return "".join(
+        f"{name} {value:.3g}, " if isinstance(value, float) else f"{name} {value}, "
+        for name, value in values.items()
+    )
 
 
 def _head(path: Path, kind: str, document: Mapping[str, Any]) -> list[tuple[str, str]]:

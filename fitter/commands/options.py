@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from forcemap.fitter.launch import launched
 
 __all__ = ["jobs_option", "quiet_option"]
 
@@ -14,10 +15,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def available_cpus() -> int:
-    """Number of processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Number of processors this process may use; its share of them if mpirun started several."""
+    machine = os.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    launch = launched()
+    if launch is None:
+        return cpus
+    # Where the launcher has bound each rank to processors of its own, these are the share already.
+    return cpus if cpus <= machine // launch.local_size else max(1, cpus // launch.local_size)
 
 
 def jobs_option(function: Function) -> Function:
@@ -28,7 +33,7 @@ def jobs_option(function: Function) -> Function:
         default=available_cpus,
         show_default="as many as processors",
         metavar="N",
-        help="Number of threads.",
+        help="Number of threads (of each MPI rank).",
     )(function)
 
 

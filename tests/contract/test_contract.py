@@ -40,7 +40,9 @@ Answer = tuple[float, Array, Array | None]
 Case = tuple[Path, list[str]]
 """A potential file and its elements."""
 
-SPECIES = {1: ["Si"], 2: ["O", "Si"], 3: ["H", "O", "Si"]}
+SPECIES = {1: ["Si"], 2: ["O", "Si"], 3: ["H", "O", "Si"], 4: ["H", "C", "O", "Si"]}
+CASES = [(1, False), (2, False), (3, False), (1, True), (2, True), (4, True)]
+"""Number of species, and whether there are soap terms."""
 PATIENCE = 30.0  # seconds after which a conversation that hangs is stopped
 
 
@@ -55,16 +57,24 @@ def strong_triplets(data: PotentialData, factor: float = 30.0) -> PotentialData:
     return replace(data, terms=terms)
 
 
-@pytest.fixture(scope="module", params=list(SPECIES), ids="{} species".format)
+@pytest.fixture(
+    scope="module",
+    params=CASES,
+    ids=lambda case: f"{case[0]} species{', soap' if case[1] else ''}",
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    count = request.param
+    count, soap = request.param
     path = tmp_path_factory.mktemp("contract") / "potential.forcemap"
     # Of two and three species the three-body cutoff is the longer one.
     cutoffs = (5.0, 3.8) if count == 1 else (4.0, 4.2)
     write_potential(
         strong_triplets(
             random_potential(
-                SPECIES[count], 40 + count, two_body_cutoff=cutoffs[0], three_body_cutoff=cutoffs[1]
+                SPECIES[count],
+                40 + count,
+                two_body_cutoff=cutoffs[0],
+                three_body_cutoff=cutoffs[1],
+                soap=soap,
             )
         ),
         path,

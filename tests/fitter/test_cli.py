@@ -404,7 +404,9 @@ def test_info_tells_what_a_model_holds(run: Runner, fitted: tuple[Path, Result])
     words = " ".join(result.stdout.split())
     assert "holds Gaussian process" in words
     assert "fitted to 4 frames, 32 atoms" in words
-    assert re.search(r"term two_body cutoff 4.5 Å, squared_exponential, lengthscale 1 Å", words)
+    assert re.search(
+        r"term two_body cutoff 4.5 Å, kernel squared_exponential, lengthscale 1", words
+    )
 
 
 def test_map_gives_a_potential_again_at_another_tolerance(

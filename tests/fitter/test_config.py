@@ -120,6 +120,7 @@ def test_kinds_name_themselves() -> None:
     assert {kind: cls().kind for kind, cls in TERM_KINDS.items()} == {
         "two_body": "two_body",
         "three_body": "three_body",
+        "soap": "soap",
     }
 
 
@@ -165,7 +166,7 @@ MISTAKES = [
     ),
     (
         {"terms": [{"kind": "3body"}]},
-        "terms[0].kind: '3body' is not one of two_body, three_body; did you mean",
+        "terms[0].kind: '3body' is not one of two_body, three_body, soap; did you mean",
     ),
     ({"terms": [{"cutoff": 4}]}, "terms[0].kind: is missing; known kinds are two_body, three_body"),
     ({"terms": []}, "terms: expected a list of terms"),

@@ -147,12 +147,13 @@ def test_file_keeps_everything(kernel: str, frames: list[Frame], tmp_path: Path)
     assert again.settings == json.loads(json.dumps(model.settings))
     assert again.data == model.data
     for one, other in zip(again.terms, model.terms, strict=True):
-        assert (one.kind, one.kernel, one.symmetry, one.delta) == (
+        assert (type(one), one.kind, one.cutoff, one.delta) == (
+            type(other),
             other.kind,
-            other.kernel,
-            other.symmetry,
+            other.cutoff,
             other.delta,
         )
+        assert one.summary() == other.summary()
 
 
 def test_truncated_files_are_refused(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -9,6 +11,7 @@ import scipy.stats
 from forcemap.fitter.solver import (
     DELTA_PRIOR,
     Accumulator,
+    add_exactly,
     choose_deltas,
     pivoted_cholesky,
     solve_by_qr,
@@ -185,3 +188,41 @@ def test_pivoted_cholesky_of_nothing() -> None:
     kept, factor = pivoted_cholesky(np.zeros((0, 0)))
     assert kept.shape == (0,)
     assert factor.shape == (0, 0)
+
+
+def test_sums_do_not_depend_on_how_blocks_are_shared_out() -> None:
+    """Three parts, each summed for itself, then together: the same to the last bit."""
+    rng = np.random.default_rng(11)
+    blocks = [rng.normal(size=(6, 40)) * 10.0 ** rng.uniform(-4, 4, 40) for _ in range(30)]
+
+    def summed(numbers: range) -> Accumulator:
+        data = Accumulator(40)
+        for n in numbers:
+            data.add(blocks[n], blocks[n][:, 3], float(n) / 7.0)
+        return data
+
+    whole = summed(range(30))
+    first, *others = (summed(range(start, 30, 3)) for start in (2, 0, 1))
+    for other in others:
+        for (high, low), (more, rest) in zip(first.sums, other.sums, strict=True):
+            add_exactly(high, low, more)
+            low += rest
+    plain = first.gram.copy()
+    whole.settle()
+    first.settle()
+    np.testing.assert_array_equal(first.gram, whole.gram)
+    np.testing.assert_array_equal(first.vector, whole.vector)
+    # What a plain sum has, rounding at every block, is something else.
+    assert not np.array_equal(plain, whole.gram)
+    exact = [[math.fsum(float(b[:, i] @ b[:, j]) for b in blocks) for j in (0, 7)] for i in (0, 3)]
+    np.testing.assert_allclose(whole.full_gram()[np.ix_([0, 3], [0, 7])], exact, rtol=1e-13)
+
+
+def test_adding_exactly_keeps_what_rounding_cuts_off() -> None:
+    high, low = np.array([1.0]), np.array([0.0])
+    for _ in range(1000):
+        add_exactly(high, low, np.array([1e-17]))
+    assert high[0] == 1.0
+    assert low[0] == pytest.approx(1e-14, rel=1e-12)
+    add_exactly(high, low, np.array([-1.0]))
+    assert high[0] + low[0] == pytest.approx(1e-14, rel=1e-12)

@@ -9,8 +9,8 @@ import pytest
 import structures
 from ase import Atoms
 from forcemap.fitter.config import SPARSE_METHODS
+from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame, FrameSigma
-from forcemap.fitter.process import Term
 from forcemap.fitter.sparse_points import (
     MOST_CANDIDATES,
     candidates,
@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-PAIRS = Term("two_body", 4.5, 1.5, "squared_exponential", 0.8, 1.0)
-TRIPLETS = Term("three_body", 3.8, 2.5, "squared_exponential", 1.3, 1.0)
-FULL = Term("three_body", 3.8, 2.5, "matern52", 1.3, 1.0, "full")
+PAIRS = FewBodyTerm("two_body", 4.5, 1.5, "squared_exponential", 0.8, 1.0)
+TRIPLETS = FewBodyTerm("three_body", 3.8, 2.5, "squared_exponential", 1.3, 1.0)
+FULL = FewBodyTerm("three_body", 3.8, 2.5, "matern52", 1.3, 1.0, "full")
 
 
 def frame(atoms: Atoms) -> Frame:
@@ -53,7 +53,7 @@ def triangles() -> Array:
 
 
 @pytest.mark.parametrize("term", [PAIRS, TRIPLETS, FULL], ids=["2b", "3b", "3b-full"])
-def test_candidates_are_the_descriptors_of_the_data(term: Term) -> None:
+def test_candidates_are_the_descriptors_of_the_data(term: FewBodyTerm) -> None:
     """By species; nothing beyond the cutoff; every combination that occurs."""
     found = candidates(FRAMES, term, [1, 8, 14], np.random.default_rng(0))
     for species, points in found.items():
@@ -120,7 +120,7 @@ def smallest_gap(points: Array) -> float:
     return min(float(np.linalg.norm(a - b)) for a, b in combinations(points, 2))
 
 
-def left_variance(term: Term, pool: Array, chosen: Array) -> float:
+def left_variance(term: FewBodyTerm, pool: Array, chosen: Array) -> float:
     """Largest variance in the pool that the chosen points leave unexplained."""
     block, factor = independent(term, chosen, (14, 14, 14))
     rows = term.settings.matrix(pool, term.views(block)[0].images)

@@ -15,8 +15,9 @@ import pytest
 import reference
 import structures
 from ase import Atoms
+from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame, FrameSigma
-from forcemap.fitter.process import Block, Term, environments, frame_rows
+from forcemap.fitter.process import Block, OneBodyTerm, Term, environments, frame_rows
 from forcemap.fitter.sparse_points import combinations_of
 from forcemap.potentials import ForcemapError
 from numpy.typing import NDArray
@@ -53,11 +54,11 @@ def make_term(
     symmetry: str = "central",
     cutoff_function: str = "quintic",
     points: int = 3,
-) -> Term:
+) -> FewBodyTerm:
     """A term with `points` random sparse points for every combination of species."""
     rng = np.random.default_rng(seed)
     cutoff = CUTOFF[kind]
-    term = Term(kind, cutoff, 0.6 * cutoff, kernel, 1.1, 1.0, symmetry, cutoff_function)
+    term = FewBodyTerm(kind, cutoff, 0.6 * cutoff, kernel, 1.1, 1.0, symmetry, cutoff_function)
     dimension = 1 if kind == "two_body" else 3
     return term.with_blocks(
         [
@@ -67,7 +68,7 @@ def make_term(
     )
 
 
-def kernel(term: Term, a: Array, b: Array) -> float:
+def kernel(term: FewBodyTerm, a: Array, b: Array) -> float:
     d = float(np.linalg.norm(np.subtract(a, b))) / term.lengthscale
     if term.kernel == "squared_exponential":
         return float(np.exp(-(d**2) / 2))
@@ -75,14 +76,16 @@ def kernel(term: Term, a: Array, b: Array) -> float:
     return float((1 + u + u**2 / 3) * np.exp(-u))
 
 
-def cutoff_factor(term: Term, r: float) -> float:
+def cutoff_factor(term: FewBodyTerm, r: float) -> float:
     x = np.clip((r - term.cutoff + term.cutoff_width) / term.cutoff_width, 0, 1)
     if term.cutoff_function == "cosine":
         return float((1 + np.cos(np.pi * x)) / 2)
     return float(1 - 10 * x**3 + 15 * x**4 - 6 * x**5)
 
 
-def triplet_covariance(term: Term, block: Block, point: Array, z: Sequence[int], q: Array) -> float:
+def triplet_covariance(
+    term: FewBodyTerm, block: Block, point: Array, z: Sequence[int], q: Array
+) -> float:
     """k summed over the orders of the sparse point's atoms that put its elements onto z_i z_j z_k."""
     legs = {frozenset((0, 1)): point[0], frozenset((0, 2)): point[1], frozenset((1, 2)): point[2]}
     total = 0.0
@@ -96,7 +99,7 @@ def triplet_covariance(term: Term, block: Block, point: Array, z: Sequence[int],
     return total
 
 
-def brute_energy(term: Term, atoms: Atoms) -> Array:
+def brute_energy(term: FewBodyTerm, atoms: Atoms) -> Array:
     """The energy row by loops over atoms, images and pairs of neighbours."""
     row = []
     numbers = atoms.numbers
@@ -261,7 +264,7 @@ def all_terms(atoms: Atoms) -> list[Term]:
         make_term("two_body", atoms.numbers, 4),
         make_term("three_body", atoms.numbers, 5),
         make_term("three_body", atoms.numbers, 6, kernel="matern52", symmetry="full"),
-        Term.one_body(sorted({int(z) for z in atoms.numbers}), 1.0),
+        OneBodyTerm.of(sorted({int(z) for z in atoms.numbers}), 1.0),
     ]
 
 
@@ -401,7 +404,7 @@ def test_two_body_rows_equal_those_of_quip() -> None:
     cutoff, width, lengthscale = 4.0, 1.3, 0.9
     points = np.array([1.9, 2.7, 3.6])
     block = Block((14, 14), points[:, None])
-    term = Term(
+    term = FewBodyTerm(
         "two_body",
         cutoff,
         width,

@@ -32,7 +32,8 @@ struct Slot {
 // A thread shares at most two structures with others: that with which its part begins, and that
 // with which it ends.
 struct Worker {
-  Site site;
+  explicit Worker(const Potential& potential) : scratch(potential) {}
+  SiteScratch scratch;
   std::vector<double> placed;
   SiteSums whole, head, tail;
   std::size_t head_of = none, tail_of = none;
@@ -84,7 +85,7 @@ struct BatchCalculator::Impl {
     range = cutoff + skin;
     slot_limit =
         std::clamp<std::size_t>(max_slot_atoms / std::max<std::size_t>(atoms, 1), 1, max_slots);
-    workers.resize(static_cast<std::size_t>(settings.threads));
+    for (int n = 0; n < settings.threads; ++n) workers.emplace_back(*potential);
     for (std::size_t n = 0; n < potential->numbers().size(); ++n)
       identity.push_back(static_cast<int>(n));
   }
@@ -210,7 +211,7 @@ struct BatchCalculator::Impl {
       const VerletList& list = slots[slot_of[u]]->list;
       list.neighbors().place(s.positions, s.cell, w.placed);
       sums.clear(atoms);
-      sum_sites(*potential, list, w.placed.data(), identity.data(), from, to, w.site, sums,
+      sum_sites(*potential, list, w.placed.data(), identity.data(), from, to, w.scratch, sums,
                 nullptr);
       if (complete) write(b, u, sums);
       at += to - from;

@@ -16,7 +16,7 @@ struct Calculator::Impl {
   std::shared_ptr<const Potential> potential;
   double skin;
   ThreadPool pool;
-  std::vector<Site> sites;  // one of each thread
+  std::vector<SiteScratch> sites;  // one of each thread
   std::vector<SiteSums> sums;
   VerletList list;
   std::vector<double> placed;  // all entries, (entries, 3)
@@ -28,7 +28,7 @@ struct Calculator::Impl {
     if (!(skin >= 0.0) || !std::isfinite(skin)) fail("skin must be >= 0 Å, found ", skin);
     if (threads < 1) fail("threads must be at least 1, found ", threads);
     sums.resize(static_cast<std::size_t>(threads));
-    sites.resize(sums.size());
+    for (int n = 0; n < threads; ++n) sites.emplace_back(*potential);
     for (std::size_t n = 0; n < potential->numbers().size(); ++n)
       identity.push_back(static_cast<int>(n));
   }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "forcemap/fail.hpp"
+#include "site_kernels.hpp"
 
 namespace forcemap {
 
@@ -61,30 +62,29 @@ class Boxes {
     entries_.resize(n);
     std::vector<std::size_t> next(begin_.begin(), begin_.end() - 1);
     for (std::size_t e = 0; e < n; ++e) entries_[next[box[e]]++] = static_cast<int>(e);
-    sorted_.resize(3 * n);
-    for (std::size_t m = 0; m < n; ++m)
-      for (std::size_t d = 0; d < 3; ++d)
-        sorted_[3 * m + d] = placed[3 * static_cast<std::size_t>(entries_[m]) + d];
+    entries_.resize(n + 8);
+    for (std::size_t d = 0; d < 3; ++d) {
+      sorted_[d].resize(n + 8);
+      for (std::size_t m = 0; m < n; ++m)
+        sorted_[d][m] = placed[3 * static_cast<std::size_t>(entries_[m]) + d];
+    }
   }
 
-  void append_neighbors(std::size_t i, double range2, std::vector<int>& out) const {
+  void append_neighbors(std::size_t i, double range2, std::vector<int>& out) {
     const std::array<std::size_t, 3> at = where(i);
-    const double xi = placed_[3 * i], yi = placed_[3 * i + 1], zi = placed_[3 * i + 2];
+    const Candidates candidates{sorted_[0].data(), sorted_[1].data(), sorted_[2].data(),
+                                entries_.data()};
+    const NearFunction near = site_kernels().near;
     const std::size_t lo2 = at[2] ? at[2] - 1 : 0, hi2 = std::min(at[2] + 1, count_[2] - 1);
+    std::size_t found = 0;
     for (std::size_t a = at[0] ? at[0] - 1 : 0; a <= std::min(at[0] + 1, count_[0] - 1); ++a)
       for (std::size_t b = at[1] ? at[1] - 1 : 0; b <= std::min(at[1] + 1, count_[1] - 1); ++b) {
         const std::size_t from = begin_[flat({a, b, lo2})], to = begin_[flat({a, b, hi2}) + 1];
-        const std::size_t old = out.size();
-        out.resize(old + (to - from));
-        int* fill = out.data() + old;
-        for (std::size_t m = from; m < to; ++m) {
-          const double dx = sorted_[3 * m] - xi, dy = sorted_[3 * m + 1] - yi;
-          const double dz = sorted_[3 * m + 2] - zi;
-          *fill = entries_[m];
-          fill += dx * dx + dy * dy + dz * dz < range2 && entries_[m] != static_cast<int>(i);
-        }
-        out.resize(static_cast<std::size_t>(fill - out.data()));
+        if (found_.size() < found + (to - from) + 8) found_.resize(2 * (found + (to - from) + 8));
+        found += near(candidates, from, to, &placed_[3 * i], range2, static_cast<int>(i),
+                      found_.data() + found);
       }
+    out.insert(out.end(), found_.begin(), found_.begin() + static_cast<std::ptrdiff_t>(found));
   }
 
  private:
@@ -104,7 +104,8 @@ class Boxes {
   std::array<std::size_t, 3> count_{};
   std::vector<std::size_t> begin_;
   std::vector<int> entries_;
-  std::vector<double> sorted_;
+  std::array<std::vector<double>, 3> sorted_;
+  std::vector<int> found_;
 };
 
 }  // namespace
@@ -219,7 +220,7 @@ NeighborList find_neighbors(std::size_t count, const double* positions, const do
   list.place(positions, cell, placed);
   list.first.assign(count + 1, 0);
   if (count == 0) return list;
-  const Boxes boxes(placed, range);
+  Boxes boxes(placed, range);
   list.neighbors.reserve(64 * count);
   for (std::size_t i = 0; i < count; ++i) {
     boxes.append_neighbors(i, range * range, list.neighbors);

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <utility>
 
 #include "forcemap/fail.hpp"
+#include "forcemap/soap.hpp"
 #include "forcemap/zbl.hpp"
 #include "site_kernels.hpp"
 
@@ -16,8 +18,9 @@ namespace forcemap {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kVector = 4;
+constexpr std::size_t kVector = 8;
 constexpr std::size_t kMostSpecies = 118;
+constexpr std::size_t kSoapSites = 4;  // what soap_energies takes at once
 
 const SiteKernels& choose_kernels() {
   const char* asked = std::getenv("FORCEMAP_SIMD");
@@ -34,11 +37,6 @@ const SiteKernels& choose_kernels() {
     return avx2_kernels();
 #endif
   return generic_kernels();
-}
-
-const SiteKernels& kernels() {
-  static const SiteKernels& chosen = choose_kernels();
-  return chosen;
 }
 
 // One block of memory for all arrays of a site.
@@ -77,9 +75,15 @@ class Arena {
 
 }  // namespace
 
+const SiteKernels& site_kernels() {
+  static const SiteKernels& chosen = choose_kernels();
+  return chosen;
+}
+
 struct Site::Scratch {
   SiteView view{};
   Arena arena;
+  SoapWorkspace soap;
 };
 
 Site::Site() : scratch(new Scratch) {}
@@ -92,21 +96,22 @@ void Site::reserve(std::size_t neighbors) {
   if (x && neighbors + kVector <= v.capacity) return;
   // A quarter more than asked, so that a growing list does not allocate every time.
   const std::size_t n = (neighbors + neighbors / 4 + 4 * kVector) / kVector * kVector;
-  const std::size_t sorted = n + 3 * kMostSpecies + 2 * kVector;
+  const std::size_t sorted = n + (kVector - 1) * kMostSpecies + 2 * kVector;
   v.capacity = n;
   scratch->arena.allocate(8 * Arena::bytes<double>(n) + 2 * Arena::bytes<int>(n) +
-                          8 * Arena::bytes<double>(sorted) + Arena::bytes<int>(sorted) +
-                          Arena::bytes<long long>(sorted) + 2 * Arena::bytes<double>(16 * sorted));
+                          8 * Arena::bytes<double>(sorted) + 2 * Arena::bytes<int>(sorted) +
+                          2 * Arena::bytes<double>(4 * sorted) +
+                          3 * Arena::bytes<double>(kVector * sorted));
   Arena& a = scratch->arena;
   for (double** p : {&v.x, &v.y, &v.z, &v.r, &v.inverse_r, &v.gx, &v.gy, &v.gz})
     *p = a.take<double>(n);
   for (int** p : {&v.index, &v.kind}) *p = a.take<int>(n);
-  for (double** p : {&v.tx, &v.ty, &v.tz, &v.tr, &v.radial, &v.hx, &v.hy, &v.hz})
+  for (double** p : {&v.tx, &v.ty, &v.tz, &v.tr, &v.hx, &v.hy, &v.hz, &v.row_start})
     *p = a.take<double>(sorted);
-  v.slot = a.take<int>(sorted);
-  v.offset = a.take<long long>(sorted);
-  v.weights = a.take<double>(16 * sorted);
-  v.derivatives = a.take<double>(16 * sorted);
+  for (int** p : {&v.slot, &v.interval}) *p = a.take<int>(sorted);
+  for (double** p : {&v.weights, &v.derivatives}) *p = a.take<double>(4 * sorted);
+  v.radial = a.take<double>(kVector * sorted);
+  v.rows = a.take<double>(2 * kVector * sorted);
   x = v.x;
   y = v.y;
   z = v.z;
@@ -120,8 +125,10 @@ struct Potential::Impl {
   PotentialData data;
   std::vector<std::vector<const double*>> two_body_tables;
   std::vector<std::vector<const double*>> three_body_tables;
+  std::vector<std::vector<double>> paired;  // what they point to
   std::vector<TwoBodyView> two_body;
   std::vector<ThreeBodyView> three_body;
+  std::vector<SoapExpansion> soap;
   std::vector<ZblFunction> zbl;
   PotentialView view{};
 
@@ -134,6 +141,10 @@ struct Potential::Impl {
     view.e0 = data.e0.data();
     add_two_body(n);
     add_three_body(n);
+    for (const SoapTerm& term : data.soap) {
+      soap.emplace_back(term.basis, n, term.zeta, term.centers);
+      view.cutoff = std::max(view.cutoff, term.basis.cutoff);
+    }
     add_core(n);
     if (!(view.cutoff > 0.0)) view.cutoff = 1e-3;  // isolated atoms only
     view.two_body = two_body.data();
@@ -165,23 +176,46 @@ struct Potential::Impl {
     }
   }
 
+  // Each row along r_jk and the next one along r_ik, coefficient by coefficient: the loops then
+  // load two rows with one instruction, and half as often.
+  static std::vector<double> paired_rows(const std::vector<double>& table, std::size_t legs,
+                                         std::size_t base) {
+    std::vector<double> result(legs * (legs - 1) * base * 2);
+    double* out = result.data();
+    for (std::size_t a = 0; a < legs; ++a)
+      for (std::size_t b = 0; b + 1 < legs; ++b) {
+        const double* row = table.data() + (a * legs + b) * base;
+        for (std::size_t c = 0; c < base; ++c) {
+          *out++ = row[c];
+          *out++ = row[base + c];
+        }
+      }
+    return result;
+  }
+
   void add_three_body(std::size_t n) {
-    for (const ThreeBodyTerm& term : data.three_body) {
+    for (ThreeBodyTerm& term : data.three_body) {
       std::vector<const double*> tables(n * n * n, nullptr);
       const std::size_t legs = term.leg_intervals + 3, base = term.base_intervals + 3;
-      for (const ThreeBodyTable& table : term.tables) {
+      for (ThreeBodyTable& table : term.tables) {
         const auto [c, a, b] = table.species;
         if (c >= n || b >= n || a > b) fail("three_body table of species ", c, ", ", a, ", ", b);
         check_table(term.cutoff, table.coefficients.size(), legs * legs * base, "three_body");
-        tables[(c * n + a) * n + b] = table.coefficients.data();
+        if (2 * legs * base > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+          fail("three_body table of ", legs, " x ", legs, " x ", base,
+               " coefficients is too large");
+        paired.push_back(paired_rows(table.coefficients, legs, base));
+        table.coefficients = {};
+        tables[(c * n + a) * n + b] = paired.back().data();
       }
       three_body_tables.push_back(std::move(tables));
       three_body.push_back({term.cutoff, static_cast<double>(term.leg_intervals) / term.cutoff,
                             static_cast<double>(term.leg_intervals) - 1.0,
                             static_cast<double>(term.base_intervals) / (2.0 * term.cutoff),
                             static_cast<double>(term.base_intervals) - 1.0,
-                            static_cast<std::ptrdiff_t>(legs * base),
-                            static_cast<std::ptrdiff_t>(base), three_body_tables.back().data()});
+                            static_cast<std::ptrdiff_t>((legs - 1) * base * 2),
+                            static_cast<std::ptrdiff_t>(base * 2),
+                            three_body_tables.back().data()});
       view.cutoff = std::max(view.cutoff, term.cutoff);
     }
   }
@@ -222,17 +256,77 @@ void Potential::gather(const double* positions, const int* kinds, const int* kin
                        const int* list, std::size_t list_length, int mask, Site& site) const {
   site.reserve(list_length);
   site.species = kind_to_species[kinds[i]];
-  site.count = kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
-                                impl_->view.cutoff, site.scratch->view);
+  site.count = site_kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
+                                     impl_->view.cutoff, site.scratch->view);
 }
 
 double Potential::evaluate(Site& site) const {
   SiteView& view = site.scratch->view;
   view.count = site.count;
   view.species = site.species;
-  return kernels().evaluate(impl_->view, view);
+  double energy = site_kernels().evaluate(impl_->view, view);
+  if (!impl_->soap.empty()) {
+    double* energies[1] = {&energy};
+    Site* sites[1] = {&site};
+    add_soap(sites, 1, energies);
+  }
+  return energy;
 }
 
-const char* Potential::instruction_set() { return kernels().name; }
+std::size_t Potential::batch() const {
+  if (impl_->soap.empty()) return 1;
+  return impl_->data.numbers.size() == 1 ? kSoapSites : 2 * kSoapSites;
+}
+
+void Potential::evaluate(Site* sites, std::size_t count, double* energies) const {
+  for (std::size_t n = 0; n < count; ++n) {
+    SiteView& view = sites[n].scratch->view;
+    view.count = sites[n].count;
+    view.species = sites[n].species;
+    energies[n] = site_kernels().evaluate(impl_->view, view);
+  }
+  if (impl_->soap.empty()) return;
+  // Sites of one species go together: they share the vectors of their energy.
+  Site* together[kSoapSites];
+  double* of[kSoapSites];
+  for (std::size_t species = 0; species < impl_->data.numbers.size(); ++species) {
+    std::size_t held = 0;
+    for (std::size_t n = 0; n < count; ++n) {
+      if (static_cast<std::size_t>(sites[n].species) != species) continue;
+      together[held] = &sites[n];
+      of[held++] = &energies[n];
+      if (held < kSoapSites) continue;
+      add_soap(together, held, of);
+      held = 0;
+    }
+    if (held) add_soap(together, held, of);
+  }
+}
+
+void Potential::add_soap(Site* const* sites, std::size_t count, double* const* energies) const {
+  const SoapKernels& loops = site_kernels().soap;
+  for (const SoapExpansion& term : impl_->soap) {
+    const SoapView& view = term.view();
+    const SoapCenterView* center = view.centers[sites[0]->species];
+    if (!center) continue;
+    SoapWork* works[kSoapSites];
+    double* of[kSoapSites];
+    const SiteView* views[kSoapSites];
+    std::size_t held = 0;
+    for (std::size_t n = 0; n < count; ++n) {
+      // Two atoms in one place: the answer is a NaN already.
+      if (!std::isfinite(*energies[n])) continue;
+      views[held] = &sites[n]->scratch->view;
+      works[held] = &sites[n]->scratch->soap.prepare(view, views[held]->count);
+      loops.density(view, *views[held], *works[held]);
+      of[held++] = energies[n];
+    }
+    if (!held) continue;
+    loops.energies(view, *center, works, held, of);
+    for (std::size_t n = 0; n < held; ++n) loops.forces(view, *views[n], *works[n]);
+  }
+}
+
+const char* Potential::instruction_set() { return site_kernels().name; }
 
 }  // namespace forcemap

@@ -22,9 +22,13 @@
 //      {"kind": "two_body", "cutoff": 5.5, "intervals": 200, "tables": [["H", "H"], ...]},
 //      {"kind": "three_body", "cutoff": 4.0, "leg_intervals": 60, "base_intervals": 120,
 //       "tables": [["O", "H", "H"], ...]},
+//      {"kind": "soap", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6, "channels": 2,
+//       "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}, ...]},
 //      {"kind": "zbl", "pairs": [{"species": ["H", "H"], "inner": 0.4, "outer": 0.7}, ...]}]}
 // and whose tensors, all F64, are "e0" (species) and, for each table, "terms.INDEX.A-B" (intervals
-// + 3) or "terms.INDEX.C-A-B" (leg + 3, leg + 3, base + 3).
+// + 3) or "terms.INDEX.C-A-B" (leg + 3, leg + 3, base + 3); for a soap term "terms.INDEX.radial"
+// (intervals + 3, l_max + 1, n_max), ".self" (n_max), ".weights" (channels, species) and for each
+// centre "terms.INDEX.A.vectors" (count, dimension) and "terms.INDEX.A.factors" (count).
 
 namespace forcemap {
 
@@ -33,6 +37,8 @@ namespace {
 constexpr std::int64_t newest_version = 1;
 constexpr std::uintmax_t max_file_bytes = std::uintmax_t{4} << 30;
 constexpr std::int64_t max_intervals = 100000;
+constexpr std::int64_t max_soap_channels = 128;  // also of radial functions
+constexpr std::int64_t max_soap_vectors = 1000000;
 constexpr double max_distance = 100.0;       // Å
 constexpr double symmetry_tolerance = 1e-9;  // of a table, relative to its largest coefficient
 
@@ -107,10 +113,13 @@ class Reader {
       read_two_body(term, index);
     } else if (kind == "three_body") {
       read_three_body(term, index);
+    } else if (kind == "soap") {
+      read_soap(term, index);
     } else if (kind == "zbl") {
       read_zbl(term);
     } else {
-      term.at("kind").reject("found ", quoted(kind), ", expected two_body, three_body or zbl");
+      term.at("kind").reject("found ", quoted(kind),
+                             ", expected two_body, three_body, soap or zbl");
     }
   }
 
@@ -140,6 +149,39 @@ class Reader {
       }
     }
     data_.three_body.push_back(std::move(term));
+  }
+
+  void read_soap(const JsonView& json, std::size_t index) {
+    json.allow_only(
+        {"kind", "cutoff", "intervals", "n_max", "l_max", "channels", "zeta", "centers"});
+    SoapTerm term{};
+    SoapBasis& basis = term.basis;
+    basis.cutoff = read_cutoff(json);
+    basis.intervals = read_intervals(json.at("intervals"));
+    basis.n_max = static_cast<std::size_t>(json.at("n_max").integer(1, max_soap_channels));
+    basis.l_max = static_cast<std::size_t>(json.at("l_max").integer(0, std::int64_t{max_soap_l}));
+    basis.channels = static_cast<std::size_t>(json.at("channels").integer(1, max_soap_channels));
+    term.zeta = static_cast<int>(json.at("zeta").integer(1, max_soap_zeta));
+    const std::string prefix = "terms." + std::to_string(index) + ".";
+    basis.radial = take(prefix + "radial", {basis.intervals + 3, basis.l_max + 1, basis.n_max});
+    basis.self = take(prefix + "self", {basis.n_max});
+    basis.weights = take(prefix + "weights", {basis.channels, data_.numbers.size()});
+    const JsonView centers = json.at("centers");
+    if (centers.size() == 0) centers.reject("found an empty array, expected at least one center");
+    std::set<std::size_t> seen;
+    for (std::size_t i = 0; i < centers.size(); ++i) {
+      const JsonView center = centers.at(i);
+      center.allow_only({"species", "count", "constant"});
+      const std::size_t species = read_element(center.at("species"));
+      if (!seen.insert(species).second)
+        center.at("species").reject("found a species that stands before");
+      const auto count = static_cast<std::size_t>(center.at("count").integer(1, max_soap_vectors));
+      const std::string name = prefix + element_symbol(data_.numbers[species]);
+      term.centers.push_back({species, take(name + ".factors", {count}),
+                              take(name + ".vectors", {count, basis.dimension()}),
+                              center.at("constant").number()});
+    }
+    data_.soap.push_back(std::move(term));
   }
 
   void read_zbl(const JsonView& json) {
@@ -192,19 +234,21 @@ class Reader {
       json.reject("found ", json.description(), ", expected ", count, " species");
     }
     std::vector<std::size_t> species;
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::string& symbol = json.at(i).string();
-      const auto place =
-          std::find(data_.numbers.begin(), data_.numbers.end(), atomic_number(symbol));
-      if (place == data_.numbers.end()) {
-        json.at(i).reject("found ", quoted(symbol), ", expected one of the file's species");
-      }
-      species.push_back(static_cast<std::size_t>(place - data_.numbers.begin()));
-    }
+    for (std::size_t i = 0; i < count; ++i) species.push_back(read_element(json.at(i)));
     if (species[count - 2] > species[count - 1]) {
       json.reject("found ", label(species), ", expected the lower atomic number first");
     }
     return species;
+  }
+
+  // Index of one of the file's species.
+  std::size_t read_element(const JsonView& json) const {
+    const std::string& symbol = json.string();
+    const auto place = std::find(data_.numbers.begin(), data_.numbers.end(), atomic_number(symbol));
+    if (place == data_.numbers.end()) {
+      json.reject("found ", quoted(symbol), ", expected one of the file's species");
+    }
+    return static_cast<std::size_t>(place - data_.numbers.begin());
   }
 
   // "O-H-H"

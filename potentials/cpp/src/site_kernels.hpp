@@ -4,6 +4,8 @@
 
 #include <cstddef>
 
+#include "soap_kernels.hpp"
+
 namespace forcemap {
 
 struct TwoBodyView {
@@ -19,8 +21,9 @@ struct ThreeBodyView {
   double leg_last_interval;
   double base_inverse_spacing;
   double base_last_interval;
+  // Coefficients (r_ij, r_ik, r_jk, 2): those of a row along r_jk and of the next row side by side.
   std::ptrdiff_t stride_first;   // doubles between neighbouring coefficients of r_ij
-  std::ptrdiff_t stride_second;  // the same of r_ik; r_jk is contiguous
+  std::ptrdiff_t stride_second;  // the same of r_ik
   const double* const* tables;   // (centre, first, second) with first <= second, or null
 };
 
@@ -49,13 +52,16 @@ struct SiteView {
   int* kind;   // neighbour's species
   double *x, *y, *z, *r, *inverse_r;
   double *gx, *gy, *gz;
-  // neighbours of a 3-body term, sorted by species, each block padded with zero-weight entries
+  // neighbours of a 3-body term, sorted by species, each block followed by seven entries without a
+  // neighbour
   int* slot;  // entry of the arrays above
   double *tx, *ty, *tz, *tr;
-  double* weights;       // (padded, 4), or (padded, 16) with every weight repeated
+  double* weights;       // (padded, 4), of the basis at r
   double* derivatives;   // the same of the basis' slopes, per Å
-  long long* offset;     // interval of r
-  double* radial;        // dE/dr
+  int* interval;         // of r
+  double* row_start;     // interval times stride_second
+  double* rows;          // (padded, 16) sums over the triplets of an atom as k
+  double* radial;        // dE/dr, (padded, up to 8) parts to be added
   double *hx, *hy, *hz;  // dE/d(r_j) through r_jk
 };
 
@@ -65,15 +71,31 @@ using GatherFunction = std::size_t (*)(const double* positions, const int* kinds
                                        const SiteView& site);
 using EvaluateFunction = double (*)(const PotentialView& potential, const SiteView& site);
 
+/// Candidate positions of a neighbour search, a structure of arrays, and whose they are. There are
+/// eight more entries than candidates.
+struct Candidates {
+  const double *x, *y, *z;
+  const int* entry;
+};
+/// Writes the entries of those candidates [from, to) that are nearer than sqrt(range2) to `center`
+/// and are not `self`; returns their number. `out` needs room for to - from + 8.
+using NearFunction = std::size_t (*)(const Candidates& candidates, std::size_t from, std::size_t to,
+                                     const double* center, double range2, int self, int* out);
+
 struct SiteKernels {
   const char* name;
   GatherFunction gather;
   EvaluateFunction evaluate;
+  NearFunction near;
+  SoapKernels soap;
 };
 
 // One per loop file; defined only where the compiler has the flags.
 const SiteKernels& generic_kernels();
 const SiteKernels& avx2_kernels();
 const SiteKernels& avx512_kernels();
+
+/// The best of them that this machine has and FORCEMAP_SIMD allows.
+const SiteKernels& site_kernels();
 
 }  // namespace forcemap

@@ -50,6 +50,39 @@ FORCEMAP_INLINE Vec4 sums(Vec4 a, Vec4 b, Vec4 c, Vec4 d) {
 FORCEMAP_INLINE void to_integers(Vec4 a, int out[4]) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_cvttpd_epi32(a));
 }
+FORCEMAP_INLINE Vec4 fnma(Vec4 a, Vec4 b, Vec4 c) { return _mm256_fnmadd_pd(a, b, c); }
+FORCEMAP_INLINE Vec4 load_pair(const double* p) {
+  return _mm256_broadcast_pd(reinterpret_cast<const __m128d*>(p));
+}
+FORCEMAP_INLINE unsigned less(Vec4 a, Vec4 b) {
+  return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_LT_OQ)));
+}
+FORCEMAP_INLINE unsigned below(Vec4 x, Vec4 limit) {
+  return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(x, limit, _CMP_NGE_UQ)));
+}
+FORCEMAP_INLINE unsigned equal(Vec4 a, Vec4 b) {
+  return static_cast<unsigned>(_mm256_movemask_pd(_mm256_cmp_pd(a, b, _CMP_EQ_OQ)));
+}
+FORCEMAP_INLINE Vec4 keep(unsigned lanes, Vec4 a) {
+  const __m256i bit = _mm256_setr_epi64x(1, 2, 4, 8);
+  const __m256i set = _mm256_and_si256(_mm256_set1_epi64x(static_cast<long long>(lanes)), bit);
+  return _mm256_and_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(set, bit)), a);
+}
+// Shuffle that moves the kept lanes (bits of the row number) to the front.
+alignas(32) static const int kCompress[16][8] = {
+    {0, 1, 2, 3, 4, 5, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}, {2, 3, 0, 1, 4, 5, 6, 7},
+    {0, 1, 2, 3, 4, 5, 6, 7}, {4, 5, 0, 1, 2, 3, 6, 7}, {0, 1, 4, 5, 2, 3, 6, 7},
+    {2, 3, 4, 5, 0, 1, 6, 7}, {0, 1, 2, 3, 4, 5, 6, 7}, {6, 7, 0, 1, 2, 3, 4, 5},
+    {0, 1, 6, 7, 2, 3, 4, 5}, {2, 3, 6, 7, 0, 1, 4, 5}, {0, 1, 2, 3, 6, 7, 4, 5},
+    {4, 5, 6, 7, 0, 1, 2, 3}, {0, 1, 4, 5, 6, 7, 2, 3}, {2, 3, 4, 5, 6, 7, 0, 1},
+    {0, 1, 2, 3, 4, 5, 6, 7}};
+FORCEMAP_INLINE __m256i compress_order(unsigned lanes) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(kCompress[lanes]));
+}
+// Stores the kept lanes one after another; may write all four.
+FORCEMAP_INLINE void store_kept(double* p, unsigned lanes, Vec4 a) {
+  store(p, _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(a), compress_order(lanes))));
+}
 
 #else
 
@@ -97,6 +130,30 @@ FORCEMAP_INLINE Vec4 sums(Vec4 a, Vec4 b, Vec4 c, Vec4 d) {
 }
 FORCEMAP_INLINE void to_integers(Vec4 a, int out[4]) {
   for (int n = 0; n < 4; ++n) out[n] = static_cast<int>(a[n]);
+}
+FORCEMAP_INLINE Vec4 fnma(Vec4 a, Vec4 b, Vec4 c) { return c - a * b; }
+FORCEMAP_INLINE Vec4 load_pair(const double* p) { return Vec4{p[0], p[1], p[0], p[1]}; }
+FORCEMAP_INLINE unsigned less(Vec4 a, Vec4 b) {
+  return static_cast<unsigned>((a[0] < b[0]) | (a[1] < b[1]) << 1 | (a[2] < b[2]) << 2 |
+                               (a[3] < b[3]) << 3);
+}
+FORCEMAP_INLINE unsigned below(Vec4 x, Vec4 limit) {
+  return static_cast<unsigned>(!(x[0] >= limit[0]) | !(x[1] >= limit[1]) << 1 |
+                               !(x[2] >= limit[2]) << 2 | !(x[3] >= limit[3]) << 3);
+}
+FORCEMAP_INLINE unsigned equal(Vec4 a, Vec4 b) {
+  return static_cast<unsigned>((a[0] == b[0]) | (a[1] == b[1]) << 1 | (a[2] == b[2]) << 2 |
+                               (a[3] == b[3]) << 3);
+}
+FORCEMAP_INLINE Vec4 keep(unsigned lanes, Vec4 a) {
+  const long long set = static_cast<long long>(lanes);
+  return (Vec4)((Int4)a & (Int4{-(set & 1), -(set >> 1 & 1), -(set >> 2 & 1), -(set >> 3 & 1)}));
+}
+FORCEMAP_INLINE void store_kept(double* p, unsigned lanes, Vec4 a) {
+  for (unsigned n = 0; n < 4; ++n) {
+    *p = a[n];
+    p += lanes >> n & 1u;
+  }
 }
 
 #endif

@@ -98,42 +98,57 @@ void SiteSums::add(const SiteSums& other) {
   for (std::size_t n = 0; n < forces.size(); ++n) forces[n] += other.forces[n];
 }
 
+namespace {
+
+void add_site(const Site& site, const NeighborList& list, std::size_t i, SiteSums& out) {
+  double fx = 0.0, fy = 0.0, fz = 0.0;
+  double w[9] = {};
+  for (std::size_t n = 0; n < site.count; ++n) {
+    const double gx = site.gx[n], gy = site.gy[n], gz = site.gz[n];
+    const std::size_t owner =
+        static_cast<std::size_t>(list.owner[static_cast<std::size_t>(site.index[n])]);
+    double* f = &out.forces[3 * owner];
+    f[0] -= gx;
+    f[1] -= gy;
+    f[2] -= gz;
+    fx += gx;
+    fy += gy;
+    fz += gz;
+    w[0] += site.x[n] * gx;
+    w[1] += site.x[n] * gy;
+    w[2] += site.x[n] * gz;
+    w[4] += site.y[n] * gy;
+    w[5] += site.y[n] * gz;
+    w[8] += site.z[n] * gz;
+  }
+  double* f = &out.forces[3 * i];
+  f[0] += fx;
+  f[1] += fy;
+  f[2] += fz;
+  for (std::size_t n = 0; n < 9; ++n) out.strain[n] += w[n];
+}
+
+}  // namespace
+
 void sum_sites(const Potential& potential, const VerletList& verlet, const double* placed,
-               const int* identity, std::size_t from, std::size_t to, Site& site, SiteSums& out,
-               double* energies) {
+               const int* identity, std::size_t from, std::size_t to, SiteScratch& scratch,
+               SiteSums& out, double* energies) {
   const NeighborList& list = verlet.neighbors();
-  for (std::size_t i = from; i < to; ++i) {
-    potential.gather(placed, verlet.kinds(), identity, static_cast<int>(i),
-                     list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i], ~0,
-                     site);
-    const double e = potential.evaluate(site);
-    out.energy += e;
-    if (energies) energies[i] = e;
-    double fx = 0.0, fy = 0.0, fz = 0.0;
-    double w[9] = {};
-    for (std::size_t n = 0; n < site.count; ++n) {
-      const double gx = site.gx[n], gy = site.gy[n], gz = site.gz[n];
-      const std::size_t owner =
-          static_cast<std::size_t>(list.owner[static_cast<std::size_t>(site.index[n])]);
-      double* f = &out.forces[3 * owner];
-      f[0] -= gx;
-      f[1] -= gy;
-      f[2] -= gz;
-      fx += gx;
-      fy += gy;
-      fz += gz;
-      w[0] += site.x[n] * gx;
-      w[1] += site.x[n] * gy;
-      w[2] += site.x[n] * gz;
-      w[4] += site.y[n] * gy;
-      w[5] += site.y[n] * gz;
-      w[8] += site.z[n] * gz;
+  std::vector<Site>& sites = scratch.sites;
+  for (std::size_t begin = from; begin < to; begin += sites.size()) {
+    const std::size_t count = std::min(sites.size(), to - begin);
+    for (std::size_t n = 0; n < count; ++n) {
+      const std::size_t i = begin + n;
+      potential.gather(placed, verlet.kinds(), identity, static_cast<int>(i),
+                       list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i], ~0,
+                       sites[n]);
     }
-    double* f = &out.forces[3 * i];
-    f[0] += fx;
-    f[1] += fy;
-    f[2] += fz;
-    for (std::size_t n = 0; n < 9; ++n) out.strain[n] += w[n];
+    potential.evaluate(sites.data(), count, scratch.energies.data());
+    for (std::size_t n = 0; n < count; ++n) {
+      out.energy += scratch.energies[n];
+      if (energies) energies[begin + n] = scratch.energies[n];
+      add_site(sites[n], list, begin + n, out);
+    }
   }
 }
 

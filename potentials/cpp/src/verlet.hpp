@@ -38,6 +38,14 @@ class VerletList {
   bool adopted_ = false;
 };
 
+/// Sites that one thread evaluates together, and their energies.
+struct SiteScratch {
+  explicit SiteScratch(const Potential& potential)
+      : sites(potential.batch()), energies(potential.batch()) {}
+  std::vector<Site> sites;
+  std::vector<double> energies;
+};
+
 /// What one thread adds up.
 struct SiteSums {
   std::vector<double> forces;  // (atoms, 3), eV/Å
@@ -49,12 +57,12 @@ struct SiteSums {
 };
 
 /// Add the sites `from` to `to` of the structure whose entries are at `placed`.
-///   site      scratch of this thread
+///   scratch   of this thread
 ///   identity  0, 1, 2, ...: the list's kinds are species already
 ///   energies  (atoms) filled with the site energies; may be null
 void sum_sites(const Potential& potential, const VerletList& list, const double* placed,
-               const int* identity, std::size_t from, std::size_t to, Site& site, SiteSums& out,
-               double* energies);
+               const int* identity, std::size_t from, std::size_t to, SiteScratch& scratch,
+               SiteSums& out, double* energies);
 
 /// Is everything that was added up a number?
 bool finite(const SiteSums& sums);

@@ -68,11 +68,17 @@ class Potential {
   /// positions give NaN or are no neighbours: callers check the energy with std::isfinite.
   double evaluate(Site& site) const;
 
+  /// How many sites evaluate best together.
+  std::size_t batch() const;
+  /// The same for `count` gathered sites; `energies` (count).
+  void evaluate(Site* sites, std::size_t count, double* energies) const;
+
   /// Name of the instruction set in use: "avx512", "avx2" or "generic". Chosen at run time; the
   /// environment variable FORCEMAP_SIMD (same words) asks for a lower one.
   static const char* instruction_set();
 
  private:
+  void add_soap(Site* const* sites, std::size_t count, double* const* energies) const;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -41,6 +41,43 @@ struct ThreeBodyTerm {
   std::vector<ThreeBodyTable> tables;
 };
 
+/// Expansion of the neighbours' density about an atom; c[lm][(alpha, n)] is the sum over neighbours
+/// j of weights[alpha][species of j] R_nl(r_j) Y_lm(r_j), and the centre's own share for l = 0.
+struct SoapBasis {
+  double cutoff;                // Å
+  std::size_t n_max;            // radial functions
+  std::size_t l_max;            // at most max_soap_l
+  std::size_t intervals;        // of the splines over [0, cutoff]
+  std::vector<double> radial;   // (intervals + 3, l_max + 1, n_max) of R_nl, cutoff factor included
+  std::vector<double> self;     // (n_max) of the centre itself
+  std::size_t channels;         // alpha
+  std::vector<double> weights;  // (channels, species)
+
+  /// Numbers of the power spectrum.
+  std::size_t dimension() const {
+    const std::size_t n = channels * n_max;
+    return (l_max + 1) * (n * (n + 1) / 2);
+  }
+};
+
+constexpr std::size_t max_soap_l = 20;
+constexpr int max_soap_zeta = 4;
+
+/// Site energy of one centre species: sum_k factors[k] (vectors[k] . p)^zeta - constant, p the
+/// normalised power spectrum in the order of soap_loops.ipp.
+struct SoapCenter {
+  std::size_t species;
+  std::vector<double> factors;  // (count), eV
+  std::vector<double> vectors;  // (count, dimension)
+  double constant;              // eV; the sum for the isolated atom
+};
+
+struct SoapTerm {
+  SoapBasis basis;
+  int zeta;  // 1 to max_soap_zeta
+  std::vector<SoapCenter> centers;
+};
+
 /// Switched ZBL repulsion of one pair of species, in the form of LAMMPS' pair_style zbl.
 struct ZblPair {
   std::array<std::size_t, 2> species;  // first <= second
@@ -53,6 +90,7 @@ struct PotentialData {
   std::vector<double> e0;    // (numbers.size()), energy of the isolated atom, eV
   std::vector<TwoBodyTerm> two_body;
   std::vector<ThreeBodyTerm> three_body;
+  std::vector<SoapTerm> soap;
   std::vector<ZblPair> zbl;
   std::string metadata;  // the file's JSON document, for people and Python
 };

@@ -47,6 +47,17 @@ class Environments {
 
   std::size_t atoms() const { return first_.size() - 1; }
   double cutoff() const { return cutoff_; }
+  /// Atomic numbers. (atoms)
+  const std::vector<int>& numbers() const { return numbers_; }
+
+  /// r_j - r_i and its length, Å; which atom j (or its image) is, and its atomic number.
+  struct Neighbor {
+    double x, y, z, r;
+    int owner, number;
+  };
+  /// Neighbours of atom i, by distance: [begin, end).
+  const Neighbor* begin(std::size_t i) const { return neighbors_.data() + first_[i]; }
+  const Neighbor* end(std::size_t i) const { return neighbors_.data() + first_[i + 1]; }
   /// energy, 3 forces per atom, 6 strain derivatives (xx yy zz yz xz xy)
   std::size_t rows() const { return 1 + 3 * atoms() + 6; }
 
@@ -87,10 +98,6 @@ class Environments {
                    std::size_t stride) const;
 
  private:
-  struct Neighbor {
-    double x, y, z, r;
-    int owner, number;
-  };
   void check(double cutoff) const;
   template <typename Columns>
   void add_pairs(double cutoff, int a, int b, std::size_t count, const Columns& columns,

@@ -1,0 +1,225 @@
+"""From settings and frames to the terms of a process: hyperparameters and sparse points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from forcemap.fitter.config import (
+    FewBodySettings,
+    Settings,
+    SoapSettings,
+    TermSettings,
+)
+from forcemap.fitter.few_body import FewBodyTerm
+from forcemap.fitter.frame import Frame
+from forcemap.fitter.process import Block, OneBodyTerm, Term
+from forcemap.fitter.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.short_range import CorePair
+from forcemap.fitter.soap import SoapTerm, species_weights
+from forcemap.fitter.sparse_points import (
+    candidates,
+    independent,
+    select,
+    select_spectra,
+    spectra_pools,
+)
+from forcemap.potentials.elements import SYMBOLS, atomic_number
+from forcemap.potentials.errors import ForcemapError
+from numpy.typing import NDArray
+
+__all__ = ["build_terms", "grid_of", "points_of", "widest_cutoff"]
+
+Array = NDArray[np.float64]
+
+LENGTHSCALE = {"two_body": 0.15, "three_body": 0.3}
+"""Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å, 1.2 Å of 4.0 Å)."""
+
+CUTOFF_WIDTH = {"two_body": 0.35, "three_body": 0.5}
+"""Where no cutoff_width is given, this part of the cutoff."""
+
+SPARSE_METHOD = {"two_body": "uniform", "three_body": "pivoted_cholesky"}
+
+ONE_BODY_DELTA = 10.0
+"""eV; so wide that the data alone decide the constants."""
+
+Advance = Callable[..., None]
+
+
+def build_terms(
+    settings: Settings,
+    frames: Sequence[Frame],
+    species: tuple[int, ...],
+    core: Mapping[tuple[int, int], CorePair],
+    advance: Advance,
+) -> tuple[list[Term], list[Array]]:
+    """All terms with their sparse points, and the Cholesky factor of every block's covariance.
+
+    With ``e0: average`` a constant of each species is fitted together with the terms: the mean energy
+    of the data is not the energy from which sums of few-body functions count.
+    """
+    terms: list[Term] = []
+    factors: list[Array] = []
+    for given in settings.terms:
+        rng = np.random.default_rng(settings.seed)
+        term, found = _build(given, settings, frames, species, core, rng)
+        terms.append(term)
+        factors.extend(found)
+        advance()
+    if settings.e0 == "average":
+        constants = OneBodyTerm.of(species, ONE_BODY_DELTA)
+        terms.append(constants)
+        factors.extend(np.eye(1) for _ in constants.blocks)
+    return terms, factors
+
+
+def _build(
+    given: TermSettings,
+    settings: Settings,
+    frames: Sequence[Frame],
+    species: tuple[int, ...],
+    core: Mapping[tuple[int, int], CorePair],
+    rng: np.random.Generator,
+) -> tuple[Term, list[Array]]:
+    if isinstance(given, FewBodySettings):
+        return _few_body(given, settings, frames, species, core, rng)
+    if isinstance(given, SoapSettings):
+        return _soap(given, frames, species, core, rng)
+    raise TypeError(f"no term is known for {type(given).__name__}")
+
+
+def widest_cutoff(settings: Settings) -> float:
+    """Largest cutoff that is given, Å; of a term that leaves it open, the largest it may choose."""
+    return max(t.cutoff if t.cutoff is not None else MOST_CUTOFF for t in settings.terms)
+
+
+# ---- two and three bodies ------------------------------------------------------------------------
+
+
+def _few_body(
+    given: FewBodySettings,
+    settings: Settings,
+    frames: Sequence[Frame],
+    species: tuple[int, ...],
+    core: Mapping[tuple[int, int], CorePair],
+    rng: np.random.Generator,
+) -> tuple[Term, list[Array]]:
+    term = _open_few_body(given)
+    pools = candidates(frames, term, species, rng)
+    method = given.sparse_method or SPARSE_METHOD[given.kind]
+    blocks: list[Block] = []
+    factors: list[Array] = []
+    for combination, pool in pools.items():
+        points = select(term, pool, combination, given.n_sparse, method, rng)
+        block, factor = independent(term, points, combination)
+        blocks.append(block)
+        factors.append(factor)
+    term = term.with_blocks(blocks)
+    if term.kind == "two_body" or term.kernel == "squared_exponential":
+        term = term.projected(grid_of(term, settings.map.tolerance), core)
+    return term, factors
+
+
+def _open_few_body(given: FewBodySettings) -> FewBodyTerm:
+    """The term of `given` without sparse points; what is not given takes its default."""
+    return FewBodyTerm(
+        kind=given.kind,
+        cutoff=given.cutoff,
+        cutoff_width=min(
+            given.cutoff_width or CUTOFF_WIDTH[given.kind] * given.cutoff, given.cutoff
+        ),
+        kernel=given.kernel,
+        lengthscale=given.lengthscale or LENGTHSCALE[given.kind] * given.cutoff,
+        delta=given.delta or 1.0,
+        symmetry=getattr(given, "symmetry", "central"),
+    )
+
+
+def grid_of(term: FewBodyTerm, tolerance: float) -> tuple[int, ...]:
+    """Intervals of the grid that a term is projected on, finer for a smaller tolerance.
+
+    Distances from the centre 0.08 Å apart at 1e-4 eV/Å, those between neighbours 0.16 Å, and never
+    coarser than the kernel asks for. Up to 50 or 64 intervals, which stay in the processor's cache and
+    in one table of ``pair_style uf3``; beyond that only for a smaller tolerance.
+    """
+    fineness = (1e-4 / tolerance) ** (1.0 / 6.0)
+    most = max(1.0, fineness)
+    legs = max(term.cutoff / 0.08 * fineness, 8.0 * term.cutoff / term.lengthscale)
+    if term.kind == "two_body":
+        return (int(np.ceil(min(legs, 50.0 * most))),)
+    base = max(2.0 * term.cutoff / 0.16 * fineness, 10.0 * term.cutoff / term.lengthscale)
+    return int(np.ceil(min(legs, 64.0 * most))), int(np.ceil(min(base, 50.0 * most)))
+
+
+# ---- SOAP ------------------------------------------------------------------------------------------
+
+MOST_CUTOFF = 6.0
+"""Å; no larger cutoff is chosen where none is given."""
+
+SOAP_CUTOFF = 5.0
+ATOM_SIGMA = 0.5
+SOAP_CUTOFF_WIDTH = 1.0
+
+
+def _soap(
+    given: SoapSettings,
+    frames: Sequence[Frame],
+    species: tuple[int, ...],
+    core: Mapping[tuple[int, int], CorePair],
+    rng: np.random.Generator,
+) -> tuple[Term, list[Array]]:
+    term = _open_soap(given, frames, species, core)
+    pools = spectra_pools(frames, term, rng)
+    blocks: list[Block] = []
+    factors: list[Array] = []
+    for center, pool in pools.items():
+        count = points_of(given, center, len(pool.spectra))
+        method = given.sparse_method or "pivoted_cholesky"
+        points = select_spectra(term, pool, count, method, given.config_type_n_sparse, rng)
+        block, factor = independent(term, points, (center,))
+        blocks.append(block)
+        factors.append(factor)
+    return term.with_blocks(blocks), factors
+
+
+def points_of(given: SoapSettings, center: int, candidates_found: int) -> int:
+    """Sparse points wanted for a species of centre."""
+    if isinstance(given.n_sparse, Mapping):
+        return given.n_sparse.get(SYMBOLS[center], 0) or min(candidates_found, 500)
+    return given.n_sparse or min(candidates_found, 1000)
+
+
+def _open_soap(
+    given: SoapSettings,
+    frames: Sequence[Frame],
+    species: tuple[int, ...],
+    core: Mapping[tuple[int, int], CorePair],
+) -> SoapTerm:
+    """The term of `given` without sparse points."""
+    cutoff = given.cutoff or SOAP_CUTOFF
+    scaling = given.radial_scaling
+    # All pairs share the radial functions: those that come nearest decide.
+    nearest = min(core.values(), key=lambda pair: pair.shortest, default=None)
+    basis = RadialBasis(
+        cutoff=cutoff,
+        cutoff_width=min(given.cutoff_width or SOAP_CUTOFF_WIDTH, cutoff),
+        n_max=given.n_max,
+        l_max=given.l_max,
+        atom_sigma=given.atom_sigma or ATOM_SIGMA,
+        scaling_radius=scaling.radius if scaling else 2.0,
+        scaling_exponent=scaling.exponent if scaling else 0.0,
+        fading=nearest.fading if nearest else 0.0,
+        faded=nearest.faded if nearest else 0.0,
+    )
+    radial, own = tabulate(basis)
+    kappa = None
+    if given.kappa is not None:
+        kappa = {
+            (atomic_number(a), atomic_number(b)): value
+            for (a, b), value in ((pair.split("-"), v) for pair, v in given.kappa.items())
+        }
+    try:
+        weights = species_weights(species, kappa)
+    except ValueError as error:
+        raise ForcemapError(f"terms: soap: {error}") from None
+    return SoapTerm(basis, given.zeta, species, weights, radial, own, cutoff, given.delta or 1.0)

@@ -1,0 +1,87 @@
+// SOAP terms ready for use: padded tables for the loops, and the work space of a site.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "forcemap/potential_data.hpp"
+#include "forcemap/process.hpp"
+
+namespace forcemap {
+
+struct SoapView;
+struct SoapWork;
+
+/// A density expansion with its tables in the order of the loops and, in a potential, the energies
+/// of its centres. Immutable.
+class SoapExpansion {
+ public:
+  /// `species`: number of species of the weights. Throws Error if anything is inconsistent.
+  SoapExpansion(const SoapBasis& basis, std::size_t species, int zeta = 1,
+                const std::vector<SoapCenter>& centers = {});
+  ~SoapExpansion();
+  SoapExpansion(SoapExpansion&&) noexcept;
+
+  double cutoff() const;
+  std::size_t dimension() const;
+  const SoapView& view() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Work space of one site for terms of any size.
+class SoapWorkspace {
+ public:
+  SoapWorkspace();
+  ~SoapWorkspace();
+  SoapWorkspace(SoapWorkspace&&) noexcept;
+  SoapWorkspace& operator=(SoapWorkspace&&) noexcept;
+
+  /// Room for `neighbors` of an expansion; what was kept is lost.
+  SoapWork& prepare(const SoapView& view, std::size_t neighbors);
+  SoapWork& work();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Power spectra of a structure's atoms of one species and their derivatives, for fitting.
+class SoapDescriptors {
+ public:
+  /// `numbers`: atomic numbers of the expansion's species, increasing; every atom of `environments`
+  /// must be one of them. Both arguments must outlive this.
+  SoapDescriptors(const SoapExpansion& expansion, const std::vector<int>& numbers,
+                  const Environments& environments, int center);
+
+  /// Indices of the atoms of the centre's species. (n)
+  const std::vector<std::size_t>& centers() const { return centers_; }
+  std::size_t dimension() const;
+  /// Normalised power spectra, (n, dimension).
+  void spectra(double* out) const;
+  /// That of an isolated atom, (dimension).
+  void isolated(double* out) const;
+
+  /// Rows of derivatives of centre `n` (its place in centers()): for each atom within its cutoff
+  /// and for itself -dp/dx, -dp/dy, -dp/dz, then the six dp/d(strain). Appends to `rows` (.,
+  /// dimension) and, for each, the row of the structure that it adds to, to `targets`.
+  void derivatives(std::size_t n, std::vector<double>& rows,
+                   std::vector<std::size_t>& targets) const;
+
+ private:
+  struct Neighborhood;
+  SoapWork& density(std::size_t atom, SoapWorkspace& space, Neighborhood& near) const;
+  const SoapExpansion& expansion_;
+  const Environments& environments_;
+  std::vector<int> species_of_;  // by atom
+  std::vector<std::size_t> centers_;
+  int center_species_;
+};
+
+/// y[n] += a[n] * b[n], n < count.
+void add_product_row(const double* a, const double* b, std::size_t count, double* y);
+
+}  // namespace forcemap

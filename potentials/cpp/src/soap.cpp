@@ -1,0 +1,335 @@
+#include "forcemap/soap.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+
+#include "clones.hpp"
+#include "forcemap/fail.hpp"
+#include "site_kernels.hpp"
+
+namespace forcemap {
+
+namespace {
+
+std::size_t rounded(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+
+bool finite(const std::vector<double>& values) {
+  return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
+}
+
+// Norms of the real spherical harmonics for m >= 0, with the root of 2 of m > 0.
+std::vector<double> harmonic_norms(std::size_t l_max) {
+  constexpr double pi = 3.14159265358979323846;
+  std::vector<double> norms;
+  for (std::size_t l = 0; l <= l_max; ++l)
+    for (std::size_t m = 0; m <= l; ++m) {
+      double ratio = 1.0;  // (l - m)! / (l + m)!
+      for (std::size_t k = l - m + 1; k <= l + m; ++k) ratio /= static_cast<double>(k);
+      const double twice = m > 0 ? 2.0 : 1.0;
+      norms.push_back(std::sqrt(twice * static_cast<double>(2 * l + 1) / (4.0 * pi) * ratio));
+    }
+  return norms;
+}
+
+}  // namespace
+
+struct SoapExpansion::Impl {
+  SoapView view{};
+  std::vector<double> radial, self, weights, harmonic;
+  std::vector<std::vector<double>> vectors, factors;
+  std::vector<SoapCenterView> centers;
+  std::vector<const SoapCenterView*> by_species;
+
+  Impl(const SoapBasis& basis, std::size_t species, int zeta,
+       const std::vector<SoapCenter>& given) {
+    const std::size_t lanes = site_kernels().soap.lanes, n_max = basis.n_max;
+    check(basis, species, zeta);
+    view.cutoff = basis.cutoff;
+    view.inverse_spacing = static_cast<double>(basis.intervals) / basis.cutoff;
+    view.last_interval = static_cast<double>(basis.intervals) - 1.0;
+    view.n_max = n_max;
+    view.l_max = basis.l_max;
+    view.n_padded = rounded(n_max, lanes);
+    view.channels = basis.channels;
+    view.species = species;
+    view.width = view.channels * view.n_padded;
+    view.dimension = basis.dimension();
+    view.padded_dimension = rounded(view.dimension, lanes);
+    view.zeta = zeta;
+    const std::size_t rows = (basis.intervals + 3) * (basis.l_max + 1);
+    radial.assign(rows * view.n_padded, 0.0);
+    for (std::size_t row = 0; row < rows; ++row)
+      std::copy_n(&basis.radial[row * n_max], n_max, &radial[row * view.n_padded]);
+    self.assign(view.n_padded, 0.0);
+    std::copy_n(basis.self.begin(), n_max, self.begin());
+    weights = basis.weights;
+    view.plain_species = basis.channels == species;
+    for (std::size_t channel = 0; channel < basis.channels; ++channel)
+      for (std::size_t s = 0; s < species && view.plain_species; ++s)
+        view.plain_species = weights[channel * species + s] == (channel == s ? 1.0 : 0.0);
+    harmonic = harmonic_norms(basis.l_max);
+    view.radial = radial.data();
+    view.self = self.data();
+    view.weights = weights.data();
+    view.harmonic = harmonic.data();
+    add_centers(given, species);
+  }
+
+  static void check(const SoapBasis& b, std::size_t species, int zeta) {
+    if (!(b.cutoff > 0.0) || !std::isfinite(b.cutoff))
+      fail("soap cutoff ", b.cutoff, " is not > 0");
+    if (b.n_max < 1 || b.intervals < 1 || b.channels < 1)
+      fail("soap needs at least one radial function, interval and channel");
+    if (b.l_max > max_soap_l) fail("soap l_max ", b.l_max, " is above ", max_soap_l);
+    if (zeta < 1 || zeta > max_soap_zeta)
+      fail("soap zeta is 1 to ", max_soap_zeta, ", found ", zeta);
+    if (b.radial.size() != (b.intervals + 3) * (b.l_max + 1) * b.n_max ||
+        b.self.size() != b.n_max || b.weights.size() != b.channels * species)
+      fail("soap tables do not have the sizes that n_max, l_max and channels ask for");
+    if (!finite(b.radial) || !finite(b.self) || !finite(b.weights))
+      fail("soap tables hold a number that is not finite");
+  }
+
+  void add_centers(const std::vector<SoapCenter>& given, std::size_t species) {
+    by_species.assign(species, nullptr);
+    centers.reserve(given.size());
+    for (const SoapCenter& center : given) {
+      const std::size_t count = center.factors.size();
+      if (center.species >= species || by_species[center.species])
+        fail("soap center of species ", center.species);
+      if (center.vectors.size() != count * view.dimension)
+        fail("soap center has ", center.vectors.size(), " numbers, expected ", count, " x ",
+             view.dimension);
+      if (!finite(center.vectors) || !finite(center.factors) || !std::isfinite(center.constant))
+        fail("soap center holds a number that is not finite");
+      // The loops take vectors by twos.
+      const std::size_t even = rounded(count, 2);
+      std::vector<double> padded(even * view.padded_dimension, 0.0), scale = center.factors;
+      for (std::size_t k = 0; k < count; ++k)
+        std::copy_n(&center.vectors[k * view.dimension], view.dimension,
+                    &padded[k * view.padded_dimension]);
+      scale.resize(even, 0.0);
+      vectors.push_back(std::move(padded));
+      factors.push_back(std::move(scale));
+      centers.push_back({even, vectors.back().data(), factors.back().data(), center.constant});
+      by_species[center.species] = &centers.back();
+    }
+    view.centers = by_species.data();
+  }
+};
+
+SoapExpansion::SoapExpansion(const SoapBasis& basis, std::size_t species, int zeta,
+                             const std::vector<SoapCenter>& centers)
+    : impl_(new Impl(basis, species, zeta, centers)) {}
+SoapExpansion::~SoapExpansion() = default;
+SoapExpansion::SoapExpansion(SoapExpansion&&) noexcept = default;
+
+double SoapExpansion::cutoff() const { return impl_->view.cutoff; }
+std::size_t SoapExpansion::dimension() const { return impl_->view.dimension; }
+const SoapView& SoapExpansion::view() const { return impl_->view; }
+
+// y += a x
+FORCEMAP_CLONES static void add_scaled(double a, const double* __restrict x, double* __restrict y,
+                                       std::size_t count) {
+  for (std::size_t n = 0; n < count; ++n) y[n] += a * x[n];
+}
+
+FORCEMAP_CLONES static void add_products(const double* __restrict a, const double* __restrict b,
+                                         std::size_t count, double* __restrict y) {
+  for (std::size_t n = 0; n < count; ++n) y[n] += a[n] * b[n];
+}
+
+void add_product_row(const double* a, const double* b, std::size_t count, double* y) {
+  add_products(a, b, count, y);
+}
+
+// ---- work space
+// ----------------------------------------------------------------------------------
+
+struct SoapWorkspace::Impl {
+  SoapWork work{};
+  double* memory = nullptr;
+  std::size_t capacity = 0;
+  std::vector<std::size_t> begin;
+  std::vector<int> slot;
+
+  ~Impl() { release(); }
+  void release() {
+    if (memory) ::operator delete(memory, std::align_val_t(64));
+    memory = nullptr;
+  }
+  void reserve(std::size_t doubles) {
+    if (doubles <= capacity) return;
+    release();
+    memory = static_cast<double*>(::operator new(doubles * sizeof(double), std::align_val_t(64)));
+    capacity = doubles;
+  }
+};
+
+SoapWorkspace::SoapWorkspace() : impl_(new Impl) {}
+SoapWorkspace::~SoapWorkspace() = default;
+SoapWorkspace::SoapWorkspace(SoapWorkspace&&) noexcept = default;
+SoapWorkspace& SoapWorkspace::operator=(SoapWorkspace&&) noexcept = default;
+SoapWork& SoapWorkspace::work() { return impl_->work; }
+
+SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
+  Impl& impl = *impl_;
+  SoapWork& w = impl.work;
+  const std::size_t near = rounded(neighbors + 1, 8), rows = (v.l_max + 1) * (v.l_max + 1);
+  const std::size_t radial = near * (v.l_max + 1) * v.n_padded;
+  const std::size_t square = std::max(v.width * v.width, v.n_max * v.width);
+  std::size_t total = 0;
+  const auto sized = [&](std::size_t count) { total += rounded(count, 8); };
+  const auto layout = [&](const auto& each) {
+    for (double** array : {&w.ux, &w.uy, &w.uz, &w.r, &w.inverse_r}) each(array, near);
+    for (double** array : {&w.value, &w.slope}) each(array, radial);
+    for (double** array : {&w.y, &w.yx, &w.yy, &w.yz}) each(array, rows * near);
+    for (double** array : {&w.c, &w.adjoint}) each(array, rows * v.width);
+    each(&w.one, rows * v.n_padded);
+    each(&w.square, square);
+    for (double** array : {&w.p, &w.g, &w.spare}) each(array, v.padded_dimension);
+  };
+  layout([&](double**, std::size_t count) { sized(count); });
+  impl.reserve(total);
+  double* next = impl.memory;
+  layout([&](double** array, std::size_t count) {
+    *array = next;
+    next += rounded(count, 8);
+  });
+  if (impl.begin.size() < v.species + 1) impl.begin.resize(v.species + 1);
+  if (impl.slot.size() < near) impl.slot.resize(near);
+  w.begin = impl.begin.data();
+  w.slot = impl.slot.data();
+  return w;
+}
+
+// ---- descriptors for fitting
+// -----------------------------------------------------------------------
+
+// A site as the loops see it, with only what the density needs.
+struct SoapDescriptors::Neighborhood {
+  std::vector<double> x, y, z, r, inverse_r;
+  std::vector<int> kind;
+  SiteView view{};
+
+  void fill(const Environments& e, const std::vector<int>& species_of, std::size_t atom,
+            double cutoff) {
+    for (auto* array : {&x, &y, &z, &r, &inverse_r}) array->clear();
+    kind.clear();
+    for (const auto* n = e.begin(atom); n != e.end(atom) && n->r < cutoff; ++n) {
+      x.push_back(n->x);
+      y.push_back(n->y);
+      z.push_back(n->z);
+      r.push_back(n->r);
+      inverse_r.push_back(1.0 / n->r);
+      kind.push_back(species_of[static_cast<std::size_t>(n->owner)]);
+    }
+    view.count = x.size();
+    view.species = species_of[atom];
+    view.x = x.data();
+    view.y = y.data();
+    view.z = z.data();
+    view.r = r.data();
+    view.inverse_r = inverse_r.data();
+    view.kind = kind.data();
+  }
+};
+
+SoapDescriptors::SoapDescriptors(const SoapExpansion& expansion, const std::vector<int>& numbers,
+                                 const Environments& environments, int center)
+    : expansion_(expansion), environments_(environments), center_species_(-1) {
+  const auto species = [&](int number) {
+    const auto found = std::find(numbers.begin(), numbers.end(), number);
+    if (found == numbers.end()) fail("atomic number ", number, " is not in the expansion");
+    return static_cast<int>(found - numbers.begin());
+  };
+  if (numbers.size() != expansion.view().species)
+    fail("expected ", expansion.view().species, " species, found ", numbers.size());
+  if (expansion.cutoff() > environments.cutoff())
+    fail("a term's cutoff of ", expansion.cutoff(), " Å is beyond the environments' ",
+         environments.cutoff(), " Å");
+  center_species_ = species(center);
+  for (std::size_t i = 0; i < environments.atoms(); ++i) {
+    species_of_.push_back(species(environments.numbers()[i]));
+    if (environments.numbers()[i] == center) centers_.push_back(i);
+  }
+}
+
+SoapWork& SoapDescriptors::density(std::size_t atom, SoapWorkspace& space,
+                                   Neighborhood& near) const {
+  const SoapView& view = expansion_.view();
+  near.fill(environments_, species_of_, atom, view.cutoff);
+  SoapWork& work = space.prepare(view, near.view.count);
+  site_kernels().soap.density(view, near.view, work);
+  return work;
+}
+
+void SoapDescriptors::spectra(double* out) const {
+  SoapWorkspace space;
+  Neighborhood near;
+  for (const std::size_t atom : centers_) {
+    const SoapWork& work = density(atom, space, near);
+    out = std::copy_n(work.p, dimension(), out);
+  }
+}
+
+void SoapDescriptors::isolated(double* out) const {
+  SoapWorkspace space;
+  SiteView nothing{};
+  nothing.species = center_species_;
+  SoapWork& work = space.prepare(expansion_.view(), 0);
+  site_kernels().soap.density(expansion_.view(), nothing, work);
+  std::copy_n(work.p, dimension(), out);
+}
+
+void SoapDescriptors::derivatives(std::size_t n, std::vector<double>& rows,
+                                  std::vector<std::size_t>& targets) const {
+  const std::size_t size = dimension(), atoms = environments_.atoms(), center = centers_[n];
+  SoapWorkspace space;
+  Neighborhood near;
+  SoapWork& work = density(center, space, near);
+  const auto* neighbors = environments_.begin(center);
+  // One group of three rows for every atom that appears, however often; the centre's first.
+  std::vector<std::size_t> involved{center}, group(atoms, atoms);
+  group[center] = 0;
+  for (std::size_t k = 0; k < work.count; ++k) {
+    const auto owner = static_cast<std::size_t>(neighbors[work.slot[k]].owner);
+    if (group[owner] != atoms) continue;
+    group[owner] = involved.size();
+    involved.push_back(owner);
+  }
+  const std::size_t begin = rows.size();
+  rows.resize(begin + (3 * involved.size() + 6) * size, 0.0);
+  for (const std::size_t atom : involved)
+    for (std::size_t d = 0; d < 3; ++d) targets.push_back(1 + 3 * atom + d);
+  for (std::size_t v = 0; v < 6; ++v) targets.push_back(1 + 3 * atoms + v);
+  double* const first = rows.data() + begin;
+  double* const strain = first + 3 * involved.size() * size;
+  std::vector<double> gradient(3 * size);
+  for (std::size_t k = 0; k < work.count; ++k) {
+    site_kernels().soap.gradient(expansion_.view(), work, k, gradient.data());
+    const auto& nb = neighbors[work.slot[k]];
+    const double r[3] = {nb.x, nb.y, nb.z};
+    const auto owner = static_cast<std::size_t>(nb.owner);
+    const auto add = [&](double scale, const double* from, double* to) {
+      add_scaled(scale, from, to, size);
+    };
+    for (std::size_t d = 0; d < 3; ++d) {
+      const double* g = gradient.data() + d * size;
+      if (owner != center) {
+        add(-1.0, g, first + (3 * group[owner] + d) * size);
+        add(1.0, g, first + d * size);
+      }
+      add(r[d], g, strain + d * size);
+    }
+    // yz, xz, xy
+    add(r[1], gradient.data() + 2 * size, strain + 3 * size);
+    add(r[0], gradient.data() + 2 * size, strain + 4 * size);
+    add(r[0], gradient.data() + size, strain + 5 * size);
+  }
+}
+
+std::size_t SoapDescriptors::dimension() const { return expansion_.dimension(); }
+
+}  // namespace forcemap

@@ -1,0 +1,70 @@
+// The boundary between the SOAP code and its instruction-set specific loops (soap_loops.ipp): plain
+// views, as in site_kernels.hpp.
+#pragma once
+
+#include <cstddef>
+
+namespace forcemap {
+
+struct SiteView;
+
+/// Energy of one centre species: sum_k factors[k] (vectors[k] . p)^zeta - constant.
+struct SoapCenterView {
+  std::size_t count;      // rows of `vectors`, even
+  const double* vectors;  // (count, padded_dimension)
+  const double* factors;  // (count) eV
+  double constant;        // eV
+};
+
+/// A density expansion. Radial channels (alpha, n) of a coefficient row stand at alpha * n_padded +
+/// n.
+struct SoapView {
+  double cutoff;
+  double inverse_spacing;
+  double last_interval;
+  std::size_t n_max, l_max, n_padded, channels, species;
+  std::size_t width;             // channels * n_padded
+  std::size_t dimension;         // of the power spectrum
+  std::size_t padded_dimension;  // a multiple of the vector width
+  bool plain_species;            // channels are the species themselves
+  const double* radial;          // (intervals + 3, l_max + 1, n_padded)
+  const double* self;            // (n_padded)
+  const double* weights;         // (channels, species)
+  const double* harmonic;        // norm of Y_lm, m >= 0, at l (l + 1) / 2 + m
+  int zeta;
+  const SoapCenterView* const* centers;  // (species), or null
+};
+
+/// What is kept of one site between the steps, as SoapWorkspace (soap.cpp) lays it out.
+struct SoapWork {
+  std::size_t count;   // neighbours within the cutoff
+  std::size_t padded;  // rounded up to the vector width
+  std::size_t* begin;  // (species + 1) of each species' neighbours
+  int* slot;           // entry of the site's arrays
+  double *ux, *uy, *uz, *r, *inverse_r;
+  double *value, *slope;     // (padded, l_max + 1, n_padded) radial functions
+  double *y, *yx, *yy, *yz;  // ((l_max + 1)^2, padded) harmonics; tangential derivatives
+  double* c;                 // ((l_max + 1)^2, width)
+  double* adjoint;           // the same: dE/dc
+  double* one;               // ((l_max + 1)^2, n_padded) of one species
+  double* square;            // (width, width)
+  double* p;                 // (padded_dimension) power spectrum, normalised
+  double* g;                 // (padded_dimension) dE/dp
+  double* spare;             // (padded_dimension)
+  double norm;               // of the power spectrum before normalisation
+};
+
+struct SoapKernels {
+  std::size_t lanes;
+  /// Neighbours, coefficients and power spectrum of a site whose distances are known.
+  void (*density)(const SoapView& view, const SiteView& site, SoapWork& work);
+  /// Energies (eV, added) of up to 4 sites of one species and their dE/dp.
+  void (*energies)(const SoapView& view, const SoapCenterView& center, SoapWork* const* works,
+                   std::size_t count, double* const* energies);
+  /// Adds dE/dr of the neighbours to the site's gx, gy, gz.
+  void (*forces)(const SoapView& view, const SiteView& site, SoapWork& work);
+  /// d(normalised p)/dr_j of neighbour `j` (of the work's order), (3, dimension) doubles.
+  void (*gradient)(const SoapView& view, SoapWork& work, std::size_t j, double* out);
+};
+
+}  // namespace forcemap

@@ -1,0 +1,572 @@
+// SOAP: density coefficients, power spectrum, energy and forces in reverse mode. Compiled once per
+// instruction set like site_loops.ipp, which includes it.
+//
+// c[lm][a] = sum_j w_a R_nl(r_j) Y_lm(r_j),  p[l][a <= b] = (2 l + 1)^-1/2 sum_m c[lm][a] c[lm][b]
+// (Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013)), off-diagonal a < b once and times
+// sqrt(2), p normalised. From dE/dp follow dE/dc and then the forces; no derivative of p is formed.
+
+#include "soap_kernels.hpp"
+
+namespace forcemap {
+namespace FORCEMAP_LOOPS {
+
+// ---- as many doubles at a time as the machine has
+// ------------------------------------------------
+
+#if defined(__AVX512F__)
+using Lanes = __m512d;
+constexpr std::size_t kLanes = 8;
+FORCEMAP_INLINE Lanes take(const double* p) { return _mm512_loadu_pd(p); }
+FORCEMAP_INLINE void put(double* p, Lanes v) { _mm512_storeu_pd(p, v); }
+FORCEMAP_INLINE Lanes all(double s) { return _mm512_set1_pd(s); }
+FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_pd(a, b, c); }
+FORCEMAP_INLINE double total(Lanes v) {
+  return sum(_mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1)));
+}
+#else
+using Lanes = Vec4;
+constexpr std::size_t kLanes = 4;
+FORCEMAP_INLINE Lanes take(const double* p) { return load(p); }
+FORCEMAP_INLINE void put(double* p, Lanes v) { store(p, v); }
+FORCEMAP_INLINE Lanes all(double s) { return splat(s); }
+FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return fma(a, b, c); }
+FORCEMAP_INLINE double total(Lanes v) { return sum(v); }
+#endif
+
+constexpr std::size_t kMostL = 20;  // as max_soap_l in potential_data.hpp
+
+// ---- neighbours
+// ----------------------------------------------------------------------------------
+
+// Those within the cutoff, by species; what is left of the last vector is weightless.
+static void soap_neighbors(const SoapView& v, const SiteView& s, SoapWork& w) {
+  std::size_t found = 0;
+  for (std::size_t species = 0; species < v.species; ++species) {
+    w.begin[species] = found;
+    for (std::size_t n = 0; n < s.count; ++n) {
+      if (static_cast<std::size_t>(s.kind[n]) != species || !(s.r[n] < v.cutoff)) continue;
+      const double scale = s.inverse_r[n];
+      w.slot[found] = static_cast<int>(n);
+      w.ux[found] = s.x[n] * scale;
+      w.uy[found] = s.y[n] * scale;
+      w.uz[found] = s.z[n] * scale;
+      w.r[found] = s.r[n];
+      w.inverse_r[found] = scale;
+      ++found;
+    }
+  }
+  w.begin[v.species] = w.count = found;
+  w.padded = (found + kLanes - 1) / kLanes * kLanes;
+  for (std::size_t n = found; n < w.padded; ++n) {
+    w.ux[n] = w.uy[n] = 0.0;
+    w.uz[n] = w.r[n] = w.inverse_r[n] = 1.0;
+  }
+}
+
+// Radial functions and slopes of all neighbours: B-splines on uniform intervals.
+static void soap_radial(const SoapView& v, SoapWork& w) {
+  const std::size_t row = (v.l_max + 1) * v.n_padded;
+  const double h = v.inverse_spacing;
+  for (std::size_t j = 0; j < w.padded; ++j) {
+    double* value = w.value + j * row;
+    double* slope = w.slope + j * row;
+    if (j >= w.count) {
+      for (std::size_t n = 0; n < row; n += kLanes) {
+        put(value + n, all(0.0));
+        put(slope + n, all(0.0));
+      }
+      continue;
+    }
+    const double u = w.r[j] * h;
+    double m = __builtin_floor(u);
+    m = m < v.last_interval ? m : v.last_interval;
+    const double t = u - m, q = 1.0 - t;
+    const double* c0 = v.radial + static_cast<std::size_t>(m) * row;
+    const double *c1 = c0 + row, *c2 = c1 + row, *c3 = c2 + row;
+    const Lanes b0 = all(q * q * q * (1.0 / 6.0)), b3 = all(t * t * t * (1.0 / 6.0));
+    const Lanes b1 = all((0.5 * t - 1.0) * t * t + 2.0 / 3.0);
+    const Lanes b2 = all((0.5 * q - 1.0) * q * q + 2.0 / 3.0);
+    const Lanes d0 = all(-0.5 * q * q * h), d3 = all(0.5 * t * t * h);
+    const Lanes d1 = all(t * (1.5 * t - 2.0) * h), d2 = all(-q * (1.5 * q - 2.0) * h);
+    for (std::size_t n = 0; n < row; n += kLanes) {
+      const Lanes e0 = take(c0 + n), e1 = take(c1 + n), e2 = take(c2 + n), e3 = take(c3 + n);
+      put(value + n, mad(b0, e0, mad(b1, e1, mad(b2, e2, b3 * e3))));
+      put(slope + n, mad(d0, e0, mad(d1, e1, mad(d2, e2, d3 * e3))));
+    }
+  }
+}
+
+// Real spherical harmonics of unit vectors and their derivatives along the sphere, by the
+// recursions of solid harmonics (Bigi, Fraux, Browning, Ceriotti, J. Chem. Phys. 159, 064802
+// (2023)), without the Condon-Shortley sign. m runs from -l (sines) to l (cosines).
+static void soap_harmonics(const SoapView& v, SoapWork& w) {
+  const std::size_t l_max = v.l_max, stride = w.padded;
+  Lanes q[(kMostL + 1) * (kMostL + 2) / 2], cosine[kMostL + 1], sine[kMostL + 1];
+  const Lanes zero = all(0.0), one = all(1.0);
+  for (std::size_t j = 0; j < w.padded; j += kLanes) {
+    const Lanes x = take(w.ux + j), y = take(w.uy + j), z = take(w.uz + j);
+    cosine[0] = one;
+    sine[0] = zero;
+    for (std::size_t m = 0; m < l_max; ++m) {
+      cosine[m + 1] = x * cosine[m] - y * sine[m];
+      sine[m + 1] = x * sine[m] + y * cosine[m];
+    }
+    const auto at = [](std::size_t l, std::size_t m) { return l * (l + 1) / 2 + m; };
+    double diagonal = 1.0;
+    for (std::size_t m = 0; m <= l_max; ++m) {
+      q[at(m, m)] = all(diagonal);
+      if (m < l_max) q[at(m + 1, m)] = all(diagonal * static_cast<double>(2 * m + 1)) * z;
+      for (std::size_t l = m + 2; l <= l_max; ++l) {
+        const double inverse = 1.0 / static_cast<double>(l - m);
+        q[at(l, m)] = all(static_cast<double>(2 * l - 1) * inverse) * z * q[at(l - 1, m)] -
+                      all(static_cast<double>(l + m - 1) * inverse) * q[at(l - 2, m)];
+      }
+      diagonal *= static_cast<double>(2 * m + 1);
+    }
+    for (std::size_t l = 0; l <= l_max; ++l) {
+      const Lanes el = all(static_cast<double>(l));
+      const auto write = [&](std::size_t lm, Lanes value, Lanes dx, Lanes dy, Lanes dz) {
+        // The part along r of the solid harmonic's gradient is l Y.
+        const Lanes radial = el * value;
+        put(w.y + lm * stride + j, value);
+        put(w.yx + lm * stride + j, dx - radial * x);
+        put(w.yy + lm * stride + j, dy - radial * y);
+        put(w.yz + lm * stride + j, dz - radial * z);
+      };
+      for (std::size_t m = 0; m <= l; ++m) {
+        const Lanes f = all(v.harmonic[at(l, m)]);
+        const Lanes ql = f * q[at(l, m)];
+        // dQ_l^m/dx = -x Q_(l-1)^(m+1), dQ_l^m/dz = (l + m) Q_(l-1)^m
+        const Lanes up = m + 2 <= l ? f * q[at(l - 1, m + 1)] : zero;
+        const Lanes along =
+            m + 1 <= l ? f * all(static_cast<double>(l + m)) * q[at(l - 1, m)] : zero;
+        const Lanes mq = all(static_cast<double>(m)) * ql;
+        const Lanes c1 = m > 0 ? cosine[m - 1] : zero, s1 = m > 0 ? sine[m - 1] : zero;
+        write(l * l + l + m, ql * cosine[m], mq * c1 - x * up * cosine[m],
+              zero - mq * s1 - y * up * cosine[m], along * cosine[m]);
+        if (m > 0)
+          write(l * l + l - m, ql * sine[m], mq * s1 - x * up * sine[m], mq * c1 - y * up * sine[m],
+                along * sine[m]);
+      }
+    }
+  }
+}
+
+// ---- coefficients
+// --------------------------------------------------------------------------------
+
+// M rows of coefficients from neighbours [begin, end): row m of `out` is the sum of radial
+// functions times harmonic m.
+template <int M>
+FORCEMAP_INLINE void expand_rows(const double* radial, std::size_t radial_stride,
+                                 const double* harmonics, std::size_t harmonic_stride,
+                                 std::size_t begin, std::size_t end, double* out,
+                                 std::size_t out_stride) {
+  Lanes sums_of[M];
+  for (int m = 0; m < M; ++m) sums_of[m] = all(0.0);
+  for (std::size_t j = begin; j < end; ++j) {
+    const Lanes r = take(radial + j * radial_stride);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m)
+      sums_of[m] =
+          mad(r, all(harmonics[static_cast<std::size_t>(m) * harmonic_stride + j]), sums_of[m]);
+  }
+  for (int m = 0; m < M; ++m) put(out + static_cast<std::size_t>(m) * out_stride, sums_of[m]);
+}
+
+// M rows times a matrix: out[m][q] = sum_a rows[m][a] matrix[a][q], one vector of columns q.
+template <int M>
+FORCEMAP_INLINE void multiply_rows(const double* rows, std::size_t stride, const double* matrix,
+                                   std::size_t size, double* out) {
+  Lanes sums_of[M];
+  for (int m = 0; m < M; ++m) sums_of[m] = all(0.0);
+  for (std::size_t a = 0; a < size; ++a) {
+    const Lanes v = take(matrix + a * size);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m)
+      sums_of[m] = mad(v, all(rows[static_cast<std::size_t>(m) * stride + a]), sums_of[m]);
+  }
+  for (int m = 0; m < M; ++m) put(out + static_cast<std::size_t>(m) * stride, sums_of[m]);
+}
+
+// Calls block<M>(first) for blocks of up to 8 that cover [0, count).
+#define FORCEMAP_IN_BLOCKS(count, first, call)               \
+  for (std::size_t first = 0; first < (count); first += 8) { \
+    const std::size_t rest = (count) - first;                \
+    switch (rest < 8 ? rest : 8) {                           \
+      case 1:                                                \
+        call(1);                                             \
+        break;                                               \
+      case 2:                                                \
+        call(2);                                             \
+        break;                                               \
+      case 3:                                                \
+        call(3);                                             \
+        break;                                               \
+      case 4:                                                \
+        call(4);                                             \
+        break;                                               \
+      case 5:                                                \
+        call(5);                                             \
+        break;                                               \
+      case 6:                                                \
+        call(6);                                             \
+        break;                                               \
+      case 7:                                                \
+        call(7);                                             \
+        break;                                               \
+      default:                                               \
+        call(8);                                             \
+        break;                                               \
+    }                                                        \
+  }
+
+// Density coefficients of the neighbours of one species, rows of n_padded at `out`.
+static void soap_expand(const SoapView& v, const SoapWork& w, std::size_t species, double* out,
+                        std::size_t out_stride) {
+  const std::size_t begin = w.begin[species], end = w.begin[species + 1];
+  const std::size_t row = (v.l_max + 1) * v.n_padded, stride = w.padded;
+  for (std::size_t l = 0; l <= v.l_max; ++l)
+    for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
+      const double* radial = w.value + l * v.n_padded + n;
+#define FORCEMAP_CALL(M)                                                          \
+  expand_rows<M>(radial, row, w.y + (l * l + first) * stride, stride, begin, end, \
+                 out + (l * l + first) * out_stride + n, out_stride)
+      FORCEMAP_IN_BLOCKS(2 * l + 1, first, FORCEMAP_CALL)
+#undef FORCEMAP_CALL
+    }
+}
+
+static void soap_coefficients(const SoapView& v, const SiteView& s, SoapWork& w) {
+  const std::size_t rows = (v.l_max + 1) * (v.l_max + 1);
+  if (v.plain_species) {
+    for (std::size_t species = 0; species < v.species; ++species)
+      soap_expand(v, w, species, w.c + species * v.n_padded, v.width);
+  } else {
+    for (std::size_t n = 0; n < rows * v.width; n += kLanes) put(w.c + n, all(0.0));
+    for (std::size_t species = 0; species < v.species; ++species) {
+      if (w.begin[species] == w.begin[species + 1]) continue;
+      soap_expand(v, w, species, w.one, v.n_padded);
+      for (std::size_t channel = 0; channel < v.channels; ++channel) {
+        const double weight = v.weights[channel * v.species + species];
+        if (weight == 0.0) continue;
+        for (std::size_t lm = 0; lm < rows; ++lm)
+          for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
+            double* c = w.c + lm * v.width + channel * v.n_padded + n;
+            put(c, mad(all(weight), take(w.one + lm * v.n_padded + n), take(c)));
+          }
+      }
+    }
+  }
+  // The centre itself.
+  for (std::size_t channel = 0; channel < v.channels; ++channel) {
+    const double weight = v.weights[channel * v.species + static_cast<std::size_t>(s.species)];
+    for (std::size_t n = 0; n < v.n_max; ++n) w.c[channel * v.n_padded + n] += weight * v.self[n];
+  }
+}
+
+// ---- power spectrum
+// ------------------------------------------------------------------------------
+
+// square[a][b] = sum_m c[lm][a] c[lm][b] for the b of a's vector and later ones.
+static void soap_square(const SoapView& v, std::size_t l, const double* c, double* square) {
+  const std::size_t width = v.width, rows = 2 * l + 1;
+  const double* begin = c + l * l * width;
+  for (std::size_t a = 0; a < width; a += 4)
+    for (std::size_t b = a / kLanes * kLanes; b < width; b += kLanes) {
+      Lanes s0 = all(0.0), s1 = s0, s2 = s0, s3 = s0;
+      for (std::size_t m = 0; m < rows; ++m) {
+        const double* row = begin + m * width;
+        const Lanes r = take(row + b);
+        s0 = mad(r, all(row[a]), s0);
+        s1 = mad(r, all(row[a + 1]), s1);
+        s2 = mad(r, all(row[a + 2]), s2);
+        s3 = mad(r, all(row[a + 3]), s3);
+      }
+      put(square + a * width + b, s0);
+      put(square + (a + 1) * width + b, s1);
+      put(square + (a + 2) * width + b, s2);
+      put(square + (a + 3) * width + b, s3);
+    }
+}
+
+// Calls each(a, b, length) for the stored runs of one l, in the order of the packed spectrum: row a
+// with columns b .. b + length - 1, the first of which is the diagonal where a == b.
+template <typename Each>
+FORCEMAP_INLINE void packed_rows(const SoapView& v, const Each& each) {
+  for (std::size_t alpha = 0; alpha < v.channels; ++alpha)
+    for (std::size_t n = 0; n < v.n_max; ++n) {
+      const std::size_t a = alpha * v.n_padded + n;
+      each(a, a, v.n_max - n);
+      for (std::size_t beta = alpha + 1; beta < v.channels; ++beta)
+        each(a, beta * v.n_padded, v.n_max);
+    }
+}
+
+constexpr double kRoot2 = 1.4142135623730950488;
+
+static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
+  soap_neighbors(v, s, w);
+  soap_radial(v, w);
+  soap_harmonics(v, w);
+  soap_coefficients(v, s, w);
+  double* p = w.p;
+  double square_norm = 0.0;
+  for (std::size_t l = 0; l <= v.l_max; ++l) {
+    soap_square(v, l, w.c, w.square);
+    const double scale = 1.0 / __builtin_sqrt(static_cast<double>(2 * l + 1));
+    packed_rows(v, [&](std::size_t a, std::size_t b, std::size_t length) {
+      const double* row = w.square + a * v.width + b;
+      const double factor = kRoot2 * scale;
+      for (std::size_t n = 0; n < length; ++n) p[n] = factor * row[n];
+      if (a == b) p[0] = scale * row[0];
+      p += length;
+    });
+  }
+  for (; p < w.p + v.padded_dimension; ++p) *p = 0.0;
+  Lanes squares = all(0.0);
+  for (std::size_t n = 0; n < v.padded_dimension; n += kLanes)
+    squares = mad(take(w.p + n), take(w.p + n), squares);
+  square_norm = total(squares);
+  w.norm = __builtin_sqrt(square_norm);
+  const Lanes inverse = all(w.norm > 0.0 ? 1.0 / w.norm : 0.0);
+  for (std::size_t n = 0; n < v.padded_dimension; n += kLanes)
+    put(w.p + n, take(w.p + n) * inverse);
+}
+
+// ---- energy
+// --------------------------------------------------------------------------------------
+
+// Four sites and two vectors at a time: each vector is read once from where it lies.
+static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapWork* const* works,
+                          std::size_t count, double* const* energies) {
+  const std::size_t size = v.padded_dimension;
+  const double* p[4];
+  double* g[4];
+  for (std::size_t b = 0; b < 4; ++b) {
+    // Missing sites repeat the last one; their answer goes to a spare array.
+    SoapWork& w = *works[b < count ? b : count - 1];
+    p[b] = w.p;
+    g[b] = b < count ? w.g : works[0]->spare;
+    for (std::size_t n = 0; n < size; n += kLanes) put(g[b] + n, all(0.0));
+  }
+  double energy[4] = {0.0, 0.0, 0.0, 0.0}, along[4] = {0.0, 0.0, 0.0, 0.0};
+  for (std::size_t k = 0; k < center.count; k += 2) {
+    const double *v0 = center.vectors + k * size, *v1 = v0 + size;
+    Lanes y0[4], y1[4];
+    for (int b = 0; b < 4; ++b) y0[b] = y1[b] = all(0.0);
+    for (std::size_t n = 0; n < size; n += kLanes) {
+      const Lanes a0 = take(v0 + n), a1 = take(v1 + n);
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; ++b) {
+        const Lanes x = take(p[b] + n);
+        y0[b] = mad(a0, x, y0[b]);
+        y1[b] = mad(a1, x, y1[b]);
+      }
+    }
+    Lanes w0[4], w1[4];
+    for (int b = 0; b < 4; ++b) {
+      const double y[2] = {total(y0[b]), total(y1[b])};
+      double slope[2];
+      for (std::size_t n = 0; n < 2; ++n) {
+        const double f = center.factors[k + n];
+        double power = 1.0;  // y^(zeta - 1)
+        for (int z = 1; z < v.zeta; ++z) power *= y[n];
+        energy[b] += f * power * y[n];
+        slope[n] = f * static_cast<double>(v.zeta) * power;
+        along[b] += slope[n] * y[n];
+      }
+      w0[b] = all(slope[0]);
+      w1[b] = all(slope[1]);
+    }
+    for (std::size_t n = 0; n < size; n += kLanes) {
+      const Lanes a0 = take(v0 + n), a1 = take(v1 + n);
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; ++b) put(g[b] + n, mad(w0[b], a0, mad(w1[b], a1, take(g[b] + n))));
+    }
+  }
+  // Back through the normalisation.
+  for (std::size_t b = 0; b < count; ++b) {
+    *energies[b] += energy[b] - center.constant;
+    const SoapWork& w = *works[b];
+    const Lanes inverse = all(w.norm > 0.0 ? 1.0 / w.norm : 0.0), part = all(along[b]);
+    for (std::size_t n = 0; n < size; n += kLanes)
+      put(w.g + n, (take(w.g + n) - part * take(w.p + n)) * inverse);
+  }
+}
+
+// ---- forces
+// --------------------------------------------------------------------------------------
+
+// dE/dc from dE/dp: for each l a symmetric matrix times the coefficients.
+static void soap_adjoint(const SoapView& v, SoapWork& w) {
+  const double* g = w.g;
+  const std::size_t width = v.width;
+  for (std::size_t n = 0; n < width * width; n += kLanes) put(w.square + n, all(0.0));
+  for (std::size_t l = 0; l <= v.l_max; ++l) {
+    const double scale = 1.0 / __builtin_sqrt(static_cast<double>(2 * l + 1));
+    packed_rows(v, [&](std::size_t a, std::size_t b, std::size_t length) {
+      double* row = w.square + a * width + b;
+      const double factor = kRoot2 * scale;
+      for (std::size_t n = 0; n < length; ++n) row[n] = factor * g[n];
+      if (a == b) row[0] = 2.0 * scale * g[0];
+      double* column = w.square + b * width + a;
+      for (std::size_t n = 0; n < length; ++n) column[n * width] = row[n];
+      g += length;
+    });
+    const double* c = w.c + l * l * width;
+    for (std::size_t q = 0; q < width; q += kLanes) {
+      double* out = w.adjoint + l * l * width + q;
+#define FORCEMAP_CALL(M) \
+  multiply_rows<M>(c + first * width, width, w.square + q, width, out + first * width)
+      FORCEMAP_IN_BLOCKS(2 * l + 1, first, FORCEMAP_CALL)
+#undef FORCEMAP_CALL
+    }
+  }
+}
+
+struct SoapPull {
+  Lanes x, y, z, r;
+};
+
+// Forces on two neighbours from dE/dc of their species, one vector of radial functions.
+FORCEMAP_INLINE void pull_two(const SoapView& v, const SoapWork& w, const double* adjoint,
+                              std::size_t adjoint_stride, std::size_t n, std::size_t j,
+                              SoapPull& first, SoapPull& second) {
+  const std::size_t stride = w.padded, row = (v.l_max + 1) * v.n_padded;
+  const double *y = w.y + j, *yx = w.yx + j, *yy = w.yy + j, *yz = w.yz + j;
+  const double* a = adjoint + n;
+  for (std::size_t l = 0; l <= v.l_max; ++l) {
+    Lanes r0 = all(0.0), x0 = r0, y0 = r0, z0 = r0, r1 = r0, x1 = r0, y1 = r0, z1 = r0;
+    for (std::size_t m = 0; m < 2 * l + 1; ++m) {
+      const Lanes c = take(a);
+      r0 = mad(c, all(y[0]), r0);
+      r1 = mad(c, all(y[1]), r1);
+      x0 = mad(c, all(yx[0]), x0);
+      x1 = mad(c, all(yx[1]), x1);
+      y0 = mad(c, all(yy[0]), y0);
+      y1 = mad(c, all(yy[1]), y1);
+      z0 = mad(c, all(yz[0]), z0);
+      z1 = mad(c, all(yz[1]), z1);
+      a += adjoint_stride;
+      y += stride;
+      yx += stride;
+      yy += stride;
+      yz += stride;
+    }
+    const std::size_t at = j * row + l * v.n_padded + n;
+    const Lanes value0 = take(w.value + at), value1 = take(w.value + at + row);
+    first.r = mad(take(w.slope + at), r0, first.r);
+    second.r = mad(take(w.slope + at + row), r1, second.r);
+    first.x = mad(value0, x0, first.x);
+    second.x = mad(value1, x1, second.x);
+    first.y = mad(value0, y0, first.y);
+    second.y = mad(value1, y1, second.y);
+    first.z = mad(value0, z0, first.z);
+    second.z = mad(value1, z1, second.z);
+  }
+}
+
+FORCEMAP_INLINE void add_pull(const SiteView& s, const SoapWork& w, std::size_t j,
+                              const SoapPull& pull) {
+  const std::size_t n = static_cast<std::size_t>(w.slot[j]);
+  const double along = total(pull.r), inverse = w.inverse_r[j];
+  s.gx[n] += along * w.ux[j] + inverse * total(pull.x);
+  s.gy[n] += along * w.uy[j] + inverse * total(pull.y);
+  s.gz[n] += along * w.uz[j] + inverse * total(pull.z);
+}
+
+static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
+  soap_adjoint(v, w);
+  const std::size_t rows = (v.l_max + 1) * (v.l_max + 1);
+  const Lanes zero = all(0.0);
+  for (std::size_t species = 0; species < v.species; ++species) {
+    const std::size_t begin = w.begin[species], end = w.begin[species + 1];
+    if (begin == end) continue;
+    const double* adjoint = w.adjoint + species * v.n_padded;
+    std::size_t stride = v.width;
+    if (!v.plain_species) {
+      for (std::size_t n = 0; n < rows * v.n_padded; n += kLanes) put(w.one + n, zero);
+      for (std::size_t channel = 0; channel < v.channels; ++channel) {
+        const double weight = v.weights[channel * v.species + species];
+        if (weight == 0.0) continue;
+        for (std::size_t lm = 0; lm < rows; ++lm)
+          for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
+            double* one = w.one + lm * v.n_padded + n;
+            put(one, mad(all(weight), take(w.adjoint + lm * v.width + channel * v.n_padded + n),
+                         take(one)));
+          }
+      }
+      adjoint = w.one;
+      stride = v.n_padded;
+    }
+    for (std::size_t j = begin; j < end; j += 2) {
+      SoapPull first{zero, zero, zero, zero}, second = first;
+      // Past the last neighbour stands another species' or a weightless one: computed, not used.
+      // Where the arrays end there, the last one is done twice.
+      const std::size_t at = j + 1 < w.padded || j == 0 ? j : j - 1;
+      for (std::size_t n = 0; n < v.n_padded; n += kLanes)
+        pull_two(v, w, adjoint, stride, n, at, first, second);
+      if (at == j) {
+        add_pull(s, w, j, first);
+        if (j + 1 < end) add_pull(s, w, j + 1, second);
+      } else {
+        add_pull(s, w, j, second);
+      }
+    }
+  }
+}
+
+// ---- derivative of the spectrum, for fitting
+// -------------------------------------------------------
+
+static void soap_gradient(const SoapView& v, SoapWork& w, std::size_t j, double* out) {
+  const std::size_t width = v.width, row = (v.l_max + 1) * v.n_padded, stride = w.padded;
+  std::size_t species = 0;
+  while (w.begin[species + 1] <= j) ++species;
+  const double unit[3] = {w.ux[j], w.uy[j], w.uz[j]};
+  const double* const tangent[3] = {w.yx, w.yy, w.yz};
+  const double inverse = w.inverse_r[j];
+  for (std::size_t d = 0; d < 3; ++d) {
+    double* const result = out + d * v.dimension;
+    double* p = result;
+    for (std::size_t l = 0; l <= v.l_max; ++l) {
+      const double* value = w.value + j * row + l * v.n_padded;
+      const double* slope = w.slope + j * row + l * v.n_padded;
+      // moved[n][b] = sum_m dc[lm][n] c[lm][b], c of one unit of the neighbour's density
+      double* moved = w.square;
+      for (std::size_t n = 0; n < v.n_max * width; n += kLanes) put(moved + n, all(0.0));
+      for (std::size_t m = 0; m < 2 * l + 1; ++m) {
+        const std::size_t lm = l * l + m;
+        const double by_value = tangent[d][lm * stride + j] * inverse;
+        const double by_slope = w.y[lm * stride + j] * unit[d];
+        const double* c = w.c + lm * width;
+        for (std::size_t n = 0; n < v.n_max; ++n) {
+          const Lanes dc = all(by_value * value[n] + by_slope * slope[n]);
+          for (std::size_t b = 0; b < width; b += kLanes)
+            put(moved + n * width + b, mad(dc, take(c + b), take(moved + n * width + b)));
+        }
+      }
+      const double scale = 1.0 / __builtin_sqrt(static_cast<double>(2 * l + 1));
+      packed_rows(v, [&](std::size_t a, std::size_t b, std::size_t length) {
+        const std::size_t alpha = a / v.n_padded, beta = b / v.n_padded;
+        const std::size_t na = a % v.n_padded, nb = b % v.n_padded;
+        const double wa = v.weights[alpha * v.species + species];
+        const double wb = v.weights[beta * v.species + species];
+        const double factor = kRoot2 * scale;
+        for (std::size_t n = 0; n < length; ++n)
+          p[n] = factor * (wa * moved[na * width + b + n] + wb * moved[(nb + n) * width + a]);
+        if (a == b) p[0] = 2.0 * scale * wa * moved[na * width + a];
+        p += length;
+      });
+    }
+    double along = 0.0;
+    for (std::size_t n = 0; n < v.dimension; ++n) along += w.p[n] * result[n];
+    const double inverse_norm = w.norm > 0.0 ? 1.0 / w.norm : 0.0;
+    for (std::size_t n = 0; n < v.dimension; ++n)
+      result[n] = (result[n] - along * w.p[n]) * inverse_norm;
+  }
+}
+
+}  // namespace FORCEMAP_LOOPS
+}  // namespace forcemap

@@ -1,0 +1,79 @@
+"""Runs `forcemap` as a user does, alone or under mpirun, and kills it where a test says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+FAULTY = """
+import json, os, signal, sys
+from functools import reduce
+from importlib import import_module
+
+from forcemap.fitter.launch import rank_number
+
+for fault in json.loads(os.environ["TEST_FAULTS"]):
+    module, _, path = fault["where"].partition(":")
+    *owners, name = path.split(".")
+    owner = reduce(getattr, owners, import_module(module))
+
+    def faulty(*args, fault=fault, function=getattr(owner, name), calls=[0], **options):
+        calls[0] += 1
+        if calls[0] < fault["call"] or rank_number() != fault["rank"]:
+            return function(*args, **options)
+        if fault["after"]:
+            function(*args, **options)
+        if fault["error"]:
+            kind, text = fault["error"]
+            errors = import_module("forcemap.potentials.errors")
+            raise (getattr(errors, kind, None) or getattr(import_module("builtins"), kind))(text)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, name, faulty)
+
+from forcemap.fitter.cli import main
+main()
+"""
+
+MPIRUN = Path(sys.executable).parent / "mpirun"
+
+
+def fault(
+    where: str,
+    call: int = 1,
+    *,
+    rank: int = 0,
+    after: bool = False,
+    error: tuple[str, str] | None = None,
+) -> dict[str, object]:
+    """What goes wrong at a call of the function `where` ("module:name") on one rank.
+
+    The process is killed (SIGKILL) instead of the call, or `after` it; with `error` (kind and text)
+    it raises instead.
+    """
+    return {"where": where, "call": call, "rank": rank, "after": after, "error": error}
+
+
+def run_forcemap(
+    *arguments: object,
+    ranks: int = 0,
+    faults: tuple[Mapping[str, object], ...] = (),
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 120.0,
+) -> subprocess.CompletedProcess[str]:
+    """Run `forcemap` with arguments; under mpirun with `ranks` > 0."""
+    script = FAULTY if faults else "from forcemap.fitter.cli import main; main()"
+    launcher = [str(MPIRUN), "-n", str(ranks)] if ranks else []
+    given = {"TEST_FAULTS": json.dumps(faults), "PYTHONWARNINGS": "default"}
+    return subprocess.run(
+        [*launcher, sys.executable, "-c", script, *(str(a) for a in arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, **given, **(environment or {})},
+    )
