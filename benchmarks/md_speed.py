@@ -29,10 +29,10 @@ from ase import Atoms
 from ase.io import read
 from forcemap.fitter import Settings, fit_frames, map_model
 from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.programs import find_program
 from forcemap.potentials import Evaluator, load
 from forcemap.potentials.model import write_potential
 from forcemap.potentials.uf3_export import export_uf3
+from forcemap.runs.programs import find_program
 from grids import table_sizes, tabulate
 from text_table import text_table
 

@@ -30,6 +30,8 @@ COMMANDS = {
     "export": "forcemap.fitter.commands.export:export",
     "info": "forcemap.fitter.commands.info:info",
     "driver": "forcemap.ipi_driver.command:driver",
+    "ipi-input": "forcemap.ipi_driver.input_command:ipi_input",
+    "pimd": "forcemap.ipi_driver.pimd_command:pimd",
     "demo": "forcemap.fitter.commands.demo:demo",
 }
 

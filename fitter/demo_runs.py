@@ -11,15 +11,15 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from forcemap.fitter.programs import (
+from forcemap.potentials.errors import ForcemapError
+from forcemap.runs.programs import (
     Program,
     find_program,
     forcemap_command,
     last_step,
     supervise,
 )
-from forcemap.fitter.progress import Progress
-from forcemap.potentials.errors import ForcemapError
+from forcemap.runs.progress import Progress
 from numpy.typing import NDArray
 
 __all__ = ["IpiRun", "LammpsRun", "run_ipi", "run_lammps"]

@@ -24,7 +24,6 @@ from forcemap.fitter.frame import Frame
 from forcemap.fitter.launch import launched
 from forcemap.fitter.mapping import MEASURED_ATOMS
 from forcemap.fitter.process import Term, columns, environments, frame_rows, row_count
-from forcemap.fitter.progress import Progress
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import Accumulator
@@ -36,6 +35,7 @@ from forcemap.fitter.sparse_points import (
 )
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
+from forcemap.runs.progress import Progress
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 

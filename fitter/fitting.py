@@ -23,13 +23,13 @@ from forcemap.fitter.frame import Frame, data_hash
 from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Term, columns, frame_rows
-from forcemap.fitter.progress import Progress
 from forcemap.fitter.run_cost import microseconds_per_atom
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.sizes import SizePoint
 from forcemap.fitter.solver import Accumulator, choose_deltas
 from forcemap.fitter.sparse_points import shortest_distances
 from forcemap.potentials.errors import ForcemapError
+from forcemap.runs.progress import Progress
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 

@@ -28,7 +28,6 @@ from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.model import Model, read_model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Block, columns
-from forcemap.fitter.progress import Progress
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.soap_map import Form, forms_of, functions_of
 from forcemap.fitter.splines import spline_coefficients
@@ -42,6 +41,7 @@ from forcemap.potentials.model import (
     ZblPairs,
     write_potential,
 )
+from forcemap.runs.progress import Progress
 from numpy.typing import NDArray
 
 __all__ = ["Mapped", "map_file", "map_model", "mapped_curves"]

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from forcemap.ipi_driver.connection import InetAddress, UnixAddress, connect
 from forcemap.ipi_driver.evaluation import BeadEvaluator, PotentialLike
+from forcemap.ipi_driver.exchange import Exchange, open_exchange
 from forcemap.ipi_driver.protocol import (
     Channel,
     ConnectionLost,
     Message,
     ProtocolError,
-    Reply,
-    Request,
     announced_batch_size,
 )
 from forcemap.ipi_driver.template import Template
@@ -27,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_driver(
-    potential: PotentialLike,
+    potential: PotentialLike | Sequence[PotentialLike],
     template: Template,
     address: UnixAddress | InetAddress,
     *,
@@ -38,7 +37,7 @@ def run_driver(
     """Serve an i-PI until it ends; returns how it ended.
 
     Args:
-        potential: makes the evaluators.
+        potential: one, or a sequence of two and more: a committee, see `BeadEvaluator`.
         template: elements in i-PI's order.
         address: where i-PI listens.
         skin: of the neighbour lists, Å.
@@ -53,7 +52,7 @@ def run_driver(
     with Channel(connect(address, timeout)) as channel:
         logger.info("connected to %s: %s", address, template.describe())
         farewell = Client(channel, evaluator).serve()
-    return f"{farewell} after {evaluator.n_evaluations} evaluations"
+    return f"{farewell} after {evaluator.evaluations} evaluations"
 
 
 class Client:
@@ -65,7 +64,8 @@ class Client:
         self._evaluator = evaluator
         self._state = Message.NEEDINIT
         self._batch_size = 1
-        self._replies: Sequence[Reply] = ()
+        self._exchange: Exchange | None = None
+        self._extras: Sequence[str] = ()
 
     def serve(self) -> str:
         """Answer the server until it ends; returns how it ended.
@@ -73,6 +73,13 @@ class Client:
         Raises:
             ForcemapError: as in `run_driver`.
         """
+        try:
+            return self._converse()
+        finally:
+            if self._exchange is not None:
+                self._exchange.close()
+
+    def _converse(self) -> str:
         channel = self._channel
         while True:
             message = channel.next_message()
@@ -84,10 +91,11 @@ class Client:
                     self._batch_size = announced_batch_size(channel.read_init())
                     self._state = Message.READY
                 case Message.POSDATA if self._state is not Message.NEEDINIT:
-                    self._replies = self._evaluate()
+                    self._evaluate()
                     self._state = Message.HAVEDATA
                 case Message.GETFORCE if self._state is Message.HAVEDATA:
-                    channel.send_forces(self._replies)
+                    assert self._exchange is not None
+                    self._exchange.send(self._extras)
                     self._state = Message.READY
                 case Message.EXIT:
                     return "the server said EXIT"
@@ -100,18 +108,19 @@ class Client:
                         f"the server sent {message.value} to a client in state {self._state.value}"
                     )
 
-    def _evaluate(self) -> list[Reply]:
+    def _evaluate(self) -> None:
         """Read the structures and evaluate them.
 
         A client that cannot, for whatever reason, takes the server's next message along: i-PI then
         requeues the structure, where it would wait for ever for a client that just vanished.
         """
         try:
-            requests: list[Request] = self._channel.read_structures(
-                self._evaluator.n_atoms, self._batch_size
-            )
-            self._channel.look_ahead()
-            return self._evaluator.evaluate(requests)
+            if self._exchange is None:
+                self._exchange = open_exchange(
+                    self._channel, self._evaluator.n_atoms, self._batch_size
+                )
+            self._exchange.receive()
+            self._extras = self._evaluator.evaluate(self._exchange.batch)
         except (ProtocolError, ConnectionLost):
             raise
         except BaseException:

@@ -13,7 +13,13 @@ EXAMPLE = "forcemap driver out/potential.forcemap --template init.xyz --unix sil
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
-@click.argument("potential", type=click.Path(exists=True, dir_okay=False))
+@click.argument(
+    "potentials",
+    metavar="POTENTIAL...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+)
 @click.option(
     "--template",
     required=True,
@@ -45,9 +51,14 @@ EXAMPLE = "forcemap driver out/potential.forcemap --template init.xyz --unix sil
     show_default=True,
     help="Seconds to wait for i-PI to listen.",
 )
+@click.option(
+    "--committee",
+    is_flag=True,
+    help="Answer as a committee; two or more potentials do so without it.",
+)
 @click.option("--verbose", is_flag=True, help="Tell every message of the server.")
 def driver(
-    potential: str,
+    potentials: tuple[str, ...],
     template: str,
     unix: str | None,
     host: str | None,
@@ -55,14 +66,25 @@ def driver(
     skin: float,
     threads: int,
     timeout: float,
+    committee: bool,
     verbose: bool,
 ) -> None:
     """Evaluate POTENTIAL for i-PI until it ends.
 
-    Start it before or after i-PI, as many times as there are beads to evaluate at once. It ends
-    with exit code 0 when i-PI ends, and 1 at any fault; a structure that cannot be evaluated is
-    written to forcemap_driver_fault.xyz.
+    Start it before or after i-PI. With <batch_size> in i-PI's input it takes many beads at once and
+    spreads them over its threads; else start it as many times as there are beads to evaluate at
+    once. It ends with exit code 0 when i-PI ends, and 1 at any fault; a structure that cannot be
+    evaluated is written to forcemap_driver_fault.xyz.
+
+    Two or more potentials are a committee: the answers of its members are sent as the extras that
+    i-PI's <ffcommittee> reads (with <parse_json> True </parse_json>), their mean as the answer.
     """
+    if committee and len(potentials) < 2:
+        raise click.UsageError(
+            "a committee needs two potentials or more: i-PI would take the spread of one for NaN"
+        )
+    if len(set(potentials)) < len(potentials):
+        raise click.UsageError("a potential is given twice; the members of a committee differ")
     if (unix is None) == (port is None) or (unix is not None and host is not None):
         raise click.UsageError("give either --unix NAME or --port PORT (with --host HOST)")
 
@@ -78,11 +100,17 @@ def driver(
         assert port is not None
         address = InetAddress(host or "localhost", port)
     try:
-        loaded = load(potential)
-        atoms = read_template(template, loaded.species)
+        members = [load(potential) for potential in potentials]
+        for member in members:
+            atoms = read_template(template, member.species)
         with _log_to_stderr(verbose), _leave_on_sigterm():
             farewell = run_driver(
-                loaded, atoms, address, skin=skin, threads=threads, timeout=timeout
+                members if len(members) > 1 else members[0],
+                atoms,
+                address,
+                skin=skin,
+                threads=threads,
+                timeout=timeout,
             )
     except ForcemapError as error:
         raise click.ClickException(str(error)) from None

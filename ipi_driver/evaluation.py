@@ -1,202 +1,173 @@
-"""Evaluates the structures that i-PI sends; `client` and `pes` share it.
-
-Path integrals send a structure per bead in turn. Beads of light atoms lie farther apart than a
-neighbour list stands, and one list would be rebuilt at nearly every structure; so beads have
-evaluators of their own. i-PI does not say which bead a structure is: it is recognised by where its
-atoms are. (Hydrogen's mass, 64 atoms, 16 beads: a quarter of the structures need a new list, with
-one evaluator nine in ten do. The beads of silicon share one.)
-"""
+"""Evaluates the structures that i-PI sends; `client` and `pes` share it."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from forcemap.ipi_driver.protocol import Reply, Request
+from forcemap.ipi_driver.protocol import Batch
 from forcemap.ipi_driver.template import Template
-from forcemap.ipi_driver.units import reply_to_ipi, structure_from_ipi
+from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM, HARTREE_PER_EV, structure_from_ipi
 from forcemap.potentials.errors import ForcemapError
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FAULT_FILE", "BeadEvaluator", "EvaluatorLike", "PotentialLike", "ResultLike"]
+__all__ = ["FAULT_FILE", "BatchEvaluatorLike", "BeadEvaluator", "PotentialLike"]
 
 FAULT_FILE = "forcemap_driver_fault.xyz"
 """Where the structure goes that could not be evaluated, in the working folder."""
 
-MAX_SLOTS = 64  # beads served by one client
-MAX_SLOT_ATOMS = 2_000_000  # over all slots: bounds what their neighbour lists take
-PROBE_ATOMS = 256  # enough to tell beads apart
+Array = NDArray[np.float64]
 
 
-class ResultLike(Protocol):
-    """What an evaluation gives: eV, (n, 3) eV/Å, (3, 3) eV."""
+class BatchEvaluatorLike(Protocol):
+    """What evaluates batches, such as `forcemap.potentials.BatchEvaluator`."""
 
     @property
-    def energy(self) -> float:
-        """Potential energy, eV."""
+    def evaluations(self) -> int:
+        """Structures evaluated so far."""
 
     @property
-    def forces(self) -> NDArray[np.float64]:
-        """(n, 3) eV/Å."""
-
-    @property
-    def virial(self) -> NDArray[np.float64]:
-        """(3, 3) -V * stress, eV."""
-
-
-class EvaluatorLike(Protocol):
-    """What evaluates one structure after another, such as `forcemap.potentials.Evaluator`."""
+    def fault(self) -> int:
+        """Which structure the last error is about."""
 
     def compute(
-        self,
-        positions: NDArray[np.float64],
-        numbers: NDArray[np.int32],
-        cell: NDArray[np.float64],
-        pbc: NDArray[np.bool_],
-    ) -> ResultLike:
-        """Evaluate positions (n, 3) Å in a cell (3, 3) of row vectors, Å."""
+        self, cells: Array, positions: Array, energies: Array, forces: Array, virials: Array
+    ) -> None:
+        """Fill the last three with finite numbers, or raise ForcemapError."""
 
 
 class PotentialLike(Protocol):
     """What makes evaluators, such as `forcemap.potentials.Potential`."""
 
-    def evaluator(self, skin: float, threads: int) -> EvaluatorLike:
-        """A new evaluator; `skin` in Å."""
+    def batch_evaluator(
+        self,
+        numbers: ArrayLike,
+        pbc: ArrayLike,
+        *,
+        skin: float,
+        threads: int,
+        length: float,
+        energy: float,
+    ) -> BatchEvaluatorLike:
+        """A new evaluator; arguments as of `forcemap.potentials.Potential.batch_evaluator`."""
 
 
 class BeadEvaluator:
-    """Evaluates structures in atomic units, each with the evaluator that knows it best."""
+    """Evaluates batches of structures in atomic units, with one potential or a committee."""
 
     def __init__(
-        self, potential: PotentialLike, template: Template, skin: float = 0.5, threads: int = 1
+        self,
+        potentials: PotentialLike | Sequence[PotentialLike],
+        template: Template,
+        skin: float = 0.5,
+        threads: int = 1,
     ) -> None:
         """Prepare for the template's atoms.
 
         Args:
-            potential: makes the evaluators.
+            potentials: one of them, or two and more: a committee, which answers with the mean and
+                puts its members' answers into the extras, as i-PI's ``<ffcommittee>`` reads them.
             template: elements and periodicity.
             skin: of the neighbour lists, Å; 0 builds a list for every structure.
-            threads: threads over atoms.
+            threads: threads over structures and atoms.
+
+        Raises:
+            ForcemapError: a committee of one.
         """
         self.template = template
-        self.n_evaluations = 0
-        limit = min(MAX_SLOTS, MAX_SLOT_ATOMS // len(template.numbers)) if skin > 0 else 1
-        # A list stands displacements of half the skin: farther apart, sharing one does not pay.
-        self._slots = _Slots(lambda: potential.evaluator(skin, threads), skin / 2, max(limit, 1))
+        committee = isinstance(potentials, Sequence)
+        members = list(potentials) if isinstance(potentials, Sequence) else [potentials]
+        if committee and len(members) < 2:
+            raise ForcemapError(
+                "a committee needs two potentials or more: i-PI takes the spread of one for NaN"
+            )
+        self._committee = committee
+        self._members = [
+            member.batch_evaluator(
+                template.numbers,
+                template.pbc,
+                skin=skin,
+                threads=threads,
+                length=BOHR_PER_ANGSTROM,
+                energy=HARTREE_PER_EV,
+            )
+            for member in members
+        ]
+        self._answers: list[Batch] = []  # of the members of a committee
 
     @property
     def n_atoms(self) -> int:
         """Atoms of the template."""
         return len(self.template.numbers)
 
-    def evaluate(self, requests: Sequence[Request]) -> list[Reply]:
-        """Evaluate structures; equal ones that follow each other only once.
+    @property
+    def evaluations(self) -> int:
+        """Structures evaluated so far, repetitions left out."""
+        return self._members[0].evaluations
 
-        i-PI fills an incomplete batch by repeating its last structure.
+    def evaluate(self, batch: Batch) -> list[str]:
+        """Fill the batch's answers; returns the extras, a text for each structure.
+
+        Equal structures that follow each other are evaluated once: i-PI fills an incomplete batch
+        by repeating its last structure.
 
         Raises:
-            ForcemapError: a structure cannot be evaluated or the result is not finite. The
-                structure is in `FAULT_FILE`, which the message says.
+            ForcemapError: a structure cannot be evaluated. It is in `FAULT_FILE`, which the message
+                says.
         """
-        replies: list[Reply] = []
-        for n, request in enumerate(requests):
-            if n and _same(request, requests[n - 1]):
-                replies.append(replies[-1])
-            else:
-                replies.append(self._evaluate_one(request))
-        return replies
+        if not self._committee:
+            self._compute(self._members[0], batch, batch)
+            return [""] * len(batch.energies)
+        if not self._answers or len(self._answers[0].energies) != len(batch.energies):
+            self._answers = [Batch.empty(batch.cells, self.n_atoms) for _ in self._members]
+        for member, answer in zip(self._members, self._answers, strict=True):
+            self._compute(member, batch, answer)
+        np.mean([a.energies for a in self._answers], axis=0, out=batch.energies)
+        np.mean([a.forces for a in self._answers], axis=0, out=batch.forces)
+        np.mean([a.virials for a in self._answers], axis=0, out=batch.virials)
+        extras: list[str] = []
+        for n in range(len(batch.energies)):
+            repeated = n and np.array_equal(batch.positions[n], batch.positions[n - 1])
+            same_cell = n and np.array_equal(batch.cells[n], batch.cells[n - 1])
+            extras.append(extras[-1] if repeated and same_cell else self._committee_extras(n))
+        return extras
 
-    def _evaluate_one(self, request: Request) -> Reply:
-        cell, positions = structure_from_ipi(request.cell, request.positions)
+    def _compute(self, member: BatchEvaluatorLike, structures: Batch, answers: Batch) -> None:
         try:
-            if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
-                raise ForcemapError("the server sent positions or a cell that are not finite")
-            result = self._slots.choose(positions).compute(
-                positions, self.template.numbers, cell, self.template.pbc
+            member.compute(
+                structures.cells,
+                structures.positions,
+                answers.energies,
+                answers.forces,
+                answers.virials,
             )
-            _check_finite(result)
         except ForcemapError as error:
-            where = _write_fault(self.template, cell, positions)
+            where = self._write_fault(structures, member.fault)
             raise ForcemapError(f"cannot evaluate a structure: {error}; {where}") from error
-        self.n_evaluations += 1
-        return Reply(*reply_to_ipi(result.energy, result.forces, result.virial))
 
+    def _committee_extras(self, n: int) -> str:
+        return json.dumps(
+            {
+                "committee_pot": [float(a.energies[n]) for a in self._answers],
+                "committee_force": [a.forces[n].ravel().tolist() for a in self._answers],
+                "committee_virial": [a.virials[n].tolist() for a in self._answers],
+            }
+        )
 
-@dataclass(slots=True)
-class _Slot:
-    evaluator: EvaluatorLike
-    probe: NDArray[np.float64]  # (m, 3) Å, the first atoms of what it evaluated last
-    used: int  # when that was
+    def _write_fault(self, structures: Batch, which: int) -> str:
+        """Write a structure to `FAULT_FILE`, complete or not at all; returns what to tell."""
+        import ase
+        import ase.io
 
-
-class _Slots:
-    """Evaluators, each with the positions it saw last."""
-
-    def __init__(self, make: Callable[[], EvaluatorLike], radius: float, limit: int) -> None:
-        """`make` gives a new evaluator; a structure that has moved by less than `radius` is known.
-
-        At most `limit` evaluators are made.
-        """
-        self._make = make
-        self._radius = radius
-        self._limit = limit
-        self._slots: list[_Slot] = []
-        self._clock = 0
-
-    def choose(self, positions: NDArray[np.float64]) -> EvaluatorLike:
-        """The evaluator that saw the nearest positions; if they are not near, another one.
-
-        That is a new one, or the one unused for longest when there are enough of them.
-        """
-        self._clock += 1
-        probe = positions[:PROBE_ATOMS].copy()
-        slot = self._nearest(probe)
-        if slot is None and len(self._slots) < self._limit:
-            slot = _Slot(self._make(), probe, self._clock)
-            self._slots.append(slot)
-        elif slot is None:
-            slot = min(self._slots, key=lambda candidate: candidate.used)
-        slot.probe, slot.used = probe, self._clock
-        return slot.evaluator
-
-    def _nearest(self, probe: NDArray[np.float64]) -> _Slot | None:
-        nearest, least = None, self._radius
-        for slot in self._slots:
-            distance = float(np.abs(probe - slot.probe).max())
-            if distance < least:
-                nearest, least = slot, distance
-        return nearest
-
-
-def _same(one: Request, other: Request) -> bool:
-    return np.array_equal(one.positions, other.positions) and np.array_equal(one.cell, other.cell)
-
-
-def _check_finite(result: ResultLike) -> None:
-    for name, values in (
-        ("energy", result.energy),
-        ("forces", result.forces),
-        ("virial", result.virial),
-    ):
-        if not np.isfinite(values).all():
-            raise ForcemapError(f"the potential gave a non-finite {name.rstrip('s')}")
-
-
-def _write_fault(
-    template: Template, cell: NDArray[np.float64], positions: NDArray[np.float64]
-) -> str:
-    """Write the structure to `FAULT_FILE`, complete or not at all; returns what to tell."""
-    import ase
-    import ase.io
-
-    atoms = ase.Atoms(template.numbers, positions, cell=cell, pbc=template.pbc)
-    temporary = f"{FAULT_FILE}.{os.getpid()}"
-    try:
-        ase.io.write(temporary, atoms, format="extxyz")
-        os.replace(temporary, FAULT_FILE)
-    except OSError as error:
-        return f"nor could it be written to {FAULT_FILE}: {error}"
-    return f"it is in {os.path.abspath(FAULT_FILE)}"
+        cell, positions = structure_from_ipi(structures.cells[which], structures.positions[which])
+        atoms = ase.Atoms(self.template.numbers, positions, cell=cell, pbc=self.template.pbc)
+        temporary = f"{FAULT_FILE}.{os.getpid()}"
+        try:
+            ase.io.write(temporary, atoms, format="extxyz")
+            os.replace(temporary, FAULT_FILE)
+        except OSError as error:
+            return f"nor could it be written to {FAULT_FILE}: {error}"
+        return f"it is in {os.path.abspath(FAULT_FILE)}"

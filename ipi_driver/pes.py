@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from forcemap.ipi_driver.evaluation import BeadEvaluator
-from forcemap.ipi_driver.protocol import AtomCountError, Request
+from forcemap.ipi_driver.protocol import AtomCountError, Batch
 from forcemap.ipi_driver.template import read_template
 from forcemap.potentials import load
 from ipi.pes.dummy import Dummy_driver
@@ -89,18 +89,16 @@ class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
     ) -> list[Structure]:
         if len(cells) != len(positions):
             raise ValueError(f"{len(cells)} cells for {len(positions)} structures")
-        requests = [
-            Request(np.array(h, dtype=np.float64), np.array(q, dtype=np.float64).reshape(-1, 3))
-            for h, q in zip(cells, positions, strict=True)
-        ]
+        structures = [np.asarray(q, dtype=np.float64).reshape(-1, 3) for q in positions]
         expected = self._evaluator.n_atoms
-        for request in requests:
-            if len(request.positions) != expected:
+        for structure in structures:
+            if len(structure) != expected:
                 raise AtomCountError(
-                    f"i-PI's structure has {len(request.positions)} atoms, the template {expected}"
+                    f"i-PI's structure has {len(structure)} atoms, the template {expected}"
                 )
-        # A repeated structure has one reply: copies, since i-PI overwrites parts of the virial.
-        return [
-            (reply.energy, reply.forces.copy(), reply.virial.copy(), "")
-            for reply in self._evaluator.evaluate(requests)
-        ]
+        # New arrays at every call: i-PI keeps them, and overwrites parts of the virial.
+        batch = Batch.empty(np.array(cells, dtype=np.float64).reshape(-1, 3, 3), expected)
+        batch.positions[:] = np.reshape(structures, batch.positions.shape)
+        extras = self._evaluator.evaluate(batch)
+        answers = zip(batch.energies.tolist(), batch.forces, batch.virials, extras, strict=True)
+        return list(answers)

@@ -10,6 +10,9 @@ and in atomic units:
     GETFORCE  the client answers FORCEREADY, energy, int32 n, forces 3n, virial 9,
               int32 length, text; in batches N energies, n, N forces, N virials, N x (length, text)
     EXIT
+    with mode="shm" (i-PI 3.3): POSDATA is int32 n, in the first one followed by six names (int32
+    length, text) of segments of shared memory that hold positions, cells, inverse cells, energies,
+    forces and virials; FORCEREADY is followed by int32 length and text of each structure only
 
 Servers may send several messages in one write (i-PI since 3.2 joins POSDATA and GETFORCE), and a
 socket may hand them over in any pieces: all reads here ask for exact lengths. What comes from the
@@ -20,9 +23,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import select
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -33,12 +37,11 @@ from numpy.typing import NDArray
 
 __all__ = [
     "AtomCountError",
+    "Batch",
     "Channel",
     "ConnectionLost",
     "Message",
     "ProtocolError",
-    "Reply",
-    "Request",
     "announced_batch_size",
 ]
 
@@ -48,9 +51,9 @@ MAX_BATCH_SIZE = 4096
 MAX_ATOMS = 50_000_000  # in one message
 SCRAP = 1 << 16  # bytes read at once of what nobody wants
 MAX_SCRAPS = 1 << 12
+HEADER_SECONDS = 0.1  # for a header that should follow at once
 
 _INT = struct.Struct("=i")
-_SEGMENT_PREFIX = b"ipi_shm_"  # how i-PI names the shared memory of its mode="shm"
 
 logger = logging.getLogger(__name__)
 
@@ -90,20 +93,29 @@ class AtomCountError(ForcemapError):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A structure to evaluate: `cell` (3, 3) vectors in columns, `positions` (n, 3); bohr."""
+class Batch:
+    """Structures and the answers to them, in hartree and bohr; the arrays are used again.
 
-    cell: NDArray[np.float64]
+    Attributes:
+        cells: (s, 3, 3), vectors in columns.
+        positions: (s, n, 3).
+        energies: (s,).
+        forces: (s, n, 3).
+        virials: (s, 3, 3).
+    """
+
+    cells: NDArray[np.float64]
     positions: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """Its evaluation: `energy`, `forces` (n, 3), `virial` (3, 3); hartree and bohr."""
-
-    energy: float
+    energies: NDArray[np.float64]
     forces: NDArray[np.float64]
-    virial: NDArray[np.float64]
+    virials: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, cells: NDArray[np.float64], n_atoms: int) -> Batch:
+        """Room for as many structures as there are `cells`."""
+        n = len(cells)
+        shapes = ((n, n_atoms, 3), (n,), (n, n_atoms, 3), (n, 3, 3))
+        return cls(cells, *(np.zeros(shape) for shape in shapes))
 
 
 def announced_batch_size(text: str) -> int:
@@ -136,7 +148,9 @@ class Channel:
         """Take over a connected socket; blocking, as a server may pause for any time."""
         self._socket = connected
         self._socket.settimeout(None)
-        self._ahead = bytearray()  # bytes of the next header that were read early
+        self._ahead = bytearray()  # bytes that were read early
+        self._waits_for_header = True
+        self._next_header = memoryview(bytearray(HEADER_LENGTH))
 
     def __enter__(self) -> Channel:
         """The channel itself."""
@@ -171,14 +185,28 @@ class Channel:
             ) from None
 
     def look_ahead(self) -> None:
-        """Read the next message's header now if it has already come; `next_message` returns it.
+        """Read the next message's header before `next_message` asks for it.
 
         A client killed with unread bytes in its socket resets the connection, and i-PI then waits
-        for ever. With GETFORCE taken out before the evaluation, i-PI sees a plain end instead and
-        gives the structure to another client.
+        for ever. With the header taken out before the evaluation, i-PI sees a plain end instead and
+        gives the structure to another client. i-PI sends it at once after a structure, but it may
+        still be on its way: it is waited for, unless this server once sent none.
         """
-        with contextlib.suppress(OSError):
-            self._ahead += self._socket.recv(HEADER_LENGTH - len(self._ahead), socket.MSG_DONTWAIT)
+        while len(self._ahead) < HEADER_LENGTH:
+            try:
+                part = self._socket.recv(HEADER_LENGTH - len(self._ahead), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                if not self._waits_for_header:
+                    return
+                self._waits_for_header = bool(
+                    select.select([self._socket], [], [], HEADER_SECONDS)[0]
+                )
+            except OSError:
+                return  # the next read tells
+            else:
+                if not part:
+                    return
+                self._ahead += part
 
     def read_init(self) -> str:
         """The text that follows an INIT header."""
@@ -191,55 +219,61 @@ class Channel:
             )
         return self._receive(length).decode("utf-8", errors="replace")
 
-    def read_structures(self, n_atoms: int, batch_size: int) -> list[Request]:
-        """The structures that follow a POSDATA header: `batch_size` of them.
+    def peek(self, count: int) -> bytes:
+        """The next `count` bytes, which stay to be read."""
+        missing = count - len(self._ahead)
+        if missing > 0:
+            self._ahead += self._receive_from_socket(missing)
+        return bytes(self._ahead[:count])
+
+    def read_structures(
+        self, head: memoryview, positions: memoryview, check: Callable[[], int]
+    ) -> None:
+        """Fill `head`, then `positions`; and what has come of the next header is read ahead.
+
+        Args:
+            head: what comes before the positions.
+            positions: as long as they should be.
+            check: called when `head` is filled; how many bytes of positions the server announced.
+                If this is not the length of `positions`, they are dropped.
 
         Raises:
-            AtomCountError: another number of atoms than `n_atoms`; the message was read to its end.
-            ProtocolError: an impossible number of atoms, or shared memory.
+            AtomCountError: the server announced another number; the message was read to its end.
+            ConnectionLost: the connection ended before.
         """
-        head = self._receive(16)
-        if head[8:] == _SEGMENT_PREFIX:
-            raise ProtocolError(
-                "the server exchanges structures through shared memory, which this driver does not "
-                "speak; use <ffsocket mode='unix'> instead of mode='shm'"
-            )
-        if batch_size == 1:
-            cells = head + self._receive(144 - len(head))
-            found = self._receive_int()
+        done = 0
+        if not self._ahead:
+            done = self._receive_some([head, positions, self._next_header])
+        if done < len(head):
+            self._fill(head[done:])
+            done = len(head)
+        extra = done - len(head)
+        announced = check()
+        if announced != len(positions):
+            taken = bytes(positions[:extra])
+            self._ahead += taken[announced:]
+            self._drop(announced - min(len(taken), announced))
+            raise AtomCountError
+        if extra < announced:
+            self._fill(positions[extra:])
         else:
-            cells = head[_INT.size :]
-            (found,) = _INT.unpack(head[: _INT.size])
-        missing = 144 * batch_size - len(cells)
-        if found != n_atoms:
-            self._refuse(found, n_atoms, missing, batch_size)
-        if batch_size * n_atoms > MAX_ATOMS:
-            raise ProtocolError(
-                f"the server sends {batch_size} structures of {n_atoms} atoms at once; "
-                f"this driver takes {MAX_ATOMS} atoms: choose a smaller <batch_size>"
-            )
-        cells += self._receive(missing)
-        positions = np.empty((batch_size, n_atoms, 3))
-        self._fill(positions.data.cast("B"))
-        h = np.frombuffer(cells, dtype=np.float64).reshape(batch_size, 2, 3, 3)[:, 0]
-        return [Request(h[n], positions[n]) for n in range(batch_size)]
+            self._ahead += self._next_header[: extra - announced]
+        self.look_ahead()
 
-    def _refuse(self, found: int, expected: int, missing: int, batch_size: int) -> None:
-        if not 0 <= found <= MAX_ATOMS:
-            raise ProtocolError(
-                f"the server announced {found} atoms; the template has {expected}, and this driver "
-                f"takes at most {MAX_ATOMS}"
-            )
-        scrap = memoryview(bytearray(SCRAP))
-        left = missing + 24 * found * batch_size
-        while left:
-            part = min(left, len(scrap))
+    def _drop(self, count: int) -> None:
+        scrap = memoryview(bytearray(min(SCRAP, max(count, 1))))
+        while count:
+            part = min(count, len(scrap))
             self._fill(scrap[:part])
-            left -= part
-        raise AtomCountError(
-            f"the server's structure has {found} atoms, the template {expected}: "
-            "give the driver the structure that i-PI starts from"
-        )
+            count -= part
+
+    def read_int(self) -> int:
+        """An int32."""
+        return self._receive_int()
+
+    def read_bytes(self, count: int) -> bytes:
+        """So many bytes; the caller has bounded the number."""
+        return bytes(self._receive(count))
 
     def _receive_int(self) -> int:
         value: int
@@ -251,11 +285,27 @@ class Channel:
         self._fill(memoryview(buffer))
         return buffer
 
+    def _receive_from_socket(self, count: int) -> bytearray:
+        buffer = bytearray(count)
+        self._fill_from_socket(memoryview(buffer), 0, may_end=False)
+        return buffer
+
+    def _receive_some(self, views: list[memoryview]) -> int:
+        try:
+            count = self._socket.recvmsg_into(views)[0]
+        except OSError as error:
+            raise ConnectionLost(f"lost the connection to the server: {error}") from error
+        return count
+
     def _fill(self, view: memoryview, may_end: bool = False) -> bool:
-        """Fill `view` from the socket; False if `may_end` and nothing more came at all."""
+        """Fill `view`; False if `may_end` and nothing more came at all."""
         done = min(len(view), len(self._ahead))
-        view[:done] = self._ahead[:done]
-        del self._ahead[:done]
+        if done:
+            view[:done] = self._ahead[:done]
+            del self._ahead[:done]
+        return self._fill_from_socket(view, done, may_end)
+
+    def _fill_from_socket(self, view: memoryview, done: int, may_end: bool) -> bool:
         while done < len(view):
             try:
                 count = self._socket.recv_into(view[done:])
@@ -277,21 +327,15 @@ class Channel:
         """Send a bare header."""
         self._send(message.header)
 
-    def send_forces(self, replies: Sequence[Reply]) -> None:
-        """Answer GETFORCE: one reply, or as many as a batch has, all with the same atom count."""
-        no_text = _INT.pack(0)
-        self._send(
-            b"".join(
-                [
-                    Message.FORCEREADY.header,
-                    np.array([reply.energy for reply in replies], dtype=np.float64).tobytes(),
-                    _INT.pack(len(replies[0].forces)),
-                    *(reply.forces.astype(np.float64).tobytes() for reply in replies),
-                    *(reply.virial.astype(np.float64).tobytes() for reply in replies),
-                    no_text * len(replies),
-                ]
-            )
-        )
+    def send_all(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Send what the parts hold, one after another."""
+        try:
+            sent = self._socket.sendmsg(parts)
+            total = sum(map(len, parts))
+            if sent < total:  # a signal came between
+                self._socket.sendall(b"".join(bytes(part) for part in parts)[sent:])
+        except OSError as error:
+            raise ConnectionLost(f"lost the connection to the server: {error}") from error
 
     def _send(self, content: bytes) -> None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from forcemap.potentials.batch import BatchEvaluator
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.evaluator import Evaluator, Potential, Result, load
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from forcemap.potentials.calculator import ForcemapCalculator
 
 __all__ = [
+    "BatchEvaluator",
     "Evaluator",
     "ForcemapCalculator",
     "ForcemapError",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from forcemap.potentials import _core
+from forcemap.potentials.batch import BatchEvaluator
 from forcemap.potentials.elements import SYMBOLS
 from numpy.typing import ArrayLike, NDArray
 
@@ -87,6 +88,21 @@ class Potential:
             threads: number of threads over atoms.
         """
         return Evaluator(self, skin, threads)
+
+    def batch_evaluator(
+        self,
+        numbers: ArrayLike,
+        pbc: ArrayLike,
+        *,
+        skin: float = DEFAULT_SKIN,
+        threads: int = 1,
+        length: float = 1.0,
+        energy: float = 1.0,
+    ) -> BatchEvaluator:
+        """A new evaluator for many structures of the same atoms; see `BatchEvaluator`."""
+        return BatchEvaluator(
+            self, numbers, pbc, skin=skin, threads=threads, length=length, energy=energy
+        )
 
     def __repr__(self) -> str:
         """Name, elements and cutoff."""

@@ -113,6 +113,22 @@ def random_soap(
     )
 
 
+def morse_potential(
+    symbol: str, *, depth: float, stiffness: float, distance: float, cutoff: float
+) -> PotentialData:
+    """Morse pairs, depth (1 - exp(-stiffness (r - distance)))² - depth, faded out to the cutoff."""
+    from forcemap.fitter.splines import spline_coefficients
+
+    r = np.linspace(0.0, cutoff, 401)
+    well = depth * (1.0 - np.exp(-stiffness * (r - distance))) ** 2 - depth
+    fade = np.clip((cutoff - r) / (0.25 * cutoff), 0.0, 1.0)
+    fade = fade**3 * (10.0 - 15.0 * fade + 6.0 * fade**2)
+    # Half of a pair's energy belongs to each atom.
+    table = spline_coefficients(0.5 * np.minimum(well, 50.0 * depth) * fade)
+    two_body = TwoBodySplines(cutoff, 400, {(symbol, symbol): table})
+    return PotentialData(species=(symbol,), e0={symbol: 0.0}, terms=(two_body,))
+
+
 def _abscissae(intervals: int) -> Array:
     """Where each coefficient acts (Greville points), in units of the range."""
     return (np.arange(intervals + 3) - 1.0) / intervals

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from forcemap.fitter.config import Keys
     from forcemap.fitter.error_metrics import Prediction
     from forcemap.fitter.frame import Frame
-    from forcemap.fitter.progress import Progress
     from forcemap.potentials import Potential
+    from forcemap.runs.progress import Progress
 
 __all__ = ["evaluate", "predict_frames", "write_predictions"]
 
@@ -64,8 +64,8 @@ def evaluate(
     from forcemap.fitter.dataset import read_frames
     from forcemap.fitter.error_metrics import METRICS, error_block
     from forcemap.fitter.error_table import error_table, output_console
-    from forcemap.fitter.progress import Progress
     from forcemap.potentials import load
+    from forcemap.runs.progress import Progress
 
     if output is not None and output.exists() and output.samefile(data):
         raise click.UsageError("--output is DATA itself, whose labels would be lost")

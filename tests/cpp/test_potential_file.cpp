@@ -4,12 +4,14 @@
 #include <cstring>
 #include <fstream>
 #include <limits>
+#include <memory>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "check.hpp"
+#include "forcemap/calculator.hpp"
 #include "forcemap/elements.hpp"
 #include "forcemap/potential_file.hpp"
 
@@ -123,12 +125,35 @@ PotentialData parse_header_with(const std::string& from, const std::string& to) 
   return parse(File::assemble(replaced(file.header(), from, to), file.data()));
 }
 
+// What was read can be evaluated: three atoms, at distances from a tenth of an Å up.
+void evaluate(const PotentialData& data) {
+  if (data.numbers.empty()) return;
+  const int first = data.numbers.front(), last = data.numbers.back();
+  const int numbers[3] = {first, last, first};
+  const double cell[9] = {9, 0, 0, 0, 9, 0, 0, 0, 9};
+  const bool pbc[3] = {false, false, false};
+  const auto potential = std::make_shared<const forcemap::Potential>(data);
+  forcemap::Calculator calculator(potential, 0.5, 1);
+  std::vector<double> forces(9);
+  forcemap::ResultView result;
+  result.forces = forces.data();
+  for (const double d : {0.1, 1.0, 3.0}) {
+    const double positions[9] = {0, 0, 0, d, 0, 0, 0, 1.5 * d, 0.1};
+    try {
+      calculator.compute({3, positions, numbers, cell, pbc}, result);
+    } catch (const forcemap::Error&) {
+      // Tables of damaged numbers may give an energy that is not finite, which is told.
+    }
+  }
+}
+
 // True if `bytes` are read, false if they are refused by an Error that names the file. Any other
 // exception, a crash or a sanitizer's report fails the test program.
 bool accepted(const std::string& bytes) {
   try {
     const PotentialData data = parse(bytes);
     CHECK(data.e0.size() == data.numbers.size());
+    evaluate(data);
     return true;
   } catch (const forcemap::Error& error) {
     CHECK(std::string(error.what()).rfind("file", 0) == 0);

@@ -80,10 +80,9 @@ def labelled_by(path: Path, frames: list[Atoms], noise: float = 0.0) -> list[Ato
 def test_help_lists_the_commands_in_the_order_of_use(run: Runner) -> None:
     result = run("--help")
     assert result.exit_code == 0
-    listed = re.findall(r"^  (\w+) +\w", result.output.partition("Commands:")[2], re.M)
-    assert (
-        listed == list(COMMANDS) == ["fit", "map", "evaluate", "export", "info", "driver", "demo"]
-    )
+    listed = re.findall(r"^  ([\w-]+) +\w", result.output.partition("Commands:")[2], re.M)
+    in_order = ["fit", "map", "evaluate", "export", "info", "driver", "ipi-input", "pimd", "demo"]
+    assert listed == list(COMMANDS) == in_order
 
 
 @pytest.mark.parametrize("command", COMMANDS)

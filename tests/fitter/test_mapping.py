@@ -24,8 +24,8 @@ from forcemap.fitter.mapping import (
     spline_coefficients,
 )
 from forcemap.fitter.model import Model, write_model
-from forcemap.fitter.progress import Progress
 from forcemap.potentials import load
+from forcemap.runs.progress import Progress
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]

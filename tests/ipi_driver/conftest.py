@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 HERE = Path(__file__).parent
-PATIENCE = 30.0  # seconds after which anything that hangs is stopped
+PATIENCE = 120.0  # seconds after which anything that hangs is stopped
 
 
 def _load(name: str) -> ModuleType:
@@ -169,6 +169,7 @@ INPUT = """
       [ step, conserved{{electronvolt}}, potential{{electronvolt}}, virial_md ]
     </properties>
     <checkpoint filename='end' stride='1000' overwrite='true'/>
+    {output}
   </output>
   <total_steps> {steps} </total_steps>
   <prng><seed> 31415 </seed></prng>
@@ -198,11 +199,13 @@ class Run:
         self.process: subprocess.Popen[bytes] | None = None
         self._watch: threading.Timer | None = None
 
-    def start(self, atoms: Atoms, forcefield: str, *, steps: int = 10, beads: int = 1) -> None:
+    def start(
+        self, atoms: Atoms, forcefield: str, *, steps: int = 10, beads: int = 1, output: str = ""
+    ) -> None:
         """`forcefield` may use {address} and {port}."""
         atoms.write(self.folder / "init.xyz", format="extxyz")
         forcefield = forcefield.format(address=self.address, port=self.port)
-        self.launch(INPUT.format(steps=steps, beads=beads, forcefield=forcefield))
+        self.launch(INPUT.format(steps=steps, beads=beads, forcefield=forcefield, output=output))
 
     def launch(self, text: str, patience: float = PATIENCE) -> None:
         """Start an input; what hangs longer than `patience` seconds is killed."""
@@ -218,9 +221,9 @@ class Run:
         self._watch = threading.Timer(patience, self.process.kill)
         self._watch.start()
 
-    def unix(self, attributes: str = "") -> str:
+    def unix(self, settings: str = "", mode: str = "unix") -> str:
         return (
-            f"<ffsocket name='ff' mode='unix'><address>{{address}}</address>{attributes}</ffsocket>"
+            f"<ffsocket name='ff' mode='{mode}'><address>{{address}}</address>{settings}</ffsocket>"
         )
 
     def wait(self) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -28,19 +29,36 @@ class Answer:
 
 
 class Springs:
-    """E = sum_i k_i r_i² / 2, k_i = 0.01 Z_i eV/Å². Counts evaluators and evaluations."""
+    """E = sum_i k_i r_i² / 2, k_i = 0.01 Z_i eV/Å². Counts evaluators and evaluations.
+
+    It is its own evaluator, one structure after another, in units of its own conversion.
+    """
 
     def __init__(self, before: Callable[[int], None] = lambda count: None) -> None:
         """`before` is called with the number of earlier evaluations."""
         self.before = before
-        self.evaluators = 0
         self.evaluations = 0
+        self.fault = 0
 
-    def evaluator(self, skin: float, threads: int) -> Springs:
-        self.evaluators += 1
+    def batch_evaluator(self, numbers: Any, pbc: Any, **settings: float) -> Springs:
+        self.numbers = np.asarray(numbers)
+        self.length, self.unit = settings["length"], settings["energy"]
         return self
 
-    def compute(self, positions: Array, numbers: Any, cell: Any, pbc: Any) -> Answer:
+    def compute(
+        self, cells: Array, positions: Array, energies: Array, forces: Array, virials: Array
+    ) -> None:
+        for n, structure in enumerate(positions):
+            self.fault = n
+            if not np.isfinite(structure).all() or not np.isfinite(cells[n]).all():
+                raise ForcemapError("something is not finite")
+            answer = self.answer(structure / self.length, self.numbers)
+            energies[n] = answer.energy * self.unit
+            forces[n] = answer.forces * self.unit / self.length
+            virials[n] = answer.virial * self.unit
+
+    def answer(self, positions: Array, numbers: Any) -> Answer:
+        """In eV and Å."""
         self.before(self.evaluations)
         self.evaluations += 1
         k = 0.01 * numbers[:, None]
@@ -52,24 +70,22 @@ def hang(count: int) -> None:
     """Stop answering at the fourth evaluation; tells where it is by creating a file."""
     if count == 3:
         Path("hanging").touch()
-        time.sleep(60)
+        time.sleep(300)
 
 
 class Faulty(Springs):
-    """Gives a force that is not a number at the fourth evaluation."""
+    """Cannot evaluate its fourth structure."""
 
-    def compute(self, positions: Array, numbers: Any, cell: Any, pbc: Any) -> Answer:
-        answer = super().compute(positions, numbers, cell, pbc)
-        if self.evaluations == 4:
-            answer.forces[0, 0] = np.nan
-        return answer
+    def answer(self, positions: Array, numbers: Any) -> Answer:
+        if self.evaluations == 3:
+            raise ForcemapError("the potential gave a non-finite force")
+        return super().answer(positions, numbers)
 
 
 def main() -> None:
     from forcemap.ipi_driver import run_driver
     from forcemap.ipi_driver.connection import UnixAddress
     from forcemap.ipi_driver.template import read_template
-    from forcemap.potentials.errors import ForcemapError
 
     address, template, *modes = sys.argv[1:]
     potential: Springs
@@ -80,7 +96,7 @@ def main() -> None:
     else:
         potential = Springs()
     try:
-        print(run_driver(potential, read_template(template), UnixAddress(address), timeout=20))
+        print(run_driver(potential, read_template(template), UnixAddress(address), timeout=100))
     except ForcemapError as error:
         sys.exit(f"Error: {error}")
 

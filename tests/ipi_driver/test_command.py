@@ -84,7 +84,7 @@ def test_exit_and_end_are_told_with_exit_code_0(address: str) -> None:
             connection, _ = server.accept()
             connection.sendall(said)
             connection.close()
-            _, errors = client.communicate(timeout=30)
+            _, errors = client.communicate(timeout=120)
         assert client.returncode == 0
         assert f"connected to /tmp/ipi_{address}: 2 atoms (O2), periodic in x y z" in errors
         assert f"the server {told}" in errors
@@ -102,7 +102,7 @@ def test_termination_closes_the_connection_in_order(address: str) -> None:
             assert connection.recv(12) == b"NEEDINIT    "
             client.send_signal(signal.SIGTERM)
             assert connection.recv(12) == b""
-        _, errors = client.communicate(timeout=30)
+        _, errors = client.communicate(timeout=120)
     assert client.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in errors
 

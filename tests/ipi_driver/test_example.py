@@ -17,7 +17,7 @@ from forcemap.ipi_driver.template import read_template
 pytest.importorskip("ipi")
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "silicon"
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @pytest.mark.parametrize("beads", [1, 8])

@@ -17,7 +17,7 @@ from forcemap.ipi_driver.template import read_template
 
 pytest.importorskip("ipi")
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 STEPS = 10
 PLAIN = "<consolidate_messages>False</consolidate_messages>"
 # Off their springs' rest at the origin, in a triclinic cell.
@@ -55,7 +55,7 @@ def test_dynamics_conserve_energy_and_end_with_exit(ipi: Any, springs: Any, inet
     assert ipi.wait() == 0
     table = ipi.table()
     assert table[-1, 0] == STEPS
-    answer = springs.Springs().compute(ATOMS.positions, ATOMS.numbers, None, None)
+    answer = springs.Springs().answer(ATOMS.positions, ATOMS.numbers)
     assert table[0, 2] == pytest.approx(answer.energy, rel=1e-8)
     virial = answer.virial / ATOMS.get_volume() * 0.036749326 / 1.8897261**3
     np.testing.assert_allclose(table[0, 3:], virial[[0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2]], 1e-7)
@@ -92,6 +92,25 @@ def test_killed_client_leaves_its_structure_to_another(ipi: Any, helpers: Any) -
     assert f"EXIT after {STEPS + 1 - 3} evaluations" in output
     assert ipi.wait() == 0
     assert ipi.table()[-1, 0] == STEPS
+
+
+@pytest.mark.parametrize("mode", ["unix", "shm"])
+@pytest.mark.parametrize("batches", ["", "<batch_size>2</batch_size>"])
+def test_other_client_takes_over_at_once(ipi: Any, helpers: Any, mode: str, batches: str) -> None:
+    """Both clients are at work when one is killed in the midst of an evaluation."""
+    ipi.start(ATOMS, ipi.unix(batches, mode), steps=STEPS, beads=4)
+    hanging = helpers.springs(ipi.address, "hang")
+    wait_for((ipi.folder / "hanging").exists)
+    good = helpers.springs(ipi.address)
+    time.sleep(1.0)  # i-PI has taken it up and waits for the first one
+    assert good.poll() is None
+    hanging.kill()
+    hanging.communicate(timeout=PATIENCE)
+    _, errors = good.communicate(timeout=PATIENCE)
+    assert good.returncode == 0, errors
+    assert ipi.wait() == 0
+    assert ipi.table()[-1, 0] == STEPS
+    assert not list(Path("/dev/shm").glob(f"ipi_shm_{ipi.process.pid}_*"))
 
 
 def test_wrong_atom_count_ends_this_client_only(ipi: Any, helpers: Any) -> None:
@@ -143,7 +162,7 @@ def test_asks_server_agrees(springs: Any, tmp_path: Path, address: str) -> None:
     with SocketIOCalculator(unixsocket=address, timeout=PATIENCE) as atoms.calc:
         for step in range(3):
             atoms.positions += 0.1 * step
-            answer = springs.Springs().compute(atoms.positions, atoms.numbers, None, None)
+            answer = springs.Springs().answer(atoms.positions, atoms.numbers)
             # i-PI's and ASE's constants differ by some 1e-8.
             assert atoms.get_potential_energy() == pytest.approx(answer.energy, rel=1e-6)
             np.testing.assert_allclose(atoms.get_forces(), answer.forces, rtol=1e-6, atol=1e-9)

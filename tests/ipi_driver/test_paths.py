@@ -12,7 +12,7 @@ import pytest
 from ase import Atoms
 from forcemap.ipi_driver import pes_path
 from forcemap.ipi_driver.evaluation import BeadEvaluator
-from forcemap.ipi_driver.protocol import Request
+from forcemap.ipi_driver.protocol import Batch
 from forcemap.ipi_driver.template import Template
 from forcemap.potentials import Potential, load
 from forcemap.potentials.model import write_potential
@@ -59,15 +59,17 @@ def test_reply_is_the_evaluators_answer_in_atomic_units(potential_file: Path, na
     atoms = STRUCTURES[name]
     potential: Potential = load(potential_file)
     template = Template(atoms.numbers.astype(np.int32), atoms.pbc)
-    request = Request(atoms.cell.array.T * BOHR, atoms.positions * BOHR)
-    (reply,) = BeadEvaluator(potential, template).evaluate([request])
+    cells = np.ascontiguousarray(atoms.cell.array.T)[None] * BOHR
+    batch = Batch.empty(cells, len(atoms))
+    batch.positions[0] = atoms.positions * BOHR
+    BeadEvaluator(potential, template).evaluate(batch)
     result = potential.evaluator().compute(
         atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
     )
     # Å -> bohr -> Å rounds positions; nothing else differs.
-    assert reply.energy / HARTREE == pytest.approx(result.energy, rel=1e-13)
-    np.testing.assert_allclose(reply.forces * BOHR / HARTREE, result.forces, atol=1e-12)
-    np.testing.assert_allclose(reply.virial / HARTREE, result.virial, atol=1e-12)
+    assert batch.energies[0] / HARTREE == pytest.approx(result.energy, rel=1e-13)
+    np.testing.assert_allclose(batch.forces[0] * BOHR / HARTREE, result.forces, atol=1e-12)
+    np.testing.assert_allclose(batch.virials[0] / HARTREE, result.virial, atol=1e-12)
 
 
 DRIVER = "from forcemap.ipi_driver.command import driver; driver()"
@@ -76,6 +78,10 @@ SOCKETS = {
     "plain": "<consolidate_messages>False</consolidate_messages>",
     # Four beads in batches of three: the second batch is padded.
     "batches": "<batch_size>3</batch_size><latency>0.02</latency>",
+    "inet": "",
+    "shm": "",
+    "shm batches": "<batch_size>3</batch_size><latency>0.02</latency>",
+    "shm plain": "<consolidate_messages>False</consolidate_messages>",
     "i-pi-driver-py": "",
 }
 
@@ -98,7 +104,7 @@ def run(
     settings = f"potential={potential_file},template=init.xyz"
 
     def dynamics(way: str) -> Array:
-        ipi = ipi_in(tmp_path / way)
+        ipi = ipi_in(tmp_path / way.replace(" ", "-"))
         if way == "ffdirect":
             parameters = settings.replace("=", ": ").replace(",", ", ")
             forcefield = (
@@ -106,7 +112,13 @@ def run(
                 f"<parameters>{{{{ {parameters} }}}}</parameters></ffdirect>"
             )
         else:
-            forcefield = ipi.unix(SOCKETS[way])
+            mode = "shm" if "shm" in way else "unix"
+            forcefield = ipi.unix(SOCKETS[way], mode)
+            if way == "inet":
+                forcefield = (
+                    "<ffsocket name='ff' mode='inet'><address>localhost</address>"
+                    "<port>{port}</port></ffsocket>"
+                )
         ipi.start(crystal(), forcefield, steps=STEPS, beads=BEADS)
         client = None
         if way == "i-pi-driver-py":
@@ -115,10 +127,11 @@ def run(
             client += ["-P", pes_path(), "-o", settings]
         elif way != "ffdirect":
             client = [sys.executable, "-c", DRIVER, str(potential_file), "--template", "init.xyz"]
-            client += ["--unix", ipi.address]
+            place = ["--port", str(ipi.port)] if way == "inet" else ["--unix", ipi.address]
+            client += place
         if client is not None:
             process = helpers.start(client, ipi.folder)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=120)
             assert process.returncode == 0, errors
             if way != "i-pi-driver-py":
                 assert "the server said EXIT" in errors
@@ -133,7 +146,7 @@ def run(
 def _wait_for(path: Path) -> None:
     import time
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

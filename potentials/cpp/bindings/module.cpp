@@ -18,6 +18,7 @@ NB_MODULE(_core, m) {
     }
   });
   add_potential(m);
+  add_batch(m);
   add_process(m);
   add_soap(m);
 }

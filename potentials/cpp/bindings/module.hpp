@@ -27,6 +27,7 @@ nb::ndarray<nb::numpy, double> new_array(Shape... shape) {
   return nb::ndarray<nb::numpy, double>(data, sizeof...(shape), sizes, owner);
 }
 
+void add_batch(nb::module_& m);
 void add_potential(nb::module_& m);
 void add_process(nb::module_& m);
 void add_soap(nb::module_& m);

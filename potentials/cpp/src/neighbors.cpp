@@ -120,23 +120,25 @@ std::array<double, 9> inverse3(const double* m) {
 
 std::array<double, 9> completed_cell(const double* cell, const bool* pbc) {
   std::array<Vec3, 3> row;
-  std::vector<std::size_t> periodic, open;
+  // Directions of either kind; not vectors, as this is called at every step.
+  std::array<std::size_t, 3> periodic{}, open{};
+  std::size_t n_periodic = 0, n_open = 0;
   for (std::size_t d = 0; d < 3; ++d) {
     row[d] = {cell[3 * d], cell[3 * d + 1], cell[3 * d + 2]};
-    (pbc[d] ? periodic : open).push_back(d);
+    (pbc[d] ? periodic[n_periodic++] : open[n_open++]) = d;
     if (!pbc[d]) continue;
     for (double v : row[d])
       if (!std::isfinite(v)) fail("cell vector ", d + 1, " is not finite");
     if (!(norm(row[d]) > 1e-6)) fail("cell vector ", d + 1, " is zero along a periodic direction");
   }
-  if (open.size() == 3) {
+  if (n_open == 3) {
     for (std::size_t d = 0; d < 3; ++d)
       row[d] = Vec3{d == 0 ? 1.0 : 0.0, d == 1 ? 1.0 : 0.0, d == 2 ? 1.0 : 0.0};
-  } else if (open.size() == 2) {
+  } else if (n_open == 2) {
     const Vec3 a = unit(row[periodic[0]]);
     row[open[0]] = unit(cross(a, least_aligned(a)));
     row[open[1]] = cross(a, row[open[0]]);
-  } else if (open.size() == 1) {
+  } else if (n_open == 1) {
     const Vec3 normal = cross(row[periodic[0]], row[periodic[1]]);
     if (norm(normal) > 0.0) row[open[0]] = unit(normal);
   }

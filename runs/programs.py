@@ -52,7 +52,8 @@ class Program:
     """A program to run, its output going to `log`.
 
     `leads`: the run is over when this program ends; the others follow it. A program that does not
-    lead may end only with code 0.
+    lead may end only with code 0. `keep_open` are files that stay open in it, such as a lock that
+    shall last as long as it runs.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Program:
     log: Path
     leads: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    keep_open: Sequence[int] = ()
 
 
 def supervise(
@@ -115,6 +117,7 @@ def _start(program: Program, log: IO[bytes]) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, **program.environment},
+            pass_fds=program.keep_open,
         )
     except OSError as error:
         raise ForcemapError(f"{program.command[0]}: cannot be run: {error.strerror}") from None

@@ -1,0 +1,56 @@
+"""``forcemap ipi-input``: writes an input for i-PI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from forcemap.ipi_driver.input_options import run_options, settings_from
+
+__all__ = ["ipi_input"]
+
+EXAMPLE = "forcemap ipi-input out/potential.forcemap start.xyz --beads 32 --temperature 300"
+
+
+@click.command(epilog=f"Example: {EXAMPLE}")
+@run_options
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), default="input.xml", show_default=True,
+    help="The input; the structure goes beside it, to init.xyz.",
+)  # fmt: skip
+def ipi_input(potential: str, structure: str, output: str, **options: Any) -> None:
+    """Write an input for i-PI that runs POTENTIAL from STRUCTURE as it stands.
+
+    It has an address that no other run has, all beads in one message, the estimators of kinetic
+    energy, and ends when its client does. STRUCTURE is turned as i-PI needs it and written to
+    init.xyz, which the driver takes as its template.
+    """
+    import ase.io
+    from forcemap.ipi_driver.input import input_text, starting_structure
+    from forcemap.potentials import load
+    from forcemap.potentials.errors import ForcemapError
+
+    settings = settings_from(options)
+    loaded = load(potential)
+    atoms = starting_structure(structure, loaded.species, loaded.cutoff, settings.ensemble)
+    target = Path(output)
+    init = target.with_name("init.xyz")
+    try:
+        if init.exists() and init.resolve() == Path(structure).resolve():
+            # Not over what the user gave, unless it is what would be written.
+            given = ase.io.read(init, index=0)
+            if abs(given.cell.array - atoms.cell.array).max() > 1e-6:
+                raise ForcemapError(
+                    f"{init} must be turned for i-PI, but would be written over: give -o another "
+                    "folder"
+                )
+        else:
+            ase.io.write(init, atoms, format="extxyz")
+        target.write_text(input_text(settings, len(atoms)), encoding="utf-8")
+    except OSError as error:
+        raise ForcemapError(f"{error.filename}: cannot be written: {error.strerror}") from None
+    where = f"--port {settings.port}" if settings.mode == "inet" else f"--unix {settings.address}"
+    click.echo(f"wrote {target} and {init}; run them together, in the folder of {target.name}:")
+    click.echo(f"  i-pi {target.name}")
+    click.echo(f"  forcemap driver {Path(potential).resolve()} --template init.xyz {where}")

@@ -1,0 +1,312 @@
+"""Runs i-PI and its drivers together in a folder, to the last step, over kills and crashes.
+
+The folder holds: ``run.json`` (what is run, and under which address), ``init.xyz``, ``input.xml``,
+``continue.xml`` (the checkpoint a later start went on from), ``pimd.*`` (i-PI's outputs and its
+last two checkpoints), ``i-pi.log``, ``driver.log`` and ``run.lock``, which is locked while i-PI runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from forcemap.ipi_driver.connection import UnixAddress
+from forcemap.ipi_driver.input import InputSettings, input_text, starting_structure
+from forcemap.potentials import load
+from forcemap.potentials.errors import ForcemapError
+from forcemap.runs.programs import Program, find_program, forcemap_command, last_step, supervise
+from forcemap.runs.progress import Progress
+
+__all__ = ["PimdRun", "run_pimd"]
+
+STALL = 3600.0
+"""Seconds without a line of properties after which a run is given up."""
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True)
+class PimdRun:
+    """What a run did: `output` (its table of properties), last step, time per step of this start."""
+
+    output: Path
+    steps: int
+    milliseconds: float
+
+
+def run_pimd(
+    potential: str | PathLike[str],
+    structure: str | PathLike[str],
+    settings: InputSettings,
+    folder: str | PathLike[str],
+    *,
+    threads: int | None = None,
+    clients: int = 1,
+    progress: Progress | None = None,
+) -> PimdRun:
+    """Run path integrals, or go on with those of an interrupted call with the same arguments.
+
+    Args:
+        potential: the potential's file.
+        structure: where to start from.
+        settings: what to run.
+        folder: where everything goes; made if it is not there.
+        threads: of each driver; None: all cores over the drivers.
+        clients: number of drivers.
+        progress: shows the steps.
+
+    Raises:
+        ForcemapError: something cannot be used or run, the folder holds another run or one that
+            still goes on, or i-PI did not come to the last step.
+    """
+    program = find_program("i-pi", "install i-PI beside forcemap: pip install 'ipi>=3.3.1,<3.4'")
+    progress = progress or Progress.silent()
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ForcemapError(f"{place}: cannot be made: {error.strerror}") from None
+    with _lock(place) as lock:
+        settings = _prepare(place, potential, structure, settings, clients)
+        start = _checkpoint(place)
+        if start is not None and start[1] >= settings.steps:
+            raise ForcemapError(
+                f"{place}: the run has come to step {start[1]} already; to go on, give more "
+                "--steps, to begin anew, another folder"
+            )
+        begin = start[1] if start else 0
+        _set_up(place, start, settings)
+        threads = threads or max(1, (os.cpu_count() or 1) // clients)
+        where = (
+            ("--port", str(settings.port))
+            if settings.mode == "inet"
+            else ("--unix", settings.address)
+        )
+        server = Program(
+            "i-PI",
+            [program, "continue.xml" if start else "input.xml"],
+            place,
+            place / "i-pi.log",
+            leads=True,
+            keep_open=(lock,),
+            # i-PI's own matrices are small: threads of its BLAS only take time from the drivers.
+            environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        drivers = [
+            Program(
+                "forcemap driver",
+                forcemap_command(
+                    *("driver", str(Path(potential).resolve()), "--template", "init.xyz"),
+                    *(*where, "--threads", str(threads)),
+                ),
+                place,
+                place / ("driver.log" if clients == 1 else f"driver-{n + 1}.log"),
+            )
+            for n in range(clients)
+        ]
+        output = place / "pimd.out"
+        clock = perf_counter()
+        name = f"i-PI, {settings.beads} beads" + (f", from step {begin}" if begin else "")
+        try:
+            with progress.stage(name, settings.steps - begin) as advance:
+                _supervise(place, [server, *drivers], output, begin, advance)
+        finally:
+            _remove_socket(settings)
+        seconds = perf_counter() - clock
+        reached = _checkpoint(place)
+        if reached is None or reached[1] < settings.steps:
+            raise ForcemapError(
+                f"i-PI ended at step {reached[1] if reached else begin} of {settings.steps}, though "
+                f"with exit code 0; see {server.log}. The same command goes on from there"
+            )
+    return PimdRun(output, reached[1], 1000.0 * seconds / max(settings.steps - begin, 1))
+
+
+def _supervise(
+    place: Path, programs: list[Program], output: Path, begin: int, advance: Any
+) -> None:
+    shown = begin
+
+    def step() -> int:
+        nonlocal shown
+        now = max(last_step(output), begin)
+        if now > shown:
+            shown = now
+            _prune(place)
+        return now - begin
+
+    supervise(programs, step, advance, STALL)
+
+
+@contextmanager
+def _lock(place: Path) -> Iterator[int]:
+    """Hold the folder's lock, which i-PI inherits: it lasts while either of the two runs."""
+    with (place / "run.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ForcemapError(
+                f"{place}: a run is still going on in this folder; wait for its end, or stop its i-pi"
+            ) from None
+        yield file.fileno()
+
+
+def _prepare(
+    place: Path,
+    potential: str | PathLike[str],
+    structure: str | PathLike[str],
+    settings: InputSettings,
+    clients: int,
+) -> InputSettings:
+    """Write the run's files, or check that the folder holds them; the settings with its address."""
+    import ase.io
+
+    loaded = load(potential)
+    atoms = starting_structure(structure, loaded.species, loaded.cutoff, settings.ensemble)
+    told = {
+        "potential": _digest(potential),
+        "structure": _digest(structure),
+        **{
+            name: value
+            for name, value in asdict(settings).items()
+            if name not in ("address", "port", "steps")
+        },
+    }
+    record = place / "run.json"
+    if record.exists():
+        try:
+            known = json.loads(record.read_text(encoding="utf-8"))
+            own = replace(settings, address=str(known["address"]), port=int(known["port"]))
+            before = known["run"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ForcemapError(f"{record}: cannot be read: {error}") from None
+        changed = [name for name in told if before.get(name) != told[name]]
+        if changed:
+            raise ForcemapError(
+                f"{place}: holds a run with another {', '.join(changed)}; give another folder"
+            )
+        return own
+    strange = [path.name for path in place.glob("pimd.*")] + [
+        name for name in ("input.xml", "init.xyz", "RESTART") if (place / name).exists()
+    ]
+    if strange:
+        raise ForcemapError(
+            f"{place}: holds {', '.join(sorted(strange)[:3])}, not of a run of this command; give "
+            "another folder"
+        )
+    if settings.mode == "inet":
+        settings = replace(settings, port=_free_port())
+    if settings.batch_size is None:  # every client gets its share
+        settings = replace(settings, batch_size=-(-settings.beads // clients))
+    ase.io.write(place / "init.xyz", atoms, format="extxyz")
+    text = input_text(settings, len(atoms), keep_checkpoints=True)
+    (place / "input.xml").write_text(text, encoding="utf-8")
+    content = {"run": told, "address": settings.address, "port": settings.port}
+    temporary = record.with_suffix(".new")
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(record)  # the last file: a folder without it holds no run
+    return settings
+
+
+def _digest(path: str | PathLike[str]) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+def _checkpoint(place: Path) -> tuple[Path, int] | None:
+    """The checkpoint with the highest step, and the step; None if there is none that is whole.
+
+    i-PI writes them in place: one that it was killed over is cut short.
+    """
+    found = [
+        (path, step)
+        for path in (*place.glob("pimd.checkpoint_*"), place / "RESTART", place / "continue.xml")
+        if (step := _step_of(path)) is not None
+    ]
+    return max(found, key=lambda one: one[1]) if found else None
+
+
+def _step_of(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    step = re.search(r"<step>\s*(\d+)\s*</step>", text)
+    return int(step[1]) if step and text.rstrip().endswith("</simulation>") else None
+
+
+def _prune(place: Path) -> None:
+    """Remove all checkpoints but the last two, and those that are not whole but older."""
+    paths = sorted(place.glob("pimd.checkpoint_*"), key=lambda path: path.stat().st_mtime_ns)
+    for path in paths[:-KEPT_CHECKPOINTS]:
+        path.unlink(missing_ok=True)
+
+
+def _set_up(place: Path, start: tuple[Path, int] | None, settings: InputSettings) -> None:
+    """Let i-PI begin at `start`: its input, and outputs without what came after."""
+    _remove_socket(settings)
+    if start is None:
+        for old in place.glob("pimd.*"):
+            old.unlink()  # of a start that was killed before its first checkpoint
+        text = (place / "input.xml").read_text(encoding="utf-8")
+    else:
+        text = start[0].read_text(encoding="utf-8")
+        for path in place.glob("pimd.*"):
+            if "checkpoint" not in path.name:
+                _cut(path, start[1])
+    total = rf"\g<1> {settings.steps} \g<2>"
+    text = re.sub(r"(<total_steps>)[^<]*(</total_steps>)", total, text)
+    target = place / ("continue.xml" if start else "input.xml")
+    temporary = target.with_suffix(".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(target)
+    # continue.xml is this state; i-PI would keep the old one under a name of its own.
+    (place / "RESTART").unlink(missing_ok=True)
+
+
+def _cut(path: Path, step: int) -> None:
+    """Drop what an output has beyond `step`, and a last line that is not whole."""
+    temporary = path.with_name(f"{path.name}.new")
+    with path.open(encoding="utf-8", errors="replace") as old, temporary.open("w") as new:
+        if path.suffix == ".xyz":
+            _copy_frames(old, new, step)
+        else:
+            for line in old:
+                words = line.split()
+                if not line.endswith("\n"):
+                    break
+                if line.startswith("#") or (words and float(words[0]) <= step):
+                    new.write(line)
+    temporary.replace(path)
+
+
+def _copy_frames(old: Any, new: Any, step: int) -> None:
+    while count := old.readline().strip():
+        lines = [old.readline() for _ in range(int(count) + 1)]
+        found = re.search(r"\bStep: +(\d+)", lines[0])
+        if found is None or int(found[1]) > step or not lines[-1].endswith("\n"):
+            return
+        new.writelines([count + "\n", *lines])
+
+
+def _remove_socket(settings: InputSettings) -> None:
+    """Remove the socket's file that an i-PI that was killed has left; its name is this run's own."""
+    if settings.mode != "inet":
+        with suppress(OSError):
+            Path(UnixAddress(settings.address).path).unlink(missing_ok=True)

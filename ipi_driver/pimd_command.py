@@ -1,0 +1,44 @@
+"""``forcemap pimd``: path integrals with one command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from forcemap.ipi_driver.input_options import run_options, settings_from
+
+__all__ = ["pimd"]
+
+EXAMPLE = "forcemap pimd out/potential.forcemap start.xyz --beads 32 --temperature 300 -o pimd"
+
+
+@click.command(epilog=f"Example: {EXAMPLE}")
+@run_options
+@click.option(
+    "-o", "--folder", type=click.Path(file_okay=False), default="pimd", show_default=True,
+    help="Where everything goes.",
+)  # fmt: skip
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads of each driver.  [default: all cores]"
+)
+@click.option(
+    "--clients", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Drivers that share the beads; one with threads is mostly the fastest.",
+)  # fmt: skip
+def pimd(
+    potential: str, structure: str, folder: str, threads: int | None, clients: int, **options: Any
+) -> None:
+    """Run path-integral dynamics of POTENTIAL from STRUCTURE with i-PI.
+
+    i-PI and its drivers are started together and watched until the last step is reached. After a
+    kill or a crash, the same command goes on from the last checkpoint; with more --steps it goes on
+    from the end.
+    """
+    from forcemap.ipi_driver.pimd import run_pimd
+    from forcemap.runs.progress import Progress
+
+    done = run_pimd(
+        potential, structure, settings_from(options), folder,
+        threads=threads, clients=clients, progress=Progress(),
+    )  # fmt: skip
+    click.echo(f"{done.output}: reached step {done.steps}, {done.milliseconds:.1f} ms per step")

@@ -1,0 +1,101 @@
+"""Segments of POSIX shared memory that i-PI made for its ``mode="shm"``.
+
+``multiprocessing.shared_memory`` would do for reading, but before Python 3.13 it takes whoever
+attaches to a segment for its owner: its resource tracker removes i-PI's segments when this process
+ends. Here a segment is opened and mapped, and never removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import math
+import mmap
+import os
+import re
+
+import numpy as np
+from forcemap.potentials.errors import ForcemapError
+from numpy.typing import NDArray
+
+__all__ = ["KINDS", "NAME_PREFIX", "Segment"]
+
+KINDS = ("pos", "h", "ih", "pot", "force", "vir")
+"""What the six segments hold, in the order in which i-PI names them."""
+
+NAME_PREFIX = b"ipi_shm_"
+
+_NAME = re.compile(r"ipi_shm_\w{1,80}", re.ASCII)  # no slash: a name from the wire is not trusted
+
+
+class Segment:
+    """One segment, mapped for reading and writing."""
+
+    def __init__(self, name: str) -> None:
+        """Attach to a segment.
+
+        Raises:
+            ForcemapError: it cannot be opened; i-PI may run on another machine or as another user.
+        """
+        if not _NAME.fullmatch(name):
+            raise ForcemapError(f"the server sent {name!r} as the name of shared memory")
+        self._name = name
+        self._file = -1
+        try:
+            import _posixshmem  # what multiprocessing.shared_memory is built on
+
+            self._file = _posixshmem.shm_open(f"/{name}", os.O_RDWR, mode=0o600)
+            self._map = mmap.mmap(self._file, os.fstat(self._file).st_size)
+        except (ImportError, OSError, ValueError) as error:
+            self._close_file()
+            raise ForcemapError(
+                f"cannot use the server's shared memory {name}: {error}; the driver must run on "
+                "i-PI's machine, in the same container: otherwise use <ffsocket mode='unix'> or "
+                "'inet'"
+            ) from error
+
+    def array(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """The segment's beginning as an array.
+
+        Raises:
+            ForcemapError: the segment is too small.
+        """
+        count = math.prod(shape)
+        if 8 * count > len(self._map):
+            raise ForcemapError(
+                f"the server's shared memory {self._name} has {len(self._map)} bytes, "
+                f"expected {8 * count}: does the template have other atoms than i-PI?"
+            )
+        return np.frombuffer(self._map, dtype=np.float64, count=count).reshape(shape)
+
+    def claim(self) -> None:
+        """Make sure that no other client uses this segment.
+
+        i-PI names segments after a number that it may use for a second client, too, while the first
+        has not yet attached; both would then write to the same places.
+
+        Raises:
+            ForcemapError: another client has it.
+        """
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ForcemapError(
+                f"two clients were given the same shared memory, {self._name}: results of this run "
+                "are wrong. With mode='shm' use one client (and its --threads), or start the next "
+                "one when the first is at work"
+            ) from None
+        except OSError:
+            pass  # a system that has no locks on shared memory
+
+    def close(self) -> None:
+        """Detach."""
+        # While an array is in use the map stays; it goes away with the array.
+        with contextlib.suppress(BufferError):
+            self._map.close()
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1

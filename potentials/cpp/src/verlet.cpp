@@ -1,0 +1,180 @@
+#include "verlet.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "forcemap/fail.hpp"
+
+namespace forcemap {
+
+namespace {
+
+constexpr std::size_t stride = 64;  // atoms between looks at whether the list still holds
+
+// Smallest singular value of a 3x3 matrix close to the identity, from below: 1 - |F - 1|_Frobenius.
+double smallest_stretch(const std::array<double, 9>& f) {
+  double sum = 0.0;
+  for (std::size_t n = 0; n < 9; ++n) {
+    const double d = f[n] - (n % 4 == 0 ? 1.0 : 0.0);
+    sum += d * d;
+  }
+  return 1.0 - std::sqrt(sum);
+}
+
+std::array<double, 9> product(const double* a, const double* b) {
+  std::array<double, 9> c{};
+  for (std::size_t i = 0; i < 3; ++i)
+    for (std::size_t j = 0; j < 3; ++j)
+      for (std::size_t k = 0; k < 3; ++k) c[3 * i + j] += a[3 * i + k] * b[3 * k + j];
+  return c;
+}
+
+}  // namespace
+
+// A pair that was beyond the range is now no nearer than range * s - 2 d, where s is the smallest
+// stretch of the cell's deformation and d the largest displacement beyond that deformation.
+bool VerletList::holds(const StructureView& s, double cutoff, double range) const {
+  if (!adopted_ || s.count != numbers_.size()) return false;
+  if (!std::equal(pbc_.begin(), pbc_.end(), s.pbc)) return false;
+  if (!std::equal(numbers_.begin(), numbers_.end(), s.numbers)) return false;
+  std::array<double, 9> f{1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0};
+  if (!std::equal(cell_.begin(), cell_.end(), s.cell)) {
+    const std::array<double, 9> old_cell = completed_cell(cell_.data(), s.pbc);
+    const std::array<double, 9> new_cell = completed_cell(s.cell, s.pbc);
+    f = product(inverse3(old_cell.data()).data(), new_cell.data());
+  }
+  const double least = 0.5 * (range * smallest_stretch(f) - cutoff);
+  if (!(least > 0.0)) return false;
+  for (std::size_t begin = 0; begin < s.count; begin += stride) {
+    double largest2 = 0.0;
+    const std::size_t end = std::min(begin + stride, s.count);
+    for (std::size_t i = begin; i < end; ++i) {
+      const double* r = &reference_[3 * i];
+      double d2 = 0.0;
+      for (std::size_t d = 0; d < 3; ++d) {
+        const double moved = r[0] * f[d] + r[1] * f[3 + d] + r[2] * f[6 + d];
+        const double delta = s.positions[3 * i + d] - moved;
+        d2 += delta * delta;
+      }
+      if (!std::isfinite(d2)) fail("position of atom ", i, " is not finite");
+      largest2 = std::max(largest2, d2);
+    }
+    if (!(largest2 < least * least)) return false;
+  }
+  return true;
+}
+
+void VerletList::adopt(const StructureView& s) {
+  numbers_.assign(s.numbers, s.numbers + s.count);
+  reference_.assign(s.positions, s.positions + 3 * s.count);
+  std::copy(s.cell, s.cell + 9, cell_.begin());
+  std::copy(s.pbc, s.pbc + 3, pbc_.begin());
+  adopted_ = true;
+}
+
+void VerletList::build(const Potential& potential, double range) {
+  adopted_ = false;
+  list_ = find_neighbors(numbers_.size(), reference_.data(), cell_.data(), pbc_.data(), range);
+  kinds_.resize(list_.owner.size());
+  for (std::size_t e = 0; e < kinds_.size(); ++e) {
+    const int number = numbers_[static_cast<std::size_t>(list_.owner[e])];
+    kinds_[e] = potential.species_of(number);
+    if (kinds_[e] < 0)
+      fail("atom ", list_.owner[e], " has atomic number ", number,
+           ", which is not an element of this potential");
+  }
+  adopted_ = true;
+}
+
+void SiteSums::clear(std::size_t atoms) {
+  energy = 0.0;
+  strain.fill(0.0);
+  forces.assign(3 * atoms, 0.0);
+}
+
+void SiteSums::add(const SiteSums& other) {
+  energy += other.energy;
+  for (std::size_t n = 0; n < 9; ++n) strain[n] += other.strain[n];
+  for (std::size_t n = 0; n < forces.size(); ++n) forces[n] += other.forces[n];
+}
+
+namespace {
+
+void add_site(const Site& site, const NeighborList& list, std::size_t i, SiteSums& out) {
+  double fx = 0.0, fy = 0.0, fz = 0.0;
+  double w[9] = {};
+  for (std::size_t n = 0; n < site.count; ++n) {
+    const double gx = site.gx[n], gy = site.gy[n], gz = site.gz[n];
+    const std::size_t owner =
+        static_cast<std::size_t>(list.owner[static_cast<std::size_t>(site.index[n])]);
+    double* f = &out.forces[3 * owner];
+    f[0] -= gx;
+    f[1] -= gy;
+    f[2] -= gz;
+    fx += gx;
+    fy += gy;
+    fz += gz;
+    w[0] += site.x[n] * gx;
+    w[1] += site.x[n] * gy;
+    w[2] += site.x[n] * gz;
+    w[4] += site.y[n] * gy;
+    w[5] += site.y[n] * gz;
+    w[8] += site.z[n] * gz;
+  }
+  double* f = &out.forces[3 * i];
+  f[0] += fx;
+  f[1] += fy;
+  f[2] += fz;
+  for (std::size_t n = 0; n < 9; ++n) out.strain[n] += w[n];
+}
+
+}  // namespace
+
+void sum_sites(const Potential& potential, const VerletList& verlet, const double* placed,
+               const int* identity, std::size_t from, std::size_t to, SiteScratch& scratch,
+               SiteSums& out, double* energies) {
+  const NeighborList& list = verlet.neighbors();
+  std::vector<Site>& sites = scratch.sites;
+  for (std::size_t begin = from; begin < to; begin += sites.size()) {
+    const std::size_t count = std::min(sites.size(), to - begin);
+    for (std::size_t n = 0; n < count; ++n) {
+      const std::size_t i = begin + n;
+      potential.gather(placed, verlet.kinds(), identity, static_cast<int>(i),
+                       list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i], ~0,
+                       sites[n]);
+    }
+    potential.evaluate(sites.data(), count, scratch.energies.data());
+    for (std::size_t n = 0; n < count; ++n) {
+      out.energy += scratch.energies[n];
+      if (energies) energies[begin + n] = scratch.energies[n];
+      add_site(sites[n], list, begin + n, out);
+    }
+  }
+}
+
+bool finite(const SiteSums& sums) {
+  double check = sums.energy;
+  for (const double f : sums.forces) check += 0.0 * f;
+  return std::isfinite(check);
+}
+
+void virial_of(const SiteSums& sums, double* virial) {
+  const std::array<double, 9>& s = sums.strain;
+  const double w[9] = {s[0], s[1], s[2], s[1], s[4], s[5], s[2], s[5], s[8]};
+  for (std::size_t n = 0; n < 9; ++n) virial[n] = -w[n];
+}
+
+void explain_fault(const StructureView& s, const NeighborList& list, const double* placed) {
+  for (std::size_t i = 0; i < s.count; ++i) {
+    for (std::size_t d = 0; d < 3; ++d)
+      if (!std::isfinite(s.positions[3 * i + d])) fail("position of atom ", i, " is not finite");
+    for (std::size_t n = list.first[i]; n < list.first[i + 1]; ++n) {
+      const std::size_t e = static_cast<std::size_t>(list.neighbors[n]);
+      if (std::equal(placed + 3 * i, placed + 3 * i + 3, placed + 3 * e))
+        fail("atoms ", i, " and ", list.owner[e], " are in the same place");
+    }
+  }
+  fail("the energy is not finite: the structure is far outside what can be evaluated");
+}
+
+}  // namespace forcemap

@@ -1,0 +1,78 @@
+// A neighbour list with a skin and the structure it was made for; the sums over a structure's
+// sites.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "forcemap/calculator.hpp"
+#include "forcemap/neighbors.hpp"
+#include "forcemap/potential.hpp"
+
+namespace forcemap {
+
+class VerletList {
+ public:
+  /// Is every pair of `s` within the cutoff in the list? True also between `adopt` and `build`.
+  bool holds(const StructureView& s, double cutoff, double range) const;
+
+  /// Become the list of `s` within `range`. `build` makes it: that takes the time, and may be left
+  /// to another thread. Until then, and if it fails, the list must not be used.
+  void adopt(const StructureView& s);
+  void build(const Potential& potential, double range);
+
+  /// Holds no structure any more.
+  void forget() { adopted_ = false; }
+
+  const NeighborList& neighbors() const { return list_; }
+  const int* kinds() const { return kinds_.data(); }  // species of all entries
+
+ private:
+  NeighborList list_;
+  std::vector<int> kinds_;
+  std::vector<int> numbers_;       // of the structure the list was made for
+  std::vector<double> reference_;  // its positions
+  std::array<double, 9> cell_{};
+  std::array<bool, 3> pbc_{};
+  bool adopted_ = false;
+};
+
+/// Sites that one thread evaluates together, and their energies.
+struct SiteScratch {
+  explicit SiteScratch(const Potential& potential)
+      : sites(potential.batch()), energies(potential.batch()) {}
+  std::vector<Site> sites;
+  std::vector<double> energies;
+};
+
+/// What one thread adds up.
+struct SiteSums {
+  std::vector<double> forces;  // (atoms, 3), eV/Å
+  double energy = 0.0;
+  std::array<double, 9> strain{};  // dE/d(strain), upper half
+
+  void clear(std::size_t atoms);
+  void add(const SiteSums& other);
+};
+
+/// Add the sites `from` to `to` of the structure whose entries are at `placed`.
+///   scratch   of this thread
+///   identity  0, 1, 2, ...: the list's kinds are species already
+///   energies  (atoms) filled with the site energies; may be null
+void sum_sites(const Potential& potential, const VerletList& list, const double* placed,
+               const int* identity, std::size_t from, std::size_t to, SiteScratch& scratch,
+               SiteSums& out, double* energies);
+
+/// Is everything that was added up a number?
+bool finite(const SiteSums& sums);
+
+/// The virial -dE/d(strain), (3, 3), from the upper half that was added up: dE/d(strain) is
+/// symmetric because the energy knows no direction.
+void virial_of(const SiteSums& sums, double* virial);
+
+/// Throws the Error that says which atoms are at fault for an energy that is not a number.
+[[noreturn]] void explain_fault(const StructureView& s, const NeighborList& list,
+                                const double* placed);
+
+}  // namespace forcemap

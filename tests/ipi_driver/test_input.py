@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from click.testing import CliRunner, Result
+from forcemap.fitter.cli import cli
+from forcemap.ipi_driver.input import (
+    InputSettings,
+    batch_latency,
+    input_text,
+    read_gle_file,
+    starting_structure,
+)
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.model import write_potential
+from potentials_factory import random_potential
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_potential(random_potential(["Si"], seed=2), "si.forcemap")
+    bulk("Si", "diamond", 5.4, cubic=True).write("si.xyz")
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["ipi-input", "si.forcemap", "si.xyz", *arguments])
+
+
+def gle_file(beads: int, kelvin: float = 300.0) -> str:
+    """White noise on every mode: what a file of matrices looks like."""
+    a = " ".join(f"{1e-4 * (1 + n):g}, " for n in range(beads))
+    c = " ".join(f"{kelvin:g}, " for n in range(beads))
+    return (
+        f"# made by hand\n<A shape='({beads}, 1, 1)' units='atomic_unit'> [ {a[:-2]} ] </A>\n"
+        f"<C shape='({beads}, 1, 1)' units='kelvin'> [ {c[:-2]} ] </C>\n"
+    )
+
+
+def test_input_says_what_was_asked() -> None:
+    done = invoke(
+        *("--beads", "6", "--ensemble", "npt", "--temperature", "250", "--pressure", "20"),
+        *("--steps", "77", "--timestep", "0.25", "--seed", "5", "-o", "in.xml"),
+    )
+    assert done.exit_code == 0, done.output
+    root = ElementTree.parse("in.xml").getroot()
+    found = {
+        "total_steps": "77",
+        "prng/seed": "5",
+        "ffsocket/batch_size": "6",
+        "ffsocket/exit_on_disconnect": "True",
+        "system/motion/dynamics/timestep": "0.25",
+        "system/ensemble/temperature": "250",
+        "system/ensemble/pressure": "20",
+    }
+    for place, value in found.items():
+        assert (root.findtext(place) or "").strip() == value, place
+    assert root.find("system/initialize").get("nbeads") == "6"  # type: ignore[union-attr]
+    address = (root.findtext("ffsocket/address") or "").strip()
+    assert f"--unix {address}" in done.output
+    properties = root.findtext("output/properties") or ""
+    for name in ("conserved", "kinetic_cv", "kinetic_td", "potential", "r_gyration", "volume"):
+        assert name in properties
+
+
+def test_addresses_are_unique() -> None:
+    assert InputSettings().address != InputSettings().address
+    assert input_text(InputSettings(), 8) != input_text(InputSettings(), 8)
+
+
+@pytest.mark.parametrize(("atoms", "least", "most"), [(2, 3e-4, 3e-4), (4096, 1e-3, 2e-3)])
+def test_latency_follows_the_size(atoms: int, least: float, most: float) -> None:
+    assert least <= batch_latency(atoms) <= most
+
+
+def test_piglet_needs_a_file_and_says_where_from() -> None:
+    done = invoke("--thermostat", "piglet")
+    assert done.exit_code == 1
+    assert "gle4md.org" in done.output
+    assert "--gle-file" in done.output
+    assert not Path("input.xml").exists()
+
+
+def test_piglet_takes_the_matrices_of_the_file() -> None:
+    Path("gle.txt").write_text(gle_file(4))
+    done = invoke("--thermostat", "piglet", "--gle-file", "gle.txt", "--beads", "4")
+    assert done.exit_code == 0, done.output
+    thermostat = ElementTree.parse("input.xml").getroot().find("system/motion/dynamics/thermostat")
+    assert thermostat is not None
+    assert thermostat.get("mode") == "nm_gle"
+    assert [child.tag for child in thermostat] == ["A", "C"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("", ""), "is for 4 beads, not for 8"),
+        (("<C", "<D"), "has no <C>"),
+        (("(4, 1, 1)", "(4, 1)"), "expected .beads, n, n."),
+        (("300", "nan"), "not a finite number"),
+        (("300", "many"), "not a finite number"),
+    ],
+)
+def test_faulty_matrices_are_told(change: tuple[str, str], message: str) -> None:
+    Path("gle.txt").write_text(gle_file(4).replace(*change))
+    with pytest.raises(ForcemapError, match=message):
+        read_gle_file("gle.txt", 8 if change == ("", "") else 4)
+
+
+def test_structure_is_turned_and_not_changed() -> None:
+    atoms = bulk("Si", "diamond", 5.4).repeat(2)
+    atoms.rattle(0.1, seed=3)
+    atoms.rotate(40, (1, 2, 3), rotate_cell=True)
+    atoms.write("turned.extxyz", format="extxyz")
+    start = starting_structure("turned.extxyz", ["Si"], 5.0, "npt")
+    assert np.abs(np.triu(start.cell.array, 1)).max() < 1e-12
+    np.testing.assert_allclose(
+        start.get_all_distances(mic=True), atoms.get_all_distances(mic=True), atol=1e-6
+    )
+
+
+def test_molecule_gets_a_box_in_which_it_is_alone() -> None:
+    Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]).write("si2.xyz", plain=True)
+    start = starting_structure("si2.xyz", ["Si"], 5.0, "nvt")
+    assert not start.pbc.any()
+    np.testing.assert_allclose(start.cell.lengths(), [30.0, 30.0, 32.3])
+    with pytest.raises(ForcemapError, match="cell in three directions"):
+        starting_structure("si2.xyz", ["Si"], 5.0, "npt")
+
+
+def test_masses_of_isotopes_stay() -> None:
+    atoms = bulk("Si", "diamond", 5.4, cubic=True)
+    atoms.set_masses([30.0] * 8)
+    atoms.write("heavy.extxyz", format="extxyz")
+    done = CliRunner().invoke(cli, ["ipi-input", "si.forcemap", "heavy.extxyz"])
+    assert done.exit_code == 0, done.output
+    assert ase.io.read("init.xyz").get_masses().tolist() == [30.0] * 8
+
+
+def test_left_handed_cells_are_refused() -> None:
+    atoms = bulk("Si", "diamond", 5.4, cubic=True)
+    atoms.cell = atoms.cell.array[[1, 0, 2]]
+    atoms.write("left.extxyz", format="extxyz")
+    with pytest.raises(ForcemapError, match="left-handed"):
+        starting_structure("left.extxyz", ["Si"], 5.0, "nvt")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ensemble": "muvt"}, "ensemble is one of nvt, npt, nve"),
+        ({"temperature": 0.0}, "temperature must be > 0"),
+        ({"beads": 0}, "beads must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_told(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ForcemapError, match=message):
+        InputSettings(**values)  # type: ignore[arg-type]
+
+
+def test_matrices_without_piglet_are_wrong_usage() -> None:
+    Path("gle.txt").write_text(gle_file(4))
+    assert invoke("--gle-file", "gle.txt").exit_code == 2

@@ -1,0 +1,192 @@
+"""``forcemap pimd`` with a real i-PI: runs, kills and restarts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from forcemap.ipi_driver import pimd as module
+from forcemap.ipi_driver.input import InputSettings, read_gle_file
+from forcemap.ipi_driver.pimd import run_pimd
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.model import write_potential
+from potentials_factory import random_potential
+
+pytest.importorskip("ipi")
+
+PATIENCE = 120.0
+COMMAND = [sys.executable, "-c", "from forcemap.fitter.cli import main; main()", "pimd"]
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    write_potential(random_potential(["Si"], seed=2), "si.forcemap")
+    bulk("Si", "diamond", 5.4, cubic=True).write("start.xyz")
+    yield
+    for process in processes(tmp_path):
+        os.kill(process, signal.SIGKILL)
+    for record in tmp_path.glob("*/run.json"):  # of runs that were killed
+        Path(f"/tmp/ipi_{json.loads(record.read_text())['address']}").unlink(missing_ok=True)
+
+
+def processes(folder: Path, name: str = "") -> list[int]:
+    """Processes that work in the folder or below it."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            place = (entry / "cwd").readlink()
+            command = (entry / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+        inside = place.is_relative_to(folder) and place != folder
+        if inside and name in command:
+            found.append(int(entry.name))
+    return found
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def run(folder: str, settings: InputSettings, **options: int) -> module.PimdRun:
+    return run_pimd("si.forcemap", "start.xyz", settings, folder, **options)
+
+
+def table(folder: str) -> np.ndarray:
+    return np.loadtxt(Path(folder) / "pimd.out", ndmin=2)
+
+
+WHITE = (
+    "<A shape='(3,1,1)'> [1e-3,1e-3,1e-3] </A><C shape='(3,1,1)' units='kelvin'> [300,300,300] </C>"
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "clients"),
+    [
+        ({"ensemble": "nvt"}, 1),
+        ({"ensemble": "nvt", "thermostat": "pile_l", "trajectory": "beads"}, 1),
+        ({"ensemble": "nvt", "thermostat": "piglet"}, 1),
+        ({"ensemble": "npt", "mode": "shm"}, 1),
+        ({"ensemble": "nve", "mode": "inet"}, 2),
+    ],
+    ids=["nvt", "pile_l", "piglet", "npt-shm", "nve-inet"],
+)
+def test_every_kind_of_run_comes_to_its_last_step(
+    values: dict[str, str], clients: int, tmp_path: Path
+) -> None:
+    Path("gle").write_text(WHITE)
+    gle = read_gle_file("gle", 3) if values.get("thermostat") == "piglet" else ""
+    settings = InputSettings(
+        beads=3, steps=20, output_stride=5, trajectory_stride=10, gle=gle, **values
+    )  # type: ignore[arg-type]
+    done = run("run", settings, threads=1, clients=clients)
+    assert done.steps == 20
+    rows = table("run")
+    assert rows[:, 0].tolist() == [0, 5, 10, 15, 20]
+    assert np.isfinite(rows).all()
+    assert not Path(f"/tmp/ipi_{settings.address}").exists()
+    assert not processes(tmp_path)
+    files = [f"pimd.beads_{n}.xyz" for n in range(3)] if "trajectory" in values else []
+    for name in files or ["pimd.centroid.xyz"]:
+        assert (Path("run") / name).read_text().count("Step:") == 3
+
+
+NVE = ["--beads", "2", "--ensemble", "nve", "--temperature", "300", "--seed", "7"]
+STRIDES = ["--output-stride", "1", "--trajectory-stride", "3", "--checkpoint-stride", "5"]
+
+
+@pytest.mark.parametrize("victim", ["i-pi", "driver"])
+def test_killed_run_goes_on_as_if_nothing_had_happened(victim: str, tmp_path: Path) -> None:
+    steps = 400
+    command = [*COMMAND, "si.forcemap", "start.xyz", *NVE, *STRIDES, "--steps", str(steps)]
+    whole = subprocess.run([*command, "-o", "whole"], timeout=PATIENCE, check=False)
+    assert whole.returncode == 0
+    first = subprocess.Popen([*command, "-o", "cut"], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: list(Path("cut").glob("pimd.checkpoint_[1-9]*")))
+    for process in processes(tmp_path, victim):
+        os.kill(process, signal.SIGKILL)
+    _, errors = first.communicate(timeout=PATIENCE)
+    assert first.returncode == 1, errors
+    assert "Error: " in errors
+    assert "Traceback" not in errors
+    assert len(list(Path("cut").glob("pimd.checkpoint_*"))) <= 3, "old ones are removed"
+    again = subprocess.run([*command, "-o", "cut"], timeout=PATIENCE, check=False)
+    assert again.returncode == 0
+    exact, found = table("whole"), table("cut")
+    assert found[:, 0].tolist() == list(range(steps + 1)), "no step twice, none missing"
+    np.testing.assert_allclose(found, exact, rtol=2e-7, atol=1e-7)
+    frames = [(Path(name) / "pimd.centroid.xyz").read_text() for name in ("whole", "cut")]
+    assert frames[0].count("Step:") == frames[1].count("Step:")
+
+
+def test_run_that_goes_on_without_its_command_is_left_alone(tmp_path: Path) -> None:
+    command = [*COMMAND, "si.forcemap", "start.xyz", *NVE, "--steps", "1000000", "-o", "run"]
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for(lambda: (Path("run") / "pimd.out").exists())
+    first.kill()
+    first.wait(PATIENCE)
+    assert processes(tmp_path, "i-pi")
+    second = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert second.returncode == 1
+    assert "a run is still going on in this folder" in second.stderr
+
+
+def test_cut_checkpoint_is_not_taken() -> None:
+    run("run", InputSettings(beads=2, steps=20, checkpoint_stride=5), threads=1)
+    (Path("run") / "RESTART").unlink()
+    last, step = max(
+        ((path, module._step_of(path)) for path in Path("run").glob("pimd.checkpoint_*")),
+        key=lambda one: one[1] or 0,
+    )
+    assert step == 20
+    last.write_text(last.read_text()[: last.stat().st_size // 2])
+    found = module._checkpoint(Path("run"))
+    assert found is not None
+    assert found[1] == 15
+
+
+def test_finished_run_says_so_and_goes_on_with_more_steps() -> None:
+    settings = InputSettings(beads=2, steps=10, output_stride=1)
+    run("run", settings, threads=1)
+    with pytest.raises(ForcemapError, match="has come to step 10 already"):
+        run("run", settings, threads=1)
+    assert run("run", InputSettings(beads=2, steps=15, output_stride=1), threads=1).steps == 15
+    assert table("run")[:, 0].tolist() == list(range(16))
+
+
+def test_other_options_and_other_folders_are_refused() -> None:
+    run("run", InputSettings(beads=2, steps=3), threads=1)
+    with pytest.raises(ForcemapError, match="another beads, temperature; give another folder"):
+        run("run", InputSettings(beads=3, steps=3, temperature=200.0), threads=1)
+    write_potential(random_potential(["Si"], seed=3), "si.forcemap")
+    with pytest.raises(ForcemapError, match="another potential; give another folder"):
+        run("run", InputSettings(beads=2, steps=3), threads=1)
+    Path("mine").mkdir()
+    Path("mine/input.xml").write_text("mine")
+    with pytest.raises(ForcemapError, match=r"holds input.xml, not of a run of this command"):
+        run("mine", InputSettings(beads=2, steps=3), threads=1)
+    assert Path("mine/input.xml").read_text() == "mine"
+
+
+def test_fault_of_a_driver_is_told_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    atoms = bulk("Si", "diamond", 5.4, cubic=True)
+    atoms.positions[1] = atoms.positions[0]
+    atoms.write("start.xyz")
+    with pytest.raises(
+        ForcemapError, match=r"(?s)forcemap driver ended with exit code 1.*same plac"
+    ):
+        run("run", InputSettings(beads=2, steps=3), threads=1)
