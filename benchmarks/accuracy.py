@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 from ase.io import read, write
-from forcemap.runs.programs import forcemap_command
+from forcemap.potentials.runs.programs import forcemap_command
 from text_table import text_table
 
 SEED = 0

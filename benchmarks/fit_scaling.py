@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from forcemap.runs.programs import find_program, forcemap_command
+from forcemap.potentials.runs.programs import find_program, forcemap_command
 from text_table import text_table
 
 HEAD = [

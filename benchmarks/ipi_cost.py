@@ -47,7 +47,7 @@ from forcemap.ipi_driver.input import batch_latency
 from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM
 from forcemap.potentials import load
 from forcemap.potentials.model import PotentialData, TwoBodySplines, write_potential
-from forcemap.runs.programs import find_program, forcemap_command
+from forcemap.potentials.runs.programs import find_program, forcemap_command
 from text_table import text_table
 
 HERE = Path(__file__).resolve().parent

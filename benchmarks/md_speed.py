@@ -31,8 +31,8 @@ from forcemap.fitter import Settings, fit_frames, map_model
 from forcemap.fitter.dataset import read_frames
 from forcemap.potentials import Evaluator, load
 from forcemap.potentials.model import write_potential
+from forcemap.potentials.runs.programs import find_program
 from forcemap.potentials.uf3_export import export_uf3
-from forcemap.runs.programs import find_program
 from grids import table_sizes, tabulate
 from text_table import text_table
 

@@ -12,14 +12,14 @@ from xml.etree import ElementTree
 
 import numpy as np
 from forcemap.potentials.errors import ForcemapError
-from forcemap.runs.programs import (
+from forcemap.potentials.runs.programs import (
     Program,
     find_program,
     forcemap_command,
     last_step,
     supervise,
 )
-from forcemap.runs.progress import Progress
+from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 
 __all__ = ["IpiRun", "LammpsRun", "run_ipi", "run_lammps"]

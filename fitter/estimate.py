@@ -35,7 +35,7 @@ from forcemap.fitter.sparse_points import (
 )
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
-from forcemap.runs.progress import Progress
+from forcemap.potentials.runs.progress import Progress
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 

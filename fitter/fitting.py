@@ -29,7 +29,7 @@ from forcemap.fitter.sizes import SizePoint
 from forcemap.fitter.solver import Accumulator, choose_deltas
 from forcemap.fitter.sparse_points import shortest_distances
 from forcemap.potentials.errors import ForcemapError
-from forcemap.runs.progress import Progress
+from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 

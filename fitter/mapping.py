@@ -41,7 +41,7 @@ from forcemap.potentials.model import (
     ZblPairs,
     write_potential,
 )
-from forcemap.runs.progress import Progress
+from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 
 __all__ = ["Mapped", "map_file", "map_model", "mapped_curves"]

@@ -25,8 +25,14 @@ from forcemap.ipi_driver.connection import UnixAddress
 from forcemap.ipi_driver.input import InputSettings, input_text, starting_structure
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
-from forcemap.runs.programs import Program, find_program, forcemap_command, last_step, supervise
-from forcemap.runs.progress import Progress
+from forcemap.potentials.runs.programs import (
+    Program,
+    find_program,
+    forcemap_command,
+    last_step,
+    supervise,
+)
+from forcemap.potentials.runs.progress import Progress
 
 __all__ = ["PimdRun", "run_pimd"]
 

@@ -35,7 +35,7 @@ def pimd(
     from the end.
     """
     from forcemap.ipi_driver.pimd import run_pimd
-    from forcemap.runs.progress import Progress
+    from forcemap.potentials.runs.progress import Progress
 
     done = run_pimd(
         potential, structure, settings_from(options), folder,

@@ -11,7 +11,7 @@ from forcemap.fitter.commands.options import jobs_option, quiet_option
 
 if TYPE_CHECKING:
     from forcemap.fitter.demo_runs import IpiRun, LammpsRun
-    from forcemap.runs.progress import Progress
+    from forcemap.potentials.runs.progress import Progress
 
 __all__ = ["demo", "run_demo"]
 
@@ -38,7 +38,7 @@ def demo(folder: Path, force: bool, jobs: int, quiet: bool) -> None:
     from time import perf_counter
 
     from forcemap.fitter.error_table import output_console, rows_table
-    from forcemap.runs.progress import Progress
+    from forcemap.potentials.runs.progress import Progress
 
     start = perf_counter()
     report, lammps, ipi = run_demo(folder, jobs, Progress.silent() if quiet else Progress(), force)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from forcemap.fitter.error_metrics import Prediction
     from forcemap.fitter.frame import Frame
     from forcemap.potentials import Potential
-    from forcemap.runs.progress import Progress
+    from forcemap.potentials.runs.progress import Progress
 
 __all__ = ["evaluate", "predict_frames", "write_predictions"]
 
@@ -65,7 +65,7 @@ def evaluate(
     from forcemap.fitter.error_metrics import METRICS, error_block
     from forcemap.fitter.error_table import error_table, output_console
     from forcemap.potentials import load
-    from forcemap.runs.progress import Progress
+    from forcemap.potentials.runs.progress import Progress
 
     if output is not None and output.exists() and output.samefile(data):
         raise click.UsageError("--output is DATA itself, whose labels would be lost")

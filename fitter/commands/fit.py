@@ -67,7 +67,7 @@ def fit(
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'.")
     from forcemap.fitter.error_table import error_table, output_console, size_table
-    from forcemap.runs.progress import Progress
+    from forcemap.potentials.runs.progress import Progress
 
     progress = Progress.silent() if quiet else Progress()
     if dry_run or out is None:
@@ -112,7 +112,7 @@ def fit_settings(
     from forcemap.fitter.distributed import started_ranks
     from forcemap.fitter.sizes import SizePoint, copy_files, parse_sizes, scaled
     from forcemap.fitter.whole_file import make_folder
-    from forcemap.runs.progress import Progress
+    from forcemap.potentials.runs.progress import Progress
 
     with started_ranks() as ranks:
         read = Settings.read(settings)

@@ -44,7 +44,7 @@ def map_command(model: Path, potential: Path, tolerance: float | None, quiet: bo
     """
     from forcemap.fitter.error_table import output_console, rows_table
     from forcemap.fitter.mapping import map_file
-    from forcemap.runs.progress import Progress
+    from forcemap.potentials.runs.progress import Progress
 
     progress = Progress.silent() if quiet else Progress()
     errors = map_file(model, potential, tolerance, progress)

@@ -25,7 +25,7 @@ from forcemap.fitter.mapping import (
 )
 from forcemap.fitter.model import Model, write_model
 from forcemap.potentials import load
-from forcemap.runs.progress import Progress
+from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]

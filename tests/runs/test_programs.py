@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from forcemap.potentials.errors import ForcemapError
-from forcemap.runs.programs import (
+from forcemap.potentials.runs.programs import (
     Program,
     find_program,
     forcemap_command,
@@ -59,7 +59,7 @@ def test_every_step_of_the_leading_program_is_counted(tmp_path: Path) -> None:
 def test_programs_that_follow_are_stopped_when_they_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forcemap.runs.programs.GRACE", 0.3)
+    monkeypatch.setattr("forcemap.potentials.runs.programs.GRACE", 0.3)
     supervise(
         [counting(tmp_path, "server", 3, leads=True), counting(tmp_path, "client", 10_000)],
         lambda: last_step(tmp_path / "server.steps"),

@@ -4,8 +4,8 @@ import io
 import re
 
 import pytest
-from forcemap.runs import progress as module
-from forcemap.runs.progress import Progress
+from forcemap.potentials.runs import progress as module
+from forcemap.potentials.runs.progress import Progress
 
 
 class Terminal(io.StringIO):
