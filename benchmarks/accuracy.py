@@ -93,8 +93,13 @@ SETS = {
 }
 
 
-def settings(train: Path, test: Path, options: argparse.Namespace) -> dict[str, Any]:
+def settings(name: str, train: Path, test: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The settings of a fit: paths, terms, and whatever the command line gives."""
+    data = {"train": str(train.resolve()), "test": str(test.resolve())}
+    if options.settings is not None:
+        # A file for one set, or a folder with a file for each.
+        file = options.settings / f"{name}.yaml" if options.settings.is_dir() else options.settings
+        return yaml.safe_load(file.read_text(encoding="utf-8")) | {"data": data}
     two_body = {"kind": "two_body", "cutoff": options.cutoff2}
     three_body = {"kind": "three_body", "cutoff": options.cutoff3}
     if options.n_sparse is not None:
@@ -102,7 +107,7 @@ def settings(train: Path, test: Path, options: argparse.Namespace) -> dict[str, 
     if options.lengthscale is not None:
         three_body["lengthscale"] = options.lengthscale
     found: dict[str, Any] = {
-        "data": {"train": str(train.resolve()), "test": str(test.resolve())},
+        "data": data,
         "terms": [two_body, three_body],
     }
     if options.tolerance is not None:
@@ -116,7 +121,7 @@ def fit(name: str, options: argparse.Namespace) -> dict[str, Any]:
         folder = Path(scratch)
         train, test = SETS[name].split(options.data / name, folder)
         file = folder / "settings.yaml"
-        file.write_text(yaml.safe_dump(settings(train, test, options)), encoding="utf-8")
+        file.write_text(yaml.safe_dump(settings(name, train, test, options)), encoding="utf-8")
         arguments = ["fit", str(file), "-o", str(folder / "out"), "--jobs", str(options.jobs)]
         done = subprocess.run(
             forcemap_command(*arguments, "--quiet"), capture_output=True, text=True, check=False
@@ -132,7 +137,6 @@ def fit(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def row(name: str, report: Mapping[str, Any]) -> list[str]:
     """A line of the table of results."""
     test, fitted = report["test"], report["fit"]
-    three_body = next(t for t in report["mapping"]["tables"] if t["kind"] == "three_body")
     return [
         name,
         f"{report['train']['n_frames']}/{test['n_frames']}",
@@ -143,7 +147,8 @@ def row(name: str, report: Mapping[str, Any]) -> list[str]:
         f"{test['force_rmse_ev_per_a']:.4f}",
         f"{test['force_mae_ev_per_a']:.4f}",
         f"{report['mapping']['force_max_error_ev_per_a']:.1e}",
-        f"{three_body['leg_intervals']}x{three_body['base_intervals']}",
+        str(fitted["n_sparse"]),
+        f"{fitted['run_microseconds_per_atom']:.2f}",
         f"{fitted['fit_seconds']:.1f}",
         f"{fitted['map_seconds']:.1f}",
         f"{fitted['peak_memory_mb']:.0f}",
@@ -160,7 +165,8 @@ HEAD = [
     "F RMSE",
     "F MAE",
     "map F max",
-    "table",
+    "points",
+    "µs/atom",
     "fit s",
     "map s",
     "peak MB",
@@ -201,6 +207,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=sorted(SETS),
         help="a set to fit, repeatable  [default: all that the data folder holds]",
     )
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        help="settings file without `data`, or a folder with one for each set (settings/); the "
+        "options about terms then have no effect  [default: 2-body and 3-body terms]",
+    )
     parser.add_argument("--cutoff2", type=float, default=5.5, help="2-body, Å  [default: 5.5]")
     parser.add_argument("--cutoff3", type=float, default=4.25, help="3-body, Å  [default: 4.25]")
     parser.add_argument("--n-sparse", type=int, help="3-body sparse points  [default: the fit's]")
@@ -226,10 +238,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.sets:
         print(f"fitting {name} ...", file=sys.stderr, flush=True)
         reports[name] = fit(name, options)
+    terms = f"2-body {options.cutoff2:g} Å + 3-body {options.cutoff3:g} Å"
     print(
-        f"2-body {options.cutoff2:g} Å + 3-body {options.cutoff3:g} Å, {options.jobs} thread(s); "
-        "energies meV/atom, forces eV/Å;\nmap F max: largest force error of the map against the "
-        "process; table: intervals of leg x base\n"
+        f"{options.settings or terms}, {options.jobs} thread(s); energies meV/atom, forces eV/Å;\n"
+        "map F max: largest force error of the map against the process; points: all sparse points; "
+        "µs/atom: an evaluation, one thread\n"
     )
     print(text_table(HEAD, [row(name, report) for name, report in reports.items()]))
     if options.groups:

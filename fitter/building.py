@@ -197,6 +197,8 @@ def _open_soap(
     """The term of `given` without sparse points."""
     cutoff = given.cutoff or SOAP_CUTOFF
     scaling = given.radial_scaling
+    # All pairs share the radial functions: those that come nearest decide.
+    nearest = min(core.values(), key=lambda pair: pair.shortest, default=None)
     basis = RadialBasis(
         cutoff=cutoff,
         cutoff_width=min(given.cutoff_width or SOAP_CUTOFF_WIDTH, cutoff),
@@ -205,6 +207,8 @@ def _open_soap(
         atom_sigma=given.atom_sigma or ATOM_SIGMA,
         scaling_radius=scaling.radius if scaling else 2.0,
         scaling_exponent=scaling.exponent if scaling else 0.0,
+        fading=nearest.fading if nearest else 0.0,
+        faded=nearest.faded if nearest else 0.0,
     )
     radial, own = tabulate(basis)
     kappa = None

@@ -22,6 +22,7 @@ from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Term, columns, frame_rows
 from forcemap.fitter.progress import Progress
+from forcemap.fitter.run_cost import microseconds_per_atom
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.solver import Accumulator, choose_deltas
 from forcemap.fitter.sparse_points import shortest_distances
@@ -280,6 +281,7 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
         "fit_seconds": fitted - start,
         "map_seconds": mapped.seconds,
         "peak_memory_mb": peak_memory_mb(),
+        "run_microseconds_per_atom": microseconds_per_atom(mapped.potential, train),
         "n_frames": len(train),
         "n_atoms": model.data["n_atoms"],
         "n_sparse": len(model.weights),

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import scipy.special
+from forcemap.fitter.short_range import smooth_step
 from forcemap.fitter.splines import spline_coefficients
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 __all__ = ["RadialBasis", "radial_functions", "tabulate"]
 
@@ -47,6 +49,8 @@ class RadialBasis:
         atom_sigma: width of a neighbour's Gaussian, Å.
         scaling_radius: Å; weight 1 / (1 + (r / radius)^exponent) where the exponent is above 0.
         scaling_exponent: see there.
+        fading, faded: Å; nearer than `fading`, where there are no data, distances are seen as levelling
+            off, and as one distance below `faded`: the energy levels off, and the core takes over.
     """
 
     cutoff: float
@@ -56,6 +60,8 @@ class RadialBasis:
     atom_sigma: float
     scaling_radius: float = 2.0
     scaling_exponent: float = 0.0
+    fading: float = 0.0
+    faded: float = 0.0
 
 
 def orthonormal_functions(basis: RadialBasis, x: Array, weights: Array) -> Array:
@@ -105,6 +111,17 @@ def cutoff_values(basis: RadialBasis, r: Array) -> Array:
     return np.asarray(step)
 
 
+def levelled(basis: RadialBasis, r: Array) -> Array:
+    """The distance as which r (n,) is seen: r itself from `fading` on."""
+    if not basis.fading > basis.faded:
+        return r
+    fine = np.linspace(basis.faded, basis.fading, 1001)
+    slope = CubicSpline(fine, smooth_step((fine - basis.faded) / (basis.fading - basis.faded)))
+    integral = slope.antiderivative()
+    inside = basis.fading - integral(basis.fading) + integral(np.clip(r, basis.faded, basis.fading))
+    return np.where(r < basis.fading, inside, r)
+
+
 def tabulate(basis: RadialBasis) -> tuple[Array, Array]:
     """Spline coefficients of R_nl and the centre's own coefficients.
 
@@ -114,6 +131,7 @@ def tabulate(basis: RadialBasis) -> tuple[Array, Array]:
     """
     spacing = min(KNOT_SPACING, 0.4 * basis.atom_sigma)
     knots = np.linspace(0.0, basis.cutoff, int(np.ceil(basis.cutoff / spacing)) + 1)
-    values = radial_functions(basis, knots) * cutoff_values(basis, knots)[:, None, None]
+    seen = levelled(basis, knots)
+    values = radial_functions(basis, seen) * cutoff_values(basis, seen)[:, None, None]
     own = radial_functions(basis, np.zeros(1))[0, 0] / np.sqrt(4.0 * np.pi)
     return spline_coefficients(values, axes=1), np.ascontiguousarray(own)

@@ -27,6 +27,7 @@ FIT_ROWS = (
     ("fit_seconds", "reading and fitting", "{:.1f} s"),
     ("map_seconds", "mapping", "{:.1f} s"),
     ("peak_memory_mb", "largest memory", "{:.0f} MB"),
+    ("run_microseconds_per_atom", "evaluation, one thread", "{:.2f} µs per atom"),
     ("n_frames", "training frames", "{:d}"),
     ("n_atoms", "training atoms", "{:d}"),
     ("n_sparse", "sparse points", "{:d}"),

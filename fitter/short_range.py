@@ -59,9 +59,16 @@ def fade(core: CorePair | None, r: Array) -> Array:
     """Factor that takes the process out below the data: 1 at r >= fading, 0 at r <= faded."""
     if core is None:
         return np.ones_like(r)
-    x = np.clip((r - core.faded) / (core.fading - core.faded), 0.0, 1.0)
-    # All derivatives vanish at both ends: the spline's error stays where the fading is steep, far below
-    # the data, instead of spreading from a kink.
+    return smooth_step((r - core.faded) / (core.fading - core.faded))
+
+
+def smooth_step(x: Array) -> Array:
+    """0 for x <= 0, 1 for x >= 1.
+
+    All derivatives vanish at both ends: the error of a spline through it stays where it is steep, far
+    below the data, instead of spreading from a kink.
+    """
+    x = np.clip(x, 0.0, 1.0)
     with np.errstate(divide="ignore", over="ignore"):
         return np.asarray(1.0 / (1.0 + np.exp(1.0 / x - 1.0 / (1.0 - x))))
 

@@ -1,9 +1,9 @@
 """Maps SOAP terms: the sparse points of a fit go into a few vectors.
 
 The fitted energy of a centre with normalised power spectrum p is ``sum_s w_s (p_s . p)**zeta``. For
-zeta = 1 and 2 that is a linear and a quadratic form, p . W p, whatever the number of sparse points: the map
-is exact, and the eigenvectors of W are as many as p has numbers at most. Fewer will do: those that
-matter for the spectra that occur, and for their derivatives, are the leading eigenvectors of
+zeta = 1 and 2 that is a linear and a quadratic form, p . W p, whatever the number of sparse points:
+the map is exact, and the eigenvectors of W are as many as p has numbers at most. Fewer will do: those
+that matter for the spectra that occur, and for their derivatives, are the leading eigenvectors of
 C^1/2 W C^1/2 with the covariance C of both in the data. For zeta = 3 and 4 the sparse points themselves
 are kept, or those of them whose span holds the fitted function to within the tolerance.
 """

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
-from forcemap.potentials.elements import atomic_number
 from forcemap.fitter.radial_basis import RadialBasis, tabulate
+from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.model import (
     PotentialData,
     SoapCenter,
