@@ -397,6 +397,34 @@ def test_isolated_atoms_have_e0(fitted: tuple[Model, list[Frame]]) -> None:
             assert not found.forces.any()
 
 
+def test_the_core_decides_below_the_data() -> None:
+    """With a core, atoms that come nearer than any in the data repel each other, others or not.
+
+    To 1e-6 Å: the process is bounded there, the core is not.
+    """
+    frames = unlabelled(("Si",), 16)
+    made = labelled(frames, [known_function(frames, 2, 5)])
+    model = fit_frames(settings({"n_sparse": 60}, core="zbl", e0="average"), made)
+    mapped = map_model(model, made, 1e-3)
+    evaluator = mapped.potential.evaluator()
+    (core,) = model.core.values()
+    r = np.geomspace(0.9 * core.shortest, 1e-6, 120)
+    axis = np.array([0.36, 0.48, 0.8])
+    for others in (np.zeros((0, 3)), np.array([[2.3, 0.0, 0.0], [0.2, -2.2, 0.9]])):
+        energies = []
+        for distance in [*r, 1e-12, 1e-40, 1e-160]:
+            positions = np.vstack([np.zeros(3), distance * axis, others])
+            found = evaluator.compute(positions, [14] * len(positions), np.eye(3), False)
+            energies.append(found.energy)
+            assert np.isfinite(found.forces).all(), distance
+            if 1e-6 <= distance < 0.7 * core.shortest:
+                assert found.forces[1] @ axis > 1.0, distance
+                sideways = found.forces[1] - (found.forces[1] @ axis) * axis
+                assert np.linalg.norm(sideways) < found.forces[1] @ axis, distance
+        close = r < 0.7 * core.shortest
+        assert np.all(np.diff(np.array(energies[: len(r)])[close]) > 0.0)
+
+
 # ----- settings -----
 
 
@@ -448,6 +476,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"nmax": 4}, 'terms[0].nmax: unknown key; did you mean "n_max"?'),
     ({"lengthscale": 1.0}, "terms[0].lengthscale: unknown key"),
     ({"sparse_method": "kur"}, 'did you mean "cur"?'),
+    (
+        {"sparse_method": "uniform"},
+        "terms[0].sparse_method: uniform is for distances; known are random, farthest, cur, ",
+    ),
     ({"n_sparse": 0}, "terms[0].n_sparse: 0 is not a whole number"),
     ({"n_sparse": {"Xx": 5}}, 'terms[0].n_sparse.Xx: "Xx" is not the symbol of an element'),
     ({"n_sparse": {"Si": 0}}, "terms[0].n_sparse.Si: 0 is not a whole number"),

@@ -467,6 +467,43 @@ def test_radial_functions_are_orthonormal_and_their_splines_close() -> None:
     assert np.abs(np.array(found) - values).max() < 1e-4 * np.abs(values).max()
 
 
+LEVEL = RadialBasis(
+    cutoff=4.2, cutoff_width=1.3, n_max=4, l_max=3, atom_sigma=0.45, fading=1.4, faded=1.0
+)
+
+
+def test_distances_level_off_below_the_data() -> None:
+    """From `fading` on they are themselves, below `faded` one distance, never falling between."""
+    r = np.linspace(0.0, 2.0, 2001)
+    seen = radial_basis.levelled(LEVEL, r)
+    np.testing.assert_array_equal(seen[r >= 1.4], r[r >= 1.4])
+    np.testing.assert_allclose(seen[r <= 1.0], seen[0], rtol=0, atol=1e-14)
+    assert 1.0 < seen[0] < 1.4
+    slopes = np.diff(seen) / np.diff(r)
+    assert slopes.min() > -1e-12
+    assert slopes.max() < 1.0 + 1e-9
+    assert np.abs(np.diff(slopes)).max() < 0.02  # no kink
+    plain = replace(LEVEL, fading=0.0, faded=0.0)
+    np.testing.assert_array_equal(radial_basis.levelled(plain, r), r)
+
+
+def test_levelled_spectra_are_those_of_a_larger_distance() -> None:
+    """Beyond `fading` nothing changes; a dimer below `faded` looks as one at the levelled distance."""
+    level, plain = (
+        make_term([14], basis=basis) for basis in (LEVEL, replace(LEVEL, fading=0.0, faded=0.0))
+    )
+
+    def dimer(term: SoapTerm, r: float) -> Array:
+        return spectra(term, Atoms("Si2", [[0.0, 0, 0], [0.36 * r, 0.48 * r, 0.8 * r]]))
+
+    seen = float(radial_basis.levelled(LEVEL, np.array([0.5]))[0])
+    for r in (0.3, 0.6, 0.9):
+        np.testing.assert_allclose(dimer(level, r), dimer(plain, seen), rtol=0, atol=1e-4)
+    assert np.abs(dimer(plain, 0.6) - dimer(plain, seen)).max() > 1e-2
+    for r in (1.9, 2.5, 4.0):
+        np.testing.assert_allclose(dimer(level, r), dimer(plain, r), rtol=0, atol=1e-4)
+
+
 # ----- rows of the process -----
 
 
