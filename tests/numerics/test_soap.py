@@ -14,10 +14,14 @@ cutoff function weights whole Gaussians: radial functions beyond the cutoff are 
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -620,6 +624,48 @@ def test_elements_that_a_frame_does_not_have_give_zeros() -> None:
     found = rows(atoms, [term])
     assert not found[:, :9].any()
     assert found[:, 9:].any()
+
+
+ROWS_OF_ALL = """
+import sys
+import numpy as np
+sys.path[:0] = sys.argv[2:]
+import structures
+import test_soap
+from forcemap.potentials import _core
+found = {"instruction_set": np.array(_core.instruction_set())}
+for case in ("2 species", "4 species, 2 channels"):
+    term = test_soap.weighted_term(case, 3, points=4)
+    for name in test_soap.PLACES:
+        atoms = structures.get(name, test_soap.SPECIES[test_soap.WEIGHTS[case][0]])
+        found[f"{case}, {name}"] = test_soap.rows(atoms, [term])
+np.savez(sys.argv[1], **found)
+"""
+
+
+def test_rows_are_the_same_with_every_instruction_set(tmp_path: Path) -> None:
+    """To rounding; the processor decides how many there are, `generic` there is always."""
+    here = Path(__file__).parent
+    answers = {}
+    for asked in ("generic", "avx2", "avx512"):
+        out = tmp_path / f"{asked}.npz"
+        subprocess.run(
+            [sys.executable, "-c", ROWS_OF_ALL, out, here, here.parent],
+            env={**os.environ, "FORCEMAP_SIMD": asked, "OPENBLAS_NUM_THREADS": "1"},
+            check=True,
+            timeout=120,
+        )
+        with np.load(out) as archive:
+            answers[asked] = {key: archive[key] for key in archive}
+    assert answers["generic"]["instruction_set"] == "generic"
+    for asked, answer in answers.items():
+        for name in set(answer) - {"instruction_set"}:
+            expected = answers["generic"][name]
+            scale = np.abs(expected).max()
+            assert scale > 0.1
+            np.testing.assert_allclose(
+                answer[name], expected, rtol=0, atol=1e-13 * scale, err_msg=f"{asked}, {name}"
+            )
 
 
 # ----- invariances -----
