@@ -103,16 +103,16 @@ struct SoapExpansion::Impl {
              view.dimension);
       if (!finite(center.vectors) || !finite(center.factors) || !std::isfinite(center.constant))
         fail("soap center holds a number that is not finite");
-      // The loops take vectors by twos.
-      const std::size_t even = rounded(count, 2);
-      std::vector<double> padded(even * view.padded_dimension, 0.0), scale = center.factors;
+      // The loops take vectors by fours.
+      const std::size_t fours = rounded(count, 4);
+      std::vector<double> padded(fours * view.padded_dimension, 0.0), scale = center.factors;
       for (std::size_t k = 0; k < count; ++k)
         std::copy_n(&center.vectors[k * view.dimension], view.dimension,
                     &padded[k * view.padded_dimension]);
-      scale.resize(even, 0.0);
+      scale.resize(fours, 0.0);
       vectors.push_back(std::move(padded));
       factors.push_back(std::move(scale));
-      centers.push_back({even, vectors.back().data(), factors.back().data(), center.constant});
+      centers.push_back({fours, vectors.back().data(), factors.back().data(), center.constant});
       by_species[center.species] = &centers.back();
     }
     view.centers = by_species.data();
