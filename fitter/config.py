@@ -319,6 +319,9 @@ class SoapSettings(TermSettings):
     def cross_check(self) -> None:
         """Raise CrossCheckError for settings that exclude each other."""
         super().cross_check()
+        if self.sparse_method == "uniform":
+            others = ", ".join(method for method in SPARSE_METHODS if method != "uniform")
+            raise CrossCheckError("sparse_method", f"uniform is for distances; known are {others}")
         if self.kappa is not None and self.n_species_channels is not None:
             raise CrossCheckError("kappa", "goes not together with n_species_channels; give one")
 

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from math import comb, factorial
 
 import numpy as np
 from ase import Atoms
 from forcemap.potentials.elements import atomic_number
-from forcemap.potentials.model import PotentialData, ThreeBodySplines, TwoBodySplines, ZblPairs
+from forcemap.potentials.model import (
+    PotentialData,
+    SoapCenter,
+    SoapFunctions,
+    ThreeBodySplines,
+    TwoBodySplines,
+    ZblPairs,
+)
+from numpy.polynomial import Legendre
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+ComplexArray = NDArray[np.complex128]
 
 # LAMMPS, src/pair_zbl_const.h, and force->qqr2e of units metal
 ZBL_EXPONENT = 0.23
@@ -106,6 +116,100 @@ def bare_zbl(z: tuple[int, int], r: float) -> tuple[float, float, float]:
     return phi / r, phi1 / r - phi / r**2, phi2 / r - 2 * phi1 / r**2 + 2 * phi / r**3
 
 
+def harmonics(l_max: int, vectors: ComplexArray) -> ComplexArray:
+    """Real orthonormal Y_lm of directions (n, 3), (n, (l_max + 1)^2), m from -l (sines) to l.
+
+    Polynomials with real coefficients: they are analytic in the components, which may be complex.
+    """
+    x, y, z = (vectors / np.sqrt(np.sum(vectors**2, axis=1))[:, None]).T
+    found = np.empty((len(vectors), (l_max + 1) ** 2), dtype=complex)
+    for m in range(l_max + 1):
+        # Re and Im of (x + iy)^m
+        powers = [comb(m, k) * x ** (m - k) * y**k for k in range(m + 1)]
+        cosine = sum((-1) ** (k // 2) * p for k, p in enumerate(powers) if k % 2 == 0)
+        sine = sum(((-1) ** (k // 2) * p for k, p in enumerate(powers) if k % 2 == 1), 0 * x)
+        for order in range(m, l_max + 1):
+            norm = np.sqrt(
+                (2 * order + 1) / (4 * np.pi) * factorial(order - m) / factorial(order + m)
+            )
+            legendre = norm * Legendre.basis(order).deriv(m)(z)
+            place = order * order + order
+            if m:
+                legendre = np.sqrt(2) * legendre
+                found[:, place - m] = legendre * sine
+            found[:, place + m] = legendre * cosine
+    return found
+
+
+def soap_densities(term: SoapFunctions, columns: list[int], vectors: ComplexArray) -> ComplexArray:
+    """Each neighbour's share of c: (n, (l_max + 1)^2, channels n_max).
+
+    `columns`: the species of each neighbour, as its column of the weights.
+    """
+    count = len(vectors)
+    shares = np.zeros((count, (term.l_max + 1) ** 2, len(term.weights), term.n_max), dtype=complex)
+    angular = harmonics(term.l_max, vectors)
+    orders = np.repeat(np.arange(term.l_max + 1), 2 * np.arange(term.l_max + 1) + 1)
+    for n, (vector, column) in enumerate(zip(vectors, columns, strict=True)):
+        r = np.sqrt(np.sum(vector**2))
+        h = term.cutoff / term.intervals
+        m = min(int(r.real / h), term.intervals - 1)
+        t = r / h - m
+        b = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
+        radial = np.tensordot(np.array(b) / 6, term.radial[m : m + 4], 1)  # (l_max + 1, n_max)
+        one = angular[n][:, None] * radial[orders]
+        shares[n] = one[:, None, :] * term.weights[:, column][None, :, None]
+    return shares.reshape(count, (term.l_max + 1) ** 2, len(term.weights) * term.n_max)
+
+
+def soap_spectrum(term: SoapFunctions, c: ComplexArray) -> ComplexArray:
+    """Normalised power spectra (q, dimension) of coefficients (q, (l_max + 1)^2, channels n_max)."""
+    width = c.shape[2]
+    rows, cols = np.triu_indices(width)
+    parts = []
+    for order in range(term.l_max + 1):
+        block = c[:, order**2 : (order + 1) ** 2]
+        square = np.einsum("qma,qmb->qab", block, block) / np.sqrt(2 * order + 1)
+        parts.append(square[:, rows, cols] * np.where(rows == cols, 1.0, np.sqrt(2)))
+    p = np.concatenate(parts, axis=1)
+    return np.asarray(p / np.sqrt(np.sum(p**2, axis=1))[:, None])
+
+
+def soap_energy(term: SoapFunctions, center: SoapCenter, c: ComplexArray) -> ComplexArray:
+    """Energies (q,) in eV of coefficients (q, (l_max + 1)^2, channels n_max)."""
+    overlaps = soap_spectrum(term, c) @ center.vectors.T
+    return np.asarray(overlaps**term.zeta @ center.factors - center.constant)
+
+
+def soap(
+    term: SoapFunctions, species: tuple[str, ...], centre: str, around: list[tuple[str, Array]]
+) -> tuple[float, Array]:
+    """Site energy in eV and its derivatives by the neighbours' vectors (n, 3), eV/Å.
+
+    Derivatives by complex steps, Im E(x + ih) / h: exact to rounding, E being analytic.
+    """
+    center = term.centers.get(centre)
+    near = [n for n, (_, vector) in enumerate(around) if np.linalg.norm(vector) < term.cutoff]
+    gradients = np.zeros((len(around), 3))
+    if center is None:
+        return 0.0, gradients
+    own = np.zeros(((term.l_max + 1) ** 2, len(term.weights), term.n_max), dtype=complex)
+    own[0] = np.outer(term.weights[:, species.index(centre)], term.self_density)
+    own = own.reshape(len(own), -1)
+    vectors = np.array([around[n][1] for n in near], dtype=complex).reshape(-1, 3)
+    columns = [species.index(around[n][0]) for n in near]
+    shares = soap_densities(term, columns, vectors)
+    c = own + shares.sum(axis=0)
+    for axis in range(3):
+        if not near:
+            break
+        moved = vectors.copy()
+        moved[:, axis] += 1e-30j
+        changed = c + (soap_densities(term, columns, moved) - shares)
+        gradients[near, axis] = soap_energy(term, center, changed).imag / 1e-30
+    return float(soap_energy(term, center, c[None])[0].real), gradients
+
+
 def evaluate(data: PotentialData, atoms: Atoms) -> Reference:
     """Energy, forces and virial of `atoms`, by loops over all images within the cutoffs."""
     symbols = atoms.get_chemical_symbols()
@@ -121,6 +225,11 @@ def evaluate(data: PotentialData, atoms: Atoms) -> Reference:
             energies[i] += energy
             gradients[n] += slope * vector / distances[n]
         for term in data.terms:
+            if isinstance(term, SoapFunctions):
+                around = [(symbols[j], vector) for j, vector in neighbors]
+                energy, pulls = soap(term, data.species, centre, around)
+                energies[i] += energy
+                gradients += pulls
             if not isinstance(term, ThreeBodySplines):
                 continue
             near = [n for n in range(len(neighbors)) if distances[n] < term.cutoff]

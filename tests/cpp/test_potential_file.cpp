@@ -106,6 +106,39 @@ struct File {
   }
 };
 
+// A file with one soap term: two radial functions, l up to 1, one channel for both elements.
+struct SoapFile : File {
+  SoapFile() {
+    document =
+        R"({"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",)"
+        R"( "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"}, "terms": [)"
+        R"({"kind": "soap", "cutoff": 4.5, "intervals": 2, "n_max": 2, "l_max": 1,)"
+        R"( "channels": 1, "zeta": 2, "centers": [{"species": "H", "count": 1, "constant": 0.25},)"
+        R"( {"species": "O", "count": 3, "constant": -0.5}]}], "provenance": {"note": "test"}})";
+    tensors.clear();
+    const auto add = [&](const std::string& name, const std::string& shape, std::size_t count) {
+      Tensor tensor{name, "F64", shape, {}};
+      for (std::size_t n = 0; n < count; ++n)
+        tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size()));
+      tensors.push_back(tensor);
+    };
+    add("e0", "[2]", 2);
+    add("terms.0.radial", "[5,2,2]", 20);
+    add("terms.0.self", "[2]", 2);
+    add("terms.0.weights", "[1,2]", 2);
+    add("terms.0.H.factors", "[1]", 1);
+    add("terms.0.H.vectors", "[1,6]", 6);
+    add("terms.0.O.factors", "[3]", 3);
+    add("terms.0.O.vectors", "[3,6]", 18);
+  }
+
+  Tensor& tensor(const std::string& name) {
+    for (Tensor& found : tensors)
+      if (found.name == name) return found;
+    throw std::logic_error("test: no tensor " + name);
+  }
+};
+
 PotentialData parse(const std::string& bytes) {
   // A heap copy of exactly this size lets the address sanitizer see any read beyond the end.
   const std::vector<char> exact(bytes.begin(), bytes.end());
@@ -116,6 +149,19 @@ PotentialData parse(const std::string& bytes) {
 PotentialData parse_with(const std::string& from, const std::string& to) {
   File file;
   file.document = replaced(file.document, from, to);
+  return parse(file.bytes());
+}
+
+PotentialData parse_soap_with(const std::string& from, const std::string& to) {
+  SoapFile file;
+  file.document = replaced(file.document, from, to);
+  return parse(file.bytes());
+}
+
+// A soap file without the tensor `name`.
+PotentialData parse_soap_without(const std::string& name) {
+  SoapFile file;
+  file.tensors.erase(file.tensors.begin() + (&file.tensor(name) - file.tensors.data()));
   return parse(file.bytes());
 }
 
@@ -244,6 +290,82 @@ TEST(terms) {
   CHECK_ERROR(parse_with(", [\"O\", \"H\", \"O\"]", ""), "\"terms.1.O-H-O\", which no term uses");
 }
 
+TEST(valid_soap_file_is_read) {
+  SoapFile file;
+  const PotentialData data = parse(file.bytes());
+  CHECK(data.soap.size() == 1);
+  const auto& term = data.soap[0];
+  CHECK(term.zeta == 2 && term.basis.cutoff == 4.5 && term.basis.intervals == 2);
+  CHECK(term.basis.n_max == 2 && term.basis.l_max == 1 && term.basis.channels == 1);
+  CHECK(term.basis.dimension() == 6);
+  CHECK(term.basis.radial == file.tensor("terms.0.radial").numbers);
+  CHECK(term.basis.self == file.tensor("terms.0.self").numbers);
+  CHECK(term.basis.weights == file.tensor("terms.0.weights").numbers);
+  CHECK(term.centers.size() == 2);
+  CHECK(term.centers[1].species == 1 && term.centers[1].constant == -0.5);
+  CHECK(term.centers[1].factors == file.tensor("terms.0.O.factors").numbers);
+  CHECK(term.centers[1].vectors == file.tensor("terms.0.O.vectors").numbers);
+}
+
+TEST(soap_terms) {
+  const std::string head = "terms[0].";
+  CHECK_ERROR(parse_soap_with("4.5", "0"), head + "cutoff: found 0");
+  CHECK_ERROR(parse_soap_with("4.5", "100.5"), "0 < cutoff <= 100");
+  CHECK_ERROR(parse_soap_with("\"intervals\": 2", "\"intervals\": 0"), head + "intervals: found 0");
+  CHECK_ERROR(parse_soap_with("\"intervals\": 2", "\"intervals\": 100000"),
+              "found the shape (5, 2, 2), expected (100003, 2, 2)");
+  CHECK_ERROR(parse_soap_with("\"n_max\": 2", "\"n_max\": 0"), head + "n_max: found 0");
+  CHECK_ERROR(parse_soap_with("\"n_max\": 2", "\"n_max\": 129"), head + "n_max: found 129");
+  CHECK_ERROR(parse_soap_with("\"n_max\": 2", "\"n_max\": 4294967298"), head + "n_max: found");
+  CHECK_ERROR(parse_soap_with("\"n_max\": 2", "\"n_max\": 128"),
+              "found the shape (5, 2, 2), expected (5, 2, 128)");
+  CHECK_ERROR(parse_soap_with("\"n_max\": 2", "\"n_max\": 2.0"), head + "n_max: found 2.0");
+  CHECK_ERROR(parse_soap_with("\"l_max\": 1", "\"l_max\": -1"), head + "l_max: found -1");
+  CHECK_ERROR(parse_soap_with("\"l_max\": 1", "\"l_max\": 21"), head + "l_max: found 21");
+  CHECK_ERROR(parse_soap_with("\"channels\": 1", "\"channels\": 0"), head + "channels: found 0");
+  CHECK_ERROR(parse_soap_with("\"channels\": 1", "\"channels\": 2"),
+              "found the shape (1, 2), expected (2, 2)");
+  CHECK_ERROR(parse_soap_with("\"zeta\": 2", "\"zeta\": 0"), head + "zeta: found 0");
+  CHECK_ERROR(parse_soap_with("\"zeta\": 2", "\"zeta\": 5"), head + "zeta: found 5");
+  CHECK_ERROR(parse_soap_with("\"zeta\": 2", "\"zeta\": 2, \"rank\": 1"),
+              "terms[0]: found the unknown entry \"rank\"");
+  CHECK_ERROR(parse_soap_with(", \"zeta\": 2", ""), "found no entry \"zeta\"");
+  CHECK_ERROR(
+      parse_soap_with("{\"species\": \"O\", \"count\": 3", "{\"species\": \"H\", \"count\": 1"),
+      "centers[1].species: found a species that stands before");
+  CHECK_ERROR(parse_soap_with("\"species\": \"O\"", "\"species\": \"C\""),
+              "centers[1].species: found \"C\", expected one of the file's species");
+  CHECK_ERROR(parse_soap_with("\"count\": 3", "\"count\": 0"), "centers[1].count: found 0");
+  CHECK_ERROR(parse_soap_with("\"count\": 3", "\"count\": 1000001"), "count: found 1000001");
+  CHECK_ERROR(parse_soap_with("\"count\": 3", "\"count\": 1000000"),
+              "found the shape (3), expected (1000000)");
+  CHECK_ERROR(parse_soap_with("-0.5", "\"x\""), "centers[1].constant: found the string \"x\"");
+  CHECK_ERROR(parse_soap_with("-0.5", "1e999"), "document, byte ");
+  CHECK_ERROR(parse_soap_with(", {\"species\": \"O\", \"count\": 3, \"constant\": -0.5}", ""),
+              "which no term uses");
+  CHECK_ERROR(parse_soap_with("[{\"species\": \"H\", \"count\": 1, \"constant\": 0.25},"
+                              " {\"species\": \"O\", \"count\": 3, \"constant\": -0.5}]",
+                              "[]"),
+              "expected at least one center");
+}
+
+TEST(soap_tensors) {
+  for (const std::string name : {"radial", "self", "weights", "H.factors", "O.vectors"})
+    CHECK_ERROR(parse_soap_without("terms.0." + name), "found no tensor \"terms.0." + name + "\"");
+  const std::vector<std::pair<std::string, std::string>> shapes = {
+      {"radial", "[20]"}, {"self", "[2,1]"}, {"weights", "[2,1]"}, {"O.vectors", "[6,3]"}};
+  for (const auto& [name, shape] : shapes) {
+    SoapFile file;
+    file.tensor("terms.0." + name).shape = shape;
+    CHECK_ERROR(parse(file.bytes()), "tensor \"terms.0." + name + "\": found the shape");
+  }
+  for (const std::string name : {"radial", "self", "weights", "H.factors", "O.vectors"}) {
+    SoapFile file;
+    file.tensor("terms.0." + name).numbers[0] = std::numeric_limits<double>::quiet_NaN();
+    CHECK_ERROR(parse(file.bytes()), "expected finite numbers");
+  }
+}
+
 TEST(zbl_pairs) {
   CHECK_ERROR(parse_with("\"inner\": 0.4", "\"inner\": 0.7"), "expected 0 <= inner < outer <= 100");
   CHECK_ERROR(parse_with("\"inner\": 0.4", "\"inner\": -1"), "terms[2].pairs[0]: found inner -1");
@@ -336,17 +458,19 @@ TEST(element_symbols) {
 }
 
 TEST(every_truncation_is_an_error) {
-  const std::string bytes = File().bytes();
-  CHECK(accepted(bytes));
-  for (std::size_t length = 0; length < bytes.size(); ++length) {
-    if (accepted(bytes.substr(0, length))) {
-      check::report(__FILE__, __LINE__, "accepted when cut to " + std::to_string(length));
+  for (const std::string& bytes : {File().bytes(), SoapFile().bytes()}) {
+    CHECK(accepted(bytes));
+    for (std::size_t length = 0; length < bytes.size(); ++length) {
+      if (accepted(bytes.substr(0, length))) {
+        check::report(__FILE__, __LINE__, "accepted when cut to " + std::to_string(length));
+      }
     }
   }
 }
 
-TEST(flipped_bytes_never_crash) {
-  const File file;
+namespace {
+
+void flip_bytes_of(const File& file) {
   const std::string bytes = file.bytes();
   const std::size_t header_end = 8 + file.header().size();
   std::mt19937 random(20240607);
@@ -366,11 +490,18 @@ TEST(flipped_bytes_never_crash) {
   }
 }
 
+}  // namespace
+
+TEST(flipped_bytes_never_crash) {
+  flip_bytes_of(File());
+  flip_bytes_of(SoapFile());
+}
+
 TEST(spliced_files_never_crash) {
-  const std::string bytes = File().bytes();
+  const std::string files[] = {File().bytes(), SoapFile().bytes()};
   std::mt19937 random(5);
   for (int round = 0; round < 5000; ++round) {
-    std::string damaged = bytes;
+    std::string damaged = files[round % 2];
     const std::size_t edits = 1 + random() % 4;
     for (std::size_t edit = 0; edit < edits; ++edit) {
       const std::size_t from = random() % damaged.size();

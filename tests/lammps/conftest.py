@@ -39,6 +39,19 @@ def ternary_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def soap_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """H, O and Si with soap terms of zeta 1 to 4 beside pairs and triplets; up to 4.8 Å."""
+    path = tmp_path_factory.mktemp("potentials") / "soap.forcemap"
+    write_potential(
+        random_potential(
+            ["Si", "O", "H"], 5, two_body_cutoff=4.0, three_body_cutoff=3.6, soap=True
+        ),
+        path,
+    )
+    return path
+
+
 def _rattled(atoms: Atoms, seed: int, amplitude: float = 0.15) -> Atoms:
     rng = np.random.default_rng(seed)
     atoms.positions += rng.uniform(-amplitude, amplitude, atoms.positions.shape)

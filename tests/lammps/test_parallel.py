@@ -46,12 +46,14 @@ def run(folder: Path, atoms: Atoms, pair: str, ranks: int) -> Outcome:
     return Outcome(total, frames.reshape(2, len(atoms), 13))
 
 
+@pytest.mark.parametrize("file", ["ternary_file", "soap_file"])
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_any_number_of_ranks(
-    ranks: int, triclinic: Atoms, ternary_file: Path, tmp_path: Path
+    ranks: int, file: str, triclinic: Atoms, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    """With soap terms too, whose sites are evaluated by fours: each rank groups others."""
     atoms = triclinic.repeat((2, 2, 2))
-    pair = forcemap_pair(ternary_file, ["H", "O", "Si"])
+    pair = forcemap_pair(request.getfixturevalue(file), ["H", "O", "Si"])
     serial = run(tmp_path / "serial", atoms, pair, 0)
     parallel = run(tmp_path / "parallel", atoms, pair, ranks)
     np.testing.assert_allclose(parallel.total, serial.total, rtol=1e-12)

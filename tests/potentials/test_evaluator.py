@@ -17,6 +17,7 @@ from ase import Atoms
 from forcemap.potentials import Evaluator, ForcemapError, Potential, Result, _core, load
 from forcemap.potentials.model import (
     PotentialData,
+    SoapFunctions,
     Term,
     ThreeBodySplines,
     TwoBodySplines,
@@ -76,6 +77,54 @@ def test_equals_brute_force(name: str, data: PotentialData, potential: Potential
     np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-10)
     np.testing.assert_allclose(found.virial, expected.virial, rtol=0, atol=1e-10)
     assert found.energies.sum() == pytest.approx(found.energy, rel=1e-13)
+
+
+@pytest.fixture(scope="module", params=[1, 2, 4], ids=lambda n: f"{n} species")
+def soap_data(request: pytest.FixtureRequest) -> PotentialData:
+    """Soap terms of zeta 1 to 4, one of them with two mixed channels, and nothing else but a core."""
+    species = {1: ["Si"], 2: ["O", "Si"], 4: ["H", "C", "O", "Si"]}[request.param]
+    full = random_potential(species, 30 + request.param, soap=True)
+    kept = [t for t in full.terms if not isinstance(t, TwoBodySplines | ThreeBodySplines)]
+    return replace(full, terms=tuple(kept))
+
+
+@pytest.fixture(scope="module")
+def soap_potential(soap_data: PotentialData, tmp_path_factory: pytest.TempPathFactory) -> Potential:
+    return saved(soap_data, tmp_path_factory.mktemp("soap"))
+
+
+@pytest.mark.parametrize("name", structures.NAMES)
+def test_soap_equals_brute_force(
+    name: str, soap_data: PotentialData, soap_potential: Potential
+) -> None:
+    """Derivatives of the reference are exact to rounding (complex steps)."""
+    atoms = structures.get(name, soap_data.species)
+    expected = reference.evaluate(soap_data, atoms)
+    found = compute(soap_potential.evaluator(), atoms)
+    np.testing.assert_allclose(found.energies, expected.energies, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.virial, expected.virial, rtol=0, atol=1e-10)
+    assert found.energies.sum() == pytest.approx(found.energy, rel=1e-13)
+
+
+def test_species_that_are_no_centre_have_no_soap_energy(tmp_path: Path) -> None:
+    """They are neighbours all the same."""
+    full = random_potential(["O", "Si"], 8, zbl=False, soap=True)
+    terms = tuple(
+        replace(term, centers={"Si": term.centers["Si"]})
+        for term in full.terms
+        if isinstance(term, SoapFunctions)
+    )
+    cut = replace(full, terms=terms)
+    atoms = structures.get("two species", ["O", "Si"])
+    found = compute(saved(cut, tmp_path).evaluator(), atoms)
+    expected = reference.evaluate(cut, atoms)
+    oxygen = atoms.numbers == 8
+    np.testing.assert_array_equal(found.energies[oxygen], full.e0["O"])
+    assert np.abs(found.energies[~oxygen] - full.e0["Si"]).min() > 1e-3
+    np.testing.assert_allclose(found.energies, expected.energies, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-10)
+    assert np.abs(found.forces[oxygen]).max() > 1e-3
 
 
 def test_species_without_tables_do_not_interact(tmp_path: Path) -> None:
@@ -288,6 +337,18 @@ def test_threads_give_the_same(name: str, potential: Potential) -> None:
         assert_same(compute(potential.evaluator(threads=threads), atoms), one, 1e-12)
 
 
+@pytest.mark.parametrize("name", structures.NAMES)
+def test_threads_and_kept_lists_give_the_same_soap_energies(
+    name: str, soap_data: PotentialData, soap_potential: Potential
+) -> None:
+    """Sites are evaluated by fours: how they are shared out may not matter."""
+    atoms = structures.get(name, soap_data.species)
+    one = compute(soap_potential.evaluator(threads=1, skin=0.0), atoms)
+    for threads, skin in ((1, 0.7), (2, 0.0), (3, 0.7)):
+        found = compute(soap_potential.evaluator(threads=threads, skin=skin), atoms)
+        assert_same(found, one, 1e-12)
+
+
 _EVALUATE_ALL = """
 import sys
 import numpy as np
@@ -296,7 +357,7 @@ from forcemap.potentials import _core, load
 evaluator = load(sys.argv[1]).evaluator()
 found = {"instruction_set": np.array(_core.instruction_set())}
 for n, name in enumerate(structures.NAMES):
-    atoms = structures.get(name)
+    atoms = structures.get(name, sys.argv[3:])
     r = evaluator.compute(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
     found[str(n)] = np.concatenate([[r.energy], r.energies, r.forces.ravel(), r.virial.ravel()])
 np.savez(sys.argv[2], **found)
@@ -305,11 +366,20 @@ np.savez(sys.argv[2], **found)
 
 def test_instruction_sets_agree(potential: Potential, tmp_path: Path) -> None:
     """To rounding. The processor decides how many there are; `generic` there is always."""
+    compare_instruction_sets(potential, tmp_path)
+
+
+def test_instruction_sets_agree_on_soap(soap_potential: Potential, tmp_path: Path) -> None:
+    """Vectors of 4 and of 8 numbers: 3 and 5 radial functions leave some of either unused."""
+    compare_instruction_sets(soap_potential, tmp_path)
+
+
+def compare_instruction_sets(potential: Potential, tmp_path: Path) -> None:
     answers = {}
     for asked in ("generic", "avx2", "avx512"):
         out = tmp_path / f"{asked}.npz"
         subprocess.run(
-            [sys.executable, "-c", _EVALUATE_ALL, potential.name, out],
+            [sys.executable, "-c", _EVALUATE_ALL, potential.name, out, *potential.species],
             env={
                 **os.environ,
                 "FORCEMAP_SIMD": asked,

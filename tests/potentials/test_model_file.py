@@ -6,6 +6,7 @@ import json
 import os
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.model import (
     PotentialData,
+    SoapCenter,
+    SoapFunctions,
     ThreeBodySplines,
     TwoBodySplines,
     ZblPairs,
@@ -49,10 +52,37 @@ def small_potential() -> PotentialData:
     )
 
 
+def small_soap() -> SoapFunctions:
+    """Two radial functions, l up to 1, one channel for both elements, two centres; dimension 6."""
+    rng = np.random.default_rng(4)
+    return SoapFunctions(
+        cutoff=4.5,
+        intervals=2,
+        n_max=2,
+        l_max=1,
+        zeta=2,
+        radial=rng.normal(size=(5, 2, 2)),
+        self_density=rng.normal(size=2),
+        weights=rng.normal(size=(1, 2)),
+        centers={
+            "H": SoapCenter(rng.normal(size=1), rng.normal(size=(1, 6)), 0.25),
+            "O": SoapCenter(rng.normal(size=3), rng.normal(size=(3, 6)), -0.5),
+        },
+    )
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "potential.forcemap"
     write_potential(small_potential(), path)
+    return path
+
+
+@pytest.fixture
+def soap_path(tmp_path: Path) -> Path:
+    """A file with a soap term only."""
+    path = tmp_path / "soap.forcemap"
+    write_potential(replace(small_potential(), terms=(small_soap(),)), path)
     return path
 
 
@@ -209,11 +239,143 @@ def test_faults_are_refused_by_both_readers(path: Path, fault: str) -> None:
     refused_by_both(path, message)
 
 
-def test_number_that_is_not_finite(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-8:] = struct.pack("<d", np.nan)
-    path.write_bytes(content)
-    refused_by_both(path, "found nan at (3, 3, 4), expected finite numbers")
+def test_soap_term_is_read_as_it_was_written(soap_path: Path, tmp_path: Path) -> None:
+    written, read = small_soap(), read_potential(soap_path).terms[0]
+    assert isinstance(read, SoapFunctions)
+    for name in ("cutoff", "intervals", "n_max", "l_max", "zeta", "dimension"):
+        assert getattr(read, name) == getattr(written, name)
+    for name in ("radial", "self_density", "weights"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
+    assert list(read.centers) == ["H", "O"]
+    for symbol, center in written.centers.items():
+        assert read.centers[symbol].constant == center.constant
+        np.testing.assert_array_equal(read.centers[symbol].factors, center.factors)
+        np.testing.assert_array_equal(read.centers[symbol].vectors, center.vectors)
+    assert load(soap_path).cutoff == 4.5
+    again = tmp_path / "again.forcemap"
+    write_potential(read_potential(soap_path), again)
+    assert again.read_bytes() == soap_path.read_bytes()
+
+
+def without(name: str) -> Callable[[Document, dict[str, np.ndarray]], None]:
+    return lambda _document, tensors: tensors.pop(name)  # type: ignore[return-value]
+
+
+CENTER = {"species": "H", "count": 1, "constant": 0.0}
+SOAP_FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], str]] = {
+    "entry": (set_in("terms", 0, "sigma", to=1), "terms[0]: found the unknown entry 'sigma'"),
+    "no cutoff": (lambda d, _: d["terms"][0].pop("cutoff"), "found no entry 'cutoff'"),
+    "cutoff 0": (set_in("terms", 0, "cutoff", to=0), "terms[0].cutoff: found 0"),
+    "cutoff 101": (set_in("terms", 0, "cutoff", to=101), "0 < cutoff <= 100"),
+    "intervals 0": (set_in("terms", 0, "intervals", to=0), "terms[0].intervals: found 0"),
+    "intervals": (set_in("terms", 0, "intervals", to=3), "found the shape (5, 2, 2), expected (6"),
+    "n_max 0": (set_in("terms", 0, "n_max", to=0), "n_max: found 0, expected an integer from 1"),
+    "n_max huge": (set_in("terms", 0, "n_max", to=10**9), "n_max: found 1000000000"),
+    "n_max 128": (set_in("terms", 0, "n_max", to=128), "found the shape"),
+    "n_max real": (set_in("terms", 0, "n_max", to=2.0), "n_max: found 2.0, expected an integer"),
+    "l_max -1": (set_in("terms", 0, "l_max", to=-1), "l_max: found -1, expected an integer from 0"),
+    "l_max 21": (set_in("terms", 0, "l_max", to=21), "l_max: found 21"),
+    "l_max 20": (set_in("terms", 0, "l_max", to=20), "found the shape"),
+    "channels 0": (set_in("terms", 0, "channels", to=0), "channels: found 0"),
+    "channels 129": (set_in("terms", 0, "channels", to=129), "channels: found 129"),
+    "channels": (set_in("terms", 0, "channels", to=2), "found the shape"),
+    "zeta 0": (set_in("terms", 0, "zeta", to=0), "zeta: found 0, expected an integer from 1 to 4"),
+    "zeta 5": (set_in("terms", 0, "zeta", to=5), "zeta: found 5, expected an integer from 1 to 4"),
+    "zeta text": (set_in("terms", 0, "zeta", to="2"), "found the string '2', expected an integer"),
+    "no centres": (set_in("terms", 0, "centers", to=[]), "expected at least one"),
+    "centre twice": (
+        set_in("terms", 0, "centers", to=[CENTER, CENTER]),
+        "terms[0].centers[1].species: found a species that stands before",
+    ),
+    "centre": (
+        set_in("terms", 0, "centers", 0, "species", to="Si"),
+        "found 'Si', expected one of the file's species",
+    ),
+    "centre's entry": (
+        set_in("terms", 0, "centers", 0, "rank", to=2),
+        "centers[0]: found the unknown entry 'rank'",
+    ),
+    "count 0": (set_in("terms", 0, "centers", 0, "count", to=0), "centers[0].count: found 0"),
+    "count huge": (set_in("terms", 0, "centers", 0, "count", to=10**7), "count: found 10000000"),
+    "count": (
+        set_in("terms", 0, "centers", 1, "count", to=4),
+        "found the shape (3,), expected (4,)",
+    ),
+    "constant": (
+        set_in("terms", 0, "centers", 0, "constant", to="x"),
+        "centers[0].constant: found the string 'x', expected a number",
+    ),
+    "unused centre": (
+        set_in("terms", 0, "centers", to=[CENTER]),
+        "which no term uses",
+    ),
+    "no radial": (without("terms.0.radial"), "found no tensor"),
+    "no self": (without("terms.0.self"), "found no tensor"),
+    "no weights": (without("terms.0.weights"), "found no tensor"),
+    "no vectors": (without("terms.0.O.vectors"), "found no tensor"),
+    "no factors": (without("terms.0.H.factors"), "found no tensor"),
+    "vectors": (
+        set_tensor("terms.0.O.vectors", np.zeros((3, 7))),
+        "found the shape (3, 7), expected (3, 6)",
+    ),
+    "radial": (
+        set_tensor("terms.0.radial", np.zeros((5, 4))),
+        "found the shape (5, 4), expected (5, 2, 2)",
+    ),
+    "self": (set_tensor("terms.0.self", np.zeros(3)), "found the shape (3,), expected (2,)"),
+    "weights": (set_tensor("terms.0.weights", np.zeros((2, 1))), "expected (1, 2)"),
+    "type": (
+        set_tensor("terms.0.self", np.zeros(2, np.int64)),
+        "found the type int64, expected F64",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", list(SOAP_FAULTS))
+def test_faults_of_soap_terms_are_refused_by_both_readers(soap_path: Path, fault: str) -> None:
+    change, message = SOAP_FAULTS[fault]
+    altered(soap_path, change)
+    refused_by_both(soap_path, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cutoff": 0.0}, "terms[0].cutoff: found 0.0"),
+        ({"zeta": 5}, "terms[0].zeta: found 5, expected an integer from 1 to 4"),
+        ({"l_max": -1}, "terms[0].l_max: found -1"),
+        ({"centers": {}}, "terms[0].centers: found none"),
+        ({"weights": np.zeros((0, 2))}, "terms[0].channels: found 0"),
+        ({"weights": np.zeros((1, 3))}, "terms[0].weights: found an array of shape (1, 3)"),
+        ({"radial": np.zeros((5, 2, 3))}, "terms[0].radial: found an array of shape (5, 2, 3)"),
+        ({"self_density": np.array([0.0, np.nan])}, "terms[0].self: found a number that is not"),
+        ({"centers": {"Si": small_soap().centers["H"]}}, "found 'Si', expected one of the file's"),
+        (
+            {"centers": {"H": SoapCenter(np.zeros(2), np.zeros((1, 6)), 0.0)}},
+            "terms[0].H.vectors: found an array of shape (1, 6), expected (2, 6)",
+        ),
+        (
+            {"centers": {"H": SoapCenter(np.zeros(0), np.zeros((0, 6)), 0.0)}},
+            "terms[0].H: found no vectors",
+        ),
+    ],
+)
+def test_wrong_soap_terms_are_not_written(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    data = replace(small_potential(), terms=(replace(small_soap(), **change),))
+    with pytest.raises(ModelFileError) as error:
+        write_potential(data, tmp_path / "x.forcemap")
+    assert message in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_number_that_is_not_finite(path: Path, soap_path: Path) -> None:
+    for file, place in ((path, "(3, 3, 4)"), (soap_path, "(0, 1)")):
+        content = bytearray(file.read_bytes())
+        content[-8:] = struct.pack("<d", np.nan)
+        file.write_bytes(content)
+        refused_by_both(file, f"found nan at {place}, expected finite numbers")
 
 
 def with_header(path: Path, change: Callable[[str], str]) -> None:
@@ -276,7 +438,9 @@ def test_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     refused_by_both(pipe, "not a regular file")
 
 
-def test_every_truncation_is_an_error(path: Path) -> None:
+@pytest.mark.parametrize("kind", ["path", "soap_path"])
+def test_every_truncation_is_an_error(kind: str, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(kind)
     content = path.read_bytes()
     for length in range(0, len(content), 3):
         path.write_bytes(content[:length])
@@ -284,8 +448,12 @@ def test_every_truncation_is_an_error(path: Path) -> None:
             read_potential(path)
 
 
-def test_altered_bytes_give_an_error_or_a_potential(path: Path) -> None:
-    """Any other exception, a crash or a hang fails."""
+@pytest.mark.parametrize("kind", ["path", "soap_path"])
+def test_altered_bytes_give_an_error_or_a_potential(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Any other exception, a crash or a hang fails; also of the core, which computes with it."""
+    path: Path = request.getfixturevalue(kind)
     content = path.read_bytes()
     rng = np.random.default_rng(1)
     refused = 0
@@ -297,6 +465,10 @@ def test_altered_bytes_give_an_error_or_a_potential(path: Path) -> None:
             read_potential(path)
         except ModelFileError:
             refused += 1
+        with suppress(ForcemapError):  # or of an energy that overflows
+            potential = load(path)
+            some = [potential.numbers[0], potential.numbers[-1]]
+            potential.evaluator().compute([[0.0, 0, 0], [0.9, 0.3, 0]], some, np.eye(3), False)
     assert refused > 500
 
 

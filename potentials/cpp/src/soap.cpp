@@ -103,25 +103,29 @@ struct SoapExpansion::Impl {
              view.dimension);
       if (!finite(center.vectors) || !finite(center.factors) || !std::isfinite(center.constant))
         fail("soap center holds a number that is not finite");
-      // The loops take vectors by twos.
-      const std::size_t even = rounded(count, 2);
-      std::vector<double> padded(even * view.padded_dimension, 0.0), scale = center.factors;
+      // The loops take vectors by fours.
+      const std::size_t fours = rounded(count, 4);
+      std::vector<double> padded(fours * view.padded_dimension, 0.0), scale = center.factors;
       for (std::size_t k = 0; k < count; ++k)
         std::copy_n(&center.vectors[k * view.dimension], view.dimension,
                     &padded[k * view.padded_dimension]);
-      scale.resize(even, 0.0);
+      scale.resize(fours, 0.0);
       vectors.push_back(std::move(padded));
       factors.push_back(std::move(scale));
-      centers.push_back({even, vectors.back().data(), factors.back().data(), center.constant});
+      centers.push_back({fours, vectors.back().data(), factors.back().data(), center.constant});
       by_species[center.species] = &centers.back();
     }
     view.centers = by_species.data();
   }
+
+  void settle_constants();
 };
 
 SoapExpansion::SoapExpansion(const SoapBasis& basis, std::size_t species, int zeta,
                              const std::vector<SoapCenter>& centers)
-    : impl_(new Impl(basis, species, zeta, centers)) {}
+    : impl_(new Impl(basis, species, zeta, centers)) {
+  impl_->settle_constants();
+}
 SoapExpansion::~SoapExpansion() = default;
 SoapExpansion::SoapExpansion(SoapExpansion&&) noexcept = default;
 
@@ -202,6 +206,27 @@ SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
   w.begin = impl.begin.data();
   w.slot = impl.slot.data();
   return w;
+}
+
+// The energy of an isolated atom as these loops round it: it then vanishes exactly.
+void SoapExpansion::Impl::settle_constants() {
+  SoapWorkspace space;
+  for (std::size_t species = 0; species < by_species.size(); ++species) {
+    if (!by_species[species]) continue;
+    auto& center = *std::find_if(centers.begin(), centers.end(), [&](const SoapCenterView& c) {
+      return &c == by_species[species];
+    });
+    SiteView nothing{};
+    nothing.species = static_cast<int>(species);
+    SoapWork* const work = &space.prepare(view, 0);
+    site_kernels().soap.density(view, nothing, *work);
+    const double given = center.constant;
+    double left = 0.0, scale = 0.0, *const energy = &left;
+    center.constant = 0.0;
+    site_kernels().soap.energies(view, center, &work, 1, &energy);
+    for (std::size_t k = 0; k < center.count; ++k) scale += std::abs(center.factors[k]);
+    center.constant = std::abs(left - given) <= 1e-9 * std::max(scale, 1.0) ? left : given;
+  }
 }
 
 // ---- descriptors for fitting

@@ -10,7 +10,7 @@ struct SiteView;
 
 /// Energy of one centre species: sum_k factors[k] (vectors[k] . p)^zeta - constant.
 struct SoapCenterView {
-  std::size_t count;      // rows of `vectors`, even
+  std::size_t count;      // rows of `vectors`, a multiple of 4
   const double* vectors;  // (count, padded_dimension)
   const double* factors;  // (count) eV
   double constant;        // eV

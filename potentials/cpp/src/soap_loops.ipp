@@ -337,7 +337,53 @@ static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
 // ---- energy
 // --------------------------------------------------------------------------------------
 
-// Four sites and two vectors at a time: each vector is read once from where it lies.
+// As many vectors as there are registers for, and four sites, at a time: each number that is read
+// serves several products. `along` sums dE/d(scale of p).
+constexpr std::size_t kVectors = kLanes == 8 ? 4 : 2;
+
+FORCEMAP_INLINE void some_vectors(const SoapView& v, const double* vectors, const double* factors,
+                                  const double* const* p, double* const* g, double* energy,
+                                  double* along) {
+  const std::size_t size = v.padded_dimension;
+  Lanes y[kVectors][4], w[kVectors][4];
+  for (std::size_t k = 0; k < kVectors; ++k)
+    for (int b = 0; b < 4; ++b) y[k][b] = all(0.0);
+  for (std::size_t n = 0; n < size; n += kLanes) {
+    Lanes a[kVectors];
+#pragma GCC unroll 4
+    for (std::size_t k = 0; k < kVectors; ++k) a[k] = take(vectors + k * size + n);
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) {
+      const Lanes x = take(p[b] + n);
+#pragma GCC unroll 4
+      for (std::size_t k = 0; k < kVectors; ++k) y[k][b] = mad(a[k], x, y[k][b]);
+    }
+  }
+  for (int b = 0; b < 4; ++b)
+    for (std::size_t k = 0; k < kVectors; ++k) {
+      const double f = factors[k], x = total(y[k][b]);
+      double power = 1.0;  // x^(zeta - 1)
+      for (int z = 1; z < v.zeta; ++z) power *= x;
+      const double slope = f * static_cast<double>(v.zeta) * power;
+      energy[b] += f * power * x;
+      along[b] += slope * x;
+      w[k][b] = all(slope);
+    }
+  for (std::size_t n = 0; n < size; n += kLanes) {
+    Lanes a[kVectors];
+#pragma GCC unroll 4
+    for (std::size_t k = 0; k < kVectors; ++k) a[k] = take(vectors + k * size + n);
+#pragma GCC unroll 4
+    for (int b = 0; b < 4; ++b) {
+      Lanes sum = take(g[b] + n);
+#pragma GCC unroll 4
+      for (std::size_t k = 0; k < kVectors; ++k) sum = mad(w[k][b], a[k], sum);
+      put(g[b] + n, sum);
+    }
+  }
+}
+
+// Four sites at a time: each vector is read once from where it lies.
 static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapWork* const* works,
                           std::size_t count, double* const* energies) {
   const std::size_t size = v.padded_dimension;
@@ -351,40 +397,8 @@ static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapW
     for (std::size_t n = 0; n < size; n += kLanes) put(g[b] + n, all(0.0));
   }
   double energy[4] = {0.0, 0.0, 0.0, 0.0}, along[4] = {0.0, 0.0, 0.0, 0.0};
-  for (std::size_t k = 0; k < center.count; k += 2) {
-    const double *v0 = center.vectors + k * size, *v1 = v0 + size;
-    Lanes y0[4], y1[4];
-    for (int b = 0; b < 4; ++b) y0[b] = y1[b] = all(0.0);
-    for (std::size_t n = 0; n < size; n += kLanes) {
-      const Lanes a0 = take(v0 + n), a1 = take(v1 + n);
-#pragma GCC unroll 4
-      for (int b = 0; b < 4; ++b) {
-        const Lanes x = take(p[b] + n);
-        y0[b] = mad(a0, x, y0[b]);
-        y1[b] = mad(a1, x, y1[b]);
-      }
-    }
-    Lanes w0[4], w1[4];
-    for (int b = 0; b < 4; ++b) {
-      const double y[2] = {total(y0[b]), total(y1[b])};
-      double slope[2];
-      for (std::size_t n = 0; n < 2; ++n) {
-        const double f = center.factors[k + n];
-        double power = 1.0;  // y^(zeta - 1)
-        for (int z = 1; z < v.zeta; ++z) power *= y[n];
-        energy[b] += f * power * y[n];
-        slope[n] = f * static_cast<double>(v.zeta) * power;
-        along[b] += slope[n] * y[n];
-      }
-      w0[b] = all(slope[0]);
-      w1[b] = all(slope[1]);
-    }
-    for (std::size_t n = 0; n < size; n += kLanes) {
-      const Lanes a0 = take(v0 + n), a1 = take(v1 + n);
-#pragma GCC unroll 4
-      for (int b = 0; b < 4; ++b) put(g[b] + n, mad(w0[b], a0, mad(w1[b], a1, take(g[b] + n))));
-    }
-  }
+  for (std::size_t k = 0; k < center.count; k += kVectors)
+    some_vectors(v, center.vectors + k * size, center.factors + k, p, g, energy, along);
   // Back through the normalisation.
   for (std::size_t b = 0; b < count; ++b) {
     *energies[b] += energy[b] - center.constant;

