@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -103,8 +104,13 @@ def settings(train: Path, test: Path, options: argparse.Namespace) -> dict[str, 
         three_body["lengthscale"] = options.lengthscale
     found: dict[str, Any] = {
         "data": {"train": str(train.resolve()), "test": str(test.resolve())},
-        "terms": [two_body, three_body],
+        "terms": [two_body],
     }
+    if options.cutoff3 > 0:
+        found["terms"].append(three_body)
+    for exponent in options.embedding:
+        embedding = {"kind": "embedding", "cutoff": options.cutoff2, "exponent": exponent}
+        found["terms"].append(embedding)
     if options.tolerance is not None:
         found["map"] = {"tolerance": options.tolerance}
     return found
@@ -125,6 +131,9 @@ def fit(name: str, options: argparse.Namespace) -> dict[str, Any]:
             sys.exit(f"{name}: {done.stderr.strip()}")
         if done.stderr.strip():
             print(f"{name}: {done.stderr.strip()}", file=sys.stderr)
+        if options.keep is not None:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / "out" / "potential.forcemap", options.keep / f"{name}.forcemap")
         report: dict[str, Any] = json.loads((folder / "out" / "report.json").read_text("utf-8"))
         return report
 
@@ -132,7 +141,11 @@ def fit(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def row(name: str, report: Mapping[str, Any]) -> list[str]:
     """A line of the table of results."""
     test, fitted = report["test"], report["fit"]
-    three_body = next(t for t in report["mapping"]["tables"] if t["kind"] == "three_body")
+    sizes = [
+        f"{table['leg_intervals']}x{table['base_intervals']}"
+        for table in report["mapping"]["tables"]
+        if table["kind"] == "three_body"
+    ]
     return [
         name,
         f"{report['train']['n_frames']}/{test['n_frames']}",
@@ -143,7 +156,7 @@ def row(name: str, report: Mapping[str, Any]) -> list[str]:
         f"{test['force_rmse_ev_per_a']:.4f}",
         f"{test['force_mae_ev_per_a']:.4f}",
         f"{report['mapping']['force_max_error_ev_per_a']:.1e}",
-        f"{three_body['leg_intervals']}x{three_body['base_intervals']}",
+        ", ".join(sizes) or "-",
         f"{fitted['fit_seconds']:.1f}",
         f"{fitted['map_seconds']:.1f}",
         f"{fitted['peak_memory_mb']:.0f}",
@@ -202,7 +215,18 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="a set to fit, repeatable  [default: all that the data folder holds]",
     )
     parser.add_argument("--cutoff2", type=float, default=5.5, help="2-body, Å  [default: 5.5]")
-    parser.add_argument("--cutoff3", type=float, default=4.25, help="3-body, Å  [default: 4.25]")
+    parser.add_argument(
+        "--cutoff3", type=float, default=4.25, help="3-body, Å; 0 for none  [default: 4.25]"
+    )
+    parser.add_argument(
+        "--embedding",
+        type=float,
+        action="append",
+        default=[],
+        metavar="EXPONENT",
+        help="an embedding term with this exponent and the 2-body cutoff, repeatable  [default: none]",
+    )
+    parser.add_argument("--keep", type=Path, help="folder for each set's potential")
     parser.add_argument("--n-sparse", type=int, help="3-body sparse points  [default: the fit's]")
     parser.add_argument("--lengthscale", type=float, help="3-body, Å  [default: the fit's]")
     parser.add_argument("--tolerance", type=float, help="of the map, eV/Å  [default: the fit's]")
@@ -219,6 +243,15 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _title(options: argparse.Namespace) -> str:
+    """The terms of the fits."""
+    terms = [f"2-body {options.cutoff2:g} Å"]
+    if options.cutoff3 > 0:
+        terms.append(f"3-body {options.cutoff3:g} Å")
+    terms += [f"embedding with exponent {exponent:g}" for exponent in options.embedding]
+    return " + ".join(terms)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit the sets and print the tables."""
     options = parsed(arguments)
@@ -227,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"fitting {name} ...", file=sys.stderr, flush=True)
         reports[name] = fit(name, options)
     print(
-        f"2-body {options.cutoff2:g} Å + 3-body {options.cutoff3:g} Å, {options.jobs} thread(s); "
+        f"{_title(options)}, {options.jobs} thread(s); "
         "energies meV/atom, forces eV/Å;\nmap F max: largest force error of the map against the "
         "process; table: intervals of leg x base\n"
     )

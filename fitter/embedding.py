@@ -22,7 +22,7 @@ beyond the data, where the second derivative of V is taken out; from there on V 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -187,6 +187,13 @@ class EmbeddingTerm(Term):
                 * self.density.coefficients(pair_core(core, center, z), self.grid[0])
                 for z in self.numbers
             ]
+        )
+
+    def densities_at(self, environment: Environment, center: int, densities: Array) -> Array:
+        """(atoms,) densities at the atoms of one species, given the splines about it."""
+        numbers = np.array(self.numbers, dtype=np.int32)
+        return np.asarray(
+            _core.densities(environment.core, self.cutoff, center, numbers, densities)
         )
 
     def add_rows(self, environment: Environment, rows: Array, start: int) -> None:

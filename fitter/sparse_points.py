@@ -15,9 +15,11 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.embedding import EmbeddingTerm
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import Block, Environment, Term, environments
+from forcemap.fitter.short_range import CorePair
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import RANK_TOLERANCE, pivoted_cholesky
 from numpy.typing import NDArray
@@ -25,6 +27,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Pool",
     "candidates",
+    "density_ranges",
     "independent",
     "select",
     "select_spectra",
@@ -326,6 +329,23 @@ def _greedy_spectra(term: SoapTerm, spectra: Array, count: int) -> NDArray[np.in
     if len(chosen) > most:
         chosen = chosen[:: -(-len(chosen) // most)]
     return np.asarray(chosen[_greedy_spectra(term, spectra[chosen], count)])
+
+
+def density_ranges(
+    frames: Sequence[Frame], term: EmbeddingTerm, core: Mapping[tuple[int, int], CorePair]
+) -> dict[int, tuple[float, float]]:
+    """Lowest and highest density in the data by species of centre; of atoms with neighbours only."""
+    splines = {z: term.densities_of(z, core) for z in term.numbers}
+    ranges: dict[int, tuple[float, float]] = {}
+    for frame in frames:
+        environment = Environment(frame, term.cutoff, derivatives=False)
+        for center in sorted(environment.species):
+            found = term.densities_at(environment, center, splines[center])
+            found = found[found > 0.0]
+            if len(found):
+                low, high = ranges.get(center, (np.inf, 0.0))
+                ranges[center] = min(low, float(found.min())), max(high, float(found.max()))
+    return dict(sorted(ranges.items()))
 
 
 def independent(term: Term, points: Array, species: tuple[int, ...]) -> tuple[Block, Array]:
