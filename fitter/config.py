@@ -336,9 +336,10 @@ def _weights(value: Any, place: Place) -> dict[str, float]:
 class EmbeddingSettings(TermSettings):
     """A function of the density of the neighbours, one for each species of centre.
 
-    `density`: "polynomial", weight (1 - r / cutoff)^exponent, or "exponential", weight exp(-decay r) with a
-    transition to zero over `cutoff_width`. `weights` of the neighbours' elements are 1 where none is
-    given. The `lengthscale` is in units of the largest density in the data.
+    `density`: "polynomial", weight (1 - r / cutoff)^exponent, or "exponential", weight
+    exp(-decay r) with a transition to zero over `cutoff_width`. `weights` of the neighbours'
+    elements are 1 where none is given. The `lengthscale` is in units of the largest density in the
+    data.
     """
 
     kind: ClassVar[str] = "embedding"
@@ -370,8 +371,7 @@ class EmbeddingSettings(TermSettings):
 
 
 TERM_KINDS: dict[str, type[TermSettings]] = {
-    cls.kind: cls
-    for cls in (TwoBodySettings, ThreeBodySettings, EmbeddingSettings, SoapSettings)
+    cls.kind: cls for cls in (TwoBodySettings, ThreeBodySettings, EmbeddingSettings, SoapSettings)
 }
 
 

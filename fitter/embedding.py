@@ -11,9 +11,9 @@ with one V for each species of centre. The density functions phi are given, not 
     polynomial     phi = s w (1 - r / cutoff)**exponent
     exponential    phi = s w exp(-decay r) f_c(r)
 
-w is a weight of the neighbour's element, and s, of the centre's, makes 1 the largest density in the data:
-the lengthscale is in that unit. Below the shortest distances of the data phi levels off, as pair functions
-do, so that no embedding force stands against the core.
+w is a weight of the neighbour's element, and s, of the centre's, makes 1 the largest density in the
+data: the lengthscale is in that unit. Below the shortest distances of the data phi levels off, as
+pair functions do, so that no embedding force stands against the core.
 
 The kernel is *projected*, as those of the few-body terms (see `few_body`): V is a cubic spline on a
 uniform grid of densities, and phi one of distances, so that the map loses nothing. The grid reaches
@@ -72,7 +72,8 @@ class Density:
         )
         # From the cutoff, so that no decay overflows or vanishes; the scale takes care of the rest.
         return np.asarray(
-            np.exp(self.decay * self.cutoff * (x - 1.0)) * settings.cutoff_values(np.ascontiguousarray(r))
+            np.exp(self.decay * self.cutoff * (x - 1.0))
+            * settings.cutoff_values(np.ascontiguousarray(r))
         )
 
     def coefficients(self, pair: CorePair | None, intervals: int) -> Array:
@@ -214,4 +215,3 @@ def _fade_out(x: Array) -> Array:
     """1 at x <= 1, 0 at x >= TOP, with two derivatives."""
     t = np.clip((x - 1.0) / (TOP - 1.0), 0.0, 1.0)
     return np.asarray(1.0 - t**3 * (10.0 - t * (15.0 - 6.0 * t)))
-

@@ -4,13 +4,13 @@ FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.c
 ``species``, ``terms`` (each with kind, cutoff, delta and ``blocks``: the species of each block;
 two_body and three_body also with cutoff_width, kernel, lengthscale, symmetry, cutoff_function and
 ``grid`` (one or two numbers, or none; see `few_body`); soap with zeta and ``basis``, the fields of
-`radial_basis.RadialBasis`; embedding with kernel, lengthscale, ``grid`` (two numbers), ``density`` (the
-fields of `embedding.Density`, weights by element) and ``scales`` by element), ``e0`` (eV), ``core`` (per pair of species:
-shortest distance in the data and the ZBL's inner and outer, Å), ``noise_factor``,
-``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
+`radial_basis.RadialBasis`; embedding with kernel, lengthscale, ``grid`` (two numbers), ``density``
+(the fields of `embedding.Density`, weights by element) and ``scales`` by element), ``e0`` (eV),
+``core`` (per pair of species: shortest distance in the data and the ZBL's inner and outer, Å),
+``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
 ``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t (distances in
-Å, densities or power spectra); of a soap term ``radial.t``, ``own.t`` and ``channels.t`` (`soap.SoapTerm`'s
-radial, own and weights);
+Å, densities or power spectra); of a soap term ``radial.t``, ``own.t`` and ``channels.t``
+(`soap.SoapTerm`'s radial, own and weights);
 ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior`` (m, m), lower Cholesky factor
 of 1 + the whitened, delta-scaled Gram matrix, from which variances follow.
 """

@@ -58,15 +58,17 @@ order l, a, b (dimension = (l_max + 1) N (N + 1) / 2, N = channels n_max), and R
 as f over [0, cutoff] that vanishes at the cutoff with its derivative; constant is the sum for an
 isolated atom. Species that are no centre have no energy in the term.
 
-The embedding energy of a centre of species A is F(rho) - F(0) of the density rho = sum_j phi(r_ij): phi
-is a cubic spline as f over [0, cutoff], that of the table A-B for neighbours of species B (here the order
-matters: A-B and B-A are different tables, and need not be there both), and vanishes at the cutoff with
-its derivative; F is a cubic spline over [0, range], continued linearly below and above. zbl is the switched
-Ziegler-Biersack-Littmark energy of LAMMPS' ``pair_style zbl``.
+The embedding energy of a centre of species A is F(rho) - F(0) of the density rho = sum_j phi(r_ij).
+phi is a cubic spline as f over [0, cutoff], that of the table A-B for neighbours of species B (here
+the order matters: A-B and B-A are different tables, and need not be there both), and vanishes at the
+cutoff with its derivative; F is a cubic spline over [0, range], continued linearly below and above.
+Species that are no centre have no energy in the term. zbl is the switched Ziegler-Biersack-Littmark
+energy of LAMMPS' ``pair_style zbl``.
 
 Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner < outer <= 100 Å,
 n_max and channels 1 to 128, l_max 0 to 20, zeta 1 to 4, 1 to 1000000 vectors, 1e-9 < range <= 1e9, a
-file of 4 GiB with a header of 64 MiB. The C++ reader in cpp/src/potential_file.cpp makes the same checks.
+file of 4 GiB with a header of 64 MiB. The C++ reader in cpp/src/potential_file.cpp makes the same
+checks.
 """
 
 from __future__ import annotations
@@ -188,9 +190,7 @@ class ZblPairs:
     pairs: Mapping[Pair, tuple[float, float]]
 
 
-Term: TypeAlias = (
-    TwoBodySplines | ThreeBodySplines | SoapFunctions | EmbeddingFunctions | ZblPairs
-)
+Term: TypeAlias = TwoBodySplines | ThreeBodySplines | SoapFunctions | EmbeddingFunctions | ZblPairs
 
 
 @dataclass(frozen=True, eq=False)

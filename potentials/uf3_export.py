@@ -113,8 +113,9 @@ def export_uf3(
     `stem` begins the files' names (default: the species, ``Si-O``). `types` are the elements of
     LAMMPS' atom types 1, 2, ... (default: the species by increasing atomic number).
 
-    Raises ForcemapError if `data` has other terms than two_body, three_body and zbl, if a table is too fine for UF3's format, if `types` is not what ``uf3`` can
-    do, or if a file cannot be written; nothing is left behind then.
+    Raises ForcemapError if `data` has other terms than two_body, three_body and zbl, if a table is
+    too fine for UF3's format, if `types` is not what ``uf3`` can do, or if a file cannot be written;
+    nothing is left behind then.
     """
     types = tuple(types) if types is not None else data.species
     _check_terms(data)

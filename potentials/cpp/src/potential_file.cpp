@@ -43,7 +43,7 @@ constexpr std::uintmax_t max_file_bytes = std::uintmax_t{4} << 30;
 constexpr std::int64_t max_intervals = 100000;
 constexpr std::int64_t max_soap_channels = 128;  // also of radial functions
 constexpr std::int64_t max_soap_vectors = 1000000;
-constexpr double max_distance = 100.0;       // Å
+constexpr double max_distance = 100.0;  // Å
 constexpr double max_density = 1e9;
 constexpr double symmetry_tolerance = 1e-9;  // of a table, relative to its largest coefficient
 

@@ -40,18 +40,18 @@ struct ProductBlock {
 
 /// Density functions about one species of centre: splines of the distance, one for each neighbour.
 struct DensitySplines {
-  double cutoff;              // Å
-  std::size_t intervals;      // over [0, cutoff]
-  std::vector<int> numbers;   // atomic numbers of the neighbours
-  const double* coefficients; // (numbers, intervals + 3)
+  double cutoff;               // Å
+  std::size_t intervals;       // over [0, cutoff]
+  std::vector<int> numbers;    // atomic numbers of the neighbours
+  const double* coefficients;  // (numbers, intervals + 3)
 };
 
 /// Splines of the density, continued linearly below 0 and beyond the range.
 struct DensityColumns {
   double range;
-  std::size_t intervals;      // over [0, range]
-  std::size_t count;          // sparse points
-  const double* coefficients; // (intervals + 3, count)
+  std::size_t intervals;       // over [0, range]
+  std::size_t count;           // sparse points
+  const double* coefficients;  // (intervals + 3, count)
 };
 
 /// A structure's environments within a cutoff, kept while its rows are built.
@@ -122,7 +122,8 @@ class Environments {
 
  private:
   void check(double cutoff) const;
-  double density_of(const DensitySplines& density, std::size_t i, std::vector<double>& slopes) const;
+  double density_of(const DensitySplines& density, std::size_t i,
+                    std::vector<double>& slopes) const;
   template <typename Columns>
   void add_pairs(double cutoff, int a, int b, std::size_t count, const Columns& columns,
                  double* rows, std::size_t stride) const;
