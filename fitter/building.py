@@ -90,7 +90,7 @@ def _build(
     if isinstance(given, SoapSettings):
         return _soap(given, frames, species, core, rng)
     if isinstance(given, EmbeddingSettings):
-        return _embedding(given, frames, species, core)
+        return _embedding(given, frames, species, core, rng)
     raise TypeError(f"no term is known for {type(given).__name__}")
 
 
@@ -245,6 +245,7 @@ def _embedding(
     frames: Sequence[Frame],
     species: tuple[int, ...],
     core: Mapping[tuple[int, int], CorePair],
+    rng: np.random.Generator,
 ) -> tuple[Term, list[Array]]:
     density = Density(
         kind=given.density,
@@ -257,17 +258,18 @@ def _embedding(
         weights={atomic_number(symbol): weight for symbol, weight in given.weights.items()},
     )
     term = EmbeddingTerm(
-        density, species, {}, given.kernel, 1.0, (DENSITY_INTERVALS, 1), given.delta or 1.0
+        density, species, {}, {}, given.kernel, 1.0, (DENSITY_INTERVALS, 1), given.delta or 1.0
     )
-    ranges = density_ranges(frames, term, core)
+    ranges = density_ranges(frames, term, core, rng)
     # 1 is the largest density of the data from here on.
-    lowest = {center: low / high for center, (low, high) in ranges.items()}
+    lowest = {center: r.lowest / r.largest for center, r in ranges.items()}
     widest = max((1.0 - low for low in lowest.values()), default=1.0)
     lengthscale = given.lengthscale or max(EMBEDDING_LENGTHSCALE * widest, 0.02)
     intervals = int(np.ceil(max(50.0, min(8.0 * TOP / lengthscale, 1000.0))))
     term = replace(
         term,
-        scales={center: 1.0 / high for center, (_, high) in ranges.items()},
+        scales={center: 1.0 / r.largest for center, r in ranges.items()},
+        middles={center: r.median / r.largest for center, r in ranges.items()},
         lengthscale=lengthscale,
         grid=(DENSITY_INTERVALS, intervals),
     )

@@ -16,8 +16,11 @@ data: the lengthscale is in that unit. Below the shortest distances of the data 
 pair functions do, so that no embedding force stands against the core.
 
 The kernel is *projected*, as those of the few-body terms (see `few_body`): V is a cubic spline on a
-uniform grid of densities, and phi one of distances, so that the map loses nothing. The grid reaches
-beyond the data, where the second derivative of V is taken out; from there on V is a straight line.
+uniform grid of densities, and phi one of distances, so that the map loses nothing. The grid ends a
+little beyond the data; there V turns into a straight line. Its slope is that of V at the median
+density of the data: a linear embedding energy is one of pairs, phi times the slope, and these pairs and
+the 2-body term are known best together where most data are. The slope at the largest density is known
+badly; a line with that slope had metals collapse when compressed a tenth beyond the data.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ __all__ = ["TOP", "Density", "EmbeddingTerm"]
 
 Array = NDArray[np.float64]
 
-TOP = 1.3
+TOP = 1.1
 """Where the grid of densities ends; the largest density of the data is 1."""
 
 
@@ -110,6 +113,7 @@ class EmbeddingTerm(Term):
         density: of which V is a function.
         numbers: atomic numbers that may be neighbours, increasing.
         scales: s by species of centre.
+        middles: median density of the data by species of centre, in units of the largest.
         kernel, lengthscale: of V; in units of the largest density.
         grid: intervals of phi and of V.
         splines: by species of centre; filled by `projected`.
@@ -118,6 +122,7 @@ class EmbeddingTerm(Term):
     density: Density
     numbers: tuple[int, ...]
     scales: Mapping[int, float]
+    middles: Mapping[int, float]
     kernel: str
     lengthscale: float
     grid: tuple[int, int]
@@ -144,27 +149,29 @@ class EmbeddingTerm(Term):
         """See `Term.covariance`."""
         return self._kernel(block.points[:, 0], block.points[:, 0])[0]
 
-    def _kernel(self, x: Array, points: Array) -> tuple[Array, Array, Array]:
-        """(n, m) kernel of densities x (n,) and points (m,), and its two derivatives by x."""
+    def _kernel(self, x: Array, points: Array) -> tuple[Array, Array]:
+        """(n, m) kernel of densities x (n,) and points (m,), and its derivative by x."""
         d = (x[:, None] - points) / self.lengthscale
         if self.kernel == "squared_exponential":
             k = np.exp(-0.5 * d**2)
-            return k, -d / self.lengthscale * k, (d**2 - 1.0) / self.lengthscale**2 * k
+            return k, -d / self.lengthscale * k
         u = np.sqrt(5.0) * np.abs(d)
         e = np.exp(-u)
-        first = -(5.0 / 3.0) * d * (1.0 + u) * e / self.lengthscale
-        second = -(5.0 / 3.0) * (1.0 + u - u**2) * e / self.lengthscale**2
-        return (1.0 + u + u**2 / 3.0) * e, first, second
+        return (1.0 + u + u**2 / 3.0) * e, -(5.0 / 3.0) * d * (1.0 + u) * e / self.lengthscale
 
-    def functions(self, x: Array, points: Array) -> Array:
-        """(n, m) kernel between V(x) - V(0) and V(points); a straight line for x >= TOP."""
+    def functions(self, x: Array, points: Array, middle: float) -> Array:
+        """(n, m) kernel between V(x) - V(0) and V(points).
+
+        From x = 1 on the slope goes over to that at `middle`, which it is for x >= TOP.
+        """
         origin = self._kernel(np.zeros(1), points)[0]
-        value, slope, _ = self._kernel(np.ones(1), points)
+        value = self._kernel(np.ones(1), points)[0]
+        last = self._kernel(np.array([middle]), points)[1]
         fine = np.linspace(1.0, TOP, 1001)
-        bend = CubicSpline(fine, self._kernel(fine, points)[2] * _fade_out(fine)[:, None])
-        turn, rise = bend.antiderivative(1), bend.antiderivative(2)
-        inside, beyond = np.clip(x, 1.0, TOP), np.maximum(x - TOP, 0.0)[:, None]
-        outside = value + slope * (x[:, None] - 1.0) + rise(inside) + turn(TOP) * beyond
+        kept = _fade_out(fine)[:, None]
+        slope = CubicSpline(fine, kept * self._kernel(fine, points)[1] + (1.0 - kept) * last)
+        beyond = np.maximum(x - TOP, 0.0)[:, None]
+        outside = value + slope.antiderivative()(np.clip(x, 1.0, TOP)) + last * beyond
         return np.where((x <= 1.0)[:, None], self._kernel(x, points)[0], outside) - origin
 
     def projected(self, core: Mapping[tuple[int, int], CorePair]) -> EmbeddingTerm:
@@ -173,7 +180,11 @@ class EmbeddingTerm(Term):
         splines = {
             block.species[0]: Splines(
                 self.densities_of(block.species[0], core),
-                open_spline_coefficients(self.functions(knots, block.points[:, 0])),
+                open_spline_coefficients(
+                    self.functions(
+                        knots, block.points[:, 0], self.middles.get(block.species[0], 1.0)
+                    )
+                ),
             )
             for block in self.blocks
         }

@@ -5,7 +5,8 @@ FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.c
 two_body and three_body also with cutoff_width, kernel, lengthscale, symmetry, cutoff_function and
 ``grid`` (one or two numbers, or none; see `few_body`); soap with zeta and ``basis``, the fields of
 `radial_basis.RadialBasis`; embedding with kernel, lengthscale, ``grid`` (two numbers), ``density``
-(the fields of `embedding.Density`, weights by element) and ``scales`` by element), ``e0`` (eV),
+(the fields of `embedding.Density`, weights by element), ``scales`` and ``middles`` by element), ``e0``
+(eV),
 ``core`` (per pair of species: shortest distance in the data and the ZBL's inner and outer, Å),
 ``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
 ``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t (distances in
@@ -174,6 +175,7 @@ def _term_document(term: Term) -> dict[str, Any]:
             "grid": list(term.grid),
             "density": density,
             "scales": {SYMBOLS[z]: scale for z, scale in term.scales.items()},
+            "middles": {SYMBOLS[z]: middle for z, middle in term.middles.items()},
         }
     if isinstance(term, FewBodyTerm):
         document |= {
@@ -386,4 +388,7 @@ def _read_embedding(
         entry.reject("lengthscale and scales must be positive and not extreme")
     if not all(0.0 <= w <= 1e3 for w in density.weights.values()):
         given["weights"].reject("found a weight that is not between 0 and 1000")
-    return EmbeddingTerm(density, species, scales, kernel, lengthscale, (grid[0], grid[1]))
+    middles = by_element(entry["middles"])
+    if not all(0.0 <= m <= 1.0 for m in middles.values()):
+        entry["middles"].reject("found a density that is not between 0 and 1")
+    return EmbeddingTerm(density, species, scales, middles, kernel, lengthscale, (grid[0], grid[1]))

@@ -25,6 +25,7 @@ from forcemap.fitter.solver import RANK_TOLERANCE, pivoted_cholesky
 from numpy.typing import NDArray
 
 __all__ = [
+    "DensityRange",
     "Pool",
     "candidates",
     "density_ranges",
@@ -331,21 +332,49 @@ def _greedy_spectra(term: SoapTerm, spectra: Array, count: int) -> NDArray[np.in
     return np.asarray(chosen[_greedy_spectra(term, spectra[chosen], count)])
 
 
+@dataclass(frozen=True)
+class DensityRange:
+    """Densities at the atoms of one species in the data, of those that have neighbours."""
+
+    lowest: float
+    median: float
+    largest: float
+
+
 def density_ranges(
-    frames: Sequence[Frame], term: EmbeddingTerm, core: Mapping[tuple[int, int], CorePair]
-) -> dict[int, tuple[float, float]]:
-    """Lowest and highest density in the data by species of centre; of atoms with neighbours only."""
+    frames: Sequence[Frame],
+    term: EmbeddingTerm,
+    core: Mapping[tuple[int, int], CorePair],
+    rng: np.random.Generator,
+) -> dict[int, DensityRange]:
+    """Range of the densities in the data by species of centre.
+
+    The median is that of a uniform sample, by random keys as in `candidates`.
+    """
     splines = {z: term.densities_of(z, core) for z in term.numbers}
-    ranges: dict[int, tuple[float, float]] = {}
+    ends: dict[int, tuple[float, float]] = {}
+    sample: dict[int, tuple[Array, Array]] = {}
     for frame in frames:
         environment = Environment(frame, term.cutoff, derivatives=False)
         for center in sorted(environment.species):
             found = term.densities_at(environment, center, splines[center])
             found = found[found > 0.0]
-            if len(found):
-                low, high = ranges.get(center, (np.inf, 0.0))
-                ranges[center] = min(low, float(found.min())), max(high, float(found.max()))
-    return dict(sorted(ranges.items()))
+            if not len(found):
+                continue
+            low, high = ends.get(center, (np.inf, 0.0))
+            ends[center] = min(low, float(found.min())), max(high, float(found.max()))
+            keys = rng.random(len(found))
+            if center in sample:
+                keys = np.concatenate([sample[center][0], keys])
+                found = np.concatenate([sample[center][1], found])
+            if len(keys) > 2 * MOST_CANDIDATES:
+                best = np.argpartition(keys, MOST_CANDIDATES)[:MOST_CANDIDATES]
+                keys, found = keys[best], found[best]
+            sample[center] = keys, found
+    return {
+        center: DensityRange(low, float(np.median(sample[center][1])), high)
+        for center, (low, high) in sorted(ends.items())
+    }
 
 
 def independent(term: Term, points: Array, species: tuple[int, ...]) -> tuple[Block, Array]:

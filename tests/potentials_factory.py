@@ -101,7 +101,7 @@ def random_embedding(
     return EmbeddingFunctions(
         cutoff,
         intervals,
-        {pair: np.asarray(_envelope(x) * (1.5 + 2.0 * _waves(rng, x))) for pair in pairs},
+        {pair: np.asarray(_envelope(x) * (2.0 + 6.0 * _waves(rng, x))) for pair in pairs},
         {
             symbol: EmbeddingCenter(
                 range_ * (1.0 + 0.1 * n), scale * _waves(rng, _abscissae(7 + n))

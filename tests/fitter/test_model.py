@@ -227,6 +227,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
         (_set("terms", 2, "density", "weights", to={"Xx": 1.0}), "expected elements"),
         (_set("terms", 2, "density", "weights", to={"Si": -1.0}), "between 0 and 1000"),
         (_set("terms", 2, "scales", to={"Si": 0.0}), "scales must be positive"),
+        (_set("terms", 2, "middles", to={"Si": 1.5}), "between 0 and 1"),
         (_set("terms", 2, "grid", to=[60]), "expected 2"),
         (_set("terms", 2, "grid", 1, to=1), "found 1, expected an integer"),
         (_set("terms", 2, "blocks", to=[["Si"], ["Si"]]), r"points\.2\.1"),
