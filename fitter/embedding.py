@@ -138,7 +138,7 @@ class EmbeddingTerm(Term):
 
     def summary(self) -> dict[str, Any]:
         """See `Term.summary`."""
-        shape = {"density": self.density.kind}
+        shape: dict[str, Any] = {"density": self.density.kind}
         if self.density.kind == "polynomial":
             shape |= {"exponent": self.density.exponent}
         else:

@@ -369,8 +369,11 @@ def _read_embedding(
 
     density = Density(
         shape,
-        *(given[name].number() for name in ("exponent", "decay", "cutoff", "cutoff_width")),
-        by_element(given["weights"]),
+        exponent=given["exponent"].number(),
+        decay=given["decay"].number(),
+        cutoff=given["cutoff"].number(),
+        cutoff_width=given["cutoff_width"].number(),
+        weights=by_element(given["weights"]),
     )
     if not (
         0.0 < density.cutoff_width <= density.cutoff <= 100.0
