@@ -123,6 +123,19 @@ def test_densities_reach_beyond_both_ends_of_their_functions(data: PotentialData
     assert min(below, beyond, within) >= 5
 
 
+@pytest.mark.parametrize("name", ["molecule", "slab", "triclinic cell"])
+def test_embedding_needs_no_pair_term(name: str, data: PotentialData, tmp_path: Path) -> None:
+    terms = tuple(term for term in data.terms if isinstance(term, EmbeddingFunctions))
+    only = replace(data, terms=terms)
+    atoms = structures.get(name)
+    expected = reference.evaluate(only, atoms)
+    found = compute(saved(only, tmp_path).evaluator(), atoms)
+    assert np.abs(expected.forces).max() > 0.1
+    np.testing.assert_allclose(found.energies, expected.energies, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.virial, expected.virial, rtol=0, atol=1e-10)
+
+
 def test_embedding_energy_counts_from_that_of_no_neighbors(tmp_path: Path) -> None:
     """Exactly, whatever the function's value at zero; and nothing comes from beyond the cutoff."""
     full = random_potential(["H", "O"], 8, embedding=True)
