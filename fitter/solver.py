@@ -29,6 +29,9 @@ __all__ = ["Accumulator", "Solution", "choose_deltas", "pivoted_cholesky", "solv
 
 Array = NDArray[np.float64]
 
+GRAM_ROUNDING = 1e-12
+"""Relative rounding of sums over some 1e5 rows, with room."""
+
 RANK_TOLERANCE = 1e-9
 """Residual variance, relative to the largest, below which a sparse point repeats the others."""
 
@@ -105,13 +108,29 @@ class Accumulator:
         """Posterior for columns whose prior standard deviations are `deltas` (m,)."""
         system = self.full_gram() * np.multiply.outer(deltas, deltas)
         system[np.diag_indices(self.size)] += 1.0
-        factor = scipy.linalg.cholesky(system, lower=True, overwrite_a=True, check_finite=False)
+        factor = _cholesky(system)
         right = deltas * self.right
         half = scipy.linalg.solve_triangular(factor, right, lower=True, check_finite=False)
         values = scipy.linalg.solve_triangular(factor.T, half, lower=False, check_finite=False)
         misfit = max(self.squares - float(half @ half), 1e-300)
         log_determinant = 2.0 * float(np.sum(np.log(np.diag(factor))))
         return Solution(values * deltas, factor, misfit, log_determinant, self)
+
+
+def _cholesky(system: Array) -> Array:
+    """Lower Cholesky factor of 1 + a Gram matrix.
+
+    Where deltas are so wide (a line search tries any) that the Gram matrix' rounding is more than that
+    1, its diagonal is raised by as much: the evidence stays finite, and leads back.
+    """
+    try:
+        return np.asarray(scipy.linalg.cholesky(system, lower=True, check_finite=False))
+    except np.linalg.LinAlgError:
+        raised = system.copy()
+        raised[np.diag_indices(len(system))] *= 1.0 + GRAM_ROUNDING
+        return np.asarray(
+            scipy.linalg.cholesky(raised, lower=True, overwrite_a=True, check_finite=False)
+        )
 
 
 @dataclass(frozen=True)
