@@ -231,7 +231,7 @@ def _open_soap(
 DENSITY_INTERVALS = 60
 
 EXPONENT = 6.0
-"""Of the polynomial density; with 5.5 Å, between the best for bcc Mo (5) and fcc Ni (8)."""
+"""Of the polynomial density; with 5.5 Å, between the best for bcc Mo (4 to 6) and for fcc Ni (8)."""
 
 DECAY = 2.0
 """Of the exponential density, 1/Å."""
