@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -108,8 +109,13 @@ def settings(name: str, train: Path, test: Path, options: argparse.Namespace) ->
         three_body["lengthscale"] = options.lengthscale
     found: dict[str, Any] = {
         "data": data,
-        "terms": [two_body, three_body],
+        "terms": [two_body],
     }
+    if options.cutoff3 > 0:
+        found["terms"].append(three_body)
+    for exponent in options.embedding:
+        embedding = {"kind": "embedding", "cutoff": options.cutoff2, "exponent": exponent}
+        found["terms"].append(embedding)
     if options.tolerance is not None:
         found["map"] = {"tolerance": options.tolerance}
     return found
@@ -130,6 +136,9 @@ def fit(name: str, options: argparse.Namespace) -> dict[str, Any]:
             sys.exit(f"{name}: {done.stderr.strip()}")
         if done.stderr.strip():
             print(f"{name}: {done.stderr.strip()}", file=sys.stderr)
+        if options.keep is not None:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            shutil.copy(folder / "out" / "potential.forcemap", options.keep / f"{name}.forcemap")
         report: dict[str, Any] = json.loads((folder / "out" / "report.json").read_text("utf-8"))
         return report
 
@@ -214,7 +223,18 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "options about terms then have no effect  [default: 2-body and 3-body terms]",
     )
     parser.add_argument("--cutoff2", type=float, default=5.5, help="2-body, Å  [default: 5.5]")
-    parser.add_argument("--cutoff3", type=float, default=4.25, help="3-body, Å  [default: 4.25]")
+    parser.add_argument(
+        "--cutoff3", type=float, default=4.25, help="3-body, Å; 0 for none  [default: 4.25]"
+    )
+    parser.add_argument(
+        "--embedding",
+        type=float,
+        action="append",
+        default=[],
+        metavar="EXPONENT",
+        help="an embedding term with this exponent and the 2-body cutoff, repeatable  [default: none]",
+    )
+    parser.add_argument("--keep", type=Path, help="folder for each set's potential")
     parser.add_argument("--n-sparse", type=int, help="3-body sparse points  [default: the fit's]")
     parser.add_argument("--lengthscale", type=float, help="3-body, Å  [default: the fit's]")
     parser.add_argument("--tolerance", type=float, help="of the map, eV/Å  [default: the fit's]")
@@ -231,6 +251,15 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def _title(options: argparse.Namespace) -> str:
+    """The terms of the fits."""
+    terms = [f"2-body {options.cutoff2:g} Å"]
+    if options.cutoff3 > 0:
+        terms.append(f"3-body {options.cutoff3:g} Å")
+    terms += [f"embedding with exponent {exponent:g}" for exponent in options.embedding]
+    return " + ".join(terms)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit the sets and print the tables."""
     options = parsed(arguments)
@@ -238,9 +267,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.sets:
         print(f"fitting {name} ...", file=sys.stderr, flush=True)
         reports[name] = fit(name, options)
-    terms = f"2-body {options.cutoff2:g} Å + 3-body {options.cutoff3:g} Å"
     print(
-        f"{options.settings or terms}, {options.jobs} thread(s); energies meV/atom, forces eV/Å;\n"
+        f"{options.settings or _title(options)}, {options.jobs} thread(s); energies meV/atom, forces eV/Å;\n"
         "map F max: largest force error of the map against the process; points: all sparse points; "
         "µs/atom: an evaluation, one thread\n"
     )

@@ -34,6 +34,7 @@ from forcemap.potentials.elements import SYMBOLS
 __all__ = [
     "TERM_KINDS",
     "DataSettings",
+    "EmbeddingSettings",
     "FewBodySettings",
     "Keys",
     "MapSettings",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 KERNELS = ("squared_exponential", "matern52")
+DENSITIES = ("polynomial", "exponential")
 SPARSE_METHODS = ("uniform", "random", "farthest", "cur", "pivoted_cholesky")
 
 _DISTANCE = number(above=0, at_most=100)
@@ -326,8 +328,54 @@ class SoapSettings(TermSettings):
             raise CrossCheckError("kappa", "goes not together with n_species_channels; give one")
 
 
+_WEIGHT = number(at_least=0, at_most=100)
+
+
+def _weights(value: Any, place: Place) -> dict[str, float]:
+    given = mapping({} if value is None else value, place, "Al: 0.6")
+    return {_element(s, place.key(s)): float(_WEIGHT(w, place.key(s))) for s, w in given.items()}
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings(TermSettings):
+    """A function of the density of the neighbours, one for each species of centre.
+
+    `density`: "polynomial", weight (1 - r / cutoff)^exponent, or "exponential", weight
+    exp(-decay r) with a transition to zero over `cutoff_width`. `weights` of the neighbours'
+    elements are 1 where none is given. The `lengthscale` is in units of the largest density in the
+    data.
+    """
+
+    kind: ClassVar[str] = "embedding"
+
+    cutoff: float = field(default=5.5, metadata=read_by(_DISTANCE))
+    n_sparse: int = field(default=20, metadata=read_by(_SPARSE))  # per species of centre
+    lengthscale: float | None = field(
+        default=None, metadata=read_by(optional(number(at_least=0.01, at_most=100)))
+    )
+    kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
+    density: str = field(default="polynomial", metadata=read_by(choice(*DENSITIES)))
+    exponent: float | None = field(
+        default=None, metadata=read_by(optional(number(at_least=2, at_most=30)))
+    )
+    decay: float | None = field(
+        default=None, metadata=read_by(optional(number(above=0, at_most=20)))
+    )  # 1/Å
+    weights: Mapping[str, float] = field(default_factory=dict, metadata=read_by(_weights))
+
+    def cross_check(self) -> None:
+        """Raise CrossCheckError for parameters of the other density."""
+        super().cross_check()
+        if self.sparse_method not in (None, "uniform"):
+            raise CrossCheckError("sparse_method", "is always uniform in embedding terms")
+        others = ("decay", "cutoff_width") if self.density == "polynomial" else ("exponent",)
+        for other in others:
+            if getattr(self, other) is not None:
+                raise CrossCheckError(other, f"is not a parameter of the {self.density} density")
+
+
 TERM_KINDS: dict[str, type[TermSettings]] = {
-    cls.kind: cls for cls in (TwoBodySettings, ThreeBodySettings, SoapSettings)
+    cls.kind: cls for cls in (TwoBodySettings, ThreeBodySettings, EmbeddingSettings, SoapSettings)
 }
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.baseline import CoreEnergy, as_potential, core_terms, evaluate_frame
+from forcemap.fitter.embedding import TOP, EmbeddingTerm
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.model import Model, read_model
@@ -34,6 +35,8 @@ from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import (
+    EmbeddingCenter,
+    EmbeddingFunctions,
     PotentialData,
     SoapFunctions,
     ThreeBodySplines,
@@ -101,6 +104,18 @@ class Functions:
         term = self.model.terms[t]
         assert isinstance(term, FewBodyTerm)
         return term
+
+    def embedding(self, t: int, term: EmbeddingTerm) -> EmbeddingFunctions:
+        """An embedding term's densities and functions; it is one of splines already."""
+        densities: dict[tuple[str, str], Array] = {}
+        centers: dict[str, EmbeddingCenter] = {}
+        for b, block in enumerate(term.blocks):
+            center = block.species[0]
+            splines = term.splines[center]
+            centers[SYMBOLS[center]] = EmbeddingCenter(TOP, splines.functions @ self.weights[t, b])
+            for z, table in zip(term.numbers, splines.densities, strict=True):
+                densities[SYMBOLS[center], SYMBOLS[z]] = table
+        return EmbeddingFunctions(term.cutoff, term.grid[0], densities, centers)
 
     def pair_table(self, t: int, block: Block, weights: Array, intervals: int) -> Array:
         """Knot values of a pair function over [0, cutoff], eV."""
@@ -192,6 +207,8 @@ def _tabulate(
     for t, term in enumerate(model.terms):
         if isinstance(term, SoapTerm) and functions.forms[t]:
             terms.append(functions_of(term, functions.forms[t], functions.parts[t]))
+        if isinstance(term, EmbeddingTerm) and term.blocks:
+            terms.append(functions.embedding(t, term))
         if not term.blocks or not isinstance(term, FewBodyTerm):
             continue
         if term.kind == "two_body":
@@ -418,6 +435,9 @@ def _table_summary(term: Any) -> dict[str, Any]:
             "leg_intervals": term.leg_intervals,
             "base_intervals": term.base_intervals,
         }
+    if isinstance(term, EmbeddingFunctions):
+        counts = {symbol: len(c.coefficients) - 3 for symbol, c in term.centers.items()}
+        return {"kind": "embedding", "intervals": term.intervals, "density_intervals": counts}
     return {"kind": "two_body", "intervals": term.intervals}
 
 

@@ -4,12 +4,14 @@ FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.c
 ``species``, ``terms`` (each with kind, cutoff, delta and ``blocks``: the species of each block;
 two_body and three_body also with cutoff_width, kernel, lengthscale, symmetry, cutoff_function and
 ``grid`` (one or two numbers, or none; see `few_body`); soap with zeta and ``basis``, the fields of
-`radial_basis.RadialBasis`), ``e0`` (eV), ``core`` (per pair of species:
-shortest distance in the data and the ZBL's inner and outer, Å), ``noise_factor``,
-``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
+`radial_basis.RadialBasis`; embedding with kernel, lengthscale, ``grid`` (two numbers), ``density``
+(the fields of `embedding.Density`, weights by element), ``scales`` and ``middles`` by element), ``e0``
+(eV),
+``core`` (per pair of species: shortest distance in the data and the ZBL's inner and outer, Å),
+``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
 ``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t (distances in
-Å, or power spectra); of a soap term ``radial.t``, ``own.t`` and ``channels.t`` (`soap.SoapTerm`'s
-radial, own and weights);
+Å, densities or power spectra); of a soap term ``radial.t``, ``own.t`` and ``channels.t``
+(`soap.SoapTerm`'s radial, own and weights);
 ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior`` (m, m), lower Cholesky factor
 of 1 + the whitened, delta-scaled Gram matrix, from which variances follow.
 """
@@ -24,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.embedding import TOP, Density, EmbeddingTerm
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import Block, OneBodyTerm, Term, columns, frame_rows
@@ -43,7 +46,7 @@ Array = NDArray[np.float64]
 FORMAT = "forcemap.model"
 VERSION = 1
 MOST_INTERVALS = 2000
-ATOMS_OF = {"one_body": 1, "two_body": 2, "three_body": 3, "soap": 1}
+ATOMS_OF = {"one_body": 1, "two_body": 2, "three_body": 3, "soap": 1, "embedding": 1}
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,17 @@ def _term_document(term: Term) -> dict[str, Any]:
     }
     if isinstance(term, SoapTerm):
         document |= {"zeta": term.zeta, "basis": asdict(term.basis)}
+    if isinstance(term, EmbeddingTerm):
+        density = asdict(term.density)
+        density["weights"] = {SYMBOLS[z]: w for z, w in term.density.weights.items()}
+        document |= {
+            "kernel": term.kernel,
+            "lengthscale": term.lengthscale,
+            "grid": list(term.grid),
+            "density": density,
+            "scales": {SYMBOLS[z]: scale for z, scale in term.scales.items()},
+            "middles": {SYMBOLS[z]: middle for z, middle in term.middles.items()},
+        }
     if isinstance(term, FewBodyTerm):
         document |= {
             "cutoff_width": term.cutoff_width,
@@ -277,6 +291,14 @@ def _read_term(
         return replace(soap, delta=delta, blocks=tuple(blocks))
     if kind == "one_body":
         return OneBodyTerm(delta, tuple(blocks))
+    if kind == "embedding":
+        kernel = one_of("kernel", "squared_exponential", "matern52")
+        embedding = _read_embedding(entry, kernel, cutoff, species)
+        if len({block.species for block in blocks}) != len(blocks):
+            entry["blocks"].reject("found a species twice")
+        if not all(np.all((block.points >= 0.0) & (block.points <= TOP)) for block in blocks):
+            entry["blocks"].reject(f"found a density that is not between 0 and {TOP:g}")
+        return replace(embedding, delta=delta, blocks=tuple(blocks)).projected(core)
     term = FewBodyTerm(
         kind,
         cutoff,
@@ -325,3 +347,51 @@ def _read_soap(
         entry.reject("its radial, own or channels tensor has not the size that `basis` asks for")
     zeta = entry["zeta"].integer(1, 4)
     return SoapTerm(basis, zeta, species, weights, radial, own, basis.cutoff)
+
+
+def _read_embedding(
+    entry: DocumentView, kernel: str, cutoff: float, species: tuple[int, ...]
+) -> EmbeddingTerm:
+    """An embedding term without its sparse points and splines."""
+    given = entry["density"]
+    given.allow_only(*(spec.name for spec in fields(Density)))
+    shape = given["kind"].string()
+    if shape not in ("polynomial", "exponential"):
+        given["kind"].reject(f"found {shape[:60]!r}, expected polynomial or exponential")
+
+    def by_element(view: DocumentView) -> dict[int, float]:
+        found = {}
+        for symbol in view.members():
+            if symbol not in SYMBOLS[1:]:
+                view.reject(f"found {symbol[:60]!r}, expected elements")
+            found[atomic_number(symbol)] = view[symbol].number()
+        return found
+
+    density = Density(
+        shape,
+        exponent=given["exponent"].number(),
+        decay=given["decay"].number(),
+        cutoff=given["cutoff"].number(),
+        cutoff_width=given["cutoff_width"].number(),
+        weights=by_element(given["weights"]),
+    )
+    if not (
+        0.0 < density.cutoff_width <= density.cutoff <= 100.0
+        and density.cutoff == cutoff
+        and 1.0 <= density.exponent <= 100.0
+        and 0.0 < density.decay <= 100.0
+    ):
+        given.reject("cutoff, cutoff_width, exponent and decay must be positive and consistent")
+    grid = [size.integer(4, MOST_INTERVALS) for size in entry["grid"]]
+    if len(grid) != 2:
+        entry["grid"].reject(f"found {len(grid)} sizes, expected 2")
+    lengthscale = entry["lengthscale"].number()
+    scales = by_element(entry["scales"])
+    if not (1e-3 <= lengthscale <= 1e3 and all(0.0 < s < 1e290 for s in scales.values())):
+        entry.reject("lengthscale and scales must be positive and not extreme")
+    if not all(0.0 <= w <= 1e3 for w in density.weights.values()):
+        given["weights"].reject("found a weight that is not between 0 and 1000")
+    middles = by_element(entry["middles"])
+    if not all(0.0 <= m <= 1.0 for m in middles.values()):
+        entry["middles"].reject("found a density that is not between 0 and 1")
+    return EmbeddingTerm(density, species, scales, middles, kernel, lengthscale, (grid[0], grid[1]))

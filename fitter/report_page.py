@@ -49,7 +49,7 @@ MAPPING_ROWS = (
 
 TERM_COLUMNS = (
     *("kind", "cutoff", "cutoff_width", "lengthscale", "atom_sigma", "n_max", "l_max", "zeta"),
-    *("delta", "n_sparse"),
+    *("exponent", "decay", "delta", "n_sparse"),
 )
 
 STYLE = """
@@ -242,9 +242,10 @@ def _rows_table(title: str, rows: Sequence[tuple[str, str, str]], values: Mappin
 def _terms_table(terms: Sequence[Mapping[str, Any]]) -> str:
     if not terms:
         return ""
-    head = "".join(f"<th>{name}</th>" for name in TERM_COLUMNS)
+    used = [name for name in TERM_COLUMNS if any(term.get(name) is not None for term in terms)]
+    head = "".join(f"<th>{name}</th>" for name in used)
     body = "".join(
-        "<tr>" + "".join(f"<td>{_cell(term.get(name))}</td>" for name in TERM_COLUMNS) + "</tr>"
+        "<tr>" + "".join(f"<td>{_cell(term.get(name))}</td>" for name in used) + "</tr>"
         for term in terms
     )
     return (

@@ -40,6 +40,9 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+GRAM_ROUNDING = 1e-12
+"""Relative rounding of sums over some 1e5 rows, with room."""
+
 RANK_TOLERANCE = 1e-9
 """Residual variance, relative to the largest, below which a sparse point repeats the others."""
 
@@ -162,17 +165,32 @@ class Accumulator:
 
     def solve(self, deltas: Array) -> Solution:
         """Posterior for columns whose prior standard deviations are `deltas` (m,)."""
-        # In place, and of the upper triangle alone: there may be thousands of sparse points.
-        system = self.gram * deltas[:, None]
-        system *= deltas
-        system[np.diag_indices(self.size)] += 1.0
-        factor = scipy.linalg.cholesky(system, overwrite_a=True, check_finite=False).T
+        factor = self._cholesky(deltas)
         right = deltas * self.right
         half = scipy.linalg.solve_triangular(factor, right, lower=True, check_finite=False)
         values = scipy.linalg.solve_triangular(factor.T, half, lower=False, check_finite=False)
         misfit = max(self.squares - float(half @ half), 1e-300)
         log_determinant = 2.0 * float(np.sum(np.log(np.diag(factor))))
         return Solution(values * deltas, factor, misfit, log_determinant, self)
+
+    def _cholesky(self, deltas: Array) -> Array:
+        """Lower Cholesky factor of 1 + the Gram matrix of columns scaled by `deltas`.
+
+        Where deltas are so wide (a line search tries any) that the Gram matrix' rounding is more than
+        that 1, its diagonal is raised by as much: the evidence stays finite, and leads back.
+        """
+        try:
+            return self._factor(deltas, 1.0)
+        except np.linalg.LinAlgError:
+            return self._factor(deltas, 1.0 + GRAM_ROUNDING)
+
+    def _factor(self, deltas: Array, raised: float) -> Array:
+        # In place, and of the upper triangle alone: there may be thousands of sparse points.
+        system = self.gram * deltas[:, None]
+        system *= deltas
+        diagonal = np.diag_indices(self.size)
+        system[diagonal] = (system[diagonal] + 1.0) * raised
+        return np.asarray(scipy.linalg.cholesky(system, overwrite_a=True, check_finite=False).T)
 
 
 @dataclass(frozen=True)

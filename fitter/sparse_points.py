@@ -15,16 +15,20 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.embedding import EmbeddingTerm
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import Block, Environment, Term, environments
+from forcemap.fitter.short_range import CorePair
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import RANK_TOLERANCE, pivoted_cholesky
 from numpy.typing import NDArray
 
 __all__ = [
+    "DensityRange",
     "Pool",
     "candidates",
+    "density_ranges",
     "independent",
     "select",
     "select_spectra",
@@ -329,6 +333,51 @@ def _greedy_spectra(term: SoapTerm, spectra: Array, count: int) -> NDArray[np.in
     if len(chosen) > most:
         chosen = chosen[:: -(-len(chosen) // most)]
     return np.asarray(chosen[_greedy_spectra(term, spectra[chosen], count)])
+
+
+@dataclass(frozen=True)
+class DensityRange:
+    """Densities at the atoms of one species in the data, of those that have neighbours."""
+
+    lowest: float
+    median: float
+    largest: float
+
+
+def density_ranges(
+    frames: Sequence[Frame],
+    term: EmbeddingTerm,
+    core: Mapping[tuple[int, int], CorePair],
+    rng: np.random.Generator,
+) -> dict[int, DensityRange]:
+    """Range of the densities in the data by species of centre.
+
+    The median is that of a uniform sample, by random keys as in `candidates`.
+    """
+    splines = {z: term.densities_of(z, core) for z in term.numbers}
+    ends: dict[int, tuple[float, float]] = {}
+    sample: dict[int, tuple[Array, Array]] = {}
+    for frame in frames:
+        environment = Environment(frame, term.cutoff, derivatives=False)
+        for center in sorted(environment.species):
+            found = term.densities_at(environment, center, splines[center])
+            found = found[found > 0.0]
+            if not len(found):
+                continue
+            low, high = ends.get(center, (np.inf, 0.0))
+            ends[center] = min(low, float(found.min())), max(high, float(found.max()))
+            keys = rng.random(len(found))
+            if center in sample:
+                keys = np.concatenate([sample[center][0], keys])
+                found = np.concatenate([sample[center][1], found])
+            if len(keys) > 2 * MOST_CANDIDATES:
+                best = np.argpartition(keys, MOST_CANDIDATES)[:MOST_CANDIDATES]
+                keys, found = keys[best], found[best]
+            sample[center] = keys, found
+    return {
+        center: DensityRange(low, float(np.median(sample[center][1])), high)
+        for center, (low, high) in sorted(ends.items())
+    }
 
 
 def independent(term: Term, points: Array, species: tuple[int, ...]) -> tuple[Block, Array]:

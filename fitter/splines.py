@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-__all__ = ["spline_coefficients"]
+__all__ = ["open_spline_coefficients", "spline_coefficients"]
 
 Array = NDArray[np.float64]
 
@@ -45,3 +45,23 @@ def _along_first(values: Array) -> Array:
         (1, 1), band, values.reshape(n, -1), check_finite=False
     ).reshape(values.shape)
     return np.concatenate([inner[1:2], inner, inner[-2:-1]])
+
+
+def open_spline_coefficients(values: Array) -> Array:
+    """B-spline coefficients of functions that are zero at their first knot and end as straight lines.
+
+    Args:
+        values: (n + 1, functions) at all knots; n >= 3, the first row is 0.
+
+    Returns:
+        (n + 3, functions). The second derivative is zero at the last knot, the third is continuous at
+        the second ("not a knot"): there nothing is known of the slope.
+    """
+    n = len(values) - 1
+    matrix = np.zeros((n + 3, n + 3))
+    for knot in range(n + 1):
+        matrix[knot, knot : knot + 3] = 1.0 / 6.0, 4.0 / 6.0, 1.0 / 6.0
+    matrix[n + 1, :5] = 1.0, -4.0, 6.0, -4.0, 1.0
+    matrix[n + 2, n:] = 1.0, -2.0, 1.0
+    right = np.concatenate([values, np.zeros((2, values.shape[1]))])
+    return np.ascontiguousarray(scipy.linalg.solve(matrix, right))

@@ -33,6 +33,10 @@ std::size_t table_bytes(const forcemap::PotentialData& data) {
     for (const auto& table : term.tables) count += table.coefficients.size();
   for (const auto& term : data.three_body)
     for (const auto& table : term.tables) count += table.coefficients.size();
+  for (const auto& term : data.embedding) {
+    for (const auto& table : term.densities) count += table.coefficients.size();
+    for (const auto& center : term.centers) count += center.coefficients.size();
+  }
   for (const auto& term : data.soap) {
     count += term.basis.radial.size();
     for (const auto& center : term.centers) count += center.vectors.size();

@@ -13,6 +13,8 @@ FORMAT ``forcemap.potential``, version 1. A safetensors file with one JSON docum
         "tables": [["O", "H", "H"], ["O", "H", "O"]]},
        {"kind": "soap", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6, "channels": 2,
         "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}]},
+       {"kind": "embedding", "cutoff": 5.0, "intervals": 50, "tables": [["O", "H"], ["O", "O"]],
+        "centers": [{"species": "O", "intervals": 50, "range": 1.25}]},
        {"kind": "zbl", "pairs": [{"species": ["H", "H"], "inner": 0.4, "outer": 0.7}]}],
      "provenance": {}, "mapping": {}}
 
@@ -26,7 +28,8 @@ Tensors, all F64, eV: ``e0`` (species,), the energies of the isolated atoms; for
 ``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3, base + 3); for a soap term
 ``terms.i.radial`` (intervals + 3, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
 (channels, species) and for each of its centres ``terms.i.A.vectors`` (count, dimension) and
-``terms.i.A.factors`` (count,), eV.
+``terms.i.A.factors`` (count,), eV; for an embedding term ``terms.i.A-B`` (intervals + 3,), without
+unit, and for each of its centres ``terms.i.A`` (its intervals + 3,), eV.
 
 The energy is the sum over atoms i of
 
@@ -53,12 +56,19 @@ The soap energy of a centre of species A is
 with real orthonormal spherical harmonics Y (no Condon-Shortley sign), a = alpha n_max + n, p in the
 order l, a, b (dimension = (l_max + 1) N (N + 1) / 2, N = channels n_max), and R[n, l] a cubic spline
 as f over [0, cutoff] that vanishes at the cutoff with its derivative; constant is the sum for an
-isolated atom. Species that are no centre have no energy in the term. zbl is the switched
-Ziegler-Biersack-Littmark energy of LAMMPS' ``pair_style zbl``.
+isolated atom. Species that are no centre have no energy in the term.
+
+The embedding energy of a centre of species A is F(rho) - F(0) of the density rho = sum_j phi(r_ij).
+phi is a cubic spline as f over [0, cutoff], that of the table A-B for neighbours of species B (here
+the order matters: A-B and B-A are different tables, and need not be there both), and vanishes at the
+cutoff with its derivative; F is a cubic spline over [0, range], continued linearly below and above.
+Species that are no centre have no energy in the term. zbl is the switched Ziegler-Biersack-Littmark
+energy of LAMMPS' ``pair_style zbl``.
 
 Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner < outer <= 100 Å,
-n_max and channels 1 to 128, l_max 0 to 20, zeta 1 to 4, 1 to 1000000 vectors, a file of 4 GiB with a
-header of 64 MiB. The C++ reader in cpp/src/potential_file.cpp makes the same checks.
+n_max and channels 1 to 128, l_max 0 to 20, zeta 1 to 4, 1 to 1000000 vectors, 1e-9 < range <= 1e9, a
+file of 4 GiB with a header of 64 MiB. The C++ reader in cpp/src/potential_file.cpp makes the same
+checks.
 """
 
 from __future__ import annotations
@@ -77,6 +87,8 @@ from forcemap.potentials.errors import ForcemapError, ModelFileError
 from numpy.typing import NDArray
 
 __all__ = [
+    "EmbeddingCenter",
+    "EmbeddingFunctions",
     "PotentialData",
     "SoapCenter",
     "SoapFunctions",
@@ -94,6 +106,7 @@ VERSION = 1
 
 MAX_INTERVALS = 100_000
 MAX_DISTANCE = 100.0  # Å
+MAX_DENSITY = 1e9
 SYMMETRY_TOLERANCE = 1e-9  # of a table, relative to its largest coefficient
 
 MAX_SOAP = {"n_max": 128, "channels": 128, "l_max": 20, "zeta": 4, "vectors": 1_000_000}
@@ -153,13 +166,31 @@ class SoapFunctions:
 
 
 @dataclass(frozen=True, eq=False)
+class EmbeddingCenter:
+    """Energy of the atoms of one species as a spline of the density at them."""
+
+    range: float  # of the density; linear beyond
+    coefficients: Coefficients  # (intervals + 3,), eV
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingFunctions:
+    """Site energies that depend on the density of the neighbours, a sum over them."""
+
+    cutoff: float  # Å
+    intervals: int  # of the densities over [0, cutoff]
+    densities: Mapping[Pair, Coefficients]  # (intervals + 3,); centre first, then neighbour
+    centers: Mapping[str, EmbeddingCenter]
+
+
+@dataclass(frozen=True, eq=False)
 class ZblPairs:
     """Switched ZBL repulsion: for each pair of species the distances (inner, outer) in Å."""
 
     pairs: Mapping[Pair, tuple[float, float]]
 
 
-Term: TypeAlias = TwoBodySplines | ThreeBodySplines | SoapFunctions | ZblPairs
+Term: TypeAlias = TwoBodySplines | ThreeBodySplines | SoapFunctions | EmbeddingFunctions | ZblPairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +227,9 @@ def write_potential(data: PotentialData, path: str | os.PathLike[str]) -> None:
     for index, term in enumerate(data.terms):
         if isinstance(term, SoapFunctions):
             for name, values in _soap_tensors(term, index).items():
+                tensors[name] = np.asarray(values, dtype=np.float64)
+        elif isinstance(term, EmbeddingFunctions):
+            for name, values in _embedding_tensors(term, index).items():
                 tensors[name] = np.asarray(values, dtype=np.float64)
         elif not isinstance(term, ZblPairs):
             for species, table in term.tables.items():
@@ -295,6 +329,21 @@ def _term_document(term: Term) -> dict[str, Any]:
                 for symbol, c in term.centers.items()
             ],
         }
+    if isinstance(term, EmbeddingFunctions):
+        return {
+            "kind": "embedding",
+            "cutoff": cutoff,
+            "intervals": int(term.intervals),
+            "tables": [list(pair) for pair in term.densities],
+            "centers": [
+                {
+                    "species": symbol,
+                    "intervals": len(center.coefficients) - 3,
+                    "range": float(center.range),
+                }
+                for symbol, center in term.centers.items()
+            ],
+        }
     tables = [list(species) for species in term.tables]
     if isinstance(term, TwoBodySplines):
         intervals = int(term.intervals)
@@ -322,6 +371,37 @@ def _soap_tensors(term: SoapFunctions, index: int) -> dict[str, Coefficients]:
         tensors[f"terms.{index}.{symbol}.vectors"] = center.vectors
         tensors[f"terms.{index}.{symbol}.factors"] = center.factors
     return tensors
+
+
+def _embedding_tensors(term: EmbeddingFunctions, index: int) -> dict[str, Coefficients]:
+    tensors = {_tensor_name(index, pair): table for pair, table in term.densities.items()}
+    for symbol, center in term.centers.items():
+        tensors[_tensor_name(index, (symbol,))] = center.coefficients
+    return tensors
+
+
+def _read_embedding(
+    json: DocumentView, index: int, container: Container, used: set[str]
+) -> EmbeddingFunctions:
+    json.allow_only("kind", "cutoff", "intervals", "tables", "centers")
+
+    def tensor(place: DocumentView, species: tuple[str, ...], count: int) -> Coefficients:
+        name = _tensor_name(index, species)
+        if name in used:
+            place.reject(f"found {'-'.join(species)[:60]!r} twice")
+        used.add(name)
+        return container.tensor(name, (count + 3,))
+
+    intervals = json["intervals"].integer(1, MAX_INTERVALS)
+    pairs = [_read_pair(item) for item in json["tables"]]
+    densities = {pair: tensor(json["tables"], pair, intervals) for pair in pairs}
+    centers: dict[str, EmbeddingCenter] = {}
+    for item in json["centers"]:
+        item.allow_only("species", "intervals", "range")
+        symbol = item["species"].string()
+        count = item["intervals"].integer(1, MAX_INTERVALS)
+        centers[symbol] = EmbeddingCenter(item["range"].number(), tensor(item, (symbol,), count))
+    return EmbeddingFunctions(json["cutoff"].number(), intervals, densities, centers)
 
 
 def _read_soap(
@@ -398,6 +478,8 @@ def _read_term(
         return ThreeBodySplines(json["cutoff"].number(), legs, base, three_body)
     if kind == "soap":
         return _read_soap(json, index, container, used, known)
+    if kind == "embedding":
+        return _read_embedding(json, index, container, used)
     if kind == "zbl":
         json.allow_only("kind", "pairs")
         cores: dict[Pair, tuple[float, float]] = {}
@@ -408,7 +490,9 @@ def _read_term(
                 item["species"].reject("found a pair that has its core already")
             cores[pair] = (item["inner"].number(), item["outer"].number())
         return ZblPairs(cores)
-    json["kind"].reject(f"found {kind[:60]!r}, expected two_body, three_body, soap or zbl")
+    json["kind"].reject(
+        f"found {kind[:60]!r}, expected two_body, three_body, soap, embedding or zbl"
+    )
 
 
 def _read_pair(json: DocumentView) -> Pair:
@@ -437,6 +521,8 @@ def _check(data: PotentialData, what: str) -> None:
             _check_cores(term, data.species, cores, where)
         elif isinstance(term, SoapFunctions):
             _check_soap(term, data.species, where)
+        elif isinstance(term, EmbeddingFunctions):
+            _check_embedding(term, data.species, where)
         else:
             _check_splines(term, data.species, where)
 
@@ -533,6 +619,35 @@ def _check_soap(term: SoapFunctions, species: tuple[str, ...], where: str) -> No
             reject(name, f"found an array of shape {values.shape}, expected {shape}")
         if not np.isfinite(values).all():
             reject(name, "found a number that is not finite")
+
+
+def _check_embedding(term: EmbeddingFunctions, species: tuple[str, ...], where: str) -> None:
+    def reject(place: str, message: str) -> NoReturn:
+        raise ModelFileError(f"{where}.{place}: {message}")
+
+    if not 0.0 < term.cutoff <= MAX_DISTANCE:
+        reject("cutoff", f"found {term.cutoff}, expected 0 < cutoff <= {MAX_DISTANCE:g}")
+    if not 1 <= term.intervals <= MAX_INTERVALS:
+        reject("intervals", f"found {term.intervals}, expected 1 to {MAX_INTERVALS}")
+    if not term.densities:
+        reject("tables", "found none, expected at least one table")
+    if not term.centers:
+        reject("centers", "found none, expected at least one")
+    for key in [*term.densities, *((symbol,) for symbol in term.centers)]:
+        for symbol in key:
+            if symbol not in species:
+                place = "tables" if len(key) == 2 else "centers"
+                reject(place, f"found {symbol[:60]!r}, expected one of the file's species")
+    for pair, table in term.densities.items():
+        _check_table(np.asarray(table), (term.intervals + 3,), pair, f"{where}.{'-'.join(pair)}")
+    for symbol, center in term.centers.items():
+        if not 1.0 / MAX_DENSITY < center.range <= MAX_DENSITY:
+            expected = f"{1.0 / MAX_DENSITY:g} < range <= {MAX_DENSITY:g}"
+            reject(symbol, f"found the range {center.range}, expected {expected}")
+        count = len(center.coefficients) - 3
+        if not 1 <= count <= MAX_INTERVALS:
+            reject(symbol, f"found {count} intervals, expected 1 to {MAX_INTERVALS}")
+        _check_table(np.asarray(center.coefficients), (count + 3,), (symbol,), f"{where}.{symbol}")
 
 
 def _check_splines(

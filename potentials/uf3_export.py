@@ -47,8 +47,10 @@ import numpy as np
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.model import (
+    EmbeddingFunctions,
     Pair,
     PotentialData,
+    SoapFunctions,
     ThreeBodySplines,
     Triplet,
     TwoBodySplines,
@@ -111,10 +113,12 @@ def export_uf3(
     `stem` begins the files' names (default: the species, ``Si-O``). `types` are the elements of
     LAMMPS' atom types 1, 2, ... (default: the species by increasing atomic number).
 
-    Raises ForcemapError if a table is too fine for UF3's format, if `types` is not what ``uf3`` can
-    do, or if a file cannot be written; nothing is left behind then.
+    Raises ForcemapError if `data` has other terms than two_body, three_body and zbl, if a table is
+    too fine for UF3's format, if `types` is not what ``uf3`` can do, or if a file cannot be written;
+    nothing is left behind then.
     """
     types = tuple(types) if types is not None else data.species
+    _check_terms(data)
     _check_types(data, types)
     stem = stem or "-".join(data.species)
     files = _files(data)
@@ -127,6 +131,17 @@ def export_uf3(
     texts["in.potential"] = "\n".join(lines) + "\n"
     _write_checked(directory, texts, names, data)
     return Uf3Export(tuple(directory / name for name in names), directory / "in.potential", lines)
+
+
+def _check_terms(data: PotentialData) -> None:
+    """Raise ForcemapError for terms that ``pair_style uf3`` has no form for."""
+    for term in data.terms:
+        kind = {SoapFunctions: "soap", EmbeddingFunctions: "embedding"}.get(type(term))
+        if kind is not None:
+            raise ForcemapError(
+                f"export: the potential has a term of the kind {kind}, which pair_style uf3 cannot "
+                "evaluate; run it with pair_style forcemap"
+            )
 
 
 def _check_types(data: PotentialData, types: Sequence[str]) -> None:

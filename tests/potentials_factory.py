@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 from forcemap.fitter.radial_basis import RadialBasis, tabulate
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.model import (
+    EmbeddingCenter,
+    EmbeddingFunctions,
     PotentialData,
     SoapCenter,
     SoapFunctions,
@@ -33,9 +35,11 @@ def random_potential(
     base_intervals: int = 24,
     zbl: bool = True,
     soap: bool = False,
+    embedding: bool = False,
 ) -> PotentialData:
     """A potential of `species` (any order) with a two-body, a three-body and, if asked, a zbl term.
 
+    With `embedding` there are two embedding terms, some of whose species have no function or density.
     With `soap` there are also soap terms of every zeta; one of them mixes the species in two channels.
 
     Pair energies are some tenths of an eV with a soft repulsion below 2 Å, triplets some
@@ -62,6 +66,11 @@ def random_potential(
     cores = ZblPairs({pair: (rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.4)) for pair in pairs})
     e0 = {symbol: float(rng.uniform(-2.0, 0.5)) for symbol in symbols}
     terms: list[Term] = [two_body, three_body]
+    if embedding:
+        terms += [
+            random_embedding(rng, symbols, 1.1 * three_body_cutoff, 20, range_=1.0),
+            random_embedding(rng, symbols[:2], 0.9 * two_body_cutoff, 33, range_=4.0),
+        ]
     if soap:
         plain = np.eye(len(symbols))
         mixed = rng.uniform(-1.0, 1.0, (2, len(symbols)))
@@ -70,6 +79,36 @@ def random_potential(
             for zeta, weights in ((1, plain), (2, plain), (3, mixed), (4, plain))
         ]
     return PotentialData(species=symbols, e0=e0, terms=(*terms, cores) if zbl else tuple(terms))
+
+
+def random_embedding(
+    rng: np.random.Generator,
+    symbols: tuple[str, ...],
+    cutoff: float,
+    intervals: int,
+    *,
+    range_: float,
+    scale: float = 0.5,
+) -> EmbeddingFunctions:
+    """An embedding term with densities of either sign, energies some `scale` eV.
+
+    A and B see different densities of each other, and do not see each other's in the same way.
+    """
+    pairs = list(product(symbols, repeat=2))
+    if len(pairs) > 1:
+        pairs.pop(1)
+    x = _abscissae(intervals)
+    return EmbeddingFunctions(
+        cutoff,
+        intervals,
+        {pair: np.asarray(_envelope(x) * (2.0 + 6.0 * _waves(rng, x))) for pair in pairs},
+        {
+            symbol: EmbeddingCenter(
+                range_ * (1.0 + 0.1 * n), scale * _waves(rng, _abscissae(7 + n))
+            )
+            for n, symbol in enumerate(symbols)
+        },
+    )
 
 
 def random_soap(

@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.model import (
+    EmbeddingFunctions,
     PotentialData,
     SoapCenter,
     SoapFunctions,
@@ -88,6 +89,27 @@ def three_body(
 
     derivatives = [contract(da, vb, vc), contract(va, db, vc), contract(va, vb, dc)]
     return contract(va, vb, vc), np.array(derivatives)
+
+
+def density(term: EmbeddingFunctions, pair: tuple[str, str], r: float) -> tuple[float, float]:
+    """phi(r) at an atom of the first species and its derivative in 1/Å."""
+    table = term.densities.get(pair)
+    if table is None or r >= term.cutoff:
+        return 0.0, 0.0
+    m, values, slopes = basis(r, term.intervals, term.cutoff)
+    return float(values @ table[m : m + 4]), float(slopes @ table[m : m + 4])
+
+
+def embedding(term: EmbeddingFunctions, centre: str, rho: float) -> tuple[float, float]:
+    """F(rho) - F(0) in eV and its derivative; straight lines beyond both ends."""
+    if centre not in term.centers:
+        return 0.0, 0.0
+    length, table = term.centers[centre].range, term.centers[centre].coefficients
+    inside = min(max(rho, 0.0), length)
+    m, values, slopes = basis(inside, len(table) - 3, length)
+    free = float(basis(0.0, len(table) - 3, length)[1] @ table[:4])
+    slope = float(slopes @ table[m : m + 4])
+    return float(values @ table[m : m + 4]) - free + slope * (rho - inside), slope
 
 
 def zbl(z: tuple[int, int], inner: float, outer: float, r: float) -> tuple[float, float]:
@@ -230,6 +252,15 @@ def evaluate(data: PotentialData, atoms: Atoms) -> Reference:
                 energy, pulls = soap(term, data.species, centre, around)
                 energies[i] += energy
                 gradients += pulls
+            if isinstance(term, EmbeddingFunctions):
+                found = [
+                    density(term, (centre, symbols[j]), r)
+                    for (j, _), r in zip(neighbors, distances, strict=True)
+                ]
+                energy, by_rho = embedding(term, centre, sum(value for value, _ in found))
+                energies[i] += energy
+                for n, (_, slope) in enumerate(found):
+                    gradients[n] += by_rho * slope * neighbors[n][1] / distances[n]
             if not isinstance(term, ThreeBodySplines):
                 continue
             near = [n for n in range(len(neighbors)) if distances[n] < term.cutoff]

@@ -85,6 +85,12 @@ def _potential_term(term: Mapping[str, Any]) -> str:
             f"zeta {term['zeta']}, {term['channels']} species channels, {dimension} numbers: {centers}"
         )
     names = ", ".join("-".join(table) for table in term["tables"])
+    if term["kind"] == "embedding":
+        centers = ", ".join(f"{c['species']} {c['intervals']} intervals" for c in term["centers"])
+        return (
+            f"cutoff {term['cutoff']:g} Å, densities {names} of {term['intervals']} intervals, "
+            f"functions of {centers}"
+        )
     if term["kind"] == "two_body":
         size, doubles = f"{term['intervals']}", term["intervals"] + 3
     else:

@@ -41,8 +41,12 @@ Case = tuple[Path, list[str]]
 """A potential file and its elements."""
 
 SPECIES = {1: ["Si"], 2: ["O", "Si"], 3: ["H", "O", "Si"], 4: ["H", "C", "O", "Si"]}
-CASES = [(1, False), (2, False), (3, False), (1, True), (2, True), (4, True)]
-"""Number of species, and whether there are soap terms."""
+CASES = [
+    *((1, ""), (2, ""), (3, "")),
+    *((1, "soap"), (2, "soap"), (4, "soap")),
+    *((1, "embedding"), (2, "embedding"), (4, "embedding")),
+]
+"""Number of species, and what terms there are beside those of pairs and triplets."""
 PATIENCE = 30.0  # seconds after which a conversation that hangs is stopped
 
 
@@ -60,10 +64,10 @@ def strong_triplets(data: PotentialData, factor: float = 30.0) -> PotentialData:
 @pytest.fixture(
     scope="module",
     params=CASES,
-    ids=lambda case: f"{case[0]} species{', soap' if case[1] else ''}",
+    ids=lambda case: f"{case[0]} species{case[1] and ', ' + case[1]}",
 )
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    count, soap = request.param
+    count, more = request.param
     path = tmp_path_factory.mktemp("contract") / "potential.forcemap"
     # Of two and three species the three-body cutoff is the longer one.
     cutoffs = (5.0, 3.8) if count == 1 else (4.0, 4.2)
@@ -74,7 +78,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
                 40 + count,
                 two_body_cutoff=cutoffs[0],
                 three_body_cutoff=cutoffs[1],
-                soap=soap,
+                soap=more == "soap",
+                embedding=more == "embedding",
             )
         ),
         path,

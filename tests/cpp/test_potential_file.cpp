@@ -49,7 +49,9 @@ struct File {
       R"({"kind": "two_body", "cutoff": 5.5, "intervals": 2, "tables": [["H", "H"], ["H", "O"]]},)"
       R"( {"kind": "three_body", "cutoff": 4, "leg_intervals": 1, "base_intervals": 2,)"
       R"( "tables": [["O", "H", "H"], ["O", "H", "O"]]},)"
-      R"( {"kind": "zbl", "pairs": [{"species": ["H", "O"], "inner": 0.4, "outer": 0.7}]}],)"
+      R"( {"kind": "zbl", "pairs": [{"species": ["H", "O"], "inner": 0.4, "outer": 0.7}]},)"
+      R"( {"kind": "embedding", "cutoff": 4.5, "intervals": 3, "tables": [["O", "H"], ["H", "H"]],)"
+      R"( "centers": [{"species": "O", "intervals": 1, "range": 1.25}]}],)"
       R"( "provenance": {"note": "test"}})";
   std::vector<Tensor> tensors;
   std::string metadata_name = "forcemap";
@@ -70,6 +72,9 @@ struct File {
     }
     tensors.push_back(symmetric);
     tensors.push_back(other);
+    tensors.push_back({"terms.3.O-H", "F64", "[6]", {1, 2, 3, 4, 5, 6}});
+    tensors.push_back({"terms.3.H-H", "F64", "[6]", {6, 5, 4, 3, 2, 1}});
+    tensors.push_back({"terms.3.O", "F64", "[4]", {0, -1, 1, 2}});
   }
 
   // The header as safetensors wants it, offsets from the tensors' sizes.
@@ -230,6 +235,17 @@ TEST(valid_file_is_read) {
   CHECK(data.zbl.size() == 1);
   CHECK(data.zbl[0].species == (std::array<std::size_t, 2>{0, 1}));
   CHECK(data.zbl[0].inner == 0.4 && data.zbl[0].outer == 0.7);
+  CHECK(data.embedding.size() == 1);
+  CHECK(data.embedding[0].cutoff == 4.5);
+  CHECK(data.embedding[0].intervals == 3);
+  CHECK(data.embedding[0].densities.size() == 2);
+  CHECK(data.embedding[0].densities[0].species == (std::array<std::size_t, 2>{1, 0}));
+  CHECK(data.embedding[0].densities[1].coefficients == file.tensors[6].numbers);
+  CHECK(data.embedding[0].centers.size() == 1);
+  CHECK(data.embedding[0].centers[0].species == 1);
+  CHECK(data.embedding[0].centers[0].range == 1.25);
+  CHECK(data.embedding[0].centers[0].intervals == 1);
+  CHECK(data.embedding[0].centers[0].coefficients == file.tensors[7].numbers);
   CHECK(data.metadata == file.document);
 }
 
@@ -375,6 +391,30 @@ TEST(zbl_pairs) {
               "expected at least one pair");
   const std::string pair = "{\"species\": [\"H\", \"O\"], \"inner\": 0.4, \"outer\": 0.7}";
   CHECK_ERROR(parse_with(pair, pair + "," + pair), "has its core already");
+}
+
+TEST(embedding) {
+  const std::string tables = "[[\"O\", \"H\"], [\"H\", \"H\"]]";
+  const std::string center = "{\"species\": \"O\", \"intervals\": 1, \"range\": 1.25}";
+  CHECK_ERROR(parse_with("\"cutoff\": 4.5", "\"cutoff\": 0"), "terms[3].cutoff: found 0");
+  CHECK_ERROR(parse_with("\"intervals\": 3", "\"intervals\": 0"), "terms[3].intervals: found 0");
+  CHECK_ERROR(parse_with("\"intervals\": 3", "\"intervals\": 3, \"scale\": 1"),
+              "terms[3]: found the unknown entry \"scale\"");
+  CHECK_ERROR(parse_with(tables, "[]"), "expected at least one table");
+  CHECK_ERROR(parse_with(tables, "[[\"O\", \"H\"], [\"O\", \"H\"]]"),
+              "tables[1]: found a table that stands before");
+  CHECK_ERROR(parse_with(tables, "[[\"H\", \"O\"], [\"H\", \"H\"]]"),
+              "found no tensor \"terms.3.H-O\"");
+  CHECK_ERROR(parse_with(tables, "[[\"O\", \"C\"], [\"H\", \"H\"]]"),
+              "expected one of the file's species");
+  CHECK_ERROR(parse_with("[" + center + "]", "[]"), "expected at least one center");
+  CHECK_ERROR(parse_with(center, center + ", " + center), "found a species that stands before");
+  CHECK_ERROR(parse_with("\"species\": \"O\"", "\"species\": \"H\""),
+              "found no tensor \"terms.3.H\"");
+  CHECK_ERROR(parse_with("\"range\": 1.25", "\"range\": 0"), "centers[0].range: found 0");
+  CHECK_ERROR(parse_with("\"range\": 1.25", "\"range\": 1e10"), "range <= ");
+  CHECK_ERROR(parse_with("\"intervals\": 1,", "\"intervals\": 2,"),
+              "found the shape (4), expected (5)");
 }
 
 TEST(tensors) {

@@ -303,6 +303,16 @@ def test_info_tells_what_a_potential_holds(run: Runner, potential: Path, tmp_pat
         assert shown in words
 
 
+def test_info_tells_of_embedding_terms(run: Runner, tmp_path: Path) -> None:
+    path = tmp_path / "p.forcemap"
+    write_potential(random_potential(["Si"], 2, embedding=True), path)
+    words = " ".join(run("info", path).stdout.split())
+    assert (
+        "term embedding cutoff 4.4 Å, densities Si-Si of 20 intervals, "
+        "functions of Si 7 intervals" in words
+    )
+
+
 def test_info_refuses_damaged_files(run: Runner, potential: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.forcemap"
     damaged.write_bytes(potential.read_bytes()[:-8])

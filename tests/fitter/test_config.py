@@ -120,6 +120,7 @@ def test_kinds_name_themselves() -> None:
     assert {kind: cls().kind for kind, cls in TERM_KINDS.items()} == {
         "two_body": "two_body",
         "three_body": "three_body",
+        "embedding": "embedding",
         "soap": "soap",
     }
 
@@ -166,7 +167,7 @@ MISTAKES = [
     ),
     (
         {"terms": [{"kind": "3body"}]},
-        "terms[0].kind: '3body' is not one of two_body, three_body, soap; did you mean",
+        "terms[0].kind: '3body' is not one of two_body, three_body, embedding, soap; did you mean",
     ),
     ({"terms": [{"cutoff": 4}]}, "terms[0].kind: is missing; known kinds are two_body, three_body"),
     ({"terms": []}, "terms: expected a list of terms"),
@@ -183,6 +184,22 @@ MISTAKES = [
     (
         {"terms": [{"kind": "two_body", "cutoff": math.nan}]},
         "terms[0].cutoff: nan is not a number above 0 and at most 100",
+    ),
+    (
+        {"terms": [{"kind": "embedding", "decay": 2}]},
+        "terms[0].decay: is not a parameter of the polynomial density",
+    ),
+    (
+        {"terms": [{"kind": "embedding", "density": "exponential", "exponent": 4}]},
+        "terms[0].exponent: is not a parameter of the exponential density",
+    ),
+    (
+        {"terms": [{"kind": "embedding", "sparse_method": "cur"}]},
+        "terms[0].sparse_method: is always uniform in embedding terms",
+    ),
+    (
+        {"terms": [{"kind": "embedding", "weights": {"Xx": 1}}]},
+        'terms[0].weights.Xx: "Xx" is not the symbol of an element',
     ),
     (
         {"terms": [{"kind": "two_body", "cutoff": 3, "cutoff_width": 4}]},

@@ -270,3 +270,28 @@ def test_map_of_a_projected_process_is_exact(model: Model, frames: list[Frame]) 
     assert all(term.grid for term in model.terms if term.kind != "one_body")
     found = map_model(model, frames[:4], 1e-12)
     assert found.errors["force_max_error_ev_per_a"] < 1e-5
+
+
+def test_map_of_embedding_terms(frames: list[Frame]) -> None:
+    """Exact; and near the core and far beyond the data's densities atoms repel each other."""
+    given = {
+        "data": {"train": [{"path": "train.xyz", "index": "::12"}, "isolated.xyz"]},
+        "terms": [
+            {"kind": "two_body", "cutoff": 5.0},
+            {"kind": "embedding", "cutoff": 5.0},
+            {"kind": "embedding", "cutoff": 4.0, "density": "exponential", "kernel": "matern52"},
+        ],
+    }
+    model = fit_frames(Settings.from_dict(given, EXAMPLE), frames)
+    mapped = map_model(model, frames, 1e-4)
+    assert mapped.errors["force_max_error_ev_per_a"] < 1e-6
+    assert mapped.errors["random_clusters_force_max_error_ev_per_a"] < 1e-6
+    assert [table["kind"] for table in mapped.errors["tables"]] == [
+        "two_body",
+        "embedding",
+        "embedding",
+    ]
+    test_dimer_is_repulsive_below_the_data(model, mapped)
+    test_crowded_atoms_are_pushed_apart(model, mapped)
+    alone = mapped.potential.evaluator().compute([[0, 0, 0]], [14], np.eye(3), False)
+    assert alone.energy == mapped.potential.e0["Si"]

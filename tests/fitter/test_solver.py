@@ -134,6 +134,23 @@ def test_chosen_delta_has_the_largest_evidence() -> None:
     assert deltas[0] == pytest.approx(grid[int(np.argmax(evidence))], rel=0.12)
 
 
+def test_deltas_beyond_the_rounding_of_the_gram_matrix_have_an_evidence() -> None:
+    """Line searches try them; a smaller delta then has the larger evidence, and the fit goes on."""
+    rng = np.random.default_rng(4)
+    rows = 1e5 * rng.normal(size=(300, 3)) @ rng.normal(size=(3, 8))
+    data = Accumulator(8)
+    data.add(rows, rows @ rng.normal(size=8) + rng.normal(size=300), 0.0)
+    wide = np.full(8, 1.6e5)
+    system = np.eye(8) + data.full_gram() * np.multiply.outer(wide, wide)
+    with pytest.raises(np.linalg.LinAlgError):
+        scipy.linalg.cholesky(system, lower=True)
+    found = data.solve(wide).log_marginal_likelihood()
+    assert np.isfinite(found)
+    assert data.solve(np.ones(8)).log_marginal_likelihood() > found
+    deltas, _ = choose_deltas(data, [8], [1.6e5], [False], False)
+    assert deltas[0] < 1e3
+
+
 def test_given_deltas_stay() -> None:
     problem = Problem(7)
     sizes = [4, 5]

@@ -16,6 +16,7 @@ import structures
 from ase import Atoms
 from forcemap.potentials import Evaluator, ForcemapError, Potential, Result, _core, load
 from forcemap.potentials.model import (
+    EmbeddingFunctions,
     PotentialData,
     SoapFunctions,
     Term,
@@ -40,7 +41,7 @@ def saved(data: PotentialData, folder: Path) -> Potential:
 @pytest.fixture(scope="module")
 def data() -> PotentialData:
     """Three species; the cutoffs differ, and the core reaches the bond lengths of the structures."""
-    return random_potential(SPECIES, 21, two_body_cutoff=4.4, three_body_cutoff=3.6)
+    return random_potential(SPECIES, 21, two_body_cutoff=4.4, three_body_cutoff=3.6, embedding=True)
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,59 @@ def test_species_without_tables_do_not_interact(tmp_path: Path) -> None:
     assert abs(found.energy - reference.evaluate(full, atoms).energy) > 1e-3
 
 
+def test_densities_reach_beyond_both_ends_of_their_functions(data: PotentialData) -> None:
+    """So that the comparisons here and in the contract are about the straight lines too."""
+    below = beyond = within = 0
+    for name in structures.NAMES:
+        atoms = structures.get(name)
+        symbols = atoms.get_chemical_symbols()
+        for term in data.terms:
+            if not isinstance(term, EmbeddingFunctions):
+                continue
+            for i, symbol in enumerate(symbols):
+                if symbol not in term.centers:
+                    continue
+                rho = sum(
+                    reference.density(term, (symbol, symbols[j]), float(np.linalg.norm(r)))[0]
+                    for j, r in reference.neighbors_of(atoms, i, term.cutoff)
+                )
+                below += rho < 0.0
+                beyond += rho > term.centers[symbol].range
+                within += 0.0 < rho < term.centers[symbol].range
+    assert min(below, beyond, within) >= 5
+
+
+@pytest.mark.parametrize("name", ["molecule", "slab", "triclinic cell"])
+def test_embedding_needs_no_pair_term(name: str, data: PotentialData, tmp_path: Path) -> None:
+    terms = tuple(term for term in data.terms if isinstance(term, EmbeddingFunctions))
+    only = replace(data, terms=terms)
+    atoms = structures.get(name)
+    expected = reference.evaluate(only, atoms)
+    found = compute(saved(only, tmp_path).evaluator(), atoms)
+    assert np.abs(expected.forces).max() > 0.1
+    np.testing.assert_allclose(found.energies, expected.energies, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(found.forces, expected.forces, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.virial, expected.virial, rtol=0, atol=1e-10)
+
+
+def test_embedding_energy_counts_from_that_of_no_neighbors(tmp_path: Path) -> None:
+    """Exactly, whatever the function's value at zero; and nothing comes from beyond the cutoff."""
+    full = random_potential(["H", "O"], 8, embedding=True)
+    potential = saved(full, tmp_path)
+    term = next(t for t in full.terms if isinstance(t, EmbeddingFunctions))
+    coefficients = term.centers["H"].coefficients
+    assert abs(coefficients[:3] @ [1, 4, 1]) > 0.1
+    beyond = Atoms("HO", [[0, 0, 0], [0, 0, potential.cutoff + 1e-9]])
+    found = compute(potential.evaluator(), beyond)
+    assert found.energies.tolist() == [full.e0["H"], full.e0["O"]]
+    assert not found.forces.any()
+    near = Atoms("HO", [[0, 0, 0], [0, 0, term.cutoff - 1e-5]])
+    only = replace(full, terms=(term,))
+    found = compute(saved(only, tmp_path).evaluator(), near)
+    np.testing.assert_allclose(found.energies, [full.e0["H"], full.e0["O"]], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(found.forces, 0.0, atol=1e-8)
+
+
 # ----- derivatives -----
 
 
@@ -159,7 +213,7 @@ def test_forces_are_minus_gradient_of_energy(name: str, seed: int, tmp_path: Pat
 
     Cubic splines have a third derivative that jumps at knots, so the quarter is not exact.
     """
-    evaluator = saved(random_potential(SPECIES, seed), tmp_path).evaluator()
+    evaluator = saved(random_potential(SPECIES, seed, embedding=True), tmp_path).evaluator()
     atoms = structures.get(name, SPECIES)
     forces = compute(evaluator, atoms).forces
     worst = []

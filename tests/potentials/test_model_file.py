@@ -18,6 +18,8 @@ from forcemap.potentials.container import read_container, read_document, write_c
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.model import (
+    EmbeddingCenter,
+    EmbeddingFunctions,
     PotentialData,
     SoapCenter,
     SoapFunctions,
@@ -46,6 +48,12 @@ def small_potential() -> PotentialData:
                 4.0, 1, 2, {("O", "H", "H"): symmetric, ("O", "H", "O"): rng.normal(size=(4, 4, 5))}
             ),
             ZblPairs({("H", "O"): (0.4, 0.7)}),
+            EmbeddingFunctions(
+                4.5,
+                3,
+                {("O", "H"): rng.normal(size=6), ("H", "H"): np.arange(6.0)},
+                {"O": EmbeddingCenter(1.3, rng.normal(size=7))},
+            ),
         ),
         provenance={"note": 'Å and "quotes"', "frames": 80},
         mapping={"force_max_error_ev_per_a": 1e-4},
@@ -112,13 +120,25 @@ def test_round_trip(path: Path) -> None:
     assert read.provenance == written.provenance
     assert read.mapping == written.mapping
     assert read.forcemap_version
-    two, three, zbl = read.terms
+    two, three, zbl, embedding = read.terms
     assert isinstance(two, TwoBodySplines)
     assert isinstance(three, ThreeBodySplines)
     assert isinstance(zbl, ZblPairs)
     assert (two.cutoff, two.intervals) == (5.5, 2)
     assert (three.cutoff, three.leg_intervals, three.base_intervals) == (4.0, 1, 2)
     assert zbl.pairs == {("H", "O"): (0.4, 0.7)}
+    old_embedding = written.terms[3]
+    assert isinstance(embedding, EmbeddingFunctions)
+    assert isinstance(old_embedding, EmbeddingFunctions)
+    assert (embedding.cutoff, embedding.intervals) == (4.5, 3)
+    assert list(embedding.densities) == [("O", "H"), ("H", "H")]
+    for pair, row in embedding.densities.items():
+        np.testing.assert_array_equal(row, old_embedding.densities[pair])
+    assert list(embedding.centers) == ["O"]
+    assert embedding.centers["O"].range == 1.3
+    np.testing.assert_array_equal(
+        embedding.centers["O"].coefficients, old_embedding.centers["O"].coefficients
+    )
     old_two, old_three = written.terms[:2]
     assert isinstance(old_two, TwoBodySplines)
     assert isinstance(old_three, ThreeBodySplines)
@@ -218,6 +238,51 @@ FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], str]]
     "core's order": (
         set_in("terms", 2, "pairs", 0, "species", to=["O", "H"]),
         "expected the lower atomic number first",
+    ),
+    "embedding's entry": (set_in("terms", 3, "scale", to=2), "terms[3]: found the unknown entry"),
+    "embedding's cutoff": (set_in("terms", 3, "cutoff", to=0), "terms[3].cutoff: found 0"),
+    "no densities": (
+        lambda document, tensors: (
+            document["terms"][3].update(tables=[]),
+            tensors.pop("terms.3.O-H"),
+            tensors.pop("terms.3.H-H"),
+        ),
+        "terms[3].tables: found none",
+    ),
+    "density twice": (
+        set_in("terms", 3, "tables", to=[["O", "H"], ["H", "H"], ["O", "H"]]),
+        "'O-H' twice",
+    ),
+    "density's order": (set_in("terms", 3, "tables", 0, to=["H", "O"]), "found no tensor"),
+    "density's species": (set_in("terms", 3, "tables", 0, to=["O", "C"]), "found no tensor"),
+    "no centers": (
+        lambda document, tensors: (
+            document["terms"][3].update(centers=[]),
+            tensors.pop("terms.3.O"),
+        ),
+        "terms[3].centers: found none",
+    ),
+    "center twice": (
+        lambda document, _tensors: document["terms"][3]["centers"].append(
+            document["terms"][3]["centers"][0]
+        ),
+        "'O' twice",
+    ),
+    "center's species": (
+        set_in("terms", 3, "centers", 0, "species", to="C"),
+        "found no tensor",
+    ),
+    "center's range": (
+        set_in("terms", 3, "centers", 0, "range", to=0),
+        "found the range 0.0, expected 1e-09 < range <= 1e+09",
+    ),
+    "center's intervals": (
+        set_in("terms", 3, "centers", 0, "intervals", to=5),
+        "found the shape (7,), expected (8,)",
+    ),
+    "function": (
+        set_tensor("terms.3.O", np.zeros((7, 1))),
+        "found the shape (7, 1), expected (7,)",
     ),
     "extra tensor": (
         set_tensor("more", np.zeros(2)),
@@ -376,6 +441,13 @@ def test_number_that_is_not_finite(path: Path, soap_path: Path) -> None:
         content[-8:] = struct.pack("<d", np.nan)
         file.write_bytes(content)
         refused_by_both(file, f"found nan at {place}, expected finite numbers")
+
+
+def test_number_that_is_not_finite(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-8:] = struct.pack("<d", np.nan)
+    path.write_bytes(content)
+    refused_by_both(path, "found nan at (5,), expected finite numbers")
 
 
 def with_header(path: Path, change: Callable[[str], str]) -> None:

@@ -250,6 +250,14 @@ def test_atom_types_that_uf3_gets_wrong(tmp_path: Path, types: list[str], messag
         export_uf3(random_potential(["Si", "C"], 1), tmp_path, types=types)
 
 
+@pytest.mark.parametrize("kind", ["soap", "embedding"])
+def test_terms_without_a_form_in_uf3_are_named(tmp_path: Path, kind: str) -> None:
+    data = random_potential(["Si"], 1, soap=kind == "soap", embedding=kind == "embedding")
+    with pytest.raises(ForcemapError, match=f"kind {kind}, which pair_style uf3 cannot evaluate"):
+        export_uf3(data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ForcemapError, match=r"cannot write into .*file"):

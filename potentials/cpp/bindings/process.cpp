@@ -47,6 +47,15 @@ double* block(const Environments& env, MutableMatrix& rows, std::size_t column, 
   return rows.data() + column;
 }
 
+forcemap::DensitySplines density_splines(double cutoff, const Integers& numbers,
+                                         const Matrix& coefficients) {
+  if (!(cutoff > 0.0)) throw nb::value_error("cutoff must be > 0");
+  if (coefficients.shape(0) != numbers.shape(0) || coefficients.shape(1) < 4)
+    throw nb::value_error("coefficients must be (numbers, intervals + 3)");
+  return {cutoff, coefficients.shape(1) - 3,
+          std::vector<int>(numbers.data(), numbers.data() + numbers.shape(0)), coefficients.data()};
+}
+
 nb::ndarray<nb::numpy, double> to_array(const std::vector<double>& values, std::size_t width) {
   auto out = width == 1 ? new_array(values.size()) : new_array(values.size() / width, width);
   std::copy(values.begin(), values.end(), out.data());
@@ -219,6 +228,34 @@ void add_process(nb::module_& m) {
       nb::arg("first"), nb::arg("second"), nb::arg("base"), nb::arg("rows"), nb::arg("column"),
       "Add the rows of a 3-body block of product splines; first, second, base are B-spline "
       "coefficients (images, intervals + 3, points).");
+
+  m.def(
+      "densities",
+      [](const Environments& e, double cutoff, int center, Integers numbers, Matrix coefficients) {
+        const forcemap::DensitySplines density = density_splines(cutoff, numbers, coefficients);
+        return to_array(e.densities(density, center), 1);
+      },
+      nb::arg("environments"), nb::arg("cutoff"), nb::arg("center"), nb::arg("numbers"),
+      nb::arg("coefficients"),
+      "Densities at the atoms of species `center`; splines (numbers, intervals + 3) by neighbour.");
+
+  m.def(
+      "add_embedding",
+      [](const Environments& e, double cutoff, int center, Integers numbers, Matrix coefficients,
+         double range, Matrix functions, MutableMatrix rows, std::size_t column) {
+        if (functions.shape(0) < 4) throw nb::value_error("functions need 4 rows at least");
+        if (!(range > 0.0)) throw nb::value_error("range must be > 0");
+        const forcemap::DensitySplines density = density_splines(cutoff, numbers, coefficients);
+        const forcemap::DensityColumns columns{range, functions.shape(0) - 3, functions.shape(1),
+                                               functions.data()};
+        double* out = block(e, rows, column, columns.count);
+        nb::gil_scoped_release release;
+        e.add_embedding(density, center, columns, out, rows.shape(1));
+      },
+      nb::arg("environments"), nb::arg("cutoff"), nb::arg("center"), nb::arg("numbers"),
+      nb::arg("coefficients"), nb::arg("range"), nb::arg("functions"), nb::arg("rows"),
+      nb::arg("column"),
+      "Add the rows of functions of the density, splines (intervals + 3, points) over [0, range].");
 
   m.def(
       "neighbor_list",

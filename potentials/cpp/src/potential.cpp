@@ -128,6 +128,9 @@ struct Potential::Impl {
   std::vector<std::vector<double>> paired;  // what they point to
   std::vector<TwoBodyView> two_body;
   std::vector<ThreeBodyView> three_body;
+  std::vector<std::vector<const double*>> density_tables;
+  std::vector<std::vector<DensityFunction>> embedding_functions;
+  std::vector<EmbeddingView> embedding;
   std::vector<SoapExpansion> soap;
   std::vector<ZblFunction> zbl;
   PotentialView view{};
@@ -141,6 +144,7 @@ struct Potential::Impl {
     view.e0 = data.e0.data();
     add_two_body(n);
     add_three_body(n);
+    add_embedding(n);
     for (const SoapTerm& term : data.soap) {
       soap.emplace_back(term.basis, n, term.zeta, term.centers);
       view.cutoff = std::max(view.cutoff, term.basis.cutoff);
@@ -151,6 +155,8 @@ struct Potential::Impl {
     view.two_body_count = two_body.size();
     view.three_body = three_body.data();
     view.three_body_count = three_body.size();
+    view.embedding = embedding.data();
+    view.embedding_count = embedding.size();
   }
 
   static void check_table(double cutoff, std::size_t found, std::size_t expected,
@@ -216,6 +222,34 @@ struct Potential::Impl {
                             static_cast<std::ptrdiff_t>((legs - 1) * base * 2),
                             static_cast<std::ptrdiff_t>(base * 2),
                             three_body_tables.back().data()});
+      view.cutoff = std::max(view.cutoff, term.cutoff);
+    }
+  }
+
+  void add_embedding(std::size_t n) {
+    for (const EmbeddingTerm& term : data.embedding) {
+      std::vector<const double*> tables(n * n, nullptr);
+      for (const DensityTable& table : term.densities) {
+        const auto [center, neighbor] = table.species;
+        if (center >= n || neighbor >= n) fail("density of species ", center, ", ", neighbor);
+        check_table(term.cutoff, table.coefficients.size(), term.intervals + 3, "embedding");
+        tables[center * n + neighbor] = table.coefficients.data();
+      }
+      std::vector<DensityFunction> functions(n, DensityFunction{0.0, 0.0, 0.0, nullptr});
+      for (const EmbeddingCenter& center : term.centers) {
+        if (center.species >= n) fail("embedding of species ", center.species);
+        check_table(center.range, center.coefficients.size(), center.intervals + 3,
+                    "embedding function's");
+        const double* c = center.coefficients.data();
+        functions[center.species] = {static_cast<double>(center.intervals) / center.range,
+                                     static_cast<double>(center.intervals) - 1.0,
+                                     (c[0] + 4.0 * c[1] + c[2]) / 6.0, c};
+      }
+      density_tables.push_back(std::move(tables));
+      embedding_functions.push_back(std::move(functions));
+      embedding.push_back({term.cutoff, static_cast<double>(term.intervals) / term.cutoff,
+                           static_cast<double>(term.intervals) - 1.0, density_tables.back().data(),
+                           embedding_functions.back().data()});
       view.cutoff = std::max(view.cutoff, term.cutoff);
     }
   }

@@ -24,11 +24,15 @@
 //       "tables": [["O", "H", "H"], ...]},
 //      {"kind": "soap", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6, "channels": 2,
 //       "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}, ...]},
+//      {"kind": "embedding", "cutoff": 5.0, "intervals": 50, "tables": [["O", "H"], ...],
+//       "centers": [{"species": "O", "intervals": 50, "range": 1.25}, ...]},
 //      {"kind": "zbl", "pairs": [{"species": ["H", "H"], "inner": 0.4, "outer": 0.7}, ...]}]}
 // and whose tensors, all F64, are "e0" (species) and, for each table, "terms.INDEX.A-B" (intervals
 // + 3) or "terms.INDEX.C-A-B" (leg + 3, leg + 3, base + 3); for a soap term "terms.INDEX.radial"
 // (intervals + 3, l_max + 1, n_max), ".self" (n_max), ".weights" (channels, species) and for each
-// centre "terms.INDEX.A.vectors" (count, dimension) and "terms.INDEX.A.factors" (count).
+// centre "terms.INDEX.A.vectors" (count, dimension) and "terms.INDEX.A.factors" (count); for an
+// embedding term "terms.INDEX.A-B" (intervals + 3) of a neighbour B of a centre A, and for each
+// centre "terms.INDEX.A" (its intervals + 3).
 
 namespace forcemap {
 
@@ -39,7 +43,8 @@ constexpr std::uintmax_t max_file_bytes = std::uintmax_t{4} << 30;
 constexpr std::int64_t max_intervals = 100000;
 constexpr std::int64_t max_soap_channels = 128;  // also of radial functions
 constexpr std::int64_t max_soap_vectors = 1000000;
-constexpr double max_distance = 100.0;       // Å
+constexpr double max_distance = 100.0;  // Å
+constexpr double max_density = 1e9;
 constexpr double symmetry_tolerance = 1e-9;  // of a table, relative to its largest coefficient
 
 // Reads one file's document and collects the names of the tensors that it uses.
@@ -115,11 +120,13 @@ class Reader {
       read_three_body(term, index);
     } else if (kind == "soap") {
       read_soap(term, index);
+    } else if (kind == "embedding") {
+      read_embedding(term, index);
     } else if (kind == "zbl") {
       read_zbl(term);
     } else {
       term.at("kind").reject("found ", quoted(kind),
-                             ", expected two_body, three_body, soap or zbl");
+                             ", expected two_body, three_body, soap, embedding or zbl");
     }
   }
 
@@ -184,6 +191,34 @@ class Reader {
     data_.soap.push_back(std::move(term));
   }
 
+  void read_embedding(const JsonView& json, std::size_t index) {
+    json.allow_only({"kind", "cutoff", "intervals", "tables", "centers"});
+    EmbeddingTerm term{read_cutoff(json), read_intervals(json.at("intervals")), {}, {}};
+    for (const std::vector<std::size_t>& species : read_tables(json.at("tables"), 2, false)) {
+      term.densities.push_back(
+          {{species[0], species[1]}, take(tensor_name(index, species), {term.intervals + 3})});
+    }
+    const JsonView centers = json.at("centers");
+    if (centers.size() == 0) centers.reject("found an empty array, expected at least one center");
+    std::set<std::size_t> seen;
+    for (std::size_t i = 0; i < centers.size(); ++i) {
+      const JsonView center = centers.at(i);
+      center.allow_only({"species", "intervals", "range"});
+      const std::size_t species = read_element(center.at("species"));
+      if (!seen.insert(species).second)
+        center.at("species").reject("found a species that stands before");
+      const double range = center.at("range").number();
+      if (!(range > 1.0 / max_density && range <= max_density)) {
+        center.at("range").reject("found ", range, ", expected ", 1.0 / max_density,
+                                  " < range <= ", max_density);
+      }
+      const std::size_t intervals = read_intervals(center.at("intervals"));
+      term.centers.push_back(
+          {species, range, intervals, take(tensor_name(index, {species}), {intervals + 3})});
+    }
+    data_.embedding.push_back(std::move(term));
+  }
+
   void read_zbl(const JsonView& json) {
     json.allow_only({"kind", "pairs"});
     const JsonView pairs = json.at("pairs");
@@ -217,25 +252,28 @@ class Reader {
     return static_cast<std::size_t>(json.integer(1, max_intervals));
   }
 
-  // Species indices of all tables of a term, each `count` long; none twice.
-  std::vector<std::vector<std::size_t>> read_tables(const JsonView& json, std::size_t count) const {
+  // Species indices of all tables of a term, each `count` long; none twice. The last two are in
+  // order unless they mean different things.
+  std::vector<std::vector<std::size_t>> read_tables(const JsonView& json, std::size_t count,
+                                                    bool ordered = true) const {
     if (json.size() == 0) json.reject("found an empty array, expected at least one table");
     std::vector<std::vector<std::size_t>> tables;
     std::set<std::vector<std::size_t>> seen;
     for (std::size_t i = 0; i < json.size(); ++i) {
-      tables.push_back(read_table(json.at(i), count));
+      tables.push_back(read_table(json.at(i), count, ordered));
       if (!seen.insert(tables.back()).second) json.at(i).reject("found a table that stands before");
     }
     return tables;
   }
 
-  std::vector<std::size_t> read_table(const JsonView& json, std::size_t count) const {
+  std::vector<std::size_t> read_table(const JsonView& json, std::size_t count,
+                                      bool ordered = true) const {
     if (json.size() != count) {
       json.reject("found ", json.description(), ", expected ", count, " species");
     }
     std::vector<std::size_t> species;
     for (std::size_t i = 0; i < count; ++i) species.push_back(read_element(json.at(i)));
-    if (species[count - 2] > species[count - 1]) {
+    if (ordered && species[count - 2] > species[count - 1]) {
       json.reject("found ", label(species), ", expected the lower atomic number first");
     }
     return species;

@@ -507,6 +507,76 @@ void Environments::add_product(const ProductBlock& block, int c, int a, int b, d
   }
 }
 
+// rho_i, and the slope of phi at every neighbour within the cutoff.
+double Environments::density_of(const DensitySplines& density, std::size_t i,
+                                std::vector<double>& slopes) const {
+  const double scale = static_cast<double>(density.intervals) / density.cutoff;
+  double rho = 0.0;
+  slopes.clear();
+  for (const Neighbor* nb = begin(i); nb != end(i) && nb->r < density.cutoff; ++nb) {
+    double value = 0.0, slope = 0.0;
+    for (std::size_t s = 0; s < density.numbers.size(); ++s)
+      if (density.numbers[s] == nb->number)
+        spline_columns(density.coefficients + s * (density.intervals + 3), density.intervals, scale,
+                       nb->r, 1, &value, &slope);
+    rho += value;
+    slopes.push_back(slope);
+  }
+  return rho;
+}
+
+std::vector<double> Environments::densities(const DensitySplines& density, int center) const {
+  check(density.cutoff);
+  std::vector<double> all, slopes;
+  for (std::size_t i = 0; i < atoms(); ++i)
+    if (numbers_[i] == center) all.push_back(density_of(density, i, slopes));
+  return all;
+}
+
+void Environments::add_embedding(const DensitySplines& density, int center,
+                                 const DensityColumns& functions, double* rows,
+                                 std::size_t stride) const {
+  check(density.cutoff);
+  const std::size_t count = functions.count;
+  const RowWriter writer{rows, stride, atoms()};
+  const double scale = static_cast<double>(functions.intervals) / functions.range;
+  std::vector<double> value(count), slope(count), free(count), slopes;
+  spline_columns(functions.coefficients, functions.intervals, scale, 0.0, count, free.data(),
+                 slope.data());
+  for (std::size_t i = 0; i < atoms(); ++i) {
+    if (numbers_[i] != center) continue;
+    const double rho = density_of(density, i, slopes);
+    if (slopes.empty()) continue;
+    const double inside = std::min(std::max(rho, 0.0), functions.range);
+    spline_columns(functions.coefficients, functions.intervals, scale, inside, count, value.data(),
+                   slope.data());
+    for (std::size_t s = 0; s < count; ++s)
+      rows[s] += value[s] - free[s] + slope[s] * (rho - inside);
+    // dV/d(anything) = V' drho/d(anything): numbers of the densities first, then all columns.
+    double pull[3] = {0.0, 0.0, 0.0}, strain[6] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
+    for (std::size_t n = 0; n < slopes.size(); ++n) {
+      const Neighbor& nb = begin(i)[n];
+      const double r[3] = {nb.x, nb.y, nb.z};
+      double g[3];
+      for (std::size_t d = 0; d < 3; ++d) g[d] = slopes[n] * r[d] / nb.r;
+      for (std::size_t d = 0; d < 3; ++d) strain[d] += r[d] * g[d];
+      strain[3] += r[1] * g[2];
+      strain[4] += r[0] * g[2];
+      strain[5] += r[0] * g[1];
+      const auto owner = static_cast<std::size_t>(nb.owner);
+      if (owner == i) continue;
+      for (std::size_t d = 0; d < 3; ++d) {
+        add_scaled(-g[d], slope.data(), writer.force(owner, d), count);
+        pull[d] += g[d];
+      }
+    }
+    for (std::size_t d = 0; d < 3; ++d)
+      add_scaled(pull[d], slope.data(), writer.force(i, d), count);
+    for (std::size_t v = 0; v < 6; ++v)
+      add_scaled(strain[v], slope.data(), writer.strain(v), count);
+  }
+}
+
 namespace {
 
 template <typename Kernel>

@@ -27,6 +27,22 @@ struct ThreeBodyView {
   const double* const* tables;   // (centre, first, second) with first <= second, or null
 };
 
+/// Spline of the density at one species of centre, continued linearly.
+struct DensityFunction {
+  double inverse_spacing;
+  double last_interval;        // intervals - 1
+  double zero;                 // value at density 0
+  const double* coefficients;  // null: no energy
+};
+
+struct EmbeddingView {
+  double cutoff;
+  double inverse_spacing;
+  double last_interval;              // intervals - 1
+  const double* const* tables;       // (centre, neighbour) coefficients of the densities, or null
+  const DensityFunction* functions;  // (species)
+};
+
 struct ZblView {
   const struct ZblFunction* functions;  // (species, species); outer = 0: no core
   double largest_outer;
@@ -40,6 +56,8 @@ struct PotentialView {
   std::size_t two_body_count;
   const ThreeBodyView* three_body;
   std::size_t three_body_count;
+  const EmbeddingView* embedding;
+  std::size_t embedding_count;
   ZblView zbl;
 };
 

@@ -5,6 +5,8 @@
 #include "forcemap/zbl.hpp"
 #include "site_kernels.hpp"
 #include "vec8.hpp"
+// after the types that it uses
+#include "embedding_loops.ipp"
 
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
@@ -551,6 +553,8 @@ static double evaluate(const PotentialView& p, const SiteView& s) {
   }
   energy += sum(pairs);
   if (least < p.zbl.largest_outer * p.zbl.largest_outer) energy += core(p, s);
+  for (std::size_t term = 0; term < p.embedding_count; ++term)
+    energy += embedding(p.embedding[term], p.species, s, padded);
   std::size_t blocks[2 * 118];
   for (std::size_t term = 0; term < p.three_body_count; ++term)
     energy += three_body(p.three_body[term], p, s, padded, blocks, blocks + p.species);

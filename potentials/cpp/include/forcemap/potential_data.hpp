@@ -78,6 +78,29 @@ struct SoapTerm {
   std::vector<SoapCenter> centers;
 };
 
+/// Density that an atom of the second species adds at one of the first; the order matters.
+struct DensityTable {
+  std::array<std::size_t, 2> species;  // centre, neighbour
+  std::vector<double> coefficients;    // (intervals + 3), no unit
+};
+
+/// Site energy F(rho) - F(0) of one centre species; a spline on uniform intervals over [0, range],
+/// continued linearly on both sides.
+struct EmbeddingCenter {
+  std::size_t species;
+  double range;  // of the density
+  std::size_t intervals;
+  std::vector<double> coefficients;  // (intervals + 3), eV
+};
+
+/// Energies of the density rho_i = sum_j phi(r_ij) of the neighbours.
+struct EmbeddingTerm {
+  double cutoff;          // Å; phi is zero there with its first derivative
+  std::size_t intervals;  // of phi over [0, cutoff]
+  std::vector<DensityTable> densities;
+  std::vector<EmbeddingCenter> centers;
+};
+
 /// Switched ZBL repulsion of one pair of species, in the form of LAMMPS' pair_style zbl.
 struct ZblPair {
   std::array<std::size_t, 2> species;  // first <= second
@@ -91,6 +114,7 @@ struct PotentialData {
   std::vector<TwoBodyTerm> two_body;
   std::vector<ThreeBodyTerm> three_body;
   std::vector<SoapTerm> soap;
+  std::vector<EmbeddingTerm> embedding;
   std::vector<ZblPair> zbl;
   std::string metadata;  // the file's JSON document, for people and Python
 };

@@ -38,6 +38,22 @@ struct ProductBlock {
   const double* base;          // (images, base_intervals + 3, count) of r_jk
 };
 
+/// Density functions about one species of centre: splines of the distance, one for each neighbour.
+struct DensitySplines {
+  double cutoff;               // Å
+  std::size_t intervals;       // over [0, cutoff]
+  std::vector<int> numbers;    // atomic numbers of the neighbours
+  const double* coefficients;  // (numbers, intervals + 3)
+};
+
+/// Splines of the density, continued linearly below 0 and beyond the range.
+struct DensityColumns {
+  double range;
+  std::size_t intervals;       // over [0, range]
+  std::size_t count;           // sparse points
+  const double* coefficients;  // (intervals + 3, count)
+};
+
 /// A structure's environments within a cutoff, kept while its rows are built.
 class Environments {
  public:
@@ -97,8 +113,17 @@ class Environments {
   void add_product(const struct ProductBlock& block, int c, int a, int b, double* rows,
                    std::size_t stride) const;
 
+  /// Densities rho_i = sum_j phi(r_ij) at the atoms of species `center`, in their order.
+  std::vector<double> densities(const DensitySplines& density, int center) const;
+
+  /// Rows of functions of the density at centres of one species: sum_i V(rho_i) - V(0).
+  void add_embedding(const DensitySplines& density, int center, const DensityColumns& functions,
+                     double* rows, std::size_t stride) const;
+
  private:
   void check(double cutoff) const;
+  double density_of(const DensitySplines& density, std::size_t i,
+                    std::vector<double>& slopes) const;
   template <typename Columns>
   void add_pairs(double cutoff, int a, int b, std::size_t count, const Columns& columns,
                  double* rows, std::size_t stride) const;
