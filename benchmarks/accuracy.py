@@ -268,7 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"fitting {name} ...", file=sys.stderr, flush=True)
         reports[name] = fit(name, options)
     print(
-        f"{options.settings or _title(options)}, {options.jobs} thread(s); energies meV/atom, forces eV/Å;\n"
+        f"{options.settings or _title(options)}, {options.jobs} thread(s); energies meV/atom, "
+        "forces eV/Å;\n"
         "map F max: largest force error of the map against the process; points: all sparse points; "
         "µs/atom: an evaluation, one thread\n"
     )
