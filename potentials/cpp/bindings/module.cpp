@@ -20,4 +20,5 @@ NB_MODULE(_core, m) {
   add_potential(m);
   add_process(m);
   add_soap(m);
+  add_triplets(m);
 }

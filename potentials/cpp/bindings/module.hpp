@@ -30,3 +30,4 @@ nb::ndarray<nb::numpy, double> new_array(Shape... shape) {
 void add_potential(nb::module_& m);
 void add_process(nb::module_& m);
 void add_soap(nb::module_& m);
+void add_triplets(nb::module_& m);
