@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,8 +245,10 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
     """Fit, map, judge, and write everything into the folder `out`; returns the report.
 
     Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html.
+    A model with a term that has no map gives no potential.forcemap and is judged by itself; a
+    potential.forcemap that is left from an earlier fit is removed.
     """
-    from forcemap.fitter.mapping import map_model, mapped_curves
+    from forcemap.fitter.mapping import map_model, mapped_curves, truth_in_thread
     from forcemap.fitter.model import write_model
     from forcemap.fitter.report import write_report
 
@@ -260,25 +263,34 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
         advance()
     model = fit_frames(settings, train, jobs, progress)
     fitted = time.perf_counter()
-    mapped = map_model(model, train, settings.map.tolerance, jobs, progress, settings.map.soap)
+    mapped = None
+    if not model.unmapped:
+        mapped = map_model(model, train, settings.map.tolerance, jobs, progress, settings.map.soap)
     out.mkdir(parents=True, exist_ok=True)
     write_model(model, out / "model.forcemap")
-    mapped.write(out / "potential.forcemap")
+    if mapped is not None:
+        mapped.write(out / "potential.forcemap")
+        judged_one = partial(predict, mapped.potential.evaluator(skin=0.0, threads=jobs))
+    else:
+        (out / "potential.forcemap").unlink(missing_ok=True)
+        judged_one = truth_in_thread(model)
     settings.dump(out / "settings.yaml")
-    evaluator = mapped.potential.evaluator(skin=0.0, threads=jobs)
-    with progress.stage("evaluating the mapped potential", len(train) + len(test)) as advance:
+    errors_of = "process" if mapped is None else "mapped potential"
+    with progress.stage(f"evaluating the {errors_of}", len(train) + len(test)) as advance:
         judged = []
         for frames in (train, test):
             predictions = []
-            for frame in frames:
-                predictions.append((frame, predict(evaluator, frame)))
+            # The evaluator has threads of its own.
+            found = in_order(judged_one, frames, jobs if mapped is None else 1)
+            for frame, prediction in zip(frames, found, strict=True):
+                predictions.append((frame, prediction))
                 advance()
             judged.append(predictions)
     end = time.perf_counter()
     fit_block = {
         "seconds": end - start,
         "fit_seconds": fitted - start,
-        "map_seconds": mapped.seconds,
+        "map_seconds": None if mapped is None else mapped.seconds,
         "peak_memory_mb": peak_memory_mb(),
         "n_frames": len(train),
         "n_atoms": model.data["n_atoms"],
@@ -294,10 +306,11 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
         out,
         train=judged[0],
         test=judged[1],
-        mapping=mapped.errors,
+        mapping={} if mapped is None else mapped.errors,
         fit=fit_block,
         settings=settings.to_dict(),
-        curves=mapped_curves(mapped),
+        curves={} if mapped is None else mapped_curves(mapped),
+        errors_of=errors_of,
     )
 
 

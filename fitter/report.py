@@ -1,8 +1,9 @@
 """The report of a fit: `report.json` for programs, `report.html` (one file, offline) for people.
 
 `report.json` holds `train` and `test` (see `error_metrics.error_block`), `mapping` (errors of the
-map against the process), `fit` (time, memory, terms) and `settings`. All errors of `train` and
-`test` are those of the mapped potential, the one that people run.
+map against the process), `fit` (time, memory, terms), `settings` and `errors_of`: all errors of
+`train` and `test` are those of the mapped potential, the one that people run, or of the process where
+that has a term without a map.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ def build_report(
     mapping: Mapping[str, Any],
     fit: Mapping[str, Any],
     settings: Mapping[str, Any] | None = None,
+    errors_of: str = "mapped potential",
 ) -> dict[str, Any]:
     """The content of `report.json`; an empty `test` gives a block without numbers."""
     from forcemap import __version__
@@ -58,6 +60,7 @@ def build_report(
             "mapping": mapping,
             "fit": fit,
             "settings": settings or {},
+            "errors_of": errors_of,
         }
     )
     return report
@@ -96,19 +99,21 @@ def write_report(
     fit: Mapping[str, Any],
     settings: Mapping[str, Any],
     curves: Mapping[str, tuple[Any, Any]],
+    errors_of: str = "mapped potential",
 ) -> dict[str, Any]:
     """Write `report.json` and `report.html` into the folder `out`; returns the report.
 
     Args:
         out: an existing folder.
-        train, test: frames with the mapped potential's predictions; `test` may be empty.
+        train, test: frames with predictions; `test` may be empty.
         mapping: errors of the map, as in `report.json`.
         fit: time, memory, likelihood, terms, as in `report.json`.
         settings: the expanded settings.
-        curves: pair energies by pair of species: r (Å) and V (eV).
+        curves: pair energies by pair of species: r (Å) and V (eV); none without a map.
+        errors_of: whose predictions they are: "mapped potential", or "process", which has no map.
     """
     out = Path(out)
-    report = build_report(train, test, mapping, fit, settings)
+    report = build_report(train, test, mapping, fit, settings, errors_of)
     # An isolated atom lies eV away from all else: with it, nothing else could be seen.
     shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
     figures = parity_figures(compare(shown[0]), compare(shown[1]))

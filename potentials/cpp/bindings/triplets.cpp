@@ -27,7 +27,7 @@ struct TripletExpansion {
 
 void add_triplets(nb::module_& m) {
   nb::class_<TripletExpansion>(m, "TripletExpansion",
-                        "Sums of the 3-body kernel over the triplets about an atom.")
+                               "Sums of the 3-body kernel over the triplets about an atom.")
       .def(
           "__init__",
           [](TripletExpansion* self, const KernelSettings& settings,
@@ -58,8 +58,8 @@ void add_triplets(nb::module_& m) {
           "(atoms (n), sums (n, triplets)) of the atoms of one species, block after block.")
       .def(
           "derivatives",
-          [](const TripletExpansion& e, const Environments& environments, int center, std::size_t first,
-             std::size_t last) {
+          [](const TripletExpansion& e, const Environments& environments, int center,
+             std::size_t first, std::size_t last) {
             const TripletDescriptors descriptors(e.settings, e.blocks, environments, center);
             return derivative_rows(descriptors, first, last);
           },
