@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from forcemap.fitter.process import Block, Environment, Term
@@ -37,6 +38,10 @@ class Comparison(ABC):
     def values_and_slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
         """k and slope, (n, m) each, of descriptors a (n, dimension) and b (m, dimension)."""
 
+    @abstractmethod
+    def named(self) -> dict[str, Any]:
+        """Name and parameters, as in settings."""
+
 
 @dataclass(frozen=True)
 class DotPower(Comparison):
@@ -49,6 +54,10 @@ class DotPower(Comparison):
         """See `Comparison.values_and_slopes`."""
         dots = a @ b.T
         return dots**self.power, self.power * dots ** (self.power - 1)
+
+    def named(self) -> dict[str, Any]:
+        """See `Comparison.named`."""
+        return {"kernel": "power", "power": self.power}
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,10 @@ class SquaredExponential(Comparison):
         squares = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2.0 * (a @ b.T)
         values = np.exp(np.maximum(squares, 0.0) * (-0.5 / self.lengthscale**2))
         return values, values / self.lengthscale**2
+
+    def named(self) -> dict[str, Any]:
+        """See `Comparison.named`."""
+        return {"kernel": "squared_exponential", "distance_lengthscale": self.lengthscale}
 
 
 class EnvironmentTerm(Term):

@@ -268,6 +268,7 @@ def fit_to_folder(settings: Settings, out: Path, jobs: int, progress: Progress) 
         mapped = map_model(model, train, settings.map.tolerance, jobs, progress, settings.map.soap)
     out.mkdir(parents=True, exist_ok=True)
     write_model(model, out / "model.forcemap")
+    judged_one: Callable[[Frame], Any]
     if mapped is not None:
         mapped.write(out / "potential.forcemap")
         judged_one = partial(predict, mapped.potential.evaluator(skin=0.0, threads=jobs))

@@ -35,6 +35,7 @@ from forcemap.fitter.process import Block, OneBodyTerm, Term, columns, frame_row
 from forcemap.fitter.radial_basis import RadialBasis
 from forcemap.fitter.short_range import CorePair
 from forcemap.fitter.soap import SoapTerm
+from forcemap.fitter.solver import RANK_TOLERANCE
 from forcemap.potentials.container import Container, read_container, write_container
 from forcemap.potentials.document import DocumentView
 from forcemap.potentials.elements import SYMBOLS, atomic_number
@@ -181,7 +182,7 @@ def _term_document(term: Term) -> dict[str, Any]:
             "cutoff_width": term.triplets.cutoff_width,
             "lengthscale": term.triplets.lengthscale,
             "cutoff_function": term.triplets.cutoff_function,
-            "comparison": _comparison_document(term.comparison),
+            "comparison": term.comparison.named(),
             "triplets": [[SYMBOLS[z] for z in block.species] for block in term.triplets.blocks],
             "scales": {SYMBOLS[z]: scale for z, scale in term.scales.items()},
         }
@@ -195,13 +196,6 @@ def _term_document(term: Term) -> dict[str, Any]:
             "grid": list(term.grid) if term.grid is not None else [],
         }
     return document
-
-
-def _comparison_document(comparison: Comparison) -> dict[str, Any]:
-    if isinstance(comparison, DotPower):
-        return {"kernel": "power", "power": comparison.power}
-    assert isinstance(comparison, SquaredExponential)
-    return {"kernel": "squared_exponential", "distance_lengthscale": comparison.lengthscale}
 
 
 def read_model(path: str | PathLike[str]) -> Model:
@@ -384,8 +378,11 @@ def _read_nbody(
     )
     term = NBodyTerm(triplets, comparison, cutoff, scales)
     try:
-        _ = term.factors
+        variances = [np.diag(factor) ** 2 for factor in term.factors]
     except scipy.linalg.LinAlgError:
+        variances = [np.zeros(1)]
+    # What each triplet adds to those before it; the fit keeps none below RANK_TOLERANCE.
+    if any(np.min(v, initial=np.inf) < 1e-3 * RANK_TOLERANCE for v in variances):
         entry["triplets"].reject("some of its triplets repeat others")
     return term
 

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from forcemap.fitter.environment_terms import Comparison, DotPower, EnvironmentTerm
+from forcemap.fitter.environment_terms import Comparison, EnvironmentTerm
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.process import Block, Environment
 from forcemap.potentials import _core
@@ -51,7 +51,7 @@ class NBodyTerm(EnvironmentTerm):
     Attributes:
         triplets: kernel and cutoff of triplets; its blocks hold the inducing triplets.
         scales: by centre species, mean k_3 of an environment with itself; 1 where it is not given.
-        comparison: `DotPower` or `SquaredExponential` of descriptors.
+        comparison: `environment_terms.DotPower` or `SquaredExponential`.
     """
 
     triplets: FewBodyTerm
@@ -70,10 +70,11 @@ class NBodyTerm(EnvironmentTerm):
     @cached_property
     def expansion(self) -> _core.TripletExpansion:
         """The inducing triplets in the core."""
-        views = [view for block in self.triplets.blocks for view in self.triplets.views(block)]
-        return _core.TripletExpansion(
-            self.triplets.settings, [(*view.species, view.images) for view in views]
-        )
+        blocks = []
+        for block in self.triplets.blocks:
+            for (center, a, b), images in self.triplets.views(block):
+                blocks.append((center, a, b, images))
+        return _core.TripletExpansion(self.triplets.settings, blocks)
 
     @cached_property
     def factors(self) -> list[Array]:
@@ -88,14 +89,8 @@ class NBodyTerm(EnvironmentTerm):
 
     def summary(self) -> dict[str, Any]:
         """See `Term.summary`."""
-        power = isinstance(self.comparison, DotPower)
         return {
-            "kernel": "power" if power else "squared_exponential",
-            **(
-                {"power": self.comparison.power}
-                if isinstance(self.comparison, DotPower)
-                else {"distance_lengthscale": self.comparison.lengthscale}
-            ),
+            **self.comparison.named(),
             "lengthscale": self.triplets.lengthscale,
             "cutoff_width": self.triplets.cutoff_width,
             "n_features": self.triplets.size,
@@ -132,4 +127,4 @@ class NBodyTerm(EnvironmentTerm):
                     factor, sums[:, where].T, lower=True, check_finite=False
                 ).T
                 start += block.size
-        return found / np.sqrt(self.scales.get(center, 1.0))
+        return np.asarray(found / np.sqrt(self.scales.get(center, 1.0)))

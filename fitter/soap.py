@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from forcemap.fitter.environment_terms import DotPower, EnvironmentTerm
+from forcemap.fitter.environment_terms import Comparison, DotPower, EnvironmentTerm
 from forcemap.fitter.process import Block, Environment
 from forcemap.fitter.radial_basis import RadialBasis
 from forcemap.potentials import _core
@@ -83,7 +83,7 @@ class SoapTerm(EnvironmentTerm):
         }
 
     @cached_property
-    def comparison(self) -> DotPower:
+    def comparison(self) -> Comparison:  # type: ignore[override]
         """See `EnvironmentTerm.comparison`."""
         return DotPower(self.zeta)
 

@@ -41,9 +41,9 @@ def fit(settings: Path, out: Path, jobs: int, quiet: bool) -> None:
     for name, title in (("train", "Training frames"), ("test", "Test frames")):
         if report[name]["n_frames"]:
             console.print(error_table(title, report[name]))
-    without = ()
+    written: tuple[str, ...] = FILES
     if report["errors_of"] == "process":
-        without = ("potential.forcemap",)
+        written = FILES[1:]
         console.print(
             "Errors of the process itself: a term without a map is among its terms, so there is no "
             "potential.forcemap, and it cannot be run in MD."
@@ -52,9 +52,8 @@ def fit(settings: Path, out: Path, jobs: int, quiet: bool) -> None:
         worst = report["mapping"]["force_max_error_ev_per_a"]
         console.print(f"Largest force error of the map against the process: {worst:.1e} eV/Å")
     console.print(f"Time: {report['fit']['seconds']:.1f} s\n")
-    for name in FILES:
-        if name not in without:
-            click.echo(out / name)
+    for name in written:
+        click.echo(out / name)
 
 
 def fit_settings(settings: Path, out: Path, jobs: int, progress: Any) -> dict[str, Any]:
