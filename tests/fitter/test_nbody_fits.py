@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,18 @@ from forcemap.fitter.nbody import NBodyTerm
 from forcemap.potentials import ForcemapError, ModelFileError
 from forcemap.potentials.container import read_container, write_container
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 
 CUTOFF = 4.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small matrices: on a busy machine BLAS' threads would wait for each other."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 def density_energy(atoms: Atoms, power: float) -> tuple[float, Array]:
