@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from forcemap.fitter.frame import Frame
+from forcemap.fitter.solver import RANK_TOLERANCE
 from forcemap.potentials import _core
 from numpy.typing import NDArray
 
@@ -96,6 +97,11 @@ class Term(ABC):
     def mappable(self) -> bool:
         """Whether its map is exact, so that no resolution has to be chosen."""
         return True
+
+    @property
+    def rank_tolerance(self) -> float:
+        """See `solver.pivoted_cholesky`: where a sparse point counts as a repeat."""
+        return RANK_TOLERANCE
 
     @property
     def has_map(self) -> bool:

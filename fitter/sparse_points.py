@@ -320,7 +320,7 @@ def _greedy_spectra(term: EnvironmentTerm, spectra: Array, count: int) -> NDArra
     """Pivoted Cholesky of the kernel matrix; where that is too large, in parts, then of the chosen."""
     most = 5000
     if len(spectra) <= most:
-        kept, _ = pivoted_cholesky(term.kernel(spectra, spectra))
+        kept, _ = pivoted_cholesky(term.kernel(spectra, spectra), term.rank_tolerance)
         return kept[:count]
     parts = [
         np.arange(first, len(spectra), -(-len(spectra) // most))
@@ -335,5 +335,5 @@ def _greedy_spectra(term: EnvironmentTerm, spectra: Array, count: int) -> NDArra
 def independent(term: Term, points: Array, species: tuple[int, ...]) -> tuple[Block, Array]:
     """The points that do not repeat others, with the Cholesky factor of their covariance."""
     block = Block(species, points)
-    kept, factor = pivoted_cholesky(term.covariance(block))
+    kept, factor = pivoted_cholesky(term.covariance(block), term.rank_tolerance)
     return Block(species, np.ascontiguousarray(points[kept])), factor
