@@ -10,11 +10,11 @@ triplets, and ``scales`` by species of centre; see `nbody.NBodyTerm`), ``e0`` (e
 of species: shortest distance in the data and the ZBL's inner and outer, Å), ``noise_factor``,
 ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
 ``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t (distances in
-Å, or power spectra); of a soap term ``radial.t``, ``own.t`` and ``channels.t`` (`soap.SoapTerm`'s
-radial, own and weights); of an nbody term ``triplets.t.b`` (n, 3), the inducing triplets of its block
-b in Å;
-``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior`` (m, m), lower Cholesky factor
-of 1 + the whitened, delta-scaled Gram matrix, from which variances follow.
+Å, or descriptors of environments); of a soap term ``radial.t``, ``own.t`` and ``channels.t``
+(`soap.SoapTerm`'s radial, own and weights); of an nbody term ``triplets.t.b`` (n, 3), the inducing
+triplets of its block b in Å; ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior``
+(m, m), lower Cholesky factor of 1 + the whitened, delta-scaled Gram matrix, from which variances
+follow.
 """
 
 from __future__ import annotations
