@@ -9,19 +9,29 @@ from itertools import combinations_with_replacement
 import numpy as np
 from forcemap.fitter.config import (
     EmbeddingSettings,
+    EnvironmentSettings,
     FewBodySettings,
+    NBodySettings,
     Settings,
     SoapSettings,
     TermSettings,
 )
 from forcemap.fitter.embedding import TOP, Density, EmbeddingTerm
+from forcemap.fitter.environment_terms import (
+    Comparison,
+    DotPower,
+    EnvironmentTerm,
+    SquaredExponential,
+)
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
+from forcemap.fitter.nbody import NBodyTerm
 from forcemap.fitter.process import Block, OneBodyTerm, Term, environments
 from forcemap.fitter.radial_basis import RadialBasis, tabulate
 from forcemap.fitter.short_range import CorePair
 from forcemap.fitter.soap import SoapTerm, species_weights
 from forcemap.fitter.sparse_points import (
+    Pool,
     candidates,
     density_ranges,
     independent,
@@ -45,6 +55,9 @@ CUTOFF_WIDTH = {"two_body": 0.35, "three_body": 0.5}
 """Where no cutoff_width is given, this part of the cutoff."""
 
 SPARSE_METHOD = {"two_body": "uniform", "three_body": "pivoted_cholesky"}
+
+DISTANCE_LENGTHSCALE = 1.0
+"""Where it is not given, this times the root mean square distance of the data's descriptors."""
 
 ONE_BODY_DELTA = 10.0
 """eV; so wide that the data alone decide the constants."""
@@ -93,6 +106,8 @@ def _build(
         return _soap(given, frames, species, core, rng)
     if isinstance(given, EmbeddingSettings):
         return _embedding(given, frames, species, core, rng)
+    if isinstance(given, NBodySettings):
+        return _nbody(given, frames, species, rng)
     raise TypeError(f"no term is known for {type(given).__name__}")
 
 
@@ -191,7 +206,17 @@ def _soap(
     rng: np.random.Generator,
 ) -> tuple[Term, list[Array]]:
     term = _open_soap(given, frames, species, core)
-    pools = spectra_pools(frames, term, rng)
+    blocks, factors = _environment_blocks(given, term, spectra_pools(frames, term, rng), rng)
+    return term.with_blocks(blocks), factors
+
+
+def _environment_blocks(
+    given: EnvironmentSettings,
+    term: EnvironmentTerm,
+    pools: Mapping[int, Pool],
+    rng: np.random.Generator,
+) -> tuple[list[Block], list[Array]]:
+    """Sparse points chosen from the pools, and the Cholesky factors of their covariances."""
     blocks: list[Block] = []
     factors: list[Array] = []
     for center, pool in pools.items():
@@ -201,10 +226,10 @@ def _soap(
         block, factor = independent(term, points, (center,))
         blocks.append(block)
         factors.append(factor)
-    return term.with_blocks(blocks), factors
+    return blocks, factors
 
 
-def points_of(given: SoapSettings, center: int, candidates_found: int) -> int:
+def points_of(given: EnvironmentSettings, center: int, candidates_found: int) -> int:
     """Sparse points to choose for a species of centre: as given, or by the number of environments."""
     if isinstance(given.n_sparse, Mapping) and SYMBOLS[center] in given.n_sparse:
         return given.n_sparse[SYMBOLS[center]]
@@ -327,3 +352,49 @@ def _embedding(
         blocks.append(block)
         factors.append(factor)
     return term.with_blocks(blocks).projected(core), factors
+
+
+# ---- many bodies ---------------------------------------------------------------------------------
+
+
+def _nbody(
+    given: NBodySettings,
+    frames: Sequence[Frame],
+    species: tuple[int, ...],
+    rng: np.random.Generator,
+) -> tuple[Term, list[Array]]:
+    triplets = FewBodyTerm(
+        kind="three_body",
+        cutoff=given.cutoff,
+        cutoff_width=min(
+            given.cutoff_width or CUTOFF_WIDTH["three_body"] * given.cutoff, given.cutoff
+        ),
+        kernel="squared_exponential",
+        lengthscale=given.lengthscale or LENGTHSCALE["three_body"] * given.cutoff,
+        delta=1.0,
+    )
+    inducing = []
+    for combination, pool in candidates(frames, triplets, species, rng).items():
+        points = select(triplets, pool, combination, given.n_features, "pivoted_cholesky", rng)
+        inducing.append(independent(triplets, points, combination)[0])
+    unscaled = NBodyTerm(
+        triplets.with_blocks(inducing), DotPower(1), given.cutoff, {}, given.delta or 1.0
+    )
+    found = spectra_pools(frames, unscaled, rng)
+    scales = {z: float(np.mean(np.sum(pool.spectra**2, axis=1))) for z, pool in found.items()}
+    scales = {z: scale for z, scale in scales.items() if scale > 0.0}
+    pools = {z: Pool(found[z].spectra / np.sqrt(scales[z]), found[z].groups) for z in scales}
+    term = replace(unscaled, scales=scales, comparison=_comparison(given, pools))
+    blocks, factors = _environment_blocks(given, term, pools, rng)
+    return term.with_blocks(blocks), factors
+
+
+def _comparison(given: NBodySettings, pools: Mapping[int, Pool]) -> Comparison:
+    """The kernel of descriptors; its lengthscale from the spread of the data's, if not given."""
+    if given.kernel == "power":
+        return DotPower(given.power or 2)
+    if given.distance_lengthscale is not None:
+        return SquaredExponential(given.distance_lengthscale)
+    spreads = [np.sum(np.var(pool.spectra, axis=0)) for pool in pools.values()]
+    typical = float(np.sqrt(2.0 * max(spreads, default=0.0)))
+    return SquaredExponential(DISTANCE_LENGTHSCALE * typical or 1.0)

@@ -35,9 +35,11 @@ __all__ = [
     "TERM_KINDS",
     "DataSettings",
     "EmbeddingSettings",
+    "EnvironmentSettings",
     "FewBodySettings",
     "Keys",
     "MapSettings",
+    "NBodySettings",
     "RadialScaling",
     "Settings",
     "SigmaOverride",
@@ -51,7 +53,8 @@ __all__ = [
 
 KERNELS = ("squared_exponential", "matern52")
 DENSITIES = ("polynomial", "exponential")
-SPARSE_METHODS = ("uniform", "random", "farthest", "cur", "pivoted_cholesky")
+ENVIRONMENT_SPARSE_METHODS = ("random", "farthest", "cur", "pivoted_cholesky")
+SPARSE_METHODS = ("uniform", *ENVIRONMENT_SPARSE_METHODS)
 
 _DISTANCE = number(above=0, at_most=100)
 _SIGMA = number(above=0, at_most=1e6)
@@ -264,6 +267,24 @@ def _quotas(value: Any, place: Place) -> dict[str, int]:
     return {str(group): int(_SPARSE(n, place.key(group))) for group, n in given.items()}
 
 
+@dataclass(frozen=True)
+class EnvironmentSettings(TermSettings):
+    """A function of whole environments of atoms, one per species of the centre.
+
+    `n_sparse` is a number for each species of centre, or a number of each: {Si: 500, O: 300}; where it
+    is not given, `n_sparse_factor` times what the fit chooses from the data.
+    """
+
+    n_sparse: int | Mapping[str, int] | None = field(
+        default=None, metadata=read_by(optional(_per_species))
+    )
+    sparse_method: str | None = field(
+        default=None, metadata=read_by(optional(choice(*ENVIRONMENT_SPARSE_METHODS)))
+    )
+    n_sparse_factor: float = field(default=1.0, metadata=read_by(number(above=0, at_most=100)))
+    config_type_n_sparse: Mapping[str, int] = field(default_factory=dict, metadata=read_by(_quotas))
+
+
 _SIMILARITY = number(at_least=-1, at_most=1)
 
 
@@ -288,22 +309,16 @@ class RadialScaling(Checked):
 
 
 @dataclass(frozen=True)
-class SoapSettings(TermSettings):
+class SoapSettings(EnvironmentSettings):
     """A function of the smooth overlap of atomic positions: the power spectrum of the density of
     neighbours, compared by the normalised dot product to the power `zeta`.
 
-    `n_sparse` is a number for each species of centre, or a number of each: {Si: 500, O: 300}; where it
-    is not given, `n_sparse_factor` times what the fit chooses from the data.
     `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
     densities in that many channels, learned from the data.
     """
 
     kind: ClassVar[str] = "soap"
-    n_sparse: int | Mapping[str, int] | None = field(
-        default=None, metadata=read_by(optional(_per_species))
-    )
-    n_sparse_factor: float = field(default=1.0, metadata=read_by(number(above=0, at_most=100)))
-    config_type_n_sparse: Mapping[str, int] = field(default_factory=dict, metadata=read_by(_quotas))
+
     n_max: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=32)))
     l_max: int = field(default=6, metadata=read_by(integer(at_least=0, at_most=20)))
     atom_sigma: float | None = field(
@@ -321,9 +336,6 @@ class SoapSettings(TermSettings):
     def cross_check(self) -> None:
         """Raise CrossCheckError for settings that exclude each other."""
         super().cross_check()
-        if self.sparse_method == "uniform":
-            others = ", ".join(method for method in SPARSE_METHODS if method != "uniform")
-            raise CrossCheckError("sparse_method", f"uniform is for distances; known are {others}")
         if self.kappa is not None and self.n_species_channels is not None:
             raise CrossCheckError("kappa", "goes not together with n_species_channels; give one")
 
@@ -374,8 +386,47 @@ class EmbeddingSettings(TermSettings):
                 raise CrossCheckError(other, f"is not a parameter of the {self.density} density")
 
 
+@dataclass(frozen=True)
+class NBodySettings(EnvironmentSettings):
+    """A many-body function made of the 3-body kernel of whole environments; it has no map.
+
+    `kernel`: "power" takes the 3-body kernel to the integer `power` (default 2): functions of up to
+    2 power + 1 atoms; "squared_exponential" acts on its distance, with `distance_lengthscale` in units
+    of the typical length of an environment's descriptor. `lengthscale` is that of the triplets, and
+    `n_features` the number of inducing triplets for each centre and pair of neighbours' species.
+    """
+
+    kind: ClassVar[str] = "nbody"
+
+    cutoff: float = field(default=4.0, metadata=read_by(_DISTANCE))
+    lengthscale: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
+    kernel: str = field(default="power", metadata=read_by(choice("power", "squared_exponential")))
+    power: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=8)))
+    )
+    distance_lengthscale: float | None = field(
+        default=None, metadata=read_by(optional(number(above=0, at_most=1e6)))
+    )
+    n_features: int = field(default=100, metadata=read_by(integer(at_least=1, at_most=5000)))
+
+    def cross_check(self) -> None:
+        """Raise CrossCheckError for a setting of the kernel that was not chosen."""
+        super().cross_check()
+        of_kernel = {"power": "power", "distance_lengthscale": "squared_exponential"}
+        for key, kernel in of_kernel.items():
+            if getattr(self, key) is not None and self.kernel != kernel:
+                raise CrossCheckError(key, f"goes with kernel: {kernel}, not {self.kernel}")
+
+
 TERM_KINDS: dict[str, type[TermSettings]] = {
-    cls.kind: cls for cls in (TwoBodySettings, ThreeBodySettings, EmbeddingSettings, SoapSettings)
+    cls.kind: cls
+    for cls in (
+        TwoBodySettings,
+        ThreeBodySettings,
+        EmbeddingSettings,
+        SoapSettings,
+        NBodySettings,
+    )
 }
 
 

@@ -220,8 +220,9 @@ class FewBodyTerm(Term):
         """See `Term.add_rows`."""
         env, present = environment.core, environment.species
         for number, block in enumerate(self.blocks):
+            add: Any
             if self.grid is not None:
-                add: Any = _core.add_splines if self.kind == "two_body" else _core.add_product
+                add = _core.add_splines if self.kind == "two_body" else _core.add_product
                 for (owner, species), splines in self.products.items():
                     if owner == number and present.issuperset(species):
                         add(env, self.cutoff, *species, *splines, rows, start)
@@ -231,9 +232,11 @@ class FewBodyTerm(Term):
                         continue
                     if self.kind == "two_body":
                         points = np.ascontiguousarray(view.images[:, 0, 0])
-                        env.add_two_body(self.settings, *view.species, points, rows, start)
+                        add = env.add_two_body
+                        add(self.settings, *view.species, points, rows, start)
                     else:
-                        env.add_three_body(self.settings, *view.species, view.images, rows, start)
+                        add = env.add_three_body
+                        add(self.settings, *view.species, view.images, rows, start)
             start += block.size
 
 

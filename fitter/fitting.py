@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from forcemap.fitter.checkpoint import Checkpoint, fit_key
 from forcemap.fitter.config import Settings
 from forcemap.fitter.dataset import read_frames, warn_of_unused_groups
 from forcemap.fitter.distributed import ALONE, Ranks, share
+from forcemap.fitter.error_metrics import Prediction
 from forcemap.fitter.frame import Frame, data_hash
 from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
@@ -287,7 +289,7 @@ def peak_memory_mb() -> float:
 
 def _shared_truths(
     model: Model | None, frames: Sequence[Frame], jobs: int, ranks: Ranks
-) -> Iterable[tuple[float, Array]]:
+) -> Iterable[Prediction]:
     """What the process of the first rank says of the frames its map is judged by, by all ranks."""
     from forcemap.fitter.mapping import measured_frames, truth_in_thread
 
@@ -317,8 +319,10 @@ def fit_to_folder(
     several `ranks`, the first maps, judges and writes; the report of the others is empty. The files of
     `checkpoint` are removed in the end. `size` names what is fitted, `smaller` the sizes before it, for
     the report's curve.
+    A model with a term that has no map gives no potential.forcemap and is judged by itself; a
+    potential.forcemap that is left from an earlier fit is removed.
     """
-    from forcemap.fitter.mapping import map_model, mapped_curves
+    from forcemap.fitter.mapping import map_model, mapped_curves, truth_in_thread
     from forcemap.fitter.model import write_model
     from forcemap.fitter.report import write_report
 
@@ -333,36 +337,49 @@ def fit_to_folder(
         advance()
     model = _fit_shared(settings, train, jobs, progress, ranks, checkpoint)
     fitted = time.perf_counter()
+    has_map = ranks.on_first(lambda: model is not None and not model.unmapped)
     truths = None
-    if ranks.size > 1:
+    if has_map and ranks.size > 1:
         with progress.stage("predictions of the process"):
             truths = _shared_truths(model, train, jobs, ranks)
     if model is None:
         return {}
-    mapped = map_model(
-        model, train, settings.map.tolerance, jobs, progress, settings.map.soap, truths
-    )
+    mapped = None
+    if has_map:
+        mapped = map_model(
+            model, train, settings.map.tolerance, jobs, progress, settings.map.soap, truths
+        )
     out.mkdir(parents=True, exist_ok=True)
     write_model(model, out / "model.forcemap")
-    mapped.write(out / "potential.forcemap")
+    judged_one: Callable[[Frame], Any]
+    if mapped is not None:
+        mapped.write(out / "potential.forcemap")
+        judged_one = partial(predict, mapped.potential.evaluator(skin=0.0, threads=jobs))
+    else:
+        (out / "potential.forcemap").unlink(missing_ok=True)
+        judged_one = truth_in_thread(model)
     settings.dump(out / "settings.yaml")
-    evaluator = mapped.potential.evaluator(skin=0.0, threads=jobs)
-    with progress.stage("evaluating the mapped potential", len(train) + len(test)) as advance:
+    errors_of = "process" if mapped is None else "mapped potential"
+    with progress.stage(f"evaluating the {errors_of}", len(train) + len(test)) as advance:
         judged = []
         for frames in (train, test):
             predictions = []
-            for frame in frames:
-                predictions.append((frame, predict(evaluator, frame)))
+            # The evaluator has threads of its own.
+            found = in_order(judged_one, frames, jobs if mapped is None else 1)
+            for frame, prediction in zip(frames, found, strict=True):
+                predictions.append((frame, prediction))
                 advance()
             judged.append(predictions)
     end = time.perf_counter()
     fit_block = {
         "seconds": end - start,
         "fit_seconds": fitted - start,
-        "map_seconds": mapped.seconds,
+        "map_seconds": None if mapped is None else mapped.seconds,
         "peak_memory_mb": peak_memory_mb(),
         "mpi_ranks": ranks.size,
-        "run_microseconds_per_atom": microseconds_per_atom(mapped.potential, train),
+        "run_microseconds_per_atom": None
+        if mapped is None
+        else microseconds_per_atom(mapped.potential, train),
         "n_frames": len(train),
         "n_atoms": model.data["n_atoms"],
         "n_rows": model.data["n_rows"],
@@ -378,10 +395,11 @@ def fit_to_folder(
         out,
         train=judged[0],
         test=judged[1],
-        mapping=mapped.errors,
+        mapping={} if mapped is None else mapped.errors,
         fit=fit_block,
         settings=settings.to_dict(),
-        curves=mapped_curves(mapped),
+        curves={} if mapped is None else mapped_curves(mapped),
+        errors_of=errors_of,
         size=size,
         smaller=smaller,
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.baseline import CoreEnergy, as_potential, core_terms, evaluate_frame
 from forcemap.fitter.embedding import TOP, EmbeddingTerm
+from forcemap.fitter.error_metrics import Prediction
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.model import Model, read_model
@@ -34,6 +35,7 @@ from forcemap.fitter.soap_map import Form, forms_of, functions_of
 from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.model import (
     EmbeddingCenter,
     EmbeddingFunctions,
@@ -47,7 +49,7 @@ from forcemap.potentials.model import (
 from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 
-__all__ = ["Mapped", "map_file", "map_model", "mapped_curves"]
+__all__ = ["Mapped", "map_file", "map_model", "mapped_curves", "no_map", "truth_in_thread"]
 
 Array = NDArray[np.float64]
 
@@ -305,6 +307,14 @@ def random_cluster(model: Model, rng: np.random.Generator, atoms: int = 24) -> F
     )
 
 
+def no_map(model: Model) -> str:
+    """Why a model that has terms without a map cannot be mapped."""
+    return (
+        f"its {' and '.join(model.unmapped)} term has no map: it is for comparing errors, which "
+        "`forcemap fit` reports, and cannot be run in MD; fit without it to get a potential"
+    )
+
+
 class Truth:
     """The process's own energies and forces of some frames, isolated atoms and core included."""
 
@@ -314,10 +324,18 @@ class Truth:
 
     def of(self, frame: Frame) -> tuple[float, Array]:
         """Energy (eV) and forces (n, 3) (eV/Å)."""
-        energy, forces, _ = self.model.predict(frame)
-        core_energy, core_forces, _ = self.core.of(frame)
+        return self.prediction(frame)[:2]
+
+    def prediction(self, frame: Frame) -> Prediction:
+        """Energy, forces and stress."""
+        energy, forces, strain = self.model.predict(frame)
+        core_energy, core_forces, core_strain = self.core.of(frame)
         free = sum(self.model.e0[int(z)] for z in frame.numbers)
-        return energy + core_energy + free, forces + core_forces
+        stress = None
+        if np.all(frame.pbc):
+            six = (strain + core_strain) / abs(np.linalg.det(frame.cell))
+            stress = six[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        return energy + core_energy + free, forces + core_forces, stress
 
 
 def _force_error(potential: Potential, frames: Sequence[Frame], truths: Sequence[Any]) -> float:
@@ -346,7 +364,7 @@ def map_model(
     jobs: int = 1,
     progress: Progress | None = None,
     soap: str | None = None,
-    process: Iterable[tuple[float, Array]] | None = None,
+    process: Iterable[Prediction] | None = None,
 ) -> Mapped:
     """Map `model` so that no force differs by more than `tolerance` (eV/Å) from the process's.
 
@@ -355,8 +373,11 @@ def map_model(
     slow, on some of them. `soap`: "exact", "low_rank", or None for the default of `MapSettings`.
     `process`: what the model's `Truth` says of these frames (`measured_frames`), where it is known.
 
-    Warns (UserWarning) where the tolerance asks for larger tables than MOST_BYTES.
+    Warns (UserWarning) where the tolerance asks for larger tables than MOST_BYTES. Raises
+    ForcemapError for a model with a term that has no map.
     """
+    if model.unmapped:
+        raise ForcemapError(no_map(model))
     progress = progress or Progress.silent()
     start = time.perf_counter()
     truth = Truth(model)
@@ -397,7 +418,7 @@ def map_model(
     with progress.stage("measuring the map's error", len(measured)) as advance:
         if process is None:
             process = in_order(truth_in_thread(model), measured, jobs)
-        for frame, (energy, forces) in zip(measured, process, strict=True):
+        for frame, (energy, forces, _) in zip(measured, process, strict=True):
             mapped_energy, mapped_forces, _ = evaluate_frame(evaluator, frame)
             difference = np.abs(mapped_forces - forces)
             force_worst = max(force_worst, float(difference.max()))
@@ -517,17 +538,17 @@ def _reduced(
     return data
 
 
-def truth_in_thread(model: Model) -> Any:
-    """Truth.of for worker threads: each has its own evaluator of the core."""
+def truth_in_thread(model: Model) -> Callable[[Frame], Prediction]:
+    """Truth.prediction for worker threads: each has its own evaluator of the core."""
     local = threading.local()
 
-    def of(frame: Frame) -> tuple[float, Array]:
+    def prediction(frame: Frame) -> Prediction:
         if not hasattr(local, "truth"):
             local.truth = Truth(model)
-        result: tuple[float, Array] = local.truth.of(frame)
+        result: Prediction = local.truth.prediction(frame)
         return result
 
-    return of
+    return prediction
 
 
 def map_file(
@@ -541,6 +562,8 @@ def map_file(
     Returns the errors that are also written into the potential file.
     """
     model = read_model(model_path)
+    if model.unmapped:
+        raise ForcemapError(f"{model_path}: {no_map(model)}")
     if tolerance is None:
         tolerance = float(model.settings.get("map", {}).get("tolerance", 1e-4))
     rng = np.random.default_rng(1)

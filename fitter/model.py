@@ -5,15 +5,18 @@ FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.c
 two_body and three_body also with cutoff_width, kernel, lengthscale, symmetry, cutoff_function and
 ``grid`` (one or two numbers, or none; see `few_body`); soap with zeta and ``basis``, the fields of
 `radial_basis.RadialBasis`; embedding with kernel, lengthscale, ``grid`` (two numbers), ``density``
-(the fields of `embedding.Density`, weights by element), ``scales`` and ``middles`` by element), ``e0``
-(eV),
-``core`` (per pair of species: shortest distance in the data and the ZBL's inner and outer, Å),
-``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
+(the fields of `embedding.Density`, weights by element), ``scales`` and ``middles`` by element;
+nbody with cutoff_width, lengthscale, cutoff_function, ``comparison``
+(kernel, and power or distance_lengthscale), ``triplets``: the species of each block of inducing
+triplets, and ``scales`` by species of centre; see `nbody.NBodyTerm`), ``e0`` (eV), ``core`` (per pair
+of species: shortest distance in the data and the ZBL's inner and outer, Å), ``noise_factor``,
+``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
 ``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t (distances in
-Å, densities or power spectra); of a soap term ``radial.t``, ``own.t`` and ``channels.t``
-(`soap.SoapTerm`'s radial, own and weights);
-``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior`` (m, m), lower Cholesky factor
-of 1 + the whitened, delta-scaled Gram matrix, from which variances follow.
+Å, densities or descriptors of environments); of a soap term ``radial.t``, ``own.t`` and ``channels.t``
+(`soap.SoapTerm`'s radial, own and weights); of an nbody term ``triplets.t.b`` (n, 3), the inducing
+triplets of its block b in Å; ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior``
+(m, m), lower Cholesky factor of 1 + the whitened, delta-scaled Gram matrix, from which variances
+follow.
 """
 
 from __future__ import annotations
@@ -27,12 +30,15 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.embedding import TOP, Density, EmbeddingTerm
+from forcemap.fitter.environment_terms import Comparison, DotPower, SquaredExponential
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
+from forcemap.fitter.nbody import NBodyTerm
 from forcemap.fitter.process import Block, OneBodyTerm, Term, columns, frame_rows
 from forcemap.fitter.radial_basis import RadialBasis
 from forcemap.fitter.short_range import CorePair
 from forcemap.fitter.soap import SoapTerm
+from forcemap.fitter.solver import RANK_TOLERANCE
 from forcemap.potentials.container import Container, read_container, write_container
 from forcemap.potentials.document import DocumentView
 from forcemap.potentials.elements import SYMBOLS, atomic_number
@@ -46,7 +52,14 @@ Array = NDArray[np.float64]
 FORMAT = "forcemap.model"
 VERSION = 1
 MOST_INTERVALS = 2000
-ATOMS_OF = {"one_body": 1, "two_body": 2, "three_body": 3, "soap": 1, "embedding": 1}
+ATOMS_OF = {
+    "one_body": 1,
+    "two_body": 2,
+    "three_body": 3,
+    "soap": 1,
+    "embedding": 1,
+    "nbody": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,11 @@ class Model:
             if isinstance(term, OneBodyTerm):
                 energies[block.species[0]] += float(self.weights[where][0])
         return energies
+
+    @property
+    def unmapped(self) -> tuple[str, ...]:
+        """Kinds of the terms that have no map, without which the model cannot be run in MD."""
+        return tuple(sorted({term.kind for term in self.terms if not term.has_map}))
 
     def predict(self, frame: Frame) -> tuple[float, Array, Array]:
         """Process mean without isolated atoms and core: energy, forces (n, 3), strain (6,).
@@ -132,6 +150,9 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
             tensors[f"radial.{t}"] = term.radial
             tensors[f"own.{t}"] = term.own
             tensors[f"channels.{t}"] = term.weights
+        if isinstance(term, NBodyTerm):
+            for b, block in enumerate(term.triplets.blocks):
+                tensors[f"triplets.{t}.{b}"] = block.points
         terms.append(_term_document(term))
     document = {
         "format": FORMAT,
@@ -176,6 +197,15 @@ def _term_document(term: Term) -> dict[str, Any]:
             "density": density,
             "scales": {SYMBOLS[z]: scale for z, scale in term.scales.items()},
             "middles": {SYMBOLS[z]: middle for z, middle in term.middles.items()},
+        }
+    if isinstance(term, NBodyTerm):
+        document |= {
+            "cutoff_width": term.triplets.cutoff_width,
+            "lengthscale": term.triplets.lengthscale,
+            "cutoff_function": term.triplets.cutoff_function,
+            "comparison": term.comparison.named(),
+            "triplets": [[SYMBOLS[z] for z in block.species] for block in term.triplets.blocks],
+            "scales": {SYMBOLS[z]: scale for z, scale in term.scales.items()},
         }
     if isinstance(term, FewBodyTerm):
         document |= {
@@ -272,23 +302,26 @@ def _read_term(
         return word
 
     kind = one_of("kind", *ATOMS_OF)
-    soap = _read_soap(entry, number, container, species) if kind == "soap" else None
-    dimension = soap.dimension if soap is not None else 3 if kind == "three_body" else 1
+    whole: SoapTerm | NBodyTerm | None = None
+    if kind == "soap":
+        whole = _read_soap(entry, number, container, species)
+    if kind == "nbody":
+        whole = _read_nbody(entry, number, container, species)
     blocks = []
     for b, names in enumerate(entry["blocks"]):
         combination = tuple(_element(s, species) for s in names)
         if len(combination) != ATOMS_OF[kind]:
             names.reject(f"found {len(combination)} species")
-        tensor = container.tensors.get(f"points.{number}.{b}")
-        count = len(tensor) if tensor is not None and tensor.ndim == 2 else 0
-        blocks.append(
-            Block(combination, container.tensor(f"points.{number}.{b}", (count, dimension)))
-        )
+        if whole is not None:
+            dimension = whole.dimension_of(combination[0])
+        else:
+            dimension = 3 if kind == "three_body" else 1
+        blocks.append(Block(combination, _points(container, f"points.{number}.{b}", dimension)))
     cutoff, delta = entry["cutoff"].number(), entry["delta"].number()
     if not delta > 0.0:
         entry["delta"].reject(f"found {delta}, expected a number above 0")
-    if soap is not None:
-        return replace(soap, delta=delta, blocks=tuple(blocks))
+    if whole is not None:
+        return replace(whole, delta=delta, blocks=tuple(blocks))
     if kind == "one_body":
         return OneBodyTerm(delta, tuple(blocks))
     if kind == "embedding":
@@ -321,6 +354,66 @@ def _read_term(
     if kind == "three_body" and term.kernel != "squared_exponential":
         entry["grid"].reject("only the squared exponential has one in three_body terms")
     return term.projected(grid, core)
+
+
+def _points(container: Container, name: str, dimension: int) -> Array:
+    """A tensor (n, dimension) of any n."""
+    tensor = container.tensors.get(name)
+    count = len(tensor) if tensor is not None and tensor.ndim == 2 else 0
+    return container.tensor(name, (count, dimension))
+
+
+def _read_nbody(
+    entry: DocumentView, number: int, container: Container, species: tuple[int, ...]
+) -> NBodyTerm:
+    """An nbody term without its sparse points."""
+    cutoff, width = entry["cutoff"].number(), entry["cutoff_width"].number()
+    lengthscale, function = entry["lengthscale"].number(), entry["cutoff_function"].string()
+    given = entry["comparison"]
+    comparison: Comparison
+    if given["kernel"].string() == "power":
+        comparison = DotPower(given["power"].integer(1, 8))
+    elif given["kernel"].string() == "squared_exponential":
+        comparison = SquaredExponential(given["distance_lengthscale"].number())
+        if not comparison.lengthscale > 0.0:
+            given["distance_lengthscale"].reject("expected a number above 0")
+    else:
+        given["kernel"].reject("expected power or squared_exponential")
+    if not (0.0 < width <= cutoff <= 100.0 and lengthscale > 0.0):
+        entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
+    if function not in ("quintic", "cosine"):
+        entry["cutoff_function"].reject(f"found {function!r}, expected quintic or cosine")
+    blocks = []
+    for b, names in enumerate(entry["triplets"]):
+        combination = tuple(_element(s, species) for s in names)
+        if len(combination) != 3 or combination[1] > combination[2]:
+            names.reject("expected a centre and two neighbours, the lower atomic number first")
+        blocks.append(Block(combination, _points(container, f"triplets.{number}.{b}", 3)))
+    scales = {}
+    for z in species:
+        if SYMBOLS[z] in entry["scales"].members():
+            scales[z] = entry["scales"][SYMBOLS[z]].number()
+            if not scales[z] > 0.0:
+                entry["scales"].reject("expected numbers above 0")
+    triplets = FewBodyTerm(
+        "three_body",
+        cutoff,
+        width,
+        "squared_exponential",
+        lengthscale,
+        1.0,
+        cutoff_function=function,
+        blocks=tuple(blocks),
+    )
+    term = NBodyTerm(triplets, comparison, cutoff, scales)
+    try:
+        variances = [np.diag(factor) ** 2 for factor in term.factors]
+    except scipy.linalg.LinAlgError:
+        variances = [np.zeros(1)]
+    # What each triplet adds to those before it; the fit keeps none below RANK_TOLERANCE.
+    if any(np.min(v, initial=np.inf) < 1e-3 * RANK_TOLERANCE for v in variances):
+        entry["triplets"].reject("some of its triplets repeat others")
+    return term
 
 
 def _read_soap(

@@ -3,7 +3,7 @@
 The energy is a sum over atoms and terms of functions of the atom's neighbourhood, each with a
 Gaussian-process prior. A term brings its kernel between neighbourhoods and sparse points, summed and
 differentiated to the rows of total energies, forces and stresses (Bartok and Csanyi, Int. J. Quantum
-Chem. 115, 1051 (2015)). The kinds are in modules of their own: `few_body`, `soap`; here is the
+Chem. 115, 1051 (2015)). The kinds are in modules of their own: `few_body`, `soap`, `nbody`; here is the
 simplest, a constant of each species.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from forcemap.fitter.frame import Frame
@@ -42,7 +42,8 @@ class Block:
     Attributes:
         species: atomic numbers; (centre,) of constants and environments; (a, b) with a <= b;
             (centre, a, b) with a <= b if the symmetry is central, all three sorted if it is full.
-        points: (n, dimension) what the kernel compares: distances in Å, or power spectra.
+        points: (n, dimension) what the kernel compares: distances in Å, or
+            descriptors of environments.
     """
 
     species: tuple[int, ...]
@@ -80,15 +81,12 @@ class Term(ABC):
         cutoff: Å.
         delta: prior standard deviation, eV.
         blocks: sparse points by combination of species.
-        rank_tolerance: residual variance, relative to the largest, below which a sparse point repeats
-            the others.
     """
 
     kind: str
     cutoff: float
     delta: float
     blocks: tuple[Block, ...]
-    rank_tolerance: ClassVar[float] = RANK_TOLERANCE
 
     @property
     def size(self) -> int:
@@ -98,6 +96,16 @@ class Term(ABC):
     @property
     def mappable(self) -> bool:
         """Whether its map is exact, so that no resolution has to be chosen."""
+        return True
+
+    @property
+    def rank_tolerance(self) -> float:
+        """See `solver.pivoted_cholesky`: where a sparse point counts as a repeat."""
+        return RANK_TOLERANCE
+
+    @property
+    def has_map(self) -> bool:
+        """Whether it can be mapped at all, exactly or not."""
         return True
 
     def summary(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The report of a fit: `report.json` for programs, `report.html` (one file, offline) for people.
 
 `report.json` holds `train` and `test` (see `error_metrics.error_block`), `mapping` (errors of the
-map against the process), `fit` (time, memory, terms) and `settings`. All errors of `train` and
-`test` are those of the mapped potential, the one that people run.
+map against the process), `fit` (time, memory, terms), `settings` and `errors_of`: all errors of
+`train` and `test` are those of the mapped potential, the one that people run, or of the process where
+that has a term without a map.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def build_report(
     settings: Mapping[str, Any] | None = None,
     size: str | None = None,
     smaller: Sequence[SizePoint] = (),
+    errors_of: str = "mapped potential",
 ) -> dict[str, Any]:
     """The content of `report.json`; an empty `test` gives a block without numbers.
 
@@ -65,6 +67,7 @@ def build_report(
             "mapping": mapping,
             "fit": fit,
             "settings": settings or {},
+            "errors_of": errors_of,
         }
     )
     if size is not None:
@@ -109,20 +112,22 @@ def write_report(
     curves: Mapping[str, tuple[Any, Any]],
     size: str | None = None,
     smaller: Sequence[SizePoint] = (),
+    errors_of: str = "mapped potential",
 ) -> dict[str, Any]:
     """Write `report.json` and `report.html` into the folder `out`; returns the report.
 
     Args:
         out: an existing folder.
-        train, test: frames with the mapped potential's predictions; `test` may be empty.
+        train, test: frames with predictions; `test` may be empty.
         mapping: errors of the map, as in `report.json`.
         fit: time, memory, likelihood, terms, as in `report.json`.
         settings: the expanded settings.
-        curves: pair energies by pair of species: r (Å) and V (eV).
+        curves: pair energies by pair of species: r (Å) and V (eV); none without a map.
+        errors_of: whose predictions they are: "mapped potential", or "process", which has no map.
         size, smaller: see `build_report`.
     """
     out = Path(out)
-    report = build_report(train, test, mapping, fit, settings, size, smaller)
+    report = build_report(train, test, mapping, fit, settings, size, smaller, errors_of)
     # An isolated atom lies eV away from all else: with it, nothing else could be seen.
     shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
     figures = parity_figures(compare(shown[0]), compare(shown[1]))

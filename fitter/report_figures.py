@@ -140,14 +140,14 @@ def _curves(curves: Mapping[str, tuple[Any, Any]]) -> str:
 
 def size_figures(points: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Force error against the time of an evaluation and of the fit; none for fewer than two sizes."""
-    known = [point for point in points if point["force_rmse_ev_per_a"] is not None]
-    if len(known) < 2:
-        return {}
     figures = {}
     for key, label in (
         ("run_microseconds_per_atom", "evaluation, µs per atom"),
         ("seconds", "whole fit, s"),
     ):
+        known = [p for p in points if p["force_rmse_ev_per_a"] is not None and p[key] is not None]
+        if len(known) < 2:
+            continue
         with rc_context(STYLE):
             figure = Figure(figsize=(4.2, 3.2), layout="constrained")
             axes = figure.add_subplot()

@@ -49,7 +49,8 @@ MAPPING_ROWS = (
 
 TERM_COLUMNS = (
     *("kind", "cutoff", "cutoff_width", "lengthscale", "atom_sigma", "n_max", "l_max", "zeta"),
-    *("exponent", "decay", "delta", "n_sparse"),
+    *("exponent", "decay", "kernel", "power", "distance_lengthscale", "n_features"),
+    *("delta", "n_sparse"),
 )
 
 STYLE = """
@@ -102,7 +103,8 @@ def verdict(report: Mapping[str, Any], force_scale: float | None) -> str:
     """
     train, test = report["train"], report["test"]
     judged, name = (test, "test") if test["n_frames"] else (train, "training")
-    sentences = [_accuracy(judged, name, force_scale)]
+    subject = "process" if report.get("errors_of") == "process" else "potential"
+    sentences = [_accuracy(judged, name, force_scale, subject)]
     if not test["n_frames"]:
         sentences.append(
             "No test frames were given: errors on the frames that were fitted flatter a potential."
@@ -122,7 +124,7 @@ def verdict(report: Mapping[str, Any], force_scale: float | None) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _accuracy(judged: Mapping[str, Any], name: str, force_scale: float | None) -> str:
+def _accuracy(judged: Mapping[str, Any], name: str, force_scale: float | None, subject: str) -> str:
     parts = []
     if judged["energy_rmse_mev_per_atom"] is not None:
         parts.append(f"energies with an RMSE of {judged['energy_rmse_mev_per_atom']:.2f} meV/atom")
@@ -139,7 +141,7 @@ def _accuracy(judged: Mapping[str, Any], name: str, force_scale: float | None) -
     found = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
     if not found:
         return f"The {judged['n_frames']} {name} frames have no labels to compare with."
-    return f"On {judged['n_frames']} {name} frames the potential gives {found}."
+    return f"On {judged['n_frames']} {name} frames the {subject} gives {found}."
 
 
 def _generalisation(train: Mapping[str, Any], test: Mapping[str, Any]) -> str:
@@ -297,6 +299,27 @@ def _images(figures: Mapping[str, str]) -> str:
     return "".join(parts)
 
 
+def _whose_errors(report: Mapping[str, Any]) -> str:
+    if report["errors_of"] == "process":
+        return "all errors are those of the process; it has no map and cannot be run in MD"
+    return "all errors are those of the mapped potential"
+
+
+def _mapped_sections(report: Mapping[str, Any], curves: Mapping[str, str]) -> str:
+    """Pair energies, and fit and map; of a process that has no map, the fit alone."""
+    fit = _rows_table("Fit", FIT_ROWS, report["fit"])
+    if report["errors_of"] == "process":
+        return f"<h2>Fit</h2>\n{fit}"
+    return f"""<h2>Pair energies</h2>
+<p class="sub">What two lone atoms feel: 2-body terms and the short-range core, as mapped.</p>
+<div class="wide">{_images(curves)}</div>
+<h2>Fit and map</h2>
+<div class="pair">
+{fit}
+{_rows_table("Errors of the map against the process", MAPPING_ROWS, report["mapping"])}
+</div>"""
+
+
 def page(
     report: Mapping[str, Any],
     *,
@@ -335,7 +358,7 @@ def page(
 <body>
 <h1>A potential for {symbols}</h1>
 <p class="sub">forcemap {html.escape(report["forcemap_version"])} · {train["n_frames"]} training and
-{test["n_frames"]} test frames · all errors are those of the mapped potential</p>
+{test["n_frames"]} test frames · {_whose_errors(report)}</p>
 <p class="verdict">{html.escape(verdict(report, force_scale))}</p>
 <div class="cards">{_cards(report)}</div>
 {_sizes_part(report.get("sizes") or [], sizes)}
@@ -346,14 +369,7 @@ def page(
 <h2>Frames that fit worst</h2>
 <p class="sub">Worth a look: a frame far off is often a faulty calculation, or one of its kind.</p>
 {"".join(outliers)}
-<h2>Pair energies</h2>
-<p class="sub">What two lone atoms feel: 2-body terms and the short-range core, as mapped.</p>
-<div class="wide">{_images(curves)}</div>
-<h2>Fit and map</h2>
-<div class="pair">
-{_rows_table("Fit", FIT_ROWS, fit)}
-{_rows_table("Errors of the map against the process", MAPPING_ROWS, report["mapping"])}
-</div>
+{_mapped_sections(report, curves)}
 {_terms_table(fit.get("terms") or [])}
 <details><summary>Settings, expanded</summary><pre>{html.escape(settings)}</pre></details>
 </body>

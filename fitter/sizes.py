@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
+from forcemap.fitter.config import (
+    EnvironmentSettings,
+    FewBodySettings,
+    Settings,
+    SoapSettings,
+    TermSettings,
+)
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = ["SIZES", "SizePoint", "copy_files", "parse_sizes", "scaled"]
@@ -42,7 +48,7 @@ class SizePoint:
     name: str
     energy_rmse_mev_per_atom: float | None
     force_rmse_ev_per_a: float | None
-    run_microseconds_per_atom: float
+    run_microseconds_per_atom: float | None
     seconds: float
     n_sparse: int
 
@@ -81,16 +87,16 @@ def _scaled(term: TermSettings, size: Size) -> TermSettings:
 
     if isinstance(term, FewBodySettings):
         return replace(term, n_sparse=times(term.n_sparse, size.points, 8))
-    if isinstance(term, SoapSettings):
+    if isinstance(term, EnvironmentSettings):
         count = term.n_sparse
         if isinstance(count, Mapping):
             count = {symbol: times(n, size.points, 8) for symbol, n in count.items()}
         elif count is not None:
             count = times(count, size.points, 8)
+        term = replace(term, n_sparse=count, n_sparse_factor=term.n_sparse_factor * size.points)
+    if isinstance(term, SoapSettings):
         return replace(
             term,
-            n_sparse=count,
-            n_sparse_factor=term.n_sparse_factor * size.points,
             n_max=min(32, times(term.n_max, size.radial, 2)),
             l_max=min(20, times(term.l_max, size.angular, 1)),
         )

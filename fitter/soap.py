@@ -3,10 +3,7 @@
 The density of neighbours about an atom is expanded in radial functions (`radial_basis`) and spherical
 harmonics; its power spectrum p is invariant to rotations. The local energy has the covariance
 ``delta**2 (p . p')**zeta`` of normalised spectra (Bartok, Kondor and Csanyi, Phys. Rev. B 87, 184115
-(2013)). The centre's own density is part of p, which so is never zero; the energy counts from that of
-an isolated atom::
-
-    e(p) = V(p) - V(p of the isolated atom)
+(2013)). The centre's own density is part of p, which so is never zero.
 
 Elements have channels: c[alpha] = sum over elements of weights[alpha, element] times that element's
 coefficients. Plain SOAP has a channel for each element (the weights are a unit matrix). A matrix
@@ -20,11 +17,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import scipy.linalg
-from forcemap.fitter.process import Block, Environment, Term
+from forcemap.fitter.environment_terms import Comparison, DotPower, EnvironmentTerm
+from forcemap.fitter.process import Block, Environment
 from forcemap.fitter.radial_basis import RadialBasis
 from forcemap.potentials import _core
 from numpy.typing import NDArray
@@ -32,13 +30,11 @@ from numpy.typing import NDArray
 __all__ = ["SoapTerm", "species_weights"]
 
 Array = NDArray[np.float64]
-
-MOST_NUMBERS = 4_000_000
-"""Doubles of derivatives, and of their products with the sparse points, held at once."""
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class SoapTerm(Term):
+class SoapTerm(EnvironmentTerm):
     """A SOAP term with its sparse points, normalised power spectra, for each species of centre.
 
     Attributes:
@@ -61,20 +57,12 @@ class SoapTerm(Term):
     blocks: tuple[Block, ...] = ()
     kind: str = "soap"
 
-    # Environments of one crystal have much in common; forces live in what little is left of their
-    # spectra.
-    rank_tolerance: ClassVar[float] = 1e-11
-
     @cached_property
     def expansion(self) -> _core.SoapExpansion:
         """The density expansion in the core."""
         return _core.SoapExpansion(
             self.cutoff, self.radial, self.own, self.weights, list(self.numbers)
         )
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For sending to other processes: without what only the core of this one has."""
-        return {name: value for name, value in vars(self).items() if name != "expansion"}
 
     @property
     def dimension(self) -> int:
@@ -94,50 +82,30 @@ class SoapTerm(Term):
             "dimension": self.dimension,
         }
 
-    def covariance(self, block: Block) -> Array:
-        """See `Term.covariance`."""
-        return self.kernel(block.points, block.points)
+    @cached_property
+    def comparison(self) -> Comparison:  # type: ignore[override]
+        """See `EnvironmentTerm.comparison`."""
+        return DotPower(self.zeta)
 
-    def kernel(self, a: Array, b: Array) -> Array:
-        """(n, m) covariance of spectra a (n, dimension) and b (m, dimension), unit variance."""
-        return np.asarray((a @ b.T) ** self.zeta)
+    def dimension_of(self, center: int) -> int:
+        """See `EnvironmentTerm.dimension_of`."""
+        return self.dimension
 
-    def spectra(self, environment: Environment, center: int) -> tuple[NDArray[np.int64], Array]:
-        """(atoms (n,), normalised power spectra (n, dimension)) of the atoms of one species."""
+    def descriptors(self, environment: Environment, center: int) -> tuple[Indices, Array]:
+        """See `EnvironmentTerm.descriptors`: normalised power spectra."""
         atoms, spectra = self.expansion.spectra(environment.core, center)
         return atoms, spectra
 
     def isolated(self, environment: Environment, center: int) -> Array:
-        """Power spectrum of an isolated atom, (dimension,)."""
+        """See `EnvironmentTerm.isolated`."""
         return np.asarray(self.expansion.isolated(environment.core, center))
 
-    def add_rows(self, environment: Environment, rows: Array, start: int) -> None:
-        """See `Term.add_rows`."""
-        for block in self.blocks:
-            if block.species[0] in environment.species and block.size:
-                self._add_block(environment, block, rows, start)
-            start += block.size
-
-    def _add_block(self, environment: Environment, block: Block, rows: Array, start: int) -> None:
-        center, points = block.species[0], block.points
-        _, spectra = self.spectra(environment, center)
-        overlaps = spectra @ points.T
-        free = points @ self.isolated(environment, center)
-        where = slice(start, start + block.size)
-        rows[0, where] += np.sum(overlaps**self.zeta, axis=0) - len(spectra) * free**self.zeta
-        if not environment.derivatives:
-            return
-        slopes = self.zeta * overlaps ** (self.zeta - 1)
-        # Derivatives of a few centres at a time: rows of three per neighbouring atom.
-        count = len(environment.frame.numbers)
-        involved = min(3 * count, 300) + 9
-        step = max(1, MOST_NUMBERS // (involved * max(self.dimension, block.size)))
-        for first in range(0, len(spectra), step):
-            last = min(first + step, len(spectra))
-            targets, centers, derivatives = self.expansion.derivatives(
-                environment.core, center, first, last
-            )
-            _core.add_weighted_rows(targets, centers, derivatives @ points.T, slopes, rows, start)
+    def derivatives(
+        self, environment: Environment, center: int, first: int, last: int
+    ) -> tuple[Indices, Indices, Array]:
+        """See `EnvironmentTerm.derivatives`."""
+        targets, centers, rows = self.expansion.derivatives(environment.core, center, first, last)
+        return targets, centers, rows
 
 
 def species_weights(numbers: Sequence[int], kappa: Mapping[tuple[int, int], float] | None) -> Array:

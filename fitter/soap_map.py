@@ -89,7 +89,7 @@ def _covariance(term: SoapTerm, frames: Sequence[Frame], center: int) -> Array:
         if center not in frame.numbers:
             continue
         environment = Environment(frame, term.cutoff)
-        _, found = term.spectra(environment, center)
+        _, found = term.descriptors(environment, center)
         spectra += found.T @ found
         # A few centres of each frame tell enough of the derivatives.
         for n in np.unique(np.linspace(0, len(found) - 1, 6).astype(int)):

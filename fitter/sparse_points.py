@@ -16,11 +16,11 @@ from itertools import combinations_with_replacement
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.embedding import EmbeddingTerm
+from forcemap.fitter.environment_terms import EnvironmentTerm
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import Block, Environment, Term, environments
 from forcemap.fitter.short_range import CorePair
-from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import RANK_TOLERANCE, pivoted_cholesky
 from numpy.typing import NDArray
 
@@ -233,7 +233,7 @@ class Pool:
     """Candidates among the environments of one species.
 
     Attributes:
-        spectra: (n, dimension).
+        spectra: (n, dimension) descriptors.
         groups: (n,) config_type of each.
     """
 
@@ -249,37 +249,41 @@ POOL_NUMBERS = 32_000_000
 
 
 def spectra_pools(
-    frames: Sequence[Frame], term: SoapTerm, rng: np.random.Generator
+    frames: Sequence[Frame], term: EnvironmentTerm, rng: np.random.Generator
 ) -> dict[int, Pool]:
-    """Power spectra of the data by species of centre; of many, a uniform sample.
+    """Descriptors of the data by species of centre; of many, a uniform sample.
 
     As in `candidates`, random keys decide, so that memory does not grow with the data.
     """
-    most = max(100, min(MOST_CANDIDATES, POOL_NUMBERS // term.dimension))
     kept: dict[int, tuple[Array, Array, NDArray[np.str_]]] = {}
     for frame in frames:
         environment = Environment(frame, term.cutoff, derivatives=False)
         for center in sorted(environment.species):
-            _, found = term.spectra(environment, center)
+            _, found = term.descriptors(environment, center)
             keys = rng.random(len(found))
             groups = np.full(len(found), frame.config_type)
             if center in kept:
                 keys = np.concatenate([kept[center][0], keys])
                 found = np.concatenate([kept[center][1], found])
                 groups = np.concatenate([kept[center][2], groups])
+            most = _most_of(term, center)
             if len(keys) > 2 * most:
                 best = np.sort(np.argpartition(keys, most)[:most])
                 keys, found, groups = keys[best], found[best], groups[best]
             kept[center] = keys, found, groups
     pools = {}
     for center, (keys, found, groups) in sorted(kept.items()):
-        order = np.sort(np.argsort(keys)[:most])
+        order = np.sort(np.argsort(keys)[: _most_of(term, center)])
         pools[center] = Pool(np.ascontiguousarray(found[order]), groups[order])
     return pools
 
 
+def _most_of(term: EnvironmentTerm, center: int) -> int:
+    return max(100, min(MOST_CANDIDATES, POOL_NUMBERS // max(term.dimension_of(center), 1)))
+
+
 def select_spectra(
-    term: SoapTerm,
+    term: EnvironmentTerm,
     pool: Pool,
     count: int,
     method: str,
@@ -301,7 +305,7 @@ def select_spectra(
 
 
 def _choose_spectra(
-    term: SoapTerm, spectra: Array, count: int, method: str, rng: np.random.Generator
+    term: EnvironmentTerm, spectra: Array, count: int, method: str, rng: np.random.Generator
 ) -> NDArray[np.intp]:
     n = len(spectra)
     if n <= count:
@@ -319,7 +323,7 @@ def _choose_spectra(
     return _greedy_spectra(term, spectra, count)
 
 
-def _greedy_spectra(term: SoapTerm, spectra: Array, count: int) -> NDArray[np.intp]:
+def _greedy_spectra(term: EnvironmentTerm, spectra: Array, count: int) -> NDArray[np.intp]:
     """Pivoted Cholesky of the kernel matrix; where that is too large, in parts, then of the chosen."""
     most = MOST_AT_ONCE
     if len(spectra) <= most:

@@ -85,10 +85,18 @@ def fit(
             console.print(error_table(title, report[name]))
     if len(report.get("sizes", [])) > 1:
         console.print(size_table(report["sizes"]))
-    worst = report["mapping"]["force_max_error_ev_per_a"]
-    console.print(f"Largest force error of the map against the process: {worst:.1e} eV/Å")
+    written: tuple[str, ...] = FILES
+    if report["errors_of"] == "process":
+        written = FILES[1:]
+        console.print(
+            "Errors of the process itself: a term without a map is among its terms, so there is no "
+            "potential.forcemap, and it cannot be run in MD."
+        )
+    else:
+        worst = report["mapping"]["force_max_error_ev_per_a"]
+        console.print(f"Largest force error of the map against the process: {worst:.1e} eV/Å")
     console.print(f"Time: {report['fit']['seconds']:.1f} s\n")
-    for name in FILES:
+    for name in written:
         click.echo(out / name)
 
 

@@ -106,7 +106,8 @@ def _describe_model(path: Path) -> list[tuple[str, str]]:
     from forcemap.potentials.elements import SYMBOLS
 
     model = read_model(path)
-    rows = _head(path, "Gaussian process (map it with: forcemap map)", read_document(path))
+    use = "it has no map" if model.unmapped else "map it with: forcemap map"
+    rows = _head(path, f"Gaussian process ({use})", read_document(path))
     rows.append(("species", " ".join(SYMBOLS[z] for z in model.species)))
     rows += _e0_rows({SYMBOLS[z]: energy for z, energy in model.e0.items()})
     for term in model.terms:

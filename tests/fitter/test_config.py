@@ -8,6 +8,7 @@ import pytest
 from forcemap.fitter.config import (
     TERM_KINDS,
     DataSettings,
+    NBodySettings,
     Settings,
     Source,
     ThreeBodySettings,
@@ -109,6 +110,22 @@ def test_settings_are_frozen() -> None:
         settings.seed = 1  # type: ignore[misc]
 
 
+def test_nbody_term_is_read(tmp_path: Path) -> None:
+    text = """
+data: {train: a.xyz}
+terms:
+  - {kind: nbody}
+  - {kind: nbody, kernel: squared_exponential, distance_lengthscale: 0.5, n_sparse: {Si: 20}}
+"""
+    settings = Settings.read(written(tmp_path, text))
+    first, second = settings.terms
+    assert first == NBodySettings(cutoff=4.0, n_features=100, kernel="power")
+    assert second == NBodySettings(
+        kernel="squared_exponential", distance_lengthscale=0.5, n_sparse={"Si": 20}
+    )
+    assert Settings.from_dict(settings.to_dict()).terms == settings.terms
+
+
 def test_python_construction_meets_the_same_checks() -> None:
     settings = Settings(data=DataSettings(train="a.xyz"), terms=[TwoBodySettings()])  # type: ignore[arg-type]
     assert settings.data.train == (Source(Path("a.xyz")),)
@@ -122,6 +139,7 @@ def test_kinds_name_themselves() -> None:
         "three_body": "three_body",
         "embedding": "embedding",
         "soap": "soap",
+        "nbody": "nbody",
     }
 
 
@@ -167,7 +185,7 @@ MISTAKES = [
     ),
     (
         {"terms": [{"kind": "3body"}]},
-        "terms[0].kind: '3body' is not one of two_body, three_body, embedding, soap; did you mean",
+        "terms[0].kind: '3body' is not one of two_body, three_body, embedding, soap, nbody; did",
     ),
     ({"terms": [{"cutoff": 4}]}, "terms[0].kind: is missing; known kinds are two_body, three_body"),
     ({"terms": []}, "terms: expected a list of terms"),
@@ -244,6 +262,30 @@ MISTAKES = [
     ({"e0": "averge"}, "e0: 'averge' is not one of average, isolated, or energies in eV"),
     ({"e0": {"Sl": 1}}, 'e0.Sl: "Sl" is not the symbol of an element'),
     ({"e0": {"Si": None}}, "e0.Si: None is not a number"),
+    (
+        {"terms": [{"kind": "nbody", "power": 0}]},
+        "terms[0].power: 0 is not a whole number from 1 to 8",
+    ),
+    (
+        {"terms": [{"kind": "nbody", "power": 2, "kernel": "squared_exponential"}]},
+        "terms[0].power: goes with kernel: power, not squared_exponential",
+    ),
+    (
+        {"terms": [{"kind": "nbody", "distance_lengthscale": 1}]},
+        "terms[0].distance_lengthscale: goes with kernel: squared_exponential, not power",
+    ),
+    (
+        {"terms": [{"kind": "nbody", "kernel": "matern52"}]},
+        "terms[0].kernel: 'matern52' is not one of power, squared_exponential",
+    ),
+    (
+        {"terms": [{"kind": "nbody", "sparse_method": "uniform"}]},
+        "terms[0].sparse_method: 'uniform' is not one of random, farthest, cur",
+    ),
+    (
+        {"terms": [{"kind": "soap", "sparse_method": "uniform"}]},
+        "terms[0].sparse_method: 'uniform' is not one of random, farthest, cur",
+    ),
     ({"core": "zlb"}, "core: 'zlb' is not one of zbl, none; did you mean \"zbl\"?"),
     ({"map": {"tolerance": 0}}, "map.tolerance: 0 is not a number at least 1e-10 and at most 1"),
     ({"seed": -1}, "seed: -1 is not a whole number from 0 to 4294967295"),

@@ -115,7 +115,8 @@ def test_stress_is_compared_in_gpa() -> None:
 
 def test_report_has_the_names_that_programs_read() -> None:
     report = build_report(TRAIN, TEST, MAPPING, FIT, {"seed": 0})
-    assert set(report) == {"forcemap_version", "train", "test", "mapping", "fit", "settings"}
+    names = {"forcemap_version", "train", "test", "mapping", "fit", "settings", "errors_of"}
+    assert set(report) == names
     for part in ("train", "test"):
         assert {*METRICS, "by_config_type"} <= set(report[part])
     assert report["mapping"] == MAPPING

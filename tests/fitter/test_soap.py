@@ -478,7 +478,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"sparse_method": "kur"}, 'did you mean "cur"?'),
     (
         {"sparse_method": "uniform"},
-        "terms[0].sparse_method: uniform is for distances; known are random, farthest, cur, ",
+        "terms[0].sparse_method: 'uniform' is not one of random, farthest, cur, pivoted_cholesky",
     ),
     ({"n_sparse": 0}, "terms[0].n_sparse: 0 is not a whole number"),
     ({"n_sparse": {"Xx": 5}}, 'terms[0].n_sparse.Xx: "Xx" is not the symbol of an element'),

@@ -15,11 +15,13 @@ import pytest
 import reference
 import structures
 from ase import Atoms
+from forcemap.fitter.environment_terms import Comparison
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.process import Block, OneBodyTerm, Term, environments, frame_rows
 from forcemap.fitter.sparse_points import combinations_of
 from forcemap.potentials import ForcemapError
+from nbody_terms import COMPARISONS, random_nbody
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -248,6 +250,24 @@ def test_force_and_strain_rows_are_derivatives_of_the_energy_row(
             assert 3.3 < worst / better < 4.7, (what, worst, better)
 
 
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=str)
+@pytest.mark.parametrize("name", ["cell smaller than the cutoff", "needle cell", "molecule"])
+def test_rows_of_environments_are_derivatives_of_the_energy_row(
+    comparison: Comparison, name: str
+) -> None:
+    """As above, in units of the largest derivative: powers of sums over triplets are large."""
+    atoms = structures.get(name)
+    term = random_nbody(atoms.numbers, comparison, 4)
+    size = np.abs(rows(atoms, [term])[1:]).max()
+    assert size > 1e-3
+    coarse, fine = (difference_errors(atoms, [term], h) for h in (2e-3, 1e-3))
+    for error, half in zip(coarse, fine, strict=True):
+        worst, better = float(np.abs(error).max()), float(np.abs(half).max())
+        assert better < 1e-4 * size, (better, size)
+        if worst > 1e-8 * size:
+            assert 3.3 < worst / better < 4.7, (worst, better)
+
+
 def test_forces_of_a_lattice_of_one_atom_vanish() -> None:
     atoms = structures.get("cell smaller than the cutoff")
     terms = [make_term(kind, [14]) for kind in CUTOFF]
@@ -265,6 +285,7 @@ def all_terms(atoms: Atoms) -> list[Term]:
         make_term("three_body", atoms.numbers, 5),
         make_term("three_body", atoms.numbers, 6, kernel="matern52", symmetry="full"),
         OneBodyTerm.of(sorted({int(z) for z in atoms.numbers}), 1.0),
+        *(random_nbody(atoms.numbers, c, 7) for c in COMPARISONS),
     ]
 
 

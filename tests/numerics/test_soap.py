@@ -30,7 +30,7 @@ import reference
 import scipy.special
 import structures
 from ase import Atoms
-from forcemap.fitter import radial_basis, soap
+from forcemap.fitter import radial_basis
 from forcemap.fitter.baseline import as_potential
 from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.process import Block, Environment, frame_rows
@@ -107,7 +107,7 @@ def spectra(term: SoapTerm, atoms: Atoms) -> Array:
     environment = Environment(as_frame(atoms), term.cutoff)
     result = np.full((len(atoms), term.dimension), np.nan)
     for z in sorted({int(z) for z in atoms.numbers}):
-        where, found = term.spectra(environment, z)
+        where, found = term.descriptors(environment, z)
         result[where] = found
     return result
 
@@ -614,7 +614,7 @@ def test_rows_do_not_depend_on_how_many_centres_are_done_at_once(
     term = weighted_term("2 species", 3, points=4)
     atoms = structures.get("triclinic cell", SPECIES[2])
     expected = rows(atoms, [term])
-    monkeypatch.setattr(soap, "MOST_NUMBERS", 1)
+    monkeypatch.setattr("forcemap.fitter.environment_terms.MOST_NUMBERS", 1)
     np.testing.assert_allclose(rows(atoms, [term]), expected, rtol=0, atol=1e-13)
 
 

@@ -21,4 +21,5 @@ NB_MODULE(_core, m) {
   add_batch(m);
   add_process(m);
   add_soap(m);
+  add_triplets(m);
 }

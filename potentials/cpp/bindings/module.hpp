@@ -31,3 +31,4 @@ void add_batch(nb::module_& m);
 void add_potential(nb::module_& m);
 void add_process(nb::module_& m);
 void add_soap(nb::module_& m);
+void add_triplets(nb::module_& m);

@@ -3,9 +3,7 @@
 
 #include <nanobind/stl/vector.h>
 
-#include <memory>
-
-#include "module.hpp"
+#include "descriptors.hpp"
 
 using forcemap::Environments;
 using forcemap::SoapDescriptors;
@@ -20,18 +18,8 @@ struct Expansion {
 };
 
 using Cube = nb::ndarray<const double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using Indices = nb::ndarray<nb::numpy, std::int64_t>;
-
 std::vector<double> copied(const double* begin, std::size_t count) {
   return {begin, begin + count};
-}
-
-Indices index_array(const std::vector<std::size_t>& values) {
-  auto* data = new std::int64_t[values.size() + 1];
-  for (std::size_t n = 0; n < values.size(); ++n) data[n] = static_cast<std::int64_t>(values[n]);
-  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<std::int64_t*>(p); });
-  const std::size_t shape[] = {values.size()};
-  return Indices(data, 1, shape, owner);
 }
 
 }  // namespace
@@ -94,24 +82,7 @@ void add_soap(nb::module_& m) {
           [](const Expansion& e, const Environments& environments, int center, std::size_t first,
              std::size_t last) {
             const SoapDescriptors descriptors(e.soap, e.numbers, environments, center);
-            if (last > descriptors.centers().size() || first > last)
-              throw nb::value_error("first and last do not select centres");
-            auto rows = std::make_unique<std::vector<double>>();
-            std::vector<std::size_t> targets, centers;
-            {
-              nb::gil_scoped_release release;
-              for (std::size_t n = first; n < last; ++n) {
-                descriptors.derivatives(n, *rows, targets);
-                centers.resize(targets.size(), n);
-              }
-            }
-            const std::size_t shape[] = {targets.size(), e.soap.dimension()};
-            double* data = rows->data();
-            nb::capsule owner(rows.release(), [](void* p) noexcept {
-              delete static_cast<std::vector<double>*>(p);
-            });
-            nb::ndarray<nb::numpy, double> matrix(data, 2, shape, owner);
-            return nb::make_tuple(index_array(targets), index_array(centers), matrix);
+            return derivative_rows(descriptors, first, last);
           },
           nb::arg("environments"), nb::arg("center"), nb::arg("first"), nb::arg("last"),
           "(targets (k), centres (k), derivatives (k, dimension)) of centres [first, last): rows "

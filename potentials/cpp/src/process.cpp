@@ -7,6 +7,7 @@
 
 #include "clones.hpp"
 #include "forcemap/fail.hpp"
+#include "row_writer.hpp"
 
 #define FORCEMAP_INLINE static inline __attribute__((always_inline))
 
@@ -125,12 +126,6 @@ FORCEMAP_CLONES void triplet_columns_matern(double lengthscale, const double* q,
                   slope3);
 }
 
-// y += a x
-FORCEMAP_CLONES void add_scaled(double a, const double* __restrict x, double* __restrict y,
-                                std::size_t count) {
-  for (std::size_t s = 0; s < count; ++s) y[s] += a * x[s];
-}
-
 // One triplet's share in everything that is added up over triplets of one centre.
 FORCEMAP_CLONES void add_triplet(double fj, double fk, double dfj, double dfk,
                                  const double* __restrict u, const double* __restrict value,
@@ -152,49 +147,122 @@ FORCEMAP_CLONES void add_triplet(double fj, double fk, double dfj, double dfk,
   }
 }
 
-// A neighbour's gradient, dE_i/dr_j, into the rows of both atoms and of the strain.
-struct RowWriter {
-  double* rows;
-  std::size_t stride;
-  std::size_t atoms;
+// (point, image, coordinate) -> (image, coordinate, point)
+std::vector<double> planes_of(const double* images, std::size_t dimension, std::size_t count,
+                              std::size_t per_point) {
+  std::vector<double> planes(dimension * count * per_point);
+  for (std::size_t s = 0; s < count; ++s)
+    for (std::size_t m = 0; m < per_point; ++m)
+      for (std::size_t d = 0; d < dimension; ++d)
+        planes[(m * dimension + d) * count + s] = images[(s * per_point + m) * dimension + d];
+  return planes;
+}
 
-  double* force(std::size_t atom, std::size_t d) const {
-    return rows + (1 + 3 * atom + d) * stride;
-  }
-  double* strain(std::size_t v) const { return rows + (1 + 3 * atoms + v) * stride; }
-
-  // gradient (3, count) with respect to the neighbour's position
-  void add(std::size_t center, std::size_t neighbor, const double r[3], const double* gradient,
-           std::size_t count) const {
-    for (std::size_t d = 0; d < 3; ++d) {
-      const double* g = gradient + d * count;
-      // A periodic image of the centre itself feels no force of its own.
-      if (center != neighbor) {
-        add_scaled(-1.0, g, force(neighbor, d), count);
-        add_scaled(1.0, g, force(center, d), count);
-      }
-      add_scaled(r[d], g, strain(d), count);
-    }
-    add_scaled(r[1], gradient + 2 * count, strain(3), count);
-    add_scaled(r[0], gradient + 2 * count, strain(4), count);
-    add_scaled(r[0], gradient + count, strain(5), count);
-  }
+// Where a triplet adds its values, (count), and derivatives: along r_ij and r_ik, (count), and
+// through r_jk by the positions of j and k, (3, count).
+struct TripletSums {
+  double *energy, *radial_j, *radial_k, *pull_j, *pull_k;
 };
 
-// A centre's gradients into the rows: `radial` (neighbours, count) along r_ij and `pull`
-// (neighbours, 3, count) through r_jk, which is overwritten.
-template <typename Neighbor>
-void write_center(const RowWriter& writer, std::size_t center,
-                  const std::vector<const Neighbor*>& near, const std::vector<double>& radial,
-                  std::vector<double>& pull, std::size_t count) {
-  for (std::size_t j = 0; j < near.size(); ++j) {
-    const double r[3] = {near[j]->x, near[j]->y, near[j]->z};
-    double* g = &pull[3 * j * count];
-    for (std::size_t d = 0; d < 3; ++d)
-      add_scaled(r[d] / near[j]->r, &radial[j * count], g + d * count, count);
-    writer.add(center, static_cast<std::size_t>(near[j]->owner), r, g, count);
+// Triplets of centres and neighbours of two species: what is added up over the pairs of neighbours
+// of one centre. `columns` has `count`, is shown a centre's neighbours by prepare(), and adds a
+// triplet.
+class TripletWalk {
+ public:
+  TripletWalk(const Environments& environments, double cutoff, int a, int b)
+      : environments_(environments), cutoff_(cutoff), a_(a), b_(b) {}
+
+  // Values to `energy` and, where there is a writer, derivatives to its rows.
+  template <typename Columns>
+  void add(std::size_t center, Columns& columns, double* energy, const RowWriter* writer) {
+    const std::size_t count = columns.count;
+    near_.clear();
+    for (const Neighbor* n = environments_.begin(center);
+         n != environments_.end(center) && n->r < cutoff_; ++n)
+      if (n->number == a_ || n->number == b_) near_.push_back(n);
+    columns.prepare(near_, a_, b_);
+    radial_.assign(near_.size() * count, 0.0);
+    pull_.assign(3 * near_.size() * count, 0.0);
+    for (std::size_t j = 0; j < near_.size(); ++j) {
+      if (near_[j]->number != a_) continue;
+      for (std::size_t k = a_ == b_ ? j + 1 : 0; k < near_.size(); ++k) {
+        if (near_[k]->number != b_ || k == j) continue;
+        const Neighbor &p = *near_[j], &q = *near_[k];
+        double u[3] = {q.x - p.x, q.y - p.y, q.z - p.z};
+        const double r = std::sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
+        for (double& v : u) v /= r;
+        const double distances[3] = {p.r, q.r, r};
+        columns.add(j, k, distances, u,
+                    TripletSums{energy, &radial_[j * count], &radial_[k * count],
+                                &pull_[3 * j * count], &pull_[3 * k * count]});
+      }
+    }
+    if (writer) write(*writer, center, count);
   }
+
+ private:
+  using Neighbor = Environments::Neighbor;
+
+  void write(const RowWriter& writer, std::size_t center, std::size_t count) {
+    for (std::size_t j = 0; j < near_.size(); ++j) {
+      const double r[3] = {near_[j]->x, near_[j]->y, near_[j]->z};
+      double* g = &pull_[3 * j * count];
+      for (std::size_t d = 0; d < 3; ++d)
+        add_scaled(r[d] / near_[j]->r, &radial_[j * count], g + d * count, count);
+      writer.add(center, static_cast<std::size_t>(near_[j]->owner), r, g, count);
+    }
+  }
+
+  const Environments& environments_;
+  double cutoff_;
+  int a_, b_;
+  std::vector<const Neighbor*> near_;
+  std::vector<double> radial_, pull_;
+};
+
+// All centres of species c into a structure's rows.
+template <typename Columns>
+void add_all_centers(const Environments& environments, double cutoff, int c, int a, int b,
+                     Columns& columns, double* rows, std::size_t stride) {
+  const RowWriter writer{rows, stride, environments.atoms()};
+  TripletWalk walk(environments, cutoff, a, b);
+  for (std::size_t i = 0; i < environments.atoms(); ++i)
+    if (environments.numbers()[i] == c) walk.add(i, columns, rows, &writer);
 }
+
+// Triplets compared with sparse points by the exact kernel.
+struct KernelTriplets {
+  KernelSettings settings;
+  std::size_t count, per_point;
+  std::vector<double> planes, work, f, df;
+
+  KernelTriplets(const KernelSettings& s, const double* images, std::size_t points,
+                 std::size_t images_per_point)
+      : settings(s),
+        count(points),
+        per_point(images_per_point),
+        planes(planes_of(images, 3, points, images_per_point)),
+        work(4 * points) {}
+
+  void prepare(const std::vector<const Environments::Neighbor*>& near, int, int) {
+    f.resize(near.size());
+    df.resize(near.size());
+    for (std::size_t j = 0; j < near.size(); ++j)
+      f[j] = cutoff_function(settings, near[j]->r, df[j]);
+  }
+
+  void add(std::size_t j, std::size_t k, const double* q, const double* u, const TripletSums& to) {
+    const auto columns = settings.kernel == KernelKind::squared_exponential
+                             ? triplet_columns_se
+                             : triplet_columns_matern;
+    double* value = work.data();
+    double* slope[3] = {value + count, value + 2 * count, value + 3 * count};
+    columns(settings.lengthscale, q, planes.data(), count, per_point, value, slope[0], slope[1],
+            slope[2]);
+    add_triplet(f[j], f[k], df[j], df[k], u, value, slope[0], slope[1], slope[2], count, to.energy,
+                to.radial_j, to.radial_k, to.pull_j, to.pull_k);
+  }
+};
 
 }  // namespace
 
@@ -243,6 +311,13 @@ Environments::Environments(std::size_t count, const double* positions, const int
 void Environments::check(double cutoff) const {
   if (cutoff > cutoff_)
     fail("a term's cutoff of ", cutoff, " Å is beyond the environments' ", cutoff_, " Å");
+}
+
+std::vector<std::size_t> Environments::of_species(int number) const {
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i < atoms(); ++i)
+    if (numbers_[i] == number) found.push_back(i);
+  return found;
 }
 
 std::vector<double> Environments::distances(int a, int b, double cutoff) const {
@@ -341,52 +416,55 @@ void Environments::add_three_body(const KernelSettings& settings, int c, int a, 
                                   const double* images, std::size_t count, std::size_t per_point,
                                   double* rows, std::size_t stride) const {
   check(settings.cutoff);
-  const auto columns = settings.kernel == KernelKind::squared_exponential ? triplet_columns_se
-                                                                          : triplet_columns_matern;
-  // (point, image, coordinate) -> (image, coordinate, point)
-  std::vector<double> planes(3 * count * per_point);
-  for (std::size_t s = 0; s < count; ++s)
-    for (std::size_t m = 0; m < per_point; ++m)
-      for (std::size_t d = 0; d < 3; ++d)
-        planes[(m * 3 + d) * count + s] = images[(s * per_point + m) * 3 + d];
+  KernelTriplets columns(settings, images, count, per_point);
+  add_all_centers(*this, settings.cutoff, c, a, b, columns, rows, stride);
+}
 
-  const RowWriter writer{rows, stride, atoms()};
-  std::vector<double> work(4 * count), radial, pull;
-  double* value = work.data();
-  double* slope[3] = {value + count, value + 2 * count, value + 3 * count};
-  std::vector<const Neighbor*> near;
-  std::vector<double> f, df;
-  for (std::size_t i = 0; i < atoms(); ++i) {
-    if (numbers_[i] != c) continue;
-    near.clear();
-    f.clear();
-    df.clear();
-    for (std::size_t n = first_[i]; n < first_[i + 1] && neighbors_[n].r < settings.cutoff; ++n) {
-      if (neighbors_[n].number != a && neighbors_[n].number != b) continue;
-      near.push_back(&neighbors_[n]);
-      double slope_of_f;
-      f.push_back(cutoff_function(settings, neighbors_[n].r, slope_of_f));
-      df.push_back(slope_of_f);
+TripletDescriptors::TripletDescriptors(const KernelSettings& settings,
+                                       const std::vector<TripletBlock>& blocks,
+                                       const Environments& environments, int center)
+    : settings_(settings), environments_(environments), centers_(environments.of_species(center)) {
+  environments.check(settings.cutoff);
+  for (const TripletBlock& block : blocks)
+    if (block.center == center) {
+      blocks_.push_back(block);
+      dimension_ += block.count;
     }
-    radial.assign(near.size() * count, 0.0);
-    pull.assign(3 * near.size() * count, 0.0);
-    for (std::size_t j = 0; j < near.size(); ++j) {
-      if (near[j]->number != a) continue;
-      for (std::size_t k = a == b ? j + 1 : 0; k < near.size(); ++k) {
-        if (near[k]->number != b || k == j) continue;
-        double u[3] = {near[k]->x - near[j]->x, near[k]->y - near[j]->y, near[k]->z - near[j]->z};
-        const double r = std::sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
-        for (double& v : u) v /= r;
-        const double q[3] = {near[j]->r, near[k]->r, r};
-        columns(settings.lengthscale, q, planes.data(), count, per_point, value, slope[0], slope[1],
-                slope[2]);
-        add_triplet(f[j], f[k], df[j], df[k], u, value, slope[0], slope[1], slope[2], count, rows,
-                    &radial[j * count], &radial[k * count], &pull[3 * j * count],
-                    &pull[3 * k * count]);
-      }
-    }
-    write_center(writer, i, near, radial, pull, count);
+}
+
+template <typename Use>
+void TripletDescriptors::each_block(const Use& use) const {
+  std::size_t column = 0;
+  for (const TripletBlock& block : blocks_) {
+    KernelTriplets columns(settings_, block.images, block.count, block.per_point);
+    TripletWalk walk(environments_, settings_.cutoff, block.a, block.b);
+    use(column, columns, walk);
+    column += block.count;
   }
+}
+
+void TripletDescriptors::values(double* out) const {
+  std::fill_n(out, centers_.size() * dimension_, 0.0);
+  each_block([&](std::size_t column, KernelTriplets& columns, TripletWalk& walk) {
+    for (std::size_t n = 0; n < centers_.size(); ++n)
+      walk.add(centers_[n], columns, out + n * dimension_ + column, nullptr);
+  });
+}
+
+void TripletDescriptors::derivatives(std::size_t n, std::vector<double>& rows,
+                                     std::vector<std::size_t>& targets) const {
+  const std::size_t center = centers_[n];
+  CenterRows found(environments_.atoms(), center);
+  for (const auto* near = environments_.begin(center);
+       near != environments_.end(center) && near->r < settings_.cutoff; ++near)
+    found.include(static_cast<std::size_t>(near->owner));
+  const RowWriter whole = found.append(dimension_, rows, targets);
+  std::vector<double> value(dimension_);
+  each_block([&](std::size_t column, KernelTriplets& columns, TripletWalk& walk) {
+    RowWriter writer = whole;
+    writer.rows += column;
+    walk.add(center, columns, value.data() + column, &writer);
+  });
 }
 
 namespace {
@@ -431,6 +509,63 @@ FORCEMAP_CLONES void add_product_triplet(const double* __restrict v1, const doub
   }
 }
 
+// Triplets whose kernel is a product of splines.
+struct ProductTriplets {
+  const ProductBlock& block;
+  std::size_t count, planes, leg_plane, base_plane;
+  std::vector<std::size_t> same;
+  std::vector<double> legs, bases;
+
+  explicit ProductTriplets(const ProductBlock& b)
+      : block(b),
+        count(b.count),
+        planes(b.images),
+        leg_plane((b.leg_intervals + 3) * b.count),
+        base_plane((b.base_intervals + 3) * b.count),
+        same(b.images),
+        bases(2 * b.images * b.count) {
+    // Swapping two neighbours leaves r_jk alone: images that share its spline share its values.
+    for (std::size_t p = 0; p < planes; ++p) {
+      same[p] = p;
+      for (std::size_t q = 0; q < p && same[p] == p; ++q)
+        if (std::equal(block.base + p * base_plane, block.base + (p + 1) * base_plane,
+                       block.base + q * base_plane))
+          same[p] = q;
+    }
+  }
+
+  // Of neighbour j: value and slope as first leg, then as second leg, for every image.
+  double* leg(std::size_t j, std::size_t role, std::size_t p, std::size_t slope) {
+    return legs.data() + (((j * 2 + role) * planes + p) * 2 + slope) * count;
+  }
+
+  void prepare(const std::vector<const Environments::Neighbor*>& near, int a, int b) {
+    const double scale = static_cast<double>(block.leg_intervals) / block.cutoff;
+    legs.resize(near.size() * 4 * planes * count);
+    for (std::size_t j = 0; j < near.size(); ++j)
+      for (std::size_t p = 0; p < planes; ++p)
+        for (std::size_t role = 0; role < 2; ++role) {
+          if (near[j]->number != (role == 0 ? a : b)) continue;
+          spline_columns((role == 0 ? block.first : block.second) + p * leg_plane,
+                         block.leg_intervals, scale, near[j]->r, count, leg(j, role, p, 0),
+                         leg(j, role, p, 1));
+        }
+  }
+
+  void add(std::size_t j, std::size_t k, const double* q, const double* u, const TripletSums& to) {
+    const double scale = static_cast<double>(block.base_intervals) / (2.0 * block.cutoff);
+    for (std::size_t p = 0; p < planes; ++p) {
+      double* base = &bases[2 * same[p] * count];
+      if (same[p] == p)
+        spline_columns(block.base + p * base_plane, block.base_intervals, scale, q[2], count, base,
+                       base + count);
+      add_product_triplet(leg(j, 0, p, 0), leg(j, 0, p, 1), leg(k, 1, p, 0), leg(k, 1, p, 1), base,
+                          base + count, u, count, to.energy, to.radial_j, to.radial_k, to.pull_j,
+                          to.pull_k);
+    }
+  }
+};
+
 }  // namespace
 
 void Environments::add_splines(double cutoff, std::size_t intervals, const double* coefficients,
@@ -448,63 +583,8 @@ void Environments::add_splines(double cutoff, std::size_t intervals, const doubl
 void Environments::add_product(const ProductBlock& block, int c, int a, int b, double* rows,
                                std::size_t stride) const {
   check(block.cutoff);
-  const std::size_t count = block.count, planes = block.images;
-  const double leg_scale = static_cast<double>(block.leg_intervals) / block.cutoff;
-  const double base_scale = static_cast<double>(block.base_intervals) / (2.0 * block.cutoff);
-  const std::size_t leg_plane = (block.leg_intervals + 3) * count;
-  const std::size_t base_plane = (block.base_intervals + 3) * count;
-  // Swapping two neighbours leaves r_jk alone: images that share its spline share its values.
-  std::vector<std::size_t> same(planes);
-  for (std::size_t p = 0; p < planes; ++p) {
-    same[p] = p;
-    for (std::size_t q = 0; q < p && same[p] == p; ++q)
-      if (std::equal(block.base + p * base_plane, block.base + (p + 1) * base_plane,
-                     block.base + q * base_plane))
-        same[p] = q;
-  }
-  const RowWriter writer{rows, stride, atoms()};
-  std::vector<double> legs, radial, pull, bases(2 * planes * count);
-  std::vector<const Neighbor*> near;
-  // Of neighbour j: value and slope as first leg, then as second leg, for every image.
-  const auto leg = [&](std::size_t j, std::size_t role, std::size_t p, std::size_t slope) {
-    return legs.data() + (((j * 2 + role) * planes + p) * 2 + slope) * count;
-  };
-  for (std::size_t i = 0; i < atoms(); ++i) {
-    if (numbers_[i] != c) continue;
-    near.clear();
-    for (std::size_t n = first_[i]; n < first_[i + 1] && neighbors_[n].r < block.cutoff; ++n)
-      if (neighbors_[n].number == a || neighbors_[n].number == b) near.push_back(&neighbors_[n]);
-    legs.resize(near.size() * 4 * planes * count);
-    for (std::size_t j = 0; j < near.size(); ++j)
-      for (std::size_t p = 0; p < planes; ++p)
-        for (std::size_t role = 0; role < 2; ++role) {
-          if (near[j]->number != (role == 0 ? a : b)) continue;
-          spline_columns((role == 0 ? block.first : block.second) + p * leg_plane,
-                         block.leg_intervals, leg_scale, near[j]->r, count, leg(j, role, p, 0),
-                         leg(j, role, p, 1));
-        }
-    radial.assign(near.size() * count, 0.0);
-    pull.assign(3 * near.size() * count, 0.0);
-    for (std::size_t j = 0; j < near.size(); ++j) {
-      if (near[j]->number != a) continue;
-      for (std::size_t k = a == b ? j + 1 : 0; k < near.size(); ++k) {
-        if (near[k]->number != b || k == j) continue;
-        double u[3] = {near[k]->x - near[j]->x, near[k]->y - near[j]->y, near[k]->z - near[j]->z};
-        const double r = std::sqrt(u[0] * u[0] + u[1] * u[1] + u[2] * u[2]);
-        for (double& v : u) v /= r;
-        for (std::size_t p = 0; p < planes; ++p) {
-          double* base = &bases[2 * same[p] * count];
-          if (same[p] == p)
-            spline_columns(block.base + p * base_plane, block.base_intervals, base_scale, r, count,
-                           base, base + count);
-          add_product_triplet(leg(j, 0, p, 0), leg(j, 0, p, 1), leg(k, 1, p, 0), leg(k, 1, p, 1),
-                              base, base + count, u, count, rows, &radial[j * count],
-                              &radial[k * count], &pull[3 * j * count], &pull[3 * k * count]);
-        }
-      }
-    }
-    write_center(writer, i, near, radial, pull, count);
-  }
+  ProductTriplets columns(block);
+  add_all_centers(*this, block.cutoff, c, a, b, columns, rows, stride);
 }
 
 // rho_i, and the slope of phi at every neighbour within the cutoff.
@@ -623,11 +703,8 @@ template <typename Use>
 void each_row(const KernelSettings& settings, std::size_t dimension, const double* points,
               std::size_t n, const double* images, std::size_t count, std::size_t per_point,
               const Use& use) {
-  std::vector<double> planes(dimension * count * per_point), row(count);
-  for (std::size_t s = 0; s < count; ++s)
-    for (std::size_t m = 0; m < per_point; ++m)
-      for (std::size_t d = 0; d < dimension; ++d)
-        planes[(m * dimension + d) * count + s] = images[(s * per_point + m) * dimension + d];
+  const std::vector<double> planes = planes_of(images, dimension, count, per_point);
+  std::vector<double> row(count);
   const auto function =
       settings.kernel == KernelKind::squared_exponential ? kernel_row_se : kernel_row_matern;
   for (std::size_t i = 0; i < n; ++i) {

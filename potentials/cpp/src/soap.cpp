@@ -6,6 +6,7 @@
 
 #include "clones.hpp"
 #include "forcemap/fail.hpp"
+#include "row_writer.hpp"
 #include "site_kernels.hpp"
 
 namespace forcemap {
@@ -132,12 +133,6 @@ SoapExpansion::SoapExpansion(SoapExpansion&&) noexcept = default;
 double SoapExpansion::cutoff() const { return impl_->view.cutoff; }
 std::size_t SoapExpansion::dimension() const { return impl_->view.dimension; }
 const SoapView& SoapExpansion::view() const { return impl_->view; }
-
-// y += a x
-FORCEMAP_CLONES static void add_scaled(double a, const double* __restrict x, double* __restrict y,
-                                       std::size_t count) {
-  for (std::size_t n = 0; n < count; ++n) y[n] += a * x[n];
-}
 
 FORCEMAP_CLONES static void add_products(const double* __restrict a, const double* __restrict b,
                                          std::size_t count, double* __restrict y) {
@@ -275,10 +270,8 @@ SoapDescriptors::SoapDescriptors(const SoapExpansion& expansion, const std::vect
     fail("a term's cutoff of ", expansion.cutoff(), " Å is beyond the environments' ",
          environments.cutoff(), " Å");
   center_species_ = species(center);
-  for (std::size_t i = 0; i < environments.atoms(); ++i) {
-    species_of_.push_back(species(environments.numbers()[i]));
-    if (environments.numbers()[i] == center) centers_.push_back(i);
-  }
+  for (const int number : environments.numbers()) species_of_.push_back(species(number));
+  centers_ = environments.of_species(center);
 }
 
 SoapWork& SoapDescriptors::density(std::size_t atom, SoapWorkspace& space,
@@ -310,48 +303,21 @@ void SoapDescriptors::isolated(double* out) const {
 
 void SoapDescriptors::derivatives(std::size_t n, std::vector<double>& rows,
                                   std::vector<std::size_t>& targets) const {
-  const std::size_t size = dimension(), atoms = environments_.atoms(), center = centers_[n];
+  const std::size_t size = dimension(), center = centers_[n];
   SoapWorkspace space;
   Neighborhood near;
   SoapWork& work = density(center, space, near);
   const auto* neighbors = environments_.begin(center);
-  // One group of three rows for every atom that appears, however often; the centre's first.
-  std::vector<std::size_t> involved{center}, group(atoms, atoms);
-  group[center] = 0;
-  for (std::size_t k = 0; k < work.count; ++k) {
-    const auto owner = static_cast<std::size_t>(neighbors[work.slot[k]].owner);
-    if (group[owner] != atoms) continue;
-    group[owner] = involved.size();
-    involved.push_back(owner);
-  }
-  const std::size_t begin = rows.size();
-  rows.resize(begin + (3 * involved.size() + 6) * size, 0.0);
-  for (const std::size_t atom : involved)
-    for (std::size_t d = 0; d < 3; ++d) targets.push_back(1 + 3 * atom + d);
-  for (std::size_t v = 0; v < 6; ++v) targets.push_back(1 + 3 * atoms + v);
-  double* const first = rows.data() + begin;
-  double* const strain = first + 3 * involved.size() * size;
+  CenterRows found(environments_.atoms(), center);
+  for (std::size_t k = 0; k < work.count; ++k)
+    found.include(static_cast<std::size_t>(neighbors[work.slot[k]].owner));
+  const RowWriter writer = found.append(size, rows, targets);
   std::vector<double> gradient(3 * size);
   for (std::size_t k = 0; k < work.count; ++k) {
     site_kernels().soap.gradient(expansion_.view(), work, k, gradient.data());
     const auto& nb = neighbors[work.slot[k]];
     const double r[3] = {nb.x, nb.y, nb.z};
-    const auto owner = static_cast<std::size_t>(nb.owner);
-    const auto add = [&](double scale, const double* from, double* to) {
-      add_scaled(scale, from, to, size);
-    };
-    for (std::size_t d = 0; d < 3; ++d) {
-      const double* g = gradient.data() + d * size;
-      if (owner != center) {
-        add(-1.0, g, first + (3 * group[owner] + d) * size);
-        add(1.0, g, first + d * size);
-      }
-      add(r[d], g, strain + d * size);
-    }
-    // yz, xz, xy
-    add(r[1], gradient.data() + 2 * size, strain + 3 * size);
-    add(r[0], gradient.data() + 2 * size, strain + 4 * size);
-    add(r[0], gradient.data() + size, strain + 5 * size);
+    writer.add(center, static_cast<std::size_t>(nb.owner), r, gradient.data(), size);
   }
 }
 

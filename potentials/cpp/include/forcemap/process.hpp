@@ -74,6 +74,10 @@ class Environments {
   /// Neighbours of atom i, by distance: [begin, end).
   const Neighbor* begin(std::size_t i) const { return neighbors_.data() + first_[i]; }
   const Neighbor* end(std::size_t i) const { return neighbors_.data() + first_[i + 1]; }
+  /// Indices of the atoms of one element, increasing.
+  std::vector<std::size_t> of_species(int number) const;
+  /// Throws Error if a term's cutoff is beyond that of the environments.
+  void check(double cutoff) const;
   /// energy, 3 forces per atom, 6 strain derivatives (xx yy zz yz xz xy)
   std::size_t rows() const { return 1 + 3 * atoms() + 6; }
 
@@ -121,7 +125,6 @@ class Environments {
                      double* rows, std::size_t stride) const;
 
  private:
-  void check(double cutoff) const;
   double density_of(const DensitySplines& density, std::size_t i,
                     std::vector<double>& slopes) const;
   template <typename Columns>
@@ -132,6 +135,42 @@ class Environments {
   std::vector<int> numbers_;
   std::vector<std::size_t> first_;
   std::vector<Neighbor> neighbors_;
+};
+
+/// Triplets that those of an environment are compared with.
+struct TripletBlock {
+  int center, a, b;      // species, neighbours' a first
+  const double* images;  // (count, per_point, 3) as in Environments::add_three_body
+  std::size_t count, per_point;
+};
+
+/// Sums of the triplets about one atom, for the atoms of one species, and their derivatives:
+///   s_m = sum over triplets of f_c(r_ij) f_c(r_ik) sum over the images of m of k(q, image)
+/// for every triplet m of every block about that species, block after block.
+class TripletDescriptors {
+ public:
+  /// `environments` and the blocks' images must outlive this. Throws Error for a cutoff beyond the
+  /// environments'.
+  TripletDescriptors(const KernelSettings& settings, const std::vector<TripletBlock>& blocks,
+                     const Environments& environments, int center);
+
+  /// Indices of the atoms of the centre's species. (n)
+  const std::vector<std::size_t>& centers() const { return centers_; }
+  std::size_t dimension() const { return dimension_; }
+  /// (n, dimension)
+  void values(double* out) const;
+  /// As SoapDescriptors::derivatives.
+  void derivatives(std::size_t n, std::vector<double>& rows,
+                   std::vector<std::size_t>& targets) const;
+
+ private:
+  template <typename Use>
+  void each_block(const Use& use) const;
+  KernelSettings settings_;
+  std::vector<TripletBlock> blocks_;
+  const Environments& environments_;
+  std::vector<std::size_t> centers_;
+  std::size_t dimension_ = 0;
 };
 
 /// Kernel matrix between descriptors, without cutoff factors: k[i, s] = sum over images of s.
