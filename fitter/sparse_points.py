@@ -315,10 +315,11 @@ def _choose_spectra(
     if method == "farthest":
         return _farthest(spectra, count)
     if method == "cur":
-        # Leverage scores in the space of the leading singular vectors of the spectra.
-        _, values, right = scipy.linalg.svd(spectra.T, full_matrices=False, check_finite=False)
-        leading = min(count, int(np.count_nonzero(values > 1e-8 * values[0])))
-        scores = np.sum(right[:leading] ** 2, axis=0)
+        # Leverage scores in the space of the leading singular vectors, from the smaller of the two
+        # Gram matrices.
+        values, vectors = scipy.linalg.eigh(spectra.T @ spectra, check_finite=False)
+        leading = np.flatnonzero(values > 1e-13 * values[-1])[-count:]
+        scores = np.sum((spectra @ (vectors[:, leading] / np.sqrt(values[leading]))) ** 2, axis=1)
         return np.sort(rng.choice(n, count, replace=False, p=scores / scores.sum()))
     return _greedy_spectra(term, spectra, count)
 

@@ -82,7 +82,6 @@ def test_example_runs_with_four_beads(potential: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
 def test_lammps_and_ipi_agree(potential: Path, tmp_path: Path) -> None:
     """Kinetic and potential energy of 4 beads; classical kinetic energy is half of it."""
     pytest.importorskip("ipi")
