@@ -44,7 +44,7 @@ from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["build_terms", "grid_of", "points_of", "widest_cutoff"]
+__all__ = ["build_terms", "dropped_points", "grid_of", "points_of", "widest_cutoff"]
 
 Array = NDArray[np.float64]
 
@@ -231,6 +231,23 @@ def _environment_blocks(
         blocks.append(block)
         factors.append(factor)
     return blocks, factors
+
+
+def dropped_points(settings: Settings, terms: Sequence[Term]) -> list[str]:
+    """A line for every block with fewer sparse points than the settings ask for."""
+    lines = []
+    for given, term in zip(settings.terms, terms, strict=False):
+        for block in term.blocks:
+            asked = given.n_sparse
+            if isinstance(asked, Mapping):
+                asked = asked.get(SYMBOLS[block.species[0]])
+            if asked is not None and block.size < asked:
+                name = "-".join(SYMBOLS[z] for z in block.species)
+                lines.append(
+                    f"{term.kind} {name}: {block.size} of {asked} sparse points; the data hold no "
+                    "more, or the others repeat these"
+                )
+    return lines
 
 
 def points_of(given: EnvironmentSettings, center: int, candidates_found: int) -> int:

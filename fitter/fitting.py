@@ -15,7 +15,7 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.atomic_energies import atomic_energies
 from forcemap.fitter.baseline import CoreEnergy
-from forcemap.fitter.building import build_terms, widest_cutoff
+from forcemap.fitter.building import build_terms, dropped_points, widest_cutoff
 from forcemap.fitter.checkpoint import Checkpoint, fit_key
 from forcemap.fitter.config import Settings
 from forcemap.fitter.dataset import read_frames, warn_of_unused_groups
@@ -220,6 +220,8 @@ def _fit_shared(
         terms, factors = ranks.on_first(
             lambda: build_terms(settings, frames, species, core, advance)
         )
+    for line in dropped_points(settings, terms):
+        progress.note(line)
     if not any(term.size for term in terms[: len(settings.terms)]):
         raise ForcemapError(
             "no two atoms of the training frames are within the terms' cutoffs: there is nothing to fit"

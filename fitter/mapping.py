@@ -411,7 +411,8 @@ def map_model(
                 )
                 break
         if functions.forms and soap_rank_is_free(model, soap):
-            data = _reduced(functions, data, [*measured, *probes], tolerance, advance)
+            known, clusters = probes[:-RANDOM_CLUSTERS], probes[-RANDOM_CLUSTERS:]
+            data = _reduced(functions, data, [*measured, *known], clusters, tolerance, advance)
             potential = as_potential(data)
     evaluator = potential.evaluator(skin=0.0)
     force_worst, force_squares, force_count, energy_worst = 0.0, 0.0, 0, 0.0
@@ -462,6 +463,9 @@ def _table_summary(term: Any) -> dict[str, Any]:
     return {"kind": "two_body", "intervals": term.intervals}
 
 
+CLUSTER_ALLOWANCE = 10.0
+"""Atoms thrown together at random are nothing that a simulation meets, with forces of tens of eV/Å."""
+
 MEASURED_ATOMS = 1200
 """Atoms of the frames on which the error of a map is measured where the process is slow."""
 
@@ -491,16 +495,27 @@ def _reduced(
     functions: Functions,
     exact: PotentialData,
     frames: Sequence[Frame],
+    clusters: Sequence[Frame],
     tolerance: float,
     advance: Any,
 ) -> PotentialData:
     """The potential with as few vectors in its soap terms as the tolerance allows.
 
     One term after the other, by bisection on the part of its forms that is kept; measured against the
-    complete map, which is exact.
+    complete map, which is exact: on `frames`, and on random `clusters`, where the error may be
+    CLUSTER_ALLOWANCE times as large.
     """
     evaluator = as_potential(exact).evaluator(skin=0.0)
     answers = [evaluate_frame(evaluator, frame)[:2] for frame in frames]
+    outside = [evaluate_frame(evaluator, frame)[:2] for frame in clusters]
+
+    def error_of(candidate: PotentialData) -> float:
+        potential = as_potential(candidate)
+        return max(
+            _force_error(potential, frames, answers),
+            _force_error(potential, clusters, outside) / CLUSTER_ALLOWANCE,
+        )
+
     positions = [
         t for t, term in enumerate(exact.terms) if isinstance(term, SoapFunctions)
     ]  # of the soap terms in the potential, in the order of the process's
@@ -529,7 +544,7 @@ def _reduced(
             middle = (low + high) // 2 if low else max(1, high // 2)
             candidate = with_rank(middle)
             advance()
-            if _force_error(as_potential(candidate), frames, answers) <= allowed:
+            if error_of(candidate) <= allowed:
                 high = middle
             else:
                 low = middle

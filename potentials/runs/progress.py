@@ -49,6 +49,11 @@ class Progress:
             with self._log(name, total) as advance:
                 yield advance
 
+    def note(self, text: str) -> None:
+        """A line between two stages."""
+        if self._style != "none":
+            self._line(text)
+
     @contextmanager
     def _bar(self, name: str, total: int | None) -> Iterator[Advance]:
         from rich.console import Console

@@ -1,0 +1,154 @@
+"""Fits in several sizes, and what a soap term takes from the data where nothing is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+from click.testing import CliRunner
+from forcemap.fitter.building import LEAST_POINTS, MOST_POINTS, cutoff_by_neighbors, points_of
+from forcemap.fitter.cli import cli
+from forcemap.fitter.config import Settings, SoapSettings
+from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.frame import Frame
+from forcemap.fitter.sizes import parse_sizes, scaled
+from forcemap.fitter.species_channels import channels_of, learned_similarity
+from forcemap.potentials import ForcemapError, load
+
+
+def frames_of(structures: list[Atoms], path: Path) -> list[Frame]:
+    """The structures with zero labels, as the fitter reads them."""
+    for atoms in structures:
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+    write(path, structures)
+    settings = Settings.from_dict({"data": {"train": str(path)}, "terms": [{"kind": "soap"}]})
+    return read_frames(settings.data.train, settings.data.keys, settings.sigma)
+
+
+def pair_labelled(atoms: Atoms, similar: bool) -> Atoms:
+    """Labels of a repulsive pair potential; two of the three elements act alike if `similar`."""
+    strength = {1: 1.0, 8: 2.0, 14: 2.0 if similar else -1.5}
+    positions, numbers = atoms.positions, atoms.numbers
+    energy, forces = 0.0, np.zeros((len(atoms), 3))
+    for i in range(len(atoms)):
+        for j in range(i):
+            vector = positions[i] - positions[j]
+            r = float(np.linalg.norm(vector))
+            factor = strength[int(numbers[i])] * strength[int(numbers[j])]
+            energy += factor * np.exp(-r)
+            forces[i] += factor * np.exp(-r) * vector / r
+            forces[j] -= factor * np.exp(-r) * vector / r
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    return atoms
+
+
+# ----- from the data -----
+
+
+def test_cutoff_has_thirty_neighbours(tmp_path: Path) -> None:
+    """Shells of diamond silicon hold 28 neighbours up to 4.5 Å, 34 up to 5.43 Å, 46 up to 5.92 Å."""
+    frames = frames_of([bulk("Si", "diamond", a=5.43, cubic=True)], tmp_path / "si.xyz")
+    assert cutoff_by_neighbors(frames) == pytest.approx(5.4, abs=0.05)
+    dense = frames_of([bulk("Ni", "fcc", a=2.6, cubic=True)], tmp_path / "dense.xyz")
+    assert cutoff_by_neighbors(dense) == 4.0
+    few = frames_of([Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]])], tmp_path / "few.xyz")
+    assert cutoff_by_neighbors(few) == 6.0
+
+
+def test_points_follow_the_number_of_environments() -> None:
+    assert points_of(SoapSettings(), 14, 10) == LEAST_POINTS
+    assert points_of(SoapSettings(), 14, 6000) == 1000
+    assert points_of(SoapSettings(), 14, 10**6) == MOST_POINTS
+    assert points_of(SoapSettings(n_sparse_factor=0.5), 14, 6000) == 500
+    assert points_of(SoapSettings(n_sparse={"Si": 7}), 14, 6000) == 7
+    assert points_of(SoapSettings(n_sparse={"Si": 7}), 8, 6000) == 1000
+
+
+@pytest.mark.parametrize("similar", [True, False])
+def test_elements_that_act_alike_are_similar(similar: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    structures = []
+    for _ in range(12):
+        grid = np.stack(np.meshgrid(*[np.arange(3)] * 3), -1).reshape(-1, 3) * 1.8
+        positions = grid + rng.uniform(-0.3, 0.3, grid.shape)
+        numbers = rng.choice([1, 8, 14], len(grid))
+        structures.append(pair_labelled(Atoms(numbers, positions), similar))
+    path = tmp_path / "mixed.xyz"
+    write(path, structures)
+    settings = Settings.from_dict({"data": {"train": str(path)}, "terms": [{"kind": "soap"}]})
+    frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+    similarity = learned_similarity(frames, (1, 8, 14), 4.5)
+    assert np.linalg.eigvalsh(similarity)[0] > -1e-12
+    assert np.allclose(np.diag(similarity), 1.0)
+    # Cosines: the pair functions of 8 and 14 are the same, or of opposite sign.
+    assert similarity[1, 2] > 0.99 if similar else similarity[1, 2] < -0.9
+    assert np.allclose(channels_of(similarity, 3).T @ channels_of(similarity, 3), similarity)
+    assert channels_of(similarity, 2).shape == (2, 3)
+
+
+# ----- sizes -----
+
+
+def test_names_of_sizes() -> None:
+    assert parse_sizes("small, large") == ["small", "large"]
+    for wrong in ("", "small,small"):
+        with pytest.raises(ForcemapError, match="--sizes"):
+            parse_sizes(wrong)
+    with pytest.raises(ForcemapError, match="'huge' is not one of small, medium, large"):
+        parse_sizes("small,huge")
+
+
+def test_scaled_settings_keep_what_a_size_does_not_change() -> None:
+    settings = Settings.from_dict(
+        {
+            "data": {"train": "a.xyz"},
+            "terms": [
+                {"kind": "two_body", "cutoff": 4.4, "n_sparse": 40},
+                {"kind": "soap", "cutoff": 4.8, "n_sparse": {"Si": 400}, "n_max": 8, "l_max": 6},
+                {"kind": "soap"},
+            ],
+        }
+    )
+    assert scaled(settings, "medium") == settings
+    small = scaled(settings, "small")
+    two_body, soap, bare = small.terms
+    assert (two_body.cutoff, two_body.n_sparse) == (4.4, 10)
+    assert isinstance(soap, SoapSettings)
+    assert isinstance(bare, SoapSettings)
+    assert (soap.cutoff, soap.n_sparse, soap.n_max, soap.l_max) == (4.8, {"Si": 100}, 4, 3)
+    assert (bare.n_sparse, bare.n_sparse_factor) == (None, 0.25)
+
+
+def test_every_size_is_a_whole_fit_and_the_report_compares_them(tmp_path: Path) -> None:
+    data = Path(__file__).resolve().parents[2] / "examples" / "silicon" / "train.xyz"
+    (tmp_path / "settings.yaml").write_text(
+        f"data: {{train: {{path: {data}, index: '::12'}}}}\n"
+        "terms: [{kind: soap, cutoff: 4.0, n_sparse: 40, n_max: 4, l_max: 2}]\n"
+    )
+    out = tmp_path / "out"
+    run = CliRunner().invoke(
+        cli,
+        [
+            *("fit", str(tmp_path / "settings.yaml"), "-o", str(out)),
+            *("--sizes", "small,medium", "--quiet"),
+        ],
+    )
+    assert run.exit_code == 0, run.output
+    report = json.loads((out / "report.json").read_text())
+    assert [point["name"] for point in report["sizes"]] == ["small", "medium"]
+    small, medium = report["sizes"]
+    assert small["n_sparse"] < medium["n_sparse"]
+    assert small["force_rmse_ev_per_a"] > medium["force_rmse_ev_per_a"]
+    assert small["run_microseconds_per_atom"] > 0.0
+    assert "Accuracy and cost of the sizes" in (out / "report.html").read_text()
+    for folder in (out, out / "small", out / "medium"):
+        assert load(folder / "potential.forcemap").species == ["Si"]
+    assert (out / "potential.forcemap").read_bytes() == (
+        out / "medium" / "potential.forcemap"
+    ).read_bytes()
