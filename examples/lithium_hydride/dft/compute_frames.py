@@ -55,6 +55,7 @@ KPOINTS: dict[str, dict[str, Any]] = {
     "C64": {"size": (3, 3, 3), "gamma": False},
 }
 TEST_FRACTION = 0.2
+HELD_OUT = "Beads-300K-64"  # the simulated cell: every frame of it is in test.xyz
 
 
 def make_cell(kind: str, a: float = A0) -> Atoms:
@@ -233,13 +234,14 @@ def split(work: Path, out: Path) -> None:
             atoms = group[pick]
             energy = atoms.get_potential_energy()
             forces, stress = atoms.get_forces(), atoms.get_stress()
+            atoms = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
             atoms.info = {"config_type": name}
             atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
             held_out = int((number + 1) * TEST_FRACTION) > int(number * TEST_FRACTION)
-            (test if held_out else train).append(atoms)
-            number += 1
+            (test if held_out or name == HELD_OUT else train).append(atoms)
+            number += name != HELD_OUT
     for name, group in (("train", train), ("test", test)):
-        write(out / f"{name}.xyz", group, format="extxyz", columns=["symbols", "positions"])
+        write(out / f"{name}.xyz", group, format="extxyz")
         print(f"{name}.xyz: {len(group)} frames, {sum(map(len, group))} atoms")
 
 
