@@ -65,15 +65,20 @@ def modes(constants: Array, masses: Array) -> tuple[Array, Array]:
 
 
 def kinetic_energies(
-    constants: Array, masses: Array, temperature: float, beads: int | None = None
+    constants: Array,
+    masses: Array,
+    temperature: float,
+    beads: int | None = None,
+    timestep: float = 0.0,
 ) -> Array:
-    """Mean kinetic energy of every atom (n,), eV.
+    """Mean kinetic energy of every atom (n,), eV; the centroid-virial estimator's with `beads`.
 
     Args:
         constants: second derivatives (3n, 3n), eV/Å².
         masses: (n,) u.
         temperature: K.
         beads: number of beads of the path integral; None is its limit, quantum mechanics.
+        timestep: fs, of i-PI's integrator; 0 is the limit, exact sampling.
     """
     energies, vectors = modes(constants, masses)
     kt = BOLTZMANN * temperature
@@ -81,9 +86,14 @@ def kinetic_energies(
     if beads is None:
         each = 0.25 * kt * ratio / np.tanh(0.5 * ratio)
     else:
-        # kT/2 times the sum over the ring polymer's modes of w²/(w_k² + w²).
-        ring = ring_energies(beads)
-        each = 0.5 * kt * np.sum(ratio**2 / (ring[:, None] ** 2 + ratio**2), axis=0)
+        springs = ring_energies(beads)[1:, None]
+        # Exact sampling has the stiffness w_k² + w². A step of half a kick, free motion of the ring
+        # polymer and half a kick conserves v² + (its own stiffness) x², which the thermostat turns
+        # into the sampled distribution.
+        tau = timestep * units.fs * kt / HBAR
+        angle = np.maximum(springs * tau, 1e-9)
+        stiffness = springs**2 + ratio**2 * angle / np.tan(angle) - (0.5 * tau * ratio**2) ** 2
+        each = 0.5 * kt * (1.0 + np.sum(ratio**2 / stiffness, axis=0))
     per_component = vectors**2 @ each
     return np.asarray(per_component.reshape(-1, 3).sum(axis=1))
 

@@ -35,6 +35,7 @@ Array = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent
 
 TEMPERATURE = 300.0  # K
+TIMESTEP = 0.5  # fs
 BEADS = (1, 4, 8, 16, 32)
 MOST_BEADS = max(BEADS)
 EQUILIBRATION = 0.1  # part of each run that is left out
@@ -87,7 +88,8 @@ def perform(
     start = atoms.copy()
     start.set_masses(masses(atoms, run.mass))
     # With few beads a step costs little, and the classical pair distribution needs more of them.
-    plan = Plan(run.beads, steps * (4 if run.beads <= 4 else 1), TEMPERATURE)
+    steps *= 3 if run.beads <= 4 else 1
+    plan = Plan(run.beads, steps, TEMPERATURE, timestep=TIMESTEP)
     begin = time.perf_counter()
     if reuse:
         output = read_output(folder / run.name, plan)
@@ -163,7 +165,8 @@ def evaluate(results: dict[Run, Result], atoms: Atoms) -> dict[str, Any]:
     hydrogen = atoms.numbers == 1
 
     def harmonic(mass: float, beads: int | None) -> tuple[float, float]:
-        each = 1e3 * kinetic_energies(constants, masses(atoms, mass), TEMPERATURE, beads)
+        given = (constants, masses(atoms, mass), TEMPERATURE, beads, TIMESTEP)
+        each = 1e3 * kinetic_energies(*given)
         return float(each[hydrogen].mean()), float(each[~hydrogen].mean())
 
     def harmonic_ratio(beads: int | None) -> float:
@@ -253,7 +256,7 @@ def draw_beads(axes: Any, numbers: dict[str, Any], color: str, grey: str) -> Non
         range(1, MOST_BEADS + 1),
         numbers["harmonic_by_beads_mev"],
         color=grey,
-        label="harmonic, same beads",
+        label="harmonic, same beads and step",
     )
     axes.errorbar(
         beads,
@@ -295,7 +298,7 @@ def draw_isotopes(axes: Any, numbers: dict[str, Any], color: str, grey: str) -> 
         x,
         [row["hydrogen_harmonic_mev"] for row in rows],
         color=grey,
-        label="harmonic, same beads",
+        label="harmonic, same beads and step",
     )
     axes.errorbar(
         x,
@@ -325,7 +328,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--potential", type=Path, default=HERE / "out" / "potential.forcemap")
     parser.add_argument("--work", type=Path, default=HERE / "runs", help="folder of the runs")
-    parser.add_argument("--steps", type=int, default=5000, help="of 1 fs, per run")
+    parser.add_argument("--steps", type=int, default=4000, help="of 0.5 fs, per run")
     parser.add_argument("--reuse", action="store_true", help="evaluate runs that are there")
     parser.add_argument("--output", type=Path, default=HERE, help="of results.json, quantum.png")
     args = parser.parse_args()

@@ -33,10 +33,11 @@ class Plan:
 
     Attributes:
         beads: 1 is classical mechanics.
-        steps: of 1 fs.
+        steps: number of time steps.
         temperature: K.
         stride: steps between the positions kept.
         seed: of the random numbers.
+        timestep: fs.
     """
 
     beads: int
@@ -44,6 +45,7 @@ class Plan:
     temperature: float = 300.0
     stride: int = 50
     seed: int = 2718
+    timestep: float = 0.5
 
     def input_text(self, address: str) -> str:
         """i-PI's input, for a driver at a socket of this address."""
@@ -55,6 +57,7 @@ class Plan:
             ("ffsocket/batch_size", self.beads),
             ("system/initialize/velocities", self.temperature),
             ("system/ensemble/temperature", self.temperature),
+            ("system/motion/dynamics/timestep", self.timestep),
         ):
             _find(root, place).text = f" {value} "
         _find(root, "system/initialize").set("nbeads", str(self.beads))

@@ -91,9 +91,39 @@ def test_kinetic_energy_of_one_oscillator(harmonic: Any) -> None:
     exact = np.sum(quanta / 4 / np.tanh(quanta / (2 * KT)))
     assert harmonic.kinetic_energies(both, masses, 300.0)[0] == pytest.approx(exact, rel=1e-6)
     assert harmonic.kinetic_energies(both, masses, 300.0, 1) == pytest.approx(1.5 * KT, rel=1e-6)
+    short = harmonic.kinetic_energies(both, masses, 300.0, 32, 1e-3)[0]
+    assert short == pytest.approx(harmonic.kinetic_energies(both, masses, 300.0, 32)[0], rel=1e-6)
     # Trotter's error falls with the square of the number of beads.
     errors = [exact - harmonic.kinetic_energies(both, masses, 300.0, p)[0] for p in (64, 128)]
     assert errors[0] / errors[1] == pytest.approx(4.0, rel=0.05)
+
+
+def test_kinetic_energy_with_a_time_step(harmonic: Any) -> None:
+    """Against the stationary covariance of i-PI's integrator on one mode of a ring polymer.
+
+    Two beads have one internal mode, of frequency 4 kT/hbar (ring_energies).
+    """
+    quantum, step = 0.15, 1.5  # eV, fs
+    unit = KT / harmonic.HBAR  # frequencies
+    tau = step * 0.09822694788464063 * unit  # fs in ASE's unit of time
+    spring, kick = 4.0, (quantum / KT) ** 2
+    cos, sin = np.cos(spring * tau), np.sin(spring * tau)
+    free = np.array([[cos, sin / spring], [-spring * sin, cos]])
+    push = np.array([[1.0, 0.0], [-0.5 * tau * kick, 1.0]])
+    friction = np.diag([1.0, 0.6])
+    whole = friction @ push @ free @ push @ friction
+    # The covariance C of (x, v) that a step leaves alone, with <v²> = 1 in each noise.
+    noise = np.diag([0.0, 1.0 - 0.6**2])
+    added = noise + friction @ push @ free @ push @ noise @ (friction @ push @ free @ push).T
+    covariance = np.linalg.solve(np.eye(4) - np.kron(whole, whole), added.ravel()).reshape(2, 2)
+    expected = 0.5 * KT * (1.0 + kick * covariance[0, 0])
+    constants = np.zeros((6, 6))
+    masses = np.array([1.008, 1e9])
+    constants[:3, :3] = np.eye(3) * (quantum / harmonic.HBAR) ** 2 * masses[0]
+    found = harmonic.kinetic_energies(constants, masses, 300.0, 2, step)[0]
+    assert found == pytest.approx(3 * expected, rel=1e-6)
+    exact = harmonic.kinetic_energies(constants, masses, 300.0, 2)[0]
+    assert found > 1.002 * exact
 
 
 @pytest.mark.parametrize("beads", [4, 32, None])

@@ -39,7 +39,7 @@ SIMULATIONS: list[tuple[str, str, float, int, tuple[float, ...], int]] = [
     ("Classical-300K", "B32", 300.0, 1, (4.08,), 2),
     ("Beads-300K-64", "C64", 300.0, 32, (4.08,), 4),
 ]
-EQUILIBRATION, INTERVAL = 500, 300  # steps of 1 fs
+EQUILIBRATION, INTERVAL = 500, 300  # steps of 1 fs, enough for samples
 STRAIN = 0.015
 
 
@@ -57,7 +57,8 @@ def sample(potential: Path, work: Path) -> list[Atoms]:
             # i-PI wants the first vector along x and the second in the xy plane.
             cell.set_cell(cell.cell.standard_form()[0], scale_atoms=True)
             steps = EQUILIBRATION + INTERVAL * count
-            plan = Plan(beads, steps, temperature, stride=100, seed=SEED % 10000 + number)
+            seed = SEED % 10000 + number
+            plan = Plan(beads, steps, temperature, stride=100, seed=seed, timestep=1.0)
             folder = work / f"sample-{number}"
             positions = simulate(folder, potential, cell, plan).positions
             for frame in range(count):
