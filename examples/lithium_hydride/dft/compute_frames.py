@@ -176,10 +176,24 @@ def first_round() -> list[Atoms]:
                 frames.append(displace(deform(cell, random_strain(rng, 0.02)), rng, size))
             add(f"Random-{size:.2f}A", kind, frames)
 
-    ordered = []
-    while any(groups):
-        ordered += [frames.pop(0) for frames in groups if frames]
-    return ordered
+    return in_turns(groups)
+
+
+def in_turns(groups: list[list[Any]]) -> list[Any]:
+    """Return one item of each group, then the second of each, and so on."""
+    longest = max((len(group) for group in groups), default=0)
+    return [group[turn] for turn in range(longest) for group in groups if turn < len(group)]
+
+
+def second_round(path: Path) -> list[tuple[str, Atoms]]:
+    """Return what ``sample_beads.py`` wrote, with names, shuffled, the kinds of frames in turns."""
+    groups: dict[tuple[str, str], list[tuple[str, Atoms]]] = {}
+    frames = read(path, ":")
+    for number in np.random.default_rng([SEED, 98]).permutation(len(frames)).tolist():
+        atoms = frames[number]
+        key = (atoms.info["config_type"], atoms.info["cell"])
+        groups.setdefault(key, []).append((f"{path.stem}-{number}", atoms))
+    return in_turns(list(groups.values()))
 
 
 def run(work: Path, limit: float) -> None:
@@ -192,8 +206,8 @@ def run(work: Path, limit: float) -> None:
     work.mkdir(parents=True, exist_ok=True)
     begin = time.time()
     todo = [(f"first-{number}", atoms) for number, atoms in enumerate(first_round())]
-    for path in sorted(work.glob("beads*.xyz")):
-        todo += [(f"{path.stem}-{number}", atoms) for number, atoms in enumerate(read(path, ":"))]
+    for path in work.glob("beads.xyz"):
+        todo += second_round(path)
     target = work / "frames.xyz"
     done = {a.info["frame"] for a in read(target, ":")} if target.exists() else set()
     for name, atoms in todo:
