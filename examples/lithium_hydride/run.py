@@ -328,7 +328,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--potential", type=Path, default=HERE / "out" / "potential.forcemap")
     parser.add_argument("--work", type=Path, default=HERE / "runs", help="folder of the runs")
-    parser.add_argument("--steps", type=int, default=4000, help="of 0.5 fs, per run")
+    parser.add_argument("--steps", type=int, default=3000, help="of 0.5 fs, per run")
     parser.add_argument("--reuse", action="store_true", help="evaluate runs that are there")
     parser.add_argument("--output", type=Path, default=HERE, help="of results.json, quantum.png")
     args = parser.parse_args()
