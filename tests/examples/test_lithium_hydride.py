@@ -64,15 +64,21 @@ def constants(harmonic: Any, crystal: Any) -> Array:
 
 
 def test_fit_has_the_stated_errors(fitted: tuple[Path, dict[str, Any]]) -> None:
+    """A quarter above the example's README: where the fit is stable, machines agree far better."""
     test = fitted[1]["test"]
-    assert test["n_frames"] >= 20
-    assert test["energy_rmse_mev_per_atom"] < 1.0
-    assert test["force_rmse_ev_per_a"] < 0.05
-    assert test["stress_rmse_gpa"] < 0.5
+    assert test["n_frames"] >= 18
+    for group, energy, force in (
+        (test, 1.3, 0.025),
+        (test["by_config_type"]["Beads-300K"], 0.45, 0.0165),
+        (test["by_config_type"]["Classical-300K"], 0.1, 0.004),
+    ):
+        assert group["energy_rmse_mev_per_atom"] < energy
+        assert group["force_rmse_ev_per_a"] < force
+    assert test["stress_rmse_gpa"] < 0.17
 
 
 def test_committed_frames_hold_beads_for_training_and_test() -> None:
-    for name, least in (("train", 30), ("test", 8)):
+    for name, least in (("train", 28), ("test", 7)):
         frames = read(EXAMPLE / f"{name}.xyz", ":")
         beads = [a for a in frames if str(a.info["config_type"]).startswith("Beads")]
         assert len(beads) >= least
