@@ -178,6 +178,21 @@ def test_simpson_rule_for_isotopes(
     assert 0.01 < error < 0.1
 
 
+def test_average_force_constants(
+    example: Any, harmonic: Any, crystal: Any, constants: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At rest they are those of the crystal; the start of a run is left out, all beads are in."""
+    monkeypatch.setattr(example, "SNAPSHOTS", 2)
+    frames = np.broadcast_to(crystal.positions, (3, 2, 64, 3)).copy()
+    frames[0] += np.random.default_rng(2).normal(0, 0.3, (64, 3))
+    assert example.average_force_constants(crystal, frames) == pytest.approx(constants)
+    frames[1, 0, 5, 0] += 0.2
+    moved = crystal.copy()
+    moved.calc, moved.positions = crystal.calc, frames[1, 0]
+    expected = 0.5 * (constants + harmonic.force_constants(moved))
+    assert example.average_force_constants(crystal, frames) == pytest.approx(expected)
+
+
 def test_pair_distribution_of_a_gas_and_of_a_crystal(example: Any, crystal: Any) -> None:
     cell = crystal.cell.array
     hydrogen = crystal.numbers == 1
@@ -217,7 +232,10 @@ def test_short_path_integral(
 def test_whole_example(
     example: Any, fitted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P-convergence to the harmonic crystal within its anharmonicity, isotopes, and the figure."""
+    """Beads, isotopes and the figure; the two harmonic crystals enclose the anharmonic one.
+
+    Force constants at rest are too soft for this crystal, averaged ones a little too stiff.
+    """
     pytest.importorskip("ipi")
     potential = fitted[0] / "potential.forcemap"
     monkeypatch.setattr(
@@ -235,8 +253,9 @@ def test_whole_example(
     light = [rows[beads, example.HYDROGEN] for beads in example.BEADS]
     assert light[0]["hydrogen_mev"] == pytest.approx(numbers["classical_mev"], rel=1e-4)
     for row in light[1:]:
-        allowed = 0.03 * row["hydrogen_harmonic_mev"] + 5 * row["hydrogen_error_mev"]
-        assert row["hydrogen_mev"] == pytest.approx(row["hydrogen_harmonic_mev"], abs=allowed)
+        allowed = 5 * row["hydrogen_error_mev"]
+        assert row["hydrogen_mev"] > row["hydrogen_harmonic_mev"] - allowed
+        assert row["hydrogen_mev"] < row["hydrogen_averaged_mev"] + allowed
         assert row["hydrogen_error_mev"] < 1.0
-    assert numbers["ln_beta_d_h"] == pytest.approx(numbers["ln_beta_d_h_harmonic"], rel=0.06)
+    assert numbers["ln_beta_d_h"] == pytest.approx(numbers["ln_beta_d_h_harmonic"], rel=0.1)
     assert (tmp_path / "quantum.png").stat().st_size < 150_000
