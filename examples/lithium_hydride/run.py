@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import CalculatorSetupError
 from ase.io import read
-from forcemap.potentials import ForcemapCalculator
+from forcemap.potentials import ForcemapCalculator, ForcemapError
 from harmonic import BOLTZMANN, force_constants, kinetic_energies, log_quantum_ratio
 from numpy.typing import NDArray
 from simulation import Output, Plan, read_output, simulate
@@ -40,6 +42,7 @@ BEADS = (1, 4, 8, 16, 32)
 MOST_BEADS = max(BEADS)
 EQUILIBRATION = 0.1  # part of each run that is left out
 BLOCKS = 10
+LEAST_STEPS = 200
 SNAPSHOTS = 20  # for averages of force constants
 
 AVERAGED = "same, force constants averaged"
@@ -370,18 +373,30 @@ def main() -> None:
     parser.add_argument("--reuse", action="store_true", help="evaluate runs that are there")
     parser.add_argument("--output", type=Path, default=HERE, help="of results.json, quantum.png")
     args = parser.parse_args()
+    if args.steps < LEAST_STEPS:
+        parser.error(f"--steps {args.steps}: must be {LEAST_STEPS} or more, for error bars")
+    try:
+        perform_all(args.potential, args.work, args.steps, args.reuse, args.output)
+    except (ForcemapError, CalculatorSetupError, ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+def perform_all(potential: Path, work: Path, steps: int, reuse: bool, output: Path) -> None:
+    """Run, evaluate, print and draw; arguments as on the command line.
+
+    Raises ForcemapError if a program fails or a file is not what it should be, and ValueError if
+    the crystal is not stable in the potential.
+    """
     atoms = read(HERE / "init.xyz")
-    atoms.calc = ForcemapCalculator(args.potential)
+    atoms.calc = ForcemapCalculator(potential)
     runs = all_runs()
     with ThreadPoolExecutor(2) as pool:
-        done = pool.map(
-            lambda run: perform(run, atoms, args.potential, args.work, args.steps, args.reuse), runs
-        )
+        done = pool.map(lambda run: perform(run, atoms, potential, work, steps, reuse), runs)
         results = dict(zip(runs, done, strict=True))
     numbers = evaluate(results, atoms)
     show(numbers)
-    (args.output / "results.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    draw(args.output / "quantum.png", numbers, results, atoms)
+    (output / "results.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    draw(output / "quantum.png", numbers, results, atoms)
 
 
 if __name__ == "__main__":
