@@ -12,8 +12,9 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.geometry.cell import cellpar_to_cell
+from forcemap.fitter.frame import Frame, FrameSigma
 
-__all__ = ["NAMES", "PERIODIC", "get"]
+__all__ = ["NAMES", "PERIODIC", "as_frame", "get"]
 
 
 def _rattled(atoms: Atoms, seed: int, amplitude: float = 0.12) -> Atoms:
@@ -83,3 +84,20 @@ def get(name: str, species: Sequence[str] = ()) -> Atoms:
     """A copy of a structure (H, O and Si only); with `species`, the same places with these."""
     atoms = _STRUCTURES[name].copy()
     return _recoloured(atoms, species, 11) if species else atoms
+
+
+def as_frame(atoms: Atoms) -> Frame:
+    """As the fitter reads it, without labels."""
+    return Frame(
+        numbers=atoms.numbers.astype(np.int32),
+        positions=np.array(atoms.positions),
+        cell=atoms.cell.array,
+        pbc=np.array(atoms.pbc),
+        energy=None,
+        forces=None,
+        stress=None,
+        config_type="default",
+        sigma=FrameSigma(1.0, 1.0, 1.0),
+        source="test",
+        index=0,
+    )

@@ -7,10 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 import structures
-from ase import Atoms
 from forcemap.fitter.config import SPARSE_METHODS
 from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.sparse_points import (
     MOST_CANDIDATES,
     candidates,
@@ -19,6 +17,7 @@ from forcemap.fitter.sparse_points import (
     shortest_distances,
 )
 from numpy.typing import NDArray
+from structures import as_frame
 
 Array = NDArray[np.float64]
 
@@ -27,23 +26,7 @@ TRIPLETS = FewBodyTerm("three_body", 3.8, 2.5, "squared_exponential", 1.3, 1.0)
 FULL = FewBodyTerm("three_body", 3.8, 2.5, "matern52", 1.3, 1.0, "full")
 
 
-def frame(atoms: Atoms) -> Frame:
-    return Frame(
-        atoms.numbers.astype(np.int32),
-        atoms.positions,
-        atoms.cell.array,
-        np.array(atoms.pbc),
-        None,
-        None,
-        None,
-        "default",
-        FrameSigma(1, 1, 1),
-        "test",
-        0,
-    )
-
-
-FRAMES = [frame(structures.get(name)) for name in ("triclinic cell", "molecule", "two species")]
+FRAMES = [as_frame(structures.get(name)) for name in ("triclinic cell", "molecule", "two species")]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +50,7 @@ def test_candidates_are_the_descriptors_of_the_data(term: FewBodyTerm) -> None:
 
 
 def test_candidates_are_a_bounded_sample() -> None:
-    many = [frame(structures.get("triclinic cell", ["Si"]))] * 60
+    many = [as_frame(structures.get("triclinic cell", ["Si"]))] * 60
     found = candidates(many, TRIPLETS, [14], np.random.default_rng(0))
     assert len(found[14, 14, 14]) == MOST_CANDIDATES
     again = candidates(many, TRIPLETS, [14], np.random.default_rng(0))

@@ -15,11 +15,11 @@ import scipy.interpolate
 import structures
 from ase import Atoms
 from forcemap.fitter.embedding import TOP, Density, EmbeddingTerm
-from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.process import Block, Environment, frame_rows
 from forcemap.fitter.short_range import CorePair
 from forcemap.fitter.splines import open_spline_coefficients
 from numpy.typing import NDArray
+from structures import as_frame
 
 Array = NDArray[np.float64]
 
@@ -30,22 +30,6 @@ DENSITIES = {
     "polynomial": Density("polynomial", 3.5, 1.0, CUTOFF, 2.0, {14: 0.7}),
     "exponential": Density("exponential", 1.0, 1.2, CUTOFF, 2.0, {8: 0.4}),
 }
-
-
-def as_frame(atoms: Atoms) -> Frame:
-    return Frame(
-        atoms.numbers.astype(np.int32),
-        np.array(atoms.positions),
-        atoms.cell.array,
-        np.array(atoms.pbc),
-        None,
-        None,
-        None,
-        "default",
-        FrameSigma(1.0, 1.0, 1.0),
-        "test",
-        0,
-    )
 
 
 def make_term(

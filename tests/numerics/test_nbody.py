@@ -17,31 +17,16 @@ import structures
 from ase import Atoms
 from forcemap.fitter.environment_terms import Comparison, DotPower, SquaredExponential
 from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.frame import Frame, FrameSigma
+from forcemap.fitter.frame import Frame
 from forcemap.fitter.nbody import NBodyTerm
 from forcemap.fitter.process import Block, Environment, frame_rows
 from forcemap.fitter.sparse_points import candidates, independent, select
 from nbody_terms import COMPARISONS, random_nbody, triplet_term
 from numpy.typing import NDArray
+from structures import as_frame
 
 Array = NDArray[np.float64]
 Triplet = tuple[int, int, int, Array]
-
-
-def as_frame(atoms: Atoms) -> Frame:
-    return Frame(
-        numbers=atoms.numbers.astype(np.int32),
-        positions=np.array(atoms.positions),
-        cell=atoms.cell.array,
-        pbc=np.array(atoms.pbc),
-        energy=None,
-        forces=None,
-        stress=None,
-        config_type="default",
-        sigma=FrameSigma(1.0, 1.0, 1.0),
-        source="test",
-        index=0,
-    )
 
 
 def triplets_of(atoms: Atoms, i: int, term: FewBodyTerm) -> list[tuple[float, Triplet]]:

@@ -17,12 +17,12 @@ import structures
 from ase import Atoms
 from forcemap.fitter.environment_terms import Comparison
 from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.process import Block, OneBodyTerm, Term, environments, frame_rows
 from forcemap.fitter.sparse_points import combinations_of
 from forcemap.potentials import ForcemapError
 from nbody_terms import COMPARISONS, random_nbody
 from numpy.typing import NDArray
+from structures import as_frame
 
 Array = NDArray[np.float64]
 
@@ -30,22 +30,6 @@ CUTOFF = {"two_body": 4.0, "three_body": 3.7}
 KERNELS = ("squared_exponential", "matern52")
 # (i, j) of the strain rows: xx yy zz yz xz xy
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
-
-
-def as_frame(atoms: Atoms) -> Frame:
-    return Frame(
-        numbers=atoms.numbers.astype(np.int32),
-        positions=np.array(atoms.positions),
-        cell=atoms.cell.array,
-        pbc=np.array(atoms.pbc),
-        energy=None,
-        forces=None,
-        stress=None,
-        config_type="default",
-        sigma=FrameSigma(1.0, 1.0, 1.0),
-        source="test",
-        index=0,
-    )
 
 
 def make_term(

@@ -32,7 +32,7 @@ import structures
 from ase import Atoms
 from forcemap.fitter import radial_basis
 from forcemap.fitter.baseline import as_potential
-from forcemap.fitter.frame import Frame, FrameSigma
+from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import Block, Environment, frame_rows
 from forcemap.fitter.radial_basis import RadialBasis, cutoff_values, tabulate
 from forcemap.fitter.soap import SoapTerm, species_weights
@@ -40,6 +40,7 @@ from forcemap.fitter.soap_map import forms_of, functions_of
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData
 from numpy.typing import NDArray
+from structures import as_frame
 from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
@@ -56,22 +57,6 @@ def _one_thread() -> Iterator[None]:
     """Matrices are small here: threads of BLAS would only wait for each other."""
     with threadpool_limits(limits=1, user_api="blas"):
         yield
-
-
-def as_frame(atoms: Atoms) -> Frame:
-    return Frame(
-        numbers=atoms.numbers.astype(np.int32),
-        positions=np.array(atoms.positions),
-        cell=atoms.cell.array,
-        pbc=np.array(atoms.pbc),
-        energy=None,
-        forces=None,
-        stress=None,
-        config_type="default",
-        sigma=FrameSigma(1.0, 1.0, 1.0),
-        source="test",
-        index=0,
-    )
 
 
 def make_term(
