@@ -144,10 +144,8 @@ def test_sizes_of_soap_terms(
     assert found.combinations[0].candidates == sum(len(f.numbers) for f in frames)
     monkeypatch.setattr(module, "SAMPLE_ATOMS", 200)
     some = estimate(given, frames).n_columns
-    if n_sparse is None:  # all environments of small data, of which many repeat others
-        assert some >= found.n_columns
-    else:
-        assert some == found.n_columns
+    # Points that repeat others are dropped in a fit: what a sample tells is an upper bound.
+    assert some >= found.n_columns
 
 
 def test_memory_of_the_sums_is_what_they_take(settings: Settings, frames: list[Frame]) -> None:
