@@ -413,13 +413,15 @@ def split(work: Path, out: Path) -> None:
             atoms = group[pick]
             energy = atoms.get_potential_energy()
             forces, stress = atoms.get_forces(), atoms.get_stress()
+            # Atoms anew: nothing of the calculation but what a potential is fitted to.
+            atoms = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
             atoms.info = {"config_type": name}
             atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
             held_out = int((number + 1) * TEST_FRACTION) > int(number * TEST_FRACTION)
             (test if held_out else train).append(atoms)
             number += 1
     for name, group in (("train", train), ("test", test)):
-        write(out / f"{name}.xyz", group, format="extxyz", columns=["symbols", "positions"])
+        write(out / f"{name}.xyz", group, format="extxyz")
         print(f"{name}.xyz: {len(group)} frames")
 
 

@@ -6,6 +6,8 @@
 #include "forcemap/fail.hpp"
 
 NB_MODULE(_core, m) {
+  // What lives when the interpreter ends is no leak worth a line on a user's terminal.
+  nb::set_leak_warnings(false);
   m.doc() = "C++ core of forcemap: potentials, whole-structure evaluation, kernels.";
   // The core's own errors become the package's exception, defined in Python.
   nb::register_exception_translator([](const std::exception_ptr& p, void*) {
