@@ -111,6 +111,14 @@ def _build(
     raise TypeError(f"no term is known for {type(given).__name__}")
 
 
+def _independent_blocks(
+    term: Term, points: Mapping[tuple[int, ...], Array]
+) -> tuple[list[Block], list[Array]]:
+    """Blocks of the points that do not repeat others, by combination of species, and their factors."""
+    found = [independent(term, some, combination) for combination, some in points.items()]
+    return [block for block, _ in found], [factor for _, factor in found]
+
+
 def widest_cutoff(settings: Settings) -> float:
     """Largest cutoff that is given, Å; of a term that leaves it open, the largest it may choose."""
     return max(t.cutoff if t.cutoff is not None else MOST_CUTOFF for t in settings.terms)
@@ -130,13 +138,13 @@ def _few_body(
     term = _open_few_body(given)
     pools = candidates(frames, term, species, rng)
     method = given.sparse_method or SPARSE_METHOD[given.kind]
-    blocks: list[Block] = []
-    factors: list[Array] = []
-    for combination, pool in pools.items():
-        points = select(term, pool, combination, given.n_sparse, method, rng)
-        block, factor = independent(term, points, combination)
-        blocks.append(block)
-        factors.append(factor)
+    blocks, factors = _independent_blocks(
+        term,
+        {
+            combination: select(term, pool, combination, given.n_sparse, method, rng)
+            for combination, pool in pools.items()
+        },
+    )
     term = term.with_blocks(blocks)
     if term.kind == "two_body" or term.kernel == "squared_exponential":
         term = term.projected(grid_of(term, settings.map.tolerance), core)
@@ -221,16 +229,13 @@ def _environment_blocks(
     rng: np.random.Generator,
 ) -> tuple[list[Block], list[Array]]:
     """Sparse points chosen from the pools, and the Cholesky factors of their covariances."""
-    blocks: list[Block] = []
-    factors: list[Array] = []
+    method = given.sparse_method or ENVIRONMENT_METHOD
+    points: dict[tuple[int, ...], Array] = {}
     for center, pool in pools.items():
         count = points_of(given, center, len(pool.spectra))
-        method = given.sparse_method or ENVIRONMENT_METHOD
-        points = select_spectra(term, pool, count, method, given.config_type_n_sparse, rng)
-        block, factor = independent(term, points, (center,))
-        blocks.append(block)
-        factors.append(factor)
-    return blocks, factors
+        quotas = given.config_type_n_sparse
+        points[center,] = select_spectra(term, pool, count, method, quotas, rng)
+    return _independent_blocks(term, points)
 
 
 def dropped_points(settings: Settings, terms: Sequence[Term]) -> list[str]:
@@ -365,13 +370,10 @@ def _embedding(
         lengthscale=lengthscale,
         grid=(DENSITY_INTERVALS, intervals),
     )
-    blocks: list[Block] = []
-    factors: list[Array] = []
-    for center, low in lowest.items():
-        points = np.linspace(low, 1.0, given.n_sparse)[:, None]
-        block, factor = independent(term, points, (center,))
-        blocks.append(block)
-        factors.append(factor)
+    blocks, factors = _independent_blocks(
+        term,
+        {(z,): np.linspace(low, 1.0, given.n_sparse)[:, None] for z, low in lowest.items()},
+    )
     return term.with_blocks(blocks).projected(core), factors
 
 

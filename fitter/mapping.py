@@ -84,7 +84,6 @@ class Functions:
     Attributes:
         weights: of the sparse points, by term and block.
         forms: of the soap terms, by term, ordered by what matters in the frames given.
-        parts: how much of each soap term's forms is kept, by term.
     """
 
     def __init__(self, model: Model, jobs: int = 1, frames: Sequence[Frame] = ()) -> None:
@@ -99,7 +98,6 @@ class Functions:
             if isinstance(term, SoapTerm):
                 all_weights = [self.weights[t, b] for b in range(len(term.blocks))]
                 self.forms[t] = forms_of(term, np.concatenate(all_weights), frames)
-        self.parts = dict.fromkeys(self.forms, 1.0)
 
     def few_body(self, t: int) -> FewBodyTerm:
         """The term at index `t`, which is a few-body term."""
@@ -208,7 +206,7 @@ def _tabulate(
     terms: list[Any] = []
     for t, term in enumerate(model.terms):
         if isinstance(term, SoapTerm) and functions.forms[t]:
-            terms.append(functions_of(term, functions.forms[t], functions.parts[t]))
+            terms.append(functions_of(term, functions.forms[t]))
         if isinstance(term, EmbeddingTerm) and term.blocks:
             terms.append(functions.embedding(t, term))
         if not term.blocks or not isinstance(term, FewBodyTerm):
@@ -548,7 +546,6 @@ def _reduced(
                 high = middle
             else:
                 low = middle
-        functions.parts[t] = high / most
         data = with_rank(high)
     return data
 

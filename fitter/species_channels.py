@@ -18,7 +18,7 @@ import scipy.linalg
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import Block, frame_rows
-from forcemap.fitter.solver import pivoted_cholesky
+from forcemap.fitter.solver import Accumulator, pivoted_cholesky
 from numpy.typing import NDArray
 
 __all__ = ["channels_of", "learned_similarity"]
@@ -90,9 +90,9 @@ def _fitted(frames: Sequence[Frame], term: FewBodyTerm) -> Array:
         ],
         axis=1,
     )
-    gram = white.T @ white
-    gram[np.diag_indices(len(gram))] += (RIDGE * scale) ** 2
-    solution = scipy.linalg.solve(gram, white.T @ values, assume_a="pos")
+    data = Accumulator(white.shape[1])
+    data.add(white / (RIDGE * scale), values / (RIDGE * scale), 0.0)
+    solution = data.solve(np.ones(data.size)).values
     weights = np.zeros(term.size)
     for n, start in enumerate(range(0, term.size, POINTS)):
         part = solution[n * len(kept) : (n + 1) * len(kept)]
