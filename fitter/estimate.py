@@ -19,7 +19,7 @@ from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.building import build_terms, points_of, widest_cutoff
 from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
 from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.fitting import ROWS_PER_BLOCK
+from forcemap.fitter.fitting import ROWS_PER_BLOCK, group_count
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.launch import launched
 from forcemap.fitter.mapping import MEASURED_ATOMS
@@ -212,7 +212,9 @@ def estimate(
         whole=len(sample) == len(frames),
         choosing_bytes=_choosing_bytes(terms, combinations),
         gram_bytes=gram,
-        sums_bytes=3 * gram + FLOAT * sum(c.n_sparse**2 for c in combinations),
+        # Sums and what rounding cuts off from them; later the sums, all together, and two factors.
+        sums_bytes=(1 + 2 * group_count(settings, frames)) * gram
+        + FLOAT * sum(c.n_sparse**2 for c in combinations),
         block_bytes=block,
         blocks_bytes=block * (waiting + 3 * jobs),
         frames_bytes=BYTES_PER_ATOM * atoms,
@@ -340,7 +342,10 @@ def _matrix_seconds(sizes: Sequence[int]) -> tuple[float, float, float]:
         scipy.linalg.solve_triangular(factor, rows.T, lower=True, check_finite=False)
 
     whiten = _seconds(whitened) / (ROWS_PER_BLOCK * n**2) * sum(size**2 for size in sizes)
-    add = _seconds(lambda: data.add(rows, targets, 0.0)) / (ROWS_PER_BLOCK * n**2) * whole**2
+    scratch = np.zeros((n, n), order="F")
+    add = (
+        _seconds(lambda: data.add(rows, targets, 0.0, scratch)) / (ROWS_PER_BLOCK * n**2) * whole**2
+    )
 
     def step() -> None:
         lapack.dpotri(data.solve(np.ones(n)).factor.T, lower=0)
