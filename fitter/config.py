@@ -324,7 +324,9 @@ class SoapSettings(EnvironmentSettings):
     neighbours, compared by the normalised dot product to the power `zeta`.
 
     `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
-    densities in that many channels, learned from the data.
+    densities in that many channels, learned from the data. A term without a `cutoff` stands for
+    `n_scales` terms of different reach and resolution, which share its sparse points: 2, or 1 where
+    cutoff_width or atom_sigma are given.
     """
 
     kind: ClassVar[str] = "soap"
@@ -341,11 +343,16 @@ class SoapSettings(EnvironmentSettings):
     n_species_channels: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=118)))
     )
+    n_scales: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=2)))
+    )
     kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for settings that exclude each other."""
         super().cross_check()
+        if self.cutoff is not None and self.n_scales not in (None, 1):
+            raise CrossCheckError("n_scales", "is for terms without a cutoff, which choose several")
         if self.kappa is not None and self.n_species_channels is not None:
             raise CrossCheckError("kappa", "goes not together with n_species_channels; give one")
 

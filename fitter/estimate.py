@@ -24,6 +24,7 @@ from forcemap.fitter.frame import Frame
 from forcemap.fitter.launch import launched
 from forcemap.fitter.mapping import MEASURED_ATOMS
 from forcemap.fitter.process import Term, columns, environments, frame_rows, row_count
+from forcemap.fitter.scales import with_scales
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import Accumulator
@@ -159,6 +160,7 @@ def estimate(
     """
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
+    settings = with_scales(settings, frames)
     species = tuple(sorted({int(z) for f in frames for z in f.numbers}))
     sample = _sample(frames)
     atoms, some = (sum(len(f.numbers) for f in part) for part in (frames, sample))

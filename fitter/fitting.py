@@ -26,6 +26,7 @@ from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Term, columns, frame_rows
 from forcemap.fitter.run_cost import microseconds_per_atom
+from forcemap.fitter.scales import with_scales
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.sizes import SizePoint
 from forcemap.fitter.solver import Groups, Hyperparameters, maximise_evidence
@@ -217,6 +218,7 @@ def _fit_shared(
     warn_of_unused_groups(frames, settings.sigma)
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
+    given, settings = settings, with_scales(settings, frames)
     species = tuple(sorted({int(z) for f in frames for z in f.numbers}))
     widest = widest_cutoff(settings)
     core: dict[tuple[int, int], CorePair] = {}
@@ -274,7 +276,7 @@ def _fit_shared(
         posterior=solution.factor,
         noise_factor=chosen.noise_factor,
         log_marginal_likelihood=solution.log_marginal_likelihood(chosen.noise_factor),
-        settings=settings.to_dict(),
+        settings=given.to_dict(),
         data={
             "hash": data_hash(frames),
             "n_frames": len(frames),
