@@ -192,6 +192,9 @@ ENVIRONMENTS_PER_POINT = 6
 LEAST_POINTS, MOST_POINTS = 200, 2000
 """Sparse points of a species of centre where no number is given."""
 
+MOST_POINTS_OF_ALL = 4000
+"""Of all species together: the time of a fit grows with the square of their number."""
+
 
 def _soap(
     given: SoapSettings,
@@ -215,7 +218,7 @@ def _environment_blocks(
     method = given.sparse_method or ENVIRONMENT_METHOD
     points: dict[tuple[int, ...], Array] = {}
     for center, pool in pools.items():
-        count = points_of(given, center, len(pool.spectra))
+        count = points_of(given, center, len(pool.spectra), len(pools))
         quotas = given.config_type_n_sparse
         points[center,] = select_spectra(term, pool, count, method, quotas, rng)
     return _independent_blocks(term, points)
@@ -238,13 +241,19 @@ def dropped_points(settings: Settings, terms: Sequence[Term]) -> list[str]:
     return lines
 
 
-def points_of(given: EnvironmentSettings, center: int, candidates_found: int) -> int:
-    """Sparse points to choose for a species of centre: as given, or by the number of environments."""
+def points_of(
+    given: EnvironmentSettings, center: int, candidates_found: int, centers: int = 1
+) -> int:
+    """Sparse points to choose for one of `centers` species of centre.
+
+    As given, or by the number of environments.
+    """
     if isinstance(given.n_sparse, Mapping) and SYMBOLS[center] in given.n_sparse:
         return given.n_sparse[SYMBOLS[center]]
     if isinstance(given.n_sparse, int):
         return given.n_sparse
-    by_data = np.clip(candidates_found / ENVIRONMENTS_PER_POINT, LEAST_POINTS, MOST_POINTS)
+    most = max(LEAST_POINTS, min(MOST_POINTS, MOST_POINTS_OF_ALL // centers))
+    by_data = np.clip(candidates_found / ENVIRONMENTS_PER_POINT, LEAST_POINTS, most)
     return max(1, round(float(by_data) * given.n_sparse_factor))
 
 

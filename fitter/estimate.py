@@ -289,6 +289,7 @@ def _combinations(
         return sum(int(np.count_nonzero(f.numbers == z)) for f in part)
 
     found = []
+    centers = len({int(z) for f in frames for z in f.numbers})
     asked = dict(zip(map(id, terms), given, strict=False))
     for term, block, _ in columns(terms):
         centre = block.species[0]
@@ -298,7 +299,7 @@ def _combinations(
         settings = asked.get(id(term))
         # Where the sample may hold fewer than are wanted, all frames may hold as many.
         if isinstance(settings, SoapSettings) and len(sample) < len(frames):
-            size = max(size, min(points_of(settings, centre, candidates), candidates))
+            size = max(size, min(points_of(settings, centre, candidates, centers), candidates))
         elif isinstance(settings, FewBodySettings) and size >= 0.5 * seen:
             size = max(size, min(settings.n_sparse, candidates))
         found.append(Combination(term.kind, block.species, candidates, size))

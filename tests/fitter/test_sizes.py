@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from click.testing import CliRunner
-from forcemap.fitter.building import LEAST_POINTS, MOST_POINTS, points_of
+from forcemap.fitter.building import LEAST_POINTS, MOST_POINTS, MOST_POINTS_OF_ALL, points_of
 from forcemap.fitter.cli import cli
 from forcemap.fitter.config import Settings, SoapSettings
 from forcemap.fitter.dataset import read_frames
@@ -44,6 +44,9 @@ def test_points_follow_the_number_of_environments() -> None:
     assert points_of(SoapSettings(), 14, 10) == LEAST_POINTS
     assert points_of(SoapSettings(), 14, 6000) == 1000
     assert points_of(SoapSettings(), 14, 10**6) == MOST_POINTS
+    assert points_of(SoapSettings(), 14, 10**6, 2) == MOST_POINTS
+    assert points_of(SoapSettings(), 14, 10**6, 5) == MOST_POINTS_OF_ALL // 5
+    assert points_of(SoapSettings(), 14, 10**6, 100) == LEAST_POINTS
     assert points_of(SoapSettings(n_sparse_factor=0.5), 14, 6000) == 500
     assert points_of(SoapSettings(n_sparse={"Si": 7}), 14, 6000) == 7
     assert points_of(SoapSettings(n_sparse={"Si": 7}), 8, 6000) == 1000
