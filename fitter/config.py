@@ -325,8 +325,8 @@ class SoapSettings(EnvironmentSettings):
 
     `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
     densities in that many channels, learned from the data. A term without a `cutoff` stands for
-    `n_scales` terms of different reach and resolution, which share its sparse points: 2, or 1 where
-    cutoff_width or atom_sigma are given.
+    `n_scales` terms of different reach and resolution, which share its sparse points: 2, the fine one's
+    reach by evidence, or 1 where cutoff_width or atom_sigma are given.
     """
 
     kind: ClassVar[str] = "soap"

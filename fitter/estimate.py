@@ -19,12 +19,12 @@ from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.building import build_terms, points_of, widest_cutoff
 from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
 from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.fitting import ROWS_PER_BLOCK, group_count
-from forcemap.fitter.frame import Frame
+from forcemap.fitter.fitting import ROWS_PER_BLOCK, group_count, of_largest_evidence
+from forcemap.fitter.frame import Frame, sample_of
 from forcemap.fitter.launch import launched
 from forcemap.fitter.mapping import MEASURED_ATOMS
 from forcemap.fitter.process import Term, columns, environments, frame_rows, row_count
-from forcemap.fitter.scales import with_scales
+from forcemap.fitter.scales import choices
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import Accumulator
@@ -160,12 +160,14 @@ def estimate(
     """
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
-    settings = with_scales(settings, frames)
+    start = time.perf_counter()
+    settings = of_largest_evidence(choices(settings, frames), frames)
+    choosing_scales = time.perf_counter() - start
     species = tuple(sorted({int(z) for f in frames for z in f.numbers}))
     sample = _sample(frames)
     atoms, some = (sum(len(f.numbers) for f in part) for part in (frames, sample))
     ratio = atoms / some
-    seconds = {"reading frames": reading}
+    seconds = {"reading frames": reading, "choosing scales": choosing_scales}
     with threadpool_limits(limits=1, user_api="blas"):
         core, seconds["short distances and core"] = _core(settings, sample, species, ratio)
         start = time.perf_counter()
@@ -232,23 +234,7 @@ def _has_soap(settings: Settings) -> bool:
 
 def _sample(frames: Sequence[Frame]) -> list[Frame]:
     """Frames with SAMPLE_ATOMS atoms or a little more: one of each set of species, others evenly."""
-    first: dict[frozenset[int], int] = {}
-    for number, frame in enumerate(frames):
-        first.setdefault(frozenset(frame.numbers.tolist()), number)
-    chosen = dict.fromkeys(first.values())
-    atoms = sum(len(frames[n].numbers) for n in chosen)
-    # A stride without a common divisor goes through all frames, far apart at first.
-    stride = max(1, int(0.618 * len(frames)))
-    while np.gcd(stride, len(frames)) > 1:
-        stride += 1
-    for n in range(len(frames)):
-        number = n * stride % len(frames)
-        if atoms >= SAMPLE_ATOMS:
-            break
-        if number not in chosen:
-            chosen[number] = None
-            atoms += len(frames[number].numbers)
-    return [frames[n] for n in sorted(chosen)]
+    return sample_of(frames, SAMPLE_ATOMS)
 
 
 def _core(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Frame", "FrameSigma", "data_hash"]
+__all__ = ["Frame", "FrameSigma", "data_hash", "sample_of"]
 
 Array = NDArray[np.float64]
 
@@ -70,3 +70,27 @@ def data_hash(frames: Iterable[Frame]) -> str:
             add(value, "<f8")
         digest.update(frame.config_type.encode() + b"\0")
     return digest.hexdigest()
+
+
+def sample_of(frames: Sequence[Frame], enough: int, least: int = 1) -> list[Frame]:
+    """Some frames: one of each set of species, others evenly, until they have `enough` atoms.
+
+    At least `least` frames, if there are as many.
+    """
+    first: dict[frozenset[int], int] = {}
+    for number, frame in enumerate(frames):
+        first.setdefault(frozenset(frame.numbers.tolist()), number)
+    chosen = dict.fromkeys(first.values())
+    atoms = sum(len(frames[n].numbers) for n in chosen)
+    # A stride without a common divisor goes through all frames, far apart at first.
+    stride = max(1, int(0.618 * len(frames)))
+    while np.gcd(stride, len(frames)) > 1:
+        stride += 1
+    for n in range(len(frames)):
+        number = n * stride % len(frames)
+        if atoms >= enough and len(chosen) >= least:
+            break
+        if number not in chosen:
+            chosen[number] = None
+            atoms += len(frames[number].numbers)
+    return [frames[n] for n in sorted(chosen)]

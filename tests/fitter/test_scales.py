@@ -11,12 +11,14 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.neighborlist import neighbor_list
 from forcemap.fitter.config import Settings, SoapSettings
 from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.fitting import fit
+from forcemap.fitter.fitting import fit, of_largest_evidence
 from forcemap.fitter.frame import Frame
-from forcemap.fitter.scales import SCALES, cutoff_by_neighbors, with_scales
+from forcemap.fitter.scales import COARSE, FINE, choices, cutoff_by_neighbors
 from forcemap.potentials import ForcemapError
+from numpy.typing import NDArray
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "silicon" / "train.xyz"
 
@@ -40,6 +42,31 @@ def test_cutoff_has_thirty_neighbours(tmp_path: Path) -> None:
     assert cutoff_by_neighbors(few) == 6.0
 
 
+def angle_energy(atoms: Atoms) -> float:
+    """Σ (cos θ + 1/3)² over angles between bonds, which fade out from 2.2 to 3.0 Å; in eV."""
+    i, d, vectors = neighbor_list("idD", atoms, 3.0)
+    weight = 0.5 * (1.0 + np.cos(np.pi * np.clip((d - 2.2) / 0.8, 0.0, 1.0)))
+    unit = vectors / d[:, None]
+    total = 0.0
+    for centre in range(len(atoms)):
+        mine = i == centre
+        cosines = unit[mine] @ unit[mine].T + 1.0 / 3.0
+        product = np.multiply.outer(weight[mine], weight[mine])
+        total += float(np.sum(np.triu(product * cosines**2, 1)))
+    return total
+
+
+def angle_forces(atoms: Atoms) -> NDArray[np.float64]:
+    """By central differences of `angle_energy`, eV/Å."""
+    forces = np.zeros((len(atoms), 3))
+    for n, axis in np.ndindex(forces.shape):
+        for step in (1e-4, -1e-4):
+            moved = atoms.copy()
+            moved.positions[n, axis] += step
+            forces[n, axis] -= angle_energy(moved) / (2 * step)
+    return forces
+
+
 @pytest.fixture
 def silicon(tmp_path: Path) -> list[Frame]:
     return frames_of([bulk("Si", "diamond", a=5.43, cubic=True)], tmp_path / "si.xyz")
@@ -48,14 +75,14 @@ def silicon(tmp_path: Path) -> list[Frame]:
 def chosen(frames: list[Frame], **term: Any) -> list[SoapSettings]:
     """The soap terms that one with these settings stands for."""
     given = Settings.from_dict({"data": {"train": "a.xyz"}, "terms": [{"kind": "soap", **term}]})
-    found = [t for t in with_scales(given, frames).terms if isinstance(t, SoapSettings)]
-    assert len(found) == len(with_scales(given, frames).terms)
-    return found
+    options = choices(given, frames)
+    assert len(options) in (1, len(FINE))
+    return [t for t in options[0].terms if isinstance(t, SoapSettings)]
 
 
 def test_bare_term_is_a_fine_one_and_a_coarse_one(silicon: list[Frame]) -> None:
     fine, coarse = chosen(silicon, n_max=5, zeta=3)
-    for term, scale in zip((fine, coarse), SCALES[2], strict=True):
+    for term, scale in zip((fine, coarse), (FINE[0], COARSE), strict=True):
         assert term.cutoff == pytest.approx(5.4 * scale.reach, abs=0.006)
         assert term.cutoff_width == pytest.approx(scale.cutoff_width * term.cutoff)
         assert term.atom_sigma == pytest.approx(scale.atom_sigma * term.cutoff)
@@ -94,10 +121,40 @@ def test_two_scales_take_the_shape_that_is_given(silicon: list[Frame]) -> None:
 def test_terms_with_a_cutoff_stay(silicon: list[Frame]) -> None:
     terms = [{"kind": "two_body"}, {"kind": "soap", "cutoff": 4.0}]
     given = Settings.from_dict({"data": {"train": "a.xyz"}, "terms": terms})
-    assert with_scales(given, silicon) == given
+    assert choices(given, silicon) == [given]
     terms[1]["n_scales"] = 2  # type: ignore[assignment]
     with pytest.raises(ForcemapError, match=r"n_scales.*without a cutoff"):
         Settings.from_dict({"data": {"train": "a.xyz"}, "terms": terms})
+
+
+def test_alternatives_differ_in_the_reach_of_the_fine_scale(silicon: list[Frame]) -> None:
+    given = Settings.from_dict({"data": {"train": "a.xyz"}, "terms": [{"kind": "soap"}]})
+    reaches = [option.terms[0].cutoff for option in choices(given, silicon)]
+    assert reaches == sorted(reaches, key=lambda r: -(r or 0.0))
+    assert len(set(reaches)) == len(FINE)
+    first, *others = (option.terms[1] for option in choices(given, silicon))
+    assert all(other == first for other in others)
+
+
+def test_evidence_finds_the_reach_of_the_interaction(tmp_path: Path) -> None:
+    """Angles of bonds shorter than 2.6 Å alone make the energy: the finest scale explains it best."""
+    rng = np.random.default_rng(5)
+    structures = [bulk("Si", "diamond", a=5.43, cubic=True) * (2, 1, 1) for _ in range(12)]
+    for atoms in structures:
+        atoms.positions += rng.normal(0.0, 0.12, (len(atoms), 3))
+        labels = {"energy": angle_energy(atoms), "forces": angle_forces(atoms)}
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+    write(tmp_path / "short.xyz", structures)
+    given = Settings.from_dict(
+        {
+            "data": {"train": str(tmp_path / "short.xyz")},
+            "terms": [{"kind": "soap", "n_max": 6, "l_max": 4}],
+        }
+    )
+    frames = read_frames(given.data.train, given.data.keys, given.sigma)
+    options = choices(given, frames)
+    found = of_largest_evidence(options, frames)
+    assert found in options[2:]
 
 
 def test_bare_term_fits(tmp_path: Path) -> None:
