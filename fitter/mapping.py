@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from forcemap.fitter.baseline import CoreEnergy, as_potential, core_terms, evaluate_frame
@@ -49,9 +49,19 @@ from forcemap.potentials.model import (
 from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 
-__all__ = ["Mapped", "map_file", "map_model", "mapped_curves", "no_map", "truth_in_thread"]
+__all__ = [
+    "Mapped",
+    "Truth",
+    "deviations_in_thread",
+    "map_file",
+    "map_model",
+    "mapped_curves",
+    "no_map",
+    "truth_in_thread",
+]
 
 Array = NDArray[np.float64]
+Answer = TypeVar("Answer")
 
 PROBE_FRAMES = 6
 """Training frames (the most disordered) by which the resolution is chosen."""
@@ -326,14 +336,37 @@ class Truth:
 
     def prediction(self, frame: Frame) -> Prediction:
         """Energy, forces and stress."""
-        energy, forces, strain = self.model.predict(frame)
+        return self._whole(frame, self.model.predict(frame))
+
+    def with_deviations(self, frame: Frame) -> tuple[Prediction, Prediction]:
+        """Energy, forces and stress, and the standard deviations of all of them.
+
+        These are the process's own, without the noise of labels and without the errors of what a
+        process of these terms cannot describe.
+        """
+        means, variances = self.model.predict_with_variances(frame)
+        # Rounding may leave a variance of nothing just below zero.
+        all_of_them = np.sqrt(np.maximum(variances, 0.0))
+        n = len(frame.numbers)
+        forces = all_of_them[1 : 1 + 3 * n].reshape(n, 3)
+        stress = _stress_of(frame, all_of_them[1 + 3 * n :])
+        return self._whole(frame, means), (float(all_of_them[0]), forces, stress)
+
+    def _whole(self, frame: Frame, means: tuple[float, Array, Array]) -> Prediction:
+        """With isolated atoms and core."""
+        energy, forces, strain = means
         core_energy, core_forces, core_strain = self.core.of(frame)
         free = sum(self.model.e0[int(z)] for z in frame.numbers)
-        stress = None
-        if np.all(frame.pbc):
-            six = (strain + core_strain) / abs(np.linalg.det(frame.cell))
-            stress = six[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        stress = _stress_of(frame, strain + core_strain)
         return energy + core_energy + free, forces + core_forces, stress
+
+
+def _stress_of(frame: Frame, strain: Array) -> Array | None:
+    """(3, 3) eV/Å³ of strain derivatives (6,) (eV); None unless the frame is periodic."""
+    if not np.all(frame.pbc):
+        return None
+    six = strain / abs(np.linalg.det(frame.cell))
+    return np.asarray(six[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]])
 
 
 def _force_error(potential: Potential, frames: Sequence[Frame], truths: Sequence[Any]) -> float:
@@ -552,15 +585,23 @@ def _reduced(
 
 def truth_in_thread(model: Model) -> Callable[[Frame], Prediction]:
     """Truth.prediction for worker threads: each has its own evaluator of the core."""
+    return _in_thread(model, Truth.prediction)
+
+
+def deviations_in_thread(model: Model) -> Callable[[Frame], tuple[Prediction, Prediction]]:
+    """Truth.with_deviations for worker threads, as `truth_in_thread`."""
+    return _in_thread(model, Truth.with_deviations)
+
+
+def _in_thread(model: Model, ask: Callable[[Truth, Frame], Answer]) -> Callable[[Frame], Answer]:
     local = threading.local()
 
-    def prediction(frame: Frame) -> Prediction:
+    def answer(frame: Frame) -> Answer:
         if not hasattr(local, "truth"):
             local.truth = Truth(model)
-        result: Prediction = local.truth.prediction(frame)
-        return result
+        return ask(local.truth, frame)
 
-    return prediction
+    return answer
 
 
 def map_file(

@@ -20,7 +20,10 @@ from ase.io import read, write
 from click.testing import CliRunner, Result
 from forcemap.fitter.cli import COMMANDS, cli
 from forcemap.fitter.commands.demo import copy_example
-from forcemap.fitter.error_metrics import METRICS
+from forcemap.fitter.config import Source
+from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.error_metrics import GPA, METRICS
+from forcemap.fitter.model import read_model
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
@@ -393,6 +396,69 @@ def test_reported_errors_are_those_of_the_written_potential(
         block = json.loads(result.stdout)
         for name in METRICS:
             assert block[name] == pytest.approx(report[part][name], rel=1e-9), (part, name)
+
+
+def test_evaluate_asks_the_process_for_predictions_and_deviations(
+    run: Runner, fitted: tuple[Path, Result], tmp_path: Path
+) -> None:
+    out, _ = fitted
+    data, output = out.parent.parent / "test.xyz", tmp_path / "predicted.xyz"
+    arguments = ("evaluate", out / "model.forcemap", data, "--json", "--quiet", "--jobs", 2)
+    result = run(*arguments, "--output", output)
+    assert result.exit_code == 0, result.output
+    block = json.loads(result.stdout)
+    mapped = run("evaluate", out / "potential.forcemap", data, "--json", "--quiet")
+    for name, value in json.loads(mapped.stdout).items():
+        if name in METRICS:  # the map of projected kernels is exact
+            assert block[name] == pytest.approx(value, rel=1e-6), name
+    model = read_model(out / "model.forcemap")
+    energies, forces, stresses = [], [], []
+    for frame, atoms in zip(read_frames([Source(data)]), read(output, ":"), strict=True):
+        n = len(frame.numbers)
+        expected = np.sqrt(model.variances(frame))
+        energies.append(1000.0 * expected[0] / n)
+        forces.append(expected[1 : 1 + 3 * n])
+        stresses.append(GPA * expected[1 + 3 * n :] / atoms.get_volume())
+        assert atoms.info["energy_std"] == pytest.approx(expected[0], rel=1e-6)
+        np.testing.assert_allclose(atoms.arrays["forces_std"].ravel(), forces[-1], atol=1e-7)
+        written = np.reshape(atoms.info["stress_std"], (3, 3))
+        six = written[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        np.testing.assert_allclose(GPA * six, stresses[-1], rtol=1e-5)
+        assert atoms.get_potential_energy() == pytest.approx(frame.energy, abs=0.5)
+    for name, values in (
+        ("energy_std_mev_per_atom", energies),
+        ("force_std_ev_per_a", forces),
+        ("stress_std_gpa", stresses),
+    ):
+        assert block[name] == pytest.approx(np.sqrt(np.mean(np.square(values))), rel=1e-9), name
+        assert block["by_config_type"]["even"][name] > 0.0
+    table = run(*arguments[:3], "--quiet").stdout
+    rows = [line.split() for line in table.splitlines() if line.split()[:1] == ["all"]]
+    assert len(rows[0]) == 8  # the errors, as of a potential
+    assert rows[1][3:] == [
+        f"{block['energy_std_mev_per_atom']:.2f}",
+        f"{block['force_std_ev_per_a']:.4f}",
+        f"{block['stress_std_gpa']:.3f}",
+    ]
+
+
+def test_evaluate_of_a_process_needs_no_labels_but_its_elements(
+    run: Runner, fitted: tuple[Path, Result], tmp_path: Path
+) -> None:
+    model = fitted[0] / "model.forcemap"
+    data = tmp_path / "data.xyz"
+    write(data, structures(1))
+    result = run("evaluate", model, data, "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    block = json.loads(result.stdout)
+    assert [block[name] for name in METRICS] == [None] * len(METRICS)
+    assert block["energy_std_mev_per_atom"] > 0.0
+    write(data, [Atoms("Si"), Atoms("Ar")])
+    result = run("evaluate", model, data, "--quiet")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {data}: frame 1 (counted from 0): holds Ar, but the model is for Si only\n"
+    )
 
 
 def test_expanded_settings_fit_again(
