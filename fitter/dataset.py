@@ -10,25 +10,26 @@ from __future__ import annotations
 import gzip
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 from forcemap.fitter.atomic_energies import atomic_energies
-from forcemap.fitter.config import Keys, SigmaSettings, Source
+from forcemap.fitter.config import EnvironmentSettings, Keys, Settings, SigmaSettings, Source
 from forcemap.fitter.frame import Frame, FrameSigma, data_hash
 from forcemap.fitter.labels import PRIVATE_PREFIX, FramePlace, Labels, keys_present
 from forcemap.fitter.settings_values import nearest
+from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = [
     "Frame",
     "FrameSigma",
     "atomic_energies",
+    "check_groups",
     "data_hash",
     "read_frames",
-    "warn_of_unused_groups",
 ]
 
 _SPECIAL_KEY = re.compile(r"(?<!\S)(stress|virial)(?=\s*=)")
@@ -68,15 +69,41 @@ def read_frames(
     return frames
 
 
-def warn_of_unused_groups(frames: Iterable[Frame], sigma: SigmaSettings) -> None:
-    """Warn (UserWarning) of every config_type with sigmas of its own that no frame has."""
+def check_groups(frames: Sequence[Frame], settings: Settings) -> None:
+    """Warn (UserWarning) of every config_type with settings of its own that no frame has.
+
+    Raises ForcemapError if a term's config_type_n_sparse ask for more points of a species than its
+    n_sparse.
+    """
     present = sorted({frame.config_type for frame in frames})
-    for group in sigma.config_type:
-        if group not in present:
-            warnings.warn(
-                f'sigma.config_type: no training frame has the config_type "{group}"'
-                f"{nearest(group, present)}",
-                stacklevel=2,
+    named = {"sigma.config_type": list(settings.sigma.config_type)}
+    for number, term in enumerate(settings.terms):
+        if isinstance(term, EnvironmentSettings):
+            place = f"terms[{number}].config_type_n_sparse"
+            named[place] = list(term.config_type_n_sparse)
+            _check_quotas(frames, term, place)
+    for place, groups in named.items():
+        for group in groups:
+            if group not in present:
+                warnings.warn(
+                    f'{place}: no training frame has the config_type "{group}"'
+                    f"{nearest(group, present)}",
+                    stacklevel=2,
+                )
+
+
+def _check_quotas(frames: Sequence[Frame], term: EnvironmentSettings, place: str) -> None:
+    quotas = term.config_type_n_sparse
+    # Without frames of an element a group has none of its points.
+    found = {(int(z), f.config_type) for f in frames if f.config_type in quotas for z in f.numbers}
+    for z in sorted({number for number, _ in found}):
+        symbol, asked = SYMBOLS[z], sum(n for g, n in quotas.items() if (z, g) in found)
+        given = term.n_sparse
+        count = given.get(symbol) if isinstance(given, Mapping) else given
+        if count is not None and asked > count:
+            raise ForcemapError(
+                f"{place}: asks for {asked} sparse points of {symbol} in all, more than the {count} of "
+                "n_sparse; raise n_sparse, or lower these"
             )
 
 

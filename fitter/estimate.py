@@ -18,7 +18,7 @@ import scipy.linalg
 from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.building import build_terms, points_of, widest_cutoff
 from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
-from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.fitting import ROWS_PER_BLOCK
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.launch import launched
@@ -133,6 +133,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
         train = read_frames(read.data.train, read.data.keys, read.sigma)
         test = read_frames(read.data.test, read.data.keys, read.sigma) if read.data.test else []
         advance()
+    check_groups(train, read)
     reading = time.perf_counter() - start
     with progress.stage("timing a sample", None):
         return estimate(read, train, len(test), jobs, launch.size if launch else 1, reading)

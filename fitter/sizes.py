@@ -83,17 +83,24 @@ def scaled(settings: Settings, name: str) -> Settings:
 
 def _scaled(term: TermSettings, size: Size) -> TermSettings:
     def times(number: int, factor: float, least: int) -> int:
-        return max(least, round(number * factor))
+        return max(min(number, least), round(number * factor))
 
     if isinstance(term, FewBodySettings):
         return replace(term, n_sparse=times(term.n_sparse, size.points, 8))
     if isinstance(term, EnvironmentSettings):
+        quotas = {g: times(n, size.points, 1) for g, n in term.config_type_n_sparse.items()}
+        within = sum(quotas.values())  # rounding may have made these too many
         count = term.n_sparse
         if isinstance(count, Mapping):
-            count = {symbol: times(n, size.points, 8) for symbol, n in count.items()}
+            count = {s: max(times(n, size.points, 8), within) for s, n in count.items()}
         elif count is not None:
-            count = times(count, size.points, 8)
-        term = replace(term, n_sparse=count, n_sparse_factor=term.n_sparse_factor * size.points)
+            count = max(times(count, size.points, 8), within)
+        term = replace(
+            term,
+            n_sparse=count,
+            n_sparse_factor=term.n_sparse_factor * size.points,
+            config_type_n_sparse=quotas,
+        )
     if isinstance(term, SoapSettings):
         return replace(
             term,

@@ -290,7 +290,10 @@ def select_spectra(
     quotas: Mapping[str, int],
     rng: np.random.Generator,
 ) -> Array:
-    """At most `count` spectra of the pool by `method`; of a config_type in `quotas`, that many."""
+    """`count` spectra of the pool by `method`, of a config_type in `quotas` that many.
+
+    Fewer where there are no more. The quotas hold even where they add up to more than `count`.
+    """
     chosen: list[NDArray[np.intp]] = []
     rest = np.ones(len(pool.groups), dtype=bool)
     for group, quota in quotas.items():

@@ -125,6 +125,21 @@ def test_scaled_settings_keep_what_a_size_does_not_change() -> None:
     assert (bare.n_sparse, bare.n_sparse_factor) == (None, 0.25)
 
 
+def test_quotas_of_groups_are_scaled_and_fit_into_the_points() -> None:
+    term = {"kind": "soap", "n_sparse": 10, "config_type_n_sparse": {"a": 3, "b": 3, "c": 4}}
+    settings = Settings.from_dict({"data": {"train": "made.xyz"}, "terms": [term]})
+    assert scaled(settings, "medium") == settings
+    found = {}
+    for name in ("small", "large"):
+        (soap,) = scaled(settings, name).terms
+        assert isinstance(soap, SoapSettings)
+        found[name] = (soap.n_sparse, soap.config_type_n_sparse)
+    assert found == {
+        "small": (8, {"a": 1, "b": 1, "c": 1}),
+        "large": (26, {"a": 8, "b": 8, "c": 10}),
+    }
+
+
 def test_every_size_is_a_whole_fit_and_the_report_compares_them(tmp_path: Path) -> None:
     data = Path(__file__).resolve().parents[2] / "examples" / "silicon" / "train.xyz"
     (tmp_path / "settings.yaml").write_text(
