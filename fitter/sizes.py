@@ -15,6 +15,7 @@ from forcemap.fitter.config import (
     SoapSettings,
     TermSettings,
 )
+from forcemap.fitter.whole_file import replacing
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = ["SIZES", "SizePoint", "copy_files", "parse_sizes", "scaled"]
@@ -111,9 +112,11 @@ def _scaled(term: TermSettings, size: Size) -> TermSettings:
 
 
 def copy_files(folder: Path, out: Path, names: Sequence[str]) -> None:
-    """Copy the files `names` from `folder` to `out`, each whole or not at all."""
+    """Copy the files `names` from `folder` to `out`, each whole or not at all.
+
+    Raises ForcemapError if one cannot be written.
+    """
     for name in names:
         if (folder / name).exists():
-            part = out / f".{name}.part"
-            shutil.copyfile(folder / name, part)
-            part.replace(out / name)
+            with replacing(out / name) as part:
+                shutil.copyfile(folder / name, part)
