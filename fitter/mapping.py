@@ -554,33 +554,39 @@ def _reduced(
     for number, (t, position) in enumerate(zip(functions.forms, positions, strict=True)):
         term = functions.model.terms[t]
         assert isinstance(term, SoapTerm)
-        forms = functions.forms[t]
-        most = max(len(form.factors) for form in forms)
+        candidates = _Ranks(data, position, term, functions.forms[t])
         allowed = 0.7 * tolerance * (number + 1) / len(positions)
-
-        def with_rank(
-            rank: int,
-            data: PotentialData = data,
-            term: SoapTerm = term,
-            forms: Sequence[Form] = forms,
-            position: int = position,
-            most: int = most,
-        ) -> PotentialData:
-            terms = list(data.terms)
-            terms[position] = functions_of(term, forms, rank / most)
-            return replace(data, terms=tuple(terms))
-
-        low, high = 0, most  # too few, enough
+        low, high = 0, candidates.most  # too few, enough
         while high - low > max(1, high // 16):
             middle = (low + high) // 2 if low else max(1, high // 2)
-            candidate = with_rank(middle)
             advance()
-            if error_of(candidate) <= allowed:
+            if error_of(candidates.of(middle)) <= allowed:
                 high = middle
             else:
                 low = middle
-        data = with_rank(high)
+        data = candidates.of(high)
     return data
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """A potential with fewer and fewer vectors in one of its soap terms, which is at `position`."""
+
+    data: PotentialData
+    position: int
+    term: SoapTerm
+    forms: Sequence[Form]
+
+    @property
+    def most(self) -> int:
+        """Vectors of the largest form."""
+        return max(len(form.factors) for form in self.forms)
+
+    def of(self, rank: int) -> PotentialData:
+        """The potential with `rank` vectors in the largest form, the same part of the others."""
+        terms = list(self.data.terms)
+        terms[self.position] = functions_of(self.term, self.forms, rank / self.most)
+        return replace(self.data, terms=tuple(terms))
 
 
 def truth_in_thread(model: Model) -> Callable[[Frame], Prediction]:
