@@ -428,7 +428,7 @@ def map_model(
             potential = as_potential(data)
             error = _force_error(potential, probes, truths)
             advance()
-            if error <= 0.7 * tolerance or all(term.mappable for term in model.terms):
+            if error <= 0.7 * tolerance or all(term.map_is_exact for term in model.terms):
                 # What is left between such a process and its map is rounding.
                 break
             # Slopes of a cubic spline converge with the third power of the spacing.
