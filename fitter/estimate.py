@@ -83,7 +83,7 @@ class Estimate:
     Attributes:
         n_energies, n_forces, n_stresses: rows of each kind.
         whole: whether the sizes are those of all frames, not estimated from a sample.
-        choosing_bytes: candidates' spectra and their kernel matrix, before rows are computed.
+        choosing_bytes: candidates' descriptors and their kernel matrix, before rows are computed.
         gram_bytes: one (columns, columns) matrix.
         sums_bytes: what summing and solving hold at once.
         block_bytes: one block of rows.
