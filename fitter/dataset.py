@@ -19,7 +19,9 @@ from forcemap.fitter.atomic_energies import atomic_energies
 from forcemap.fitter.config import EnvironmentSettings, Keys, Settings, SigmaSettings, Source
 from forcemap.fitter.frame import Frame, FrameSigma, data_hash
 from forcemap.fitter.labels import PRIVATE_PREFIX, FramePlace, Labels, keys_present
+from forcemap.fitter.process import environments
 from forcemap.fitter.settings_values import nearest
+from forcemap.fitter.xyz_faults import fault_of
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 
@@ -33,6 +35,9 @@ __all__ = [
 ]
 
 _SPECIAL_KEY = re.compile(r"(?<!\S)(stress|virial)(?=\s*=)")
+
+NEAREST = 0.1
+"""Å; a small range to look for atoms that are in the same place."""
 
 _READ_FAULTS = (
     OSError,
@@ -114,8 +119,10 @@ def _read_source(
     frames = []
     open_with_stress = 0
     for index, atoms in structures:
-        labels = Labels(atoms, keys, FramePlace(str(source.path), index))
+        place = FramePlace(str(source.path), index)
+        labels = Labels(atoms, keys, place)
         frames.append(labels.frame(sigma))
+        _check_structure(frames[-1], place)
         open_with_stress += labels.has_stress and not np.all(atoms.pbc)
     if open_with_stress:
         warnings.warn(
@@ -126,6 +133,14 @@ def _read_source(
     if require_labels:
         _require_labels(source, frames, [atoms for _, atoms in structures], keys)
     return frames
+
+
+def _check_structure(frame: Frame, place: FramePlace) -> None:
+    """Whatever a neighbour list cannot take is told now, not in the midst of a fit."""
+    try:
+        environments(frame, NEAREST)
+    except ForcemapError as error:
+        place.fail(str(error))
 
 
 def _require_labels(
@@ -176,8 +191,10 @@ def _read_structures(source: Source) -> Iterator[tuple[int, Any]]:
             except StopIteration:
                 raise ForcemapError(f"{source.path}: changed while it was read") from None
             except _READ_FAULTS as error:
+                with _open_text(source.path) as again:
+                    fault = fault_of(again, index)
                 FramePlace(str(source.path), index).fail(
-                    f"cannot be read as extended XYZ: {type(error).__name__}: {error}"
+                    fault or f"cannot be read as extended XYZ: {type(error).__name__}: {error}"
                 )
 
 

@@ -316,11 +316,30 @@ FAULTS = {
         GOOD + GOOD.replace("1.5", "nan"),
         AT_1 + "a position of atom 1 is nan",
     ),
-    "unknown element": (GOOD + GOOD.replace("Si ", "Sx "), AT_1 + "cannot be read as extended XYZ"),
+    "unknown element": (
+        GOOD + GOOD.replace("Si ", "Sx "),
+        AT_1 + "line 7: 'Sx' is not the symbol of an element",
+    ),
+    "columns missing": (
+        GOOD + GOOD.replace("O ", ""),
+        AT_1 + "line 8: found 6 columns, expected the 7 that Properties name",
+    ),
+    "columns not told": (
+        GOOD + GOOD.replace("pos:R:3", "pos:R"),
+        AT_1 + "line 6: Properties are not names, types and numbers of columns",
+    ),
+    "lattice of three numbers": (
+        GOOD + frame_text("energy=1", lattice="4 4 4"),
+        AT_1 + "cannot be read as extended XYZ: ValueError: Got info item Lattice",
+    ),
+    "atoms in the same place": (
+        GOOD + GOOD.replace("1.5 0.5 0.1", "0.0 0.0 0.0"),
+        AT_1 + "atoms 0 and 1 are in the same place",
+    ),
     "no element": (GOOD + GOOD.replace("Si ", "X "), AT_1 + "has an atom that is no element"),
     "words in columns": (
         GOOD + GOOD.replace("1.5", "x.5"),
-        AT_1 + "cannot be read as extended XYZ: ValueError",
+        AT_1 + "line 8: 'x.5' in the column of pos is not a number",
     ),
     "cut off": (GOOD + GOOD[: GOOD.rindex("O ")], "data.xyz: ends within frame 1, which should"),
     "empty line between frames": (
