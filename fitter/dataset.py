@@ -130,8 +130,10 @@ def _read_source(
             "periodic in all three directions",
             stacklevel=3,
         )
+    present = sorted({key for _, atoms in structures for key in keys_present(atoms)})
     if require_labels:
-        _require_labels(source, frames, [atoms for _, atoms in structures], keys)
+        _require_labels(source, frames, present, keys)
+    _warn_of_others(source, frames, present, keys)
     return frames
 
 
@@ -144,27 +146,30 @@ def _check_structure(frame: Frame, place: FramePlace) -> None:
 
 
 def _require_labels(
-    source: Source, frames: Sequence[Frame], structures: Sequence[Any], keys: Keys
+    source: Source, frames: Sequence[Frame], present: Sequence[str], keys: Keys
 ) -> None:
-    """Error if a file has no labels under `keys`, warning if one kind may have been overlooked."""
-    has_energy = any(frame.energy is not None for frame in frames)
-    has_forces = any(frame.forces is not None for frame in frames)
-    present = sorted({key for atoms in structures for key in keys_present(atoms)})
-    if not has_energy and not has_forces:
+    """Error if a file has no labels under `keys`; `present` are the keys that it has."""
+    if all(frame.energy is None and frame.forces is None for frame in frames):
         raise ForcemapError(
             f'{source.path}: no frame has an energy under "{keys.energy}" or forces under '
             f'"{keys.forces}". Keys in this file: {", ".join(present) or "none"}. Name the right '
             "ones under data: keys: in the settings, such as {energy: REF_energy}"
         )
-    for label, found, key in (
-        ("energy", has_energy, keys.energy),
-        ("force", has_forces, keys.forces),
+
+
+def _warn_of_others(
+    source: Source, frames: Sequence[Frame], present: Sequence[str], keys: Keys
+) -> None:
+    """Warn if no frame has one kind of label, but others that may be it."""
+    for label, key, found in (
+        ("energy", keys.energy, any(frame.energy is not None for frame in frames)),
+        ("force", keys.forces, any(frame.forces is not None for frame in frames)),
     ):
         like = [name for name in present if label in name.lower() and "sigma" not in name.lower()]
         if not found and like:
             warnings.warn(
                 f'{source.path}: no {label} label under "{key}", so none is used; this file has '
-                f"{', '.join(like)} (data: keys: in the settings names what to read)",
+                f"{', '.join(like)} (data: keys: in the settings names what to read, or --keys)",
                 stacklevel=4,
             )
 

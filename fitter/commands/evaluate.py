@@ -84,12 +84,19 @@ def evaluate(
     from forcemap.fitter.dataset import read_frames
     from forcemap.fitter.error_metrics import METRICS, error_block
     from forcemap.fitter.error_table import deviation_table, error_table, output_console
+    from forcemap.fitter.settings_values import Place, read_fields
+    from forcemap.fitter.whole_file import check_writable
     from forcemap.potentials.runs.progress import Progress
 
     if output is not None and output.exists() and output.samefile(data):
         raise click.UsageError("--output is DATA itself, whose labels would be lost")
+    if output is not None:
+        check_writable(output)
     loaded = load_either(potential)
-    frames = read_frames([Source(data, index)], parse_keys(keys), require_labels=False)
+    source = read_fields(Source, {"path": data, "index": index}, Place(str(data)))
+    names = parse_keys(keys)
+    frames = read_frames([source], names, require_labels=False)
+    require_named(frames, names, data)
     found = predict_frames(loaded, frames, jobs, Progress.silent() if quiet else Progress())
     if output is not None:
         write_predictions(output, found)
@@ -122,6 +129,22 @@ def parse_keys(text: str | None) -> Keys:
         if part.strip():
             given[name.strip()] = key.strip()
     return read_fields(Keys, given, Place("--keys"))
+
+
+def require_named(frames: Sequence[Frame], keys: Keys, data: Path) -> None:
+    """Raise ForcemapError for a label that was given another name, under which no frame has one."""
+    from forcemap.fitter.config import Keys
+    from forcemap.potentials.errors import ForcemapError
+
+    usual = Keys()
+    for label, attribute in (
+        *(("energy", "energy"), ("forces", "forces")),
+        *(("stress", "stress"), ("virial", "stress")),
+    ):
+        key = getattr(keys, label)
+        found = any(getattr(frame, attribute) is not None for frame in frames)
+        if key != getattr(usual, label) and not found:
+            raise ForcemapError(f'{data}: no frame has its {label} under "{key}", as --keys says')
 
 
 def load_either(path: Path) -> Potential | Model:

@@ -232,6 +232,14 @@ def test_evaluate_reads_renamed_labels(run: Runner, potential: Path, tmp_path: P
     )
     result = run("evaluate", potential, data, "--keys", "energy")
     assert "--keys: found 'energy', expected label=name" in result.stderr
+    result = run("evaluate", potential, data, "--keys", "energy=REF_energi")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        1,
+        f'Error: {data}: no frame has its energy under "REF_energi", as --keys says',
+    )
+    result = run("evaluate", potential, data, "--quiet")
+    assert result.exit_code == 0
+    assert 'no energy label under "energy", so none is used; this file has REF_en' in result.stderr
 
 
 def test_evaluate_tells_faults(run: Runner, potential: Path, tmp_path: Path) -> None:
@@ -257,6 +265,9 @@ def test_evaluate_tells_faults(run: Runner, potential: Path, tmp_path: Path) -> 
     assert result.exit_code == 1
     assert "out.xyz: cannot be written: No such file or directory" in result.stderr
     assert run("evaluate", potential, tmp_path / "nowhere.xyz").exit_code == 2
+    result = run("evaluate", potential, data, "--index", "last")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {data}: index: 'last' is not a selection of frames")
 
 
 def test_warnings_are_lines_without_code(run: Runner, potential: Path, tmp_path: Path) -> None:
@@ -318,11 +329,15 @@ def test_info_tells_of_embedding_terms(run: Runner, tmp_path: Path) -> None:
 
 def test_info_refuses_damaged_files(run: Runner, potential: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.forcemap"
-    damaged.write_bytes(potential.read_bytes()[:-8])
-    result = run("info", damaged)
-    assert result.exit_code == 1
-    assert result.stderr.startswith(f"Error: {damaged}")
-    assert "Traceback" not in result.output
+    content = potential.read_bytes()
+    damaged.write_bytes(content[:-8])
+    for command in (("info", damaged), ("evaluate", damaged, potential)):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert result.stderr == (
+            f"Error: {damaged}: this is no intact safetensors file: found {len(content) - 8} bytes, "
+            f"expected the {len(content)} that its header tells of; the file is cut off\n"
+        )
 
 
 def test_info_prints_the_file_for_ipi(run: Runner) -> None:
@@ -519,6 +534,36 @@ def test_fit_tells_faults_before_it_works(run: Runner, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "out: cannot be written: Not a directory" in result.stderr
     assert run("fit", settings).exit_code == 2
+
+
+@pytest.mark.parametrize("sizes", [(), ("--sizes", "small,medium")])
+def test_fit_that_fails_leaves_no_folders_but_what_was_there(
+    run: Runner, tmp_path: Path, sizes: tuple[str, ...]
+) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("data: {train: nowhere.xyz}\nterms: [{kind: two_body}]\n", encoding="utf-8")
+    (tmp_path / "there").mkdir()
+    for out in ("new/out", "there", "there/new"):
+        assert run("fit", settings, "-o", tmp_path / out, "--quiet", *sizes).exit_code == 1
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["settings.yaml", "there"]
+    (tmp_path / "there" / "mine.txt").write_text("mine", encoding="utf-8")
+    run("fit", settings, "-o", tmp_path / "there", "--quiet", *sizes)
+    assert [p.name for p in (tmp_path / "there").iterdir()] == ["mine.txt"]
+
+
+def test_output_that_cannot_be_written_is_told_before_the_work(
+    run: Runner, fitted: tuple[Path, Result], tmp_path: Path
+) -> None:
+    model, nowhere = fitted[0] / "model.forcemap", tmp_path / "no" / "file"
+    for command in (
+        ("map", model, "-o", nowhere),
+        ("evaluate", model, fitted[0].parent.parent / "test.xyz", "--output", nowhere),
+    ):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert result.stderr == (
+            f"Error: {nowhere}: cannot be written: No such file or directory\n"
+        )
 
 
 # ----- demo -----
