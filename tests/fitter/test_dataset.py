@@ -15,13 +15,13 @@ from ase.io import write
 from forcemap.fitter.config import Keys, Settings, SigmaOverride, SigmaSettings, Source
 from forcemap.fitter.dataset import (
     Frame,
-    FrameSigma,
     atomic_energies,
     check_groups,
     data_hash,
     read_frames,
 )
 from forcemap.potentials.errors import ForcemapError
+from structures import as_frame
 
 CELL = [[4.0, 0.0, 0.0], [0.5, 5.0, 0.0], [0.1, 0.2, 6.0]]
 ENERGY = -9.5
@@ -406,21 +406,10 @@ def test_hash_is_of_content_not_of_names(read: Reader) -> None:
 
 
 def frame_of(symbols: str, energy: float | None, cell: float | None = None) -> Frame:
-    atoms = Atoms(symbols)
-    count = len(atoms)
-    return Frame(
-        numbers=atoms.numbers.astype(np.int32),
-        positions=np.arange(3.0 * count).reshape(count, 3),
-        cell=np.eye(3) * (cell or 0.0),
-        pbc=np.full(3, cell is not None),
-        energy=energy,
-        forces=None,
-        stress=None,
-        config_type="default",
-        sigma=FrameSigma(0.1, 0.1, 0.1),
-        source="made",
-        index=0,
-    )
+    atoms = Atoms(symbols, pbc=cell is not None)
+    atoms.positions = np.arange(3.0 * len(atoms)).reshape(-1, 3)
+    atoms.cell = np.eye(3) * (cell or 0.0)
+    return as_frame(atoms, energy=energy)
 
 
 def test_average_solves_the_composition_exactly_when_it_can() -> None:

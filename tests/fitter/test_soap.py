@@ -6,7 +6,7 @@ is to be learned is known, and small.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structures
+from ase import Atoms
 from ase.build import bulk
 from forcemap.fitter.baseline import as_potential, evaluate_frame
 from forcemap.fitter.config import Settings, SoapSettings
@@ -32,7 +33,6 @@ from forcemap.potentials.container import read_container, write_container
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData, SoapFunctions
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 
@@ -40,27 +40,13 @@ SIZES: dict[str, Any] = {"cutoff": 4.0, "cutoff_width": 1.5, "n_max": 4, "l_max"
 METHODS = ("random", "farthest", "cur", "pivoted_cholesky")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Matrices are small here: threads of BLAS would only wait for each other."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def bare_frame(numbers: Array, positions: Array, cell: Array, index: int, group: str) -> Frame:
-    return Frame(
-        np.ascontiguousarray(numbers, dtype=np.int32),
-        np.array(positions),
-        np.array(cell),
-        np.ones(3, dtype=bool),
-        None,
-        None,
-        None,
-        group,
-        FrameSigma(1e-4, 1e-3, 1e-4),
-        "made",
-        index,
-    )
+    atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True)
+    sigma = FrameSigma(1e-4, 1e-3, 1e-4)
+    return structures.as_frame(atoms, config_type=group, sigma=sigma, index=index)
 
 
 @cache

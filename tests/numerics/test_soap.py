@@ -17,7 +17,7 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -41,7 +41,6 @@ from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData
 from numpy.typing import NDArray
 from structures import as_frame
-from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 Kappa = Mapping[tuple[int, int], float]
@@ -52,11 +51,7 @@ SPECIES = {1: ["Si"], 2: ["O", "Si"], 4: ["H", "C", "O", "Si"]}
 PLACES = ("molecule", "cell smaller than the cutoff", "triclinic cell", "slab", "wire")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Matrices are small here: threads of BLAS would only wait for each other."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_term(
