@@ -186,7 +186,8 @@ def _read_structures(source: Source) -> Iterator[tuple[int, Any]]:
     selected = range(count)[selection]
     if not selected:
         raise ForcemapError(
-            f'{source.path}: index "{source.index}" selects none of its {count} frames'
+            f'{source.path}: index "{source.index}" selects none of its {count} frames '
+            f"(0 to {count - 1})"
         )
     with _open_text(source.path) as file:
         structures = iter(read_xyz(file, index=selection, properties_parser=_parse_comment))

@@ -273,6 +273,11 @@ def test_fit_writes_no_potential_and_says_so(folder: Path, tmp_path: Path) -> No
     assert "Errors of the map" not in page
     assert "<th>distance_lengthscale</th>" in page
 
+    again = invoke("evaluate", out / "model.forcemap", folder / "train.xyz", "--json", "--quiet")
+    block = json.loads(again.stdout)
+    assert block["force_rmse_ev_per_a"] == pytest.approx(expected, rel=1e-9)
+    assert 0.0 < block["force_std_ev_per_a"] < 1.0
+
     info = invoke("info", out / "model.forcemap")
     assert info.exit_code == 0
     assert "it has no map" in info.output
