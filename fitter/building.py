@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations_with_replacement
 
 import numpy as np
 from forcemap.fitter.config import (
@@ -26,8 +25,9 @@ from forcemap.fitter.environment_terms import (
 from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.nbody import NBodyTerm
-from forcemap.fitter.process import Block, OneBodyTerm, Term, environments
+from forcemap.fitter.process import Block, OneBodyTerm, Term
 from forcemap.fitter.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.scales import SINGLE
 from forcemap.fitter.short_range import CorePair
 from forcemap.fitter.soap import SoapTerm, species_weights
 from forcemap.fitter.sparse_points import (
@@ -120,8 +120,8 @@ def _independent_blocks(
 
 
 def widest_cutoff(settings: Settings) -> float:
-    """Largest cutoff that is given, Å; of a term that leaves it open, the largest it may choose."""
-    return max(t.cutoff if t.cutoff is not None else MOST_CUTOFF for t in settings.terms)
+    """Largest cutoff of all terms, Å."""
+    return max(term.cutoff or 0.0 for term in settings.terms)
 
 
 # ---- two and three bodies ------------------------------------------------------------------------
@@ -184,20 +184,6 @@ def grid_of(term: FewBodyTerm, tolerance: float) -> tuple[int, ...]:
 
 # ---- SOAP ------------------------------------------------------------------------------------------
 
-LEAST_CUTOFF, MOST_CUTOFF = 4.0, 6.0
-"""Å; limits of the cutoff of a soap term where none is given."""
-
-NEIGHBORS = 30.0
-"""Such a cutoff has this many neighbours on average (Si 5.2 Å, Mo 4.8 Å, Ni 4.3 Å): what is farther
-away costs more than it tells."""
-
-SOAP_CUTOFF_WIDTH = 0.6
-"""Part of the cutoff. So wide a step weighs neighbours down with their distance; errors of Si and Ni
-are smaller with it than with a narrow one."""
-
-ATOM_SIGMA = 0.085
-"""Part of the cutoff (0.36 Å for Ni, 0.44 Å for Si)."""
-
 ENVIRONMENT_METHOD = "cur"
 """Points that represent the data; those of largest remaining variance (pivoted Cholesky) are the odd
 ones, and energies of unknown surfaces came out worse with them (Mo), forces alike."""
@@ -206,8 +192,8 @@ ENVIRONMENTS_PER_POINT = 6
 LEAST_POINTS, MOST_POINTS = 200, 2000
 """Sparse points of a species of centre where no number is given."""
 
-SAMPLE = 30
-"""Frames by which a cutoff is chosen."""
+MOST_POINTS_OF_ALL = 4000
+"""Of all species together: the time of a fit grows with the square of their number."""
 
 
 def _soap(
@@ -232,7 +218,7 @@ def _environment_blocks(
     method = given.sparse_method or ENVIRONMENT_METHOD
     points: dict[tuple[int, ...], Array] = {}
     for center, pool in pools.items():
-        count = points_of(given, center, len(pool.descriptors))
+        count = points_of(given, center, len(pool.descriptors), len(pools))
         quotas = given.config_type_n_sparse
         points[center,] = select_descriptors(term, pool, count, method, quotas, rng)
     return _independent_blocks(term, points)
@@ -255,32 +241,20 @@ def dropped_points(settings: Settings, terms: Sequence[Term]) -> list[str]:
     return lines
 
 
-def points_of(given: EnvironmentSettings, center: int, candidates_found: int) -> int:
-    """Sparse points to choose for a species of centre: as given, or by the number of environments."""
+def points_of(
+    given: EnvironmentSettings, center: int, candidates_found: int, centers: int = 1
+) -> int:
+    """Sparse points to choose for one of `centers` species of centre.
+
+    As given, or by the number of environments.
+    """
     if isinstance(given.n_sparse, Mapping) and SYMBOLS[center] in given.n_sparse:
         return given.n_sparse[SYMBOLS[center]]
     if isinstance(given.n_sparse, int):
         return given.n_sparse
-    by_data = np.clip(candidates_found / ENVIRONMENTS_PER_POINT, LEAST_POINTS, MOST_POINTS)
+    most = max(LEAST_POINTS, min(MOST_POINTS, MOST_POINTS_OF_ALL // centers))
+    by_data = np.clip(candidates_found / ENVIRONMENTS_PER_POINT, LEAST_POINTS, most)
     return max(1, round(float(by_data) * given.n_sparse_factor))
-
-
-def cutoff_by_neighbors(frames: Sequence[Frame]) -> float:
-    """The cutoff, Å, within which an atom of the data has NEIGHBORS others on average."""
-    step = max(1, len(frames) // SAMPLE)
-    distances: list[Array] = []
-    atoms = 0
-    for frame in frames[::step]:
-        core = environments(frame, MOST_CUTOFF)
-        atoms += len(frame.numbers)
-        found = sorted({int(z) for z in frame.numbers})
-        for a, b in combinations_with_replacement(found, 2):
-            pair = core.distances(a, b, MOST_CUTOFF)
-            distances += [pair, pair]  # a pair is a neighbour of both
-    near = np.sort(np.concatenate(distances)) if distances else np.zeros(0)
-    place = int(NEIGHBORS * atoms)
-    cutoff = float(near[place]) if place < len(near) else MOST_CUTOFF
-    return float(np.clip(round(cutoff, 1), LEAST_CUTOFF, MOST_CUTOFF))
 
 
 def _open_soap(
@@ -289,17 +263,23 @@ def _open_soap(
     species: tuple[int, ...],
     core: Mapping[tuple[int, int], CorePair],
 ) -> SoapTerm:
-    """The term of `given` without sparse points."""
-    cutoff = given.cutoff or cutoff_by_neighbors(frames)
+    """The term of `given` without sparse points.
+
+    Raises:
+        ValueError: the cutoff is open; see `scales.with_scales`.
+    """
+    if given.cutoff is None:
+        raise ValueError("a soap term without a cutoff")
+    cutoff = given.cutoff
     scaling = given.radial_scaling
     # All pairs share the radial functions: those that come nearest decide.
     nearest = min(core.values(), key=lambda pair: pair.shortest, default=None)
     basis = RadialBasis(
         cutoff=cutoff,
-        cutoff_width=min(given.cutoff_width or SOAP_CUTOFF_WIDTH * cutoff, cutoff),
+        cutoff_width=min(given.cutoff_width or SINGLE.cutoff_width * cutoff, cutoff),
         n_max=given.n_max,
         l_max=given.l_max,
-        atom_sigma=given.atom_sigma or ATOM_SIGMA * cutoff,
+        atom_sigma=given.atom_sigma or SINGLE.atom_sigma * cutoff,
         scaling_radius=scaling.radius if scaling else 2.0,
         scaling_exponent=scaling.exponent if scaling else 0.0,
         fading=nearest.fading if nearest else 0.0,

@@ -1,10 +1,10 @@
 """Keeps what an interrupted fit has summed up, so that ``--resume`` continues from there.
 
 FORMAT. ``checkpoint-KEY-RANK-of-RANKS.safetensors`` in the output folder, one for each rank of an MPI
-job: a safetensors file with ``counts`` (I64: blocks done, rows) and, F64, ``gram``, ``gram_low``,
-``vector`` and ``vector_low`` as in `solver.Accumulator` (matrices column by column), and a JSON object
-``"forcemap"`` in ``__metadata__``. KEY is a hash of everything the sums follow from: settings, frames,
-targets, sparse points and the version of the program.
+job: a safetensors file with ``counts`` (I64: blocks done, rows of each group) and, F64, for each group
+K, ``gram_K``, ``gram_low_K``, ``vector_K`` and ``vector_low_K`` as in `solver.Accumulator` (matrices
+column by column), and a JSON object ``"forcemap"`` in ``__metadata__``. KEY is a hash of everything
+the sums follow from: settings, frames, targets, sparse points and the version of the program.
 
 A file is written under another name, brought to disk and renamed: at any moment there is a whole one.
 Ranks sum up independently, so their files need not be of the same moment.
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from forcemap.fitter.solver import Accumulator
+from forcemap.fitter.solver import Groups
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
@@ -31,6 +31,9 @@ __all__ = ["Checkpoint", "fit_key"]
 
 WRITING_SHARE = 20.0
 """Between two checkpoints lies at least this many times the time that writing one takes."""
+
+MOST_ROWS = 2**50
+"""More than any fit has: a file with a larger count is damaged."""
 
 PATTERN = "checkpoint-*-*-of-*.safetensors"
 
@@ -119,7 +122,7 @@ class Checkpoint:
                 "without --resume"
             )
 
-    def restore(self, data: Accumulator, blocks: int) -> int:
+    def restore(self, data: Groups, blocks: int) -> int:
         """Fill `data` from the file; the number of blocks of rows (of `blocks`) that are in it.
 
         Raises:
@@ -127,8 +130,8 @@ class Checkpoint:
         """
         if not self.resume or not self.path.exists():
             return 0
-        header = self._header(data.size)
-        counts = np.zeros(2, dtype="<i8")
+        header = self._header(data)
+        counts = np.zeros(1 + len(data.members), dtype="<i8")
         parts: list[NDArray[Any]] = [counts, *(array for pair in data.sums for array in pair)]
         try:
             with self.path.open("rb") as file:
@@ -139,14 +142,15 @@ class Checkpoint:
         except OSError as error:
             raise ForcemapError(f"{self.path}: {error.strerror or error}") from None
         finite = all(bool(np.isfinite(np.sum(part))) for part in parts[1:])
-        if not whole or not finite or not 0 < counts[0] <= blocks:
+        possible = 0 < counts[0] <= blocks and bool(np.all((counts >= 0) & (counts < MOST_ROWS)))
+        if not whole or not finite or not possible:
             raise ForcemapError(
                 f"{self.path}: is damaged; remove it, or start anew without --resume"
             )
-        data.count = int(counts[1])
+        data.counts = counts[1:]
         return int(counts[0])
 
-    def block_added(self, data: Accumulator, blocks: int) -> None:
+    def block_added(self, data: Groups, blocks: int) -> None:
         """Write the file if it is time to; `blocks` of rows are in `data`.
 
         Warns (UserWarning), once, if it cannot be written: the fit itself can still end well.
@@ -166,12 +170,12 @@ class Checkpoint:
         end = time.monotonic()
         self._due = end + max(self.every, WRITING_SHARE * (end - start) if self.every else 0.0)
 
-    def _write(self, data: Accumulator, blocks: int) -> None:
+    def _write(self, data: Groups, blocks: int) -> None:
         part = self.path.with_suffix(".part")
-        counts = np.array([blocks, data.count], dtype="<i8")
+        counts = np.array([blocks, *data.counts], dtype="<i8")
         parts: list[NDArray[Any]] = [counts, *(array for pair in data.sums for array in pair)]
         with part.open("wb") as file:
-            file.write(self._header(data.size))
+            file.write(self._header(data))
             for array in parts:
                 file.write(array.data.cast("B"))
             file.flush()
@@ -182,18 +186,21 @@ class Checkpoint:
             if not old.name.startswith(f"checkpoint-{self._key}-"):
                 old.unlink(missing_ok=True)
 
-    def _header(self, size: int) -> bytes:
-        """Header of a safetensors file with sums for `size` sparse points."""
-        about = {"format": "forcemap.checkpoint", "version": 1, "fit": self._key}
+    def _header(self, data: Groups) -> bytes:
+        """Header of a safetensors file with the sums of `data`."""
+        about = {"format": "forcemap.checkpoint", "version": 2, "fit": self._key}
         header: dict[str, Any] = {"__metadata__": {"forcemap": json.dumps(about)}}
         start = 0
-        for name, kind, shape in (
-            ("counts", "I64", [2]),
-            ("gram", "F64", [size, size]),
-            ("gram_low", "F64", [size, size]),
-            ("vector", "F64", [size + 2]),
-            ("vector_low", "F64", [size + 2]),
-        ):
+        size, groups = data.size, len(data.members)
+        tensors: list[tuple[str, str, list[int]]] = [("counts", "I64", [1 + groups])]
+        for k in range(groups):
+            tensors += [
+                (f"gram_{k}", "F64", [size, size]),
+                (f"gram_low_{k}", "F64", [size, size]),
+                (f"vector_{k}", "F64", [size + 2]),
+                (f"vector_low_{k}", "F64", [size + 2]),
+            ]
+        for name, kind, shape in tensors:
             stop = start + 8 * int(np.prod(shape))
             header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, stop]}
             start = stop

@@ -142,6 +142,10 @@ class DataSettings(Checked):
 # ----- weights of the data -----
 
 
+STRESS_SIGMA = 0.005
+"""eV/Å³; of stresses where no sigma is given, before the fit finds a common factor of all of these."""
+
+
 @dataclass(frozen=True)
 class SigmaOverride(Checked):
     """The sigmas of one config_type that differ from the general ones; None: as everywhere."""
@@ -159,11 +163,17 @@ def _overrides(value: Any, place: Place) -> dict[str, SigmaOverride]:
 
 @dataclass(frozen=True)
 class SigmaSettings(Checked):
-    """Expected errors of the labels: energy eV per atom, force eV/Å, stress eV/Å³."""
+    """Expected errors of the labels: energy eV per atom, force eV/Å, stress eV/Å³.
+
+    Where no `stress` is given the fit finds it, starting from STRESS_SIGMA: stresses of published sets
+    are either much better than that or have a wrong zero. The weight of energies against forces is not
+    left to the evidence, which takes the energies' errors, common to all atoms of a frame, for noise:
+    it would give most of them away (silicon: 9 meV per atom in place of 2).
+    """
 
     energy: float = field(default=0.002, metadata=read_by(_SIGMA))
     force: float = field(default=0.05, metadata=read_by(_SIGMA))
-    stress: float = field(default=0.005, metadata=read_by(_SIGMA))
+    stress: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
     config_type: Mapping[str, SigmaOverride] = field(
         default_factory=dict, metadata=read_by(_overrides)
     )
@@ -314,7 +324,9 @@ class SoapSettings(EnvironmentSettings):
     neighbours, compared by the normalised dot product to the power `zeta`.
 
     `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
-    densities in that many channels, learned from the data.
+    densities in that many channels, learned from the data. A term without a `cutoff` stands for
+    `n_scales` terms of different reach and resolution, which share its sparse points: 2, or 1 where
+    cutoff_width or atom_sigma are given.
     """
 
     kind: ClassVar[str] = "soap"
@@ -331,11 +343,16 @@ class SoapSettings(EnvironmentSettings):
     n_species_channels: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=118)))
     )
+    n_scales: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=2)))
+    )
     kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for settings that exclude each other."""
         super().cross_check()
+        if self.cutoff is not None and self.n_scales not in (None, 1):
+            raise CrossCheckError("n_scales", "is for terms without a cutoff, which choose several")
         if self.kappa is not None and self.n_species_channels is not None:
             raise CrossCheckError("kappa", "goes not together with n_species_channels; give one")
 

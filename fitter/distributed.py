@@ -31,7 +31,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 from forcemap.fitter.launch import Launch, launched
 from forcemap.fitter.parallel import in_order
-from forcemap.fitter.solver import Accumulator, add_exactly
+from forcemap.fitter.solver import Groups, add_exactly
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -87,7 +87,7 @@ class Ranks:
         """
         return function()
 
-    def add_up(self, data: Accumulator) -> None:
+    def add_up(self, data: Groups) -> None:
         """Sum all ranks' `data` on the first rank, in place, and settle it; the others' are spoilt."""
         data.settle()
 
@@ -233,11 +233,11 @@ class MpiRanks(Ranks):
             results.update(zip(share(costs, rank, self.size), theirs, strict=True))
         return [results[n] for n in range(len(items))]
 
-    def add_up(self, data: Accumulator) -> None:
+    def add_up(self, data: Groups) -> None:
         """See `Ranks.add_up`. A binary tree, whose sums do not depend on its shape."""
         self.meet()
-        counts = np.zeros(self.size, dtype=np.int64)
-        self._comm.Allgather(np.array([data.count]), counts)
+        counts = np.zeros((self.size, len(data.counts)), dtype=np.int64)
+        self._comm.Allgather(data.counts, counts)
         step = 1
         while step < self.size and self.rank % (2 * step) == 0:
             if self.rank + step < self.size:
@@ -253,11 +253,11 @@ class MpiRanks(Ranks):
                 self._comm.Send(high, dest=self.rank - step)
                 self._comm.Send(low, dest=self.rank - step)
             return
-        data.count = int(counts.sum())
+        data.counts = counts.sum(axis=0)
         data.settle()
 
     @staticmethod
-    def _sums(data: Accumulator) -> Iterator[tuple[Array, Array]]:
+    def _sums(data: Groups) -> Iterator[tuple[Array, Array]]:
         for high, low in data.sums:
             step = PIECE // high.itemsize
             for start in range(0, len(high), step):

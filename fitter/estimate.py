@@ -19,11 +19,12 @@ from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.building import build_terms, points_of, widest_cutoff
 from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
 from forcemap.fitter.dataset import check_groups, read_frames
-from forcemap.fitter.fitting import ROWS_PER_BLOCK
+from forcemap.fitter.fitting import ROWS_PER_BLOCK, group_count
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.launch import launched
 from forcemap.fitter.mapping import MEASURED_ATOMS
 from forcemap.fitter.process import Term, columns, environments, frame_rows, row_count
+from forcemap.fitter.scales import with_scales
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import Accumulator
@@ -160,6 +161,7 @@ def estimate(
     """
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
+    settings = with_scales(settings, frames)
     species = tuple(sorted({int(z) for f in frames for z in f.numbers}))
     sample = _sample(frames)
     atoms, some = (sum(len(f.numbers) for f in part) for part in (frames, sample))
@@ -213,7 +215,9 @@ def estimate(
         whole=len(sample) == len(frames),
         choosing_bytes=_choosing_bytes(terms, combinations),
         gram_bytes=gram,
-        sums_bytes=3 * gram + FLOAT * sum(c.n_sparse**2 for c in combinations),
+        # Sums and what rounding cuts off from them; later the sums, all together, and two factors.
+        sums_bytes=(1 + 2 * group_count(settings, frames)) * gram
+        + FLOAT * sum(c.n_sparse**2 for c in combinations),
         block_bytes=block,
         blocks_bytes=block * (waiting + 3 * jobs),
         frames_bytes=BYTES_PER_ATOM * atoms,
@@ -286,6 +290,7 @@ def _combinations(
         return sum(int(np.count_nonzero(f.numbers == z)) for f in part)
 
     found = []
+    centers = len({int(z) for f in frames for z in f.numbers})
     asked = dict(zip(map(id, terms), given, strict=False))
     for term, block, _ in columns(terms):
         centre = block.species[0]
@@ -295,7 +300,7 @@ def _combinations(
         settings = asked.get(id(term))
         # Where the sample may hold fewer than are wanted, all frames may hold as many.
         if isinstance(settings, SoapSettings) and len(sample) < len(frames):
-            size = max(size, min(points_of(settings, centre, candidates), candidates))
+            size = max(size, min(points_of(settings, centre, candidates, centers), candidates))
         elif isinstance(settings, FewBodySettings) and size >= 0.5 * seen:
             size = max(size, min(settings.n_sparse, candidates))
         found.append(Combination(term.kind, block.species, candidates, size))
@@ -341,7 +346,10 @@ def _matrix_seconds(sizes: Sequence[int]) -> tuple[float, float, float]:
         scipy.linalg.solve_triangular(factor, rows.T, lower=True, check_finite=False)
 
     whiten = _seconds(whitened) / (ROWS_PER_BLOCK * n**2) * sum(size**2 for size in sizes)
-    add = _seconds(lambda: data.add(rows, targets, 0.0)) / (ROWS_PER_BLOCK * n**2) * whole**2
+    scratch = np.zeros((n, n), order="F")
+    add = (
+        _seconds(lambda: data.add(rows, targets, 0.0, scratch)) / (ROWS_PER_BLOCK * n**2) * whole**2
+    )
 
     def step() -> None:
         lapack.dpotri(data.solve(np.ones(n)).factor.T, lower=0)

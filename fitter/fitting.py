@@ -17,7 +17,7 @@ from forcemap.fitter.atomic_energies import atomic_energies
 from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.building import build_terms, dropped_points, widest_cutoff
 from forcemap.fitter.checkpoint import Checkpoint, fit_key
-from forcemap.fitter.config import Settings
+from forcemap.fitter.config import STRESS_SIGMA, Settings
 from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.distributed import ALONE, Ranks, share
 from forcemap.fitter.error_metrics import Prediction
@@ -26,9 +26,10 @@ from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Term, columns, frame_rows
 from forcemap.fitter.run_cost import microseconds_per_atom
+from forcemap.fitter.scales import with_scales
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.sizes import SizePoint
-from forcemap.fitter.solver import Accumulator, choose_deltas
+from forcemap.fitter.solver import Groups, Hyperparameters, maximise_evidence
 from forcemap.fitter.sparse_points import shortest_distances
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
@@ -58,6 +59,11 @@ class Targets:
     rows: NDArray[np.intp]
     values: Array
     sigmas: Array
+
+    @property
+    def of_stress(self) -> NDArray[np.bool_]:
+        """(rows,) which of the rows are of the stress."""
+        return self.rows > 3 * len(self.frame.numbers)
 
     @property
     def has_derivatives(self) -> bool:
@@ -96,6 +102,11 @@ def frame_targets(
     return Targets(frame, np.concatenate(rows), np.concatenate(values), np.concatenate(sigmas))
 
 
+def group_count(settings: Settings, frames: Iterable[Frame]) -> int:
+    """Groups of rows with sigmas of their own: two where that of the stresses is to be found."""
+    return 1 + (settings.sigma.stress is None and any(f.stress is not None for f in frames))
+
+
 def _in_blocks(targets: Iterable[Targets]) -> Iterator[list[Targets]]:
     block: list[Targets] = []
     rows = 0
@@ -111,9 +122,12 @@ def _in_blocks(targets: Iterable[Targets]) -> Iterator[list[Targets]]:
 
 
 def _whitened_rows(
-    block: Sequence[Targets], terms: Sequence[Term], factors: Sequence[Array]
-) -> tuple[Array, Array, float]:
-    """Scaled and whitened rows (n, m), scaled targets (n,), sum of log sigma."""
+    block: Sequence[Targets], terms: Sequence[Term], factors: Sequence[Array], groups: int
+) -> list[tuple[Array, Array, float]]:
+    """Scaled and whitened rows (n, m), scaled targets (n,), sum of log sigma; for each group.
+
+    Of two groups the second has the stresses.
+    """
     rows = np.concatenate(
         [frame_rows(t.frame, terms, t.has_derivatives)[t.rows] / t.sigmas[:, None] for t in block]
     )
@@ -122,8 +136,11 @@ def _whitened_rows(
             factor, rows[:, where].T, lower=True, check_finite=False
         ).T
     values = np.concatenate([t.values / t.sigmas for t in block])
-    log_sigma = float(sum(np.sum(np.log(t.sigmas)) for t in block))
-    return rows, values, log_sigma
+    logs = np.log(np.concatenate([t.sigmas for t in block]))
+    if groups == 1:
+        return [(rows, values, float(np.sum(logs)))]
+    second = np.concatenate([t.of_stress for t in block])
+    return [(rows[which], values[which], float(np.sum(logs[which]))) for which in (~second, second)]
 
 
 def accumulate(
@@ -134,13 +151,15 @@ def accumulate(
     advance: Callable[[int], None] = lambda n: None,
     ranks: Ranks = ALONE,
     checkpoint: Checkpoint | None = None,
-) -> Accumulator:
-    """Stream all frames' rows into an accumulator; the result does not depend on `jobs`.
+    groups: int = 1,
+) -> Groups:
+    """Stream all frames' rows into sums; the result does not depend on `jobs`.
 
-    Of several `ranks`, each streams its share of the blocks, and the first has the sum. With a
-    `checkpoint`, blocks that are in it are not computed again, and it is written from time to time.
+    Of two `groups`, the second has the stresses. Of several `ranks`, each streams its share of the
+    blocks, and the first has the sum. With a `checkpoint`, blocks that are in it are not computed
+    again, and it is written from time to time.
     """
-    data = Accumulator(sum(term.size for term in terms))
+    data = Groups(sum(term.size for term in terms), groups)
     blocks = list(_in_blocks(targets))
     costs = [sum(len(target.rows) for target in block) for block in blocks]
     blocks = [blocks[number] for number in share(costs, ranks.rank, ranks.size)]
@@ -149,9 +168,9 @@ def accumulate(
     # Every worker calls BLAS on its own block; nested threads would only get into each other's way,
     # and round differently.
     with threadpool_limits(limits=1, user_api="blas"):
-        results = in_order(lambda b: _whitened_rows(b, terms, factors), blocks[done:], jobs)
-        for number, (rows, values, log_sigma) in enumerate(results, start=done):
-            data.add(rows, values, log_sigma)
+        results = in_order(lambda b: _whitened_rows(b, terms, factors, groups), blocks[done:], jobs)
+        for number, rows in enumerate(results, start=done):
+            data.add(rows)
             if checkpoint:
                 checkpoint.block_added(data, number + 1)
             advance(len(blocks[number]))
@@ -160,15 +179,16 @@ def accumulate(
     return data
 
 
-def _deltas(data: Accumulator, terms: Sequence[Term], settings: Settings) -> tuple[Array, float]:
-    """Deltas of all terms; where the user gave one, the sigmas too are meant as they stand."""
+def _hyperparameters(data: Groups, terms: Sequence[Term], settings: Settings) -> Hyperparameters:
+    """By evidence; where the user gave a delta, the sigmas too are meant as they stand."""
     given = [t.delta for t in settings.terms]
     fixed = [d is not None for d in given]
     starts = [d or 1.0 for d in given]
     for term in terms[len(given) :]:
         fixed.append(True)
         starts.append(term.delta)
-    return choose_deltas(data, [t.size for t in terms], starts, fixed, not any(fixed[: len(given)]))
+    scale_is_free = not any(fixed[: len(given)])
+    return maximise_evidence(data, [t.size for t in terms], starts, fixed, scale_is_free)
 
 
 # ---- the fit -----------------------------------------------------------------------------------
@@ -198,6 +218,7 @@ def _fit_shared(
     check_groups(frames, settings)
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
+    given, settings = settings, with_scales(settings, frames)
     species = tuple(sorted({int(z) for f in frames for z in f.numbers}))
     widest = widest_cutoff(settings)
     core: dict[tuple[int, int], CorePair] = {}
@@ -232,31 +253,41 @@ def _fit_shared(
         checkpoint.open(fit_key(settings.to_dict(), data_hash(frames), *points, *factors, *labels))
         ranks.meet()  # before a file that another rank looks for is replaced
     with progress.stage("fitting", -(-len(targets) // ranks.size)) as advance:
-        data = accumulate(targets, terms, factors, jobs, advance, ranks, checkpoint)
+        groups = group_count(settings, frames)
+        data = accumulate(targets, terms, factors, jobs, advance, ranks, checkpoint, groups)
         if not ranks.is_first:
             return None
-        deltas, noise_factor = _deltas(data, terms, settings)
-        solution = data.solve(np.repeat(deltas, [term.size for term in terms]))
+        chosen = _hyperparameters(data, terms, settings)
+        together = data.together(chosen.sigma_factors)
+        del data  # as large as what is needed from here on
+        solution = together.solve(np.repeat(chosen.deltas, [term.size for term in terms]))
     weights = solution.values.copy()
     for (_, _, where), factor in zip(columns(terms), factors, strict=True):
         weights[where] = scipy.linalg.solve_triangular(factor.T, weights[where], lower=False)
     return Model(
         species=species,
         terms=tuple(
-            t.with_delta(float(d * noise_factor)) for t, d in zip(terms, deltas, strict=True)
+            t.with_delta(float(d * chosen.noise_factor))
+            for t, d in zip(terms, chosen.deltas, strict=True)
         ),
         weights=weights,
         e0=e0,
         core=core,
         posterior=solution.factor,
-        noise_factor=noise_factor,
-        log_marginal_likelihood=solution.log_marginal_likelihood(noise_factor),
-        settings=settings.to_dict(),
+        noise_factor=chosen.noise_factor,
+        log_marginal_likelihood=solution.log_marginal_likelihood(chosen.noise_factor),
+        settings=given.to_dict(),
         data={
             "hash": data_hash(frames),
             "n_frames": len(frames),
             "n_atoms": int(sum(len(f.numbers) for f in frames)),
-            "n_rows": data.count,
+            "n_rows": together.count,
+            "sigma": {
+                "energy": settings.sigma.energy * chosen.noise_factor,
+                "force": settings.sigma.force * chosen.noise_factor,
+                "stress": (settings.sigma.stress or STRESS_SIGMA)
+                * float(chosen.noise_factor * chosen.sigma_factors[-1]),
+            },
         },
     )
 
@@ -388,6 +419,7 @@ def fit_to_folder(
         "n_sparse": len(model.weights),
         "log_marginal_likelihood": model.log_marginal_likelihood,
         "noise_factor": model.noise_factor,
+        "sigma": model.data["sigma"],
         "terms": [
             {"kind": t.kind, "cutoff": t.cutoff, "delta": t.delta, "n_sparse": t.size} | t.summary()
             for t in model.terms

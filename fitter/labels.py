@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 import numpy as np
-from forcemap.fitter.config import Keys, SigmaSettings
+from forcemap.fitter.config import STRESS_SIGMA, Keys, SigmaSettings
 from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
@@ -185,5 +185,6 @@ class Labels:
                     self.place.fail(f'"sigma_{name}" is {values[name]:g}, expected more than 0')
                 continue
             special = getattr(override, name) if override is not None else None
-            values[name] = special if special is not None else getattr(settings, name)
+            general = getattr(settings, name)
+            values[name] = special or general or STRESS_SIGMA
         return FrameSigma(**values)

@@ -33,6 +33,9 @@ FIT_ROWS = (
     ("n_sparse", "sparse points", "{:d}"),
     ("log_marginal_likelihood", "log marginal likelihood", "{:.1f}"),
     ("noise_factor", "factor on all sigmas, by evidence", "{:.3g}"),
+    ("sigma_energy", "sigma of energies", "{:.2g} eV per atom"),
+    ("sigma_force", "of forces", "{:.2g} eV/Å"),
+    ("sigma_stress", "of stresses", "{:.2g} eV/Å³"),
 )
 
 MAPPING_ROWS = (
@@ -307,7 +310,8 @@ def _whose_errors(report: Mapping[str, Any]) -> str:
 
 def _mapped_sections(report: Mapping[str, Any], curves: Mapping[str, str]) -> str:
     """Pair energies, and fit and map; of a process that has no map, the fit alone."""
-    fit = _rows_table("Fit", FIT_ROWS, report["fit"])
+    sigmas = {f"sigma_{label}": value for label, value in report["fit"].get("sigma", {}).items()}
+    fit = _rows_table("Fit", FIT_ROWS, report["fit"] | sigmas)
     if report["errors_of"] == "process":
         return f"<h2>Fit</h2>\n{fit}"
     return f"""<h2>Pair energies</h2>

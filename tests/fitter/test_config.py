@@ -46,7 +46,7 @@ def test_defaults_stand_for_all_but_data_and_terms() -> None:
     assert (settings.sigma.energy, settings.sigma.force, settings.sigma.stress) == (
         0.002,
         0.05,
-        0.005,
+        None,
     )
     assert settings.sigma.config_type == {}
     assert settings.core == "zbl"

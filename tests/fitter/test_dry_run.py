@@ -20,7 +20,7 @@ from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.estimate import Estimate, estimate
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.frame import Frame
-from forcemap.fitter.solver import Accumulator
+from forcemap.fitter.solver import Accumulator, Groups, maximise_evidence
 from forcemap.potentials.errors import ForcemapError
 from forcemap_runs import invoke
 from structures import SILICON
@@ -147,7 +147,14 @@ def test_sizes_of_soap_terms(
     assert some >= found.n_columns
 
 
-def test_memory_of_the_sums_is_what_they_take(settings: Settings, frames: list[Frame]) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_memory_of_the_sums_is_what_they_take(
+    settings: Settings, frames: list[Frame], count: int
+) -> None:
+    """With the stresses' sigma to be found they are summed up apart."""
+    if count == 1:
+        settings = replace(settings, sigma=replace(settings.sigma, stress=0.01))
+    assert any(frame.stress is not None for frame in frames)
     found = estimate(settings, frames)
     n = found.n_columns
     assert found.gram_bytes == Accumulator(n).gram.nbytes
@@ -155,14 +162,16 @@ def test_memory_of_the_sums_is_what_they_take(settings: Settings, frames: list[F
     rows = np.random.default_rng(0).normal(size=(50, size))
     tracemalloc.start()
     try:
-        data = Accumulator(size)
-        data.add(rows, rows[:, 0], 0.0)
+        data = Groups(size, count)
+        data.add([(rows, rows[:, 0], 0.0)] * count)
         data.settle()
-        data.solve(np.ones(size))
+        maximise_evidence(data, [size], [1.0], [False], True)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak == pytest.approx(3 * 8 * size**2, rel=0.2)
+    factors = 8 * sum(c.n_sparse**2 for c in found.combinations)
+    expected = (found.sums_bytes - factors) / found.gram_bytes
+    assert peak / (8 * size**2) == pytest.approx(expected, rel=0.2)
 
 
 def test_time_is_shared_and_grows_with_the_data(

@@ -117,8 +117,10 @@ def scaled_rows(model: Model, frames: Sequence[Frame]) -> tuple[Array, Array, Ar
     """Rows and targets scaled by 1/sigma, and the sigmas, all frames at once."""
     evaluator = CoreEnergy(model.species, model.core)
     rows, values, sigmas = [], [], []
+    found = {label: sigma / model.noise_factor for label, sigma in model.data["sigma"].items()}
     for frame in frames:
-        t = frame_targets(frame, model.e0, evaluator.of(frame))
+        known = replace(frame, sigma=FrameSigma(**found))
+        t = frame_targets(known, model.e0, evaluator.of(frame))
         if len(t.rows):
             rows.append(frame_rows(frame, model.terms)[t.rows])
             values.append(t.values)
@@ -167,9 +169,37 @@ def test_blocks_do_not_depend_on_how_frames_are_streamed(frames: list[Frame]) ->
     targets = [frame_targets(f, {14: -0.85}, None) for f in frames]
     one = accumulate(targets, terms, factors, 1)
     two = accumulate(targets, terms, factors, 2)
-    scale = np.abs(one.full_gram()).max()
-    np.testing.assert_allclose(two.full_gram(), one.full_gram(), rtol=0, atol=1e-12 * scale)
-    assert two.count == one.count == sum(len(t.rows) for t in targets)
+    for (a, _), (b, _) in zip(one.sums, two.sums, strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=1e-12 * np.abs(a).max())
+    assert two.counts.sum() == one.counts.sum() == sum(len(t.rows) for t in targets)
+
+
+def test_stresses_are_a_group_of_their_own(frames: list[Frame]) -> None:
+    """Its sums and those of the other rows are together those of all rows in one group."""
+    given = settings()
+    terms, factors = build_terms(given, frames, (14,), {}, lambda n=1: None)
+    targets = [frame_targets(f, {14: -0.85}, None) for f in frames]
+    one = accumulate(targets, terms, factors, 1)
+    two = accumulate(targets, terms, factors, 1, groups=2)
+    assert two.counts[1] == 6 * sum(f.stress is not None for f in frames)
+    whole, parts = one.together(np.ones(1)), two.together(np.ones(2))
+    scale = np.abs(whole.gram).max()
+    np.testing.assert_allclose(parts.gram, whole.gram, rtol=0, atol=1e-12 * scale)
+    np.testing.assert_allclose(parts.vector, whole.vector, rtol=1e-12, atol=1e-9)
+
+
+def test_stresses_of_a_wrong_zero_lose_their_weight(frames: list[Frame]) -> None:
+    """Their sigma is found to be about the error put in; one that is given stays."""
+    known = fit_frames(settings(), frames).data["sigma"]
+    wrong = [
+        f if f.stress is None else replace(f, stress=f.stress + 0.03 * np.diag([1.0, -1.0, 0.5]))
+        for f in frames
+    ]
+    found = fit_frames(settings(), wrong).data["sigma"]
+    assert known["stress"] < 0.004
+    assert 0.006 < found["stress"] < 0.06
+    given = fit_frames(settings(sigma={"stress": 0.01}), wrong)
+    assert given.data["sigma"]["stress"] == pytest.approx(0.01 * given.noise_factor)
 
 
 @pytest.mark.parametrize("kernel", ["squared_exponential", "matern52"])

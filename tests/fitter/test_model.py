@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.config import Settings
 from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.fitting import fit_frames, frame_targets
-from forcemap.fitter.frame import Frame
+from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.model import Model, read_model, write_model
 from forcemap.fitter.process import columns, frame_rows
 from forcemap.fitter.short_range import CorePair, fade
@@ -109,10 +110,10 @@ def test_variance_is_that_of_all_rows_at_once(model: Model, frames: list[Frame])
     evaluator = CoreEnergy(model.species, model.core)
     for term, block, _ in columns(model.terms):
         blocks.append(scipy.linalg.cholesky(term.covariance(block)) / term.delta)
+    sigma = FrameSigma(**model.data["sigma"])
     for frame in frames:
-        t = frame_targets(frame, model.e0, evaluator.of(frame))
-        sigma = t.sigmas * model.noise_factor
-        rows.append(frame_rows(frame, model.terms)[t.rows] / sigma[:, None])
+        t = frame_targets(replace(frame, sigma=sigma), model.e0, evaluator.of(frame))
+        rows.append(frame_rows(frame, model.terms)[t.rows] / t.sigmas[:, None])
     stacked = np.vstack([*rows, scipy.linalg.block_diag(*blocks)])
     r: NDArray[np.float64] = scipy.linalg.qr(stacked, mode="economic")[1]
     half = scipy.linalg.solve_triangular(r.T, frame_rows(frames[1], model.terms).T, lower=True)

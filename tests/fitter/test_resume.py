@@ -14,7 +14,7 @@ import yaml
 from click.testing import Result
 from forcemap.fitter import fitting
 from forcemap.fitter.checkpoint import PATTERN, Checkpoint, fit_key
-from forcemap.fitter.solver import Accumulator
+from forcemap.fitter.solver import Groups
 from forcemap.potentials import ForcemapError
 from forcemap_runs import blocks_in, fault, invoke, run_forcemap
 from safetensors import safe_open
@@ -23,7 +23,7 @@ from structures import SILICON
 ALWAYS = ("--checkpoint-every", "0", "--jobs", "1", "--quiet")
 RESULTS = ["model.forcemap", "potential.forcemap", "report.html", "report.json", "settings.yaml"]
 
-ADD = "forcemap.fitter.solver:Accumulator.add"
+ADD = "forcemap.fitter.solver:Groups.add"
 SYNC = "forcemap.fitter.checkpoint:fsync"
 RENAME = "forcemap.fitter.checkpoint:replace"
 
@@ -101,7 +101,9 @@ def blocks_kept(out: Path) -> int:
         pytest.param(SYNC, 3, False, 2, id="while a checkpoint is written"),
         pytest.param(RENAME, 3, False, 2, id="before it is renamed"),
         pytest.param(RENAME, 3, True, 3, id="after it is renamed"),
-        pytest.param("forcemap.fitter.fitting:choose_deltas", 1, False, -1, id="while it solves"),
+        pytest.param(
+            "forcemap.fitter.fitting:maximise_evidence", 1, False, -1, id="while it solves"
+        ),
         pytest.param("forcemap.fitter.mapping:map_model", 1, False, -1, id="before the map"),
         pytest.param(
             "forcemap.fitter.model:write_model", 1, True, -1, id="while results are written"
@@ -225,7 +227,7 @@ def test_without_resume_a_checkpoint_is_replaced_with_a_warning(
     assert sorted(path.name for path in interrupted.iterdir()) == RESULTS
 
 
-@pytest.mark.parametrize("fault", ["cut", "longer", "header", "number", "count"])
+@pytest.mark.parametrize("fault", ["cut", "longer", "header", "number", "rows", "count"])
 def test_damaged_checkpoint_is_told(fault: str, settings: Path, interrupted: Path) -> None:
     (path,) = interrupted.iterdir()
     content = bytearray(path.read_bytes())
@@ -237,7 +239,9 @@ def test_damaged_checkpoint_is_told(fault: str, settings: Path, interrupted: Pat
     elif fault == "header":
         content[20] ^= 1
     elif fault == "number":
-        content[data + 16 : data + 24] = np.array([np.nan]).tobytes()
+        content[-8:] = np.array([np.nan]).tobytes()
+    elif fault == "rows":
+        content[data + 8 : data + 16] = (-1).to_bytes(8, "little", signed=True)
     else:
         content[data : data + 8] = (10_000).to_bytes(8, "little")
     path.write_bytes(content)
@@ -250,25 +254,26 @@ def test_damaged_checkpoint_is_told(fault: str, settings: Path, interrupted: Pat
 
 def test_checkpoint_holds_what_its_format_says(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    data = Accumulator(5)
+    data = Groups(5, 2)
     for _ in range(2):
-        data.add(rng.normal(size=(7, 5)), rng.normal(size=7), 0.3)
+        data.add([(rng.normal(size=(n, 5)), rng.normal(size=n), 0.3) for n in (7, 3)])
     checkpoint = Checkpoint(tmp_path, every=0.0, rank=1, size=3)
     checkpoint.open("0123")
     checkpoint.block_added(data, 2)
     path = tmp_path / "checkpoint-0123-1-of-3.safetensors"
     with safe_open(path, framework="numpy") as file:
         assert json.loads(file.metadata()["forcemap"])["format"] == "forcemap.checkpoint"
-        np.testing.assert_array_equal(file.get_tensor("counts"), [2, 14])
-        np.testing.assert_array_equal(file.get_tensor("gram"), data.gram.T)
-        np.testing.assert_array_equal(file.get_tensor("gram_low"), data.gram_low.T)
-        np.testing.assert_array_equal(file.get_tensor("vector"), data.vector)
-        np.testing.assert_array_equal(file.get_tensor("vector_low"), data.vector_low)
+        np.testing.assert_array_equal(file.get_tensor("counts"), [2, 14, 6])
+        for k, member in enumerate(data.members):
+            np.testing.assert_array_equal(file.get_tensor(f"gram_{k}"), member.gram.T)
+            np.testing.assert_array_equal(file.get_tensor(f"gram_low_{k}"), member.gram_low.T)
+            np.testing.assert_array_equal(file.get_tensor(f"vector_{k}"), member.vector)
+            np.testing.assert_array_equal(file.get_tensor(f"vector_low_{k}"), member.vector_low)
 
 
 def test_checkpoints_keep_their_distance(tmp_path: Path) -> None:
-    data = Accumulator(2)
-    data.add(np.eye(2), np.ones(2), 0.0)
+    data = Groups(2, 1)
+    data.add([(np.eye(2), np.ones(2), 0.0)])
     checkpoint = Checkpoint(tmp_path, every=1e6)
     checkpoint.open("0123")
     checkpoint.block_added(data, 1)
@@ -299,7 +304,7 @@ def test_other_number_of_ranks_is_told(interrupted: Path) -> None:
     path.rename(path.with_name(f"checkpoint-{key}-1-of-2.safetensors"))
     both = Checkpoint(interrupted, resume=True, rank=0, size=2)
     both.open(key)
-    assert both.restore(Accumulator(20), 5) == 0
+    assert both.restore(Groups(20, 1), 5) == 0
     with pytest.raises(ForcemapError, match="on 2 MPI rank"):
         one.open(key)
 

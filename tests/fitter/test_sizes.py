@@ -8,27 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from forcemap.fitter.building import LEAST_POINTS, MOST_POINTS, cutoff_by_neighbors, points_of
+from forcemap.fitter.building import LEAST_POINTS, MOST_POINTS, MOST_POINTS_OF_ALL, points_of
 from forcemap.fitter.config import Settings, SoapSettings
 from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.frame import Frame
 from forcemap.fitter.sizes import parse_sizes, scaled
 from forcemap.fitter.species_channels import channels_of, learned_similarity
 from forcemap.potentials import ForcemapError, load
 from forcemap_runs import invoke
 from structures import SILICON
-
-
-def frames_of(structures: list[Atoms], path: Path) -> list[Frame]:
-    """The structures with zero labels, as the fitter reads them."""
-    for atoms in structures:
-        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
-    write(path, structures)
-    settings = Settings.from_dict({"data": {"train": str(path)}, "terms": [{"kind": "soap"}]})
-    return read_frames(settings.data.train, settings.data.keys, settings.sigma)
 
 
 def pair_labelled(atoms: Atoms, similar: bool) -> Atoms:
@@ -51,20 +40,13 @@ def pair_labelled(atoms: Atoms, similar: bool) -> Atoms:
 # ----- from the data -----
 
 
-def test_cutoff_has_thirty_neighbours(tmp_path: Path) -> None:
-    """Shells of diamond silicon hold 28 neighbours up to 4.5 Å, 34 up to 5.43 Å, 46 up to 5.92 Å."""
-    frames = frames_of([bulk("Si", "diamond", a=5.43, cubic=True)], tmp_path / "si.xyz")
-    assert cutoff_by_neighbors(frames) == pytest.approx(5.4, abs=0.05)
-    dense = frames_of([bulk("Ni", "fcc", a=2.6, cubic=True)], tmp_path / "dense.xyz")
-    assert cutoff_by_neighbors(dense) == 4.0
-    few = frames_of([Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]])], tmp_path / "few.xyz")
-    assert cutoff_by_neighbors(few) == 6.0
-
-
 def test_points_follow_the_number_of_environments() -> None:
     assert points_of(SoapSettings(), 14, 10) == LEAST_POINTS
     assert points_of(SoapSettings(), 14, 6000) == 1000
     assert points_of(SoapSettings(), 14, 10**6) == MOST_POINTS
+    assert points_of(SoapSettings(), 14, 10**6, 2) == MOST_POINTS
+    assert points_of(SoapSettings(), 14, 10**6, 5) == MOST_POINTS_OF_ALL // 5
+    assert points_of(SoapSettings(), 14, 10**6, 100) == LEAST_POINTS
     assert points_of(SoapSettings(n_sparse_factor=0.5), 14, 6000) == 500
     assert points_of(SoapSettings(n_sparse={"Si": 7}), 14, 6000) == 7
     assert points_of(SoapSettings(n_sparse={"Si": 7}), 8, 6000) == 1000

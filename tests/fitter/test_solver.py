@@ -11,8 +11,9 @@ import scipy.stats
 from forcemap.fitter.solver import (
     DELTA_PRIOR,
     Accumulator,
+    Groups,
     add_exactly,
-    choose_deltas,
+    maximise_evidence,
     pivoted_cholesky,
     solve_by_qr,
 )
@@ -42,18 +43,30 @@ class Problem:
     def accumulated(self, block: int) -> Accumulator:
         data = Accumulator(len(self.points))
         for start in range(0, len(self.x), block):
-            part = slice(start, start + block)
-            data.add(
-                self.whitened[part] / self.sigmas[part, None],
-                self.y[part] / self.sigmas[part],
-                float(np.log(self.sigmas[part]).sum()),
-            )
+            data.add(*self.scaled(slice(start, start + block)))
         return data
 
-    def marginal(self, delta: float, noise_factor: float = 1.0) -> float:
-        """log N(y | 0, delta² K_nm K_mm⁻¹ K_mn + sigma²), sigmas and delta times the factor."""
+    def scaled(self, part: slice) -> tuple[Array, Array, float]:
+        """Some rows as an accumulator takes them."""
+        sigmas = self.sigmas[part]
+        rows = self.whitened[part] / sigmas[:, None]
+        return rows, self.y[part] / sigmas, float(np.log(sigmas).sum())
+
+    def grouped(self, count: int = 1) -> Groups:
+        """Row k in group k modulo `count`, settled."""
+        data = Groups(len(self.points), count)
+        data.add([self.scaled(slice(k, None, count)) for k in range(count)])
+        data.settle()
+        return data
+
+    def marginal(self, delta: float, noise_factor: float = 1.0, second: float = 1.0) -> float:
+        """log N(y | 0, delta² K_nm K_mm⁻¹ K_mn + sigma²), sigmas and delta times the factor.
+
+        Every other row's sigma is multiplied by `second`.
+        """
         prior = delta**2 * self.rows @ np.linalg.solve(self.covariance, self.rows.T)
-        total = noise_factor**2 * (prior + np.diag(self.sigmas**2))
+        factors = np.where(np.arange(len(self.x)) % 2, second, 1.0)
+        total = noise_factor**2 * (prior + np.diag((self.sigmas * factors) ** 2))
         return float(scipy.stats.multivariate_normal(np.zeros(len(self.y)), total).logpdf(self.y))
 
 
@@ -127,19 +140,73 @@ def test_chosen_delta_has_the_largest_evidence() -> None:
     """Found by a search to 5 % in the logarithm; its weak prior pulls towards 1 eV."""
     problem = Problem(6)
     problem.y *= 12.0
-    deltas, factor = choose_deltas(problem.accumulated(60), [9], [1.0], [False], False)
-    assert factor == 1.0
+    found = maximise_evidence(problem.grouped(), [9], [1.0], [False], False)
+    assert found.noise_factor == 1.0
+    np.testing.assert_array_equal(found.sigma_factors, [1.0])
     grid = np.exp(np.linspace(-2, 6, 161))
     evidence = [problem.marginal(d) - DELTA_PRIOR * 60 * np.log(d) ** 2 for d in grid]
-    assert deltas[0] == pytest.approx(grid[int(np.argmax(evidence))], rel=0.12)
+    assert found.deltas[0] == pytest.approx(grid[int(np.argmax(evidence))], rel=0.12)
+
+
+@pytest.mark.parametrize("scale_is_free", [False, True])
+def test_sigma_of_a_group_has_the_largest_evidence(scale_is_free: bool) -> None:
+    """Every other row is worse than told: found within 1 % of the dense Gaussian's maximum."""
+    problem = Problem(12, rows=120)
+    noise = np.where(np.arange(120) % 2, 6.0, 1.0) * problem.sigmas
+    problem.y = np.sin(problem.x) + noise * np.random.default_rng(3).normal(size=120)
+    found = maximise_evidence(problem.grouped(2), [9], [1.3], [True], scale_is_free)
+    assert found.sigma_factors[0] == 1.0
+    assert 4.0 < found.sigma_factors[1] < 9.0
+
+    def cost(logs: Array) -> float:
+        scale = np.exp(logs[1]) if scale_is_free else 1.0
+        return -problem.marginal(1.3, float(scale), float(np.exp(logs[0])))
+
+    best = scipy.optimize.minimize(cost, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-4})
+    assert np.log(found.sigma_factors[1]) == pytest.approx(best.x[0], abs=0.01)
+    if scale_is_free:
+        assert np.log(found.noise_factor) == pytest.approx(best.x[1], abs=0.01)
+    else:
+        assert found.noise_factor == 1.0
+
+
+def test_groups_together_are_the_rows_with_these_sigmas() -> None:
+    """Tolerance: sums of 60 numbers in another order."""
+    problem = Problem(13)
+    together = problem.grouped(3).together(np.array([1.0, 1.0, 2.5]))
+    problem.sigmas[2::3] *= 2.5
+    whole = problem.grouped().together(np.ones(1))
+    np.testing.assert_allclose(together.full_gram(), whole.full_gram(), rtol=1e-12)
+    np.testing.assert_allclose(together.vector, whole.vector, rtol=1e-11, atol=1e-11)
+    assert together.count == whole.count == 60
+
+
+def test_residual_of_sums_is_that_of_rows() -> None:
+    """Tolerance: squares that cancel, of 1e4 in all."""
+    problem = Problem(14)
+    values = np.random.default_rng(1).normal(size=9)
+    rows, targets, _ = problem.scaled(slice(None))
+    found = problem.accumulated(60).residual(values)
+    assert found == pytest.approx(float(np.sum((targets - rows @ values) ** 2)), rel=1e-10)
+
+
+def test_group_without_rows_keeps_its_sigma() -> None:
+    data = Groups(9, 2)
+    rows, targets, log_sigma = Problem(15).scaled(slice(None))
+    data.add([(rows, targets, log_sigma), (rows[:0], targets[:0], 0.0)])
+    data.settle()
+    found = maximise_evidence(data, [9], [1.0], [False], True)
+    np.testing.assert_array_equal(found.sigma_factors, [1.0, 1.0])
 
 
 def test_deltas_beyond_the_rounding_of_the_gram_matrix_have_an_evidence() -> None:
     """Line searches try them; a smaller delta then has the larger evidence, and the fit goes on."""
     rng = np.random.default_rng(4)
     rows = 1e5 * rng.normal(size=(300, 3)) @ rng.normal(size=(3, 8))
-    data = Accumulator(8)
-    data.add(rows, rows @ rng.normal(size=8) + rng.normal(size=300), 0.0)
+    groups = Groups(8, 1)
+    groups.add([(rows, rows @ rng.normal(size=8) + rng.normal(size=300), 0.0)])
+    groups.settle()
+    data = groups.together(np.ones(1))
     wide = np.full(8, 1.6e5)
     system = np.eye(8) + data.full_gram() * np.multiply.outer(wide, wide)
     with pytest.raises(np.linalg.LinAlgError):
@@ -147,19 +214,18 @@ def test_deltas_beyond_the_rounding_of_the_gram_matrix_have_an_evidence() -> Non
     found = data.solve(wide).log_marginal_likelihood()
     assert np.isfinite(found)
     assert data.solve(np.ones(8)).log_marginal_likelihood() > found
-    deltas, _ = choose_deltas(data, [8], [1.6e5], [False], False)
-    assert deltas[0] < 1e3
+    assert maximise_evidence(groups, [8], [1.6e5], [False], False).deltas[0] < 1e3
 
 
 def test_given_deltas_stay() -> None:
     problem = Problem(7)
     sizes = [4, 5]
-    deltas, factor = choose_deltas(problem.accumulated(60), sizes, [0.7, 1.0], [True, False], False)
-    assert deltas[0] == 0.7
-    assert deltas[1] != 1.0
-    assert factor == 1.0
-    deltas, _ = choose_deltas(problem.accumulated(60), sizes, [0.7, 0.9], [True, True], False)
-    np.testing.assert_array_equal(deltas, [0.7, 0.9])
+    found = maximise_evidence(problem.grouped(), sizes, [0.7, 1.0], [True, False], False)
+    assert found.deltas[0] == 0.7
+    assert found.deltas[1] != 1.0
+    assert found.noise_factor == 1.0
+    found = maximise_evidence(problem.grouped(), sizes, [0.7, 0.9], [True, True], False)
+    np.testing.assert_array_equal(found.deltas, [0.7, 0.9])
 
 
 # ----- pivoted Cholesky -----

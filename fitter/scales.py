@@ -1,0 +1,126 @@
+"""Soap terms that leave their cutoff open: the cutoffs, and two resolutions of different reach.
+
+One resolution for all distances wastes functions: near neighbours are told apart by tenths of an Å,
+those far away by their shells only. A fine term of short reach and a coarse one of long reach, of half
+the sparse points each, have smaller errors than one term with all of them (multi-scale SOAP:
+Bartók et al., Sci. Adv. 3, e1701816 (2017)); `benchmarks/accuracy.py` shows by how much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+
+import numpy as np
+from forcemap.fitter.config import Settings, SoapSettings, TermSettings
+from forcemap.fitter.frame import Frame
+from forcemap.fitter.process import environments
+from numpy.typing import NDArray
+
+__all__ = ["SINGLE", "cutoff_by_neighbors", "with_scales"]
+
+Array = NDArray[np.float64]
+
+LEAST_CUTOFF, MOST_CUTOFF = 4.0, 6.0
+"""Å; limits of the cutoff where none is given."""
+
+NEIGHBORS = 30.0
+"""Such a cutoff has this many neighbours on average (Si 5.4 Å, Mo 5.1 Å, Ni 4.3 Å): what is farther
+away costs more than it tells."""
+
+SAMPLE = 30
+"""Frames by which a cutoff is chosen."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A resolution.
+
+    Attributes:
+        reach: the cutoff, in units of that of NEIGHBORS neighbours.
+        cutoff_width, atom_sigma: parts of the cutoff.
+    """
+
+    reach: float
+    cutoff_width: float
+    atom_sigma: float
+
+
+SINGLE = Scale(1.0, 0.6, 0.085)
+"""So wide a step weighs neighbours down with their distance; errors of Si and Ni are smaller with it
+than with a narrow one. The atom_sigma is 0.36 Å for Ni, 0.44 Å for Si."""
+
+SCALES = {1: (SINGLE,), 2: (Scale(0.77, 0.5, 0.0875), Scale(1.15, 0.6, 0.1))}
+
+
+def with_scales(settings: Settings, frames: Sequence[Frame]) -> Settings:
+    """The settings with a cutoff in every soap term, and as many terms as it has scales."""
+    if not any(_is_open(term) for term in settings.terms):
+        return settings
+    cutoff = cutoff_by_neighbors(frames)
+    terms: list[TermSettings] = []
+    for term in settings.terms:
+        if isinstance(term, SoapSettings) and term.cutoff is None:
+            terms += _scaled(term, cutoff)
+        else:
+            terms.append(term)
+    return replace(settings, terms=tuple(terms))
+
+
+def _is_open(term: TermSettings) -> bool:
+    return isinstance(term, SoapSettings) and term.cutoff is None
+
+
+def _scaled(term: SoapSettings, cutoff: float) -> list[SoapSettings]:
+    """One term for each of its scales, which share its sparse points and its variance."""
+    is_bare = term.cutoff_width is None and term.atom_sigma is None
+    count = term.n_scales or (2 if is_bare else 1)
+
+    def part(points: int) -> int:
+        return max(1, round(points / count))
+
+    n_sparse = term.n_sparse
+    if isinstance(n_sparse, Mapping):
+        n_sparse = {symbol: part(n) for symbol, n in n_sparse.items()}
+    elif n_sparse is not None:
+        n_sparse = part(n_sparse)
+    shared = replace(
+        term,
+        n_scales=1,
+        n_sparse=n_sparse,
+        n_sparse_factor=term.n_sparse_factor / count,
+        config_type_n_sparse={k: part(n) for k, n in term.config_type_n_sparse.items()},
+        delta=None if term.delta is None else term.delta / float(np.sqrt(count)),
+    )
+    found = []
+    for scale in SCALES[count]:
+        reach = round(scale.reach * cutoff, 2)
+        width = term.cutoff_width or scale.cutoff_width * reach
+        found.append(
+            replace(
+                shared,
+                cutoff=reach,
+                cutoff_width=min(width, reach),
+                atom_sigma=term.atom_sigma or scale.atom_sigma * reach,
+            )
+        )
+    return found
+
+
+def cutoff_by_neighbors(frames: Sequence[Frame]) -> float:
+    """The cutoff, Å, within which an atom of the data has NEIGHBORS others on average."""
+    step = max(1, len(frames) // SAMPLE)
+    distances: list[Array] = []
+    atoms = 0
+    for frame in frames[::step]:
+        core = environments(frame, MOST_CUTOFF)
+        atoms += len(frame.numbers)
+        found = sorted({int(z) for z in frame.numbers})
+        for a, b in combinations_with_replacement(found, 2):
+            pair = core.distances(a, b, MOST_CUTOFF)
+            distances += [pair, pair]  # a pair is a neighbour of both
+    near = np.sort(np.concatenate(distances)) if distances else np.zeros(0)
+    place = int(NEIGHBORS * atoms)
+    cutoff = float(near[place]) if place < len(near) else MOST_CUTOFF
+    return float(np.clip(round(cutoff, 1), LEAST_CUTOFF, MOST_CUTOFF))
