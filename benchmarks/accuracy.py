@@ -7,91 +7,16 @@ tuned to a set: all settings that have no option here are forcemap's defaults.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from ase.io import read, write
-from forcemap.potentials.runs.programs import forcemap_command
-from text_table import text_table
-
-SEED = 0
-NI19_TRAIN = 200
-"""Of 792 frames; the others are the test."""
-
-Split = tuple[Path, Path]
-
-
-def official(folder: Path, scratch: Path) -> Split:
-    """The published split."""
-    return folder / "train.xyz", folder / "test.xyz"
-
-
-def sampled(folder: Path, scratch: Path) -> Split:
-    """A seeded sample for training, the rest for testing: Ni19 has no published split."""
-    frames = read(folder / "bip300.xyz", ":")
-    order = np.random.default_rng(SEED).permutation(len(frames))
-    parts = {"train.xyz": order[:NI19_TRAIN], "test.xyz": order[NI19_TRAIN:]}
-    for name, chosen in parts.items():
-        write(scratch / name, [frames[n] for n in sorted(chosen)])
-    return scratch / "train.xyz", scratch / "test.xyz"
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A set of frames in the data folder.
-
-    Attributes:
-        split: paths of training and test frames, given the set's folder and one to write into.
-        published: RMSE energy (meV/atom) / force (eV/Å), MAE in brackets, as the folder's README.md
-            tells them.
-    """
-
-    split: Callable[[Path, Path], Split]
-    published: Mapping[str, str]
-
-
-SETS = {
-    "mlearn_Ni": DataSet(
-        official,
-        {
-            "SNAP": "1.17/.085 (.78/.038)",
-            "qSNAP": "1.04/.075 (.78/.031)",
-            "MTP": ".75/.027 (.48/.014)",
-            "GAP": "(.42/.02)",
-            "linear ACE": "(.42/.018)",
-        },
-    ),
-    "mlearn_Mo": DataSet(
-        official,
-        {
-            "SNAP": "9.25/.376 (5.48/.207)",
-            "qSNAP": "4.04/.333 (2.77/.184)",
-            "MTP": "3.98/.151 (2.94/.090)",
-            "GAP": "(2.24/.09)",
-            "linear ACE": "(2.60/.128)",
-        },
-    ),
-    "mlearn_Si": DataSet(
-        official,
-        {
-            "SNAP": "8.06/.205 (6.44/.133)",
-            "qSNAP": "5.51/.177 (3.81/.116)",
-            "MTP": "3.03/.088 (2.31/.056)",
-            "GAP": "(2.91/.07)",
-            "linear ACE": "(3.50/.086)",
-        },
-    ),
-    "Ni19_cluster": DataSet(sampled, {"2-body GP": "-/.147-.178", "n-body chapter": "-/.15"}),
-}
+from fits import fit_by_command
+from published_sets import DATA, SETS
+from text_table import shown, text_table
 
 
 def settings(name: str, train: Path, test: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -100,7 +25,8 @@ def settings(name: str, train: Path, test: Path, options: argparse.Namespace) ->
     if options.settings is not None:
         # A file for one set, or a folder with a file for each.
         file = options.settings / f"{name}.yaml" if options.settings.is_dir() else options.settings
-        return yaml.safe_load(file.read_text(encoding="utf-8")) | {"data": data}
+        given: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return given | {"data": data}
     two_body = {"kind": "two_body", "cutoff": options.cutoff2}
     three_body = {"kind": "three_body", "cutoff": options.cutoff3}
     if options.n_sparse is not None:
@@ -126,21 +52,11 @@ def fit(name: str, options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         train, test = SETS[name].split(options.data / name, folder)
-        file = folder / "settings.yaml"
-        file.write_text(yaml.safe_dump(settings(name, train, test, options)), encoding="utf-8")
-        arguments = ["fit", str(file), "-o", str(folder / "out"), "--jobs", str(options.jobs)]
-        done = subprocess.run(
-            forcemap_command(*arguments, "--quiet"), capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            sys.exit(f"{name}: {done.stderr.strip()}")
-        if done.stderr.strip():
-            print(f"{name}: {done.stderr.strip()}", file=sys.stderr)
+        found = fit_by_command(name, settings(name, train, test, options), folder, options.jobs)
         if options.keep is not None:
             options.keep.mkdir(parents=True, exist_ok=True)
-            shutil.copy(folder / "out" / "potential.forcemap", options.keep / f"{name}.forcemap")
-        report: dict[str, Any] = json.loads((folder / "out" / "report.json").read_text("utf-8"))
-        return report
+            shutil.copy(found.folder / "potential.forcemap", options.keep / f"{name}.forcemap")
+        return found.report
 
 
 def row(name: str, report: Mapping[str, Any]) -> list[str]:
@@ -184,10 +100,6 @@ HEAD = [
 
 def groups(name: str, report: Mapping[str, Any]) -> list[list[str]]:
     """Test errors by config_type."""
-
-    def shown(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
     return [
         [
             f"{name} {group}",
@@ -206,7 +118,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--data",
         type=Path,
-        default=Path(__file__).resolve().parents[2] / "shared" / "data",
+        default=DATA,
         help="folder of the published sets  [default: ../shared/data beside the repository]",
     )
     parser.add_argument(
@@ -263,10 +175,7 @@ def _title(options: argparse.Namespace) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit the sets and print the tables."""
     options = parsed(arguments)
-    reports = {}
-    for name in options.sets:
-        print(f"fitting {name} ...", file=sys.stderr, flush=True)
-        reports[name] = fit(name, options)
+    reports = {name: fit(name, options) for name in options.sets}
     print(
         f"{options.settings or _title(options)}, {options.jobs} thread(s); energies meV/atom, "
         "forces eV/Å;\n"

@@ -9,17 +9,13 @@ at per cents.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-from forcemap.potentials.runs.programs import forcemap_command
-from text_table import text_table
+from fits import fit_by_command
+from published_sets import add_silicon_option, silicon_folder
+from text_table import shown, text_table
 
 
 class Point(NamedTuple):
@@ -75,25 +71,14 @@ OURS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def fitted(terms: Sequence[dict[str, Any]], data: Path, jobs: int) -> Point:
+def fitted(name: str, data: Path, jobs: int) -> Point:
     """Fit and judge; exits with the fit's message if it fails."""
+    settings = {
+        "data": {"train": str(data / "train.xyz"), "test": str(data / "test.xyz")},
+        "terms": OURS[name],
+    }
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "settings.yaml"
-        given = {
-            "data": {"train": str(data / "train.xyz"), "test": str(data / "test.xyz")},
-            "terms": list(terms),
-        }
-        file.write_text(yaml.safe_dump(given), encoding="utf-8")
-        out = Path(scratch) / "out"
-        done = subprocess.run(
-            forcemap_command("fit", str(file), "-o", str(out), "--jobs", str(jobs), "--quiet"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            sys.exit(done.stderr.strip())
-        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        report = fit_by_command(name, settings, Path(scratch), jobs).report
     fit, test = report["fit"], report["test"]
     return Point(
         fit["seconds"],
@@ -143,26 +128,13 @@ def draw(ours: dict[str, Point], path: Path) -> None:
 def main() -> None:
     """Fit, print the table, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(__file__).resolve().parents[2] / "shared" / "data" / "mlearn_Si",
-        help="folder with train.xyz and test.xyz  [default: ../shared/data/mlearn_Si]",
-    )
+    add_silicon_option(parser)
     parser.add_argument("--jobs", type=int, default=1, help="threads  [default: 1]")
     parser.add_argument("--plot", type=Path, help="file of the figure, such as curve.png")
     parser.add_argument("--only", action="append", choices=list(OURS), help="repeatable")
     options = parser.parse_args()
-    if not (options.data / "train.xyz").is_file():
-        parser.error(f"{options.data}: no train.xyz there; give --data")
-    ours = {}
-    for name in options.only or OURS:
-        print(f"fitting {name} ...", file=sys.stderr, flush=True)
-        ours[name] = fitted(OURS[name], options.data, options.jobs)
-
-    def shown(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
+    data = silicon_folder(parser, options)
+    ours = {name: fitted(name, data, options.jobs) for name in options.only or OURS}
     rows = [
         [
             *(name, shown(p.fit, 1), shown(p.memory, 0), shown(p.energy, 2)),

@@ -9,16 +9,14 @@ mpirun, and the memory is that of the first rank, which holds most.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from forcemap.potentials.runs.programs import find_program, forcemap_command
+from fits import fit_by_command
+from published_sets import DATA
 from text_table import text_table
 
 HEAD = [
@@ -60,22 +58,14 @@ def settings(options: argparse.Namespace, times: int) -> dict[str, Any]:
 def fit(options: argparse.Namespace, times: int) -> dict[str, Any]:
     """Fit by a process of its own; returns the report, or exits with the fit's message."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        file = folder / "settings.yaml"
-        file.write_text(yaml.safe_dump(settings(options, times)), encoding="utf-8")
-        out = folder / "out"
-        arguments = ["fit", str(file), "-o", str(out), "--jobs", str(options.jobs), "--quiet"]
-        launcher = []
-        if options.ranks > 1:
-            mpirun = find_program("mpirun", "install the mpich wheel, or leave --ranks out")
-            launcher = [mpirun, "-n", str(options.ranks)]
-        done = subprocess.run(
-            [*launcher, *forcemap_command(*arguments)], capture_output=True, text=True, check=False
+        found = fit_by_command(
+            f"{times} times the set",
+            settings(options, times),
+            Path(scratch),
+            options.jobs,
+            options.ranks,
         )
-        if done.returncode:
-            sys.exit(done.stderr.strip())
-        report: dict[str, Any] = json.loads((out / "report.json").read_text("utf-8"))
-        return report
+        return found.report
 
 
 def row(report: dict[str, Any], base: dict[str, Any]) -> list[str]:
@@ -100,12 +90,11 @@ def row(report: dict[str, Any], base: dict[str, Any]) -> list[str]:
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    repository = Path(__file__).resolve().parents[1]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--train",
         type=Path,
-        default=repository.parent / "shared" / "data" / "mlearn_Si" / "train.xyz",
+        default=DATA / "mlearn_Si" / "train.xyz",
         help="frames  [default: ../shared/data/mlearn_Si/train.xyz beside the repository]",
     )
     parser.add_argument("--settings", type=Path, help="fit as this file says, instead")
@@ -130,10 +119,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fit the sets and print the table."""
     options = parsed(arguments)
-    reports = []
-    for times in options.times:
-        print(f"fitting {times} times the set ...", file=sys.stderr, flush=True)
-        reports.append(fit(options, times))
+    reports = [fit(options, times) for times in options.times]
     print(f"{options.jobs} thread(s), {options.ranks} rank(s); MB are MiB of the whole process\n")
     print(text_table(HEAD, [row(report, reports[0]) for report in reports]))
 

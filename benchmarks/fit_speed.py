@@ -9,44 +9,20 @@ and some ten minutes.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import yaml
 from ase.io import read, write
-from forcemap.potentials.runs.programs import find_program, forcemap_command
+from fits import Cost, fit_by_command, timed
+from forcemap.potentials.runs.programs import find_program
+from published_sets import add_silicon_option, silicon_folder
 from text_table import text_table
 
 CUTOFF, N_MAX, L_MAX, ATOM_SIGMA = 5.4, 8, 8, 0.5
 ISOLATED = -0.79
 """eV; the energy of a silicon atom that the published GAP counts from."""
-
-
-class Cost(NamedTuple):
-    """What a process took: wall s, processor s, peak MB."""
-
-    wall: float
-    processor: float
-    memory: float
-
-
-def timed(command: list[str], log: Path, environment: dict[str, str]) -> Cost:
-    """Run to the end; exits with the end of its output if it fails."""
-    start = time.perf_counter()
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"{command[0]} failed:\n{log.read_text()[-2000:]}")
-    used = usage.ru_utime + usage.ru_stime
-    return Cost(time.perf_counter() - start, used, usage.ru_maxrss / 1024.0)
 
 
 def forcemap_fit(data: Path, folder: Path, points: int, threads: int) -> tuple[Cost, list[float]]:
@@ -56,12 +32,9 @@ def forcemap_fit(data: Path, folder: Path, points: int, threads: int) -> tuple[C
         "data": {"train": str(data / "train.xyz"), "test": str(data / "test.xyz")},
         "terms": [soap | {"n_sparse": points}],
     }
-    file = folder / "settings.yaml"
-    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    command = forcemap_command("fit", str(file), "-o", str(folder / "out"), "--jobs", str(threads))
-    cost = timed([*command, "--quiet"], folder / "forcemap.log", dict(os.environ))
-    test = json.loads((folder / "out" / "report.json").read_text(encoding="utf-8"))["test"]
-    return cost, [test["energy_rmse_mev_per_atom"], test["force_rmse_ev_per_a"]]
+    found = fit_by_command("forcemap", settings, folder, threads)
+    test = found.report["test"]
+    return found.cost, [test["energy_rmse_mev_per_atom"], test["force_rmse_ev_per_a"]]
 
 
 def gap_fit(data: Path, folder: Path, points: int, threads: int) -> tuple[Cost, list[float]]:
@@ -91,8 +64,8 @@ def gap_fit(data: Path, folder: Path, points: int, threads: int) -> tuple[Cost, 
         *("do_copy_at_file=F", "sparse_separate_file=T"),
         f"gp_file={folder / 'gap.xml'}",
     ]
-    environment = dict(os.environ) | {"OMP_NUM_THREADS": str(threads)}
-    cost = timed(command, folder / "gap_fit.log", environment)
+    print("gap_fit ...", file=sys.stderr, flush=True)
+    cost, _ = timed("gap_fit", command, folder, {"OMP_NUM_THREADS": str(threads)})
     from quippy.potential import Potential
 
     potential = Potential("", param_filename=str(folder / "gap.xml"))
@@ -111,25 +84,18 @@ def gap_fit(data: Path, folder: Path, points: int, threads: int) -> tuple[Cost, 
 def main() -> None:
     """Fit by both and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(__file__).resolve().parents[2] / "shared" / "data" / "mlearn_Si",
-        help="folder with train.xyz and test.xyz of silicon  [default: ../shared/data/mlearn_Si]",
-    )
+    add_silicon_option(parser)
     parser.add_argument("--points", type=int, default=1000, help="sparse points  [default: 1000]")
     parser.add_argument("--threads", type=int, default=1, help="of both  [default: 1]")
     parser.add_argument("--no-gap", action="store_true", help="leave gap_fit out")
     options = parser.parse_args()
-    if not (options.data / "train.xyz").is_file():
-        parser.error(f"{options.data}: no train.xyz there; give --data")
+    data = silicon_folder(parser, options)
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, fit in (("forcemap", forcemap_fit), ("gap_fit", gap_fit)):
             if name == "gap_fit" and options.no_gap:
                 continue
-            print(f"fitting by {name} ...", file=sys.stderr, flush=True)
-            found[name] = fit(options.data, Path(scratch), options.points, options.threads)
+            found[name] = fit(data, Path(scratch), options.points, options.threads)
     rows = [
         [
             *(name, f"{cost.wall:.1f}", f"{cost.processor:.1f}", f"{cost.memory:.0f}"),

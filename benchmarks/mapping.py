@@ -17,12 +17,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from fits import SILICON, fit_silicon
 from forcemap.fitter import Frame, Model, Settings, fit_frames
 from forcemap.fitter.baseline import as_potential, evaluate_frame
 from forcemap.fitter.config import Source
@@ -32,12 +34,8 @@ from forcemap.fitter.mapping import Truth
 from forcemap.fitter.process import Block, Term, environments
 from forcemap.potentials import Potential
 from grids import exact, table_sizes, tabulate
+from published_sets import DATA, SETS
 from text_table import text_table
-
-ROOT = Path(__file__).resolve().parents[1]
-SEED = 0
-TRAIN = 200
-"""Frames of the Ni19 cluster to train on."""
 
 FINE_PAIRS = 2000
 """Intervals of the 2-body tables: their part of the error is none."""
@@ -58,32 +56,27 @@ class Case:
 
 def make_case(options: argparse.Namespace) -> Case:
     """Read and fit: Ni19 if it is there, else silicon."""
-    cluster = options.data / "Ni19_cluster" / "bip300.xyz"
-    if cluster.is_file():
-        name, sources, e0, count = "Ni19 cluster", [str(cluster)], "average", TRAIN
+    terms = [
+        {"kind": "two_body", "cutoff": 5.5},
+        {"kind": "three_body", "cutoff": options.cutoff3},
+    ]
+    folder = options.data / "Ni19_cluster"
+    if folder.is_dir():
+        name = "Ni19 cluster"
+        with tempfile.TemporaryDirectory() as scratch:
+            paths = SETS[folder.name].split(folder, Path(scratch))
+            train, test = (read_frames([Source(path)]) for path in paths)
+        # The frames are at hand; those of the settings are only named.
+        settings = Settings.from_dict(
+            {"data": {"train": "train.xyz"}, "e0": "average", "terms": terms}
+        )
+        model = fit_frames(settings, train, options.jobs)
     else:
-        folder = ROOT / "examples" / "silicon"
-        paths = [folder / "train.xyz", folder / "isolated.xyz"]
-        name, sources, e0, count = "examples/silicon", [str(p) for p in paths], "isolated", 0
-    settings = Settings.from_dict(
-        {
-            "data": {"train": sources},
-            "e0": e0,
-            "terms": [
-                {"kind": "two_body", "cutoff": 5.5},
-                {"kind": "three_body", "cutoff": options.cutoff3},
-            ],
-        }
-    )
-    frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
-    if count:
-        order = np.random.default_rng(SEED).permutation(len(frames))
-        train, rest = ([frames[n] for n in part] for part in np.split(order, [count]))
-    else:
-        source = Source(ROOT / "examples" / "silicon" / "test.xyz")
-        train, rest = frames, read_frames([source], settings.data.keys, settings.sigma)
-    model = exact(fit_frames(settings, train, options.jobs))
-    return Case(name, model, train, rest[: options.frames])
+        name = "examples/silicon"
+        model, train = fit_silicon(terms, options.jobs)
+        test = read_frames([Source(SILICON / "test.xyz")])
+    step = max(1, len(test) // options.frames)
+    return Case(name, exact(model), train, test[::step][: options.frames])
 
 
 # ---- error -------------------------------------------------------------------------------------
@@ -226,7 +219,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--data",
         type=Path,
-        default=ROOT.parent / "shared" / "data",
+        default=DATA,
         help="folder of the published sets  [default: ../shared/data beside the repository]",
     )
     parser.add_argument("--cutoff3", type=float, default=4.25, help="3-body, Å  [default: 4.25]")

@@ -21,27 +21,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ase.io import read
-from forcemap.fitter import Settings, fit_frames, map_model
-from forcemap.fitter.dataset import read_frames
+from fits import fit_silicon
+from forcemap.fitter import map_model
 from forcemap.potentials import load
 from forcemap.potentials.model import write_potential
 from forcemap.potentials.uf3_export import export_uf3
 from grids import table_sizes, tabulate
 from text_table import text_table
 from timed_runs import (
-    EQUILIBRATE,
-    LATTICE,
     MEASURE,
-    SW,
     Contender,
     Lammps,
+    crystal_size,
     loop_time,
     measure,
     python_contender,
+    read_silicon,
+    sw_lines,
+    thermal,
 )
-
-SILICON = Path(__file__).resolve().parents[1] / "examples" / "silicon"
 
 SAME_ENERGY = 1e-9
 """eV per atom: allowed difference of `forcemap` and `uf3`."""
@@ -65,25 +63,18 @@ class Potentials:
 
 def make_potentials(cutoff: float, folder: Path, options: argparse.Namespace) -> Potentials:
     """Fit, map and export for a 3-body cutoff (Å)."""
-    settings = Settings.from_dict(
-        {
-            "data": {"train": [str(SILICON / "train.xyz"), str(SILICON / "isolated.xyz")]},
-            "e0": "isolated",
-            "terms": [
-                {"kind": "two_body", "cutoff": options.cutoff2},
-                {"kind": "three_body", "cutoff": cutoff},
-            ],
-        }
+    model, frames = fit_silicon(
+        [
+            {"kind": "two_body", "cutoff": options.cutoff2},
+            {"kind": "three_body", "cutoff": cutoff},
+        ]
     )
-    frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
-    model = fit_frames(settings, frames)
     pair, leg, base = options.grid
     coarse = tabulate(model, pair, leg, base, bare=True)
     write_potential(coarse, folder / "coarse.forcemap")
     export = export_uf3(coarse, folder, "Si")
     mapped = map_model(model, frames, options.tolerance)
     mapped.write(folder / "fitted.forcemap")
-    (folder / "Si.sw").write_text(SW, encoding="utf-8")
     forcemap = "pair_style forcemap\npair_coeff * * {} Si"
     shown = table_sizes(coarse)
     fine = table_sizes(mapped.data)
@@ -92,7 +83,7 @@ def make_potentials(cutoff: float, folder: Path, options: argparse.Namespace) ->
             "forcemap": forcemap.format(folder / "coarse.forcemap"),
             "uf3": f"include {export.input_file}",
             "forcemap, fitted": forcemap.format(folder / "fitted.forcemap"),
-            "sw": f"pair_style sw\npair_coeff * * {folder / 'Si.sw'} Si",
+            "sw": sw_lines(folder),
         },
         fitted=folder / "fitted.forcemap",
         notes=[
@@ -109,18 +100,7 @@ def compare(
 ) -> dict[str, list[float]]:
     """Times of all contenders at one cutoff and size."""
     lammps = Lammps(folder)
-    data = folder / "thermal.data"
-    lammps.run(
-        EQUILIBRATE.format(
-            lattice=LATTICE,
-            repeat=round((atoms_wanted / 8) ** (1 / 3)),
-            potential=made.lines["sw"],
-            start=2 * options.temperature,
-            temperature=options.temperature,
-            steps=500,
-            data=data,
-        )
-    )
+    data = thermal(lammps, atoms_wanted, options.temperature)
     steps = max(10, options.atom_steps // atoms_wanted)
 
     def text(name: str, count: int) -> str:
@@ -141,7 +121,7 @@ def compare(
         for name in made.lines
     }
     if atoms_wanted == max(options.sizes):
-        atoms = read(data, format="lammps-data", atom_style="atomic", Z_of_type={1: 14})
+        atoms = read_silicon(data)
         potential = load(made.fitted)
         contenders["Python, fitted, list kept"] = python_contender(
             potential.evaluator(skin=0.5), atoms, steps
@@ -182,12 +162,6 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
             raise ValueError
         return numbers
 
-    def size(text: str) -> int:
-        cells = round((int(text) / 8) ** (1 / 3))
-        if cells < 3 or 8 * cells**3 != int(text):
-            raise ValueError
-        return int(text)
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -196,7 +170,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--cutoff2", type=float, default=5.5, help="2-body, Å  [default: 5.5]")
     parser.add_argument(
-        "--sizes", type=size, nargs="+", default=[216, 4096], help="numbers of atoms, 8 n^3"
+        "--sizes", type=crystal_size, nargs="+", default=[216, 4096], help="numbers of atoms, 8 n^3"
     )
     parser.add_argument("--temperature", type=float, default=300.0, help="K  [default: 300]")
     parser.add_argument("--repeats", type=int, default=5, help="of every run  [default: 5]")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import SETS
+from fits import SILICON
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.error_metrics import error_block
@@ -25,9 +25,9 @@ from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.mapping import truth_in_thread
 from forcemap.fitter.parallel import in_order
-from text_table import text_table
+from published_sets import SETS
+from text_table import shown, text_table
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "silicon"
 HEAD = ["terms", "points", "train E", "train F", "E RMSE", "E MAE", "F RMSE", "F MAE", "s"]
 ERRORS = (
     ("train", "energy_rmse_mev_per_atom", 2),
@@ -91,21 +91,17 @@ def row(
         "test": errors(model, test, options.jobs),
     }
     points = "+".join(str(t.size) for t in model.terms[1 : 1 + len(terms)])
-    shown = [
-        "-" if blocks[block][key] is None else f"{blocks[block][key]:.{digits}f}"
-        for block, key, digits in ERRORS
-    ]
-    return [name, points or "-", *shown, f"{seconds:.1f}"]
+    found = [shown(blocks[block][key], digits) for block, key, digits in ERRORS]
+    return [name, points or "-", *found, f"{seconds:.1f}"]
 
 
 def read(options: argparse.Namespace) -> tuple[list[Frame], list[Frame]]:
     """Training and test frames."""
-    if options.data is None:
-        return read_frames([Source(EXAMPLE / "train.xyz")]), read_frames(
-            [Source(EXAMPLE / "test.xyz")]
-        )
     with tempfile.TemporaryDirectory() as scratch:
-        paths = SETS[options.set].split(options.data / options.set, Path(scratch))
+        if options.data is None:
+            paths = SILICON / "train.xyz", SILICON / "test.xyz"
+        else:
+            paths = SETS[options.set].split(options.data / options.set, Path(scratch))
         train, test = (read_frames([Source(path)]) for path in paths)
     return train, test
 

@@ -22,7 +22,6 @@ import importlib.util
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,28 +30,27 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import read
-from forcemap.fitter import Settings, fit_frames, map_model
-from forcemap.fitter.dataset import read_frames
+from fits import SILICON, fit_silicon, timed
+from forcemap.fitter import map_model
 from forcemap.potentials import load
 from forcemap.potentials.model import SoapFunctions
 from forcemap.potentials.runs.programs import find_program
 from text_table import text_table
 from timed_runs import (
-    EQUILIBRATE,
-    LATTICE,
     MEASURE,
-    SW,
     Contender,
     Lammps,
+    crystal_size,
     loop_time,
     measure,
     python_contender,
+    read_silicon,
+    thermal,
 )
 
-SILICON = Path(__file__).resolve().parents[1] / "examples" / "silicon"
-
 CUTOFF, N_MAX, L_MAX, POINTS, ATOM_SIGMA = 5.0, 8, 6, 1000, 0.5
+TOLERANCE = 1e-4
+"""Of the map, eV/Å; the fit's default."""
 
 FORCEMAP = "pair_style forcemap\npair_coeff * * {} Si"
 QUIPPY = "quippy, zeta 4"
@@ -70,40 +68,32 @@ def make_forcemap(folder: Path, points: int) -> tuple[dict[str, Path], list[str]
     files: dict[str, Path] = {}
     notes = []
     for zeta in (2, 4):
-        settings = Settings.from_dict(
-            {
-                "data": {"train": [str(SILICON / "train.xyz"), str(SILICON / "isolated.xyz")]},
-                "e0": "isolated",
-                "core": "none",
-                "terms": [
-                    {
-                        "kind": "soap",
-                        "cutoff": CUTOFF,
-                        "n_max": N_MAX,
-                        "l_max": L_MAX,
-                        "atom_sigma": ATOM_SIGMA,
-                        "n_sparse": points,
-                        "zeta": zeta,
-                    }
-                ],
-            }
-        )
-        frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+        term = {
+            "kind": "soap",
+            "cutoff": CUTOFF,
+            "n_max": N_MAX,
+            "l_max": L_MAX,
+            "atom_sigma": ATOM_SIGMA,
+            "n_sparse": points,
+            "zeta": zeta,
+        }
         start = time.perf_counter()
-        model = fit_frames(settings, frames)
+        model, frames = fit_silicon([term], core="none")
         seconds = time.perf_counter() - start
         for soap in ("exact", "low_rank") if zeta == 2 else ("exact",):
             name = f"forcemap, zeta {zeta}" + (", low rank" if soap == "low_rank" else "")
-            mapped = map_model(model, frames, settings.map.tolerance, soap=soap)
+            mapped = map_model(model, frames, TOLERANCE, soap=soap)
             files[name] = folder / f"{zeta}-{soap}.forcemap"
             mapped.write(files[name])
-            term = mapped.data.terms[0]
-            assert isinstance(term, SoapFunctions)
+            functions = mapped.data.terms[0]
+            assert isinstance(functions, SoapFunctions)
+            inside = mapped.errors["force_max_error_ev_per_a"]
+            outside = mapped.errors["random_clusters_force_max_error_ev_per_a"]
             notes.append(
                 f"{name}: {model.terms[0].size} sparse points (fit {seconds:.0f} s), "
-                f"{len(term.centers['Si'].factors)} vectors of {term.dimension} numbers; largest "
-                f"force error of the map {mapped.errors['force_max_error_ev_per_a']:.1e} eV/Å, on "
-                f"random clusters {mapped.errors['random_clusters_force_max_error_ev_per_a']:.1e} eV/Å"
+                f"{len(functions.centers['Si'].factors)} vectors of {functions.dimension} numbers; "
+                f"largest force error of the map {inside:.1e} eV/Å, on random clusters "
+                f"{outside:.1e} eV/Å"
             )
     return files, notes
 
@@ -128,16 +118,8 @@ def make_gap(folder: Path, points: int) -> Path:
         "sparse_separate_file=T",
         f"gp_file={path}",
     ]
-    done = subprocess.run(
-        [find_program("gap_fit", "install quippy-ase"), *arguments],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode or not path.exists():
-        sys.exit(f"gap_fit failed:\n{done.stdout[-1000:]}\n{done.stderr[-1000:]}")
+    program = find_program("gap_fit", "pip install quippy-ase")
+    timed("gap_fit", [program, *arguments], folder)  # threads are set for all programs, see main
     return path
 
 
@@ -175,24 +157,6 @@ def snap_lines() -> str | None:
     if not all(file.exists() for file in files):
         return None
     return f"pair_style snap\npair_coeff * * {files[0]} {files[1]} Si"
-
-
-def thermal(lammps: Lammps, atoms: int, temperature: float, name: str) -> Path:
-    """A LAMMPS data file of thermal silicon."""
-    data = lammps.folder / f"{name}.data"
-    sw = lammps.folder / "Si.sw"
-    sw.write_text(SW, encoding="utf-8")
-    text = EQUILIBRATE.format(
-        lattice=LATTICE,
-        repeat=round((atoms / 8) ** (1 / 3)),
-        potential=f"pair_style sw\npair_coeff * * {sw} Si",
-        start=2 * temperature,
-        temperature=temperature,
-        steps=300,
-        data=data,
-    )
-    lammps.run(text)
-    return data
 
 
 def ratio_rows(times: Mapping[str, Sequence[float]]) -> list[list[str]]:
@@ -254,21 +218,14 @@ def parallel_rows(
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-
-    def size(text: str) -> int:
-        cells = round((int(text) / 8) ** (1 / 3))
-        if cells < 2 or 8 * cells**3 != int(text):
-            raise ValueError
-        return int(text)
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--atoms", type=size, default=4096, help="in LAMMPS, 8 n^3  [default: 4096]"
+        "--atoms", type=crystal_size, default=4096, help="in LAMMPS, 8 n^3  [default: 4096]"
     )
     parser.add_argument(
-        "--python-atoms", type=size, default=512, help="in Python, 8 n^3  [default: 512]"
+        "--python-atoms", type=crystal_size, default=512, help="in Python, 8 n^3  [default: 512]"
     )
     parser.add_argument("--temperature", type=float, default=300.0, help="K  [default: 300]")
     parser.add_argument("--repeats", type=int, default=3, help="of every run  [default: 3]")
@@ -305,10 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lammps = Lammps(folder)
         print("fitting ...", file=sys.stderr, flush=True)
         files, notes = make_forcemap(folder, options.points)
-        data = thermal(lammps, options.atoms, options.temperature, "large")
-        small = thermal(lammps, options.python_atoms, options.temperature, "small")
-        atoms = read(small, format="lammps-data", atom_style="atomic", Z_of_type={1: 14})
-        assert isinstance(atoms, Atoms)
+        data = thermal(lammps, options.atoms, options.temperature)
+        small = thermal(lammps, options.python_atoms, options.temperature)
+        atoms = read_silicon(small)
         steps = max(10, options.atom_steps // options.atoms)
         lines = {name: FORCEMAP.format(file) for name, file in files.items()}
         snap = snap_lines()

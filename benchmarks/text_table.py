@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["text_table"]
+__all__ = ["shown", "text_table"]
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -19,3 +19,8 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+def shown(value: float | None, digits: int) -> str:
+    """A number for a table; a line where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"

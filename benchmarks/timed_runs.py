@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.io import read
 from forcemap.potentials import Evaluator
 from forcemap.potentials.runs.programs import find_program
 
@@ -48,8 +49,11 @@ run {warm}
 run {steps}
 """
 
+START_STEPS = 500
+"""From random velocities to a thermal configuration."""
+
 Contender = Callable[[], float]
-"""Runs once; µs per atom and step."""
+"""Runs once and returns a time, in most benchmarks µs per atom and step."""
 
 
 class Lammps:
@@ -79,6 +83,45 @@ class Lammps:
         if done.returncode:
             sys.exit(f"LAMMPS failed:\n{done.stdout[-2000:]}\n{done.stderr[-1000:]}")
         return done.stdout
+
+
+def crystal_size(text: str) -> int:
+    """A number of atoms of a cube of diamond, as an option gives it. Raises ValueError for others."""
+    cells = round((int(text) / 8) ** (1 / 3))
+    if cells < 2 or 8 * cells**3 != int(text):
+        raise ValueError
+    return int(text)
+
+
+def sw_lines(folder: Path) -> str:
+    """Input lines of ``pair_style sw``, with its file in `folder`."""
+    file = folder / "Si.sw"
+    file.write_text(SW, encoding="utf-8")
+    return f"pair_style sw\npair_coeff * * {file} Si"
+
+
+def thermal(lammps: Lammps, atoms: int, temperature: float) -> Path:
+    """A LAMMPS data file of so many atoms of silicon at `temperature` (K)."""
+    data = lammps.folder / f"thermal_{atoms}.data"
+    lammps.run(
+        EQUILIBRATE.format(
+            lattice=LATTICE,
+            repeat=round((atoms / 8) ** (1 / 3)),
+            potential=sw_lines(lammps.folder),
+            start=2 * temperature,
+            temperature=temperature,
+            steps=START_STEPS,
+            data=data,
+        )
+    )
+    return data
+
+
+def read_silicon(data: Path) -> Atoms:
+    """The structure in a LAMMPS data file of silicon."""
+    atoms = read(data, format="lammps-data", atom_style="atomic", Z_of_type={1: 14})
+    assert isinstance(atoms, Atoms)
+    return atoms
 
 
 def loop_time(log: str, clock: str = "cpu") -> float:

@@ -34,10 +34,10 @@ from forcemap.fitter.sparse_points import (
     Pool,
     candidates,
     density_ranges,
+    descriptor_pools,
     independent,
     select,
-    select_spectra,
-    spectra_pools,
+    select_descriptors,
 )
 from forcemap.fitter.species_channels import channels_of, learned_similarity
 from forcemap.potentials.elements import SYMBOLS, atomic_number
@@ -204,7 +204,7 @@ def _soap(
     rng: np.random.Generator,
 ) -> tuple[Term, list[Array]]:
     term = _open_soap(given, frames, species, core)
-    blocks, factors = _environment_blocks(given, term, spectra_pools(frames, term, rng), rng)
+    blocks, factors = _environment_blocks(given, term, descriptor_pools(frames, term, rng), rng)
     return term.with_blocks(blocks), factors
 
 
@@ -218,9 +218,9 @@ def _environment_blocks(
     method = given.sparse_method or ENVIRONMENT_METHOD
     points: dict[tuple[int, ...], Array] = {}
     for center, pool in pools.items():
-        count = points_of(given, center, len(pool.spectra), len(pools))
+        count = points_of(given, center, len(pool.descriptors), len(pools))
         quotas = given.config_type_n_sparse
-        points[center,] = select_spectra(term, pool, count, method, quotas, rng)
+        points[center,] = select_descriptors(term, pool, count, method, quotas, rng)
     return _independent_blocks(term, points)
 
 
@@ -383,10 +383,10 @@ def _nbody(
     unscaled = NBodyTerm(
         triplets.with_blocks(inducing), DotPower(1), given.cutoff, {}, given.delta or 1.0
     )
-    found = spectra_pools(frames, unscaled, rng)
-    scales = {z: float(np.mean(np.sum(pool.spectra**2, axis=1))) for z, pool in found.items()}
+    found = descriptor_pools(frames, unscaled, rng)
+    scales = {z: float(np.mean(np.sum(pool.descriptors**2, axis=1))) for z, pool in found.items()}
     scales = {z: scale for z, scale in scales.items() if scale > 0.0}
-    pools = {z: Pool(found[z].spectra / np.sqrt(scales[z]), found[z].groups) for z in scales}
+    pools = {z: Pool(found[z].descriptors / np.sqrt(scales[z]), found[z].groups) for z in scales}
     term = replace(unscaled, scales=scales, comparison=_comparison(given, pools))
     blocks, factors = _environment_blocks(given, term, pools, rng)
     return term.with_blocks(blocks), factors
@@ -398,6 +398,6 @@ def _comparison(given: NBodySettings, pools: Mapping[int, Pool]) -> Comparison:
         return DotPower(given.power or 2)
     if given.distance_lengthscale is not None:
         return SquaredExponential(given.distance_lengthscale)
-    spreads = [np.sum(np.var(pool.spectra, axis=0)) for pool in pools.values()]
+    spreads = [np.sum(np.var(pool.descriptors, axis=0)) for pool in pools.values()]
     typical = float(np.sqrt(2.0 * max(spreads, default=0.0)))
     return SquaredExponential(DISTANCE_LENGTHSCALE * typical or 1.0)

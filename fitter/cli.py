@@ -1,7 +1,7 @@
 """The command line, ``forcemap``: registers the commands and turns errors into messages.
 
-A command is imported only when it is named or listed, and imports what it needs when it runs, so
-that ``forcemap --help`` is instant.
+A command is imported only when it is named, and imports what it needs when it runs, so that
+``forcemap --help`` is instant.
 """
 
 from __future__ import annotations
@@ -24,20 +24,24 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it."""
 
 COMMANDS = {
-    "fit": "forcemap.fitter.commands.fit:fit",
-    "map": "forcemap.fitter.commands.map:map_command",
-    "evaluate": "forcemap.fitter.commands.evaluate:evaluate",
-    "export": "forcemap.fitter.commands.export:export",
-    "info": "forcemap.fitter.commands.info:info",
-    "driver": "forcemap.ipi_driver.command:driver",
-    "ipi-input": "forcemap.ipi_driver.input_command:ipi_input",
-    "pimd": "forcemap.ipi_driver.pimd_command:pimd",
-    "demo": "forcemap.fitter.commands.demo:demo",
+    "fit": ("forcemap.fitter.commands.fit:fit", "Fit a potential to frames, map it, judge it."),
+    "map": ("forcemap.fitter.commands.map:map_command", "Map a Gaussian process again."),
+    "evaluate": (
+        "forcemap.fitter.commands.evaluate:evaluate",
+        "Errors on labelled frames, predictions for others.",
+    ),
+    "export": ("forcemap.fitter.commands.export:export", "Write LAMMPS' own pair_style uf3."),
+    "info": ("forcemap.fitter.commands.info:info", "Tell what a potential or model file holds."),
+    "driver": ("forcemap.ipi_driver.command:driver", "Evaluate potentials for a running i-PI."),
+    "ipi-input": ("forcemap.ipi_driver.input_command:ipi_input", "Write an input for i-PI."),
+    "pimd": ("forcemap.ipi_driver.pimd_command:pimd", "Run path integrals with i-PI."),
+    "demo": ("forcemap.fitter.commands.demo:demo", "Fit silicon, run LAMMPS and i-PI with it."),
 }
+"""Where each command is, and what the list of commands says of it."""
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named by "module:attribute"."""
+    """A group whose commands are imported when they are named."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, in the order in which a user meets them."""
@@ -47,9 +51,14 @@ class LazyGroup(click.Group):
         """Import a command; None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands; none is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -10,28 +10,34 @@ from __future__ import annotations
 import gzip
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 from forcemap.fitter.atomic_energies import atomic_energies
-from forcemap.fitter.config import Keys, SigmaSettings, Source
+from forcemap.fitter.config import EnvironmentSettings, Keys, Settings, SigmaSettings, Source
 from forcemap.fitter.frame import Frame, FrameSigma, data_hash
 from forcemap.fitter.labels import PRIVATE_PREFIX, FramePlace, Labels, keys_present
+from forcemap.fitter.process import environments
 from forcemap.fitter.settings_values import nearest
+from forcemap.fitter.xyz_faults import fault_of
+from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = [
     "Frame",
     "FrameSigma",
     "atomic_energies",
+    "check_groups",
     "data_hash",
     "read_frames",
-    "warn_of_unused_groups",
 ]
 
 _SPECIAL_KEY = re.compile(r"(?<!\S)(stress|virial)(?=\s*=)")
+
+NEAREST = 0.1
+"""Å; a small range to look for atoms that are in the same place."""
 
 _READ_FAULTS = (
     OSError,
@@ -68,15 +74,41 @@ def read_frames(
     return frames
 
 
-def warn_of_unused_groups(frames: Iterable[Frame], sigma: SigmaSettings) -> None:
-    """Warn (UserWarning) of every config_type with sigmas of its own that no frame has."""
+def check_groups(frames: Sequence[Frame], settings: Settings) -> None:
+    """Warn (UserWarning) of every config_type with settings of its own that no frame has.
+
+    Raises ForcemapError if a term's config_type_n_sparse ask for more points of a species than its
+    n_sparse.
+    """
     present = sorted({frame.config_type for frame in frames})
-    for group in sigma.config_type:
-        if group not in present:
-            warnings.warn(
-                f'sigma.config_type: no training frame has the config_type "{group}"'
-                f"{nearest(group, present)}",
-                stacklevel=2,
+    named = {"sigma.config_type": list(settings.sigma.config_type)}
+    for number, term in enumerate(settings.terms):
+        if isinstance(term, EnvironmentSettings):
+            place = f"terms[{number}].config_type_n_sparse"
+            named[place] = list(term.config_type_n_sparse)
+            _check_quotas(frames, term, place)
+    for place, groups in named.items():
+        for group in groups:
+            if group not in present:
+                warnings.warn(
+                    f'{place}: no training frame has the config_type "{group}"'
+                    f"{nearest(group, present)}",
+                    stacklevel=2,
+                )
+
+
+def _check_quotas(frames: Sequence[Frame], term: EnvironmentSettings, place: str) -> None:
+    quotas = term.config_type_n_sparse
+    # Without frames of an element a group has none of its points.
+    found = {(int(z), f.config_type) for f in frames if f.config_type in quotas for z in f.numbers}
+    for z in sorted({number for number, _ in found}):
+        symbol, asked = SYMBOLS[z], sum(n for g, n in quotas.items() if (z, g) in found)
+        given = term.n_sparse
+        count = given.get(symbol) if isinstance(given, Mapping) else given
+        if count is not None and asked > count:
+            raise ForcemapError(
+                f"{place}: asks for {asked} sparse points of {symbol} in all, more than the {count} of "
+                "n_sparse; raise n_sparse, or lower these"
             )
 
 
@@ -87,8 +119,10 @@ def _read_source(
     frames = []
     open_with_stress = 0
     for index, atoms in structures:
-        labels = Labels(atoms, keys, FramePlace(str(source.path), index))
+        place = FramePlace(str(source.path), index)
+        labels = Labels(atoms, keys, place)
         frames.append(labels.frame(sigma))
+        _check_structure(frames[-1], place)
         open_with_stress += labels.has_stress and not np.all(atoms.pbc)
     if open_with_stress:
         warnings.warn(
@@ -96,33 +130,46 @@ def _read_source(
             "periodic in all three directions",
             stacklevel=3,
         )
+    present = sorted({key for _, atoms in structures for key in keys_present(atoms)})
     if require_labels:
-        _require_labels(source, frames, [atoms for _, atoms in structures], keys)
+        _require_labels(source, frames, present, keys)
+    _warn_of_others(source, frames, present, keys)
     return frames
 
 
+def _check_structure(frame: Frame, place: FramePlace) -> None:
+    """Whatever a neighbour list cannot take is told now, not in the midst of a fit."""
+    try:
+        environments(frame, NEAREST)
+    except ForcemapError as error:
+        place.fail(str(error))
+
+
 def _require_labels(
-    source: Source, frames: Sequence[Frame], structures: Sequence[Any], keys: Keys
+    source: Source, frames: Sequence[Frame], present: Sequence[str], keys: Keys
 ) -> None:
-    """Error if a file has no labels under `keys`, warning if one kind may have been overlooked."""
-    has_energy = any(frame.energy is not None for frame in frames)
-    has_forces = any(frame.forces is not None for frame in frames)
-    present = sorted({key for atoms in structures for key in keys_present(atoms)})
-    if not has_energy and not has_forces:
+    """Error if a file has no labels under `keys`; `present` are the keys that it has."""
+    if all(frame.energy is None and frame.forces is None for frame in frames):
         raise ForcemapError(
             f'{source.path}: no frame has an energy under "{keys.energy}" or forces under '
             f'"{keys.forces}". Keys in this file: {", ".join(present) or "none"}. Name the right '
             "ones under data: keys: in the settings, such as {energy: REF_energy}"
         )
-    for label, found, key in (
-        ("energy", has_energy, keys.energy),
-        ("force", has_forces, keys.forces),
+
+
+def _warn_of_others(
+    source: Source, frames: Sequence[Frame], present: Sequence[str], keys: Keys
+) -> None:
+    """Warn if no frame has one kind of label, but others that may be it."""
+    for label, key, found in (
+        ("energy", keys.energy, any(frame.energy is not None for frame in frames)),
+        ("force", keys.forces, any(frame.forces is not None for frame in frames)),
     ):
         like = [name for name in present if label in name.lower() and "sigma" not in name.lower()]
         if not found and like:
             warnings.warn(
                 f'{source.path}: no {label} label under "{key}", so none is used; this file has '
-                f"{', '.join(like)} (data: keys: in the settings names what to read)",
+                f"{', '.join(like)} (data: keys: in the settings names what to read, or --keys)",
                 stacklevel=4,
             )
 
@@ -139,7 +186,8 @@ def _read_structures(source: Source) -> Iterator[tuple[int, Any]]:
     selected = range(count)[selection]
     if not selected:
         raise ForcemapError(
-            f'{source.path}: index "{source.index}" selects none of its {count} frames'
+            f'{source.path}: index "{source.index}" selects none of its {count} frames '
+            f"(0 to {count - 1})"
         )
     with _open_text(source.path) as file:
         structures = iter(read_xyz(file, index=selection, properties_parser=_parse_comment))
@@ -149,8 +197,10 @@ def _read_structures(source: Source) -> Iterator[tuple[int, Any]]:
             except StopIteration:
                 raise ForcemapError(f"{source.path}: changed while it was read") from None
             except _READ_FAULTS as error:
+                with _open_text(source.path) as again:
+                    fault = fault_of(again, index)
                 FramePlace(str(source.path), index).fail(
-                    f"cannot be read as extended XYZ: {type(error).__name__}: {error}"
+                    fault or f"cannot be read as extended XYZ: {type(error).__name__}: {error}"
                 )
 
 

@@ -25,7 +25,8 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from forcemap.fitter.launch import Launch, launched
@@ -123,15 +124,28 @@ def share(costs: Sequence[float], rank: int, size: int) -> list[int]:
     return sorted(mine)
 
 
-def _packed(value: Any) -> tuple[bytes, list[Bytes]]:
-    """`value` pickled, its arrays apart and not copied."""
+Head: TypeAlias = tuple[bytes, list[int]]
+"""A pickled value without its arrays, and the arrays' numbers of bytes."""
+
+
+def _packed(value: Any) -> tuple[Head, Iterator[Bytes]]:
+    """`value` pickled, and its arrays, which are not copied, in pieces that may be sent."""
     kept: list[pickle.PickleBuffer] = []
     head = pickle.dumps(value, protocol=5, buffer_callback=kept.append)
-    return head, [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in kept]
+    arrays = [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in kept]
+    return (head, [len(array) for array in arrays]), _pieces(arrays)
+
+
+def _unpacked(head: Head, fill: Callable[[Bytes], object]) -> Any:
+    """The value that was packed; `fill` receives one piece after the other."""
+    value, sizes = head
+    arrays = [np.empty(size, dtype=np.uint8) for size in sizes]
+    for piece in _pieces(arrays):
+        fill(piece)
+    return pickle.loads(value, buffers=arrays)
 
 
 def _pieces(arrays: Sequence[Bytes]) -> Iterator[Bytes]:
-    """All of `arrays` in pieces that may be sent."""
     for array in arrays:
         for start in range(0, len(array), PIECE):
             yield array[start : start + PIECE]
@@ -184,15 +198,13 @@ class MpiRanks(Ranks):
         """See `Ranks.on_first`."""
         value: Any = function() if self.is_first else None
         self.meet()
-        head, arrays = _packed(value)
-        head, sizes = self._comm.bcast((head, [len(array) for array in arrays]))
         if not self.is_first:
-            arrays = [np.empty(size, dtype=np.uint8) for size in sizes]
-        for piece in _pieces(arrays):
+            return _unpacked(self._comm.bcast(None), self._comm.Bcast)  # type: ignore[no-any-return]
+        head, pieces = _packed(value)
+        self._comm.bcast(head)
+        for piece in pieces:
             self._comm.Bcast(piece)
-        if self.is_first:
-            return value  # type: ignore[no-any-return]
-        return pickle.loads(head, buffers=arrays)  # type: ignore[no-any-return]
+        return value  # type: ignore[no-any-return]
 
     def map_in_order(
         self,
@@ -210,18 +222,14 @@ class MpiRanks(Ranks):
                 self.look()
         self.meet()
         if not self.is_first:
-            head, arrays = _packed(mine)
-            self._comm.send((head, [len(array) for array in arrays]), dest=0)
-            for piece in _pieces(arrays):
+            head, pieces = _packed(mine)
+            self._comm.send(head, dest=0)
+            for piece in pieces:
                 self._comm.Send(piece, dest=0)
             return []
         results: dict[int, Value] = dict(zip(wanted, mine, strict=True))
         for rank in range(1, self.size):
-            head, sizes = self._comm.recv(source=rank)
-            arrays = [np.empty(size, dtype=np.uint8) for size in sizes]
-            for piece in _pieces(arrays):
-                self._comm.Recv(piece, source=rank)
-            theirs = pickle.loads(head, buffers=arrays)
+            theirs = _unpacked(self._comm.recv(source=rank), partial(self._comm.Recv, source=rank))
             results.update(zip(share(costs, rank, self.size), theirs, strict=True))
         return [results[n] for n in range(len(items))]
 

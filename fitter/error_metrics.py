@@ -10,7 +10,7 @@ import numpy as np
 from forcemap.fitter.frame import Frame
 from numpy.typing import NDArray
 
-__all__ = ["GPA", "METRICS", "Comparison", "Prediction", "compare", "error_block"]
+__all__ = ["DEVIATIONS", "GPA", "METRICS", "Comparison", "Prediction", "compare", "error_block"]
 
 Array = NDArray[np.float64]
 
@@ -88,10 +88,39 @@ def _numbers(pairs: Sequence[tuple[Frame, Prediction]]) -> dict[str, Any]:
     return block | {name: metric(comparison) for name, metric in METRICS.items()}
 
 
-def error_block(pairs: Sequence[tuple[Frame, Prediction]]) -> dict[str, Any]:
-    """Numbers of frames and atoms, METRICS, and the same under `by_config_type`."""
-    groups: dict[str, list[tuple[Frame, Prediction]]] = {}
-    for pair in pairs:
-        groups.setdefault(pair[0].config_type, []).append(pair)
-    by_config_type = {name: _numbers(groups[name]) for name in sorted(groups)}
-    return _numbers(pairs) | {"by_config_type": by_config_type}
+DEVIATIONS: dict[str, Callable[[Sequence[tuple[Frame, Prediction]]], float | None]] = {
+    "energy_std_mev_per_atom": lambda found: _rmse(
+        np.array([1000.0 * energy / len(frame.numbers) for frame, (energy, _, _) in found])
+    ),
+    "force_std_ev_per_a": lambda found: _rmse(_joined(forces for _, (_, forces, _) in found)),
+    "stress_std_gpa": lambda found: _rmse(
+        GPA * _joined(stress[SIX] for _, (_, _, stress) in found if stress is not None)
+    ),
+}
+"""Root mean squares of predicted standard deviations, to be set beside the errors of METRICS."""
+
+
+def _joined(parts: Iterable[Array]) -> Array:
+    return np.concatenate([np.zeros(0), *(np.ravel(part) for part in parts)])
+
+
+def error_block(
+    pairs: Sequence[tuple[Frame, Prediction]], deviations: Sequence[Prediction] | None = None
+) -> dict[str, Any]:
+    """Numbers of frames and atoms, METRICS, and the same under `by_config_type`.
+
+    With the predicted standard deviations of all predictions, DEVIATIONS too.
+    """
+
+    def numbers(places: Sequence[int]) -> dict[str, Any]:
+        block = _numbers([pairs[n] for n in places])
+        if deviations is not None:
+            found = [(pairs[n][0], deviations[n]) for n in places]
+            block |= {name: mean(found) for name, mean in DEVIATIONS.items()}
+        return block
+
+    groups: dict[str, list[int]] = {}
+    for n, (frame, _) in enumerate(pairs):
+        groups.setdefault(frame.config_type, []).append(n)
+    by_config_type = {name: numbers(groups[name]) for name in sorted(groups)}
+    return numbers(range(len(pairs))) | {"by_config_type": by_config_type}

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["error_table", "output_console", "rows_table", "size_table"]
+__all__ = ["deviation_table", "error_table", "output_console", "rows_table", "size_table"]
 
 LOG_WIDTH = 120
 """Columns where the output is no terminal."""
@@ -26,6 +26,14 @@ COLUMNS = (
 )
 
 
+DEVIATION_COLUMNS = (
+    *COLUMNS[:2],
+    ("energy_std_mev_per_atom", "energy\nmeV/atom", "{:.2f}"),
+    ("force_std_ev_per_a", "force\neV/Å", "{:.4f}"),
+    ("stress_std_gpa", "stress\nGPa", "{:.3f}"),
+)
+
+
 def output_console(stream: IO[str] | None = None) -> Console:
     """Console on stdout (or `stream`) that cuts nothing off where there is no terminal."""
     stream = sys.stdout if stream is None else stream
@@ -35,14 +43,25 @@ def output_console(stream: IO[str] | None = None) -> Console:
 
 def error_table(title: str, block: Mapping[str, Any]) -> Table:
     """The errors of `error_metrics.error_block`: a row for each group, and one for all."""
+    return _by_group(title, block, COLUMNS)
+
+
+def deviation_table(title: str, block: Mapping[str, Any]) -> Table:
+    """The deviations of an `error_metrics.error_block` that has them, as `error_table`."""
+    return _by_group(title, block, DEVIATION_COLUMNS)
+
+
+def _by_group(
+    title: str, block: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]
+) -> Table:
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     table.add_column("config_type")
-    for _, heading, _ in COLUMNS:
+    for _, heading, _ in columns:
         table.add_column(heading, justify="right")
 
     def add(name: str, numbers: Mapping[str, Any], style: str = "") -> None:
         cells = [
-            "–" if numbers[key] is None else form.format(numbers[key]) for key, _, form in COLUMNS
+            "–" if numbers[key] is None else form.format(numbers[key]) for key, _, form in columns
         ]
         table.add_row(name, *cells, style=style)
 

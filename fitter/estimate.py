@@ -18,7 +18,7 @@ import scipy.linalg
 from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.building import build_terms, points_of, widest_cutoff
 from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
-from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.fitting import ROWS_PER_BLOCK, group_count, of_largest_evidence
 from forcemap.fitter.frame import Frame, sample_of
 from forcemap.fitter.launch import launched
@@ -84,7 +84,7 @@ class Estimate:
     Attributes:
         n_energies, n_forces, n_stresses: rows of each kind.
         whole: whether the sizes are those of all frames, not estimated from a sample.
-        choosing_bytes: candidates' spectra and their kernel matrix, before rows are computed.
+        choosing_bytes: candidates' descriptors and their kernel matrix, before rows are computed.
         gram_bytes: one (columns, columns) matrix.
         sums_bytes: what summing and solving hold at once.
         block_bytes: one block of rows.
@@ -134,6 +134,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
         train = read_frames(read.data.train, read.data.keys, read.sigma)
         test = read_frames(read.data.test, read.data.keys, read.sigma) if read.data.test else []
         advance()
+    check_groups(train, read)
     reading = time.perf_counter() - start
     with progress.stage("timing a sample", None):
         return estimate(read, train, len(test), jobs, launch.size if launch else 1, reading)

@@ -212,8 +212,8 @@ class FewBodyTerm(Term):
         }
 
     @property
-    def mappable(self) -> bool:
-        """Whether the fitted functions are splines already."""
+    def map_is_exact(self) -> bool:
+        """See `Term.map_is_exact`: whether the fitted functions are splines already."""
         return self.grid is not None
 
     def add_rows(self, environment: Environment, rows: Array, start: int) -> None:

@@ -19,7 +19,7 @@ from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.building import build_terms, dropped_points, widest_cutoff
 from forcemap.fitter.checkpoint import Checkpoint, fit_key
 from forcemap.fitter.config import STRESS_SIGMA, Settings, SoapSettings
-from forcemap.fitter.dataset import read_frames, warn_of_unused_groups
+from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.distributed import ALONE, Ranks, share
 from forcemap.fitter.error_metrics import Prediction
 from forcemap.fitter.frame import Frame, data_hash, sample_of
@@ -254,7 +254,7 @@ def _fit_shared(
     checkpoint: Checkpoint | None = None,
 ) -> Model | None:
     """The fit by all `ranks`, each with all frames; the model on the first rank, None on others."""
-    warn_of_unused_groups(frames, settings.sigma)
+    check_groups(frames, settings)
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
     given = settings

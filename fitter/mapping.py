@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from forcemap.fitter.baseline import CoreEnergy, as_potential, core_terms, evaluate_frame
@@ -49,9 +49,19 @@ from forcemap.potentials.model import (
 from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 
-__all__ = ["Mapped", "map_file", "map_model", "mapped_curves", "no_map", "truth_in_thread"]
+__all__ = [
+    "Mapped",
+    "Truth",
+    "deviations_in_thread",
+    "map_file",
+    "map_model",
+    "mapped_curves",
+    "no_map",
+    "truth_in_thread",
+]
 
 Array = NDArray[np.float64]
+Answer = TypeVar("Answer")
 
 PROBE_FRAMES = 6
 """Training frames (the most disordered) by which the resolution is chosen."""
@@ -326,14 +336,37 @@ class Truth:
 
     def prediction(self, frame: Frame) -> Prediction:
         """Energy, forces and stress."""
-        energy, forces, strain = self.model.predict(frame)
+        return self._whole(frame, self.model.predict(frame))
+
+    def with_deviations(self, frame: Frame) -> tuple[Prediction, Prediction]:
+        """Energy, forces and stress, and the standard deviations of all of them.
+
+        These are the process's own, without the noise of labels and without the errors of what a
+        process of these terms cannot describe.
+        """
+        means, variances = self.model.predict_with_variances(frame)
+        # Rounding may leave a variance of nothing just below zero.
+        all_of_them = np.sqrt(np.maximum(variances, 0.0))
+        n = len(frame.numbers)
+        forces = all_of_them[1 : 1 + 3 * n].reshape(n, 3)
+        stress = _stress_of(frame, all_of_them[1 + 3 * n :])
+        return self._whole(frame, means), (float(all_of_them[0]), forces, stress)
+
+    def _whole(self, frame: Frame, means: tuple[float, Array, Array]) -> Prediction:
+        """With isolated atoms and core."""
+        energy, forces, strain = means
         core_energy, core_forces, core_strain = self.core.of(frame)
         free = sum(self.model.e0[int(z)] for z in frame.numbers)
-        stress = None
-        if np.all(frame.pbc):
-            six = (strain + core_strain) / abs(np.linalg.det(frame.cell))
-            stress = six[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+        stress = _stress_of(frame, strain + core_strain)
         return energy + core_energy + free, forces + core_forces, stress
+
+
+def _stress_of(frame: Frame, strain: Array) -> Array | None:
+    """(3, 3) eV/Å³ of strain derivatives (6,) (eV); None unless the frame is periodic."""
+    if not np.all(frame.pbc):
+        return None
+    six = strain / abs(np.linalg.det(frame.cell))
+    return np.asarray(six[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]])
 
 
 def _force_error(potential: Potential, frames: Sequence[Frame], truths: Sequence[Any]) -> float:
@@ -395,7 +428,7 @@ def map_model(
             potential = as_potential(data)
             error = _force_error(potential, probes, truths)
             advance()
-            if error <= 0.7 * tolerance or all(term.mappable for term in model.terms):
+            if error <= 0.7 * tolerance or all(term.map_is_exact for term in model.terms):
                 # What is left between such a process and its map is rounding.
                 break
             # Slopes of a cubic spline converge with the third power of the spacing.
@@ -521,46 +554,60 @@ def _reduced(
     for number, (t, position) in enumerate(zip(functions.forms, positions, strict=True)):
         term = functions.model.terms[t]
         assert isinstance(term, SoapTerm)
-        forms = functions.forms[t]
-        most = max(len(form.factors) for form in forms)
+        candidates = _Ranks(data, position, term, functions.forms[t])
         allowed = 0.7 * tolerance * (number + 1) / len(positions)
-
-        def with_rank(
-            rank: int,
-            data: PotentialData = data,
-            term: SoapTerm = term,
-            forms: Sequence[Form] = forms,
-            position: int = position,
-            most: int = most,
-        ) -> PotentialData:
-            terms = list(data.terms)
-            terms[position] = functions_of(term, forms, rank / most)
-            return replace(data, terms=tuple(terms))
-
-        low, high = 0, most  # too few, enough
+        low, high = 0, candidates.most  # too few, enough
         while high - low > max(1, high // 16):
             middle = (low + high) // 2 if low else max(1, high // 2)
-            candidate = with_rank(middle)
             advance()
-            if error_of(candidate) <= allowed:
+            if error_of(candidates.of(middle)) <= allowed:
                 high = middle
             else:
                 low = middle
-        data = with_rank(high)
+        data = candidates.of(high)
     return data
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """A potential with fewer and fewer vectors in one of its soap terms, which is at `position`."""
+
+    data: PotentialData
+    position: int
+    term: SoapTerm
+    forms: Sequence[Form]
+
+    @property
+    def most(self) -> int:
+        """Vectors of the largest form."""
+        return max(len(form.factors) for form in self.forms)
+
+    def of(self, rank: int) -> PotentialData:
+        """The potential with `rank` vectors in the largest form, the same part of the others."""
+        terms = list(self.data.terms)
+        terms[self.position] = functions_of(self.term, self.forms, rank / self.most)
+        return replace(self.data, terms=tuple(terms))
 
 
 def truth_in_thread(model: Model) -> Callable[[Frame], Prediction]:
     """Truth.prediction for worker threads: each has its own evaluator of the core."""
+    return _in_thread(model, Truth.prediction)
+
+
+def deviations_in_thread(model: Model) -> Callable[[Frame], tuple[Prediction, Prediction]]:
+    """Truth.with_deviations for worker threads, as `truth_in_thread`."""
+    return _in_thread(model, Truth.with_deviations)
+
+
+def _in_thread(model: Model, ask: Callable[[Truth, Frame], Answer]) -> Callable[[Frame], Answer]:
     local = threading.local()
 
-    def prediction(frame: Frame) -> Prediction:
+    def answer(frame: Frame) -> Answer:
         if not hasattr(local, "truth"):
             local.truth = Truth(model)
-        result: Prediction = local.truth.prediction(frame)
-        return result
+        return ask(local.truth, frame)
 
-    return prediction
+    return answer
 
 
 def map_file(

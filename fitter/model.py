@@ -107,7 +107,10 @@ class Model:
 
         Energy in eV, forces in eV/Å, strain derivatives in eV (xx yy zz yz xz xy).
         """
-        values = frame_rows(frame, self.terms) @ self.weights
+        return self._means(frame, frame_rows(frame, self.terms))
+
+    def _means(self, frame: Frame, rows: Array) -> tuple[float, Array, Array]:
+        values = rows @ self.weights
         n = len(frame.numbers)
         return float(values[0]), values[1 : 1 + 3 * n].reshape(n, 3), values[1 + 3 * n :]
 
@@ -124,7 +127,14 @@ class Model:
 
         Of the process itself, without the noise of the labels: eV², (eV/Å)², eV².
         """
+        return self._variances(frame_rows(frame, self.terms))
+
+    def predict_with_variances(self, frame: Frame) -> tuple[tuple[float, Array, Array], Array]:
+        """What `predict` and `variances` give, from one calculation of the frame's rows."""
         rows = frame_rows(frame, self.terms)
+        return self._means(frame, rows), self._variances(rows)
+
+    def _variances(self, rows: Array) -> Array:
         whitened = np.empty_like(rows)
         for (term, _, where), factor in zip(columns(self.terms), self._factors, strict=True):
             whitened[:, where] = (

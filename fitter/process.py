@@ -94,7 +94,7 @@ class Term(ABC):
         return sum(block.size for block in self.blocks)
 
     @property
-    def mappable(self) -> bool:
+    def map_is_exact(self) -> bool:
         """Whether its map is exact, so that no resolution has to be chosen."""
         return True
 

@@ -15,6 +15,7 @@ from forcemap.fitter.config import (
     SoapSettings,
     TermSettings,
 )
+from forcemap.fitter.whole_file import replacing
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = ["SIZES", "SizePoint", "copy_files", "parse_sizes", "scaled"]
@@ -83,17 +84,24 @@ def scaled(settings: Settings, name: str) -> Settings:
 
 def _scaled(term: TermSettings, size: Size) -> TermSettings:
     def times(number: int, factor: float, least: int) -> int:
-        return max(least, round(number * factor))
+        return max(min(number, least), round(number * factor))
 
     if isinstance(term, FewBodySettings):
         return replace(term, n_sparse=times(term.n_sparse, size.points, 8))
     if isinstance(term, EnvironmentSettings):
+        quotas = {g: times(n, size.points, 1) for g, n in term.config_type_n_sparse.items()}
+        within = sum(quotas.values())  # rounding may have made these too many
         count = term.n_sparse
         if isinstance(count, Mapping):
-            count = {symbol: times(n, size.points, 8) for symbol, n in count.items()}
+            count = {s: max(times(n, size.points, 8), within) for s, n in count.items()}
         elif count is not None:
-            count = times(count, size.points, 8)
-        term = replace(term, n_sparse=count, n_sparse_factor=term.n_sparse_factor * size.points)
+            count = max(times(count, size.points, 8), within)
+        term = replace(
+            term,
+            n_sparse=count,
+            n_sparse_factor=term.n_sparse_factor * size.points,
+            config_type_n_sparse=quotas,
+        )
     if isinstance(term, SoapSettings):
         return replace(
             term,
@@ -104,9 +112,11 @@ def _scaled(term: TermSettings, size: Size) -> TermSettings:
 
 
 def copy_files(folder: Path, out: Path, names: Sequence[str]) -> None:
-    """Copy the files `names` from `folder` to `out`, each whole or not at all."""
+    """Copy the files `names` from `folder` to `out`, each whole or not at all.
+
+    Raises ForcemapError if one cannot be written.
+    """
     for name in names:
         if (folder / name).exists():
-            part = out / f".{name}.part"
-            shutil.copyfile(folder / name, part)
-            part.replace(out / name)
+            with replacing(out / name) as part:
+                shutil.copyfile(folder / name, part)

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.environment_terms import DotPower
 from forcemap.fitter.frame import Frame
-from forcemap.fitter.process import Block, Environment
+from forcemap.fitter.process import Environment
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import pivoted_cholesky
 from forcemap.potentials.elements import SYMBOLS
@@ -36,16 +38,35 @@ class Form:
     """Energy sum_k factors[k] (vectors[k] . p)**zeta of one species, most important first.
 
     Attributes:
+        zeta: the exponent.
         species: atomic number of the centre.
         factors: (k,) eV.
         vectors: (k, dimension).
         free: power spectrum of the isolated atom, (dimension,).
     """
 
+    zeta: int
     species: int
     factors: Array
     vectors: Array
     free: Array
+
+    def first(self, count: int) -> tuple[Array, Array]:
+        """(factors, vectors) of the energy by `count` vectors: exact with all, else nearly so."""
+        if self.zeta <= 2 or count >= len(self.factors):
+            return self.factors[:count], self.vectors[:count]
+        # The function projected on the span of its most independent points.
+        kept, factor, right = self._span
+        n = min(count, len(kept))
+        factors = scipy.linalg.cho_solve((factor[:n, :n], True), right[:n])
+        return np.asarray(factors), self.vectors[kept[:n]]
+
+    @cached_property
+    def _span(self) -> tuple[NDArray[np.intp], Array, Array]:
+        """Vectors in the order of a pivoted Cholesky, the factor, products with the function."""
+        matrix = DotPower(self.zeta).values_and_slopes(self.vectors, self.vectors)[0]
+        kept, factor = pivoted_cholesky(matrix)
+        return kept, factor, matrix[kept] @ self.factors
 
 
 def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame]) -> list[Form]:
@@ -64,12 +85,12 @@ def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame]) -> list[Fo
         free = _isolated(term, frames, center)
         if term.zeta == 1:
             vector = values @ block.points
-            forms.append(Form(center, np.ones(1), vector[None, :], free))
+            forms.append(Form(1, center, np.ones(1), vector[None, :], free))
         elif term.zeta == 2:
             factors, vectors = _quadratic(block.points, values, _covariance(term, frames, center))
-            forms.append(Form(center, factors, vectors, free))
+            forms.append(Form(2, center, factors, vectors, free))
         else:
-            forms.append(Form(center, values, block.points, free))
+            forms.append(Form(term.zeta, center, values, block.points, free))
     return forms
 
 
@@ -129,9 +150,7 @@ def functions_of(
     centers = {}
     for form in forms:
         count = max(1, int(np.ceil(part * len(form.factors))))
-        vectors, factors = form.vectors[:count], form.factors[:count]
-        if term.zeta > 2 and count < len(form.factors):
-            vectors, factors = _spanned(term, form, count)
+        factors, vectors = form.first(count)
         free = float(np.sum(factors * (vectors @ form.free) ** term.zeta))
         centers[SYMBOLS[form.species]] = SoapCenter(
             np.ascontiguousarray(factors), np.ascontiguousarray(vectors), free
@@ -147,15 +166,3 @@ def functions_of(
         weights=term.weights,
         centers=centers,
     )
-
-
-def _spanned(term: SoapTerm, form: Form, count: int) -> tuple[Array, Array]:
-    """The function projected on the span of its `count` most independent points."""
-    block = Block((form.species,), form.vectors)
-    matrix = term.covariance(block)
-    kept, _ = pivoted_cholesky(matrix)
-    kept = kept[:count]
-    some = matrix[np.ix_(kept, kept)]
-    right = matrix[kept] @ form.factors
-    factor = scipy.linalg.cho_factor(some + 1e-12 * np.eye(len(kept)), lower=True)
-    return form.vectors[kept], np.asarray(scipy.linalg.cho_solve(factor, right))

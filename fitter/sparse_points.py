@@ -29,11 +29,11 @@ __all__ = [
     "Pool",
     "candidates",
     "density_ranges",
+    "descriptor_pools",
     "independent",
     "select",
-    "select_spectra",
+    "select_descriptors",
     "shortest_distances",
-    "spectra_pools",
 ]
 
 Array = NDArray[np.float64]
@@ -233,11 +233,11 @@ class Pool:
     """Candidates among the environments of one species.
 
     Attributes:
-        spectra: (n, dimension) descriptors.
+        descriptors: (n, dimension) one of each environment.
         groups: (n,) config_type of each.
     """
 
-    spectra: Array
+    descriptors: Array
     groups: NDArray[np.str_]
 
 
@@ -245,10 +245,10 @@ MOST_AT_ONCE = 5000
 """Environments whose kernel matrix is formed to choose among them."""
 
 POOL_NUMBERS = 32_000_000
-"""Doubles of spectra kept as candidates of a species (256 MB), whatever the data."""
+"""Doubles of descriptors kept as candidates of a species (256 MB), whatever the data."""
 
 
-def spectra_pools(
+def descriptor_pools(
     frames: Sequence[Frame], term: EnvironmentTerm, rng: np.random.Generator
 ) -> dict[int, Pool]:
     """Descriptors of the data by species of centre; of many, a uniform sample.
@@ -282,7 +282,7 @@ def _most_of(term: EnvironmentTerm, center: int) -> int:
     return max(100, min(MOST_CANDIDATES, POOL_NUMBERS // max(term.dimension_of(center), 1)))
 
 
-def select_spectra(
+def select_descriptors(
     term: EnvironmentTerm,
     pool: Pool,
     count: int,
@@ -290,54 +290,61 @@ def select_spectra(
     quotas: Mapping[str, int],
     rng: np.random.Generator,
 ) -> Array:
-    """At most `count` spectra of the pool by `method`; of a config_type in `quotas`, that many."""
+    """`count` descriptors of the pool by `method`, of a config_type in `quotas` that many.
+
+    Fewer where there are no more. The quotas hold even where they add up to more than `count`.
+    """
     chosen: list[NDArray[np.intp]] = []
     rest = np.ones(len(pool.groups), dtype=bool)
     for group, quota in quotas.items():
         members = np.flatnonzero(pool.groups == group)
         rest[members] = False
-        chosen.append(members[_choose_spectra(term, pool.spectra[members], quota, method, rng)])
+        chosen.append(members[_choose(term, pool.descriptors[members], quota, method, rng)])
     left = count - sum(len(c) for c in chosen)
     if left > 0:
         members = np.flatnonzero(rest)
-        chosen.append(members[_choose_spectra(term, pool.spectra[members], left, method, rng)])
-    return np.ascontiguousarray(pool.spectra[np.concatenate(chosen)])
+        chosen.append(members[_choose(term, pool.descriptors[members], left, method, rng)])
+    return np.ascontiguousarray(pool.descriptors[np.concatenate(chosen)])
 
 
-def _choose_spectra(
-    term: EnvironmentTerm, spectra: Array, count: int, method: str, rng: np.random.Generator
+def _choose(
+    term: EnvironmentTerm, descriptors: Array, count: int, method: str, rng: np.random.Generator
 ) -> NDArray[np.intp]:
-    n = len(spectra)
+    n = len(descriptors)
     if n <= count:
         return np.arange(n)
     if method == "random":
         return np.sort(rng.choice(n, count, replace=False))
     if method == "farthest":
-        return _farthest(spectra, count)
+        return _farthest(descriptors, count)
     if method == "cur":
         # Leverage scores in the space of the leading singular vectors, from the smaller of the two
         # Gram matrices.
-        values, vectors = scipy.linalg.eigh(spectra.T @ spectra, check_finite=False)
+        values, vectors = scipy.linalg.eigh(descriptors.T @ descriptors, check_finite=False)
         leading = np.flatnonzero(values > 1e-13 * values[-1])[-count:]
-        scores = np.sum((spectra @ (vectors[:, leading] / np.sqrt(values[leading]))) ** 2, axis=1)
+        scores = np.sum(
+            (descriptors @ (vectors[:, leading] / np.sqrt(values[leading]))) ** 2, axis=1
+        )
         return np.sort(rng.choice(n, count, replace=False, p=scores / scores.sum()))
-    return _greedy_spectra(term, spectra, count)
+    return _greedy_descriptors(term, descriptors, count)
 
 
-def _greedy_spectra(term: EnvironmentTerm, spectra: Array, count: int) -> NDArray[np.intp]:
+def _greedy_descriptors(term: EnvironmentTerm, descriptors: Array, count: int) -> NDArray[np.intp]:
     """Pivoted Cholesky of the kernel matrix; where that is too large, in parts, then of the chosen."""
     most = MOST_AT_ONCE
-    if len(spectra) <= most:
-        kept, _ = pivoted_cholesky(term.kernel(spectra, spectra), term.rank_tolerance)
+    if len(descriptors) <= most:
+        kept, _ = pivoted_cholesky(term.kernel(descriptors, descriptors), term.rank_tolerance)
         return kept[:count]
     parts = [
-        np.arange(first, len(spectra), -(-len(spectra) // most))
-        for first in range(-(-len(spectra) // most))
+        np.arange(first, len(descriptors), -(-len(descriptors) // most))
+        for first in range(-(-len(descriptors) // most))
     ]
-    chosen = np.concatenate([part[_greedy_spectra(term, spectra[part], count)] for part in parts])
+    chosen = np.concatenate(
+        [part[_greedy_descriptors(term, descriptors[part], count)] for part in parts]
+    )
     if len(chosen) > most:
         chosen = chosen[:: -(-len(chosen) // most)]
-    return np.asarray(chosen[_greedy_spectra(term, spectra[chosen], count)])
+    return np.asarray(chosen[_greedy_descriptors(term, descriptors[chosen], count)])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from forcemap.potentials.errors import ForcemapError
 
-__all__ = ["make_folder", "replacing", "write_whole"]
+__all__ = ["check_writable", "make_folder", "new_folder", "replacing", "write_whole"]
 
 
 @contextmanager
@@ -43,12 +43,45 @@ def write_whole(path: str | Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def check_writable(path: str | Path) -> None:
+    """See that a file can be written to `path`, before work is done for it.
+
+    Raises ForcemapError if it cannot.
+    """
+    _check_folder(Path(path).parent, Path(path))
+
+
 def make_folder(path: str | Path) -> None:
-    """Make a folder with its parents, and see that files can be written into it."""
+    """Make a folder with its parents, and see that files can be written into it.
+
+    Raises ForcemapError if it cannot be made or written.
+    """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
     except OSError as error:
         raise ForcemapError(f"{path}: cannot be written: {error.strerror or error}") from None
+    _check_folder(path, path)
+
+
+def _check_folder(folder: Path, named: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ForcemapError(f"{named}: cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
+def new_folder(path: str | Path) -> Iterator[None]:
+    """`make_folder`; what the block leaves empty when it fails is removed again."""
+    path = Path(path)
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    make_folder(path)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise

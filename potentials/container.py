@@ -28,7 +28,7 @@ from forcemap.potentials.document import DocumentView, parse_document
 from forcemap.potentials.errors import ModelFileError
 from numpy.typing import NDArray
 
-__all__ = ["Container", "read_container", "read_document", "write_container"]
+__all__ = ["Container", "check_whole", "read_container", "read_document", "write_container"]
 
 MAX_FILE_BYTES = 4 << 30
 MAX_HEADER_BYTES = 64 << 20
@@ -102,11 +102,15 @@ def read_container(path: str | os.PathLike[str]) -> Container:
     """Read a whole file. Raises ModelFileError, which names the file, if anything is wrong."""
     path = Path(path)
     content = _read_bytes(path, None)
-    document = _document(path, _header(path, content))
+    header = _header(path, content)
+    _check_size(path, header, len(content))
+    document = _document(path, header)
     try:
         entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
-        raise ModelFileError(f"{path}: this is no intact safetensors file: {error}") from None
+        raise ModelFileError(
+            f"{path}: this is no intact safetensors file ({error}); it is damaged, make it again"
+        ) from None
     del content
     tensors: dict[str, NDArray[Any]] = {}
     for name, entry in entries:
@@ -126,6 +130,13 @@ def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read only the JSON document of a file (quick, whatever its size)."""
     path = Path(path)
     return _document(path, _header(path, _read_bytes(path, _LENGTH_BYTES + MAX_HEADER_BYTES)))
+
+
+def check_whole(path: str | os.PathLike[str]) -> None:
+    """Raise ModelFileError if a file ends before its header says (quick, whatever its size)."""
+    path = Path(path)
+    header = _header(path, _read_bytes(path, _LENGTH_BYTES + MAX_HEADER_BYTES))
+    _check_size(path, header, path.stat().st_size)
 
 
 def _read_bytes(path: Path, limit: int | None) -> bytes:
@@ -182,6 +193,20 @@ def _document(path: Path, header: bytes) -> dict[str, Any]:
     text = metadata[_ENTRY].string()
     document = DocumentView(parse_document(text, f"{path}, document"), f"{path}, document")
     return document.members()
+
+
+def _check_size(path: Path, header: bytes, size: int) -> None:
+    """Refuse a file that ends before its tensors do; other faults are left to its readers."""
+    entries = parse_document(header, f"{path}, header")
+    tensors = entries.values() if isinstance(entries, Mapping) else ()
+    offsets = [entry.get("data_offsets") for entry in tensors if isinstance(entry, Mapping)]
+    ends = [o[1] for o in offsets if isinstance(o, list) and len(o) == 2 and type(o[1]) is int]
+    expected = _LENGTH_BYTES + len(header) + max(ends, default=0)
+    if size < expected:
+        raise ModelFileError(
+            f"{path}: this is no intact safetensors file: found {size} bytes, expected the {expected} "
+            "that its header tells of; the file is cut off"
+        )
 
 
 def _check_finite(array: NDArray[Any], what: str) -> None:

@@ -80,7 +80,13 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
-from forcemap.potentials.container import Container, read_container, read_document, write_container
+from forcemap.potentials.container import (
+    Container,
+    check_whole,
+    read_container,
+    read_document,
+    write_container,
+)
 from forcemap.potentials.document import DocumentView
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
@@ -272,7 +278,8 @@ def read_potential(path: str | os.PathLike[str]) -> PotentialData:
 
 
 def file_format(path: str | os.PathLike[str]) -> Literal["forcemap.potential", "forcemap.model"]:
-    """Which of the two kinds of file this is. Raises ModelFileError if it is neither."""
+    """Which of the two kinds of file this is. Raises ModelFileError if it is neither, or cut off."""
+    check_whole(path)
     found = DocumentView(read_document(path), f"{path}, document")["format"]
     match found.string():
         case "forcemap.potential":

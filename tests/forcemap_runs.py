@@ -1,4 +1,4 @@
-"""Runs `forcemap` as a user does, alone or under mpirun, and kills it where a test says."""
+"""Runs `forcemap` as a user does, in this process or in others, and kills it where a test says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from click.testing import CliRunner, Result
+from forcemap.fitter.cli import cli
+from safetensors import safe_open
 
 FAULTY = """
 import json, os, signal, sys
@@ -56,6 +60,17 @@ def fault(
     it raises instead.
     """
     return {"where": where, "call": call, "rank": rank, "after": after, "error": error}
+
+
+def invoke(*arguments: object) -> Result:
+    """Run `forcemap` with arguments in this process."""
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def blocks_in(checkpoint: Path) -> int:
+    """Blocks of rows in a checkpoint."""
+    with safe_open(checkpoint, framework="numpy") as file:
+        return int(file.get_tensor("counts")[0])
 
 
 def run_forcemap(

@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -14,7 +17,10 @@ from ase.build import bulk, fcc111, molecule
 from ase.geometry.cell import cellpar_to_cell
 from forcemap.fitter.frame import Frame, FrameSigma
 
-__all__ = ["NAMES", "PERIODIC", "as_frame", "get"]
+__all__ = ["NAMES", "PERIODIC", "SILICON", "as_frame", "get"]
+
+SILICON = Path(__file__).resolve().parents[1] / "examples" / "silicon"
+"""The example with its frames."""
 
 
 def _rattled(atoms: Atoms, seed: int, amplitude: float = 0.12) -> Atoms:
@@ -86,9 +92,9 @@ def get(name: str, species: Sequence[str] = ()) -> Atoms:
     return _recoloured(atoms, species, 11) if species else atoms
 
 
-def as_frame(atoms: Atoms) -> Frame:
-    """As the fitter reads it, without labels."""
-    return Frame(
+def as_frame(atoms: Atoms, **changes: Any) -> Frame:
+    """As the fitter reads it, without labels but for what `changes` name."""
+    bare = Frame(
         numbers=atoms.numbers.astype(np.int32),
         positions=np.array(atoms.positions),
         cell=atoms.cell.array,
@@ -101,3 +107,4 @@ def as_frame(atoms: Atoms) -> Frame:
         source="test",
         index=0,
     )
+    return replace(bare, **changes)

@@ -1,11 +1,12 @@
-"""``forcemap evaluate``: a potential on frames, compared with the labels they have."""
+"""``forcemap evaluate``: a potential or a process on frames, compared with the labels they have."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 from forcemap.fitter.commands.options import jobs_option, quiet_option
@@ -14,12 +15,27 @@ if TYPE_CHECKING:
     from forcemap.fitter.config import Keys
     from forcemap.fitter.error_metrics import Prediction
     from forcemap.fitter.frame import Frame
+    from forcemap.fitter.model import Model
     from forcemap.potentials import Potential
     from forcemap.potentials.runs.progress import Progress
 
-__all__ = ["evaluate", "predict_frames", "write_predictions"]
+__all__ = ["Predicted", "evaluate", "load_either", "predict_frames", "write_predictions"]
+
+Answer = TypeVar("Answer")
 
 EXAMPLE = "forcemap evaluate out/potential.forcemap test.xyz --output predicted.xyz"
+
+
+class Predicted(NamedTuple):
+    """Frames with their predictions.
+
+    Attributes:
+        pairs: every frame with its prediction.
+        deviations: standard deviations of every prediction; None from a mapped potential.
+    """
+
+    pairs: list[tuple[Frame, Prediction]]
+    deviations: list[Prediction] | None
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
@@ -59,28 +75,42 @@ def evaluate(
 
     Errors are root mean squares and means by config_type, forces per component, with the names
     that report.json has.
+
+    POTENTIAL may also be a model.forcemap: then the Gaussian process itself is evaluated, slowly,
+    and tells beside its predictions how far it expects to be off (standard deviations of the
+    process, without noise).
     """
     from forcemap.fitter.config import Source
     from forcemap.fitter.dataset import read_frames
     from forcemap.fitter.error_metrics import METRICS, error_block
-    from forcemap.fitter.error_table import error_table, output_console
-    from forcemap.potentials import load
+    from forcemap.fitter.error_table import deviation_table, error_table, output_console
+    from forcemap.fitter.settings_values import Place, read_fields
+    from forcemap.fitter.whole_file import check_writable
     from forcemap.potentials.runs.progress import Progress
 
     if output is not None and output.exists() and output.samefile(data):
         raise click.UsageError("--output is DATA itself, whose labels would be lost")
-    loaded = load(potential)
-    frames = read_frames([Source(data, index)], parse_keys(keys), require_labels=False)
-    pairs = predict_frames(loaded, frames, jobs, Progress.silent() if quiet else Progress())
     if output is not None:
-        write_predictions(output, pairs)
-    block = error_block(pairs)
+        check_writable(output)
+    loaded = load_either(potential)
+    source = read_fields(Source, {"path": data, "index": index}, Place(str(data)))
+    names = parse_keys(keys)
+    frames = read_frames([source], names, require_labels=False)
+    require_named(frames, names, data)
+    found = predict_frames(loaded, frames, jobs, Progress.silent() if quiet else Progress())
+    if output is not None:
+        write_predictions(output, found)
+    block = error_block(found.pairs, found.deviations)
     if as_json:
         click.echo(json.dumps(block, indent=2, allow_nan=False))
-    elif any(block[name] is not None for name in METRICS):
-        output_console().print(error_table(f"{potential} on {data}", block))
     else:
-        click.echo(f"{data}: no labels to compare {len(frames)} frames with", err=True)
+        if any(block[name] is not None for name in METRICS):
+            output_console().print(error_table(f"{potential} on {data}", block))
+        else:
+            click.echo(f"{data}: no labels to compare {len(frames)} frames with", err=True)
+        if found.deviations is not None:
+            title = "Deviations that the process expects"
+            output_console().print(deviation_table(title, block))
     if output is not None:
         click.echo(output, err=as_json)
 
@@ -101,45 +131,109 @@ def parse_keys(text: str | None) -> Keys:
     return read_fields(Keys, given, Place("--keys"))
 
 
-def predict_frames(
-    potential: Potential, frames: Sequence[Frame], jobs: int, progress: Progress
-) -> list[tuple[Frame, Prediction]]:
-    """Every frame with its prediction.
-
-    Raises ForcemapError, naming the frame, if it holds an element that the potential is not for.
-    """
-    from forcemap.fitter.fitting import predict
-    from forcemap.potentials.elements import SYMBOLS
+def require_named(frames: Sequence[Frame], keys: Keys, data: Path) -> None:
+    """Raise ForcemapError for a label that was given another name, under which no frame has one."""
+    from forcemap.fitter.config import Keys
     from forcemap.potentials.errors import ForcemapError
 
-    evaluator = potential.evaluator(skin=0.0, threads=jobs)
+    usual = Keys()
+    for label, attribute in (
+        *(("energy", "energy"), ("forces", "forces")),
+        *(("stress", "stress"), ("virial", "stress")),
+    ):
+        key = getattr(keys, label)
+        found = any(getattr(frame, attribute) is not None for frame in frames)
+        if key != getattr(usual, label) and not found:
+            raise ForcemapError(f'{data}: no frame has its {label} under "{key}", as --keys says')
+
+
+def load_either(path: Path) -> Potential | Model:
+    """The potential or the process in a file. Raises ForcemapError if it holds neither."""
+    from forcemap.fitter.model import read_model
+    from forcemap.potentials import load
+    from forcemap.potentials.model import file_format
+
+    return load(path) if file_format(path) == "forcemap.potential" else read_model(path)
+
+
+def predict_frames(
+    source: Potential | Model, frames: Sequence[Frame], jobs: int, progress: Progress
+) -> Predicted:
+    """Every frame with its prediction, and with deviations if `source` is a process.
+
+    Raises ForcemapError, naming the frame, if it holds an element that the source is not for.
+    """
+    from forcemap.fitter.fitting import predict
+    from forcemap.fitter.mapping import deviations_in_thread
+    from forcemap.fitter.model import Model
+    from forcemap.fitter.parallel import in_order
+    from threadpoolctl import threadpool_limits
+
+    if isinstance(source, Model):
+        _check_species(frames, set(source.species), "model")
+        both = deviations_in_thread(source)
+        with (
+            progress.stage("evaluating the process", len(frames)) as advance,
+            # Every thread has a frame of its own.
+            threadpool_limits(limits=1, user_api="blas"),
+        ):
+            found = []
+            for answer in in_order(lambda frame: _named(both, frame), frames, jobs):
+                found.append(answer)
+                advance()
+        means = list(zip(frames, (mean for mean, _ in found), strict=True))
+        return Predicted(means, [deviation for _, deviation in found])
+    _check_species(frames, set(source.numbers), "potential")
+    evaluator = source.evaluator(skin=0.0, threads=jobs)
     pairs = []
     with progress.stage("evaluating", len(frames)) as advance:
         for frame in frames:
-            place = f"{frame.source}: frame {frame.index} (counted from 0): "
-            strange = sorted({int(z) for z in frame.numbers} - set(potential.numbers))
-            if strange:
-                raise ForcemapError(
-                    f"{place}holds {' and '.join(SYMBOLS[z] for z in strange)}, but the potential "
-                    f"is for {' and '.join(potential.species)} only"
-                )
-            try:
-                pairs.append((frame, predict(evaluator, frame)))
-            except ForcemapError as error:
-                raise ForcemapError(f"{place}{error}") from None
+            pairs.append((frame, _named(partial(predict, evaluator), frame)))
             advance()
-    return pairs
+    return Predicted(pairs, None)
 
 
-def write_predictions(path: Path, pairs: Sequence[tuple[Frame, Prediction]]) -> None:
-    """Write predictions as ASE's calculator results, labels as `reference_*`; whole or not at all.
+def _check_species(frames: Sequence[Frame], known: set[int], what: str) -> None:
+    from forcemap.potentials.elements import SYMBOLS
+    from forcemap.potentials.errors import ForcemapError
 
-    Raises ForcemapError if the file cannot be written.
+    for frame in frames:
+        strange = sorted({int(z) for z in frame.numbers} - known)
+        if strange:
+            raise ForcemapError(
+                f"{_place(frame)}: holds {' and '.join(SYMBOLS[z] for z in strange)}, but the {what} "
+                f"is for {' and '.join(SYMBOLS[z] for z in sorted(known))} only"
+            )
+
+
+def _named(predict: Callable[[Frame], Answer], frame: Frame) -> Answer:
+    """The prediction; what is wrong with the frame is told with its name."""
+    from forcemap.potentials.errors import ForcemapError
+
+    try:
+        return predict(frame)
+    except ForcemapError as error:
+        raise ForcemapError(f"{_place(frame)}: {error}") from None
+
+
+def _place(frame: Frame) -> str:
+    return f"{frame.source}: frame {frame.index} (counted from 0)"
+
+
+def write_predictions(path: Path, predicted: Predicted) -> None:
+    """Write predictions as ASE's calculator results, labels as `reference_*`, deviations as `*_std`.
+
+    The file is written whole or not at all. Raises ForcemapError if it cannot be written.
     """
     from ase.io.extxyz import write_xyz
     from forcemap.fitter.whole_file import replacing
 
-    images = [_predicted_atoms(frame, prediction) for frame, prediction in pairs]
+    images = [_predicted_atoms(frame, prediction) for frame, prediction in predicted.pairs]
+    for atoms, (energy, forces, stress) in zip(images, predicted.deviations or (), strict=False):
+        atoms.info["energy_std"] = energy
+        atoms.arrays["forces_std"] = forces
+        if stress is not None:
+            atoms.info["stress_std"] = stress.ravel()
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         write_xyz(file, images)
 

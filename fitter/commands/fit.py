@@ -119,30 +119,34 @@ def fit_settings(
     from forcemap.fitter.config import Settings
     from forcemap.fitter.distributed import started_ranks
     from forcemap.fitter.sizes import SizePoint, copy_files, parse_sizes, scaled
-    from forcemap.fitter.whole_file import make_folder
+    from forcemap.fitter.whole_file import new_folder
     from forcemap.potentials.runs.progress import Progress
 
     with started_ranks() as ranks:
         read = Settings.read(settings)
+        names = None if sizes is None else parse_sizes(sizes)
         # A folder that cannot be written is found now, not when an hour's fit is to be saved.
-        make_folder(out)
-        from forcemap.fitter import fit_to_folder
+        with new_folder(out):
+            from forcemap.fitter import fit_to_folder
 
-        shown = progress if ranks.is_first else Progress.silent()
-        if sizes is None:
-            checkpoint = Checkpoint(out, resume, checkpoint_every, ranks.rank, ranks.size)
-            return fit_to_folder(read, out, jobs, shown, ranks, checkpoint)
-        points: list[SizePoint] = []
-        report: dict[str, Any] = {}
-        for name in parse_sizes(sizes):
-            folder = out / name
-            make_folder(folder)
-            checkpoint = Checkpoint(folder, resume, checkpoint_every, ranks.rank, ranks.size)
-            report = fit_to_folder(
-                scaled(read, name), folder, jobs, shown, ranks, checkpoint, name, points
-            )
+            shown = progress if ranks.is_first else Progress.silent()
+
+            def checkpoint_in(folder: Path) -> Checkpoint:
+                return Checkpoint(folder, resume, checkpoint_every, ranks.rank, ranks.size)
+
+            if names is None:
+                return fit_to_folder(read, out, jobs, shown, ranks, checkpoint_in(out))
+            points: list[SizePoint] = []
+            report: dict[str, Any] = {}
+            for name in names:
+                folder = out / name
+                with new_folder(folder):
+                    checkpoint = checkpoint_in(folder)
+                    report = fit_to_folder(
+                        scaled(read, name), folder, jobs, shown, ranks, checkpoint, name, points
+                    )
+                if report:
+                    points.append(SizePoint(**report["sizes"][-1]))
             if report:
-                points.append(SizePoint(**report["sizes"][-1]))
-        if report:
-            copy_files(folder, out, FILES)
-        return report
+                copy_files(folder, out, FILES)
+            return report

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,27 +16,20 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
-from click.testing import CliRunner, Result
-from forcemap.fitter.cli import COMMANDS, cli
+from click.testing import Result
+from forcemap.fitter.cli import COMMANDS
 from forcemap.fitter.commands.demo import copy_example
-from forcemap.fitter.error_metrics import METRICS
+from forcemap.fitter.config import Source
+from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.error_metrics import GPA, METRICS
+from forcemap.fitter.model import read_model
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
+from forcemap_runs import invoke
 from potentials_factory import random_potential
 
-Runner = Callable[..., Result]
 MAIN = [sys.executable, "-c", "from forcemap.fitter.cli import main; main()"]
-
-
-@pytest.fixture
-def run() -> Runner:
-    """Runs `forcemap` with arguments."""
-
-    def invoke(*arguments: object) -> Result:
-        return CliRunner().invoke(cli, [str(argument) for argument in arguments])
-
-    return invoke
 
 
 @pytest.fixture(scope="module")
@@ -77,17 +69,18 @@ def labelled_by(path: Path, frames: list[Atoms], noise: float = 0.0) -> list[Ato
 # ----- the group -----
 
 
-def test_help_lists_the_commands_in_the_order_of_use(run: Runner) -> None:
-    result = run("--help")
+def test_help_lists_the_commands_in_the_order_of_use() -> None:
+    result = invoke("--help")
     assert result.exit_code == 0
     listed = re.findall(r"^  ([\w-]+) +\w", result.output.partition("Commands:")[2], re.M)
     in_order = ["fit", "map", "evaluate", "export", "info", "driver", "ipi-input", "pimd", "demo"]
     assert listed == list(COMMANDS) == in_order
+    assert "..." not in result.output.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(run: Runner, command: str) -> None:
-    result = run(command, "--help")
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = invoke(command, "--help")
     assert result.exit_code == 0
     assert f"Example: forcemap {command} " in " ".join(result.output.split())
 
@@ -98,7 +91,8 @@ def test_help_waits_for_no_heavy_import() -> None:
         "from forcemap.fitter.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print([m for m in ('numpy', 'scipy', 'ase', 'matplotlib', 'yaml') if m in sys.modules])"
+        "heavy = ('numpy', 'scipy', 'ase', 'matplotlib', 'yaml')\n"
+        "print([m for m in sys.modules if m in heavy or '.command' in m])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
@@ -113,8 +107,8 @@ def test_version_is_the_packages() -> None:
     assert (done.returncode, done.stdout) == (0, f"forcemap {__version__}\n")
 
 
-def test_misspelt_command_is_told_with_the_nearest(run: Runner) -> None:
-    result = run("evalute")
+def test_misspelt_command_is_told_with_the_nearest() -> None:
+    result = invoke("evalute")
     assert result.exit_code == 2
     assert 'there is no command "evalute"; did you mean "evaluate"?' in result.output
 
@@ -156,12 +150,10 @@ def test_interrupt_ends_with_exit_code_130() -> None:
 # ----- evaluate -----
 
 
-def test_evaluate_finds_the_errors_that_were_put_in(
-    run: Runner, potential: Path, tmp_path: Path
-) -> None:
+def test_evaluate_finds_the_errors_that_were_put_in(potential: Path, tmp_path: Path) -> None:
     data = tmp_path / "data.xyz"
     write(data, labelled_by(potential, structures(), noise=0.25))
-    result = run("evaluate", potential, data, "--json", "--quiet")
+    result = invoke("evaluate", potential, data, "--json", "--quiet")
     assert result.exit_code == 0, result.output
     block = json.loads(result.stdout)
     assert block["energy_rmse_mev_per_atom"] == pytest.approx(250.0, rel=1e-6)
@@ -174,24 +166,22 @@ def test_evaluate_finds_the_errors_that_were_put_in(
     }
 
 
-def test_evaluate_shows_a_table_by_group(run: Runner, potential: Path, tmp_path: Path) -> None:
+def test_evaluate_shows_a_table_by_group(potential: Path, tmp_path: Path) -> None:
     data = tmp_path / "data.xyz"
     write(data, labelled_by(potential, structures(), noise=0.25))
-    result = run("evaluate", potential, data, "--index", "1:", "--jobs", "1")
+    result = invoke("evaluate", potential, data, "--index", "1:", "--jobs", "1")
     rows = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.split()}
     assert rows["odd"][1:5] == ["2", "16", "250.00", "250.00"]
     assert rows["all"][1:6] == ["3", "24", "250.00", "250.00", "0.2500"]
     assert "evaluating: done in" in result.stderr
 
 
-def test_predicted_frames_hold_the_potentials_results(
-    run: Runner, potential: Path, tmp_path: Path
-) -> None:
+def test_predicted_frames_hold_the_potentials_results(potential: Path, tmp_path: Path) -> None:
     frames = labelled_by(potential, structures(2), noise=0.5)
     open_frame = Atoms("SiO", [[0, 0, 0], [1.9, 0, 0]])
     data, output = tmp_path / "data.xyz", tmp_path / "predicted.xyz"
     write(data, [*frames, open_frame])
-    result = run("evaluate", potential, data, "--output", output, "--quiet")
+    result = invoke("evaluate", potential, data, "--output", output, "--quiet")
     assert result.exit_code == 0, result.output
     predicted = read(output, ":")
     evaluator = load(potential).evaluator()
@@ -212,57 +202,68 @@ def test_predicted_frames_hold_the_potentials_results(
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
-def test_evaluate_reads_renamed_labels(run: Runner, potential: Path, tmp_path: Path) -> None:
+def test_evaluate_reads_renamed_labels(potential: Path, tmp_path: Path) -> None:
     (atoms,) = labelled_by(potential, structures(1))
     atoms.info["REF_energy"] = atoms.get_potential_energy() + 8.0
     atoms.calc = None
     data = tmp_path / "data.xyz"
     write(data, atoms)
-    result = run("evaluate", potential, data, "--keys", "energy=REF_energy", "--json", "--quiet")
+    result = invoke("evaluate", potential, data, "--keys", "energy=REF_energy", "--json", "--quiet")
     block = json.loads(result.stdout)
     assert block["energy_mae_mev_per_atom"] == pytest.approx(1000.0, rel=1e-6)
     assert block["force_rmse_ev_per_a"] is None
-    result = run("evaluate", potential, data, "--keys", "enrgy=REF_energy")
+    result = invoke("evaluate", potential, data, "--keys", "enrgy=REF_energy")
     assert (result.exit_code, result.stderr) == (
         1,
         'Error: --keys: enrgy: unknown key; did you mean "energy"?\n',
     )
-    result = run("evaluate", potential, data, "--keys", "energy")
+    result = invoke("evaluate", potential, data, "--keys", "energy")
     assert "--keys: found 'energy', expected label=name" in result.stderr
+    result = invoke("evaluate", potential, data, "--keys", "energy=REF_energi")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        1,
+        f'Error: {data}: no frame has its energy under "REF_energi", as --keys says',
+    )
+    result = invoke("evaluate", potential, data, "--quiet")
+    assert result.exit_code == 0
+    assert 'no energy label under "energy", so none is used; this file has REF_en' in result.stderr
 
 
-def test_evaluate_tells_faults(run: Runner, potential: Path, tmp_path: Path) -> None:
+def test_evaluate_tells_faults(potential: Path, tmp_path: Path) -> None:
     data = tmp_path / "data.xyz"
     write(data, [Atoms("Si"), Atoms("Ar")])
-    result = run("evaluate", potential, data, "--quiet")
+    result = invoke("evaluate", potential, data, "--quiet")
     assert result.exit_code == 1
     assert result.stderr == (
         f"Error: {data}: frame 1 (counted from 0): holds Ar, but the potential is for O and "
         "Si only\n"
     )
     write(data, [Atoms("Si")])
-    result = run("evaluate", potential, data, "--quiet")
+    result = invoke("evaluate", potential, data, "--quiet")
     assert result.exit_code == 0
     assert "no labels to compare 1 frames with" in result.stderr
-    result = run("evaluate", potential, data, "--output", data)
+    result = invoke("evaluate", potential, data, "--output", data)
     assert result.exit_code == 2
     assert "--output is DATA itself" in result.stderr
-    result = run("evaluate", data, data)
+    result = invoke("evaluate", data, data)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {data}: ")
-    result = run("evaluate", potential, data, "--output", tmp_path / "no" / "out.xyz", "--quiet")
+    result = invoke("evaluate", potential, data, "--output", tmp_path / "no" / "out.xyz", "--quiet")
     assert result.exit_code == 1
     assert "out.xyz: cannot be written: No such file or directory" in result.stderr
-    assert run("evaluate", potential, tmp_path / "nowhere.xyz").exit_code == 2
+    assert invoke("evaluate", potential, tmp_path / "nowhere.xyz").exit_code == 2
+    result = invoke("evaluate", potential, data, "--index", "last")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {data}: index: 'last' is not a selection of frames")
 
 
-def test_warnings_are_lines_without_code(run: Runner, potential: Path, tmp_path: Path) -> None:
+def test_warnings_are_lines_without_code(potential: Path, tmp_path: Path) -> None:
     atoms = Atoms("Si2", [[0, 0, 0], [2.3, 0, 0]])
     atoms.info["stress"] = np.zeros((3, 3))
     data = tmp_path / "data.xyz"
     write(data, atoms)
     with warnings.catch_warnings():
-        result = run("evaluate", potential, data, "--quiet")
+        result = invoke("evaluate", potential, data, "--quiet")
     assert result.exit_code == 0, result.output
     assert f"Warning: {data}: stress of 1 frames is not used: they are not" in result.stderr
 
@@ -270,8 +271,8 @@ def test_warnings_are_lines_without_code(run: Runner, potential: Path, tmp_path:
 # ----- info -----
 
 
-def test_info_tells_what_a_potential_holds(run: Runner, potential: Path, tmp_path: Path) -> None:
-    result = run("info", potential)
+def test_info_tells_what_a_potential_holds(potential: Path, tmp_path: Path) -> None:
+    result = invoke("info", potential)
     assert result.exit_code == 0, result.output
     words = " ".join(result.stdout.split())
     for shown in (
@@ -294,7 +295,7 @@ def test_info_tells_what_a_potential_holds(run: Runner, potential: Path, tmp_pat
     )
     path = tmp_path / "p.forcemap"
     write_potential(data, path)
-    words = " ".join(run("info", path).stdout.split())
+    words = " ".join(invoke("info", path).stdout.split())
     for shown in (
         "isolated atoms Si -0.5 eV",
         "map: largest force error 3.00e-05 eV/Å",
@@ -303,30 +304,34 @@ def test_info_tells_what_a_potential_holds(run: Runner, potential: Path, tmp_pat
         assert shown in words
 
 
-def test_info_tells_of_embedding_terms(run: Runner, tmp_path: Path) -> None:
+def test_info_tells_of_embedding_terms(tmp_path: Path) -> None:
     path = tmp_path / "p.forcemap"
     write_potential(random_potential(["Si"], 2, embedding=True), path)
-    words = " ".join(run("info", path).stdout.split())
+    words = " ".join(invoke("info", path).stdout.split())
     assert (
         "term embedding cutoff 4.4 Å, densities Si-Si of 20 intervals, "
         "functions of Si 7 intervals" in words
     )
 
 
-def test_info_refuses_damaged_files(run: Runner, potential: Path, tmp_path: Path) -> None:
+def test_info_refuses_damaged_files(potential: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.forcemap"
-    damaged.write_bytes(potential.read_bytes()[:-8])
-    result = run("info", damaged)
-    assert result.exit_code == 1
-    assert result.stderr.startswith(f"Error: {damaged}")
-    assert "Traceback" not in result.output
+    content = potential.read_bytes()
+    damaged.write_bytes(content[:-8])
+    for command in (("info", damaged), ("evaluate", damaged, potential)):
+        result = invoke(*command)
+        assert result.exit_code == 1
+        assert result.stderr == (
+            f"Error: {damaged}: this is no intact safetensors file: found {len(content) - 8} bytes, "
+            f"expected the {len(content)} that its header tells of; the file is cut off\n"
+        )
 
 
-def test_info_prints_the_file_for_ipi(run: Runner) -> None:
-    path = Path(run("info", "--ipi-pes").stdout.strip())
+def test_info_prints_the_file_for_ipi() -> None:
+    path = Path(invoke("info", "--ipi-pes").stdout.strip())
     assert "__DRIVER_CLASS__" in path.read_text(encoding="utf-8")
-    assert run("info").exit_code == 2
-    assert run("info", "--ipi-pes", path).exit_code == 2
+    assert invoke("info").exit_code == 2
+    assert invoke("info", "--ipi-pes", path).exit_code == 2
 
 
 # ----- fit and map -----
@@ -348,8 +353,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, potential: Path) -> tuple[P
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     out = folder / "new" / "out"
-    arguments = ["fit", str(folder / "settings.yaml"), "-o", str(out), "--jobs", "1"]
-    return out, CliRunner().invoke(cli, arguments)
+    return out, invoke("fit", folder / "settings.yaml", "-o", out, "--jobs", 1)
 
 
 def test_fit_writes_its_files_and_lists_them(fitted: tuple[Path, Result]) -> None:
@@ -382,25 +386,84 @@ def test_report_of_a_fit_has_every_promised_number(fitted: tuple[Path, Result]) 
     assert isinstance(fit["log_marginal_likelihood"], float)
 
 
-def test_reported_errors_are_those_of_the_written_potential(
-    run: Runner, fitted: tuple[Path, Result]
-) -> None:
+def test_reported_errors_are_those_of_the_written_potential(fitted: tuple[Path, Result]) -> None:
     out, _ = fitted
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     for part in ("train", "test"):
         data = out.parent.parent / f"{part}.xyz"
-        result = run("evaluate", out / "potential.forcemap", data, "--json", "--quiet")
+        result = invoke("evaluate", out / "potential.forcemap", data, "--json", "--quiet")
         block = json.loads(result.stdout)
         for name in METRICS:
             assert block[name] == pytest.approx(report[part][name], rel=1e-9), (part, name)
 
 
-def test_expanded_settings_fit_again(
-    run: Runner, fitted: tuple[Path, Result], tmp_path: Path
+def test_evaluate_asks_the_process_for_predictions_and_deviations(
+    fitted: tuple[Path, Result], tmp_path: Path
 ) -> None:
     out, _ = fitted
+    data, output = out.parent.parent / "test.xyz", tmp_path / "predicted.xyz"
+    arguments = ("evaluate", out / "model.forcemap", data, "--json", "--quiet", "--jobs", 2)
+    result = invoke(*arguments, "--output", output)
+    assert result.exit_code == 0, result.output
+    block = json.loads(result.stdout)
+    mapped = invoke("evaluate", out / "potential.forcemap", data, "--json", "--quiet")
+    for name, value in json.loads(mapped.stdout).items():
+        if name in METRICS:  # the map of projected kernels is exact
+            assert block[name] == pytest.approx(value, rel=1e-6), name
+    model = read_model(out / "model.forcemap")
+    energies, forces, stresses = [], [], []
+    for frame, atoms in zip(read_frames([Source(data)]), read(output, ":"), strict=True):
+        n = len(frame.numbers)
+        expected = np.sqrt(model.variances(frame))
+        energies.append(1000.0 * expected[0] / n)
+        forces.append(expected[1 : 1 + 3 * n])
+        stresses.append(GPA * expected[1 + 3 * n :] / atoms.get_volume())
+        assert atoms.info["energy_std"] == pytest.approx(expected[0], rel=1e-6)
+        np.testing.assert_allclose(atoms.arrays["forces_std"].ravel(), forces[-1], atol=1e-7)
+        written = np.reshape(atoms.info["stress_std"], (3, 3))
+        six = written[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        np.testing.assert_allclose(GPA * six, stresses[-1], rtol=1e-5)
+        assert atoms.get_potential_energy() == pytest.approx(frame.energy, abs=0.5)
+    for name, values in (
+        ("energy_std_mev_per_atom", energies),
+        ("force_std_ev_per_a", forces),
+        ("stress_std_gpa", stresses),
+    ):
+        assert block[name] == pytest.approx(np.sqrt(np.mean(np.square(values))), rel=1e-9), name
+        assert block["by_config_type"]["even"][name] > 0.0
+    table = invoke(*arguments[:3], "--quiet").stdout
+    rows = [line.split() for line in table.splitlines() if line.split()[:1] == ["all"]]
+    assert len(rows[0]) == 8  # the errors, as of a potential
+    assert rows[1][3:] == [
+        f"{block['energy_std_mev_per_atom']:.2f}",
+        f"{block['force_std_ev_per_a']:.4f}",
+        f"{block['stress_std_gpa']:.3f}",
+    ]
+
+
+def test_evaluate_of_a_process_needs_no_labels_but_its_elements(
+    fitted: tuple[Path, Result], tmp_path: Path
+) -> None:
+    model = fitted[0] / "model.forcemap"
+    data = tmp_path / "data.xyz"
+    write(data, structures(1))
+    result = invoke("evaluate", model, data, "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    block = json.loads(result.stdout)
+    assert [block[name] for name in METRICS] == [None] * len(METRICS)
+    assert block["energy_std_mev_per_atom"] > 0.0
+    write(data, [Atoms("Si"), Atoms("Ar")])
+    result = invoke("evaluate", model, data, "--quiet")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"Error: {data}: frame 1 (counted from 0): holds Ar, but the model is for Si only\n"
+    )
+
+
+def test_expanded_settings_fit_again(fitted: tuple[Path, Result], tmp_path: Path) -> None:
+    out, _ = fitted
     expanded = out / "settings.yaml"
-    result = run("fit", expanded, "-o", tmp_path, "--quiet", "--jobs", 1)
+    result = invoke("fit", expanded, "-o", tmp_path, "--quiet", "--jobs", 1)
     assert result.exit_code == 0, result.output
     assert "done in" not in result.stderr
     first = load(out / "potential.forcemap")
@@ -408,8 +471,8 @@ def test_expanded_settings_fit_again(
     assert first.metadata["provenance"]["data"] == second.metadata["provenance"]["data"]
 
 
-def test_info_tells_what_a_model_holds(run: Runner, fitted: tuple[Path, Result]) -> None:
-    result = run("info", fitted[0] / "model.forcemap")
+def test_info_tells_what_a_model_holds(fitted: tuple[Path, Result]) -> None:
+    result = invoke("info", fitted[0] / "model.forcemap")
     assert result.exit_code == 0, result.output
     words = " ".join(result.stdout.split())
     assert "holds Gaussian process" in words
@@ -420,11 +483,11 @@ def test_info_tells_what_a_model_holds(run: Runner, fitted: tuple[Path, Result])
 
 
 def test_map_gives_a_potential_again_at_another_tolerance(
-    run: Runner, fitted: tuple[Path, Result], tmp_path: Path
+    fitted: tuple[Path, Result], tmp_path: Path
 ) -> None:
     out, _ = fitted
     fine = tmp_path / "fine.forcemap"
-    result = run("map", out / "model.forcemap", "-o", fine, "--tolerance", "1e-7", "--quiet")
+    result = invoke("map", out / "model.forcemap", "-o", fine, "--tolerance", "1e-7", "--quiet")
     assert result.exit_code == 0, result.output
     assert result.stdout.split()[-1] == str(fine)
     atoms = structures(1)[0]
@@ -435,32 +498,62 @@ def test_map_gives_a_potential_again_at_another_tolerance(
     # The terms are splines already (projected kernels): their map is exact at any tolerance.
     assert np.abs(forces[0] - forces[1]).max() < 1e-9
     assert np.abs(forces[0]).max() > 1e-3
-    result = run("map", out / "potential.forcemap", "-o", fine)
+    result = invoke("map", out / "potential.forcemap", "-o", fine)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: {out / 'potential.forcemap'}: ")
 
 
-def test_fit_tells_faults_before_it_works(run: Runner, tmp_path: Path) -> None:
+def test_fit_tells_faults_before_it_works(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text("data: {train: nowhere.xyz}\nterms: [{kind: two_body}]\n", encoding="utf-8")
-    result = run("fit", settings, "-o", tmp_path / "out", "--quiet")
+    result = invoke("fit", settings, "-o", tmp_path / "out", "--quiet")
     assert (result.exit_code, result.stderr) == (
         1,
         f"Error: {tmp_path / 'nowhere.xyz'}: no such file\n",
     )
     (tmp_path / "file").write_text("", encoding="utf-8")
-    result = run("fit", settings, "-o", tmp_path / "file" / "out", "--quiet")
+    result = invoke("fit", settings, "-o", tmp_path / "file" / "out", "--quiet")
     assert result.exit_code == 1
     assert "out: cannot be written: Not a directory" in result.stderr
-    assert run("fit", settings).exit_code == 2
+    assert invoke("fit", settings).exit_code == 2
+
+
+@pytest.mark.parametrize("sizes", [(), ("--sizes", "small,medium")])
+def test_fit_that_fails_leaves_no_folders_but_what_was_there(
+    tmp_path: Path, sizes: tuple[str, ...]
+) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("data: {train: nowhere.xyz}\nterms: [{kind: two_body}]\n", encoding="utf-8")
+    (tmp_path / "there").mkdir()
+    for out in ("new/out", "there", "there/new"):
+        assert invoke("fit", settings, "-o", tmp_path / out, "--quiet", *sizes).exit_code == 1
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["settings.yaml", "there"]
+    (tmp_path / "there" / "mine.txt").write_text("mine", encoding="utf-8")
+    invoke("fit", settings, "-o", tmp_path / "there", "--quiet", *sizes)
+    assert [p.name for p in (tmp_path / "there").iterdir()] == ["mine.txt"]
+
+
+def test_output_that_cannot_be_written_is_told_before_the_work(
+    fitted: tuple[Path, Result], tmp_path: Path
+) -> None:
+    model, nowhere = fitted[0] / "model.forcemap", tmp_path / "no" / "file"
+    for command in (
+        ("map", model, "-o", nowhere),
+        ("evaluate", model, fitted[0].parent.parent / "test.xyz", "--output", nowhere),
+    ):
+        result = invoke(*command)
+        assert result.exit_code == 1
+        assert result.stderr == (
+            f"Error: {nowhere}: cannot be written: No such file or directory\n"
+        )
 
 
 # ----- demo -----
 
 
-def test_demo_refuses_a_folder_with_files(run: Runner, tmp_path: Path) -> None:
+def test_demo_refuses_a_folder_with_files(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
-    result = run("demo", tmp_path)
+    result = invoke("demo", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
         f"Error: {tmp_path}: is not empty; name another folder, or give --force\n"

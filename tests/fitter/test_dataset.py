@@ -2,7 +2,7 @@
 
 import gzip
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,16 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from forcemap.fitter.config import Keys, SigmaOverride, SigmaSettings, Source
+from forcemap.fitter.config import Keys, Settings, SigmaOverride, SigmaSettings, Source
 from forcemap.fitter.dataset import (
     Frame,
-    FrameSigma,
     atomic_energies,
+    check_groups,
     data_hash,
     read_frames,
-    warn_of_unused_groups,
 )
 from forcemap.potentials.errors import ForcemapError
+from structures import as_frame
 
 CELL = [[4.0, 0.0, 0.0], [0.5, 5.0, 0.0], [0.1, 0.2, 6.0]]
 ENERGY = -9.5
@@ -214,10 +214,45 @@ def test_numeric_config_types_are_names(read: Reader) -> None:
 
 def test_unused_group_is_warned_of_with_the_nearest(read: Reader) -> None:
     frames = read(frame_text("energy=1 config_type=Elastic"))
-    sigma = SigmaSettings(config_type={"Elastik": SigmaOverride(energy=0.5)})
-    with pytest.warns(UserWarning, match='"Elastik"; did you mean "Elastic"'):
-        warn_of_unused_groups(frames, sigma)
-    warn_of_unused_groups(frames, SigmaSettings(config_type={"Elastic": SigmaOverride()}))
+    where = 'sigma.config_type: no training frame .* "Elastik"; did you mean "Elastic"'
+    with pytest.warns(UserWarning, match=where):
+        check_groups(frames, with_groups(sigma="Elastik"))
+    where = r"terms\[1\].config_type_n_sparse: no training frame .* \"Elastik\"; did you mean"
+    with pytest.warns(UserWarning, match=where):
+        check_groups(frames, with_groups(quotas={"Elastik": 3}))
+    check_groups(frames, with_groups(sigma="Elastic", quotas={"Elastic": 3}))
+
+
+def with_groups(sigma: str = "", quotas: Mapping[str, int] | None = None, **soap: Any) -> Settings:
+    """Settings that name groups of frames."""
+    return Settings.from_dict(
+        {
+            "data": {"train": "made.xyz"},
+            "sigma": {"config_type": {sigma: {"energy": 0.5}}} if sigma else {},
+            "terms": [
+                {"kind": "two_body"},
+                {"kind": "soap", "config_type_n_sparse": quotas or {}, **soap},
+            ],
+        }
+    )
+
+
+def test_quotas_beyond_the_number_of_points_are_refused(read: Reader) -> None:
+    """Those of the groups that hold the element; where no number is given they may be any."""
+    lone = '1\nenergy=1 config_type={} pbc="F F F"\n{} 0 0 0\n'
+    frames = read(lone.format("a", "Si") + lone.format("b", "Si") + lone.format("b", "O"))
+    quotas = {"a": 6, "b": 5}
+    with pytest.raises(ForcemapError) as caught:
+        check_groups(frames, with_groups(quotas=quotas, n_sparse=10))
+    assert str(caught.value) == (
+        "terms[1].config_type_n_sparse: asks for 11 sparse points of Si in all, more than the 10 of "
+        "n_sparse; raise n_sparse, or lower these"
+    )
+    check_groups(frames, with_groups(quotas=quotas, n_sparse=11))
+    check_groups(frames, with_groups(quotas=quotas, n_sparse={"O": 5, "Si": 11}))
+    check_groups(frames, with_groups(quotas=quotas))
+    with pytest.raises(ForcemapError, match="asks for 5 sparse points of O"):
+        check_groups(frames, with_groups(quotas=quotas, n_sparse={"O": 4, "Si": 11}))
 
 
 # ----- faults -----
@@ -281,11 +316,30 @@ FAULTS = {
         GOOD + GOOD.replace("1.5", "nan"),
         AT_1 + "a position of atom 1 is nan",
     ),
-    "unknown element": (GOOD + GOOD.replace("Si ", "Sx "), AT_1 + "cannot be read as extended XYZ"),
+    "unknown element": (
+        GOOD + GOOD.replace("Si ", "Sx "),
+        AT_1 + "line 7: 'Sx' is not the symbol of an element",
+    ),
+    "columns missing": (
+        GOOD + GOOD.replace("O ", ""),
+        AT_1 + "line 8: found 6 columns, expected the 7 that Properties name",
+    ),
+    "columns not told": (
+        GOOD + GOOD.replace("pos:R:3", "pos:R"),
+        AT_1 + "line 6: Properties are not names, types and numbers of columns",
+    ),
+    "lattice of three numbers": (
+        GOOD + frame_text("energy=1", lattice="4 4 4"),
+        AT_1 + "cannot be read as extended XYZ: ValueError: Got info item Lattice",
+    ),
+    "atoms in the same place": (
+        GOOD + GOOD.replace("1.5 0.5 0.1", "0.0 0.0 0.0"),
+        AT_1 + "atoms 0 and 1 are in the same place",
+    ),
     "no element": (GOOD + GOOD.replace("Si ", "X "), AT_1 + "has an atom that is no element"),
     "words in columns": (
         GOOD + GOOD.replace("1.5", "x.5"),
-        AT_1 + "cannot be read as extended XYZ: ValueError",
+        AT_1 + "line 8: 'x.5' in the column of pos is not a number",
     ),
     "cut off": (GOOD + GOOD[: GOOD.rindex("O ")], "data.xyz: ends within frame 1, which should"),
     "empty line between frames": (
@@ -352,21 +406,10 @@ def test_hash_is_of_content_not_of_names(read: Reader) -> None:
 
 
 def frame_of(symbols: str, energy: float | None, cell: float | None = None) -> Frame:
-    atoms = Atoms(symbols)
-    count = len(atoms)
-    return Frame(
-        numbers=atoms.numbers.astype(np.int32),
-        positions=np.arange(3.0 * count).reshape(count, 3),
-        cell=np.eye(3) * (cell or 0.0),
-        pbc=np.full(3, cell is not None),
-        energy=energy,
-        forces=None,
-        stress=None,
-        config_type="default",
-        sigma=FrameSigma(0.1, 0.1, 0.1),
-        source="made",
-        index=0,
-    )
+    atoms = Atoms(symbols, pbc=cell is not None)
+    atoms.positions = np.arange(3.0 * len(atoms)).reshape(-1, 3)
+    atoms.cell = np.eye(3) * (cell or 0.0)
+    return as_frame(atoms, energy=energy)
 
 
 def test_average_solves_the_composition_exactly_when_it_can() -> None:

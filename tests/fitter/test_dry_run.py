@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import yaml
 from ase.io import read
-from click.testing import CliRunner, Result
+from click.testing import Result
 from forcemap.fitter import estimate as module
-from forcemap.fitter.cli import cli
 from forcemap.fitter.config import Settings
 from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.estimate import Estimate, estimate
@@ -23,11 +22,11 @@ from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.solver import Accumulator, Groups, maximise_evidence
 from forcemap.potentials.errors import ForcemapError
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "silicon"
+from forcemap_runs import invoke
+from structures import SILICON
 
 GIVEN: dict[str, Any] = {
-    "data": {"train": [str(EXAMPLE / "train.xyz")], "test": [str(EXAMPLE / "test.xyz")]},
+    "data": {"train": [str(SILICON / "train.xyz")], "test": [str(SILICON / "test.xyz")]},
     "terms": [
         {"kind": "two_body", "cutoff": 4.5, "n_sparse": 12},
         {"kind": "three_body", "cutoff": 3.6, "n_sparse": 40},
@@ -68,7 +67,7 @@ def test_sizes_of_small_data_are_those_of_the_fit(
     found = estimate(settings, frames)
     assert found.whole
     assert sizes(found) == fitted_sizes(settings, frames)
-    labelled = read(EXAMPLE / "train.xyz", ":")
+    labelled = read(SILICON / "train.xyz", ":")
     atoms = sum(len(a) for a in labelled)
     assert (found.n_frames, found.n_atoms) == (len(labelled), atoms)
     assert (found.n_energies, found.n_forces) == (len(labelled), 3 * atoms)
@@ -86,7 +85,7 @@ def test_candidates_are_distances_triangles_and_atoms(
     monkeypatch.setattr(module, "SAMPLE_ATOMS", 10**6)
     found = {c.kind: c.candidates for c in estimate(settings, frames).combinations}
     pairs = triangles = 0
-    for atoms in read(EXAMPLE / "train.xyz", ":"):
+    for atoms in read(SILICON / "train.xyz", ":"):
         pairs += len(neighbor_list("i", atoms, 4.5)) // 2
         neighbors = np.bincount(neighbor_list("i", atoms, 3.6), minlength=len(atoms))
         triangles += int(np.sum(neighbors * (neighbors - 1) // 2))
@@ -216,7 +215,7 @@ def dry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dry:
 
     def run(given: dict[str, Any], *options: str) -> Result:
         Path("settings.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
-        return CliRunner().invoke(cli, ["fit", "settings.yaml", "--dry-run", *options])
+        return invoke("fit", "settings.yaml", "--dry-run", *options)
 
     return run
 
@@ -250,7 +249,7 @@ def test_dry_run_tells_faults_as_the_fit_does(dry: Dry) -> None:
     result = dry({**GIVEN, "data": {"train": "nowhere.xyz"}})
     assert result.exit_code == 1
     assert result.stderr.endswith("Error: nowhere.xyz: no such file\n")
-    lone = {**GIVEN, "data": {"train": str(EXAMPLE / "isolated.xyz")}, "e0": {"Si": 0.0}}
+    lone = {**GIVEN, "data": {"train": str(SILICON / "isolated.xyz")}, "e0": {"Si": 0.0}}
     result = dry(lone)
     assert result.exit_code == 1
     assert "there is nothing to fit" in result.stderr

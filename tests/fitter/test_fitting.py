@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,10 +30,10 @@ from forcemap.potentials.model import (
 )
 from numpy.typing import NDArray
 from potentials_factory import random_potential
+from structures import SILICON
 
 Array = NDArray[np.float64]
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "silicon"
 
 TERMS: list[dict[str, Any]] = [
     {"kind": "two_body", "cutoff": 5.0, "n_sparse": 12},
@@ -48,7 +47,7 @@ def settings(**changes: Any) -> Settings:
         "e0": "isolated",
         "terms": TERMS,
     }
-    return Settings.from_dict({**given, **changes}, EXAMPLE)
+    return Settings.from_dict({**given, **changes}, SILICON)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def frames() -> list[Frame]:
 
 @pytest.fixture(scope="module")
 def unseen() -> list[Frame]:
-    return read_frames([Source(EXAMPLE / "test.xyz")])
+    return read_frames([Source(SILICON / "test.xyz")])
 
 
 @pytest.fixture(scope="module")
@@ -338,18 +337,13 @@ def made_frames(known: Potential, structure: str, count: int, seed: int) -> list
         atoms.set_cell(atoms.cell.array * rng.uniform(0.97, 1.05), scale_atoms=True)
         r = evaluator.compute(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
         frames.append(
-            Frame(
-                atoms.numbers.astype(np.int32),
-                atoms.positions,
-                atoms.cell.array,
-                np.array(atoms.pbc),
-                r.energy,
-                r.forces,
-                -r.virial / atoms.get_volume(),
-                "default",
-                FrameSigma(1e-3, 1e-2, 1e-3),
-                "made",
-                n,
+            structures.as_frame(
+                atoms,
+                energy=r.energy,
+                forces=r.forces,
+                stress=-r.virial / atoms.get_volume(),
+                sigma=FrameSigma(1e-3, 1e-2, 1e-3),
+                index=n,
             )
         )
     return frames

@@ -27,10 +27,10 @@ from forcemap.fitter.model import Model, write_model
 from forcemap.potentials import load
 from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
+from structures import SILICON
 
 Array = NDArray[np.float64]
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "silicon"
 TOLERANCE = 2e-3  # eV/Å: coarse tables keep these tests quick
 
 
@@ -49,7 +49,7 @@ def settings() -> Settings:
                 {"kind": "three_body", "cutoff": 3.6, "n_sparse": 20},
             ],
         },
-        EXAMPLE,
+        SILICON,
     )
 
 
@@ -282,7 +282,7 @@ def test_map_of_embedding_terms(frames: list[Frame]) -> None:
             {"kind": "embedding", "cutoff": 4.0, "density": "exponential", "kernel": "matern52"},
         ],
     }
-    model = fit_frames(Settings.from_dict(given, EXAMPLE), frames)
+    model = fit_frames(Settings.from_dict(given, SILICON), frames)
     mapped = map_model(model, frames, 1e-4)
     assert mapped.errors["force_max_error_ev_per_a"] < 1e-6
     assert mapped.errors["random_clusters_force_max_error_ev_per_a"] < 1e-6

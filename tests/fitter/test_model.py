@@ -22,8 +22,7 @@ from forcemap.fitter.short_range import CorePair, fade
 from forcemap.potentials import ModelFileError
 from forcemap.potentials.container import read_container, write_container
 from numpy.typing import NDArray
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "silicon"
+from structures import SILICON
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,7 @@ def make_settings(kernel: str = "squared_exponential") -> Settings:
                 },
             ],
         },
-        EXAMPLE,
+        SILICON,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,6 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from click.testing import CliRunner
-from forcemap.fitter.cli import cli
 from forcemap.fitter.config import Settings
 from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.fitting import fit_frames
@@ -23,19 +21,15 @@ from forcemap.fitter.model import Model, read_model, write_model
 from forcemap.fitter.nbody import NBodyTerm
 from forcemap.potentials import ForcemapError, ModelFileError
 from forcemap.potentials.container import read_container, write_container
+from forcemap_runs import invoke
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 
 CUTOFF = 4.0
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small matrices: on a busy machine BLAS' threads would wait for each other."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def density_energy(atoms: Atoms, power: float) -> tuple[float, Array]:
@@ -257,9 +251,7 @@ def test_fit_writes_no_potential_and_says_so(folder: Path, tmp_path: Path) -> No
     out.mkdir()
     (out / "potential.forcemap").write_text("of an earlier fit")
     mixed(folder).dump(tmp_path / "settings.yaml")
-    run = CliRunner().invoke(
-        cli, ["fit", str(tmp_path / "settings.yaml"), "-o", str(out), "--quiet"]
-    )
+    run = invoke("fit", tmp_path / "settings.yaml", "-o", out, "--quiet")
     assert run.exit_code == 0, run.output
     assert "cannot be run in MD" in " ".join(run.output.split())
     assert "potential.forcemap\n" not in run.output.replace("is no potential.forcemap", "")
@@ -281,12 +273,15 @@ def test_fit_writes_no_potential_and_says_so(folder: Path, tmp_path: Path) -> No
     assert "Errors of the map" not in page
     assert "<th>distance_lengthscale</th>" in page
 
-    info = CliRunner().invoke(cli, ["info", str(out / "model.forcemap")])
+    again = invoke("evaluate", out / "model.forcemap", folder / "train.xyz", "--json", "--quiet")
+    block = json.loads(again.stdout)
+    assert block["force_rmse_ev_per_a"] == pytest.approx(expected, rel=1e-9)
+    assert 0.0 < block["force_std_ev_per_a"] < 1.0
+
+    info = invoke("info", out / "model.forcemap")
     assert info.exit_code == 0
     assert "it has no map" in info.output
-    mapped = CliRunner().invoke(
-        cli, ["map", str(out / "model.forcemap"), "-o", str(tmp_path / "p.forcemap"), "--quiet"]
-    )
+    mapped = invoke("map", out / "model.forcemap", "-o", tmp_path / "p.forcemap", "--quiet")
     assert mapped.exit_code == 1
     assert "model.forcemap: its nbody term has no map" in " ".join(mapped.output.split())
     assert not (tmp_path / "p.forcemap").exists()

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from forcemap.fitter.error_metrics import GPA, METRICS, Prediction, compare, error_block
-from forcemap.fitter.frame import Frame, FrameSigma
+from forcemap.fitter.frame import Frame
 from forcemap.fitter.report import build_report, plain, worst_frames, write_report
 from forcemap.fitter.report_figures import curve_figures
 from forcemap.fitter.report_page import verdict
+from structures import as_frame
 
 MAPPING = {
     "force_max_error_ev_per_a": 5e-5,
@@ -33,16 +35,13 @@ def labelled(
 ) -> Frame:
     rng = np.random.default_rng(seed)
     tensor = rng.normal(size=(3, 3))
-    return Frame(
-        numbers=np.full(count, 14, dtype=np.int32),
-        positions=rng.normal(size=(count, 3)),
-        cell=5.0 * np.eye(3),
-        pbc=np.ones(3, dtype=bool),
+    atoms = Atoms(f"Si{count}", rng.normal(size=(count, 3)), cell=5.0 * np.eye(3), pbc=True)
+    return as_frame(
+        atoms,
         energy=float(rng.normal()) if energy else None,
         forces=rng.normal(size=(count, 3)) if forces else None,
         stress=tensor + tensor.T if stress else None,
         config_type=group,
-        sigma=FrameSigma(0.1, 0.1, 0.1),
         source="/data/train.xyz",
         index=seed,
     )

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 from forcemap.fitter import fitting
 from forcemap.fitter.checkpoint import PATTERN, Checkpoint, fit_key
-from forcemap.fitter.cli import cli
 from forcemap.fitter.solver import Groups
 from forcemap.potentials import ForcemapError
-from forcemap_runs import fault, run_forcemap
+from forcemap_runs import blocks_in, fault, invoke, run_forcemap
 from safetensors import safe_open
+from structures import SILICON
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "silicon"
 ALWAYS = ("--checkpoint-every", "0", "--jobs", "1", "--quiet")
 RESULTS = ["model.forcemap", "potential.forcemap", "report.html", "report.json", "settings.yaml"]
 
@@ -32,7 +31,7 @@ RENAME = "forcemap.fitter.checkpoint:replace"
 def write_settings(path: Path, **changes: Any) -> Path:
     """Settings of a small fit of the example, of a handful of blocks."""
     given: dict[str, Any] = {
-        "data": {"train": [str(EXAMPLE / "train.xyz")] * 2},
+        "data": {"train": [str(SILICON / "train.xyz")] * 2},
         "e0": {"Si": -0.85},
         "terms": [
             {"kind": "two_body", "cutoff": 4.5, "n_sparse": 8},
@@ -74,8 +73,7 @@ def count_blocks(patch: pytest.MonkeyPatch, blocks: list[int]) -> None:
 
 def fit(settings: Path, out: Path, *options: str) -> Result:
     """`forcemap fit` in this process."""
-    arguments = ["fit", str(settings), "-o", str(out), *ALWAYS, *options]
-    return CliRunner().invoke(cli, arguments)
+    return invoke("fit", settings, "-o", out, *ALWAYS, *options)
 
 
 def kill(settings: Path, out: Path, where: str, call: int = 1, *options: str, **how: Any) -> None:
@@ -87,10 +85,7 @@ def kill(settings: Path, out: Path, where: str, call: int = 1, *options: str, **
 
 def blocks_kept(out: Path) -> int:
     """Blocks in the folder's checkpoint; 0 without one."""
-    for path in out.glob(PATTERN):
-        with safe_open(path, framework="numpy") as file:
-            return int(file.get_tensor("counts")[0])
-    return 0
+    return sum(blocks_in(path) for path in out.glob(PATTERN))
 
 
 @pytest.mark.parametrize(
@@ -174,10 +169,10 @@ def test_nothing_to_resume_is_said(settings: Path, tmp_path: Path) -> None:
 
 
 def moved_atom(folder: Path) -> dict[str, Any]:
-    text = (EXAMPLE / "train.xyz").read_text(encoding="utf-8")
+    text = (SILICON / "train.xyz").read_text(encoding="utf-8")
     position = text.splitlines()[2].split()[1]
     (folder / "moved.xyz").write_text(text.replace(position, position + "1", 1), encoding="utf-8")
-    return {"data": {"train": [str(folder / "moved.xyz"), str(EXAMPLE / "train.xyz")]}}
+    return {"data": {"train": [str(folder / "moved.xyz"), str(SILICON / "train.xyz")]}}
 
 
 @pytest.mark.parametrize(
@@ -207,8 +202,8 @@ def test_data_may_have_moved(
     interrupted: Path, whole: tuple[bytes, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames count, not where they are; test frames do not count at all."""
-    shutil.copy(EXAMPLE / "train.xyz", tmp_path / "elsewhere.xyz")
-    data = {"train": [str(tmp_path / "elsewhere.xyz")] * 2, "test": [str(EXAMPLE / "test.xyz")]}
+    shutil.copy(SILICON / "train.xyz", tmp_path / "elsewhere.xyz")
+    data = {"train": [str(tmp_path / "elsewhere.xyz")] * 2, "test": [str(SILICON / "test.xyz")]}
     moved = write_settings(tmp_path / "moved.yaml", data=data)
     blocks: list[int] = []
     count_blocks(monkeypatch, blocks)

@@ -19,8 +19,7 @@ from forcemap.fitter.frame import Frame
 from forcemap.fitter.scales import COARSE, FINE, choices, cutoff_by_neighbors
 from forcemap.potentials import ForcemapError
 from numpy.typing import NDArray
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "silicon" / "train.xyz"
+from structures import SILICON
 
 
 def frames_of(structures: list[Atoms], path: Path) -> list[Frame]:
@@ -161,7 +160,7 @@ def test_bare_term_fits(tmp_path: Path) -> None:
     """The model's terms are those of the two scales, each of the term's size."""
     model = fit(
         {
-            "data": {"train": {"path": str(EXAMPLE), "index": "::8"}},
+            "data": {"train": {"path": str(SILICON / "train.xyz"), "index": "::8"}},
             "terms": [{"kind": "soap", "n_max": 3, "l_max": 2, "n_sparse": 40}],
         }
     )

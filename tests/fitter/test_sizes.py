@@ -10,14 +10,14 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from click.testing import CliRunner
 from forcemap.fitter.building import LEAST_POINTS, MOST_POINTS, MOST_POINTS_OF_ALL, points_of
-from forcemap.fitter.cli import cli
 from forcemap.fitter.config import Settings, SoapSettings
 from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.sizes import parse_sizes, scaled
 from forcemap.fitter.species_channels import channels_of, learned_similarity
 from forcemap.potentials import ForcemapError, load
+from forcemap_runs import invoke
+from structures import SILICON
 
 
 def pair_labelled(atoms: Atoms, similar: bool) -> Atoms:
@@ -107,20 +107,30 @@ def test_scaled_settings_keep_what_a_size_does_not_change() -> None:
     assert (bare.n_sparse, bare.n_sparse_factor) == (None, 0.25)
 
 
+def test_quotas_of_groups_are_scaled_and_fit_into_the_points() -> None:
+    term = {"kind": "soap", "n_sparse": 10, "config_type_n_sparse": {"a": 3, "b": 3, "c": 4}}
+    settings = Settings.from_dict({"data": {"train": "made.xyz"}, "terms": [term]})
+    assert scaled(settings, "medium") == settings
+    found = {}
+    for name in ("small", "large"):
+        (soap,) = scaled(settings, name).terms
+        assert isinstance(soap, SoapSettings)
+        found[name] = (soap.n_sparse, soap.config_type_n_sparse)
+    assert found == {
+        "small": (8, {"a": 1, "b": 1, "c": 1}),
+        "large": (26, {"a": 8, "b": 8, "c": 10}),
+    }
+
+
 def test_every_size_is_a_whole_fit_and_the_report_compares_them(tmp_path: Path) -> None:
-    data = Path(__file__).resolve().parents[2] / "examples" / "silicon" / "train.xyz"
+    data = SILICON / "train.xyz"
     (tmp_path / "settings.yaml").write_text(
         f"data: {{train: {{path: {data}, index: '::12'}}}}\n"
         "terms: [{kind: soap, cutoff: 4.0, n_sparse: 40, n_max: 4, l_max: 2}]\n"
     )
     out = tmp_path / "out"
-    run = CliRunner().invoke(
-        cli,
-        [
-            *("fit", str(tmp_path / "settings.yaml"), "-o", str(out)),
-            *("--sizes", "small,medium", "--quiet"),
-        ],
-    )
+    settings = tmp_path / "settings.yaml"
+    run = invoke("fit", settings, "-o", out, "--sizes", "small,medium", "--quiet")
     assert run.exit_code == 0, run.output
     report = json.loads((out / "report.json").read_text())
     assert [point["name"] for point in report["sizes"]] == ["small", "medium"]

@@ -6,7 +6,7 @@ is to be learned is known, and small.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structures
+from ase import Atoms
 from ase.build import bulk
 from forcemap.fitter.baseline import as_potential, evaluate_frame
 from forcemap.fitter.config import Settings, SoapSettings
@@ -26,13 +27,12 @@ from forcemap.fitter.process import Block
 from forcemap.fitter.radial_basis import RadialBasis, tabulate
 from forcemap.fitter.soap import SoapTerm, species_weights
 from forcemap.fitter.soap_map import forms_of, functions_of
-from forcemap.fitter.sparse_points import select_spectra, spectra_pools
+from forcemap.fitter.sparse_points import descriptor_pools, select_descriptors
 from forcemap.potentials import ForcemapError, ModelFileError
 from forcemap.potentials.container import read_container, write_container
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData, SoapFunctions
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 
@@ -40,27 +40,13 @@ SIZES: dict[str, Any] = {"cutoff": 4.0, "cutoff_width": 1.5, "n_max": 4, "l_max"
 METHODS = ("random", "farthest", "cur", "pivoted_cholesky")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Matrices are small here: threads of BLAS would only wait for each other."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def bare_frame(numbers: Array, positions: Array, cell: Array, index: int, group: str) -> Frame:
-    return Frame(
-        np.ascontiguousarray(numbers, dtype=np.int32),
-        np.array(positions),
-        np.array(cell),
-        np.ones(3, dtype=bool),
-        None,
-        None,
-        None,
-        group,
-        FrameSigma(1e-4, 1e-3, 1e-4),
-        "made",
-        index,
-    )
+    atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True)
+    sigma = FrameSigma(1e-4, 1e-3, 1e-4)
+    return structures.as_frame(atoms, config_type=group, sigma=sigma, index=index)
 
 
 @cache
@@ -90,8 +76,8 @@ def known_function(frames: Sequence[Frame], zeta: int, seed: int, **changes: Any
     """The map of a random process whose points are every seventh environment."""
     term = bare_term(frames, zeta, **changes)
     rng = np.random.default_rng(seed)
-    pools = spectra_pools(frames, term, rng)
-    term = term.with_blocks([Block((z,), pool.spectra[::7]) for z, pool in pools.items()])
+    pools = descriptor_pools(frames, term, rng)
+    term = term.with_blocks([Block((z,), pool.descriptors[::7]) for z, pool in pools.items()])
     return functions_of(term, forms_of(term, rng.normal(0.0, 4.0, term.size), frames))
 
 
@@ -243,8 +229,8 @@ def test_methods_choose_environments_of_the_data(method: str) -> None:
     np.testing.assert_array_equal(chosen, points(1))
     if method in ("random", "cur"):
         assert not np.array_equal(chosen, points(2))
-    pools = spectra_pools(frames, bare_term(frames), np.random.default_rng(0))
-    every = np.vstack([pool.spectra for pool in pools.values()])
+    pools = descriptor_pools(frames, bare_term(frames), np.random.default_rng(0))
+    every = np.vstack([pool.descriptors for pool in pools.values()])
     distances = np.abs(chosen[:, None] - every[None]).max(axis=2)
     assert distances.min(axis=1).max() < 1e-14
     assert len(np.unique(distances.argmin(axis=1))) == len(chosen)
@@ -258,11 +244,11 @@ def smallest_gap(points: Array) -> float:
 def test_farthest_points_and_greedy_ones_spread_more_than_random_ones() -> None:
     frames = unlabelled(("Si",), 30)
     term = bare_term(frames)
-    pool = spectra_pools(frames, term, np.random.default_rng(0))[14]
+    pool = descriptor_pools(frames, term, np.random.default_rng(0))[14]
 
     def gap(method: str, seed: int = 0) -> float:
         rng = np.random.default_rng(seed)
-        return smallest_gap(select_spectra(term, pool, 20, method, {}, rng))
+        return smallest_gap(select_descriptors(term, pool, 20, method, {}, rng))
 
     usual = float(np.median([gap("random", seed) for seed in range(9)]))
     assert gap("farthest") > 1.5 * usual
@@ -281,11 +267,13 @@ def test_config_types_have_their_quotas(method: str) -> None:
     """The rest of the points comes from the other groups."""
     frames = unlabelled(("O", "Si"), 12)
     term = bare_term(frames)
-    pool = spectra_pools(frames, term, np.random.default_rng(0))[14]
-    odd = {row.tobytes() for row, g in zip(pool.spectra, pool.groups, strict=True) if g == "Odd"}
+    pool = descriptor_pools(frames, term, np.random.default_rng(0))[14]
+    odd = {
+        row.tobytes() for row, g in zip(pool.descriptors, pool.groups, strict=True) if g == "Odd"
+    }
     for quota in (2, 9):
         rng = np.random.default_rng(1)
-        chosen = select_spectra(term, pool, 12, method, {"Odd": quota}, rng)
+        chosen = select_descriptors(term, pool, 12, method, {"Odd": quota}, rng)
         assert len(chosen) == 12
         assert sum(row.tobytes() in odd for row in chosen) == quota
     assert len(odd) == 6 * 4
@@ -298,11 +286,12 @@ def test_quotas_hold_in_a_fit() -> None:
     model = fit_frames(given, made)
     term = model.terms[0]
     assert isinstance(term, SoapTerm)
-    pools = spectra_pools(made, term, np.random.default_rng(0))
+    pools = descriptor_pools(made, term, np.random.default_rng(0))
     for block in term.blocks:
         pool = pools[block.species[0]]
         groups = [
-            pool.groups[np.abs(pool.spectra - point).max(axis=1).argmin()] for point in block.points
+            pool.groups[np.abs(pool.descriptors - point).max(axis=1).argmin()]
+            for point in block.points
         ]
         assert (groups.count("Even"), groups.count("Odd")) == (3, 7)
 
@@ -320,10 +309,10 @@ def test_equal_environments_are_one_point() -> None:
 def test_pool_is_a_bounded_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("forcemap.fitter.sparse_points.POOL_NUMBERS", 1)
     frames = unlabelled(("Si",), 34)
-    pool = spectra_pools(frames, bare_term(frames), np.random.default_rng(0))[14]
-    assert len(pool.spectra) == len(pool.groups) == 100
-    again = spectra_pools(frames, bare_term(frames), np.random.default_rng(0))[14]
-    np.testing.assert_array_equal(pool.spectra, again.spectra)
+    pool = descriptor_pools(frames, bare_term(frames), np.random.default_rng(0))[14]
+    assert len(pool.descriptors) == len(pool.groups) == 100
+    again = descriptor_pools(frames, bare_term(frames), np.random.default_rng(0))[14]
+    np.testing.assert_array_equal(pool.descriptors, again.descriptors)
 
 
 # ----- maps -----

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,17 @@ from ase import Atoms
 from forcemap.ipi_driver import run_driver
 from forcemap.ipi_driver.connection import UnixAddress
 from forcemap.ipi_driver.template import read_template
+from structures import SILICON
 
 pytest.importorskip("ipi")
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "silicon"
 PATIENCE = 120.0
 
 
 @pytest.mark.parametrize("beads", [1, 8])
 def test_silicon_input_runs(ipi: Any, springs: Any, beads: int) -> None:
-    shutil.copy(EXAMPLE / "init.xyz", ipi.folder)
-    text = (EXAMPLE / "input.xml").read_text()
+    shutil.copy(SILICON / "init.xyz", ipi.folder)
+    text = (SILICON / "input.xml").read_text()
     text = text.replace("forcemap-silicon", ipi.address).replace("nbeads='8'", f"nbeads='{beads}'")
     text = re.sub("<total_steps> *100 *<", "<total_steps>5<", text)
     ipi.launch(text)

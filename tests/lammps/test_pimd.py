@@ -16,10 +16,11 @@ from forcemap.potentials.model import write_potential
 from lammps_runs import program
 from numpy.typing import NDArray
 from potentials_factory import morse_potential
+from structures import SILICON
 
 pytestmark = pytest.mark.lammps
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "silicon" / "in.pimd"
+EXAMPLE = SILICON / "in.pimd"
 BEADS = 4
 KELVIN = 100.0
 

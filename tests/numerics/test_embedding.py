@@ -19,13 +19,19 @@ from forcemap.fitter.process import Block, Environment, frame_rows
 from forcemap.fitter.short_range import CorePair
 from forcemap.fitter.splines import open_spline_coefficients
 from numpy.typing import NDArray
+from process_rows import (
+    check_order_of_atoms,
+    check_rotation,
+    check_sum_of_forces,
+    difference_errors,
+    rows,
+)
 from structures import as_frame
 
 Array = NDArray[np.float64]
 
 CUTOFF = 4.1
 KERNELS = ("squared_exponential", "matern52")
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 DENSITIES = {
     "polynomial": Density("polynomial", 3.5, 1.0, CUTOFF, 2.0, {14: 0.7}),
     "exponential": Density("exponential", 1.0, 1.2, CUTOFF, 2.0, {8: 0.4}),
@@ -115,59 +121,21 @@ def test_force_and_strain_rows_are_derivatives_of_the_energy_row(
     """
     atoms = structures.get(name, species)
     term = make_term(atoms, density)
-    analytic = frame_rows(as_frame(atoms), [term])
-    n = len(atoms)
-
-    def energy(moved: Atoms) -> Array:
-        return frame_rows(as_frame(moved), [term], derivatives=False)[0]
-
-    worst = []
-    for h in (2e-3, 1e-3, 1e-4):
-        numeric = np.empty_like(analytic[1:])
-        for m in range(3 * n):
-            ends = []
-            for sign in (1, -1):
-                moved = atoms.copy()
-                moved.positions[m // 3, m % 3] += sign * h
-                ends.append(energy(moved))
-            numeric[m] = -(ends[0] - ends[1]) / (2 * h)
-        for v, (a, b) in enumerate(VOIGT):
-            ends = []
-            for sign in (1, -1):
-                strain = np.eye(3)
-                strain[a, b] += sign * h / 2
-                strain[b, a] += sign * h / 2
-                moved = atoms.copy()
-                moved.set_cell(atoms.cell.array @ strain)
-                moved.positions = atoms.positions @ strain
-                ends.append(energy(moved))
-            numeric[3 * n + v] = (ends[0] - ends[1]) / (2 * h)
-        worst.append(float(np.abs(numeric - analytic[1:]).max()))
-    assert np.abs(analytic[1:]).max() > 0.1
+    worst = [
+        max(np.abs(part).max() for part in difference_errors(atoms, [term], h))
+        for h in (2e-3, 1e-3, 1e-4)
+    ]
+    assert np.abs(rows(atoms, [term])[1:]).max() > 0.1
     assert worst[1] < worst[0] / 2.5, worst
     assert worst[2] < 2e-5, worst
 
 
 def test_rows_turn_and_follow_the_order_of_atoms() -> None:
     atoms = structures.get("triclinic cell", ["H", "O", "Si"])
-    term = make_term(atoms)
-    n = len(atoms)
-    rows = frame_rows(as_frame(atoms), [term])
-    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
-    order = np.random.default_rng(2).permutation(n)
-    turned = atoms[order]
-    turned.set_cell(atoms.cell.array @ rotation)
-    turned.positions = atoms.positions[order] @ rotation
-    found = frame_rows(as_frame(turned), [term])
-    forces = rows[1 : 1 + 3 * n].reshape(n, 3, -1)
-    np.testing.assert_allclose(found[0], rows[0], rtol=0, atol=1e-11)
-    np.testing.assert_allclose(
-        found[1 : 1 + 3 * n].reshape(n, 3, -1),
-        np.einsum("nac,ab->nbc", forces[order], rotation),
-        rtol=0,
-        atol=1e-11,
-    )
-    np.testing.assert_allclose(forces.sum(axis=0), 0.0, atol=1e-12)
+    terms = [make_term(atoms)]
+    check_rotation(atoms, terms, 1e-11)
+    check_order_of_atoms(atoms, terms, 1e-11)
+    check_sum_of_forces(atoms, terms, 1e-12)
 
 
 def test_an_isolated_atom_has_exactly_nothing() -> None:

@@ -17,19 +17,27 @@ import structures
 from ase import Atoms
 from forcemap.fitter.environment_terms import Comparison
 from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.process import Block, OneBodyTerm, Term, environments, frame_rows
+from forcemap.fitter.process import Block, OneBodyTerm, Term, environments
 from forcemap.fitter.sparse_points import combinations_of
 from forcemap.potentials import ForcemapError
 from nbody_terms import COMPARISONS, random_nbody
 from numpy.typing import NDArray
+from process_rows import (
+    check_order_of_atoms,
+    check_rotation,
+    check_sum_of_forces,
+    check_supercell,
+    check_translation,
+    difference_errors,
+    rows,
+    split,
+)
 from structures import as_frame
 
 Array = NDArray[np.float64]
 
 CUTOFF = {"two_body": 4.0, "three_body": 3.7}
 KERNELS = ("squared_exponential", "matern52")
-# (i, j) of the strain rows: xx yy zz yz xz xy
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
 def make_term(
@@ -111,19 +119,6 @@ def brute_energy(term: FewBodyTerm, atoms: Atoms) -> Array:
     return np.array(row)
 
 
-def rows(atoms: Atoms, terms: Sequence[Term]) -> Array:
-    return frame_rows(as_frame(atoms), terms)
-
-
-def strained(atoms: Atoms, strain: Array) -> Atoms:
-    """Cell and positions strained together."""
-    result = atoms.copy()
-    deformation = np.eye(3) + strain
-    result.set_cell(atoms.cell.array @ deformation)
-    result.positions = atoms.positions @ deformation
-    return result
-
-
 CASES = [
     pytest.param(kind, symmetry, kernel, id=f"{kind}-{symmetry}-{kernel}")
     for kind, symmetry in (
@@ -184,28 +179,6 @@ def test_full_symmetry_of_one_species_is_the_sum_over_six_orders() -> None:
 # ----- forces and strain -----
 
 
-def difference_errors(atoms: Atoms, terms: Sequence[Term], h: float) -> tuple[Array, Array]:
-    """Errors of the force and strain rows against central differences of step `h`."""
-    analytic = rows(atoms, terms)
-    n = len(atoms)
-    forces = np.empty((3 * n, analytic.shape[1]))
-    for m in range(3 * n):
-        ends = []
-        for sign in (1, -1):
-            moved = atoms.copy()
-            moved.positions[m // 3, m % 3] += sign * h
-            ends.append(rows(moved, terms)[0])
-        forces[m] = -(ends[0] - ends[1]) / (2 * h)
-    strains = np.empty((6, analytic.shape[1]))
-    for v, (a, b) in enumerate(VOIGT):
-        strain = np.zeros((3, 3))
-        strain[a, b] += h / 2
-        strain[b, a] += h / 2
-        plus, minus = (rows(strained(atoms, s), terms)[0] for s in (strain, -strain))
-        strains[v] = (plus - minus) / (2 * h)
-    return forces - analytic[1 : 1 + 3 * n], strains - analytic[1 + 3 * n :]
-
-
 @pytest.mark.parametrize(("kind", "symmetry", "kernel"), CASES)
 @pytest.mark.parametrize(
     ("name", "species"),
@@ -221,8 +194,8 @@ def test_force_and_strain_rows_are_derivatives_of_the_energy_row(
 ) -> None:
     """The error of a central difference is h² E'''/6: it falls to a quarter when h halves.
 
-    XX Energies are continuous with two
-        derivatives only at the cutoff, so the quarter is not exact where atoms cross it.
+    Energies are continuous with two derivatives only at the cutoff, so the quarter is not exact where
+    atoms cross it.
     """
     atoms = structures.get(name, species)
     term = make_term(kind, atoms.numbers, 3, kernel, symmetry, points=2)
@@ -278,71 +251,26 @@ def atoms(request: pytest.FixtureRequest) -> Atoms:
     return structures.get(request.param)
 
 
-def split(found: Array, n: int) -> tuple[Array, Array, Array]:
-    """Energy (columns), forces (n, 3, columns), strain (3, 3, columns)."""
-    strain = np.empty((3, 3, found.shape[1]))
-    for v, (a, b) in enumerate(VOIGT):
-        strain[a, b] = strain[b, a] = found[1 + 3 * n + v]
-    return found[0], found[1 : 1 + 3 * n].reshape(n, 3, -1), strain
-
-
 def test_translation_and_wrapping_change_nothing(atoms: Atoms) -> None:
-    """Positions of a hundred Å and their lattice vectors round at 1e-14 Å."""
-    terms = all_terms(atoms)
-    expected = rows(atoms, terms)
-    moved = atoms.copy()
-    moved.positions += [3.1, -7.3, 11.7]
-    np.testing.assert_allclose(rows(moved, terms), expected, rtol=0, atol=1e-10)
-    moved.positions[::2] += np.where(atoms.pbc, [2.0, -3.0, 5.0], 0.0) @ atoms.cell.array
-    np.testing.assert_allclose(rows(moved, terms), expected, rtol=0, atol=1e-10)
+    check_translation(atoms, all_terms(atoms))
 
 
 def test_rotation_turns_forces_and_strain(atoms: Atoms) -> None:
-    terms = all_terms(atoms)
-    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ rotation)
-    turned.positions = atoms.positions @ rotation
-    n = len(atoms)
-    energy, forces, strain = split(rows(atoms, terms), n)
-    found_energy, found_forces, found_strain = split(rows(turned, terms), n)
-    np.testing.assert_allclose(found_energy, energy, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(
-        found_forces, np.einsum("nac,ab->nbc", forces, rotation), rtol=0, atol=1e-10
-    )
-    np.testing.assert_allclose(
-        found_strain, np.einsum("ai,abc,bj->ijc", rotation, strain, rotation), rtol=0, atol=1e-10
-    )
+    check_rotation(atoms, all_terms(atoms), 1e-10)
 
 
 def test_order_of_atoms_changes_the_order_of_forces_only(atoms: Atoms) -> None:
-    terms = all_terms(atoms)
-    n = len(atoms)
-    order = np.random.default_rng(2).permutation(n)
-    energy, forces, strain = split(rows(atoms, terms), n)
-    found_energy, found_forces, found_strain = split(rows(atoms[order], terms), n)
-    np.testing.assert_allclose(found_energy, energy, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(found_forces, forces[order], rtol=0, atol=1e-10)
-    np.testing.assert_allclose(found_strain, strain, rtol=0, atol=1e-10)
+    check_order_of_atoms(atoms, all_terms(atoms), 1e-10)
 
 
 @pytest.mark.parametrize("name", ["triclinic cell", "slab", "wire"])
 def test_supercell_repeats_forces_and_multiplies_the_energy(name: str) -> None:
     atoms = structures.get(name)
-    terms = all_terms(atoms)
-    repeats = np.where(atoms.pbc, [2, 2, 1], 1)
-    copies = int(np.prod(repeats))
-    n = len(atoms)
-    energy, forces, strain = split(rows(atoms, terms), n)
-    found_energy, found_forces, found_strain = split(rows(atoms.repeat(repeats), terms), copies * n)
-    np.testing.assert_allclose(found_energy, copies * energy, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(found_forces, np.tile(forces, (copies, 1, 1)), rtol=0, atol=1e-10)
-    np.testing.assert_allclose(found_strain, copies * strain, rtol=0, atol=1e-9)
+    check_supercell(atoms, all_terms(atoms), 1e-9)
 
 
 def test_forces_sum_to_zero(atoms: Atoms) -> None:
-    _, forces, _ = split(rows(atoms, all_terms(atoms)), len(atoms))
-    np.testing.assert_allclose(forces.sum(axis=0), 0.0, atol=1e-11)
+    check_sum_of_forces(atoms, all_terms(atoms), 1e-11)
 
 
 # ----- environments -----
@@ -436,6 +364,6 @@ def test_two_body_rows_equal_those_of_quip() -> None:
         for m, atom in enumerate(np.asarray(found["ci"]) - 1):
             forces[atom] -= np.outer(found["grad_data"][m, :, 0], weight[m // 2] * slope[m // 2])
             forces[atom] -= np.outer(found["grad_covariance_cutoff"][m], covariance[m // 2])
-        our_energy, our_forces, _ = split(rows(atoms, [term]), len(atoms))
+        our_energy, our_forces, _ = split(rows(atoms, [term]))
         np.testing.assert_allclose(our_energy, weight @ covariance, rtol=1e-12, err_msg=name)
         np.testing.assert_allclose(our_forces, forces, rtol=0, atol=1e-11, err_msg=name)

@@ -17,7 +17,7 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -40,23 +40,26 @@ from forcemap.fitter.soap_map import forms_of, functions_of
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.model import PotentialData
 from numpy.typing import NDArray
+from process_rows import (
+    VOIGT,
+    check_order_of_atoms,
+    check_rotation,
+    check_sum_of_forces,
+    check_supercell,
+    check_translation,
+    difference_errors,
+    rows,
+)
 from structures import as_frame
-from threadpoolctl import threadpool_limits
 
 Array = NDArray[np.float64]
 Kappa = Mapping[tuple[int, int], float]
 
-# (i, j) of the strain rows: xx yy zz yz xz xy
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 SPECIES = {1: ["Si"], 2: ["O", "Si"], 4: ["H", "C", "O", "Si"]}
 PLACES = ("molecule", "cell smaller than the cutoff", "triclinic cell", "slab", "wire")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Matrices are small here: threads of BLAS would only wait for each other."""
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_term(
@@ -496,10 +499,6 @@ def test_levelled_spectra_are_those_of_a_larger_distance() -> None:
 # ----- rows of the process -----
 
 
-def rows(atoms: Atoms, terms: Sequence[SoapTerm]) -> Array:
-    return frame_rows(as_frame(atoms), terms)
-
-
 def brute_energy(term: SoapTerm, atoms: Atoms) -> Array:
     """The energy row: sum over centres of (p . p_s)^zeta minus that of an isolated atom."""
     row = []
@@ -526,40 +525,6 @@ def test_energy_row_is_the_sum_of_kernels(name: str, case: str, zeta: int) -> No
     only = frame_rows(as_frame(atoms), [term], derivatives=False)
     np.testing.assert_array_equal(only[0], found[0])
     assert not only[1:].any()
-
-
-def strained(atoms: Atoms, strain: Array) -> Atoms:
-    result = atoms.copy()
-    deformation = np.eye(3) + strain
-    result.set_cell(atoms.cell.array @ deformation)
-    result.positions = atoms.positions @ deformation
-    return result
-
-
-def difference_errors(atoms: Atoms, terms: Sequence[SoapTerm], h: float) -> tuple[Array, Array]:
-    """Errors of the force and strain rows against central differences of step `h`."""
-    analytic = rows(atoms, terms)
-    n = len(atoms)
-
-    def energies(changed: Atoms) -> Array:
-        return np.asarray(frame_rows(as_frame(changed), terms, derivatives=False)[0])
-
-    forces = np.empty((3 * n, analytic.shape[1]))
-    for m in range(3 * n):
-        ends = []
-        for sign in (1, -1):
-            moved = atoms.copy()
-            moved.positions[m // 3, m % 3] += sign * h
-            ends.append(energies(moved))
-        forces[m] = -(ends[0] - ends[1]) / (2 * h)
-    strains = np.empty((6, analytic.shape[1]))
-    for v, (a, b) in enumerate(VOIGT):
-        strain = np.zeros((3, 3))
-        strain[a, b] += h / 2
-        strain[b, a] += h / 2
-        plus, minus = (energies(strained(atoms, s)) for s in (strain, -strain))
-        strains[v] = (plus - minus) / (2 * h)
-    return forces - analytic[1 : 1 + 3 * n], strains - analytic[1 + 3 * n :]
 
 
 @pytest.mark.parametrize(
@@ -670,33 +635,11 @@ def terms() -> list[SoapTerm]:
     ]
 
 
-def split(found: Array, n: int) -> tuple[Array, Array, Array]:
-    """Energy (columns), forces (n, 3, columns), strain (3, 3, columns)."""
-    strain = np.empty((3, 3, found.shape[1]))
-    for v, (a, b) in enumerate(VOIGT):
-        strain[a, b] = strain[b, a] = found[1 + 3 * n + v]
-    return found[0], found[1 : 1 + 3 * n].reshape(n, 3, -1), strain
-
-
 @pytest.mark.parametrize("mirror", [False, True], ids=["rotation", "reflection"])
 def test_rotations_and_reflections_turn_forces_and_strain(
     atoms: Atoms, terms: list[SoapTerm], mirror: bool
 ) -> None:
-    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
-    rotation *= np.linalg.det(rotation) * (-1.0 if mirror else 1.0)
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ rotation)
-    turned.positions = atoms.positions @ rotation
-    n = len(atoms)
-    energy, forces, strain = split(rows(atoms, terms), n)
-    found_energy, found_forces, found_strain = split(rows(turned, terms), n)
-    np.testing.assert_allclose(found_energy, energy, rtol=0, atol=1e-11)
-    np.testing.assert_allclose(
-        found_forces, np.einsum("nac,ab->nbc", forces, rotation), rtol=0, atol=1e-11
-    )
-    np.testing.assert_allclose(
-        found_strain, np.einsum("ai,abc,bj->ijc", rotation, strain, rotation), rtol=0, atol=1e-10
-    )
+    turned = check_rotation(atoms, terms, 1e-11, mirror=mirror)
     for term in terms:
         np.testing.assert_allclose(spectra(term, turned), spectra(term, atoms), rtol=0, atol=1e-12)
 
@@ -704,41 +647,22 @@ def test_rotations_and_reflections_turn_forces_and_strain(
 def test_order_of_atoms_changes_the_order_of_forces_only(
     atoms: Atoms, terms: list[SoapTerm]
 ) -> None:
-    n = len(atoms)
-    order = np.random.default_rng(2).permutation(n)
-    energy, forces, strain = split(rows(atoms, terms), n)
-    found_energy, found_forces, found_strain = split(rows(atoms[order], terms), n)
-    np.testing.assert_allclose(found_energy, energy, rtol=0, atol=1e-11)
-    np.testing.assert_allclose(found_forces, forces[order], rtol=0, atol=1e-11)
-    np.testing.assert_allclose(found_strain, strain, rtol=0, atol=1e-10)
+    check_order_of_atoms(atoms, terms, 1e-11)
 
 
 def test_translation_and_wrapping_change_nothing(atoms: Atoms, terms: list[SoapTerm]) -> None:
-    expected = rows(atoms, terms)
-    moved = atoms.copy()
-    moved.positions += [3.1, -7.3, 11.7]
-    moved.positions[::2] += np.where(atoms.pbc, [2.0, -3.0, 5.0], 0.0) @ atoms.cell.array
-    np.testing.assert_allclose(rows(moved, terms), expected, rtol=0, atol=1e-10)
+    check_translation(atoms, terms)
 
 
 @pytest.mark.parametrize("name", ["triclinic cell", "slab", "wire", "cell smaller than the cutoff"])
 def test_supercell_repeats_forces_and_multiplies_the_energy(
     name: str, terms: list[SoapTerm]
 ) -> None:
-    atoms = structures.get(name, SPECIES[2])
-    repeats = np.where(atoms.pbc, [2, 2, 1], 1)
-    copies = int(np.prod(repeats))
-    n = len(atoms)
-    energy, forces, strain = split(rows(atoms, terms), n)
-    found_energy, found_forces, found_strain = split(rows(atoms.repeat(repeats), terms), copies * n)
-    np.testing.assert_allclose(found_energy, copies * energy, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(found_forces, np.tile(forces, (copies, 1, 1)), rtol=0, atol=1e-11)
-    np.testing.assert_allclose(found_strain, copies * strain, rtol=0, atol=1e-10)
+    check_supercell(structures.get(name, SPECIES[2]), terms, 1e-11)
 
 
 def test_forces_sum_to_zero(atoms: Atoms, terms: list[SoapTerm]) -> None:
-    _, forces, _ = split(rows(atoms, terms), len(atoms))
-    np.testing.assert_allclose(forces.sum(axis=0), 0.0, atol=1e-12)
+    check_sum_of_forces(atoms, terms, 1e-12)
 
 
 # ----- maps -----

@@ -31,16 +31,29 @@ ASE's (a compressed crystal has a negative diagonal).
 from __future__ import annotations
 
 import argparse
-import time
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms, units
-from ase.build import bulk, make_supercell
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase import Atoms
+from ase.build import bulk
+from ase.io import read
 from ase.neighborlist import neighbor_list
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # the folder of all examples
+
+from dft_frames import (
+    TABLE_HEAD,
+    Method,
+    check_frames,
+    compute,
+    deform,
+    displace,
+    random_strain,
+    split_frames,
+    supercell,
+)
 
 SEED = 20261121
 A0 = 4.08  # lattice constant at 300 K, Angstrom (experiment: 4.084)
@@ -54,6 +67,7 @@ KPOINTS: dict[str, dict[str, Any]] = {
     "B32": {"size": (3, 3, 3), "gamma": True},
     "C64": {"size": (3, 3, 3), "gamma": False},
 }
+METHOD = Method(XC, CUTOFF, SMEARING, KPOINTS)
 TEST_FRACTION = 0.2
 HELD_OUT = "Beads-300K-64"  # the simulated cell: every frame of it is in test.xyz
 
@@ -66,80 +80,7 @@ def make_cell(kind: str, a: float = A0) -> Atoms:
             ``C64`` 2x2x2 cubic cells.
         a: cubic lattice constant in Angstrom.
     """
-    cubic = bulk("LiH", "rocksalt", a=a, cubic=True)
-    if kind == "C8":
-        return cubic
-    if kind == "T16":
-        return cubic * (1, 1, 2)
-    if kind == "B32":
-        return make_supercell(cubic, [[-1, 1, 1], [1, -1, 1], [1, 1, -1]])
-    if kind == "C64":
-        return cubic * (2, 2, 2)
-    raise ValueError(f"unknown cell kind {kind!r}")
-
-
-def dft_calculator(kind: str, **changes: Any) -> Any:
-    """Return the GPAW calculator of a kind of cell.
-
-    Args:
-        kind: cell kind, which sets the k-point mesh.
-        changes: ``cutoff`` (eV), ``kpts`` (divisions, one number or three), ``gamma`` (whether the
-            mesh holds that point), ``smearing`` (eV) or ``txt`` (log file) in place of the
-            defaults.
-    """
-    from gpaw import GPAW, PW, FermiDirac, Mixer
-
-    mesh = dict(KPOINTS[kind])
-    if "kpts" in changes:
-        kpts = changes["kpts"]
-        mesh["size"] = (kpts,) * 3 if isinstance(kpts, int) else kpts
-    mesh["gamma"] = changes.get("gamma", mesh["gamma"])
-    return GPAW(
-        mode=PW(changes.get("cutoff", CUTOFF)),
-        xc=XC,
-        kpts=mesh,
-        occupations=FermiDirac(changes.get("smearing", SMEARING)),
-        mixer=Mixer(0.5, 8, 20),
-        convergence={"density": 1e-4, "eigenstates": 4e-8},
-        maxiter=150,
-        txt=changes.get("txt"),
-    )
-
-
-def single_point(atoms: Atoms, kind: str, **changes: Any) -> dict[str, Any]:
-    """Run one DFT single point; energy (eV), forces (eV/A), stress (eV/A^3, Voigt), time (s)."""
-    work = atoms.copy()
-    start = time.time()
-    work.calc = dft_calculator(kind, **changes)
-    energy = work.get_potential_energy(force_consistent=True)
-    forces = work.get_forces()
-    stress = work.get_stress()
-    return {
-        "energy": float(energy),
-        "forces": forces,
-        "stress": stress,
-        "seconds": time.time() - start,
-    }
-
-
-def random_strain(rng: np.random.Generator, size: float) -> np.ndarray:
-    """Return a symmetric deformation matrix 1 + strain, components uniform in +-``size``."""
-    strain = rng.uniform(-size, size, (3, 3))
-    return np.eye(3) + 0.5 * (strain + strain.T)
-
-
-def deform(atoms: Atoms, matrix: np.ndarray) -> Atoms:
-    """Return ``atoms`` with the cell and the positions multiplied by ``matrix``."""
-    out = atoms.copy()
-    out.set_cell(atoms.cell[:] @ np.asarray(matrix).T, scale_atoms=True)
-    return out
-
-
-def displace(atoms: Atoms, rng: np.random.Generator, size: float) -> Atoms:
-    """Return ``atoms`` with normal displacements of ``size`` Angstrom per component."""
-    out = atoms.copy()
-    out.positions += rng.normal(0.0, size, out.positions.shape)
-    return out
+    return supercell(bulk("LiH", "rocksalt", a=a, cubic=True), kind)
 
 
 def first_round() -> list[Atoms]:
@@ -209,89 +150,15 @@ def run(work: Path, limit: float) -> None:
         limit: no frame is started after this many seconds.
     """
     work.mkdir(parents=True, exist_ok=True)
-    begin = time.time()
     todo = [(f"first-{number}", atoms) for number, atoms in enumerate(first_round())]
     for path in work.glob("beads.xyz"):
         todo += second_round(path)
-    target = work / "frames.xyz"
-    done = {a.info["frame"] for a in read(target, ":")} if target.exists() else set()
-    for name, atoms in todo:
-        if name in done:
-            continue
-        if time.time() - begin > limit:
-            print(f"time limit: stopped before frame {name}", flush=True)
-            break
-        kind, config_type = atoms.info["cell"], atoms.info["config_type"]
-        try:
-            result = single_point(atoms, kind, txt=str(work / "last-frame.log"))
-        except Exception as error:  # a frame which does not converge must not end the run
-            print(f"frame {name} FAILED: {type(error).__name__}: {error}", flush=True)
-            continue
-        seconds = result.pop("seconds")
-        atoms.calc = SinglePointCalculator(atoms, **result)
-        atoms.info.update(frame=name, seconds=round(seconds, 1))
-        write(target, atoms, format="extxyz", append=True)
-        print(
-            f"{name:10s} {config_type:16s} {kind:4s} "
-            f"{len(atoms):3d} atoms {result['energy'] / len(atoms):9.5f} eV/atom "
-            f"fmax {np.abs(result['forces']).max():7.3f} {seconds:6.1f} s",
-            flush=True,
-        )
-
-
-def split(work: Path, out: Path) -> None:
-    """Write ``out/train.xyz`` and ``out/test.xyz``, seeded and spread over the config_types."""
-    rng = np.random.default_rng([SEED, 99])
-    by_type: dict[str, list[Atoms]] = {}
-    for atoms in read(work / "frames.xyz", ":"):
-        by_type.setdefault(atoms.info["config_type"], []).append(atoms)
-    train: list[Atoms] = []
-    test: list[Atoms] = []
-    number = 0
-    for name, group in by_type.items():
-        for pick in rng.permutation(len(group)).tolist():
-            atoms = group[pick]
-            energy = atoms.get_potential_energy()
-            forces, stress = atoms.get_forces(), atoms.get_stress()
-            atoms = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=True)
-            atoms.info = {"config_type": name}
-            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
-            held_out = int((number + 1) * TEST_FRACTION) > int(number * TEST_FRACTION)
-            (test if held_out or name == HELD_OUT else train).append(atoms)
-            number += name != HELD_OUT
-    for name, group in (("train", train), ("test", test)):
-        write(out / f"{name}.xyz", group, format="extxyz")
-        print(f"{name}.xyz: {len(group)} frames, {sum(map(len, group))} atoms")
+    compute(METHOD, todo, work, limit)
 
 
 def check(work: Path) -> None:
     """Print sanity checks of the frames: counts, equation of state, net forces, distances."""
-    from ase.eos import EquationOfState
-
-    frames = read(work / "frames.xyz", ":")
-    kinds: dict[tuple[str, int], list[float]] = {}
-    for atoms in frames:
-        kinds.setdefault((atoms.info["config_type"], len(atoms)), []).append(atoms.info["seconds"])
-    for (name, natoms), times in sorted(kinds.items()):
-        print(f"{name:16s} {natoms:3d} atoms: {len(times)} frames, {np.mean(times):.0f} s each")
-    print(f"{len(frames)} frames, {sum(a.info['seconds'] for a in frames) / 60:.0f} minutes")
-    static = sorted(
-        (a for a in frames if a.info["config_type"] == "Bulk"), key=lambda a: a.get_volume()
-    )
-    volumes = [a.get_volume() / len(a) for a in static]
-    energies = [a.get_potential_energy() / len(a) for a in static]
-    v0, e0, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
-    print(f"a0 {(8 * v0) ** (1 / 3):.4f} A, E0 {e0:.5f} eV/atom, B {modulus / units.GPa:.1f} GPa")
-    spline = np.polynomial.Polynomial.fit(volumes, energies, 5)
-    for atoms, volume, energy in zip(static, volumes, energies, strict=True):
-        pressure = -np.mean(atoms.get_stress()[:3]) / units.GPa
-        slope = -spline.deriv()(volume) / units.GPa
-        print(
-            f"V {volume:7.3f} A^3/atom  E {energy:9.5f} eV/atom  "
-            f"P {pressure:7.2f} GPa  -dE/dV {slope:7.2f} GPa"
-        )
-    net = max(np.abs(a.get_forces().sum(axis=0)).max() for a in frames)
-    print(f"largest net force on a cell {net:.1e} eV/A")
+    frames = check_frames(work)
     for pair in (("H", "H"), ("H", "Li"), ("Li", "Li")):
         shortest = min(neighbor_list("d", a, {pair: 3.4}).min(initial=3.4) for a in frames)
         print(f"shortest {pair[0]}-{pair[1]} {shortest:.2f} A")
@@ -301,41 +168,14 @@ def convergence() -> None:
     """Print how energy, forces and stress change with cutoff, k-points and smearing."""
     rng = np.random.default_rng([SEED, 70])
     moved = {kind: displace(make_cell(kind), rng, 0.2) for kind in ("C8", "B32")}
-    print("| structure | change | time (s) | dE (meV/atom) | max dF (meV/A) | max dstress (GPa) |")
-    print("| --- | --- | --- | --- | --- | --- |")
-
-    def table(name: str, atoms: Atoms, kind: str, settings: list[dict[str, Any]]) -> None:
-        """One block of rows, each against the first."""
-        ref = None
-        for change in settings:
-            res = single_point(atoms, kind, **change)
-            ref = ref or res
-            what = ", ".join(f"{key} {value}" for key, value in change.items())
-            print(
-                f"| {name} | {what or 'as the frames'} | {res['seconds']:.0f} "
-                f"| {1e3 * (res['energy'] - ref['energy']) / len(atoms):+.2f} "
-                f"| {1e3 * np.abs(res['forces'] - ref['forces']).max():.1f} "
-                f"| {np.abs(res['stress'] - ref['stress']).max() / units.GPa:.3f} |",
-                flush=True,
-            )
-
+    print(TABLE_HEAD)
     cutoffs: list[dict[str, Any]] = [{"cutoff": c} for c in (800.0, 400.0, 500.0, CUTOFF)]
-    table("8 atoms, displaced", moved["C8"], "C8", [{"kpts": 4, **c} for c in cutoffs])
-    table("8 atoms, a = 3.95 A", make_cell("C8", 3.95), "C8", cutoffs)
+    METHOD.table("8 atoms, displaced", moved["C8"], "C8", [{"kpts": 4, **c} for c in cutoffs])
+    METHOD.table("8 atoms, a = 3.95 A", make_cell("C8", 3.95), "C8", cutoffs)
     meshes: list[dict[str, Any]] = [{"kpts": 8}, {"kpts": 4}, {}, {"smearing": 0.01}]
-    table("8 atoms, displaced", moved["C8"], "C8", meshes)
-    table("32 atoms, displaced", moved["B32"], "B32", [{"kpts": 4}, {"kpts": 2}, {}])
-
-    ref = single_point(make_cell("C8"), "C8", kpts=8)["energy"] / 8
-    print("\nPerfect crystal, each cell with its own mesh, against C8 with 8 x 8 x 8:\n")
-    for kind in ("C8", "T16", "B32"):
-        cell = make_cell(kind)
-        res = single_point(cell, kind)
-        print(
-            f"    {kind:4s} {1e3 * (res['energy'] / len(cell) - ref):+.2f} meV/atom, "
-            f"pressure {-res['stress'][:3].mean() / units.GPa:+.3f} GPa",
-            flush=True,
-        )
+    METHOD.table("8 atoms, displaced", moved["C8"], "C8", meshes)
+    METHOD.table("32 atoms, displaced", moved["B32"], "B32", [{"kpts": 4}, {"kpts": 2}, {}])
+    METHOD.compare_cells(make_cell)
 
 
 def main() -> None:
@@ -352,7 +192,8 @@ def main() -> None:
     elif args.check:
         check(args.work)
     elif args.split:
-        split(args.work, args.split)
+        rng = np.random.default_rng([SEED, 99])
+        split_frames(args.work, args.split, rng, TEST_FRACTION, [HELD_OUT])
     else:
         run(args.work, args.limit)
 

@@ -23,9 +23,10 @@ from ase import Atoms
 from ase.io import write
 
 HERE = Path(__file__).resolve().parent
-sys.path += [str(HERE), str(HERE.parent)]
+sys.path += [str(HERE), str(HERE.parent), str(HERE.parents[1])]
 
-from compute_frames import SEED, deform, make_cell, random_strain  # noqa: E402
+from compute_frames import SEED, make_cell  # noqa: E402
+from dft_frames import deform, random_strain  # noqa: E402
 from simulation import Plan, simulate  # noqa: E402
 
 # config_type, cell, temperature (K), beads, lattice constants (Å), frames of each.

@@ -35,19 +35,33 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import time
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms, units
-from ase.build import bulk, make_supercell
+from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.neighborlist import neighbor_list
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # the folder of all examples
+
+from dft_frames import (
+    TABLE_HEAD,
+    Method,
+    check_frames,
+    compute,
+    deform,
+    displace,
+    random_strain,
+    split_frames,
+    supercell,
+)
 
 SEED = 20240614
 A0 = 5.47  # PBE lattice constant of diamond silicon, Angstrom
@@ -58,13 +72,14 @@ XC = "PBE"
 # the very same points; B32 has the nearest mesh of a body-centred cell.  The face-centred F16 is
 # only in the convergence table: its shifted mesh is not cubic (stress off by 1 GPa), its centred
 # one needs far more points for the same energy.
-KPOINTS: dict[str, tuple[int, int, int]] = {
-    "C8": (4, 4, 4),
-    "T16": (4, 4, 2),
-    "F16": (2, 2, 2),
-    "B32": (2, 2, 2),
-    "C64": (2, 2, 2),
+KPOINTS: dict[str, dict[str, Any]] = {
+    "C8": {"size": (4, 4, 4)},
+    "T16": {"size": (4, 4, 2)},
+    "F16": {"size": (2, 2, 2)},
+    "B32": {"size": (2, 2, 2)},
+    "C64": {"size": (2, 2, 2)},
 }
+METHOD = Method(XC, CUTOFF, SMEARING, KPOINTS)
 TEST_FRACTION = 0.15
 
 
@@ -141,75 +156,7 @@ def make_cell(kind: str, a: float = A0) -> Atoms:
     """
     if kind == "F16":
         return bulk("Si", "diamond", a=a) * (2, 2, 2)
-    cubic = bulk("Si", "diamond", a=a, cubic=True)
-    if kind == "C8":
-        return cubic
-    if kind == "T16":
-        return cubic * (1, 1, 2)
-    if kind == "B32":
-        return make_supercell(cubic, [[-1, 1, 1], [1, -1, 1], [1, 1, -1]])
-    if kind == "C64":
-        return cubic * (2, 2, 2)
-    raise ValueError(f"unknown cell kind {kind!r}")
-
-
-def dft_calculator(kind: str, **changes: Any) -> Any:
-    """Return the GPAW calculator of a kind of cell.
-
-    Args:
-        kind: cell kind, which sets the k-point mesh.
-        changes: ``cutoff`` (eV), ``kpts`` (mesh divisions), ``smearing`` (eV) or ``txt`` (log
-            file) in place of the defaults.
-    """
-    from gpaw import GPAW, PW, FermiDirac, Mixer
-
-    kpts = changes.get("kpts", KPOINTS[kind])
-    return GPAW(
-        mode=PW(changes.get("cutoff", CUTOFF)),
-        xc=XC,
-        kpts={"size": (kpts,) * 3 if isinstance(kpts, int) else kpts},
-        occupations=FermiDirac(changes.get("smearing", SMEARING)),
-        mixer=Mixer(0.5, 8, 20),
-        convergence={"density": 1e-4, "eigenstates": 4e-8},
-        maxiter=150,
-        txt=changes.get("txt"),
-    )
-
-
-def single_point(atoms: Atoms, kind: str, **changes: Any) -> dict[str, Any]:
-    """Run one DFT single point; energy (eV), forces (eV/A), stress (eV/A^3, Voigt), time (s)."""
-    work = atoms.copy()
-    start = time.time()
-    work.calc = dft_calculator(kind, **changes)
-    energy = work.get_potential_energy(force_consistent=True)
-    forces = work.get_forces()
-    stress = work.get_stress()
-    return {
-        "energy": float(energy),
-        "forces": forces,
-        "stress": stress,
-        "seconds": time.time() - start,
-    }
-
-
-def random_strain(rng: np.random.Generator, size: float) -> np.ndarray:
-    """Return a symmetric deformation matrix 1 + strain, components uniform in +-``size``."""
-    strain = rng.uniform(-size, size, (3, 3))
-    return np.eye(3) + 0.5 * (strain + strain.T)
-
-
-def deform(atoms: Atoms, matrix: np.ndarray) -> Atoms:
-    """Return ``atoms`` with the cell and the positions multiplied by ``matrix``."""
-    out = atoms.copy()
-    out.set_cell(atoms.cell[:] @ np.asarray(matrix).T, scale_atoms=True)
-    return out
-
-
-def displace(atoms: Atoms, rng: np.random.Generator, size: float) -> Atoms:
-    """Return ``atoms`` with normal displacements of ``size`` Angstrom per component."""
-    out = atoms.copy()
-    out.positions += rng.normal(0.0, size, out.positions.shape)
-    return out
+    return supercell(bulk("Si", "diamond", a=a, cubic=True), kind)
 
 
 def sample_md(
@@ -368,91 +315,18 @@ def run(work: Path, limit: float, large: bool) -> None:
         large: also compute the 63- and 64-atom cells.
     """
     work.mkdir(parents=True, exist_ok=True)
-    begin = time.time()
     structures = work / "structures.xyz"
     if not structures.exists():
         write(structures, build_structures(), format="extxyz")
-    todo = read(structures, ":")
-    target = work / "frames.xyz"
-    done = {a.info["frame"] for a in read(target, ":")} if target.exists() else set()
-    for atoms in todo:
-        index = int(atoms.info["frame"])
-        if index in done or (atoms.info["cell"] == "C64" and not large):
-            continue
-        if time.time() - begin > limit:
-            print(f"time limit: stopped before frame {index}", flush=True)
-            break
-        try:
-            result = single_point(atoms, atoms.info["cell"], txt=str(work / "last-frame.log"))
-        except Exception as error:  # a frame which does not converge must not end the run
-            print(f"frame {index} FAILED: {type(error).__name__}: {error}", flush=True)
-            continue
-        seconds = result.pop("seconds")
-        atoms.calc = SinglePointCalculator(atoms, **result)
-        atoms.info["seconds"] = round(seconds, 1)
-        write(target, atoms, format="extxyz", append=True)
-        print(
-            f"{index:3d} {atoms.info['config_type']:14s} {atoms.info['cell']:4s} "
-            f"{len(atoms):3d} atoms {result['energy'] / len(atoms):9.5f} eV/atom "
-            f"fmax {np.abs(result['forces']).max():7.3f} {seconds:6.1f} s",
-            flush=True,
-        )
-
-
-def split(work: Path, out: Path) -> None:
-    """Write ``out/train.xyz`` and ``out/test.xyz``, seeded and spread over the config_types."""
-    rng = np.random.default_rng([SEED, 99])
-    by_type: dict[str, list[Atoms]] = {}
-    for atoms in read(work / "frames.xyz", ":"):
-        by_type.setdefault(atoms.info["config_type"], []).append(atoms)
-    train: list[Atoms] = []
-    test: list[Atoms] = []
-    number = 0
-    for name, group in by_type.items():
-        for pick in rng.permutation(len(group)).tolist():
-            atoms = group[pick]
-            energy = atoms.get_potential_energy()
-            forces, stress = atoms.get_forces(), atoms.get_stress()
-            # Atoms anew: nothing of the calculation but what a potential is fitted to.
-            atoms = Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-            atoms.info = {"config_type": name}
-            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=stress)
-            held_out = int((number + 1) * TEST_FRACTION) > int(number * TEST_FRACTION)
-            (test if held_out else train).append(atoms)
-            number += 1
-    for name, group in (("train", train), ("test", test)):
-        write(out / f"{name}.xyz", group, format="extxyz")
-        print(f"{name}.xyz: {len(group)} frames")
+    todo = [(int(atoms.info["frame"]), atoms) for atoms in read(structures, ":")]
+    if not large:
+        todo = [(index, atoms) for index, atoms in todo if atoms.info["cell"] != "C64"]
+    compute(METHOD, todo, work, limit)
 
 
 def check(work: Path) -> None:
     """Print sanity checks of the frames: counts, equation of state, net forces, distances."""
-    from ase.eos import EquationOfState
-
-    frames = read(work / "frames.xyz", ":")
-    kinds: dict[tuple[str, int], int] = {}
-    for atoms in frames:
-        key = (atoms.info["config_type"], len(atoms))
-        kinds[key] = kinds.get(key, 0) + 1
-    for (name, natoms), count in sorted(kinds.items()):
-        print(f"{name:14s} {natoms:3d} atoms: {count}")
-    static = sorted(
-        (a for a in frames if a.info["config_type"] == "Bulk"), key=lambda a: a.get_volume()
-    )
-    volumes = [a.get_volume() / len(a) for a in static]
-    energies = [a.get_potential_energy() / len(a) for a in static]
-    v0, e0, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
-    print(f"a0 {(8 * v0) ** (1 / 3):.4f} A, E0 {e0:.5f} eV/atom, B {modulus / units.GPa:.1f} GPa")
-    spline = np.polynomial.Polynomial.fit(volumes, energies, 5)
-    for atoms, volume, energy in zip(static, volumes, energies, strict=True):
-        pressure = -np.mean(atoms.get_stress()[:3]) / units.GPa
-        slope = -spline.deriv()(volume) / units.GPa
-        print(
-            f"V {volume:7.3f} A^3/atom  E {energy:9.5f} eV/atom  "
-            f"P {pressure:7.2f} GPa  -dE/dV {slope:7.2f} GPa"
-        )
-    net = max(np.abs(a.get_forces().sum(axis=0)).max() for a in frames)
-    print(f"{len(frames)} frames, largest net force {net:.2e} eV/A")
+    frames = check_frames(work)
     for atoms in frames:
         r = neighbor_list("d", atoms, 3.2)
         print(
@@ -474,54 +348,28 @@ def convergence() -> None:
         kind: sample_md(make_cell(kind), 900, 1, np.random.default_rng([SEED, 72]))[0]
         for kind in ("F16", "B32")
     }
-    print("| structure | change | time (s) | dE (meV/atom) | max dF (meV/A) | max dstress (GPa) |")
-    print("| --- | --- | --- | --- | --- | --- |")
-
-    def table(
-        name: str, atoms: Atoms, kind: str, settings: list[dict[str, float]]
-    ) -> list[dict[str, Any]]:
-        results = [single_point(atoms, kind, **s) for s in settings]
-        ref = results[-1]
-        for s, res in zip(settings, results, strict=True):
-            what = ", ".join(f"{key} {value:g}" for key, value in s.items())
-            print(
-                f"| {name} | {what} | {res['seconds']:.0f} "
-                f"| {1e3 * (res['energy'] - ref['energy']) / len(atoms):+.2f} "
-                f"| {1e3 * np.abs(res['forces'] - ref['forces']).max():.1f} "
-                f"| {np.abs(res['stress'] - ref['stress']).max() / units.GPa:.3f} |",
-                flush=True,
-            )
-        return results
-
+    print(TABLE_HEAD)
     cutoffs: list[dict[str, float]] = [
         {"kpts": 3, "cutoff": c} for c in (250.0, 300.0, 350.0, 400.0, 550.0)
     ]
-    one = table("8 atoms, strained", small, "C8", cutoffs)
-    two = table("8 atoms, 3 % compressed", squeezed, "C8", [cutoffs[1], cutoffs[-1]])
+    one = METHOD.table("8 atoms, strained", small, "C8", cutoffs, -1)
+    two = METHOD.table("8 atoms, 3 % compressed", squeezed, "C8", [cutoffs[1], cutoffs[-1]], -1)
     gap = [1e3 * (b["energy"] - a["energy"]) / 8 for a, b in ((one[1], two[0]), (one[-1], two[1]))]
     print(f"\nEnergy of compression, meV/atom: {gap[0]:.2f} at 300 eV, {gap[1]:.2f} at 550 eV\n")
-    print("| structure | change | time (s) | dE (meV/atom) | max dF (meV/A) | max dstress (GPa) |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    table("8 atoms, strained", small, "C8", [{"kpts": k} for k in (3, 4, 6)])
-    table("16 atoms (F16), 900 K", thermal["F16"], "F16", [{"kpts": k} for k in (2, 3, 4)])
-    table(
-        "16 atoms (F16), 900 K",
-        thermal["F16"],
-        "F16",
-        [{"kpts": 2, "smearing": w} for w in (0.1, 0.02)],
-    )
-    table("32 atoms, 900 K", thermal["B32"], "B32", [{"kpts": k} for k in (2, 3)])
-
-    ref = single_point(make_cell("C8"), "C8", kpts=8)["energy"] / 8
-    print("\nPerfect crystal, each cell with its own mesh, against C8 with 8 x 8 x 8:\n")
-    for kind in ("C8", "T16", "B32"):
-        cell = make_cell(kind)
-        res = single_point(cell, kind)
-        print(
-            f"    {kind:4s} {1e3 * (res['energy'] / len(cell) - ref):+.2f} meV/atom, "
-            f"pressure {-res['stress'][:3].mean() / units.GPa:+.3f} GPa",
-            flush=True,
-        )
+    print(TABLE_HEAD)
+    for name, atoms, kind, changes in (
+        ("8 atoms, strained", small, "C8", [{"kpts": k} for k in (3, 4, 6)]),
+        ("16 atoms (F16), 900 K", thermal["F16"], "F16", [{"kpts": k} for k in (2, 3, 4)]),
+        (
+            "16 atoms (F16), 900 K",
+            thermal["F16"],
+            "F16",
+            [{"kpts": 2, "smearing": w} for w in (0.1, 0.02)],
+        ),
+        ("32 atoms, 900 K", thermal["B32"], "B32", [{"kpts": k} for k in (2, 3)]),
+    ):
+        METHOD.table(name, atoms, kind, changes, -1)
+    METHOD.compare_cells(make_cell)
 
 
 def isolated(path: Path) -> None:
@@ -567,7 +415,8 @@ def main() -> None:
     elif args.isolated:
         isolated(args.isolated)
     elif args.split:
-        split(args.work, args.split)
+        rng = np.random.default_rng([SEED, 99])
+        split_frames(args.work, args.split, rng, TEST_FRACTION)
     else:
         run(args.work, args.limit, args.large)
 
