@@ -470,6 +470,8 @@ def _terms(value: Any, place: Place) -> tuple[TermSettings, ...]:
 class MapSettings(Checked):
     """How finely the process is mapped: `tolerance` is the largest force error, eV/Å.
 
+    No energy per atom is wrong by more than as many eV.
+
     `soap`: "low_rank" leaves out of each soap term what changes no force by more than the tolerance;
     "exact" leaves out nothing. By default low_rank where zeta is 1 or 2.
     """

@@ -369,13 +369,21 @@ def _stress_of(frame: Frame, strain: Array) -> Array | None:
     return np.asarray(six[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]])
 
 
-def _force_error(potential: Potential, frames: Sequence[Frame], truths: Sequence[Any]) -> float:
+def _worst_errors(
+    potential: Potential, frames: Sequence[Frame], truths: Sequence[Any]
+) -> tuple[float, float]:
+    """Largest errors of a frame's energy, eV per atom, and of a force, eV/Å."""
     evaluator = potential.evaluator(skin=0.0)
-    worst = 0.0
-    for frame, (_, forces) in zip(frames, truths, strict=True):
-        _, mapped, _ = evaluate_frame(evaluator, frame)
-        worst = max(worst, float(np.abs(mapped - forces).max()))
-    return worst
+    of_energy, of_force = 0.0, 0.0
+    for frame, (energy, forces) in zip(frames, truths, strict=True):
+        mapped_energy, mapped, _ = evaluate_frame(evaluator, frame)
+        of_energy = max(of_energy, abs(mapped_energy - energy) / len(frame.numbers))
+        of_force = max(of_force, float(np.abs(mapped - forces).max()))
+    return of_energy, of_force
+
+
+def _force_error(potential: Potential, frames: Sequence[Frame], truths: Sequence[Any]) -> float:
+    return _worst_errors(potential, frames, truths)[1]
 
 
 def _probes(model: Model, frames: Sequence[Frame]) -> list[Frame]:
@@ -497,6 +505,10 @@ def _table_summary(term: Any) -> dict[str, Any]:
 CLUSTER_ALLOWANCE = 10.0
 """Atoms thrown together at random are nothing that a simulation meets, with forces of tens of eV/Å."""
 
+ENERGY_ALLOWANCE = 1.0
+"""Å; an energy per atom may be wrong by this times the tolerance of forces: what the rank leaves out is
+of one sign mostly, and shifts all energies where no force shows it."""
+
 MEASURED_ATOMS = 1200
 """Atoms of the frames on which the error of a map is measured where the process is slow."""
 
@@ -533,8 +545,8 @@ def _reduced(
     """The potential with as few vectors in its soap terms as the tolerance allows.
 
     One term after the other, by bisection on the part of its forms that is kept; measured against the
-    complete map, which is exact: on `frames`, and on random `clusters`, where the error may be
-    CLUSTER_ALLOWANCE times as large.
+    complete map, which is exact: on `frames`, and on random `clusters`, where the error of forces may
+    be CLUSTER_ALLOWANCE times as large.
     """
     evaluator = as_potential(exact).evaluator(skin=0.0)
     answers = [evaluate_frame(evaluator, frame)[:2] for frame in frames]
@@ -542,8 +554,10 @@ def _reduced(
 
     def error_of(candidate: PotentialData) -> float:
         potential = as_potential(candidate)
+        of_energy, of_force = _worst_errors(potential, frames, answers)
         return max(
-            _force_error(potential, frames, answers),
+            of_energy / ENERGY_ALLOWANCE,
+            of_force,
             _force_error(potential, clusters, outside) / CLUSTER_ALLOWANCE,
         )
 

@@ -21,7 +21,7 @@ from forcemap.fitter.baseline import as_potential, evaluate_frame
 from forcemap.fitter.config import Settings, SoapSettings
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.frame import Frame, FrameSigma
-from forcemap.fitter.mapping import CLUSTER_ALLOWANCE, Truth, map_model
+from forcemap.fitter.mapping import CLUSTER_ALLOWANCE, ENERGY_ALLOWANCE, Truth, map_model
 from forcemap.fitter.model import Model, read_model, write_model
 from forcemap.fitter.process import Block
 from forcemap.fitter.radial_basis import RadialBasis, tabulate
@@ -356,6 +356,7 @@ def test_low_rank_keeps_the_tolerance_with_fewer_vectors(
         mapped = map_model(model, frames, tolerance, soap="low_rank")
         assert worst_force(mapped, model, frames) <= tolerance
         assert mapped.errors["force_max_error_ev_per_a"] <= tolerance
+        assert mapped.errors["energy_max_error_ev_per_atom"] <= ENERGY_ALLOWANCE * tolerance
         assert (
             mapped.errors["random_clusters_force_max_error_ev_per_a"]
             <= CLUSTER_ALLOWANCE * tolerance
