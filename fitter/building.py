@@ -38,13 +38,21 @@ from forcemap.fitter.sparse_points import (
     independent,
     select,
     select_descriptors,
+    shortest_distances,
 )
 from forcemap.fitter.species_channels import channels_of, learned_similarity
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["build_terms", "dropped_points", "grid_of", "points_of", "widest_cutoff"]
+__all__ = [
+    "build_terms",
+    "dropped_points",
+    "grid_of",
+    "nothing_to_fit",
+    "points_of",
+    "widest_cutoff",
+]
 
 Array = NDArray[np.float64]
 
@@ -122,6 +130,21 @@ def _independent_blocks(
 def widest_cutoff(settings: Settings) -> float:
     """Largest cutoff of all terms, Å."""
     return max(term.cutoff or 0.0 for term in settings.terms)
+
+
+def nothing_to_fit(settings: Settings, frames: Sequence[Frame]) -> ForcemapError:
+    """The error of terms that no atoms of the frames reach, with the distances at which they are."""
+    found = shortest_distances(frames, FAR).values()
+    where = f"is {min(found):.3g} Å" if found else f"is more than {FAR:g} Å"
+    return ForcemapError(
+        f"there is nothing to fit: the largest cutoff of the terms is {widest_cutoff(settings):g} Å, "
+        f"the shortest distance of two atoms of the training frames {where}; cutoffs and positions "
+        "are meant in Å, and weights must not be 0"
+    )
+
+
+FAR = 15.0
+"""Å; how far to look for two atoms to tell of."""
 
 
 # ---- two and three bodies ------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.baseline import CoreEnergy
-from forcemap.fitter.building import build_terms, points_of, widest_cutoff
+from forcemap.fitter.building import build_terms, nothing_to_fit, points_of, widest_cutoff
 from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
 from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.fitting import ROWS_PER_BLOCK, group_count, of_largest_evidence
@@ -182,10 +182,7 @@ def estimate(
         seconds["choosing sparse points"] = choosing + finding * (ratio - 1)
         n_columns = sum(c.n_sparse for c in combinations)
         if n_columns == 0:
-            raise ForcemapError(
-                "no two atoms of the training frames are within the terms' cutoffs: there is nothing "
-                "to fit"
-            )
+            raise nothing_to_fit(settings, frames)
         rows_seconds = atoms * _row_seconds(sample, terms) * n_columns
         whiten, add, solve = _matrix_seconds([c.n_sparse for c in combinations])
     counts = [

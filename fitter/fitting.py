@@ -16,7 +16,7 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.atomic_energies import atomic_energies
 from forcemap.fitter.baseline import CoreEnergy
-from forcemap.fitter.building import build_terms, dropped_points, widest_cutoff
+from forcemap.fitter.building import build_terms, dropped_points, nothing_to_fit, widest_cutoff
 from forcemap.fitter.checkpoint import Checkpoint, fit_key
 from forcemap.fitter.config import STRESS_SIGMA, Settings, SoapSettings
 from forcemap.fitter.dataset import check_groups, read_frames
@@ -288,9 +288,7 @@ def _fit_shared(
     for line in dropped_points(settings, terms):
         progress.note(line)
     if not any(term.size for term in terms[: len(settings.terms)]):
-        raise ForcemapError(
-            "no two atoms of the training frames are within the terms' cutoffs: there is nothing to fit"
-        )
+        raise nothing_to_fit(settings, frames)
     if checkpoint:
         labels = [array for t in targets for array in (t.rows, t.values, t.sigmas)]
         points = [block.points for _, block, _ in columns(terms)]
