@@ -26,12 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from forcemap.fitter import Settings, fit_frames, map_model
-from forcemap.fitter.dataset import read_frames
 from numpy.typing import NDArray
+from silicon import silicon_potential
 from timed_runs import LATTICE, Lammps
-
-SILICON = Path(__file__).resolve().parents[1] / "examples" / "silicon"
 
 INPUT = """\
 units metal
@@ -128,27 +125,11 @@ def crystal(atoms: int) -> tuple[int, int, int]:
     return side, side, max(3, round(atoms / 8 / side**2))
 
 
-def make_potential(file: Path) -> None:
-    """Fit 2-body and 3-body terms to examples/silicon, and map them."""
-    settings = Settings.from_dict(
-        {
-            "data": {"train": [str(SILICON / "train.xyz")]},
-            "terms": [
-                {"kind": "two_body", "cutoff": 5.5},
-                {"kind": "three_body", "cutoff": 3.5},
-            ],
-        }
-    )
-    frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
-    map_model(fit_frames(settings, frames), frames, settings.map.tolerance).write(file)
-
-
 def run(options: argparse.Namespace, folder: Path) -> str:
     """The log of the run."""
     potential = options.potential
     if potential is None:
-        potential = folder / "potential.forcemap"
-        make_potential(potential)
+        potential = silicon_potential(folder / "potential.forcemap", cutoff3=3.5)
     log = folder / "log.lammps"
     Lammps(folder).run(
         INPUT.format(
