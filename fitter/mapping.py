@@ -226,7 +226,7 @@ def _tabulate(
             tables: dict[Any, Array] = {}
             for b, block in enumerate(term.blocks):
                 knots = functions.pair_table(t, block, functions.weights[t, b], intervals)
-                tables[_symbols(block.species)] = spline_coefficients(knots)
+                tables[_symbols(block.species)] = spline_coefficients(knots, fading=1)
             terms.append(TwoBodySplines(term.cutoff, intervals, tables))
         else:
             legs, base = _intervals(term, spacing, base_ratio)
@@ -242,7 +242,7 @@ def _tabulate(
                     base,
                     {
                         _symbols(species): _symmetric(
-                            spline_coefficients(values), species[1] == species[2]
+                            spline_coefficients(values, fading=2), species[1] == species[2]
                         )
                         for species, values in found.items()
                     },

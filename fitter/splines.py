@@ -14,12 +14,16 @@ __all__ = ["open_spline_coefficients", "spline_coefficients"]
 Array = NDArray[np.float64]
 
 
-def spline_coefficients(values: Array, axes: int | None = None) -> Array:
+def spline_coefficients(values: Array, axes: int | None = None, fading: int = 0) -> Array:
     """B-spline coefficients that interpolate values on a uniform grid, along every axis.
 
     Args:
         values: (n_1 + 1, n_2 + 1, ...) at all knots.
         axes: how many leading axes are grids; all by default.
+        fading: how many leading axes end at a cutoff, where the function is zero with its first two
+            derivatives: so is the spline then, which instead does not interpolate the last but one
+            knot. A second derivative that jumps at a cutoff adds to the random walk of the energy in
+            molecular dynamics, as atoms cross it at all times.
 
     Returns:
         (n_1 + 3, n_2 + 3, ...) in the units of the values; slopes at both ends of every axis are
@@ -27,12 +31,14 @@ def spline_coefficients(values: Array, axes: int | None = None) -> Array:
     """
     result = values
     for axis in range(values.ndim if axes is None else axes):
-        result = np.moveaxis(_along_first(np.moveaxis(result, axis, 0)), 0, axis)
+        moved = _along_first(np.moveaxis(result, axis, 0), axis < fading)
+        result = np.moveaxis(moved, 0, axis)
     return np.ascontiguousarray(result)
 
 
-def _along_first(values: Array) -> Array:
-    n = len(values)
+def _along_first(values: Array, fading: bool) -> Array:
+    # With `fading` the last three coefficients are zero, and the last two knots give no equation.
+    n = len(values) - (2 if fading else 0)
     # c[m], c[m+1], c[m+2] with weights 1/6, 4/6, 1/6 at knot m; equal outer coefficients at both
     # ends make the slope zero there. These two eliminate the first and the last unknown.
     band = np.zeros((3, n))
@@ -40,11 +46,13 @@ def _along_first(values: Array) -> Array:
     band[1, :] = 4.0 / 6.0
     band[2, :-1] = 1.0 / 6.0
     band[0, 1] = 2.0 / 6.0
-    band[2, -2] = 2.0 / 6.0
+    if not fading:
+        band[2, -2] = 2.0 / 6.0
     inner = scipy.linalg.solve_banded(
-        (1, 1), band, values.reshape(n, -1), check_finite=False
-    ).reshape(values.shape)
-    return np.concatenate([inner[1:2], inner, inner[-2:-1]])
+        (1, 1), band, values[:n].reshape(n, -1), check_finite=False
+    ).reshape(n, *values.shape[1:])
+    end = np.zeros((3, *values.shape[1:])) if fading else inner[-2:-1]
+    return np.concatenate([inner[1:2], inner, end])
 
 
 def open_spline_coefficients(values: Array) -> Array:

@@ -1,4 +1,27 @@
-"""The conversation with i-PI: connect, answer until the server ends, leave in good order."""
+"""The conversation with i-PI: connect, answer until the server ends, leave in good order.
+
+When a client dies (i-PI 3.3.1, ``ipi/interfaces/sockets.py``; tried with 2 to 100,000 atoms)
+---------------------------------------------------------------------------------------------
+i-PI gives the structure to another client, or waits for one, if the client dies during the
+evaluation, while it sends its answer, or while i-PI still writes a structure that is larger than the
+socket's buffers (some 200 kB, 9,000 atoms). For the first of these the client reads the message that
+follows the structure before it evaluates (`Channel.look_ahead`).
+
+i-PI waits for ever if the client is killed in the milliseconds between the end of i-PI's writing
+and the end of the client's reading. The system then resets the connection; ``recv_into`` in
+``Driver._recv_forces_bulk``, in batches in ``DriverSocket.recvall``, raises ConnectionResetError where
+only ``socket.timeout`` is caught; this ends the thread that polls, and nobody sets the
+``_event_done`` for which the step waits; ``<timeout>`` does not help. With ``<consolidate_messages>
+False`` this moment is safe, but not the writing of a large structure: ``Driver.sendpos`` raises the
+broken pipe in a thread of the pool, and the job stays "Running" until its ``<timeout>`` (none by
+default). No client can prevent either. ``forcemap pimd`` notices that its driver has gone, stops i-PI,
+and the same command goes on from the last checkpoint.
+
+A client that does not take a whole message within 0.1 s (a stopped process, a slow network, hundreds
+of MB) is dropped by ``sendall`` in ``Driver.dispatch_send``; here this is "the server closed the
+connection in the middle of a message". i-PI doubles the time for clients that connect later, so
+start the driver again, or use ``mode='shm'``, where structures do not go through the socket.
+"""
 
 from __future__ import annotations
 

@@ -8,11 +8,9 @@ import time
 from dataclasses import dataclass
 
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.runs.i_pi import SOCKETS_PREFIX
 
 __all__ = ["InetAddress", "UnixAddress", "connect"]
-
-SOCKETS_PREFIX = "/tmp/ipi_"
-"""i-PI's default; with ``i-pi -S PREFIX`` give the driver the socket's whole path."""
 
 RETRY_SECONDS = 0.1
 
@@ -25,7 +23,7 @@ class UnixAddress:
 
     @property
     def path(self) -> str:
-        """The socket's file."""
+        """The socket's file; with ``i-pi -S PREFIX`` the name has to be the whole path."""
         return self.name if self.name.startswith("/") else SOCKETS_PREFIX + self.name
 
     def open(self, seconds: float) -> socket.socket:

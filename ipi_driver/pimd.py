@@ -10,28 +10,26 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from forcemap.ipi_driver.connection import UnixAddress
-from forcemap.ipi_driver.input import InputSettings, input_text, starting_structure
+from forcemap.ipi_driver.input import (
+    InputSettings,
+    input_text,
+    starting_structure,
+    structures_per_message,
+)
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.runs.programs import (
-    Program,
-    find_program,
-    forcemap_command,
-    last_step,
-    supervise,
-)
+from forcemap.potentials.runs.i_pi import find_i_pi, remove_socket, run_i_pi, with_total_steps
+from forcemap.potentials.runs.programs import last_step
 from forcemap.potentials.runs.progress import Progress
 
 __all__ = ["PimdRun", "run_pimd"]
@@ -76,7 +74,7 @@ def run_pimd(
         ForcemapError: something cannot be used or run, the folder holds another run or one that
             still goes on, or i-PI did not come to the last step.
     """
-    program = find_program("i-pi", "install i-PI beside forcemap: pip install 'ipi>=3.3.1,<3.4'")
+    find_i_pi()  # before anything is written
     progress = progress or Progress.silent()
     place = Path(folder)
     try:
@@ -93,55 +91,34 @@ def run_pimd(
             )
         begin = start[1] if start else 0
         _set_up(place, start, settings)
-        threads = threads or max(1, (os.cpu_count() or 1) // clients)
-        where = (
-            ("--port", str(settings.port))
-            if settings.mode == "inet"
-            else ("--unix", settings.address)
-        )
-        server = Program(
-            "i-PI",
-            [program, "continue.xml" if start else "input.xml"],
-            place,
-            place / "i-pi.log",
-            leads=True,
-            keep_open=(lock,),
-            # i-PI's own matrices are small: threads of its BLAS only take time from the drivers.
-            environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
-        drivers = [
-            Program(
-                "forcemap driver",
-                forcemap_command(
-                    *("driver", str(Path(potential).resolve()), "--template", "init.xyz"),
-                    *(*where, "--threads", str(threads)),
-                ),
-                place,
-                place / ("driver.log" if clients == 1 else f"driver-{n + 1}.log"),
-            )
-            for n in range(clients)
-        ]
         output = place / "pimd.out"
         clock = perf_counter()
         name = f"i-PI, {settings.beads} beads" + (f", from step {begin}" if begin else "")
-        try:
-            with progress.stage(name, settings.steps - begin) as advance:
-                _supervise(place, [server, *drivers], output, begin, advance)
-        finally:
-            _remove_socket(settings)
+        with progress.stage(name, settings.steps - begin) as advance:
+            log = run_i_pi(
+                place,
+                "continue.xml" if start else "input.xml",
+                Path(potential),
+                _socket(settings),
+                _step_counter(place, output, begin),
+                advance,
+                threads=threads,
+                clients=clients,
+                stall=STALL,
+                keep_open=(lock,),
+            )
         seconds = perf_counter() - clock
         reached = _checkpoint(place)
         if reached is None or reached[1] < settings.steps:
             raise ForcemapError(
                 f"i-PI ended at step {reached[1] if reached else begin} of {settings.steps}, though "
-                f"with exit code 0; see {server.log}. The same command goes on from there"
+                f"with exit code 0; see {log}. The same command goes on from there"
             )
     return PimdRun(output, reached[1], 1000.0 * seconds / max(settings.steps - begin, 1))
 
 
-def _supervise(
-    place: Path, programs: list[Program], output: Path, begin: int, advance: Any
-) -> None:
+def _step_counter(place: Path, output: Path, begin: int) -> Callable[[], int]:
+    """Steps made since `begin`; with each new one, old checkpoints are removed."""
     shown = begin
 
     def step() -> int:
@@ -152,7 +129,7 @@ def _supervise(
             _prune(place)
         return now - begin
 
-    supervise(programs, step, advance, STALL)
+    return step
 
 
 @contextmanager
@@ -213,8 +190,7 @@ def _prepare(
         )
     if settings.mode == "inet":
         settings = replace(settings, port=_free_port())
-    if settings.batch_size is None:  # every client gets its share
-        settings = replace(settings, batch_size=-(-settings.beads // clients))
+    settings = replace(settings, batch_size=structures_per_message(settings, len(atoms), clients))
     ase.io.write(place / "init.xyz", atoms, format="extxyz")
     text = input_text(settings, len(atoms), keep_checkpoints=True)
     (place / "input.xml").write_text(text, encoding="utf-8")
@@ -266,7 +242,7 @@ def _prune(place: Path) -> None:
 
 def _set_up(place: Path, start: tuple[Path, int] | None, settings: InputSettings) -> None:
     """Let i-PI begin at `start`: its input, and outputs without what came after."""
-    _remove_socket(settings)
+    remove_socket(_socket(settings))
     if start is None:
         for old in place.glob("pimd.*"):
             old.unlink()  # of a start that was killed before its first checkpoint
@@ -276,8 +252,7 @@ def _set_up(place: Path, start: tuple[Path, int] | None, settings: InputSettings
         for path in place.glob("pimd.*"):
             if "checkpoint" not in path.name:
                 _cut(path, start[1])
-    total = rf"\g<1> {settings.steps} \g<2>"
-    text = re.sub(r"(<total_steps>)[^<]*(</total_steps>)", total, text)
+    text = with_total_steps(text, settings.steps)
     target = place / ("continue.xml" if start else "input.xml")
     temporary = target.with_suffix(".new")
     temporary.write_text(text, encoding="utf-8")
@@ -311,8 +286,5 @@ def _copy_frames(old: Any, new: Any, step: int) -> None:
         new.writelines([count + "\n", *lines])
 
 
-def _remove_socket(settings: InputSettings) -> None:
-    """Remove the socket's file that an i-PI that was killed has left; its name is this run's own."""
-    if settings.mode != "inet":
-        with suppress(OSError):
-            Path(UnixAddress(settings.address).path).unlink(missing_ok=True)
+def _socket(settings: InputSettings) -> str | int:
+    return settings.port if settings.mode == "inet" else settings.address

@@ -69,24 +69,43 @@ class Segment:
         return np.frombuffer(self._map, dtype=np.float64, count=count).reshape(shape)
 
     def claim(self) -> None:
-        """Make sure that no other client uses this segment.
+        """Make sure that no other client was given this segment.
 
-        i-PI names segments after a number that it may use for a second client, too, while the first
-        has not yet attached; both would then write to the same places.
+        i-PI names segments after the number of a file it has closed by then. Two clients that join
+        while it has no work for them may get the same: it then replaces the first one's segments by
+        the second one's, and a first client that had not yet attached would work for the second,
+        while i-PI takes zeros from the segments that are gone. They still show as deleted files of
+        i-PI's process; where that cannot be seen, a lock at least tells of the second client.
 
         Raises:
-            ForcemapError: another client has it.
+            ForcemapError: another client has it, or was to have it.
         """
+        advice = (
+            f"two clients were given the same shared memory, {self._name}{{}}: with mode='shm' use one "
+            "client (and its --threads), or start the next one when the first is at work"
+        )
+        if os.fstat(self._file).st_nlink and self._replaces_another():
+            raise ForcemapError(advice.format(""))
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ForcemapError(
-                f"two clients were given the same shared memory, {self._name}: results of this run "
-                "are wrong. With mode='shm' use one client (and its --threads), or start the next "
-                "one when the first is at work"
-            ) from None
+            raise ForcemapError(advice.format(", and results of this run may be wrong")) from None
         except OSError:
             pass  # a system that has no locks on shared memory
+
+    def _replaces_another(self) -> bool:
+        """Whether i-PI has removed an earlier segment of this name that it still uses; Linux only."""
+        owner = self._name.split("_")[2]  # ipi_shm_<process>_<file>_<kind>
+        files = f"/proc/{owner}/fd"
+        try:
+            numbers = os.listdir(files)
+        except OSError:  # no /proc, or i-PI is in another container
+            return False
+        for number in numbers:
+            with contextlib.suppress(OSError):
+                if os.readlink(f"{files}/{number}") == f"/dev/shm/{self._name} (deleted)":
+                    return True
+        return False
 
     def close(self) -> None:
         """Detach."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,13 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 from ase import Atoms
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.runs.programs import (
-    Program,
-    find_program,
-    forcemap_command,
-    last_step,
-    supervise,
-)
+from forcemap.potentials.runs.i_pi import find_i_pi, run_i_pi
+from forcemap.potentials.runs.programs import last_step
 from numpy.typing import NDArray
 
 __all__ = ["Output", "Plan", "read_output", "simulate"]
@@ -92,7 +86,7 @@ def simulate(folder: Path, potential: Path, atoms: Atoms, plan: Plan) -> Output:
     Raises:
         ForcemapError: a program is missing or failed.
     """
-    program = find_program("i-pi", "install i-PI beside forcemap: pip install 'ipi>=3.3.1,<3.4'")
+    find_i_pi()  # before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("md.*"):
         old.unlink()  # i-PI would keep them under other names
@@ -101,15 +95,8 @@ def simulate(folder: Path, potential: Path, atoms: Atoms, plan: Plan) -> Output:
     atoms.write(folder / "init.xyz", format="extxyz")
     address = f"forcemap-{uuid.uuid4().hex[:12]}"
     (folder / "input.xml").write_text(plan.input_text(address), encoding="utf-8")
-    server = Program("i-PI", [program, "input.xml"], folder, folder / "ipi.log", leads=True)
-    command = ["driver", str(potential.resolve()), "--template", "init.xyz", "--unix", address]
-    client = Program("forcemap driver", forcemap_command(*command), folder, folder / "driver.log")
-    try:
-        supervise([server, client], lambda: last_step(folder / "md.out"), lambda _: None)
-    finally:
-        # i-PI removes its socket, unless it was killed.
-        with suppress(OSError):
-            Path(f"/tmp/ipi_{address}").unlink(missing_ok=True)
+    table = folder / "md.out"
+    run_i_pi(folder, "input.xml", potential, address, lambda: last_step(table), lambda _: None)
     return read_output(folder, plan)
 
 

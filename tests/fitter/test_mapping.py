@@ -25,6 +25,7 @@ from forcemap.fitter.mapping import (
 )
 from forcemap.fitter.model import Model, write_model
 from forcemap.potentials import load
+from forcemap.potentials.model import ThreeBodySplines, TwoBodySplines
 from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 from structures import SILICON
@@ -89,6 +90,38 @@ def test_spline_interpolates_with_flat_ends() -> None:
     clamped = scipy.interpolate.CubicSpline(knots, values, bc_type="clamped")
     r = np.linspace(0, length, 997)
     np.testing.assert_allclose(values_of(coefficients, length, r), clamped(r), rtol=0, atol=1e-13)
+
+
+def test_fading_spline_ends_with_two_derivatives_zero() -> None:
+    length = 5.0
+    worst = []
+    for intervals in (40, 80):
+        knots = np.linspace(0, length, intervals + 1)
+        values = np.cos(knots) * (1.0 - knots / length) ** 3
+        coefficients = spline_coefficients(values, fading=1)
+        assert coefficients.shape == (intervals + 3,)
+        assert (coefficients[-3:] == 0.0).all()
+        found = values_of(coefficients, length, knots)
+        np.testing.assert_allclose(found[:-2], values[:-2], rtol=0, atol=1e-14)
+        r = np.linspace(0.5 * length, length, 997)
+        exact = np.cos(r) * (1.0 - r / length) ** 3
+        worst.append(np.abs(values_of(coefficients, length, r) - exact).max())
+    assert np.log2(worst[0] / worst[1]) == pytest.approx(4.0, abs=0.2)
+
+
+def test_nothing_jumps_at_the_cutoffs(mapped: Mapped) -> None:
+    """A second derivative that jumps there adds to the random walk of the energy in dynamics."""
+    kinds = set()
+    for term in mapped.data.terms:
+        if isinstance(term, TwoBodySplines):
+            ends = [table[-3:] for table in term.tables.values()]
+        elif isinstance(term, ThreeBodySplines):
+            ends = [end for t in term.tables.values() for end in (t[-3:], t[:, -3:])]
+        else:
+            continue
+        kinds.add(type(term))
+        assert all((end == 0.0).all() for end in ends)
+    assert len(kinds) == 2
 
 
 def test_spline_error_falls_with_the_fourth_power() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import ase.io
@@ -16,6 +17,7 @@ from forcemap.ipi_driver.input import (
     input_text,
     read_gle_file,
     starting_structure,
+    structures_per_message,
 )
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.model import write_potential
@@ -41,6 +43,26 @@ def gle_file(beads: int, kelvin: float = 300.0) -> str:
         f"# made by hand\n<A shape='({beads}, 1, 1)' units='atomic_unit'> [ {a[:-2]} ] </A>\n"
         f"<C shape='({beads}, 1, 1)' units='kelvin'> [ {c[:-2]} ] </C>\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("n_atoms", "clients", "mode", "expected"),
+    [
+        (4096, 1, "unix", 32),  # 3 MB
+        (4096, 3, "inet", 11),
+        (50_000, 1, "unix", 7),  # 38 MB in five messages
+        (50_000, 2, "unix", 6),
+        (50_000, 1, "shm", 32),
+        (10_000_000, 1, "unix", 1),
+    ],
+)
+def test_messages_are_no_longer_than_ipi_waits_for(
+    n_atoms: int, clients: int, mode: Any, expected: int
+) -> None:
+    settings = InputSettings(beads=32, mode=mode)
+    assert structures_per_message(settings, n_atoms, clients) == expected
+    given = InputSettings(beads=32, mode=mode, batch_size=20)
+    assert structures_per_message(given, n_atoms, clients) == 20
 
 
 def test_input_says_what_was_asked() -> None:

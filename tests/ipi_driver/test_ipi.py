@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +116,50 @@ def test_other_client_takes_over_at_once(ipi: Any, helpers: Any, mode: str, batc
     assert not list(Path("/dev/shm").glob(f"ipi_shm_{ipi.process.pid}_*"))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # i-PI's sockets
+def test_client_killed_over_a_large_structure_is_replaced(
+    helpers: Any, tmp_path: Path, address: str
+) -> None:
+    """i-PI's own server writes more than the socket's buffers hold to a client that is killed."""
+    sockets = pytest.importorskip("ipi.interfaces.sockets")
+    forcefields = pytest.importorskip("ipi.engine.forcefields")
+    n_atoms = 50_000
+    Atoms(f"H{n_atoms}", np.zeros((n_atoms, 3))).write(tmp_path / "init.xyz", format="extxyz")
+    server = sockets.InterfaceSocket(address=address, mode="unix", timeout=0)
+    server.requests = []
+    server.open()
+    try:
+        killed = helpers.springs(address)
+        while not server.clients:
+            server.pool_update()
+        (driver,) = server.clients
+        driver.initialize(0, " ")
+        driver.get_status()
+        os.kill(killed.pid, signal.SIGSTOP)
+        request = forcefields.ForceRequest(
+            id=0, pos=np.ones(3 * n_atoms), active=np.arange(3 * n_atoms), pars=" ",
+            cell=(9.0 * np.eye(3), np.eye(3) / 9.0), status="Queued", start=-1, offset=0.0,
+        )  # fmt: skip
+        server.requests.append(request)
+        death = threading.Timer(0.03, killed.kill)
+        death.start()
+        server.poll()
+        death.join()
+        assert request["status"] == "Queued"
+        helpers.springs(address)
+        deadline = time.monotonic() + PATIENCE
+        while request["status"] != "Done":
+            assert time.monotonic() < deadline
+            server.poll()
+    finally:
+        server.close()
+        server.executor.shutdown()
+    energy, forces = request["result"][:2]
+    k = 0.01 * 0.036749326 / 1.8897261**2
+    assert energy == pytest.approx(0.5 * k * 3 * n_atoms, rel=1e-6)
+    np.testing.assert_allclose(forces, -k, rtol=1e-6)
+
+
 def test_wrong_atom_count_ends_this_client_only(ipi: Any, helpers: Any) -> None:
     ipi.start(ATOMS, ipi.unix(), steps=STEPS)
     Atoms("H3").write(ipi.folder / "other.xyz", format="extxyz")
@@ -144,8 +191,6 @@ def test_killed_server_ends_the_client(ipi: Any, springs: Any) -> None:
 
 def test_asks_server_agrees(springs: Any, tmp_path: Path, address: str) -> None:
     """ASE's own server: another implementation of the protocol (plain, INIT without batches)."""
-    import threading
-
     from ase.calculators.socketio import SocketIOCalculator
 
     atoms = ATOMS.copy()

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.shared_memory import SharedMemory
@@ -152,6 +153,91 @@ def test_segment_of_another_client_is_refused(converse: Converse, wire: Any, mak
             converse(wire.init() + posdata(3, segments.names()) + wire.GETFORCE)
     finally:
         os.close(other)
+
+
+# i-PI leaves it to Python to close the sockets it accepts.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_clients_whom_ipi_gives_one_name_are_refused(springs: Any, address: str) -> None:
+    """i-PI's own server: two clients join while it has no work, and get segments of one name.
+
+    The first one reads its names when the second's segments have replaced its own; without a refusal
+    i-PI would take the zeros that stand in the first one's.
+    """
+    ipi_sockets = pytest.importorskip("ipi.interfaces.sockets")
+    forcefields = pytest.importorskip("ipi.engine.forcefields")
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("no /proc: only the lock tells of a second client")
+    server = ipi_sockets.InterfaceSocket(address=address, mode="shm", timeout=0)
+    server.requests = []
+    server.open()
+    errors: list[BaseException] = []
+    sent = threading.Event()
+
+    class Late(Channel):
+        def peek(self, count: int) -> bytes:
+            assert sent.wait(60)
+            return super().peek(count)
+
+    def serve(end: socket.socket) -> None:
+        template = Template(np.array([1, 8], dtype=np.int32), np.ones(3, dtype=bool))
+        end.connect(f"/tmp/ipi_{address}")
+        try:
+            with Late(end) as channel:
+                Client(channel, BeadEvaluator(springs.Springs(), template)).serve()
+        except ForcemapError as error:
+            errors.append(error)
+
+    # Both made before i-PI accepts one: the numbers of its files are then those it would see alone.
+    ends = [socket.socket(socket.AF_UNIX) for _ in range(2)]
+    clients = [threading.Thread(target=serve, args=[end]) for end in ends]
+    try:
+        for number, client in enumerate(clients):
+            client.start()
+            while len(server.clients) <= number:
+                server.pool_update()
+        names = {driver._shm_prefix for driver in server.clients}
+        assert len(names) == 1, "i-PI has learnt to give each client its own"
+        for n in range(2):
+            request = forcefields.ForceRequest(
+                id=n, pos=np.ones(6), active=np.arange(6), cell=(H, H), pars=" ",
+                status="Queued", start=-1, offset=0.0,
+            )  # fmt: skip
+            server.requests.append(request)
+        at_work = threading.Timer(1.0, sent.set)  # i-PI waits for answers in the next line
+        at_work.start()
+        server.pool_distribute()
+        for client in clients:
+            client.join(60)
+    finally:
+        sent.set()
+        server.close()
+        server.executor.shutdown()
+    assert [request["status"] for request in server.requests] == ["Queued"] * 2
+    assert len(errors) == 2
+    for error in errors:
+        assert "two clients were given the same shared memory" in str(error)
+
+
+@pytest.mark.parametrize("batches", ["", "<batch_size>2</batch_size>"])
+def test_second_client_changes_no_number(
+    ipi_in: Callable[[Path], Any], helpers: Any, tmp_path: Path, batches: str
+) -> None:
+    pytest.importorskip("ipi")
+    atoms = Atoms("OH", [[0.5, 0.0, 0.2], [1.5, 0.3, 0.0]], cell=[8, 8, 8], pbc=True)
+    tables = []
+    for clients in (1, 2):
+        run = ipi_in(tmp_path / f"{clients}")
+        run.start(atoms, run.unix(batches, "shm"), steps=50, beads=4)
+        template = str(run.folder / "init.xyz")
+        running = [helpers.springs(run.address, template=template) for _ in range(clients)]
+        for client in running:
+            output, errors = client.communicate(timeout=120)
+            assert client.returncode == 0, errors
+            assert "after 0 evaluations" not in output
+        assert run.wait() == 0, run.log()
+        tables.append(run.table())
+    assert tables[0][-1, 0] == 50
+    np.testing.assert_array_equal(tables[0], tables[1])
 
 
 def test_client_that_ends_leaves_the_segments(make: Any, tmp_path: Path) -> None:

@@ -39,12 +39,6 @@ struct Worker {
   std::size_t head_of = none, tail_of = none;
 };
 
-bool all_finite(const double* values, std::size_t count) {
-  double check = 0.0;
-  for (std::size_t n = 0; n < count; ++n) check += 0.0 * values[n];
-  return check == 0.0;
-}
-
 }  // namespace
 
 struct BatchCalculator::Impl {

@@ -46,7 +46,7 @@ bool VerletList::holds(const StructureView& s, double cutoff, double range) cons
   const double least = 0.5 * (range * smallest_stretch(f) - cutoff);
   if (!(least > 0.0)) return false;
   for (std::size_t begin = 0; begin < s.count; begin += stride) {
-    double largest2 = 0.0;
+    double largest2 = 0.0, check = 0.0;
     const std::size_t end = std::min(begin + stride, s.count);
     for (std::size_t i = begin; i < end; ++i) {
       const double* r = &reference_[3 * i];
@@ -56,9 +56,12 @@ bool VerletList::holds(const StructureView& s, double cutoff, double range) cons
         const double delta = s.positions[3 * i + d] - moved;
         d2 += delta * delta;
       }
-      if (!std::isfinite(d2)) fail("position of atom ", i, " is not finite");
+      check += 0.0 * d2;
       largest2 = std::max(largest2, d2);
     }
+    if (check != 0.0)
+      for (std::size_t i = begin; i < end; ++i)
+        if (!all_finite(&s.positions[3 * i], 3)) fail("position of atom ", i, " is not finite");
     if (!(largest2 < least * least)) return false;
   }
   return true;
@@ -152,10 +155,21 @@ void sum_sites(const Potential& potential, const VerletList& verlet, const doubl
   }
 }
 
+bool all_finite(const double* values, std::size_t count) {
+  // Several sums, so that additions need not wait for each other.
+  constexpr std::size_t lanes = 16;
+  std::array<double, lanes> checks{};
+  std::size_t n = 0;
+  for (; n + lanes <= count; n += lanes)
+    for (std::size_t k = 0; k < lanes; ++k) checks[k] += 0.0 * values[n + k];
+  double check = 0.0;
+  for (; n < count; ++n) check += 0.0 * values[n];
+  for (const double part : checks) check += part;
+  return check == 0.0;
+}
+
 bool finite(const SiteSums& sums) {
-  double check = sums.energy;
-  for (const double f : sums.forces) check += 0.0 * f;
-  return std::isfinite(check);
+  return std::isfinite(sums.energy) && all_finite(sums.forces.data(), sums.forces.size());
 }
 
 void virial_of(const SiteSums& sums, double* virial) {

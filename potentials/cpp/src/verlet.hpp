@@ -64,6 +64,8 @@ void sum_sites(const Potential& potential, const VerletList& list, const double*
                const int* identity, std::size_t from, std::size_t to, SiteScratch& scratch,
                SiteSums& out, double* energies);
 
+bool all_finite(const double* values, std::size_t count);
+
 /// Is everything that was added up a number?
 bool finite(const SiteSums& sums);
 

@@ -1,0 +1,111 @@
+"""Starts i-PI and its drivers together; what `forcemap pimd` and the demo share."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.runs.programs import (
+    STALL,
+    Program,
+    find_program,
+    forcemap_command,
+    supervise,
+)
+
+__all__ = ["SOCKETS_PREFIX", "find_i_pi", "remove_socket", "run_i_pi", "with_total_steps"]
+
+SOCKETS_PREFIX = "/tmp/ipi_"
+"""i-PI's default; what stands in front of the ``<address>`` of a unix socket."""
+
+
+def find_i_pi() -> str:
+    """Path of i-PI's program; raises ForcemapError if there is none."""
+    return find_program("i-pi", "install i-PI beside forcemap: pip install 'ipi>=3.3.1,<3.4'")
+
+
+def run_i_pi(
+    folder: Path,
+    xml: str,
+    potential: Path,
+    socket: str | int,
+    step: Callable[[], int],
+    advance: Callable[[int], None],
+    *,
+    threads: int | None = None,
+    clients: int = 1,
+    stall: float = STALL,
+    keep_open: Sequence[int] = (),
+) -> Path:
+    """Run an input of i-PI with its drivers to i-PI's end, which need not be the last step.
+
+    Args:
+        folder: where they run; it holds ``init.xyz``, and gets ``i-pi.log`` and ``driver.log``.
+        xml: name of the input in it.
+        potential: the drivers' potential.
+        socket: the ``<address>`` of a unix socket, which nobody else may use, or the ``<port>``.
+        step: the step that the run has reached, -1 before the first.
+        advance: called with the number of new steps.
+        threads: of each driver; None: all cores over the drivers.
+        clients: number of drivers.
+        stall: seconds without a new step after which the run is given up.
+        keep_open: files that stay open in i-PI.
+
+    Returns:
+        i-PI's log.
+
+    Raises:
+        ForcemapError: i-PI is not found, one of the programs failed, or nothing moved.
+    """
+    server = Program(
+        "i-PI",
+        [find_i_pi(), xml],
+        folder,
+        folder / "i-pi.log",
+        leads=True,
+        keep_open=keep_open,
+        # i-PI's own matrices are small: threads of its BLAS only take time from the drivers.
+        environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    threads = threads or max(1, (os.cpu_count() or 1) // clients)
+    where = ("--port", str(socket)) if isinstance(socket, int) else ("--unix", socket)
+    drivers = [
+        Program(
+            "forcemap driver",
+            forcemap_command(
+                *("driver", str(potential.resolve()), "--template", "init.xyz"),
+                *(*where, "--threads", str(threads)),
+            ),
+            folder,
+            folder / ("driver.log" if clients == 1 else f"driver-{n + 1}.log"),
+        )
+        for n in range(clients)
+    ]
+    try:
+        supervise([server, *drivers], step, advance, stall)
+    finally:
+        remove_socket(socket)
+    return server.log
+
+
+def remove_socket(socket: str | int) -> None:
+    """Remove the file of a unix socket that an i-PI that was killed has left."""
+    if isinstance(socket, str):
+        with suppress(OSError):
+            Path(SOCKETS_PREFIX + socket).unlink(missing_ok=True)
+
+
+def with_total_steps(xml: str, steps: int) -> str:
+    """An input of i-PI with another number of steps.
+
+    Raises:
+        ForcemapError: it has no ``<total_steps>``, or more than one.
+    """
+    changed, count = re.subn(r"(<total_steps>)[^<]*(</total_steps>)", rf"\g<1> {steps} \g<2>", xml)
+    if count != 1:
+        raise ForcemapError(f"i-PI's input has <total_steps> {count} times, expected it once")
+    return changed
