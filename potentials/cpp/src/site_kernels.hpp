@@ -81,7 +81,8 @@ struct SiteView {
   double* row_start;     // interval times stride_second
   double* rows;          // (padded, 16) sums over the triplets of an atom as k
   double *hx, *hy, *hz;  // dE/d(r_k) through r_jk
-  // (padded / 2, up to 8) parts of two neighbours, to be added: dE/dr; the same as hx on j, opposite
+  // (padded / 2, up to 8) parts of two neighbours, to be added: dE/dr; the same as hx on j,
+  // opposite
   double *radial, *on_x, *on_y, *on_z;
 };
 
