@@ -45,13 +45,13 @@ FORCEMAP_INLINE double embedding(const EmbeddingView& term, std::size_t species,
     const Vec4 value = fma(b[0], c[0], fma(b[1], c[1], fma(b[2], c[2], b[3] * c[3])));
     const Vec4 slope = fma(d[0], c[0], fma(d[1], c[1], fma(d[2], c[2], d[3] * c[3])));
     density = density + keep_below(r, cutoff, value);
-    store(s.radial + n, keep_below(r, cutoff, slope * scale * load(s.inverse_r + n)));
+    store(s.slope + n, keep_below(r, cutoff, slope * scale * load(s.inverse_r + n)));
   }
   double by_density;
   const double energy = embedding_energy(function, sum(density), by_density);
   const Vec4 factor = splat(by_density);
   for (std::size_t n = 0; n < padded; n += 4) {
-    const Vec4 g = factor * load(s.radial + n);
+    const Vec4 g = factor * load(s.slope + n);
     store(s.gx + n, fma(g, load(s.x + n), load(s.gx + n)));
     store(s.gy + n, fma(g, load(s.y + n), load(s.gy + n)));
     store(s.gz + n, fma(g, load(s.z + n), load(s.gz + n)));

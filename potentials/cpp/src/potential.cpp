@@ -98,19 +98,20 @@ void Site::reserve(std::size_t neighbors) {
   const std::size_t n = (neighbors + neighbors / 4 + 4 * kVector) / kVector * kVector;
   const std::size_t sorted = n + (kVector - 1) * kMostSpecies + 2 * kVector;
   v.capacity = n;
-  scratch->arena.allocate(8 * Arena::bytes<double>(n) + 2 * Arena::bytes<int>(n) +
-                          8 * Arena::bytes<double>(sorted) + 2 * Arena::bytes<int>(sorted) +
-                          2 * Arena::bytes<double>(4 * sorted) +
-                          3 * Arena::bytes<double>(kVector * sorted));
+  scratch->arena.allocate(
+      9 * Arena::bytes<double>(n) + 2 * Arena::bytes<int>(n) + 8 * Arena::bytes<double>(sorted) +
+      2 * Arena::bytes<int>(sorted) + 2 * Arena::bytes<double>(4 * sorted) +
+      2 * Arena::bytes<double>(kVector * sorted) + 4 * Arena::bytes<double>(kVector / 2 * sorted));
   Arena& a = scratch->arena;
-  for (double** p : {&v.x, &v.y, &v.z, &v.r, &v.inverse_r, &v.gx, &v.gy, &v.gz})
+  for (double** p : {&v.x, &v.y, &v.z, &v.r, &v.inverse_r, &v.gx, &v.gy, &v.gz, &v.slope})
     *p = a.take<double>(n);
   for (int** p : {&v.index, &v.kind}) *p = a.take<int>(n);
   for (double** p : {&v.tx, &v.ty, &v.tz, &v.tr, &v.hx, &v.hy, &v.hz, &v.row_start})
     *p = a.take<double>(sorted);
   for (int** p : {&v.slot, &v.interval}) *p = a.take<int>(sorted);
   for (double** p : {&v.weights, &v.derivatives}) *p = a.take<double>(4 * sorted);
-  v.radial = a.take<double>(kVector * sorted);
+  for (double** p : {&v.radial, &v.on_x, &v.on_y, &v.on_z})
+    *p = a.take<double>(kVector / 2 * sorted);
   v.rows = a.take<double>(2 * kVector * sorted);
   x = v.x;
   y = v.y;
@@ -149,6 +150,7 @@ struct Potential::Impl {
       soap.emplace_back(term.basis, n, term.zeta, term.centers);
       view.cutoff = std::max(view.cutoff, term.basis.cutoff);
     }
+    data.soap = {};  // the expansions have copies
     add_core(n);
     if (!(view.cutoff > 0.0)) view.cutoff = 1e-3;  // isolated atoms only
     view.two_body = two_body.data();

@@ -70,6 +70,7 @@ struct SiteView {
   int* kind;   // neighbour's species
   double *x, *y, *z, *r, *inverse_r;
   double *gx, *gy, *gz;
+  double* slope;  // of the density of an embedding term
   // neighbours of a 3-body term, sorted by species, each block followed by seven entries without a
   // neighbour
   int* slot;  // entry of the arrays above
@@ -79,8 +80,10 @@ struct SiteView {
   int* interval;         // of r
   double* row_start;     // interval times stride_second
   double* rows;          // (padded, 16) sums over the triplets of an atom as k
-  double* radial;        // dE/dr, (padded, up to 8) parts to be added
-  double *hx, *hy, *hz;  // dE/d(r_j) through r_jk
+  double *hx, *hy, *hz;  // dE/d(r_k) through r_jk
+  // (padded / 2, up to 8) parts of two neighbours, to be added: dE/dr; the same as hx on j,
+  // opposite
+  double *radial, *on_x, *on_y, *on_z;
 };
 
 using GatherFunction = std::size_t (*)(const double* positions, const int* kinds,

@@ -251,43 +251,53 @@ alignas(64) static const double kPowers[4][8] = {
 // Compiled on its own: within a large function the compiler runs out of registers.
 #define FORCEMAP_APART static __attribute__((noinline))
 
-constexpr std::size_t kMostPairs = 256;
+constexpr std::size_t kMostPairs = 512;
 
 // Pairs (j, k) that wait for each other, so that each of the loops below has much to do before the
-// next one needs its results. Per row one j and k at neighbouring entries; rows begin at multiples
-// of 8, and what is past their end does not count.
+// next one needs its results. A row has two neighbouring j, an even and an odd one, and k at
+// neighbouring entries from a multiple of 8 on; each j has vectors of its own, of which only the
+// lanes from `skip` to `count` are pairs. A last j alone is the second j, too, without pairs.
 struct Pairs {
   struct Row {
-    std::size_t begin, count;  // among the pairs here
-    std::size_t j, k;          // among the sorted neighbours
+    std::size_t j[2], k;   // among the sorted neighbours; k of the first lane
+    std::size_t begin[2];  // of either j's vectors among the pairs here
+    std::size_t skip[2];
+    std::size_t count;
   };
   std::size_t rows, filled;
+  std::size_t first_k, end_k;  // of all rows
   Row row[kMostPairs / 8];
   alignas(64) double fraction[kMostPairs];  // position of r_jk in its interval
   alignas(64) double inverse[kMostPairs];   // intervals over r_jk, 1/Å
   alignas(64) int cell[kMostPairs];  // first coefficient, from the first of the plane of r_ij
-  alignas(64) double by_base[kPartial * kMostPairs];  // dE/dr_jk, to be added over each kPartial
+  // dE/dr_jk of both j, to be added over each kPartial; at the vectors of the first j
+  alignas(64) double by_base[kPartial * kMostPairs];
 };
 
 // Distances, eight at a time.
 FORCEMAP_APART void measure(const ThreeBodyView& term, const SiteView& s, Pairs& pairs) {
   const Vec8 scale = splat8(term.base_inverse_spacing), last = splat8(term.base_last_interval);
   const double *const tx = s.tx, *const ty = s.ty, *const tz = s.tz, *const row_start = s.row_start;
-  for (std::size_t n = 0; n < pairs.rows; ++n) {
-    const Pairs::Row row = pairs.row[n];
-    const Vec8 xj = splat8(tx[row.j]), yj = splat8(ty[row.j]), zj = splat8(tz[row.j]);
-    for (std::size_t m = 0; m < row.count; m += 8) {
-      const std::size_t k = row.k + m;
-      const Vec8 dx = load8(tx + k) - xj, dy = load8(ty + k) - yj, dz = load8(tz + k) - zj;
-      // The floor keeps coinciding neighbours (an error elsewhere) from making 0/0 here.
-      const Vec8 r2 = larger(fma(dx, dx, fma(dy, dy, dz * dz)), splat8(1e-60));
-      Vec8 r, inverse;
-      roots(r2, r, inverse);
-      // The last interval for a NaN.
-      const Vec8 u = r * scale, interval = smaller(down(u), last);
-      store(pairs.fraction + row.begin + m, u - interval);
-      store(pairs.inverse + row.begin + m, inverse * scale);
-      store_integers(pairs.cell + row.begin + m, fma(splat8(2.0), interval, load8(row_start + k)));
+  for (std::size_t k = pairs.first_k; k < pairs.end_k; k += 8) {
+    const Vec8 xk = load8(tx + k), yk = load8(ty + k), zk = load8(tz + k);
+    const Vec8 start = load8(row_start + k);
+    for (std::size_t n = 0; n < pairs.rows; ++n) {
+      const Pairs::Row& row = pairs.row[n];
+      const std::size_t m = k - row.k;
+      if (m >= row.count) continue;  // also for k < row.k
+      for (int side = 0; side < 2; ++side) {
+        const std::size_t j = row.j[side], at = row.begin[side] + m;
+        const Vec8 dx = xk - splat8(tx[j]), dy = yk - splat8(ty[j]), dz = zk - splat8(tz[j]);
+        // The floor keeps coinciding neighbours (an error elsewhere) from making 0/0 here.
+        const Vec8 r2 = larger(fma(dx, dx, fma(dy, dy, dz * dz)), splat8(1e-60));
+        Vec8 r, inverse;
+        roots(r2, r, inverse);
+        // The last interval for a NaN.
+        const Vec8 u = r * scale, interval = smaller(down(u), last);
+        store(pairs.fraction + at, u - interval);
+        store(pairs.inverse + at, inverse * scale);
+        store_integers(pairs.cell + at, fma(splat8(2.0), interval, start));
+      }
     }
   }
 }
@@ -295,108 +305,164 @@ FORCEMAP_APART void measure(const ThreeBodyView& term, const SiteView& s, Pairs&
 // The tricubic spline, one triplet at a time. With coefficients c[a][b][c] and weights w_a(r_ij),
 // w_b(r_ik), w_c(r_jk) the energy is the sum of w_a w_b w_c c[a][b][c], and its slopes have w' in
 // place of one w. What is shared by many triplets is summed before it is multiplied:
-//   for j, over all k:   planes[a] = sum w_b w_c c[a][b][c]  gives the energy and dE/dr_ij
-//   for k, over all j:   rows[b]   = sum w_a w_c c[a][b][c]  gives dE/dr_ik
+//   for j, over all k:   planes[a] = sum w_b w_c c[a][b][c]  gives dE/dr_ij
+//   for k, over all j:   rows[b]   = sum w_a w_c c[a][b][c]  gives the energy and dE/dr_ik
 //   for the pair:        sum w_a w_b w'_c c[a][b][c] is dE/dr_jk
 // and sums over the lanes (b and c) come last.
-FORCEMAP_APART Vec8 contract(const ThreeBodyView& term, const double* table, const SiteView& s,
-                             Pairs& pairs) {
-  // Local copies: vector stores may alias anything, and would have the compiler load these again.
-  const double *const weights = s.weights, *const derivatives = s.derivatives;
-  double *const rows = s.rows, *const radial = s.radial;
-  const std::ptrdiff_t first = term.stride_first, two_rows = 2 * term.stride_second;
-  const Vec8 cubic = load8(kPowers[0]), square = load8(kPowers[1]);
-  const Vec8 linear = load8(kPowers[2]), constant = load8(kPowers[3]);
-  Vec8 energy = splat8(0.0);
-  for (std::size_t n = 0; n < pairs.rows; ++n) {
-    const Pairs::Row row = pairs.row[n];
-    const double* const wj = weights + 4 * row.j;
-    const double* const dj = derivatives + 4 * row.j;
-    const Vec8 w[4] = {splat8(wj[0]), splat8(wj[1]), splat8(wj[2]), splat8(wj[3])};
-    const double* const plane = table + static_cast<std::ptrdiff_t>(s.interval[row.j]) * first;
-    const double* const fraction = pairs.fraction + row.begin;
-    const int* const cell = pairs.cell + row.begin;
-    double* const by_base = pairs.by_base + kPartial * row.begin;
-    const double* const wk = weights + 4 * row.k;
-    double* const rows_k = rows + 16 * row.k;
-    Vec8 planes[4] = {splat8(0.0), splat8(0.0), splat8(0.0), splat8(0.0)};
-    for (std::size_t m = 0; m < row.count; ++m) {
-      const double* const p = plane + cell[m];
-      // Weights of r_jk and their slopes: cubic t^3 + square t^2 + linear t + constant, shared out
-      // between multiplications and additions, which have units of their own.
-      const Vec8 t = splat8(fraction[m]);
-      const Vec8 ct = cubic * t, cs = ct + square, csl = fma(cs, t, linear);
-      const Vec8 wc = fma(csl, t, constant), dc = fma(cs + ct, t, csl);
-      Vec8 value = splat8(0.0);
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half) {
-        const double* q = p + half * two_rows;
-        const Vec8 c[4] = {load8(q), load8(q + first), load8(q + 2 * first), load8(q + 3 * first)};
-        const Vec8 v = fma(w[3], c[3], fma(w[2], c[2], fma(w[1], c[1], w[0] * c[0])));
-        const Vec8 wb = pairs8(wk + 4 * m + 2 * half), wbc = wb * wc;
-#pragma GCC unroll 4
-        for (int a = 0; a < 4; ++a) planes[a] = fma(wbc, c[a], planes[a]);
-        value = half == 0 ? wb * v : fma(wb, v, value);
-        double* const sum = rows_k + 16 * m + 8 * half;
-        store(sum, fma(v, wc, load8(sum)));
-      }
-      store_partial(by_base + kPartial * m, value * dc);
-    }
-    Vec8 by_j = splat8(0.0);
-#pragma GCC unroll 4
-    for (int a = 0; a < 4; ++a) {
-      energy = fma(w[a], planes[a], energy);
-      by_j = fma(splat8(dj[a]), planes[a], by_j);
-    }
-    add_partial(radial + kPartial * row.j, by_j);
-  }
-  return energy;
+// As sum w_a = 1 and sum w'_a = 0, the differences c[1] - c[a] take the place of the other three
+// c[a], which saves a quarter of the multiplications with w and all of plane 1. Two j at a time
+// share the loads and stores of k's weights and sums.
+struct Side {  // one j of a row
+  Vec8 w0, w2, w3;
+  Vec8 plane0, plane2, plane3;
+  const double* table;  // of the interval of r_ij
+  const double* fraction;
+  const int* cell;
+};
+
+FORCEMAP_INLINE Side side_of(const ThreeBodyView& term, const double* table, const SiteView& s,
+                             const Pairs& pairs, std::size_t j, std::size_t begin) {
+  const double* const w = s.weights + 4 * j;
+  const Vec8 zero = splat8(0.0);
+  return {splat8(w[0]),
+          splat8(w[2]),
+          splat8(w[3]),
+          zero,
+          zero,
+          zero,
+          table + static_cast<std::ptrdiff_t>(s.interval[j]) * term.stride_first,
+          pairs.fraction + begin,
+          pairs.cell + begin};
 }
 
-// Forces along r_jk, eight at a time.
+// One triplet: adds to planes and rows, returns the parts of dE/dr_jk.
+FORCEMAP_INLINE Vec8 triplet(Side& j, std::size_t m, const Vec8 wb[2], std::ptrdiff_t first,
+                             std::ptrdiff_t two_rows, Vec8 rows[2]) {
+  // Weights of r_jk and their slopes: cubic t^3 + square t^2 + linear t + constant, shared out
+  // between multiplications and additions, which have units of their own.
+  const Vec8 t = splat8(j.fraction[m]);
+  const Vec8 ct = load8(kPowers[0]) * t, cs = ct + load8(kPowers[1]);
+  const Vec8 csl = fma(cs, t, load8(kPowers[2]));
+  const Vec8 wc = fma(csl, t, load8(kPowers[3])), dc = fma(cs + ct, t, csl);
+  Vec8 value = splat8(0.0);
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    const double* const q = j.table + j.cell[m] + half * two_rows;
+    const Vec8 c1 = load8(q + first), c0 = c1 - load8(q), c2 = c1 - load8(q + 2 * first);
+    const Vec8 c3 = c1 - load8(q + 3 * first);
+    const Vec8 v = fnma(j.w3, c3, fnma(j.w2, c2, fnma(j.w0, c0, c1))), wbc = wb[half] * wc;
+    j.plane0 = fma(wbc, c0, j.plane0);
+    j.plane2 = fma(wbc, c2, j.plane2);
+    j.plane3 = fma(wbc, c3, j.plane3);
+    value = half == 0 ? wb[half] * v : fma(wb[half], v, value);
+    rows[half] = fma(v, wc, rows[half]);
+  }
+  return value * dc;
+}
+
+// Parts of dE/dr_ij.
+FORCEMAP_INLINE Vec8 radial_slope(const SiteView& s, std::size_t j, const Side& side) {
+  const double* const d = s.derivatives + 4 * j;
+  return fnma(splat8(d[0]), side.plane0,
+              fnma(splat8(d[2]), side.plane2, fnma(splat8(d[3]), side.plane3, splat8(0.0))));
+}
+
+FORCEMAP_APART void contract(const ThreeBodyView& term, const double* table, const SiteView& s,
+                             Pairs& pairs) {
+  const std::ptrdiff_t first = term.stride_first, two_rows = 2 * term.stride_second;
+  for (std::size_t n = 0; n < pairs.rows; ++n) {
+    const Pairs::Row row = pairs.row[n];
+    Side a = side_of(term, table, s, pairs, row.j[0], row.begin[0]);
+    Side b = side_of(term, table, s, pairs, row.j[1], row.begin[1]);
+    double* const by_base = pairs.by_base + kPartial * row.begin[0];
+    const double* const weights = s.weights + 4 * row.k;
+    double* const sums = s.rows + 16 * row.k;
+    std::size_t m = row.skip[0];
+    for (; m < row.skip[1]; ++m) {
+      const Vec8 wb[2] = {pairs8(weights + 4 * m), pairs8(weights + 4 * m + 2)};
+      Vec8 rows[2] = {load8(sums + 16 * m), load8(sums + 16 * m + 8)};
+      const Vec8 slope = triplet(a, m, wb, first, two_rows, rows);
+      store(sums + 16 * m, rows[0]);
+      store(sums + 16 * m + 8, rows[1]);
+      store_two_partials(by_base + kPartial * m, slope, splat8(0.0));
+    }
+    for (; m < row.count; ++m) {
+      const Vec8 wb[2] = {pairs8(weights + 4 * m), pairs8(weights + 4 * m + 2)};
+      Vec8 rows[2] = {load8(sums + 16 * m), load8(sums + 16 * m + 8)};
+      const Vec8 slope = triplet(a, m, wb, first, two_rows, rows);
+      const Vec8 other = triplet(b, m, wb, first, two_rows, rows);
+      store(sums + 16 * m, rows[0]);
+      store(sums + 16 * m + 8, rows[1]);
+      store_two_partials(by_base + kPartial * m, slope, other);
+    }
+    add_two_partials(s.radial + kPartial * (row.j[0] / 2), radial_slope(s, row.j[0], a),
+                     radial_slope(s, row.j[1], b));
+  }
+}
+
+// Forces along r_jk, eight at a time: those on k gather in registers while j changes.
 FORCEMAP_APART void push(const SiteView& s, const Pairs& pairs) {
   const double *const tx = s.tx, *const ty = s.ty, *const tz = s.tz;
   double *const hx = s.hx, *const hy = s.hy, *const hz = s.hz;
-  for (std::size_t n = 0; n < pairs.rows; ++n) {
-    const Pairs::Row row = pairs.row[n];
-    const Vec8 xj = splat8(tx[row.j]), yj = splat8(ty[row.j]), zj = splat8(tz[row.j]);
+  double *const on_x = s.on_x, *const on_y = s.on_y, *const on_z = s.on_z;
+  for (std::size_t k = pairs.first_k; k < pairs.end_k; k += 8) {
+    const Vec8 xk = load8(tx + k), yk = load8(ty + k), zk = load8(tz + k);
     Vec8 fx = splat8(0.0), fy = splat8(0.0), fz = splat8(0.0);
-    for (std::size_t m = 0; m < row.count; m += 8) {
-      const std::size_t k = row.k + m;
-      const Vec8 slope = sum_partials(pairs.by_base + kPartial * (row.begin + m));
-      const Vec8 g = keep(first_lanes(row.count - m), slope * load8(pairs.inverse + row.begin + m));
-      const Vec8 gx = g * (load8(tx + k) - xj), gy = g * (load8(ty + k) - yj);
-      const Vec8 gz = g * (load8(tz + k) - zj);
-      store(hx + k, load8(hx + k) + gx);
-      store(hy + k, load8(hy + k) + gy);
-      store(hz + k, load8(hz + k) + gz);
-      fx = fx + gx;
-      fy = fy + gy;
-      fz = fz + gz;
+    for (std::size_t n = 0; n < pairs.rows; ++n) {
+      const Pairs::Row row = pairs.row[n];
+      const std::size_t m = k - row.k;
+      if (m >= row.count) continue;  // also for k < row.k
+      const unsigned lanes = first_lanes(row.count - m);
+      Vec8 slope[2], gx[2], gy[2], gz[2];
+      sum_two_partials(pairs.by_base + kPartial * (row.begin[0] + m), slope[0], slope[1]);
+#pragma GCC unroll 2
+      for (int side = 0; side < 2; ++side) {
+        const std::size_t j = row.j[side], skip = row.skip[side];
+        const Vec8 g = keep(skip > m ? lanes & ~first_lanes(skip - m) : lanes,
+                            slope[side] * load8(pairs.inverse + row.begin[side] + m));
+        gx[side] = g * (xk - splat8(tx[j]));
+        gy[side] = g * (yk - splat8(ty[j]));
+        gz[side] = g * (zk - splat8(tz[j]));
+        fx = fx + gx[side];
+        fy = fy + gy[side];
+        fz = fz + gz[side];
+      }
+      const std::size_t two = kPartial * (row.j[0] / 2);
+      add_two_partials(on_x + two, gx[0], gx[1]);
+      add_two_partials(on_y + two, gy[0], gy[1]);
+      add_two_partials(on_z + two, gz[0], gz[1]);
     }
-    hx[row.j] -= sum(fx);
-    hy[row.j] -= sum(fy);
-    hz[row.j] -= sum(fz);
+    store(hx + k, load8(hx + k) + fx);
+    store(hy + k, load8(hy + k) + fy);
+    store(hz + k, load8(hz + k) + fz);
   }
 }
 
 // What is in `pairs`; leaves it empty.
-FORCEMAP_INLINE Vec8 evaluate(const ThreeBodyView& term, const double* table, const SiteView& s,
+FORCEMAP_INLINE void evaluate(const ThreeBodyView& term, const double* table, const SiteView& s,
                               Pairs& pairs) {
   measure(term, s, pairs);
-  const Vec8 energy = contract(term, table, s, pairs);
+  contract(term, table, s, pairs);
   push(s, pairs);
   pairs.rows = pairs.filled = 0;
-  return energy;
 }
 
-// Copies entry n of the site to entry p of the sorted neighbours, or makes p weightless.
-FORCEMAP_INLINE void place(const SiteView& s, std::size_t p, std::ptrdiff_t n) {
+// Copies entry n of the site to entry p of the sorted neighbours.
+FORCEMAP_INLINE void place(const SiteView& s, std::size_t p, std::size_t n) {
   s.slot[p] = static_cast<int>(n);
-  s.tx[p] = n >= 0 ? s.x[n] : 1.0;
-  s.ty[p] = n >= 0 ? s.y[n] : 1.0;
-  s.tz[p] = n >= 0 ? s.z[n] : 1.0;
-  s.tr[p] = n >= 0 ? s.r[n] : 1.0;
+  s.tx[p] = s.x[n];
+  s.ty[p] = s.y[n];
+  s.tz[p] = s.z[n];
+  s.tr[p] = s.r[n];
+}
+
+// Entries without a neighbour up to the next multiple of 8; returns that.
+FORCEMAP_INLINE std::size_t pad(const SiteView& s, std::size_t p) {
+  for (; p % 8 != 0; ++p) {
+    s.slot[p] = -1;
+    s.tx[p] = s.ty[p] = s.tz[p] = s.tr[p] = 1.0;
+  }
+  return p;
 }
 
 constexpr std::size_t kMostRanked = 64;
@@ -433,7 +499,7 @@ FORCEMAP_INLINE std::size_t place_by_distance(const SiteView& s, std::size_t pad
     // several may share, is as good as any, the energy is a NaN through the pair terms already.
     const unsigned long long rank = nearer | (same & ((1ull << n) - 1));
     place(s, static_cast<std::size_t>(__builtin_popcountll(rank)),
-          static_cast<std::ptrdiff_t>(slot[n]));
+          static_cast<std::size_t>(static_cast<int>(slot[n])));
   }
   return count;
 }
@@ -449,26 +515,23 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
     if (placed) {
       block_begin[0] = 0;
       block_end[0] = filled = real;
-      for (int pad = 0; pad < 7; ++pad) place(s, filled++, -1);
     } else {
       real = 0;
     }
   }
-  // Sort by species; seven entries end a block, so that a vector may run past it.
+  // Sort by species; a block begins at a multiple of 8.
   for (std::size_t species = 0; species < p.species && !placed; ++species) {
     block_begin[species] = filled;
     for (std::size_t n = 0; n < s.count; ++n) {
       if (static_cast<std::size_t>(s.kind[n]) != species || s.r[n] >= term.cutoff) continue;
-      place(s, filled++, static_cast<std::ptrdiff_t>(n));
+      place(s, filled++, n);
     }
     block_end[species] = filled;
     real += filled - block_begin[species];
-    if (filled != block_begin[species])
-      for (int pad = 0; pad < 7; ++pad) place(s, filled++, -1);
+    filled = pad(s, filled);
   }
   if (real < 2) return 0.0;
-  const std::size_t padded = (filled + 7) & ~static_cast<std::size_t>(7);
-  while (filled < padded) place(s, filled++, -1);
+  const std::size_t padded = pad(s, filled);
 
   const Vec8 scale = splat8(term.leg_inverse_spacing), last = splat8(term.leg_last_interval);
   const Vec8 zero = splat8(0.0);
@@ -485,10 +548,11 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
     store(s.hy + n, zero);
     store(s.hz + n, zero);
   }
-  for (std::size_t n = 0; n < kPartial * padded; n += 8) store(s.radial + n, zero);
+  double* const sums[4] = {s.radial, s.on_x, s.on_y, s.on_z};
+  for (int c = 0; c < 4; ++c)
+    for (std::size_t n = 0; n < kPartial * padded / 2; n += 8) store(sums[c] + n, zero);
   for (std::size_t n = 0; n < 16 * padded; n += 8) store(s.rows + n, zero);
 
-  Vec8 energy = zero;
   Pairs pairs;
   pairs.rows = pairs.filled = 0;
   const double* const* tables =
@@ -497,32 +561,63 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
     for (std::size_t second = first; second < p.species; ++second) {
       const double* table = tables[first * p.species + second];
       if (!table) continue;
-      for (std::size_t j = block_begin[first]; j < block_end[first]; ++j) {
-        std::size_t k = first == second ? j + 1 : block_begin[second];
+      for (std::size_t j = block_begin[first]; j < block_end[first]; j += 2) {
+        const bool same = first == second;
+        const bool alone = j + 1 == block_end[first];
+        std::size_t k = same ? j + 1 : block_begin[second];
         while (k < block_end[second]) {
-          const std::size_t room = kMostPairs - pairs.filled, left = block_end[second] - k;
+          const std::size_t skip = k % 8, first_k = k - skip;
+          const std::size_t room =
+              (kMostPairs - pairs.filled) >> (alone ? 0 : 1) & ~static_cast<std::size_t>(7);
+          if (room == 0) {
+            evaluate(term, table, s, pairs);
+            continue;
+          }
+          const std::size_t left = block_end[second] - first_k;
           const std::size_t count = left < room ? left : room;
-          pairs.row[pairs.rows++] = {pairs.filled, count, j, k};
-          pairs.filled += (count + 7) & ~static_cast<std::size_t>(7);
-          k += count;
-          if (pairs.filled == kMostPairs) energy = energy + evaluate(term, table, s, pairs);
+          const std::size_t vectors = (count + 7) & ~static_cast<std::size_t>(7);
+          if (pairs.rows == 0) pairs.first_k = first_k, pairs.end_k = 0;
+          if (first_k < pairs.first_k) pairs.first_k = first_k;
+          if (first_k + count > pairs.end_k) pairs.end_k = first_k + count;
+          Pairs::Row& row = pairs.row[pairs.rows++];
+          row = {{j, j}, first_k, {pairs.filled, pairs.filled}, {skip, count}, count};
+          pairs.filled += vectors;
+          if (!alone) {
+            row.j[1] = j + 1;
+            row.begin[1] = pairs.filled;
+            // The pair (j, j + 1) is the first j's only.
+            row.skip[1] = same && k == j + 1 ? skip + 1 : skip;
+            pairs.filled += vectors;
+          }
+          k = first_k + count;
         }
       }
-      if (pairs.rows) energy = energy + evaluate(term, table, s, pairs);
+      if (pairs.rows) evaluate(term, table, s, pairs);
     }
 
-  for (std::size_t n = 0; n < filled; ++n) {
-    const double *const d = s.derivatives + 4 * n, *const rows = s.rows + 16 * n;
-    add_partial(s.radial + kPartial * n,
-                fma(pairs8(d), load8(rows), pairs8(d + 2) * load8(rows + 8)));
+  Vec8 energy = zero;
+  for (std::size_t n = 0; n < padded; n += 2) {
+    Vec8 slope[2];
+#pragma GCC unroll 2
+    for (std::size_t m = 0; m < 2; ++m) {
+      const double *const w = s.weights + 4 * (n + m), *const d = s.derivatives + 4 * (n + m);
+      const Vec8 front = load8(s.rows + 16 * (n + m)), back = load8(s.rows + 16 * (n + m) + 8);
+      energy = fma(pairs8(w), front, fma(pairs8(w + 2), back, energy));
+      slope[m] = fma(pairs8(d), front, pairs8(d + 2) * back);
+    }
+    add_two_partials(s.radial + kPartial * (n / 2), slope[0], slope[1]);
   }
   for (std::size_t n = 0; n < padded; n += 8) {
-    const Vec8 g = sum_partials(s.radial + kPartial * n) / load8(s.tr + n);
-    store(s.hx + n, fma(g, load8(s.tx + n), load8(s.hx + n)));
-    store(s.hy + n, fma(g, load8(s.ty + n), load8(s.hy + n)));
-    store(s.hz + n, fma(g, load8(s.tz + n), load8(s.hz + n)));
+    const std::size_t first_two = kPartial * (n / 2);
+    const Vec8 g = sum_partials(s.radial + first_two) / load8(s.tr + n);
+    const Vec8 x = load8(s.hx + n) - sum_partials(s.on_x + first_two);
+    const Vec8 y = load8(s.hy + n) - sum_partials(s.on_y + first_two);
+    const Vec8 z = load8(s.hz + n) - sum_partials(s.on_z + first_two);
+    store(s.hx + n, fma(g, load8(s.tx + n), x));
+    store(s.hy + n, fma(g, load8(s.ty + n), y));
+    store(s.hz + n, fma(g, load8(s.tz + n), z));
   }
-  for (std::size_t n = 0; n < filled; ++n) {
+  for (std::size_t n = 0; n < padded; ++n) {
     const int k = s.slot[n];
     if (k < 0) continue;
     s.gx[k] += s.hx[n];

@@ -170,7 +170,6 @@ SoapWorkspace::SoapWorkspace() : impl_(new Impl) {}
 SoapWorkspace::~SoapWorkspace() = default;
 SoapWorkspace::SoapWorkspace(SoapWorkspace&&) noexcept = default;
 SoapWorkspace& SoapWorkspace::operator=(SoapWorkspace&&) noexcept = default;
-SoapWork& SoapWorkspace::work() { return impl_->work; }
 
 SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
   Impl& impl = *impl_;

@@ -42,10 +42,17 @@ FORCEMAP_INLINE void transpose(Vec4& a, Vec4& b, Vec4& c, Vec4& d) {
   c = _mm256_permute2f128_pd(ab0, cd0, 0x31);
   d = _mm256_permute2f128_pd(ab1, cd1, 0x31);
 }
-// lane n of the result is the sum over lanes of the n-th argument
-FORCEMAP_INLINE Vec4 sums(Vec4 a, Vec4 b, Vec4 c, Vec4 d) {
-  const Vec4 ab = _mm256_hadd_pd(a, b), cd = _mm256_hadd_pd(c, d);
-  return _mm256_add_pd(_mm256_blend_pd(ab, cd, 12), _mm256_permute2f128_pd(ab, cd, 0x21));
+// two parts of the sum of a's lanes and two of b's, in turn
+FORCEMAP_INLINE Vec4 half_sums(Vec4 a, Vec4 b) { return _mm256_hadd_pd(a, b); }
+// the sums that two half_sums have parts of, in turn
+FORCEMAP_INLINE Vec4 add_half_sums(Vec4 s0, Vec4 s1) {
+  return _mm256_permute2f128_pd(s0, s1, 0x20) + _mm256_permute2f128_pd(s0, s1, 0x31);
+}
+// lane n of a and b: the two sums that the n-th of four half_sums has parts of
+FORCEMAP_INLINE void add_half_sums(Vec4 s0, Vec4 s1, Vec4 s2, Vec4 s3, Vec4& a, Vec4& b) {
+  const Vec4 s02 = add_half_sums(s0, s2), s13 = add_half_sums(s1, s3);
+  a = _mm256_unpacklo_pd(s02, s13);
+  b = _mm256_unpackhi_pd(s02, s13);
 }
 FORCEMAP_INLINE void to_integers(Vec4 a, int out[4]) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_cvttpd_epi32(a));
@@ -124,9 +131,16 @@ FORCEMAP_INLINE void transpose(Vec4& a, Vec4& b, Vec4& c, Vec4& d) {
   const Vec4 g = {a[2], b[2], c[2], d[2]}, h = {a[3], b[3], c[3], d[3]};
   a = e, b = f, c = g, d = h;
 }
-FORCEMAP_INLINE Vec4 sums(Vec4 a, Vec4 b, Vec4 c, Vec4 d) {
-  transpose(a, b, c, d);
-  return (a + b) + (c + d);
+FORCEMAP_INLINE Vec4 half_sums(Vec4 a, Vec4 b) {
+  return Vec4{a[0] + a[1], b[0] + b[1], a[2] + a[3], b[2] + b[3]};
+}
+FORCEMAP_INLINE Vec4 add_half_sums(Vec4 s0, Vec4 s1) {
+  return Vec4{s0[0] + s0[2], s0[1] + s0[3], s1[0] + s1[2], s1[1] + s1[3]};
+}
+FORCEMAP_INLINE void add_half_sums(Vec4 s0, Vec4 s1, Vec4 s2, Vec4 s3, Vec4& a, Vec4& b) {
+  transpose(s0, s1, s2, s3);
+  a = s0 + s2;
+  b = s1 + s3;
 }
 FORCEMAP_INLINE void to_integers(Vec4 a, int out[4]) {
   for (int n = 0; n < 4; ++n) out[n] = static_cast<int>(a[n]);

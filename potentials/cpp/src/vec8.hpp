@@ -47,34 +47,38 @@ FORCEMAP_INLINE void store_integers(int* p, Vec8 a) {
 // sqrt(a) and 1 / sqrt(a) to the last bit or two, for a normal; the instructions for either would
 // keep the divider busy for longer than everything else here takes.
 FORCEMAP_INLINE void roots(Vec8 a, Vec8& root, Vec8& inverse) {
-  const Vec8 half = splat8(0.5), ha = half * a;
+  const Vec8 half = splat8(0.5);
   Vec8 y = _mm512_rsqrt14_pd(a);
-  y = fma(y, fnma(ha * y, y, half), y);
-  y = fma(y, fnma(ha * y, y, half), y);
+  y = fma(y, fnma(half * a * y, y, half), y);
   const Vec8 r = a * y;
   root = fma(half * y, fnma(r, r, a), r);
   inverse = fma(y, fnma(root, y, splat8(1.0)), y);
 }
 
-// Something to be added over its lanes later.
+// Two vectors in one, to be added over their lanes later.
 constexpr std::size_t kPartial = 8;
-FORCEMAP_INLINE void store_partial(double* p, Vec8 v) { store(p, v); }
-FORCEMAP_INLINE void add_partial(double* p, Vec8 v) { store(p, load8(p) + v); }
-FORCEMAP_INLINE Vec8 join(const double* lo, const double* hi) {
-  return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(lo)), _mm256_loadu_pd(hi), 1);
+FORCEMAP_INLINE Vec8 half_sums(Vec8 a, Vec8 b) {
+  return _mm512_unpacklo_pd(a, b) + _mm512_unpackhi_pd(a, b);
 }
-// Lane n of the result is the sum over the lanes of the n-th of eight stored partials.
+FORCEMAP_INLINE void store_two_partials(double* p, Vec8 a, Vec8 b) { store(p, half_sums(a, b)); }
+FORCEMAP_INLINE void add_two_partials(double* p, Vec8 a, Vec8 b) {
+  store(p, load8(p) + half_sums(a, b));
+}
+// The sums over the lanes of four times two vectors, in turn.
 FORCEMAP_INLINE Vec8 sum_partials(const double* p) {
-  Vec8 a[4], b[2];
-  for (int n = 0; n < 4; ++n) {
-    const Vec8 even = load8(p + 16 * n), odd = load8(p + 16 * n + 8);
-    a[n] = _mm512_unpacklo_pd(even, odd) + _mm512_unpackhi_pd(even, odd);
-  }
   const auto halve = [](Vec8 x, Vec8 y) __attribute__((always_inline)) {
     return _mm512_shuffle_f64x2(x, y, 0x88) + _mm512_shuffle_f64x2(x, y, 0xdd);
   };
-  for (int n = 0; n < 2; ++n) b[n] = halve(a[2 * n], a[2 * n + 1]);
-  return halve(b[0], b[1]);
+  return halve(halve(load8(p), load8(p + 8)), halve(load8(p + 16), load8(p + 24)));
+}
+// Of eight times two: those of the first vectors, those of the second.
+FORCEMAP_INLINE void sum_two_partials(const double* p, Vec8& a, Vec8& b) {
+  const Vec8 lo = sum_partials(p), hi = sum_partials(p + 32);
+  a = _mm512_permutex2var_pd(lo, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), hi);
+  b = _mm512_permutex2var_pd(lo, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), hi);
+}
+FORCEMAP_INLINE Vec8 join(const double* lo, const double* hi) {
+  return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(lo)), _mm256_loadu_pd(hi), 1);
 }
 // From eight rows of four to four columns of eight.
 FORCEMAP_INLINE void load_columns(const double* const rows[8], Vec8 columns[4]) {
@@ -162,11 +166,18 @@ FORCEMAP_INLINE void roots(Vec8 a, Vec8& r, Vec8& inverse) {
 }
 
 constexpr std::size_t kPartial = 4;
-FORCEMAP_INLINE void store_partial(double* p, Vec8 v) { store(p, v.lo + v.hi); }
-FORCEMAP_INLINE void add_partial(double* p, Vec8 v) { store(p, load(p) + (v.lo + v.hi)); }
+FORCEMAP_INLINE void store_two_partials(double* p, Vec8 a, Vec8 b) {
+  store(p, half_sums(a.lo + a.hi, b.lo + b.hi));
+}
+FORCEMAP_INLINE void add_two_partials(double* p, Vec8 a, Vec8 b) {
+  store(p, load(p) + half_sums(a.lo + a.hi, b.lo + b.hi));
+}
 FORCEMAP_INLINE Vec8 sum_partials(const double* p) {
-  return {sums(load(p), load(p + 4), load(p + 8), load(p + 12)),
-          sums(load(p + 16), load(p + 20), load(p + 24), load(p + 28))};
+  return {add_half_sums(load(p), load(p + 4)), add_half_sums(load(p + 8), load(p + 12))};
+}
+FORCEMAP_INLINE void sum_two_partials(const double* p, Vec8& a, Vec8& b) {
+  add_half_sums(load(p), load(p + 4), load(p + 8), load(p + 12), a.lo, b.lo);
+  add_half_sums(load(p + 16), load(p + 20), load(p + 24), load(p + 28), a.hi, b.hi);
 }
 FORCEMAP_INLINE void load_columns(const double* const rows[8], Vec8 columns[4]) {
   Vec4 lo[4], hi[4];

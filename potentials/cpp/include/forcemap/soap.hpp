@@ -42,7 +42,6 @@ class SoapWorkspace {
 
   /// Room for `neighbors` of an expansion; what was kept is lost.
   SoapWork& prepare(const SoapView& view, std::size_t neighbors);
-  SoapWork& work();
 
  private:
   struct Impl;
