@@ -88,15 +88,15 @@ PairForcemap::~PairForcemap() {
 void PairForcemap::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
 
-  const int* type = atom->type;
   const int* species_of = type_to_species.data();
+  const int* kinds = one_species ? nullptr : atom->type;
   std::vector<forcemap::Site>& sites = evaluator->sites;
   std::size_t held = 0;
 
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
-    if (species_of[type[i]] < 0) continue;
-    evaluator->potential.gather(atom->x[0], type, species_of, i, list->firstneigh[i],
+    if (kinds && species_of[kinds[i]] < 0) continue;
+    evaluator->potential.gather(atom->x[0], kinds, species_of, i, list->firstneigh[i],
                                 static_cast<std::size_t>(list->numneigh[i]), NEIGHMASK,
                                 sites[held]);
     evaluator->centers[held++] = i;
@@ -262,6 +262,8 @@ void PairForcemap::coeff(int narg, char** arg) {
   if (!allocated) allocate();
   evaluator = std::move(read);
   type_to_species = std::move(mapping);
+  one_species = std::all_of(type_to_species.begin() + 1, type_to_species.end(),
+                            [](int species) { return species == 0; });
   for (int i = 1; i <= types; i++)
     for (int j = i; j <= types; j++)
       setflag[i][j] = type_to_species[static_cast<std::size_t>(i)] >= 0 &&

@@ -34,6 +34,7 @@ class PairForcemap : public Pair {
 
   std::unique_ptr<Evaluator> evaluator;
   std::vector<int> type_to_species;  // (ntypes + 1), species in the potential; -1 for NULL
+  bool one_species = false;          // every type is species 0
   double** scale = nullptr;          // (ntypes + 1, ntypes + 1), for fix adapt; see extract()
   double energy_unit = 1.0;          // LAMMPS' unit of energy per eV
 

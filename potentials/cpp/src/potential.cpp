@@ -291,7 +291,7 @@ int Potential::species_of(int number) const {
 void Potential::gather(const double* positions, const int* kinds, const int* kind_to_species, int i,
                        const int* list, std::size_t list_length, int mask, Site& site) const {
   site.reserve(list_length);
-  site.species = kind_to_species[kinds[i]];
+  site.species = kinds ? kind_to_species[kinds[i]] : 0;
   site.count = site_kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
                                      impl_->view.cutoff, site.scratch->view);
 }

@@ -105,6 +105,10 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
     site.index[found] = j;
     ++found;
   }
+  if (!kinds) {
+    for (std::size_t m = 0; m < found; ++m) site.kind[m] = 0;
+    return found;
+  }
   std::size_t count = 0;
   for (std::size_t m = 0; m < found; ++m) {
     const int j = site.index[m];
@@ -190,8 +194,10 @@ FORCEMAP_INLINE bool lengths(const SiteView& s, std::size_t padded, double& leas
   return true;
 }
 
+// `only`: the table of every neighbour; null where it depends on the neighbour's species.
 FORCEMAP_INLINE Vec8 two_body(const TwoBodyView& term, const double* const* tables,
-                              const SiteView& s, std::size_t padded, bool first) {
+                              const double* only, const SiteView& s, std::size_t padded,
+                              bool first) {
   static const double kNoTable[4] = {};
   Vec8 energy = splat8(0.0);
   const Vec8 scale = splat8(term.inverse_spacing), last = splat8(term.last_interval);
@@ -204,7 +210,7 @@ FORCEMAP_INLINE Vec8 two_body(const TwoBodyView& term, const double* const* tabl
     basis(u - m, b, d);
     const double* rows[8];
     for (std::size_t k = 0; k < 8; ++k) {
-      const double* table = tables[s.kind[n + k]];
+      const double* table = only ? only : tables[s.kind[n + k]];
       rows[k] = table ? table + interval[k] : kNoTable;
     }
     load_columns(rows, c);
@@ -228,8 +234,9 @@ static double core(const PotentialView& p, const SiteView& s) {
   for (std::size_t n = 0; n < s.count; ++n) {
     const ZblFunction& f = functions[s.kind[n]];
     if (!(s.r[n] < f.outer)) continue;
-    double slope;
-    energy += 0.5 * f.evaluate(s.r[n], slope);
+    double slope, screened[4];
+    store(screened, exponential(splat(-s.r[n]) * load(f.screening)));
+    energy += 0.5 * f.evaluate(s.r[n], screened, slope);
     const double g = 0.5 * slope * s.inverse_r[n];
     s.gx[n] += g * s.x[n];
     s.gy[n] += g * s.y[n];
@@ -277,17 +284,16 @@ struct Pairs {
 // Distances, eight at a time.
 FORCEMAP_APART void measure(const ThreeBodyView& term, const SiteView& s, Pairs& pairs) {
   const Vec8 scale = splat8(term.base_inverse_spacing), last = splat8(term.base_last_interval);
-  const double *const tx = s.tx, *const ty = s.ty, *const tz = s.tz, *const row_start = s.row_start;
-  for (std::size_t k = pairs.first_k; k < pairs.end_k; k += 8) {
-    const Vec8 xk = load8(tx + k), yk = load8(ty + k), zk = load8(tz + k);
-    const Vec8 start = load8(row_start + k);
-    for (std::size_t n = 0; n < pairs.rows; ++n) {
-      const Pairs::Row& row = pairs.row[n];
-      const std::size_t m = k - row.k;
-      if (m >= row.count) continue;  // also for k < row.k
-      for (int side = 0; side < 2; ++side) {
-        const std::size_t j = row.j[side], at = row.begin[side] + m;
-        const Vec8 dx = xk - splat8(tx[j]), dy = yk - splat8(ty[j]), dz = zk - splat8(tz[j]);
+  for (std::size_t n = 0; n < pairs.rows; ++n) {
+    const Pairs::Row row = pairs.row[n];
+    const double *const tx = s.tx + row.k, *const ty = s.ty + row.k, *const tz = s.tz + row.k;
+    const double* const row_start = s.row_start + row.k;
+    for (int side = 0; side < 2; ++side) {
+      const std::size_t j = row.j[side];
+      const Vec8 xj = splat8(s.tx[j]), yj = splat8(s.ty[j]), zj = splat8(s.tz[j]);
+      for (std::size_t m = 0; m < row.count; m += 8) {
+        const std::size_t at = row.begin[side] + m;
+        const Vec8 dx = load8(tx + m) - xj, dy = load8(ty + m) - yj, dz = load8(tz + m) - zj;
         // The floor keeps coinciding neighbours (an error elsewhere) from making 0/0 here.
         const Vec8 r2 = larger(fma(dx, dx, fma(dy, dy, dz * dz)), splat8(1e-60));
         Vec8 r, inverse;
@@ -296,7 +302,7 @@ FORCEMAP_APART void measure(const ThreeBodyView& term, const SiteView& s, Pairs&
         const Vec8 u = r * scale, interval = smaller(down(u), last);
         store(pairs.fraction + at, u - interval);
         store(pairs.inverse + at, inverse * scale);
-        store_integers(pairs.cell + at, fma(splat8(2.0), interval, start));
+        store_integers(pairs.cell + at, fma(splat8(2.0), interval, load8(row_start + m)));
       }
     }
   }
@@ -335,15 +341,20 @@ FORCEMAP_INLINE Side side_of(const ThreeBodyView& term, const double* table, con
           pairs.cell + begin};
 }
 
-// One triplet: adds to planes and rows, returns the parts of dE/dr_jk.
-FORCEMAP_INLINE Vec8 triplet(Side& j, std::size_t m, const Vec8 wb[2], std::ptrdiff_t first,
-                             std::ptrdiff_t two_rows, Vec8 rows[2]) {
-  // Weights of r_jk and their slopes: cubic t^3 + square t^2 + linear t + constant, shared out
-  // between multiplications and additions, which have units of their own.
-  const Vec8 t = splat8(j.fraction[m]);
+// Weights of r_jk and their slopes, of two pairs in turn (lane 2 c + side, so that half of the work
+// serves two triplets): cubic t^3 + square t^2 + linear t + constant, shared out between
+// multiplications and additions, which have units of their own.
+FORCEMAP_INLINE void base_weights(Vec8 t, Vec8& weights, Vec8& slopes) {
   const Vec8 ct = load8(kPowers[0]) * t, cs = ct + load8(kPowers[1]);
   const Vec8 csl = fma(cs, t, load8(kPowers[2]));
-  const Vec8 wc = fma(csl, t, load8(kPowers[3])), dc = fma(cs + ct, t, csl);
+  weights = fma(csl, t, load8(kPowers[3]));
+  slopes = fma(cs + ct, t, csl);
+}
+
+// One triplet: adds to planes and rows, returns sum over a and the rows of w_a w_b c[a][b][c], for
+// each half of the rows a lane.
+FORCEMAP_INLINE Vec8 triplet(Side& j, std::size_t m, Vec8 wc, const Vec8 wb[2],
+                             std::ptrdiff_t first, std::ptrdiff_t two_rows, Vec8 rows[2]) {
   Vec8 value = splat8(0.0);
 #pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
@@ -357,7 +368,7 @@ FORCEMAP_INLINE Vec8 triplet(Side& j, std::size_t m, const Vec8 wb[2], std::ptrd
     value = half == 0 ? wb[half] * v : fma(wb[half], v, value);
     rows[half] = fma(v, wc, rows[half]);
   }
-  return value * dc;
+  return value;
 }
 
 // Parts of dE/dr_ij.
@@ -381,19 +392,23 @@ FORCEMAP_APART void contract(const ThreeBodyView& term, const double* table, con
     for (; m < row.skip[1]; ++m) {
       const Vec8 wb[2] = {pairs8(weights + 4 * m), pairs8(weights + 4 * m + 2)};
       Vec8 rows[2] = {load8(sums + 16 * m), load8(sums + 16 * m + 8)};
-      const Vec8 slope = triplet(a, m, wb, first, two_rows, rows);
+      Vec8 wc, dc;
+      base_weights(splat8(a.fraction[m]), wc, dc);
+      const Vec8 value = triplet(a, m, wc, wb, first, two_rows, rows);
       store(sums + 16 * m, rows[0]);
       store(sums + 16 * m + 8, rows[1]);
-      store_two_partials(by_base + kPartial * m, slope, splat8(0.0));
+      store_partial(by_base + kPartial * m, half_sums(value, splat8(0.0)) * dc);
     }
     for (; m < row.count; ++m) {
       const Vec8 wb[2] = {pairs8(weights + 4 * m), pairs8(weights + 4 * m + 2)};
       Vec8 rows[2] = {load8(sums + 16 * m), load8(sums + 16 * m + 8)};
-      const Vec8 slope = triplet(a, m, wb, first, two_rows, rows);
-      const Vec8 other = triplet(b, m, wb, first, two_rows, rows);
+      Vec8 wc, dc;
+      base_weights(in_turn(a.fraction[m], b.fraction[m]), wc, dc);
+      const Vec8 value = triplet(a, m, first_of_two(wc), wb, first, two_rows, rows);
+      const Vec8 other = triplet(b, m, second_of_two(wc), wb, first, two_rows, rows);
       store(sums + 16 * m, rows[0]);
       store(sums + 16 * m + 8, rows[1]);
-      store_two_partials(by_base + kPartial * m, slope, other);
+      store_partial(by_base + kPartial * m, half_sums(value, other) * dc);
     }
     add_two_partials(s.radial + kPartial * (row.j[0] / 2), radial_slope(s, row.j[0], a),
                      radial_slope(s, row.j[1], b));
@@ -472,34 +487,26 @@ constexpr std::size_t kMostRanked = 64;
 // their number, or kMostRanked + 1 (nothing placed) if there are more than kMostRanked.
 FORCEMAP_INLINE std::size_t place_by_distance(const SiteView& s, std::size_t padded,
                                               double cutoff) {
-  double r[kMostRanked + 16], slot[kMostRanked + 16];
+  if (padded > static_cast<std::size_t>(kMostNumbered)) return kMostRanked + 1;
+  double keys[kMostRanked + 16];
   std::size_t count = 0;
-  static const double kLanes[8] = {0, 1, 2, 3, 4, 5, 6, 7};
   const Vec8 limit = splat8(cutoff);
-  Vec8 index = load8(kLanes);
   for (std::size_t n = 0; n < padded; n += 8) {
     const Vec8 distance = load8(s.r + n);
     const unsigned kept = below(distance, limit);
-    store_kept(r + count, kept, distance);
-    store_kept(slot + count, kept, index);
-    index = index + splat8(8.0);
+    // The limit for a NaN. No two keys are equal, so that every place is taken once.
+    const Vec8 key = numbered(smaller(distance, limit), static_cast<long long>(n));
+    store_kept(keys + count, kept, key);
     count += static_cast<std::size_t>(__builtin_popcount(kept));
     if (count > kMostRanked) return kMostRanked + 1;
   }
-  store(r + count, splat8(1e300));
+  store(keys + count, splat8(1e300));
   for (std::size_t n = 0; n < count; ++n) {
-    const Vec8 mine = splat8(r[n]);
-    unsigned long long nearer = 0, same = 0;
-    for (std::size_t m = 0; m < count; m += 8) {
-      const Vec8 other = load8(r + m);
-      nearer |= static_cast<unsigned long long>(less(other, mine)) << m;
-      same |= static_cast<unsigned long long>(equal(other, mine)) << m;
-    }
-    // Of equal distances the earlier comes first. A NaN equals nothing: the first place, which
-    // several may share, is as good as any, the energy is a NaN through the pair terms already.
-    const unsigned long long rank = nearer | (same & ((1ull << n) - 1));
-    place(s, static_cast<std::size_t>(__builtin_popcountll(rank)),
-          static_cast<std::size_t>(static_cast<int>(slot[n])));
+    const Vec8 mine = splat8(keys[n]);
+    int rank = 0;
+    for (std::size_t m = 0; m < count; m += 8)
+      rank += __builtin_popcount(less(load8(keys + m), mine));
+    place(s, static_cast<std::size_t>(rank), number_of(keys[n]));
   }
   return count;
 }
@@ -533,8 +540,12 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
   if (real < 2) return 0.0;
   const std::size_t padded = pad(s, filled);
 
-  const Vec8 scale = splat8(term.leg_inverse_spacing), last = splat8(term.leg_last_interval);
   const Vec8 zero = splat8(0.0);
+  double* const sums[4] = {s.radial, s.on_x, s.on_y, s.on_z};
+  for (int c = 0; c < 4; ++c)
+    for (std::size_t n = 0; n < kPartial * padded / 2; n += 8) store(sums[c] + n, zero);
+  for (std::size_t n = 0; n < 16 * padded; n += 8) store(s.rows + n, zero);
+  const Vec8 scale = splat8(term.leg_inverse_spacing), last = splat8(term.leg_last_interval);
   for (std::size_t n = 0; n < padded; n += 8) {
     const Vec8 u = load8(s.tr + n) * scale, m = interval_of(u, last);
     Vec8 b[4], d[4];
@@ -548,10 +559,6 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
     store(s.hy + n, zero);
     store(s.hz + n, zero);
   }
-  double* const sums[4] = {s.radial, s.on_x, s.on_y, s.on_z};
-  for (int c = 0; c < 4; ++c)
-    for (std::size_t n = 0; n < kPartial * padded / 2; n += 8) store(sums[c] + n, zero);
-  for (std::size_t n = 0; n < 16 * padded; n += 8) store(s.rows + n, zero);
 
   Pairs pairs;
   pairs.rows = pairs.filled = 0;
@@ -595,14 +602,16 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
       if (pairs.rows) evaluate(term, table, s, pairs);
     }
 
-  Vec8 energy = zero;
+  // Four sums, which do not wait for each other.
+  Vec8 energy[4] = {zero, zero, zero, zero};
   for (std::size_t n = 0; n < padded; n += 2) {
     Vec8 slope[2];
 #pragma GCC unroll 2
     for (std::size_t m = 0; m < 2; ++m) {
       const double *const w = s.weights + 4 * (n + m), *const d = s.derivatives + 4 * (n + m);
       const Vec8 front = load8(s.rows + 16 * (n + m)), back = load8(s.rows + 16 * (n + m) + 8);
-      energy = fma(pairs8(w), front, fma(pairs8(w + 2), back, energy));
+      energy[m] = fma(pairs8(w), front, energy[m]);
+      energy[2 + m] = fma(pairs8(w + 2), back, energy[2 + m]);
       slope[m] = fma(pairs8(d), front, pairs8(d + 2) * back);
     }
     add_two_partials(s.radial + kPartial * (n / 2), slope[0], slope[1]);
@@ -624,7 +633,7 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
     s.gy[k] += s.hy[n];
     s.gz[k] += s.hz[n];
   }
-  return sum(energy);
+  return sum((energy[0] + energy[1]) + (energy[2] + energy[3]));
 }
 
 // ---- the site ----------------------------------------------------------------------------------
@@ -644,7 +653,11 @@ static double evaluate(const PotentialView& p, const SiteView& s) {
   for (std::size_t term = 0; term < p.two_body_count; ++term) {
     const TwoBodyView& view = p.two_body[term];
     const double* const* tables = view.tables + static_cast<std::size_t>(s.species) * p.species;
-    pairs = pairs + two_body(view, tables, s, padded, term == 0);
+    // Two copies of the loop: looking up the tables is a third of it.
+    if (p.species == 1 && tables[0])
+      pairs = pairs + two_body(view, tables, tables[0], s, padded, term == 0);
+    else
+      pairs = pairs + two_body(view, tables, nullptr, s, padded, term == 0);
   }
   energy += sum(pairs);
   if (least < p.zbl.largest_outer * p.zbl.largest_outer) energy += core(p, s);

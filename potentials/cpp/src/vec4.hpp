@@ -14,6 +14,9 @@ namespace FORCEMAP_LOOPS {
 
 #define FORCEMAP_INLINE static inline __attribute__((always_inline))
 
+// Numbers that fit into the last bits of a double, see numbered() and number_of().
+constexpr long long kMostNumbered = 1024;
+
 #if defined(__AVX2__)
 
 using Vec4 = __m256d;
@@ -44,6 +47,11 @@ FORCEMAP_INLINE void transpose(Vec4& a, Vec4& b, Vec4& c, Vec4& d) {
 }
 // two parts of the sum of a's lanes and two of b's, in turn
 FORCEMAP_INLINE Vec4 half_sums(Vec4 a, Vec4 b) { return _mm256_hadd_pd(a, b); }
+FORCEMAP_INLINE Vec4 in_turn4(double a, double b) {
+  return _mm256_blend_pd(splat(a), splat(b), 10);
+}
+FORCEMAP_INLINE Vec4 first_of_two(Vec4 v) { return _mm256_movedup_pd(v); }
+FORCEMAP_INLINE Vec4 second_of_two(Vec4 v) { return _mm256_permute_pd(v, 15); }
 // the sums that two half_sums have parts of, in turn
 FORCEMAP_INLINE Vec4 add_half_sums(Vec4 s0, Vec4 s1) {
   return _mm256_permute2f128_pd(s0, s1, 0x20) + _mm256_permute2f128_pd(s0, s1, 0x31);
@@ -58,6 +66,12 @@ FORCEMAP_INLINE void to_integers(Vec4 a, int out[4]) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_cvttpd_epi32(a));
 }
 FORCEMAP_INLINE Vec4 fnma(Vec4 a, Vec4 b, Vec4 c) { return _mm256_fnmadd_pd(a, b, c); }
+// 2^n of a whole |n| < 1000: its exponent, at the end of a double that counts in ones, moved to
+// where it belongs.
+FORCEMAP_INLINE Vec4 power_of_two(Vec4 n) {
+  const __m256i bits = _mm256_castpd_si256(n + splat(4503599627370496.0 + 1023.0));
+  return _mm256_castsi256_pd(_mm256_slli_epi64(bits, 52));
+}
 FORCEMAP_INLINE Vec4 load_pair(const double* p) {
   return _mm256_broadcast_pd(reinterpret_cast<const __m128d*>(p));
 }
@@ -85,6 +99,13 @@ alignas(32) static const int kCompress[16][8] = {
     {0, 1, 2, 3, 4, 5, 6, 7}};
 FORCEMAP_INLINE __m256i compress_order(unsigned lanes) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(kCompress[lanes]));
+}
+FORCEMAP_INLINE Vec4 numbered(Vec4 a, long long first) {
+  const __m256i number =
+      _mm256_add_epi64(_mm256_set1_epi64x(first), _mm256_setr_epi64x(0, 1, 2, 3));
+  const __m256i rest =
+      _mm256_andnot_si256(_mm256_set1_epi64x(kMostNumbered - 1), _mm256_castpd_si256(a));
+  return _mm256_castsi256_pd(_mm256_or_si256(rest, number));
 }
 // Stores the kept lanes one after another; may write all four.
 FORCEMAP_INLINE void store_kept(double* p, unsigned lanes, Vec4 a) {
@@ -134,6 +155,9 @@ FORCEMAP_INLINE void transpose(Vec4& a, Vec4& b, Vec4& c, Vec4& d) {
 FORCEMAP_INLINE Vec4 half_sums(Vec4 a, Vec4 b) {
   return Vec4{a[0] + a[1], b[0] + b[1], a[2] + a[3], b[2] + b[3]};
 }
+FORCEMAP_INLINE Vec4 in_turn4(double a, double b) { return Vec4{a, b, a, b}; }
+FORCEMAP_INLINE Vec4 first_of_two(Vec4 v) { return Vec4{v[0], v[0], v[2], v[2]}; }
+FORCEMAP_INLINE Vec4 second_of_two(Vec4 v) { return Vec4{v[1], v[1], v[3], v[3]}; }
 FORCEMAP_INLINE Vec4 add_half_sums(Vec4 s0, Vec4 s1) {
   return Vec4{s0[0] + s0[2], s0[1] + s0[3], s1[0] + s1[2], s1[1] + s1[3]};
 }
@@ -146,14 +170,17 @@ FORCEMAP_INLINE void to_integers(Vec4 a, int out[4]) {
   for (int n = 0; n < 4; ++n) out[n] = static_cast<int>(a[n]);
 }
 FORCEMAP_INLINE Vec4 fnma(Vec4 a, Vec4 b, Vec4 c) { return c - a * b; }
+FORCEMAP_INLINE Vec4 power_of_two(Vec4 n) {
+  return (Vec4)((Int4)(n + splat(4503599627370496.0 + 1023.0)) << 52);
+}
 FORCEMAP_INLINE Vec4 load_pair(const double* p) { return Vec4{p[0], p[1], p[0], p[1]}; }
 FORCEMAP_INLINE unsigned less(Vec4 a, Vec4 b) {
   return static_cast<unsigned>((a[0] < b[0]) | (a[1] < b[1]) << 1 | (a[2] < b[2]) << 2 |
                                (a[3] < b[3]) << 3);
 }
 FORCEMAP_INLINE unsigned below(Vec4 x, Vec4 limit) {
-  return static_cast<unsigned>(!(x[0] >= limit[0]) | !(x[1] >= limit[1]) << 1 |
-                               !(x[2] >= limit[2]) << 2 | !(x[3] >= limit[3]) << 3);
+  const Int4 m = x >= limit;
+  return static_cast<unsigned>((m[0] + 1) | (m[1] + 1) << 1 | (m[2] + 1) << 2 | (m[3] + 1) << 3);
 }
 FORCEMAP_INLINE unsigned equal(Vec4 a, Vec4 b) {
   return static_cast<unsigned>((a[0] == b[0]) | (a[1] == b[1]) << 1 | (a[2] == b[2]) << 2 |
@@ -163,6 +190,10 @@ FORCEMAP_INLINE Vec4 keep(unsigned lanes, Vec4 a) {
   const long long set = static_cast<long long>(lanes);
   return (Vec4)((Int4)a & (Int4{-(set & 1), -(set >> 1 & 1), -(set >> 2 & 1), -(set >> 3 & 1)}));
 }
+FORCEMAP_INLINE Vec4 numbered(Vec4 a, long long first) {
+  const Int4 number = {first, first + 1, first + 2, first + 3};
+  return (Vec4)(((Int4)a & ~(kMostNumbered - 1)) | number);
+}
 FORCEMAP_INLINE void store_kept(double* p, unsigned lanes, Vec4 a) {
   for (unsigned n = 0; n < 4; ++n) {
     *p = a[n];
@@ -171,6 +202,29 @@ FORCEMAP_INLINE void store_kept(double* p, unsigned lanes, Vec4 a) {
 }
 
 #endif
+
+// The number in the last bits of a lane of numbered().
+FORCEMAP_INLINE std::size_t number_of(double a) {
+  long long bits;
+  __builtin_memcpy(&bits, &a, sizeof bits);
+  return static_cast<std::size_t>(bits & (kMostNumbered - 1));
+}
+
+// exp(x) for x <= 0, to 2e-16 of the result; 1e-300 where that would be smaller. exp(x) = 2^n
+// exp(f) with a whole n and |f| <= ln(2) / 2, where the Taylor polynomial ends below the last bit.
+FORCEMAP_INLINE Vec4 exponential(Vec4 x) {
+  static const double kTaylor[12] = {1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320,
+                                     1.0 / 5040,     1.0 / 720,     1.0 / 120,    1.0 / 24,
+                                     1.0 / 6,        0.5,           1.0,          1.0};
+  x = larger(x, splat(-690.0));
+  const Vec4 n = down(fma(x, splat(1.4426950408889634), splat(0.5)));
+  // ln(2) in two parts, the first so short that its product with n is exact
+  const Vec4 f =
+      fnma(n, splat(1.90821492927058770002e-10), fnma(n, splat(6.93147180369123816490e-01), x));
+  Vec4 p = fma(f, splat(1.0 / 6227020800.0), splat(1.0 / 479001600.0));
+  for (int k = 0; k < 12; ++k) p = fma(p, f, splat(kTaylor[k]));
+  return p * power_of_two(n);
+}
 
 // Interval and position within it of u = r / h on a uniform grid. Anything, also a NaN, gives an
 // interval of the table: max and min return their second argument when the first is not a number.

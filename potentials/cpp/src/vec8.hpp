@@ -38,6 +38,14 @@ FORCEMAP_INLINE Vec8 keep(unsigned lanes, Vec8 a) {
 FORCEMAP_INLINE void store_kept(double* p, unsigned lanes, Vec8 a) {
   _mm512_storeu_pd(p, _mm512_maskz_compress_pd(static_cast<__mmask8>(lanes), a));
 }
+// a with its last ten bits replaced by first, first + 1, ...
+FORCEMAP_INLINE Vec8 numbered(Vec8 a, long long first) {
+  const __m512i number =
+      _mm512_add_epi64(_mm512_set1_epi64(first), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
+  const __m512i rest =
+      _mm512_andnot_si512(_mm512_set1_epi64(kMostNumbered - 1), _mm512_castpd_si512(a));
+  return _mm512_castsi512_pd(_mm512_or_si512(rest, number));
+}
 FORCEMAP_INLINE double sum(Vec8 v) {
   return sum(_mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1)));
 }
@@ -55,12 +63,21 @@ FORCEMAP_INLINE void roots(Vec8 a, Vec8& root, Vec8& inverse) {
   inverse = fma(y, fnma(root, y, splat8(1.0)), y);
 }
 
-// Two vectors in one, to be added over their lanes later.
+// a, b, a, b, ...
+FORCEMAP_INLINE Vec8 in_turn(double a, double b) {
+  return _mm512_mask_broadcastsd_pd(splat8(a), 0xaa, _mm_set_sd(b));
+}
+// v[0], v[0], v[2], v[2], ... and v[1], v[1], v[3], v[3], ...
+FORCEMAP_INLINE Vec8 first_of_two(Vec8 v) { return _mm512_movedup_pd(v); }
+FORCEMAP_INLINE Vec8 second_of_two(Vec8 v) { return _mm512_permute_pd(v, 0xff); }
+
+// Sums of neighbouring lanes of a and of b in turn: two vectors in one, to be added over their
+// lanes later.
 constexpr std::size_t kPartial = 8;
 FORCEMAP_INLINE Vec8 half_sums(Vec8 a, Vec8 b) {
   return _mm512_unpacklo_pd(a, b) + _mm512_unpackhi_pd(a, b);
 }
-FORCEMAP_INLINE void store_two_partials(double* p, Vec8 a, Vec8 b) { store(p, half_sums(a, b)); }
+FORCEMAP_INLINE void store_partial(double* p, Vec8 a) { store(p, a); }
 FORCEMAP_INLINE void add_two_partials(double* p, Vec8 a, Vec8 b) {
   store(p, load8(p) + half_sums(a, b));
 }
@@ -155,6 +172,9 @@ FORCEMAP_INLINE void store_kept(double* p, unsigned lanes, Vec8 a) {
   store_kept(p, lanes & 15u, a.lo);
   store_kept(p + __builtin_popcount(lanes & 15u), lanes >> 4, a.hi);
 }
+FORCEMAP_INLINE Vec8 numbered(Vec8 a, long long first) {
+  return {numbered(a.lo, first), numbered(a.hi, first + 4)};
+}
 FORCEMAP_INLINE double sum(Vec8 v) { return sum(v.lo + v.hi); }
 FORCEMAP_INLINE void store_integers(int* p, Vec8 a) {
   to_integers(a.lo, p);
@@ -165,10 +185,18 @@ FORCEMAP_INLINE void roots(Vec8 a, Vec8& r, Vec8& inverse) {
   inverse = splat8(1.0) / r;
 }
 
-constexpr std::size_t kPartial = 4;
-FORCEMAP_INLINE void store_two_partials(double* p, Vec8 a, Vec8 b) {
-  store(p, half_sums(a.lo + a.hi, b.lo + b.hi));
+FORCEMAP_INLINE Vec8 in_turn(double a, double b) {
+  const Vec4 v = in_turn4(a, b);
+  return {v, v};
 }
+FORCEMAP_INLINE Vec8 first_of_two(Vec8 v) { return {first_of_two(v.lo), first_of_two(v.hi)}; }
+FORCEMAP_INLINE Vec8 second_of_two(Vec8 v) { return {second_of_two(v.lo), second_of_two(v.hi)}; }
+
+constexpr std::size_t kPartial = 4;
+FORCEMAP_INLINE Vec8 half_sums(Vec8 a, Vec8 b) {
+  return {half_sums(a.lo, b.lo), half_sums(a.hi, b.hi)};
+}
+FORCEMAP_INLINE void store_partial(double* p, Vec8 a) { store(p, a.lo + a.hi); }
 FORCEMAP_INLINE void add_two_partials(double* p, Vec8 a, Vec8 b) {
   store(p, load(p) + half_sums(a.lo + a.hi, b.lo + b.hi));
 }

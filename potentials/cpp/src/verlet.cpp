@@ -138,11 +138,12 @@ void sum_sites(const Potential& potential, const VerletList& verlet, const doubl
                SiteSums& out, double* energies) {
   const NeighborList& list = verlet.neighbors();
   std::vector<Site>& sites = scratch.sites;
+  const int* kinds = potential.numbers().size() == 1 ? nullptr : verlet.kinds();
   for (std::size_t begin = from; begin < to; begin += sites.size()) {
     const std::size_t count = std::min(sites.size(), to - begin);
     for (std::size_t n = 0; n < count; ++n) {
       const std::size_t i = begin + n;
-      potential.gather(placed, verlet.kinds(), identity, static_cast<int>(i),
+      potential.gather(placed, kinds, identity, static_cast<int>(i),
                        list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i], ~0,
                        sites[n]);
     }

@@ -17,11 +17,15 @@ struct Derivatives {
   double value, first, second;
 };
 
+void screen(const ZblFunction& f, double r, double screened[4]) {
+  for (int a = 0; a < 4; ++a) screened[a] = std::exp(-f.screening[a] * r);
+}
+
 // Z1 Z2 e^2 / r * sum_a c_a exp(-d_a r / a)
-Derivatives bare(const ZblFunction& f, double r) {
+Derivatives bare(const ZblFunction& f, double r, const double screened[4]) {
   double sum = 0.0, sum1 = 0.0, sum2 = 0.0;
   for (int a = 0; a < 4; ++a) {
-    const double e = kAmplitude[a] * std::exp(-f.screening[a] * r);
+    const double e = kAmplitude[a] * screened[a];
     sum += e;
     sum1 -= f.screening[a] * e;
     sum2 += f.screening[a] * f.screening[a] * e;
@@ -29,6 +33,12 @@ Derivatives bare(const ZblFunction& f, double r) {
   const double ir = 1.0 / r;
   return {f.prefactor * sum * ir, f.prefactor * (sum1 - sum * ir) * ir,
           f.prefactor * (sum2 - 2.0 * sum1 * ir + 2.0 * sum * ir * ir) * ir};
+}
+
+Derivatives bare(const ZblFunction& f, double r) {
+  double screened[4];
+  screen(f, r, screened);
+  return bare(f, r, screened);
 }
 
 }  // namespace
@@ -54,6 +64,12 @@ ZblFunction::ZblFunction(int first_number, int second_number, double inner_, dou
 }
 
 double ZblFunction::evaluate(double r, double& derivative) const {
+  double screened[4];
+  screen(*this, r, screened);
+  return evaluate(r, screened, derivative);
+}
+
+double ZblFunction::evaluate(double r, const double screened[4], double& derivative) const {
   if (r >= outer) {
     derivative = 0.0;
     return 0.0;
@@ -63,7 +79,7 @@ double ZblFunction::evaluate(double r, double& derivative) const {
     derivative = contact[1] + d * contact[2];
     return contact[0] + d * (contact[1] + 0.5 * d * contact[2]);
   }
-  const Derivatives v = bare(*this, r);
+  const Derivatives v = bare(*this, r, screened);
   double energy = v.value + shift;
   derivative = v.first;
   if (r > inner) {

@@ -56,7 +56,8 @@ class Potential {
 
   /// Fill `site` with those of `list` that lie within the cutoff of atom `i`.
   ///   positions          (n, 3) row-major, Å
-  ///   kinds              (n) the caller's kind of each atom (a LAMMPS type, say)
+  ///   kinds              (n) the caller's kind of each atom (a LAMMPS type, say); null, which is
+  ///                      faster: all are of species 0
   ///   kind_to_species    species index of each kind; -1: the atom is ignored
   ///   list, list_length  candidate neighbours; `mask` is and-ed to each entry (LAMMPS' NEIGHMASK)
   /// `i` itself must not be in the list, and its kind must have a species.

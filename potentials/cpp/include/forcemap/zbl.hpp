@@ -24,6 +24,8 @@ struct ZblFunction {
 
   /// V(r) in eV and dV/dr in eV/Å for r >= 0.
   double evaluate(double r, double& derivative) const;
+  /// The same from exp(-screening r).
+  double evaluate(double r, const double screened[4], double& derivative) const;
 };
 
 }  // namespace forcemap
