@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from ase import Atoms
 from forcemap.ipi_driver.input import (
     InputSettings,
     input_text,
@@ -74,7 +75,10 @@ def run_pimd(
         ForcemapError: something cannot be used or run, the folder holds another run or one that
             still goes on, or i-PI did not come to the last step.
     """
-    find_i_pi()  # before anything is written
+    # Before anything is written:
+    find_i_pi()
+    loaded = load(potential)
+    atoms = starting_structure(structure, loaded.species, loaded.cutoff, settings.ensemble)
     progress = progress or Progress.silent()
     place = Path(folder)
     try:
@@ -82,7 +86,8 @@ def run_pimd(
     except OSError as error:
         raise ForcemapError(f"{place}: cannot be made: {error.strerror}") from None
     with _lock(place) as lock:
-        settings = _prepare(place, potential, structure, settings, clients)
+        files = {"potential": _digest(potential), "structure": _digest(structure)}
+        settings = _prepare(place, files, atoms, settings, clients)
         start = _checkpoint(place)
         if start is not None and start[1] >= settings.steps:
             raise ForcemapError(
@@ -147,19 +152,16 @@ def _lock(place: Path) -> Iterator[int]:
 
 def _prepare(
     place: Path,
-    potential: str | PathLike[str],
-    structure: str | PathLike[str],
+    files: Mapping[str, str],
+    atoms: Atoms,
     settings: InputSettings,
     clients: int,
 ) -> InputSettings:
     """Write the run's files, or check that the folder holds them; the settings with its address."""
     import ase.io
 
-    loaded = load(potential)
-    atoms = starting_structure(structure, loaded.species, loaded.cutoff, settings.ensemble)
     told = {
-        "potential": _digest(potential),
-        "structure": _digest(structure),
+        **files,
         **{
             name: value
             for name, value in asdict(settings).items()

@@ -183,6 +183,13 @@ def test_other_options_and_other_folders_are_refused() -> None:
     assert Path("mine/input.xml").read_text() == "mine"
 
 
+def test_nothing_is_made_for_a_structure_that_cannot_run() -> None:
+    bulk("Ge", "diamond", 5.6, cubic=True).write("start.xyz")
+    with pytest.raises(ForcemapError, match="Ge"):
+        run("run", InputSettings(beads=2, steps=3), threads=1)
+    assert not Path("run").exists()
+
+
 def test_fault_of_a_driver_is_told_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
     atoms = bulk("Si", "diamond", 5.4, cubic=True)
     atoms.positions[1] = atoms.positions[0]
