@@ -639,6 +639,7 @@ static double three_body(const ThreeBodyView& term, const PotentialView& p, cons
 // ---- the site ----------------------------------------------------------------------------------
 
 static double evaluate(const PotentialView& p, const SiteView& s) {
+  if (s.count == 0) return p.e0[s.species];
   const std::size_t padded = (s.count + 7) & ~static_cast<std::size_t>(7);
   for (std::size_t n = s.count; n < padded; ++n) {
     s.x[n] = 2.0 * p.cutoff;  // beyond every term

@@ -151,7 +151,7 @@ void sum_sites(const Potential& potential, const VerletList& verlet, const doubl
     for (std::size_t n = 0; n < count; ++n) {
       out.energy += scratch.energies[n];
       if (energies) energies[begin + n] = scratch.energies[n];
-      add_site(sites[n], list, begin + n, out);
+      if (sites[n].count > 0) add_site(sites[n], list, begin + n, out);
     }
   }
 }
