@@ -131,8 +131,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--settings",
         type=Path,
-        help="settings file without `data`, or a folder with one for each set (settings/); the "
-        "options about terms then have no effect  [default: 2-body and 3-body terms]",
+        help="settings file without `data`, or a folder with one for each set it is to fit "
+        "(settings/); the options about terms then have no effect  [default: 2-body and 3-body terms]",
     )
     parser.add_argument("--cutoff2", type=float, default=5.5, help="2-body, Å  [default: 5.5]")
     parser.add_argument(
@@ -153,13 +153,21 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="threads  [default: 1]")
     parser.add_argument("--groups", action="store_true", help="print errors by config_type too")
     options = parser.parse_args(arguments)
+    by_set = options.settings is not None and options.settings.is_dir()
     if options.sets is None:
-        options.sets = [name for name in SETS if (options.data / name).is_dir()]
+        options.sets = [
+            name
+            for name in SETS
+            if (options.data / name).is_dir()
+            and (not by_set or (options.settings / f"{name}.yaml").is_file())
+        ]
     if not options.sets:
         parser.error(f"{options.data} holds none of {', '.join(SETS)}; give --data")
     for name in options.sets:
         if not (options.data / name).is_dir():
             parser.error(f"{options.data / name}: no such folder")
+        if by_set and not (options.settings / f"{name}.yaml").is_file():
+            parser.error(f"{options.settings / name}.yaml: no such file")
     return options
 
 
