@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t max_slots = 128;
 constexpr std::size_t max_slot_atoms = 2'000'000;  // over all slots: bounds the memory of the lists
 constexpr std::size_t fresh = 64;  // a list unused for that many structures is taken for another
-constexpr std::size_t few_atoms = 16;  // per thread: waking it up takes longer than these
+constexpr std::size_t few = 1000;  // atoms and neighbours per thread: waking it up takes longer
 constexpr std::size_t none = static_cast<std::size_t>(-1);
 
 struct Slot {
@@ -261,7 +261,9 @@ struct BatchCalculator::Impl {
       throw;
     }
     for (Worker& w : workers) w.head_of = w.tail_of = none;
-    if (source.size() * atoms < few_atoms * workers.size()) {
+    std::size_t size = source.size() * atoms;
+    for (const std::size_t slot : slot_of) size += slots[slot]->list.neighbors().neighbors.size();
+    if (size < few * workers.size()) {
       work(b, workers[0], 0, 1);
     } else {
       // By reference, as a function object of this size would be allocated.
