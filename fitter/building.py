@@ -33,6 +33,7 @@ from forcemap.fitter.soap import SoapTerm, species_weights
 from forcemap.fitter.sparse_points import (
     Pool,
     candidates,
+    combinations_of,
     density_ranges,
     descriptor_pools,
     independent,
@@ -48,6 +49,7 @@ from numpy.typing import NDArray
 __all__ = [
     "build_terms",
     "dropped_points",
+    "few_body_points",
     "grid_of",
     "nothing_to_fit",
     "points_of",
@@ -58,6 +60,12 @@ Array = NDArray[np.float64]
 
 LENGTHSCALE = {"two_body": 0.15, "three_body": 0.3}
 """Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å, 1.2 Å of 4.0 Å)."""
+
+RESOLVED = 200
+"""Triplets whose kernels of that lengthscale cover the data; more of them resolve a shorter one."""
+
+SHORTEST_LENGTHSCALE = 1.0 / 3.0
+"""Of the lengthscale of RESOLVED triplets, however many there are: the map's grid resolves it."""
 
 CUTOFF_WIDTH = {"two_body": 0.35, "three_body": 0.5}
 """Where no cutoff_width is given, this part of the cutoff."""
@@ -158,13 +166,14 @@ def _few_body(
     core: Mapping[tuple[int, int], CorePair],
     rng: np.random.Generator,
 ) -> tuple[Term, list[Array]]:
-    term = _open_few_body(given)
+    n_sparse = few_body_points(given, species)
+    term = _open_few_body(given, n_sparse)
     pools = candidates(frames, term, species, rng)
     method = given.sparse_method or SPARSE_METHOD[given.kind]
     blocks, factors = _independent_blocks(
         term,
         {
-            combination: select(term, pool, combination, given.n_sparse, method, rng)
+            combination: select(term, pool, combination, n_sparse, method, rng)
             for combination, pool in pools.items()
         },
     )
@@ -174,8 +183,40 @@ def _few_body(
     return term, factors
 
 
-def _open_few_body(given: FewBodySettings) -> FewBodyTerm:
-    """The term of `given` without sparse points; what is not given takes its default."""
+FEW_BODY_POINTS = {"two_body": (40, 40), "three_body": (100, 400)}
+"""Fewest and most sparse points of a combination of species where no number is given."""
+
+
+def few_body_points(given: FewBodySettings, species: Sequence[int]) -> int:
+    """Sparse points to choose for every combination of species in a term.
+
+    As given, or fewer for many elements, so that a fit stays short.
+    """
+    if given.n_sparse is not None:
+        return given.n_sparse
+    symmetry = getattr(given, "symmetry", "central")
+    n_combinations = len(combinations_of(given.kind, symmetry, species))
+    fewest, most = FEW_BODY_POINTS[given.kind]
+    number = max(fewest, min(most, MOST_POINTS_OF_ALL // n_combinations))
+    return max(1, round(number * given.n_sparse_factor))
+
+
+def _lengthscale(given: FewBodySettings, n_sparse: int) -> float:
+    """As given, or a part of the cutoff, less for more triplets than RESOLVED.
+
+    Triplets fill three dimensions: the distance between n of them falls as n^(-1/3).
+    """
+    if given.lengthscale is not None:
+        return given.lengthscale
+    widest = LENGTHSCALE[given.kind] * given.cutoff
+    if given.kind == "two_body":
+        return widest
+    resolved = float((RESOLVED / n_sparse) ** (1.0 / 3.0))
+    return widest * min(1.0, max(SHORTEST_LENGTHSCALE, resolved))
+
+
+def _open_few_body(given: FewBodySettings, n_sparse: int) -> FewBodyTerm:
+    """The term of `given` before its points are chosen; what is not given takes its default."""
     return FewBodyTerm(
         kind=given.kind,
         cutoff=given.cutoff,
@@ -183,7 +224,7 @@ def _open_few_body(given: FewBodySettings) -> FewBodyTerm:
             given.cutoff_width or CUTOFF_WIDTH[given.kind] * given.cutoff, given.cutoff
         ),
         kernel=given.kernel,
-        lengthscale=given.lengthscale or LENGTHSCALE[given.kind] * given.cutoff,
+        lengthscale=_lengthscale(given, n_sparse),
         delta=given.delta or 1.0,
         symmetry=getattr(given, "symmetry", "central"),
     )

@@ -227,10 +227,15 @@ def plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class FewBodySettings(TermSettings):
-    """A function of interatomic distances."""
+    """A function of interatomic distances.
+
+    `n_sparse` is a number for each combination of species; where it is not given, `n_sparse_factor`
+    times what the fit chooses.
+    """
 
     cutoff: float = field(default=5.0, metadata=read_by(_DISTANCE))
-    n_sparse: int = field(default=100, metadata=read_by(_SPARSE))  # per combination of species
+    n_sparse: int | None = field(default=None, metadata=read_by(optional(_SPARSE)))
+    n_sparse_factor: float = field(default=1.0, metadata=read_by(number(above=0, at_most=100)))
     lengthscale: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
     kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
 
@@ -242,7 +247,6 @@ class TwoBodySettings(FewBodySettings):
     kind: ClassVar[str] = "two_body"
 
     cutoff: float = field(default=5.5, metadata=read_by(_DISTANCE))
-    n_sparse: int = field(default=40, metadata=read_by(_SPARSE))
 
 
 @dataclass(frozen=True)
@@ -256,7 +260,6 @@ class ThreeBodySettings(FewBodySettings):
     kind: ClassVar[str] = "three_body"
 
     cutoff: float = field(default=4.0, metadata=read_by(_DISTANCE))
-    n_sparse: int = field(default=200, metadata=read_by(_SPARSE))
     symmetry: str = field(default="central", metadata=read_by(choice("central", "full")))
 
 

@@ -16,7 +16,13 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.baseline import CoreEnergy
-from forcemap.fitter.building import build_terms, nothing_to_fit, points_of, widest_cutoff
+from forcemap.fitter.building import (
+    build_terms,
+    few_body_points,
+    nothing_to_fit,
+    points_of,
+    widest_cutoff,
+)
 from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
 from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.fitting import ROWS_PER_BLOCK, group_count, of_largest_evidence
@@ -273,7 +279,7 @@ def _combinations(
         return sum(int(np.count_nonzero(f.numbers == z)) for f in part)
 
     found = []
-    centers = len({int(z) for f in frames for z in f.numbers})
+    present = sorted({int(z) for f in frames for z in f.numbers})
     asked = dict(zip(map(id, terms), given, strict=False))
     for term, block, _ in columns(terms):
         centre = block.species[0]
@@ -283,9 +289,9 @@ def _combinations(
         settings = asked.get(id(term))
         # Where the sample may hold fewer than are wanted, all frames may hold as many.
         if isinstance(settings, SoapSettings) and len(sample) < len(frames):
-            size = max(size, min(points_of(settings, centre, candidates, centers), candidates))
+            size = max(size, min(points_of(settings, centre, candidates, len(present)), candidates))
         elif isinstance(settings, FewBodySettings) and size >= 0.5 * seen:
-            size = max(size, min(settings.n_sparse, candidates))
+            size = max(size, min(few_body_points(settings, present), candidates))
         found.append(Combination(term.kind, block.species, candidates, size))
     return tuple(found)
 

@@ -78,7 +78,7 @@ def parse_sizes(text: str) -> list[str]:
 
 
 def scaled(settings: Settings, name: str) -> Settings:
-    """The settings in the size `name`; cutoffs and kernels stay."""
+    """The settings in the size `name`; cutoffs stay, and what is given of the kernels."""
     return replace(settings, terms=tuple(_scaled(term, SIZES[name]) for term in settings.terms))
 
 
@@ -87,7 +87,11 @@ def _scaled(term: TermSettings, size: Size) -> TermSettings:
         return max(min(number, least), round(number * factor))
 
     if isinstance(term, FewBodySettings):
-        return replace(term, n_sparse=times(term.n_sparse, size.points, 8))
+        return replace(
+            term,
+            n_sparse=None if term.n_sparse is None else times(term.n_sparse, size.points, 8),
+            n_sparse_factor=term.n_sparse_factor * size.points,
+        )
     if isinstance(term, EnvironmentSettings):
         quotas = {g: times(n, size.points, 1) for g, n in term.config_type_n_sparse.items()}
         within = sum(quotas.values())  # rounding may have made these too many

@@ -42,12 +42,12 @@ MOST_CANDIDATES = 12_000
 """Triangles kept of each combination of species; a uniform sample of all that the data hold."""
 
 
-def combinations_of(term: FewBodyTerm, species: Sequence[int]) -> list[tuple[int, ...]]:
-    """Combinations of species that a term has a function for."""
+def combinations_of(kind: str, symmetry: str, species: Sequence[int]) -> list[tuple[int, ...]]:
+    """Combinations of species that a two_body or three_body term has a function for."""
     pairs = list(combinations_with_replacement(sorted(species), 2))
-    if term.kind == "two_body":
+    if kind == "two_body":
         return list(pairs)
-    if term.symmetry == "full":
+    if symmetry == "full":
         return list(combinations_with_replacement(sorted(species), 3))
     return [(center, *pair) for center in sorted(species) for pair in pairs]
 
@@ -72,7 +72,7 @@ def candidates(
     Memory does not grow with the data: every frame's descriptors get random keys, and those with the
     smallest keys stay.
     """
-    wanted = combinations_of(term, species)
+    wanted = combinations_of(term.kind, term.symmetry, species)
     kept: dict[tuple[int, ...], Array] = {}
     keys: dict[tuple[int, ...], Array] = {}
     for frame in frames:

@@ -25,7 +25,8 @@ def random_nbody(numbers: Sequence[int], comparison: Comparison, seed: int = 0) 
     rng = np.random.default_rng(seed)
     species = sorted({int(z) for z in numbers})
     triplets = triplet_term()
-    blocks = [Block(c, rng.uniform(1.5, 3.7, (4, 3))) for c in combinations_of(triplets, species)]
+    combinations = combinations_of("three_body", "central", species)
+    blocks = [Block(c, rng.uniform(1.5, 3.7, (4, 3))) for c in combinations]
     term = NBodyTerm(triplets.with_blocks(blocks), comparison, 3.7, {z: 40.0 + z for z in species})
     points = [Block((z,), rng.normal(size=(3, term.dimension_of(z)))) for z in species]
     return replace(term, blocks=tuple(points))

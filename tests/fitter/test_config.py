@@ -54,7 +54,7 @@ def test_defaults_stand_for_all_but_data_and_terms() -> None:
     assert settings.seed == 0
     assert settings.data.test == ()
     (term,) = settings.terms
-    assert term == TwoBodySettings(cutoff=5.5, n_sparse=40)
+    assert term == TwoBodySettings(cutoff=5.5, n_sparse=None)
     assert (term.lengthscale, term.delta, term.sparse_method, term.cutoff_width) == (None,) * 4
 
 

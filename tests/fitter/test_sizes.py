@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-from forcemap.fitter.building import LEAST_POINTS, MOST_POINTS, MOST_POINTS_OF_ALL, points_of
-from forcemap.fitter.config import Settings, SoapSettings
+from forcemap.fitter import fit
+from forcemap.fitter.building import (
+    LEAST_POINTS,
+    MOST_POINTS,
+    MOST_POINTS_OF_ALL,
+    few_body_points,
+    points_of,
+)
+from forcemap.fitter.config import Settings, SoapSettings, ThreeBodySettings, TwoBodySettings
 from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.sizes import parse_sizes, scaled
 from forcemap.fitter.species_channels import channels_of, learned_similarity
 from forcemap.potentials import ForcemapError, load
@@ -50,6 +60,38 @@ def test_points_follow_the_number_of_environments() -> None:
     assert points_of(SoapSettings(n_sparse_factor=0.5), 14, 6000) == 500
     assert points_of(SoapSettings(n_sparse={"Si": 7}), 14, 6000) == 7
     assert points_of(SoapSettings(n_sparse={"Si": 7}), 8, 6000) == 1000
+
+
+@pytest.mark.parametrize(
+    ("species", "of_triplets"),
+    [((14,), 400), ((8, 14), 400), ((1, 8, 14), MOST_POINTS_OF_ALL // 18), (range(1, 21), 100)],
+)
+def test_points_of_pairs_and_triplets_follow_the_species(
+    species: Sequence[int], of_triplets: int
+) -> None:
+    assert few_body_points(ThreeBodySettings(), species) == of_triplets
+    assert few_body_points(ThreeBodySettings(n_sparse_factor=0.5), species) == of_triplets // 2
+    assert few_body_points(ThreeBodySettings(n_sparse=7), species) == 7
+    assert few_body_points(TwoBodySettings(), species) == 40
+
+
+@pytest.mark.parametrize(
+    ("given", "part"),
+    [
+        # Half of the distance in each of three dimensions for eight times as many points.
+        ({"n_sparse": 50}, 0.3),
+        ({"n_sparse": 200}, 0.3),
+        ({"n_sparse": 1600}, 0.15),
+        ({"n_sparse": 10**6}, 0.1),
+        ({"n_sparse": 1600, "lengthscale": 0.9}, 0.25),
+    ],
+)
+def test_more_triplets_resolve_shorter_lengthscales(given: dict[str, Any], part: float) -> None:
+    data = {"path": str(SILICON / "train.xyz"), "index": "0:3"}
+    term = {"kind": "three_body", "cutoff": 3.6, **given}
+    model = fit(Settings.from_dict({"data": {"train": data}, "terms": [term]}))
+    (found,) = (t for t in model.terms if isinstance(t, FewBodyTerm))
+    assert found.lengthscale == pytest.approx(part * 3.6)
 
 
 @pytest.mark.parametrize("similar", [True, False])
@@ -94,17 +136,20 @@ def test_scaled_settings_keep_what_a_size_does_not_change() -> None:
                 {"kind": "two_body", "cutoff": 4.4, "n_sparse": 40},
                 {"kind": "soap", "cutoff": 4.8, "n_sparse": {"Si": 400}, "n_max": 8, "l_max": 6},
                 {"kind": "soap"},
+                {"kind": "three_body"},
             ],
         }
     )
     assert scaled(settings, "medium") == settings
     small = scaled(settings, "small")
-    two_body, soap, bare = small.terms
+    two_body, soap, bare, triplets = small.terms
     assert (two_body.cutoff, two_body.n_sparse) == (4.4, 10)
     assert isinstance(soap, SoapSettings)
     assert isinstance(bare, SoapSettings)
+    assert isinstance(triplets, ThreeBodySettings)
     assert (soap.cutoff, soap.n_sparse, soap.n_max, soap.l_max) == (4.8, {"Si": 100}, 4, 3)
     assert (bare.n_sparse, bare.n_sparse_factor) == (None, 0.25)
+    assert (triplets.n_sparse, triplets.n_sparse_factor) == (None, 0.25)
 
 
 def test_quotas_of_groups_are_scaled_and_fit_into_the_points() -> None:

@@ -57,7 +57,7 @@ def make_term(
     return term.with_blocks(
         [
             Block(species, rng.uniform(1.5, cutoff, (points, dimension)))
-            for species in combinations_of(term, sorted(set(numbers)))
+            for species in combinations_of(term.kind, term.symmetry, sorted(set(numbers)))
         ]
     )
 
