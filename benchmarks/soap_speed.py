@@ -21,6 +21,7 @@ import importlib
 import importlib.util
 import os
 import re
+import shutil
 import statistics
 import sys
 import tempfile
@@ -101,13 +102,14 @@ def make_forcemap(folder: Path, points: int) -> tuple[dict[str, Path], list[str]
 def make_gap(folder: Path, points: int) -> Path:
     """A GAP of the same size by gap_fit; of the energies alone: its speed depends on numbers only."""
     path = folder / "gap.xml"
+    train = shutil.copy(SILICON / "train.xyz", folder)  # gap_fit leaves an index beside its data
     soap = (
         f"soap cutoff={CUTOFF} cutoff_transition_width=1.0 n_max={N_MAX} l_max={L_MAX} "
         f"atom_sigma={ATOM_SIGMA} zeta=4 delta=1.0 covariance_type=dot_product "
         f"n_sparse={points} sparse_method=random"
     )
     arguments = [
-        f"at_file={SILICON / 'train.xyz'}",
+        f"at_file={train}",
         f"gap={{{soap}}}",
         "default_sigma={0.002 0.05 0.05 0.0}",
         "e0_method=average",
