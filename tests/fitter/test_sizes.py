@@ -17,6 +17,7 @@ from forcemap.fitter.building import (
     LEAST_POINTS,
     MOST_POINTS,
     MOST_POINTS_OF_ALL,
+    RESOLVED,
     few_body_points,
     points_of,
 )
@@ -80,8 +81,8 @@ def test_points_of_pairs_and_triplets_follow_the_species(
     [
         # Half of the distance in each of three dimensions for eight times as many points.
         ({"n_sparse": 50}, 0.3),
-        ({"n_sparse": 200}, 0.3),
-        ({"n_sparse": 1600}, 0.15),
+        ({"n_sparse": RESOLVED}, 0.3),
+        ({"n_sparse": 8 * RESOLVED}, 0.15),
         ({"n_sparse": 10**6}, 0.1),
         ({"n_sparse": 1600, "lengthscale": 0.9}, 0.25),
     ],
