@@ -52,13 +52,13 @@ OURS: dict[str, list[dict[str, Any]]] = {
         {"kind": "two_body", "cutoff": 5.5},
         {"kind": "three_body", "cutoff": 4.25},
     ],
-    "soap n4 l3, 150": [
+    "soap n5 l4, 250, one scale": [
         {"kind": "two_body", "cutoff": 5.5},
-        {"kind": "soap", "n_max": 4, "l_max": 3, "n_sparse": 150},
+        {"kind": "soap", "n_max": 5, "l_max": 4, "n_sparse": 250, "n_scales": 1},
     ],
-    "soap n6 l4, 400": [
+    "soap n5 l4, 250": [
         {"kind": "two_body", "cutoff": 5.5},
-        {"kind": "soap", "n_max": 6, "l_max": 4, "n_sparse": 400},
+        {"kind": "soap", "n_max": 5, "l_max": 4, "n_sparse": 250},
     ],
     "soap n8 l6, 1000": [
         {"kind": "two_body", "cutoff": 5.5},
