@@ -19,12 +19,27 @@ from published_sets import DATA, SETS
 from text_table import shown, text_table
 
 
+def settings_file(name: str, given: Path) -> Path:
+    """The settings of a set: a file for all sets, or the set's in a folder with one for each."""
+    return given / f"{name}.yaml" if given.is_dir() else given
+
+
+def missing(name: str, options: argparse.Namespace) -> Path | None:
+    """What a set's fit would need and is not there."""
+    data: Path = options.data / name
+    if not data.is_dir():
+        return data
+    if options.settings is None:
+        return None
+    file = settings_file(name, options.settings)
+    return None if file.is_file() else file
+
+
 def settings(name: str, train: Path, test: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The settings of a fit: paths, terms, and whatever the command line gives."""
     data = {"train": str(train.resolve()), "test": str(test.resolve())}
     if options.settings is not None:
-        # A file for one set, or a folder with a file for each.
-        file = options.settings / f"{name}.yaml" if options.settings.is_dir() else options.settings
+        file = settings_file(name, options.settings)
         given: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
         return given | {"data": data}
     two_body = {"kind": "two_body", "cutoff": options.cutoff2}
@@ -153,21 +168,15 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="threads  [default: 1]")
     parser.add_argument("--groups", action="store_true", help="print errors by config_type too")
     options = parser.parse_args(arguments)
-    by_set = options.settings is not None and options.settings.is_dir()
+    if options.settings is not None and not options.settings.exists():
+        parser.error(f"{options.settings}: no such file or folder")
     if options.sets is None:
-        options.sets = [
-            name
-            for name in SETS
-            if (options.data / name).is_dir()
-            and (not by_set or (options.settings / f"{name}.yaml").is_file())
-        ]
+        options.sets = [name for name in SETS if missing(name, options) is None]
     if not options.sets:
         parser.error(f"{options.data} holds none of {', '.join(SETS)}; give --data")
     for name in options.sets:
-        if not (options.data / name).is_dir():
-            parser.error(f"{options.data / name}: no such folder")
-        if by_set and not (options.settings / f"{name}.yaml").is_file():
-            parser.error(f"{options.settings / name}.yaml: no such file")
+        if path := missing(name, options):
+            parser.error(f"{path}: no such file or folder")
     return options
 
 

@@ -68,6 +68,12 @@ shorter ones, structures unlike the data came out worse (dimers of indium in InP
 SHORTEST_LENGTHSCALE = 1.0 / 3.0
 """Of the lengthscale of RESOLVED triplets, however many there are: the map's grid resolves it."""
 
+FEW_BODY_POINTS = {"two_body": (40, 40), "three_body": (100, 400)}
+"""Fewest and most sparse points of a combination of species where no number is given."""
+
+MOST_POINTS_OF_ALL = 4000
+"""Of a term, all its species together: the time of a fit grows with the square of their number."""
+
 CUTOFF_WIDTH = {"two_body": 0.35, "three_body": 0.5}
 """Where no cutoff_width is given, this part of the cutoff."""
 
@@ -184,10 +190,6 @@ def _few_body(
     return term, factors
 
 
-FEW_BODY_POINTS = {"two_body": (40, 40), "three_body": (100, 400)}
-"""Fewest and most sparse points of a combination of species where no number is given."""
-
-
 def few_body_points(given: FewBodySettings, species: Sequence[int]) -> int:
     """Sparse points to choose for every combination of species in a term.
 
@@ -256,9 +258,6 @@ ones, and energies of unknown surfaces came out worse with them (Mo), forces ali
 ENVIRONMENTS_PER_POINT = 6
 LEAST_POINTS, MOST_POINTS = 200, 2000
 """Sparse points of a species of centre where no number is given."""
-
-MOST_POINTS_OF_ALL = 4000
-"""Of all species together: the time of a fit grows with the square of their number."""
 
 
 def _soap(

@@ -181,7 +181,7 @@ def estimate(
         terms, _ = build_terms(settings, sample, species, core, lambda n=1: None)
         choosing = time.perf_counter() - start
         start = time.perf_counter()
-        combinations = _combinations(settings.terms, terms, frames, sample)
+        combinations = _combinations(settings.terms, terms, frames, sample, species)
         # Finding candidates takes longer with more frames; choosing among them does not, but for
         # environments, which are all candidates.
         finding = choosing if _has_soap(settings) else time.perf_counter() - start
@@ -272,6 +272,7 @@ def _combinations(
     terms: Sequence[Term],
     frames: Sequence[Frame],
     sample: Sequence[Frame],
+    species: Sequence[int],
 ) -> tuple[Combination, ...]:
     """Candidates and sparse points of all frames, from those of the sample."""
 
@@ -279,7 +280,6 @@ def _combinations(
         return sum(int(np.count_nonzero(f.numbers == z)) for f in part)
 
     found = []
-    present = sorted({int(z) for f in frames for z in f.numbers})
     asked = dict(zip(map(id, terms), given, strict=False))
     for term, block, _ in columns(terms):
         centre = block.species[0]
@@ -289,9 +289,9 @@ def _combinations(
         settings = asked.get(id(term))
         # Where the sample may hold fewer than are wanted, all frames may hold as many.
         if isinstance(settings, SoapSettings) and len(sample) < len(frames):
-            size = max(size, min(points_of(settings, centre, candidates, len(present)), candidates))
+            size = max(size, min(points_of(settings, centre, candidates, len(species)), candidates))
         elif isinstance(settings, FewBodySettings) and size >= 0.5 * seen:
-            size = max(size, min(few_body_points(settings, present), candidates))
+            size = max(size, min(few_body_points(settings, species), candidates))
         found.append(Combination(term.kind, block.species, candidates, size))
     return tuple(found)
 

@@ -18,9 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ase import Atoms
 from forcemap.ipi_driver.input import (
     InputSettings,
     input_text,
@@ -32,6 +31,9 @@ from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.i_pi import find_i_pi, remove_socket, run_i_pi, with_total_steps
 from forcemap.potentials.runs.programs import last_step
 from forcemap.potentials.runs.progress import Progress
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 __all__ = ["PimdRun", "run_pimd"]
 
