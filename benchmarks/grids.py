@@ -13,7 +13,8 @@ from forcemap.fitter.few_body import FewBodyTerm
 from forcemap.fitter.mapping import Functions
 from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.model import PotentialData, ThreeBodySplines, TwoBodySplines
+from forcemap.potentials.file.potential_file import PotentialData
+from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines
 
 __all__ = ["exact", "table_sizes", "tabulate"]
 

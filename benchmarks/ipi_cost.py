@@ -52,8 +52,9 @@ from fits import silicon_potential
 from forcemap.ipi_driver.input import batch_latency
 from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM
 from forcemap.potentials import load
-from forcemap.potentials.model import PotentialData, TwoBodySplines, write_potential
+from forcemap.potentials.file.potential_file import PotentialData, write_potential
 from forcemap.potentials.runs.programs import find_program, forcemap_command
+from forcemap.potentials.terms import TwoBodySplines
 from text_table import text_table
 from timed_runs import Contender, measure
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from fits import fit_silicon
 from forcemap.fitter import map_model
 from forcemap.potentials import load
-from forcemap.potentials.model import write_potential
-from forcemap.potentials.uf3_export import export_uf3
+from forcemap.potentials.export.uf3 import export_uf3
+from forcemap.potentials.file.potential_file import write_potential
 from grids import table_sizes, tabulate
 from text_table import text_table
 from timed_runs import (

@@ -34,8 +34,8 @@ from ase import Atoms
 from fits import SILICON, fit_silicon, timed
 from forcemap.fitter import map_model
 from forcemap.potentials import load
-from forcemap.potentials.model import SoapFunctions
 from forcemap.potentials.runs.programs import find_program
+from forcemap.potentials.terms import SoapFunctions
 from text_table import text_table
 from timed_runs import (
     MEASURE,

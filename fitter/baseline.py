@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.short_range import CorePair
-from forcemap.potentials import Evaluator, Potential, load
+from forcemap.potentials import Evaluator
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
+from forcemap.potentials.file.potential_file import PotentialData, as_potential
+from forcemap.potentials.terms import ZblPairs
 from numpy.typing import NDArray
 
-__all__ = ["CoreEnergy", "as_potential", "core_terms", "evaluate_frame"]
+__all__ = ["CoreEnergy", "core_terms", "evaluate_frame"]
 
 Array = NDArray[np.float64]
-
-
-def as_potential(data: PotentialData) -> Potential:
-    """The potential that a file with this content would give."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "potential.forcemap"
-        write_potential(data, path)
-        return load(path)
 
 
 def core_terms(core: Mapping[tuple[int, int], CorePair]) -> tuple[ZblPairs, ...]:

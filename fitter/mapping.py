@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from forcemap.fitter.baseline import CoreEnergy, as_potential, core_terms, evaluate_frame
+from forcemap.fitter.baseline import CoreEnergy, core_terms, evaluate_frame
 from forcemap.fitter.embedding import TOP, EmbeddingTerm
 from forcemap.fitter.error_metrics import Prediction
 from forcemap.fitter.few_body import FewBodyTerm
@@ -36,17 +36,19 @@ from forcemap.fitter.splines import spline_coefficients
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import (
-    EmbeddingCenter,
-    EmbeddingFunctions,
+from forcemap.potentials.file.potential_file import (
     PotentialData,
-    SoapFunctions,
-    ThreeBodySplines,
-    TwoBodySplines,
-    ZblPairs,
+    as_potential,
     write_potential,
 )
 from forcemap.potentials.runs.progress import Progress
+from forcemap.potentials.terms import (
+    EmbeddingCenter,
+    EmbeddingFunctions,
+    SoapFunctions,
+    ThreeBodySplines,
+    TwoBodySplines,
+)
 from numpy.typing import NDArray
 
 __all__ = [
@@ -475,31 +477,10 @@ def map_model(
         ),
         "tolerance_ev_per_a": tolerance,
         "frames_measured": len(measured),
-        "tables": [_table_summary(term) for term in data.terms if not isinstance(term, ZblPairs)],
+        "tables": [{"kind": term.kind} | term.sizes() for term in data.terms if term.sizes()],
     }
     data = replace(data, mapping=errors)
     return Mapped(data, potential, errors, time.perf_counter() - start)
-
-
-def _table_summary(term: Any) -> dict[str, Any]:
-    """Sizes of a term of a potential, for the report."""
-    if isinstance(term, SoapFunctions):
-        return {
-            "kind": "soap",
-            "zeta": term.zeta,
-            "dimension": term.dimension,
-            "vectors": {symbol: len(c.factors) for symbol, c in term.centers.items()},
-        }
-    if isinstance(term, ThreeBodySplines):
-        return {
-            "kind": "three_body",
-            "leg_intervals": term.leg_intervals,
-            "base_intervals": term.base_intervals,
-        }
-    if isinstance(term, EmbeddingFunctions):
-        counts = {symbol: len(c.coefficients) - 3 for symbol, c in term.centers.items()}
-        return {"kind": "embedding", "intervals": term.intervals, "density_intervals": counts}
-    return {"kind": "two_body", "intervals": term.intervals}
 
 
 CLUSTER_ALLOWANCE = 10.0

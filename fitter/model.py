@@ -1,6 +1,7 @@
 """The fitted Gaussian process, and its file.
 
-FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.container`. Document:
+FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.file.container`.
+Document:
 ``species``, ``terms`` (each with kind, cutoff, delta and ``blocks``: the species of each block;
 two_body and three_body also with cutoff_width, kernel, lengthscale, symmetry, cutoff_function and
 ``grid`` (one or two numbers, or none; see `few_body`); soap with zeta and ``basis``, the fields of
@@ -39,10 +40,10 @@ from forcemap.fitter.radial_basis import RadialBasis
 from forcemap.fitter.short_range import CorePair
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import RANK_TOLERANCE
-from forcemap.potentials.container import Container, read_container, write_container
-from forcemap.potentials.document import DocumentView
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
+from forcemap.potentials.file.container import Container, read_container, write_container
+from forcemap.potentials.file.document import DocumentView
 from numpy.typing import NDArray
 
 __all__ = ["Model", "read_model", "write_model"]

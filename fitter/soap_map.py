@@ -22,7 +22,7 @@ from forcemap.fitter.process import Environment
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import pivoted_cholesky
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.model import SoapCenter, SoapFunctions
+from forcemap.potentials.terms import SoapCenter, SoapFunctions
 from numpy.typing import NDArray
 
 __all__ = ["Form", "forms_of", "functions_of"]

@@ -1,6 +1,6 @@
 """Cubic B-splines on uniform knots: from values at the knots to coefficients.
 
-The form of the coefficients is told in forcemap.potentials.model.
+The form of the coefficients is told in forcemap.potentials.file.potential_file.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 from forcemap.fitter.radial_basis import RadialBasis, tabulate
 from forcemap.potentials.elements import atomic_number
-from forcemap.potentials.model import (
+from forcemap.potentials.file.potential_file import PotentialData
+from forcemap.potentials.terms import (
     EmbeddingCenter,
     EmbeddingFunctions,
-    PotentialData,
+    MappedTerm,
     SoapCenter,
     SoapFunctions,
-    Term,
     ThreeBodySplines,
     TwoBodySplines,
     ZblPairs,
@@ -65,7 +65,7 @@ def random_potential(
     )
     cores = ZblPairs({pair: (rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.4)) for pair in pairs})
     e0 = {symbol: float(rng.uniform(-2.0, 0.5)) for symbol in symbols}
-    terms: list[Term] = [two_body, three_body]
+    terms: list[MappedTerm] = [two_body, three_body]
     if embedding:
         terms += [
             random_embedding(rng, symbols, 1.1 * three_body_cutoff, 20, range_=1.0),

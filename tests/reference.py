@@ -1,7 +1,7 @@
 """Brute-force evaluation of a potential's content, for comparison with the fast implementations.
 
 Plain loops over atoms, periodic images and pairs of neighbours, written from the definition at the
-top of `forcemap.potentials.model` and nothing else: no neighbour list, no shared code.
+top of `forcemap.potentials.file.potential_file` and nothing else: no neighbour list, no shared code.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from math import comb, factorial
 import numpy as np
 from ase import Atoms
 from forcemap.potentials.elements import atomic_number
-from forcemap.potentials.model import (
+from forcemap.potentials.file.potential_file import PotentialData
+from forcemap.potentials.terms import (
     EmbeddingFunctions,
-    PotentialData,
     SoapCenter,
     SoapFunctions,
     ThreeBodySplines,

@@ -151,7 +151,7 @@ def load_either(path: Path) -> Potential | Model:
     """The potential or the process in a file. Raises ForcemapError if it holds neither."""
     from forcemap.fitter.model import read_model
     from forcemap.potentials import load
-    from forcemap.potentials.model import file_format
+    from forcemap.potentials.file.potential_file import file_format
 
     return load(path) if file_format(path) == "forcemap.potential" else read_model(path)
 

@@ -8,21 +8,40 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from forcemap.potentials.uf3_export import Uf3Export
+    from forcemap.potentials.export.registry import Written
 
 __all__ = ["export", "export_potential"]
 
 EXAMPLE = "forcemap export out/potential.forcemap --format uf3 -o uf3"
 
 
+def _print_list(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from forcemap.potentials.export.registry import EXPORTS
+
+    for name, form in EXPORTS.items():
+        kinds = ", ".join(term.kind for term in form.takes)
+        click.echo(f"{name}: {form.summary}; takes terms of the kinds {kinds}")
+    ctx.exit()
+
+
 @click.command(epilog=f"Example: {EXAMPLE}")
 @click.argument("potential", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
+    "--list",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_list,
+    help="Print the formats, and the kinds of terms that each can hold.",
+)
+@click.option(
     "--format",
-    "file_format",
-    type=click.Choice(["uf3"]),
+    "form",
     required=True,
-    help="uf3: tables and input lines for LAMMPS' own pair_style uf3.",
+    metavar="NAME",
+    help="Name of the format, such as uf3 (LAMMPS' own pair_style uf3); --list prints all.",
 )
 @click.option(
     "-o",
@@ -39,32 +58,31 @@ EXAMPLE = "forcemap export out/potential.forcemap --format uf3 -o uf3"
     help='Elements of the LAMMPS atom types 1, 2, ... in quotes, as "Si O".  '
     "[default: by atomic number]",
 )
-def export(potential: Path, file_format: str, directory: Path, types: str | None) -> None:
+def export(potential: Path, form: str, directory: Path, types: str | None) -> None:
     """Write POTENTIAL for a program that does not know forcemap's own files.
 
     For LAMMPS: put `include DIR/in.potential` into the input after the atoms are defined, in place
     of pair_style and pair_coeff. Energy and forces are those of pair_style forcemap to 1e-9.
     """
-    from forcemap.potentials.errors import ForcemapError
-
-    assert file_format == "uf3"
-    try:
-        written = export_potential(potential, directory, types.split() if types else None)
-    except ForcemapError as error:
-        raise click.ClickException(str(error)) from None
+    written = export_potential(potential, form, directory, types.split() if types else None)
     for path in written.files:
         click.echo(path)
-    click.echo(written.input_file)
-    click.echo("\nIn the LAMMPS input, after the atoms are defined:\n", err=True)
-    click.echo(f"    include {written.input_file}", err=True)
+    click.echo("\n" + "\n\n".join(written.use), err=True)
 
 
-def export_potential(potential: Path, directory: Path, types: list[str] | None = None) -> Uf3Export:
-    """Write the potential file's content for ``pair_style uf3``, named after the file.
+def export_potential(
+    potential: Path, form: str, directory: Path, types: list[str] | None = None
+) -> Written:
+    """Write the potential file's content in the format `form`, named after the file.
 
-    Raises ForcemapError if the file cannot be read or its tables do not fit into the format.
+    Raises ForcemapError if there is no such format, the file cannot be read, or what it holds has no
+    place in the format.
     """
-    from forcemap.potentials.model import read_potential
-    from forcemap.potentials.uf3_export import export_uf3
+    from forcemap.fitter.settings_values import nearest
+    from forcemap.potentials.errors import ForcemapError
+    from forcemap.potentials.export.registry import EXPORTS
+    from forcemap.potentials.file.potential_file import read_potential
 
-    return export_uf3(read_potential(potential), directory, potential.stem, types)
+    if form not in EXPORTS:
+        raise ForcemapError(f'--format: there is no format "{form}"{nearest(form, EXPORTS)}')
+    return EXPORTS[form].write(read_potential(potential), directory, potential.stem, types)

@@ -39,7 +39,7 @@ def info(file: Path | None, ipi_pes: bool) -> None:
 
 def describe(path: Path) -> list[tuple[str, str]]:
     """Names and values that tell what a file holds. Raises ForcemapError if it is not usable."""
-    from forcemap.potentials.model import file_format
+    from forcemap.potentials.file.potential_file import file_format
 
     if file_format(path) == "forcemap.potential":
         return _describe_potential(path)
@@ -48,6 +48,7 @@ def describe(path: Path) -> list[tuple[str, str]]:
 
 def _describe_potential(path: Path) -> list[tuple[str, str]]:
     from forcemap.potentials import load
+    from forcemap.potentials.terms import KINDS
 
     potential = load(path)  # the reader of the core, as LAMMPS uses it
     document = potential.metadata
@@ -56,7 +57,7 @@ def _describe_potential(path: Path) -> list[tuple[str, str]]:
     rows.append(("cutoff", f"{potential.cutoff:g} Å"))
     rows += _e0_rows(potential.e0)
     for term in document["terms"]:
-        rows.append((f"term {term['kind']}", _potential_term(term)))
+        rows.append((f"term {term['kind']}", KINDS[term["kind"]].described(term)))
     mapping = document.get("mapping", {})
     for key, label, unit in (
         ("force_max_error_ev_per_a", "map: largest force error", "eV/Å"),
@@ -69,41 +70,10 @@ def _describe_potential(path: Path) -> list[tuple[str, str]]:
     return rows + _provenance_rows(document.get("provenance", {}))
 
 
-def _potential_term(term: Mapping[str, Any]) -> str:
-    if term["kind"] == "zbl":
-        return ", ".join(
-            f"{'-'.join(pair['species'])} whole below {pair['inner']:.3g} Å, "
-            f"gone beyond {pair['outer']:.3g} Å"
-            for pair in term["pairs"]
-        )
-    if term["kind"] == "soap":
-        centers = ", ".join(f"{c['species']} {c['count']} vectors" for c in term["centers"])
-        width = term["channels"] * term["n_max"]
-        dimension = (term["l_max"] + 1) * (width * (width + 1) // 2)
-        return (
-            f"cutoff {term['cutoff']:g} Å, n_max {term['n_max']}, l_max {term['l_max']}, "
-            f"zeta {term['zeta']}, {term['channels']} species channels, {dimension} numbers: {centers}"
-        )
-    names = ", ".join("-".join(table) for table in term["tables"])
-    if term["kind"] == "embedding":
-        centers = ", ".join(f"{c['species']} {c['intervals']} intervals" for c in term["centers"])
-        return (
-            f"cutoff {term['cutoff']:g} Å, densities {names} of {term['intervals']} intervals, "
-            f"functions of {centers}"
-        )
-    if term["kind"] == "two_body":
-        size, doubles = f"{term['intervals']}", term["intervals"] + 3
-    else:
-        legs, base = term["leg_intervals"], term["base_intervals"]
-        size, doubles = f"{legs} × {legs} × {base}", (legs + 3) ** 2 * (base + 3)
-    megabytes = 8e-6 * doubles * len(term["tables"])
-    return f"cutoff {term['cutoff']:g} Å, {size} intervals, {megabytes:.2g} MB: {names}"
-
-
 def _describe_model(path: Path) -> list[tuple[str, str]]:
     from forcemap.fitter.model import read_model
-    from forcemap.potentials.container import read_document
     from forcemap.potentials.elements import SYMBOLS
+    from forcemap.potentials.file.container import read_document
 
     model = read_model(path)
     use = "it has no map" if model.unmapped else "map it with: forcemap map"

@@ -28,7 +28,8 @@ from forcemap.ipi_driver.protocol import Channel
 from forcemap.ipi_driver.template import Template
 from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM, HARTREE_PER_EV
 from forcemap.potentials import ForcemapCalculator, load
-from forcemap.potentials.model import PotentialData, ThreeBodySplines, write_potential
+from forcemap.potentials.file.potential_file import PotentialData, write_potential
+from forcemap.potentials.terms import ThreeBodySplines
 from lammps_runs import evaluate, forcemap_pair, species_of
 from numpy.typing import NDArray
 from potentials_factory import random_potential

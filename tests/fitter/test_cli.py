@@ -25,7 +25,8 @@ from forcemap.fitter.error_metrics import GPA, METRICS
 from forcemap.fitter.model import read_model
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
+from forcemap.potentials.file.potential_file import PotentialData, write_potential
+from forcemap.potentials.terms import ZblPairs
 from forcemap_runs import invoke
 from potentials_factory import random_potential
 

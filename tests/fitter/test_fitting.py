@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import structures
 from forcemap.fitter import fit
-from forcemap.fitter.baseline import CoreEnergy, as_potential
+from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.embedding import Density
@@ -22,12 +22,8 @@ from forcemap.fitter.process import columns, frame_rows
 from forcemap.fitter.solver import solve_by_qr
 from forcemap.fitter.splines import open_spline_coefficients, spline_coefficients
 from forcemap.potentials import ForcemapError, Potential
-from forcemap.potentials.model import (
-    EmbeddingCenter,
-    EmbeddingFunctions,
-    PotentialData,
-    TwoBodySplines,
-)
+from forcemap.potentials.file.potential_file import PotentialData, as_potential
+from forcemap.potentials.terms import EmbeddingCenter, EmbeddingFunctions, TwoBodySplines
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 from structures import SILICON

@@ -25,8 +25,8 @@ from forcemap.fitter.mapping import (
 )
 from forcemap.fitter.model import Model, write_model
 from forcemap.potentials import load
-from forcemap.potentials.model import ThreeBodySplines, TwoBodySplines
 from forcemap.potentials.runs.progress import Progress
+from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines
 from numpy.typing import NDArray
 from structures import SILICON
 
@@ -73,7 +73,7 @@ def mapped(model: Model, frames: list[Frame]) -> Mapped:
 
 
 def values_of(coefficients: Array, length: float, r: Array) -> Array:
-    """The spline that the file's format defines (see forcemap.potentials.model)."""
+    """The spline that the file's format defines (see forcemap.potentials.file.potential_file)."""
     intervals = len(coefficients) - 3
     h = length / intervals
     knots = (np.arange(intervals + 7) - 3.0) * h

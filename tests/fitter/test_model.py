@@ -20,7 +20,7 @@ from forcemap.fitter.model import Model, read_model, write_model
 from forcemap.fitter.process import columns, frame_rows
 from forcemap.fitter.short_range import CorePair, fade
 from forcemap.potentials import ModelFileError
-from forcemap.potentials.container import read_container, write_container
+from forcemap.potentials.file.container import read_container, write_container
 from numpy.typing import NDArray
 from structures import SILICON
 

@@ -15,7 +15,7 @@ from forcemap.fitter.commands import options
 from forcemap.fitter.distributed import share, started_ranks
 from forcemap.fitter.launch import Launch, launched, rank_number
 from forcemap.potentials import ForcemapError, load
-from forcemap.potentials.container import Container, read_container
+from forcemap.potentials.file.container import Container, read_container
 from forcemap_runs import MPIRUN, blocks_in, fault, run_forcemap
 from structures import SILICON
 

@@ -20,7 +20,7 @@ from forcemap.fitter.mapping import Truth, map_model
 from forcemap.fitter.model import Model, read_model, write_model
 from forcemap.fitter.nbody import NBodyTerm
 from forcemap.potentials import ForcemapError, ModelFileError
-from forcemap.potentials.container import read_container, write_container
+from forcemap.potentials.file.container import read_container, write_container
 from forcemap_runs import invoke
 from numpy.typing import NDArray
 

@@ -17,7 +17,7 @@ import pytest
 import structures
 from ase import Atoms
 from ase.build import bulk
-from forcemap.fitter.baseline import as_potential, evaluate_frame
+from forcemap.fitter.baseline import evaluate_frame
 from forcemap.fitter.config import Settings, SoapSettings
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.frame import Frame, FrameSigma
@@ -29,9 +29,10 @@ from forcemap.fitter.soap import SoapTerm, species_weights
 from forcemap.fitter.soap_map import forms_of, functions_of
 from forcemap.fitter.sparse_points import descriptor_pools, select_descriptors
 from forcemap.potentials import ForcemapError, ModelFileError
-from forcemap.potentials.container import read_container, write_container
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.model import PotentialData, SoapFunctions
+from forcemap.potentials.file.container import read_container, write_container
+from forcemap.potentials.file.potential_file import PotentialData, as_potential
+from forcemap.potentials.terms import SoapFunctions
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]

@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 from click.testing import CliRunner, Result
 from forcemap.ipi_driver.command import driver
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from potentials_factory import random_potential
 
 

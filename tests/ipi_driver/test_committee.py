@@ -12,7 +12,7 @@ from ase import Atoms
 from click.testing import CliRunner
 from forcemap.ipi_driver.command import driver
 from forcemap.potentials import load
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from potentials_factory import random_potential
 
 HARTREE = 0.036749326

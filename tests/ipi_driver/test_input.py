@@ -20,7 +20,7 @@ from forcemap.ipi_driver.input import (
     structures_per_message,
 )
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from potentials_factory import random_potential
 
 

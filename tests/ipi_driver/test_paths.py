@@ -15,7 +15,7 @@ from forcemap.ipi_driver.evaluation import BeadEvaluator
 from forcemap.ipi_driver.protocol import Batch
 from forcemap.ipi_driver.template import Template
 from forcemap.potentials import Potential, load
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 

@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from forcemap.ipi_driver import pes_path
 from forcemap.potentials import ForcemapError
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from potentials_factory import random_potential
 
 ipi_pes = pytest.importorskip("ipi.pes")

@@ -19,7 +19,7 @@ from forcemap.ipi_driver.pimd import run_pimd
 from forcemap.ipi_driver.protocol import Batch
 from forcemap.ipi_driver.template import Template, read_template
 from forcemap.potentials import Potential, load
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from numpy.typing import NDArray
 from potentials_factory import morse_potential, random_potential
 

@@ -18,7 +18,7 @@ from forcemap.ipi_driver import pimd as module
 from forcemap.ipi_driver.input import InputSettings, read_gle_file
 from forcemap.ipi_driver.pimd import run_pimd
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from potentials_factory import random_potential
 
 pytest.importorskip("ipi")

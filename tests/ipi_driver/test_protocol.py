@@ -24,7 +24,7 @@ from forcemap.ipi_driver.protocol import (
 from forcemap.ipi_driver.template import Template
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from potentials_factory import random_potential
 
 Converse = Callable[..., tuple[str, bytes]]

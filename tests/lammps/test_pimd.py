@@ -12,7 +12,7 @@ import pytest
 from ase.build import bulk
 from forcemap.fitter.demo_runs import standard_error, thermo_rows
 from forcemap.potentials import load
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from lammps_runs import program
 from numpy.typing import NDArray
 from potentials_factory import morse_potential

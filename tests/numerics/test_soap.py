@@ -31,14 +31,13 @@ import scipy.special
 import structures
 from ase import Atoms
 from forcemap.fitter import radial_basis
-from forcemap.fitter.baseline import as_potential
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import Block, Environment, frame_rows
 from forcemap.fitter.radial_basis import RadialBasis, cutoff_values, tabulate
 from forcemap.fitter.soap import SoapTerm, species_weights
 from forcemap.fitter.soap_map import forms_of, functions_of
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.model import PotentialData
+from forcemap.potentials.file.potential_file import PotentialData, as_potential
 from numpy.typing import NDArray
 from process_rows import (
     VOIGT,

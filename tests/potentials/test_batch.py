@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from forcemap.potentials import BatchEvaluator, Potential, load
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 

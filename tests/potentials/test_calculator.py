@@ -14,7 +14,7 @@ from ase.calculators.calculator import (
 )
 from ase.optimize import BFGS
 from forcemap.potentials import ForcemapCalculator, Potential, load
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from potentials_factory import random_potential
 
 

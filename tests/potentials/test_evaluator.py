@@ -15,14 +15,13 @@ import reference
 import structures
 from ase import Atoms
 from forcemap.potentials import Evaluator, ForcemapError, Potential, Result, _core, load
-from forcemap.potentials.model import (
+from forcemap.potentials.file.potential_file import PotentialData, write_potential
+from forcemap.potentials.terms import (
     EmbeddingFunctions,
-    PotentialData,
+    MappedTerm,
     SoapFunctions,
-    Term,
     ThreeBodySplines,
     TwoBodySplines,
-    write_potential,
 )
 from numpy.typing import NDArray
 from potentials_factory import random_potential
@@ -131,7 +130,7 @@ def test_species_that_are_no_centre_have_no_soap_energy(tmp_path: Path) -> None:
 def test_species_without_tables_do_not_interact(tmp_path: Path) -> None:
     """Leaving out a table takes that pair's or triplet's energy away, and nothing else."""
     full = random_potential(["H", "O"], 3, two_body_cutoff=3.0, three_body_cutoff=3.0)
-    terms: list[Term] = []
+    terms: list[MappedTerm] = []
     for term in full.terms:
         if isinstance(term, TwoBodySplines):
             pairs = {k: v for k, v in term.tables.items() if k != ("H", "H")}

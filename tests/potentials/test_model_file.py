@@ -14,21 +14,23 @@ from typing import Any
 import numpy as np
 import pytest
 from forcemap.potentials import load
-from forcemap.potentials.container import read_container, read_document, write_container
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
-from forcemap.potentials.model import (
+from forcemap.potentials.file.container import read_container, read_document, write_container
+from forcemap.potentials.file.potential_file import (
+    PotentialData,
+    file_format,
+    read_potential,
+    write_potential,
+)
+from forcemap.potentials.terms import (
     EmbeddingCenter,
     EmbeddingFunctions,
-    PotentialData,
     SoapCenter,
     SoapFunctions,
     ThreeBodySplines,
     TwoBodySplines,
     ZblPairs,
-    file_format,
-    read_potential,
-    write_potential,
 )
 
 Document = dict[str, Any]

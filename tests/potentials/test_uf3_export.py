@@ -15,17 +15,13 @@ from ase import Atoms
 from ase.build import bulk
 from click.testing import CliRunner
 from forcemap.fitter.commands.export import export
-from forcemap.potentials import uf3_check, uf3_export
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import (
-    PotentialData,
-    ThreeBodySplines,
-    TwoBodySplines,
-    ZblPairs,
-    write_potential,
-)
-from forcemap.potentials.uf3_export import export_uf3
-from forcemap.potentials.uf3_tables import clamped_knots, split_axis, whole_axis
+from forcemap.potentials.export import uf3 as uf3_export
+from forcemap.potentials.export import uf3_check
+from forcemap.potentials.export.uf3 import export_uf3
+from forcemap.potentials.export.uf3_tables import clamped_knots, split_axis, whole_axis
+from forcemap.potentials.file.potential_file import PotentialData, write_potential
+from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines, ZblPairs
 from lammps_runs import PROBES, Answer, Frame, answer, program, run_lmp, session, structure_input
 from potentials_factory import random_potential
 from scipy.interpolate import BSpline

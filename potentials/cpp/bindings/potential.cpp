@@ -67,6 +67,14 @@ void add_potential(nb::module_& m) {
            nb::arg("pbc"), "(energy, energies (n), forces (n, 3), virial (3, 3)); eV, Å.")
       .def_prop_ro("rebuilds", &Calculator::rebuilds, "Neighbour lists built so far.");
 
+  m.def(
+      "check_potential",
+      [](nb::bytes content, const std::string& name) {
+        forcemap::parse_potential(content.c_str(), content.size(), name);
+      },
+      nb::arg("content"), nb::arg("name"),
+      "Raise ForcemapError, with `name`, unless these are the bytes of a potential file.");
+
   m.def("instruction_set", &Potential::instruction_set,
         "Instruction set of the evaluator: avx512, avx2 or generic.");
 }

@@ -38,7 +38,7 @@ namespace forcemap {
 
 namespace {
 
-constexpr std::int64_t newest_version = 1;
+constexpr std::int64_t newest_version = 2;
 constexpr std::uintmax_t max_file_bytes = std::uintmax_t{4} << 30;
 constexpr std::int64_t max_intervals = 100000;
 constexpr std::int64_t max_soap_channels = 128;  // also of radial functions
@@ -79,7 +79,7 @@ class Reader {
       fail(name_, ": found format version ", version, ", expected at most ", newest_version,
            ": the file was written by a newer forcemap; upgrade forcemap");
     }
-    root.allow_only({"format", "version", "forcemap_version", "species", "units", "terms",
+    root.allow_only({"format", "version", "forcemap_version", "species", "units", "terms", "columns",
                      "provenance", "mapping"});
     root.at("forcemap_version").string();
     for (const char* free : {"provenance", "mapping"}) {

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import PotentialData, ThreeBodySplines, TwoBodySplines
+from forcemap.potentials.file.potential_file import PotentialData
+from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 

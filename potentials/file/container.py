@@ -4,7 +4,7 @@ FORMAT. A safetensors file (8 bytes header length, JSON header, data) whose ``__
 the single entry ``"forcemap"``: the text of a JSON object, which begins with ``"format"`` (the kind
 of file) and ``"version"``. Arrays are F64, I64, I32, U8 or BOOL, little-endian, row-major;
 floating-point arrays hold finite numbers only. What the document and the arrays mean is told where
-each kind is written: :mod:`forcemap.potentials.model` for ``forcemap.potential``.
+each kind is written: :mod:`forcemap.potentials.file.potential_file` for ``forcemap.potential``.
 
 The C++ reader of ``forcemap.potential`` (cpp/src/potential_file.cpp) accepts the same files.
 """
@@ -24,11 +24,21 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
-from forcemap.potentials.document import DocumentView, parse_document
 from forcemap.potentials.errors import ModelFileError
+from forcemap.potentials.file.document import DocumentView, parse_document
 from numpy.typing import NDArray
 
-__all__ = ["Container", "check_whole", "read_container", "read_document", "write_container"]
+__all__ = [
+    "Container",
+    "check_whole",
+    "packed",
+    "read_bytes",
+    "read_container",
+    "read_document",
+    "unpacked",
+    "write_bytes",
+    "write_container",
+]
 
 MAX_FILE_BYTES = 4 << 30
 MAX_HEADER_BYTES = 64 << 20
@@ -75,33 +85,44 @@ def write_container(
     """Write `document` and `tensors` to `path`, whole or not at all.
 
     The file is written under a temporary name in the same folder and then renamed. Raises
-    ModelFileError for a number that is not finite, an array type that the format does not have, a
-    document that is no JSON, or a folder that cannot be written.
+    ModelFileError as `packed`, or for a folder that cannot be written.
     """
-    path = Path(path)
+    write_bytes(Path(path), packed(document, tensors, f"writing {path}"))
+
+
+def packed(document: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], what: str) -> bytes:
+    """The bytes of a file with this content.
+
+    Raises ModelFileError, whose text begins with `what`, for a number that is not finite, an array
+    type that the format does not have, or a document that is no JSON.
+    """
     arrays: dict[str, NDArray[Any]] = {}
     for name, tensor in tensors.items():
         array = np.ascontiguousarray(tensor).reshape(np.shape(tensor))
         if array.dtype.newbyteorder("<").str not in _DTYPES.values():
             raise ModelFileError(
-                f"writing {path}: tensor {name!r}: found the type {array.dtype}, "
+                f"{what}: tensor {name!r}: found the type {array.dtype}, "
                 f"expected one of {', '.join(_DTYPES)}"
             )
-        _check_finite(array, f"writing {path}: tensor {name!r}")
+        _check_finite(array, f"{what}: tensor {name!r}")
         arrays[name] = array
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"writing {path}: the document is not valid JSON: {error}") from None
+        raise ModelFileError(f"{what}: the document is not valid JSON: {error}") from None
     # File names in the provenance may hold bytes that are no UTF-8; they come as lone surrogates.
     text = text.encode("utf-8", "replace").decode("utf-8")
-    _write_atomically(path, safetensors.numpy.save(arrays, metadata={_ENTRY: text}))
+    return bytes(safetensors.numpy.save(arrays, metadata={_ENTRY: text}))
 
 
 def read_container(path: str | os.PathLike[str]) -> Container:
     """Read a whole file. Raises ModelFileError, which names the file, if anything is wrong."""
     path = Path(path)
-    content = _read_bytes(path, None)
+    return unpacked(read_bytes(path), path)
+
+
+def unpacked(content: bytes, path: Path) -> Container:
+    """What the bytes of a file hold; `path` is named in messages. Raises ModelFileError."""
     header = _header(path, content)
     _check_size(path, header, len(content))
     document = _document(path, header)
@@ -111,7 +132,6 @@ def read_container(path: str | os.PathLike[str]) -> Container:
         raise ModelFileError(
             f"{path}: this is no intact safetensors file ({error}); it is damaged, make it again"
         ) from None
-    del content
     tensors: dict[str, NDArray[Any]] = {}
     for name, entry in entries:
         dtype = _DTYPES.get(entry["dtype"])
@@ -129,18 +149,18 @@ def read_container(path: str | os.PathLike[str]) -> Container:
 def read_document(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read only the JSON document of a file (quick, whatever its size)."""
     path = Path(path)
-    return _document(path, _header(path, _read_bytes(path, _LENGTH_BYTES + MAX_HEADER_BYTES)))
+    return _document(path, _header(path, read_bytes(path, _LENGTH_BYTES + MAX_HEADER_BYTES)))
 
 
 def check_whole(path: str | os.PathLike[str]) -> None:
     """Raise ModelFileError if a file ends before its header says (quick, whatever its size)."""
     path = Path(path)
-    header = _header(path, _read_bytes(path, _LENGTH_BYTES + MAX_HEADER_BYTES))
+    header = _header(path, read_bytes(path, _LENGTH_BYTES + MAX_HEADER_BYTES))
     _check_size(path, header, path.stat().st_size)
 
 
-def _read_bytes(path: Path, limit: int | None) -> bytes:
-    """Return the file's first `limit` bytes, or all of them."""
+def read_bytes(path: Path, limit: int | None = None) -> bytes:
+    """The file's first `limit` bytes, or all of them. Raises ModelFileError."""
     try:
         status = path.stat()  # before opening: a pipe would wait for its writer
         if not stat.S_ISREG(status.st_mode):
@@ -216,7 +236,8 @@ def _check_finite(array: NDArray[Any], what: str) -> None:
     raise ModelFileError(f"{what}: found {array[index]} at {index}, expected finite numbers")
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises ModelFileError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         try:

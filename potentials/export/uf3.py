@@ -4,8 +4,8 @@
 They give the energy and forces of ``pair_style forcemap`` to 1e-9:
 
 - Spline tables become UF3 tables by an exact change of basis, in
-  :mod:`forcemap.potentials.uf3_tables`. Terms of equal cutoff and resolution are summed. What does
-  not fit into one table (other cutoffs, rows longer than LAMMPS' reader takes) goes into further
+  :mod:`forcemap.potentials.export.uf3_tables`. Terms of equal cutoff and resolution are summed. What
+  does not fit into one table (other cutoffs, rows longer than LAMMPS' reader takes) goes into further
   ``uf3`` sub-styles of ``hybrid/overlay``.
 - The ZBL core is LAMMPS' ``pair_style zbl``, a sub-style for each (inner, outer). (Ours differs
   below 0.01 Å, where it stays finite.)
@@ -46,18 +46,8 @@ from typing import TypeVar
 import numpy as np
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import (
-    EmbeddingFunctions,
-    Pair,
-    PotentialData,
-    SoapFunctions,
-    ThreeBodySplines,
-    Triplet,
-    TwoBodySplines,
-    ZblPairs,
-)
-from forcemap.potentials.uf3_check import check_files
-from forcemap.potentials.uf3_tables import (
+from forcemap.potentials.export.uf3_check import check_files
+from forcemap.potentials.export.uf3_tables import (
     Axis,
     decimals_needed,
     decimals_that_fit,
@@ -65,9 +55,15 @@ from forcemap.potentials.uf3_tables import (
     split_axis,
     whole_axis,
 )
+from forcemap.potentials.file.potential_file import PotentialData
+from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines, ZblPairs
+from forcemap.potentials.terms.base import Pair, Triplet
 from numpy.typing import NDArray
 
-__all__ = ["Uf3Export", "export_uf3"]
+__all__ = ["TAKES", "Uf3Export", "export_uf3"]
+
+TAKES = (TwoBodySplines, ThreeBodySplines, ZblPairs)
+"""The terms that this format has a form for; a potential with any other is refused."""
 
 Array = NDArray[np.float64]
 Key = TypeVar("Key", Pair, Triplet)
@@ -113,7 +109,7 @@ def export_uf3(
     `stem` begins the files' names (default: the species, ``Si-O``). `types` are the elements of
     LAMMPS' atom types 1, 2, ... (default: the species by increasing atomic number).
 
-    Raises ForcemapError if `data` has other terms than two_body, three_body and zbl, if a table is
+    Raises ForcemapError if `data` has other terms than TAKES, if a table is
     too fine for UF3's format, if `types` is not what ``uf3`` can do, or if a file cannot be written;
     nothing is left behind then.
     """
@@ -136,11 +132,10 @@ def export_uf3(
 def _check_terms(data: PotentialData) -> None:
     """Raise ForcemapError for terms that ``pair_style uf3`` has no form for."""
     for term in data.terms:
-        kind = {SoapFunctions: "soap", EmbeddingFunctions: "embedding"}.get(type(term))
-        if kind is not None:
+        if not isinstance(term, TAKES):
             raise ForcemapError(
-                f"export: the potential has a term of the kind {kind}, which pair_style uf3 cannot "
-                "evaluate; run it with pair_style forcemap"
+                f"export: the potential has a term of the kind {term.kind}, which pair_style uf3 "
+                "cannot evaluate; run it with pair_style forcemap"
             )
 
 

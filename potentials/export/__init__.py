@@ -1,0 +1,1 @@
+"""Potentials in the form of other programs: one module each, entered in `registry`."""

@@ -1,0 +1,241 @@
+"""The potential file: spline tables and a short-range core, what molecular dynamics needs.
+
+FORMAT ``forcemap.potential``, version 2. A safetensors file with one JSON document (see
+:mod:`forcemap.potentials.file.container`)::
+
+    {"format": "forcemap.potential", "version": 2, "forcemap_version": "0.1.0", "columns": 1,
+     "species": ["H", "O"],
+     "units": {"energy": "eV", "length": "Å"},
+     "terms": [
+       {"kind": "two_body", "cutoff": 5.5, "intervals": 200,
+        "tables": [["H", "H"], ["H", "O"], ["O", "O"]]},
+       {"kind": "three_body", "cutoff": 4.0, "leg_intervals": 60, "base_intervals": 120,
+        "tables": [["O", "H", "H"], ["O", "H", "O"]]},
+       {"kind": "soap", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6, "channels": 2,
+        "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}]},
+       {"kind": "embedding", "cutoff": 5.0, "intervals": 50, "tables": [["O", "H"], ["O", "O"]],
+        "centers": [{"species": "O", "intervals": 50, "range": 1.25}]},
+       {"kind": "zbl", "pairs": [{"species": ["H", "H"], "inner": 0.4, "outer": 0.7}]}],
+     "provenance": {}, "mapping": {}}
+
+``species`` stand by increasing atomic number. A table of two species is an unordered pair, one of
+three a centre and an unordered pair of neighbours; in each pair the lower atomic number comes
+first, and a term has no table twice. Species without a table do not interact in that term. Several
+terms of one kind add up, but a pair has one core. ``provenance`` and ``mapping`` are free objects,
+for people; both may be absent. Any other entry is an error.
+
+Tensors, all F64, eV: ``e0`` (species,), the energies of the isolated atoms; for the term at index i
+``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3, base + 3); for a soap term
+``terms.i.radial`` (intervals + 3, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
+(channels, species) and for each of its centres ``terms.i.A.vectors`` (count, dimension) and
+``terms.i.A.factors`` (count,), eV; for an embedding term ``terms.i.A-B`` (intervals + 3,), without
+unit, and for each of its centres ``terms.i.A`` (its intervals + 3,), eV.
+
+The energy is the sum over atoms i of
+
+    e0(i) + sum_j f(r_ij) + sum_{j<k} g(r_ij, r_ik, r_jk) + 1/2 sum_j zbl(r_ij)
+
+over neighbours j and unordered pairs of neighbours {j, k} whose r_ij and r_ik lie within the
+cutoff. f is a cubic spline on n uniform intervals of width h over [0, cutoff] in B-spline form: for
+r in interval m and t = r/h - m
+
+    f(r) = sum_{a=0..3} B_a(t) c[m + a],
+    B_0 = (1-t)^3/6, B_1 = (3t^3-6t^2+4)/6, B_2 = (-3t^3+3t^2+3t+1)/6, B_3 = t^3/6,
+
+and g the tensor product of such bases: leg_intervals over [0, cutoff] in r_ij and r_ik,
+base_intervals over [0, 2 cutoff] in r_jk. A table with equal neighbour species is symmetric in its
+first two indices.
+
+The soap energy of a centre of species A is
+
+    sum_k factors[k] (vectors[k] . p / |p|)^zeta - constant,
+    p[l, a <= b] = (2 l + 1)^-1/2 sum_m c[l, m, a] c[l, m, b]  (times sqrt 2 where a < b),
+    c[l, m, (alpha, n)] = weights[alpha, A] self[n] (for l = 0)
+                          + sum_j weights[alpha, species of j] R[n, l](r_ij) Y[l, m](r_ij)
+
+with real orthonormal spherical harmonics Y (no Condon-Shortley sign), a = alpha n_max + n, p in the
+order l, a, b (dimension = (l_max + 1) N (N + 1) / 2, N = channels n_max), and R[n, l] a cubic spline
+as f over [0, cutoff] that vanishes at the cutoff with its derivative; constant is the sum for an
+isolated atom. Species that are no centre have no energy in the term.
+
+The embedding energy of a centre of species A is F(rho) - F(0) of the density rho = sum_j phi(r_ij).
+phi is a cubic spline as f over [0, cutoff], that of the table A-B for neighbours of species B (here
+the order matters: A-B and B-A are different tables, and need not be there both), and vanishes at the
+cutoff with its derivative; F is a cubic spline over [0, range], continued linearly below and above.
+Species that are no centre have no energy in the term. zbl is the switched Ziegler-Biersack-Littmark
+energy of LAMMPS' ``pair_style zbl``.
+
+Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner < outer <= 100 Å,
+n_max and channels 1 to 128, l_max 0 to 20, zeta 1 to 4, 1 to 1000000 vectors, 1e-9 < range <= 1e9, a
+file of 4 GiB with a header of 64 MiB.
+
+*Draws.* ``columns`` (1 to 4096; 1 where it is absent) counts the functions that a file holds: the mean
+of the process and draws from its posterior. Where there are more than one, a tensor that is linear in
+the weights of the fit (``e0``, tables of pairs and triplets, functions of embedding terms, factors of
+soap terms) has the others beside it: ``NAME.draws``, (columns - 1, shape of the tensor). What molecular
+dynamics evaluates is the mean.
+
+Version 1 had neither ``columns`` nor draws, and is read as well. The C++ reader
+(cpp/src/potential_file.cpp and cpp/src/terms) checks every file, before it is read and before one is
+put in its place; the classes that hold the terms in Python are in `forcemap.potentials.terms`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from forcemap.potentials import _core
+from forcemap.potentials.errors import ForcemapError, ModelFileError
+from forcemap.potentials.evaluator import Potential
+from forcemap.potentials.file.container import (
+    check_whole,
+    packed,
+    read_bytes,
+    read_document,
+    unpacked,
+    write_bytes,
+)
+from forcemap.potentials.file.document import DocumentView
+from forcemap.potentials.terms.base import DRAWS, Coefficients, MappedTerm, TermView
+from forcemap.potentials.terms.kinds import KINDS
+
+__all__ = [
+    "PotentialData",
+    "as_potential",
+    "file_format",
+    "read_potential",
+    "write_potential",
+]
+
+POTENTIAL_FORMAT = "forcemap.potential"
+MODEL_FORMAT = "forcemap.model"
+VERSION = 2
+
+
+@dataclass(frozen=True, eq=False)
+class PotentialData:
+    """The content of a potential file, as described at the top of this module.
+
+    Attributes:
+        species: symbols by increasing atomic number.
+        e0: energies of the isolated atoms by symbol, eV.
+        terms: of the energy.
+        provenance, mapping: free objects, for people.
+        forcemap_version: that wrote the file; filled by `read_potential`.
+        e0_draws: (columns - 1, species) eV; None without draws.
+    """
+
+    species: tuple[str, ...]
+    e0: Mapping[str, float]
+    terms: tuple[MappedTerm, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    mapping: Mapping[str, Any] = field(default_factory=dict)
+    forcemap_version: str = ""
+    e0_draws: Coefficients | None = None
+
+    @property
+    def columns(self) -> int:
+        """The mean and the draws, counted."""
+        own = 1 if self.e0_draws is None else 1 + len(self.e0_draws)
+        return max([own, *(term.columns for term in self.terms)])
+
+
+def _content(data: PotentialData, what: str) -> bytes:
+    """The bytes of a file with this content. Raises ModelFileError if there can be no such file."""
+    from forcemap import __version__
+
+    document: dict[str, Any] = {
+        "format": POTENTIAL_FORMAT,
+        "version": VERSION,
+        "forcemap_version": __version__,
+        "columns": data.columns,
+        "species": list(data.species),
+        "units": {"energy": "eV", "length": "Å"},
+        "terms": [{"kind": term.kind} | term.document() for term in data.terms],
+        "provenance": dict(data.provenance),
+        "mapping": dict(data.mapping),
+    }
+    if set(data.e0) != set(data.species):
+        raise ModelFileError(
+            f"{what}: e0: found energies of {', '.join(data.e0) or 'nothing'}, "
+            f"expected {', '.join(data.species)}"
+        )
+    tensors = {"e0": np.array([data.e0[symbol] for symbol in data.species], dtype=np.float64)}
+    if data.e0_draws is not None:
+        tensors["e0" + DRAWS] = data.e0_draws
+    for index, term in enumerate(data.terms):
+        for name, values in term.all_tensors().items():
+            tensors[f"terms.{index}.{name}"] = np.asarray(values, dtype=np.float64)
+    return packed(document, tensors, what)
+
+
+def _check(content: bytes, what: str) -> None:
+    """Raise ModelFileError unless the core takes the file."""
+    try:
+        _core.check_potential(content, what)
+    except ForcemapError as error:
+        raise ModelFileError(str(error)) from None
+
+
+def as_potential(data: PotentialData) -> Potential:
+    """The potential that a file with this content would give; no file is made.
+
+    Raises ForcemapError if there can be no such file.
+    """
+    return Potential.from_bytes(_content(data, "potential"))
+
+
+def write_potential(data: PotentialData, path: str | os.PathLike[str]) -> None:
+    """Write a potential file, whole or not at all.
+
+    Raises ModelFileError if `data` is not what the format asks for or the file cannot be written.
+    """
+    content = _content(data, f"writing {path}")
+    _check(content, f"writing {path}")
+    write_bytes(Path(path), content)
+
+
+def read_potential(path: str | os.PathLike[str]) -> PotentialData:
+    """Read a potential file. Raises ModelFileError that says what is wrong with the file."""
+    path = Path(path)
+    content = read_bytes(path)
+    _check(content, str(path))
+    container = unpacked(content, path)
+    root = DocumentView(container.document, f"{path}, document")
+    species = tuple(item.string() for item in root["species"])
+    terms = []
+    for index, entry in enumerate(root["terms"]):
+        prefix = f"terms.{index}."
+        arrays = {
+            name.removeprefix(prefix): array
+            for name, array in container.tensors.items()
+            if name.startswith(prefix)
+        }
+        terms.append(KINDS[entry["kind"].string()].read(TermView(entry, arrays, species)))
+    return PotentialData(
+        species=species,
+        e0=dict(zip(species, container.tensors["e0"].tolist(), strict=True)),
+        terms=tuple(terms),
+        provenance=root["provenance"].members() if "provenance" in root else {},
+        mapping=root["mapping"].members() if "mapping" in root else {},
+        forcemap_version=root["forcemap_version"].string(),
+        e0_draws=container.tensors.get("e0" + DRAWS),
+    )
+
+
+def file_format(path: str | os.PathLike[str]) -> Literal["forcemap.potential", "forcemap.model"]:
+    """Which of the two kinds of file this is. Raises ModelFileError if it is neither, or cut off."""
+    check_whole(path)
+    found = DocumentView(read_document(path), f"{path}, document")["format"]
+    match found.string():
+        case "forcemap.potential":
+            return "forcemap.potential"
+        case "forcemap.model":
+            return "forcemap.model"
+        case other:
+            found.reject(f"found {other[:60]!r}, expected {POTENTIAL_FORMAT} or {MODEL_FORMAT}")

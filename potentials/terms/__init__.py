@@ -1,0 +1,24 @@
+"""The kinds of terms of a potential file: one module each, entered in `kinds`."""
+
+from __future__ import annotations
+
+from forcemap.potentials.terms.base import MappedTerm, TermView
+from forcemap.potentials.terms.embedding import EmbeddingCenter, EmbeddingFunctions
+from forcemap.potentials.terms.kinds import KINDS
+from forcemap.potentials.terms.soap import SoapCenter, SoapFunctions
+from forcemap.potentials.terms.three_body import ThreeBodySplines
+from forcemap.potentials.terms.two_body import TwoBodySplines
+from forcemap.potentials.terms.zbl import ZblPairs
+
+__all__ = [
+    "KINDS",
+    "EmbeddingCenter",
+    "EmbeddingFunctions",
+    "MappedTerm",
+    "SoapCenter",
+    "SoapFunctions",
+    "TermView",
+    "ThreeBodySplines",
+    "TwoBodySplines",
+    "ZblPairs",
+]

@@ -1,0 +1,113 @@
+"""What the kinds of terms of a potential file have in common, as Python holds them.
+
+A kind is one class here, in a module of its own, and one reader with its loop in the C++ core
+(cpp/src/terms), each entered in one registry (`kinds`, terms.def). The core checks files, also those
+that are about to be written; the classes here only hold what is in them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+from forcemap.potentials.file.document import DocumentView
+from numpy.typing import NDArray
+
+__all__ = ["Coefficients", "MappedTerm", "Pair", "TermView", "Triplet", "joined"]
+
+Coefficients: TypeAlias = NDArray[np.float64]
+Pair: TypeAlias = tuple[str, str]
+Triplet: TypeAlias = tuple[str, str, str]
+AnyTerm = TypeVar("AnyTerm", bound="MappedTerm")
+
+DRAWS = ".draws"
+"""What the name of a tensor ends with that holds further columns of another one."""
+
+
+def joined(symbols: Iterable[str]) -> str:
+    """The name of a table: its elements, ``O-H-H``."""
+    return "-".join(symbols)
+
+
+@dataclass(frozen=True)
+class TermView:
+    """A term in a file that the core has checked.
+
+    Attributes:
+        document: its entry among the document's terms.
+        arrays: its tensors by name, without the prefix of the term.
+        species: the symbols of the file's elements, by increasing atomic number.
+    """
+
+    document: DocumentView
+    arrays: Mapping[str, Coefficients]
+    species: tuple[str, ...]
+
+    def number(self, name: str) -> float:
+        """A number of the term's document."""
+        return self.document[name].number()
+
+    def integer(self, name: str) -> int:
+        """A whole number of the term's document."""
+        return self.document[name].integer(0, 2**53)
+
+    def tables(self) -> list[tuple[str, ...]]:
+        """The elements of each of the term's tables."""
+        return [tuple(item.string() for item in names) for names in self.document["tables"]]
+
+    @property
+    def draws(self) -> dict[str, Coefficients]:
+        """The further columns, by the name of the tensor whose they are."""
+        return {
+            name.removesuffix(DRAWS): array
+            for name, array in self.arrays.items()
+            if name.endswith(DRAWS)
+        }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MappedTerm(ABC):
+    """One kind of site energy, as a potential file holds it.
+
+    Attributes:
+        kind: its name in files.
+        draws: by tensor that is linear in the fit's weights, more columns of it:
+            (columns - 1, \\*shape of the tensor). The tensor itself is the mean.
+    """
+
+    kind: ClassVar[str]
+    draws: Mapping[str, Coefficients] = field(default_factory=dict)
+
+    @abstractmethod
+    def document(self) -> dict[str, Any]:
+        """The entry of the file's document, without ``kind``."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Coefficients]:
+        """Arrays by name, which the file prefixes with the term's number."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls: type[AnyTerm], view: TermView) -> AnyTerm:
+        """The term in a file."""
+
+    @classmethod
+    @abstractmethod
+    def described(cls, document: Mapping[str, Any]) -> str:
+        """A line about a term, for people, from its entry in the document."""
+
+    def sizes(self) -> dict[str, Any]:
+        """What resolution it has, for the report; nothing where there is none to speak of."""
+        return {}
+
+    @property
+    def columns(self) -> int:
+        """The mean and the draws, counted."""
+        return 1 + max((len(array) for array in self.draws.values()), default=0)
+
+    def all_tensors(self) -> dict[str, Coefficients]:
+        """`tensors` and the draws."""
+        return self.tensors() | {name + DRAWS: array for name, array in self.draws.items()}

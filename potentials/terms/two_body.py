@@ -1,0 +1,60 @@
+"""Pair functions on splines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from forcemap.potentials.terms.base import Coefficients, MappedTerm, Pair, TermView, joined
+
+__all__ = ["TwoBodySplines"]
+
+
+@dataclass(frozen=True, eq=False)
+class TwoBodySplines(MappedTerm):
+    """Half the pair energy as a spline of the distance, for each pair of species.
+
+    Attributes:
+        cutoff: Å.
+        intervals: of the splines over [0, cutoff].
+        tables: (intervals + 3,) eV by pair of symbols, the lower atomic number first.
+    """
+
+    kind: ClassVar[str] = "two_body"
+
+    cutoff: float
+    intervals: int
+    tables: Mapping[Pair, Coefficients]
+
+    def document(self) -> dict[str, Any]:
+        """See `MappedTerm.document`."""
+        return {
+            "cutoff": float(self.cutoff),
+            "intervals": int(self.intervals),
+            "tables": [list(pair) for pair in self.tables],
+        }
+
+    def tensors(self) -> dict[str, Coefficients]:
+        """See `MappedTerm.tensors`."""
+        return {joined(pair): table for pair, table in self.tables.items()}
+
+    @classmethod
+    def read(cls, view: TermView) -> TwoBodySplines:
+        """See `MappedTerm.read`."""
+        tables = {(a, b): view.arrays[joined((a, b))] for a, b in view.tables()}
+        return cls(view.number("cutoff"), view.integer("intervals"), tables, draws=view.draws)
+
+    @classmethod
+    def described(cls, document: Mapping[str, Any]) -> str:
+        """See `MappedTerm.described`."""
+        names = ", ".join(joined(table) for table in document["tables"])
+        megabytes = 8e-6 * (document["intervals"] + 3) * len(document["tables"])
+        return (
+            f"cutoff {document['cutoff']:g} Å, {document['intervals']} intervals, "
+            f"{megabytes:.2g} MB: {names}"
+        )
+
+    def sizes(self) -> dict[str, Any]:
+        """See `MappedTerm.sizes`."""
+        return {"intervals": self.intervals}

@@ -1,0 +1,54 @@
+"""The repulsion of atoms that come nearer than the data: Ziegler, Biersack and Littmark (1985).
+
+In the switched form of LAMMPS' ``pair_style zbl``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from forcemap.potentials.terms.base import Coefficients, MappedTerm, Pair, TermView
+
+__all__ = ["ZblPairs"]
+
+
+@dataclass(frozen=True, eq=False)
+class ZblPairs(MappedTerm):
+    """Switched ZBL repulsion: for each pair of species the distances (inner, outer) in Å."""
+
+    kind: ClassVar[str] = "zbl"
+
+    pairs: Mapping[Pair, tuple[float, float]]
+
+    def document(self) -> dict[str, Any]:
+        """See `MappedTerm.document`."""
+        return {
+            "pairs": [
+                {"species": list(species), "inner": float(inner), "outer": float(outer)}
+                for species, (inner, outer) in self.pairs.items()
+            ]
+        }
+
+    def tensors(self) -> dict[str, Coefficients]:
+        """See `MappedTerm.tensors`; there are none."""
+        return {}
+
+    @classmethod
+    def read(cls, view: TermView) -> ZblPairs:
+        """See `MappedTerm.read`."""
+        pairs = {}
+        for item in view.document["pairs"]:
+            a, b = (symbol.string() for symbol in item["species"])
+            pairs[a, b] = item["inner"].number(), item["outer"].number()
+        return cls(pairs)
+
+    @classmethod
+    def described(cls, document: Mapping[str, Any]) -> str:
+        """See `MappedTerm.described`."""
+        return ", ".join(
+            f"{'-'.join(pair['species'])} whole below {pair['inner']:.3g} Å, "
+            f"gone beyond {pair['outer']:.3g} Å"
+            for pair in document["pairs"]
+        )
