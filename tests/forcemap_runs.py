@@ -79,9 +79,10 @@ def run_forcemap(
     faults: tuple[Mapping[str, object], ...] = (),
     environment: Mapping[str, str] | None = None,
     timeout: float = 120.0,
+    before: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run `forcemap` with arguments; under mpirun with `ranks` > 0."""
-    script = FAULTY if faults else "from forcemap.fitter.cli import main; main()"
+    """Run `forcemap` with arguments; under mpirun with `ranks` > 0. `before`: Python to run first."""
+    script = before + (FAULTY if faults else "from forcemap.fitter.cli import main; main()")
     launcher = [str(MPIRUN), "-n", str(ranks)] if ranks else []
     given = {"TEST_FAULTS": json.dumps(faults), "PYTHONWARNINGS": "default"}
     return subprocess.run(

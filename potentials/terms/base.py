@@ -104,6 +104,11 @@ class MappedTerm(ABC):
         return {}
 
     @property
+    def rank(self) -> int:
+        """Functions of which some may be left out, in the largest of its parts; 1 where none may."""
+        return 1
+
+    @property
     def columns(self) -> int:
         """The mean and the draws, counted."""
         return 1 + max((len(array) for array in self.draws.values()), default=0)

@@ -54,6 +54,11 @@ class SoapFunctions(MappedTerm):
     centers: Mapping[str, SoapCenter]
 
     @property
+    def rank(self) -> int:
+        """See `MappedTerm.rank`: vectors of the largest form."""
+        return max(len(center.factors) for center in self.centers.values())
+
+    @property
     def dimension(self) -> int:
         """Numbers of the power spectrum."""
         return _dimension(len(self.weights), self.n_max, self.l_max)

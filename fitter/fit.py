@@ -1,0 +1,224 @@
+"""From frames and settings to a fitted process: ``fit(settings)``. Touches no files but the data's."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from forcemap.fitter.baseline.baseline import Baseline
+from forcemap.fitter.baseline.isolated_atoms import atomic_energies
+from forcemap.fitter.config import STRESS_SIGMA, Settings
+from forcemap.fitter.data.dataset import check_groups, label_counts, read_frames
+from forcemap.fitter.data.frame import Frame, data_hash
+from forcemap.fitter.data.sampling import sample_of
+from forcemap.fitter.process.accumulate import accumulate
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.prior import (
+    Prior,
+    alternatives,
+    dropped_points,
+    nothing_to_fit,
+    widest_cutoff,
+)
+from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.process.targets import Targets, group_count
+from forcemap.fitter.sharing.checkpoint import fit_key
+from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.solve.solver import Groups, Hyperparameters, Sums, maximise_evidence
+from forcemap.fitter.terms.base import Term
+from forcemap.fitter.terms.rows import columns
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.runs.progress import Progress
+from threadpoolctl import threadpool_limits
+
+__all__ = ["fit", "fit_frames", "fitted"]
+
+TRIAL_ATOMS, TRIAL_FRAMES, TRIAL_POINTS = 1000, 10, 100
+"""Size of the fits by whose evidence scales are chosen: half a second each for one species. With 2,500
+atoms and twice the points, Si, Mo, Ni and water choose alike."""
+
+
+def fit(
+    settings: Settings | Mapping[str, Any] | str | os.PathLike[str],
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Model:
+    """Fit a process to the training frames that the settings name; touches no files but theirs.
+
+    Args:
+        settings: a Settings, a dictionary of the same form, or the path of a YAML file.
+        jobs: threads.
+        progress: where to show progress; silent by default.
+
+    Raises:
+        ForcemapError: settings or frames cannot be used; the text says why and what to do.
+    """
+    if isinstance(settings, Mapping):
+        settings = Settings.from_dict(dict(settings), base_dir=Path())
+    elif not isinstance(settings, Settings):
+        settings = Settings.read(Path(settings))
+    frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+    for line in label_counts(frames) if progress else []:
+        progress.note(line)
+    return fit_frames(settings, frames, jobs, progress)
+
+
+def fit_frames(
+    settings: Settings,
+    frames: Sequence[Frame],
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Model:
+    """Fit the process to frames that are already read. See `fit`."""
+    model = fitted(settings, frames, Run(jobs, progress or Progress.silent()))
+    assert model is not None  # there is no other rank that could have it
+    return model
+
+
+def fitted(given: Settings, frames: Sequence[Frame], run: Run) -> Model | None:
+    """The fit by all ranks, each with all frames; the model on the first rank, None on others."""
+    check_groups(frames, given)
+    if not any(f.energy is not None or f.forces is not None for f in frames):
+        raise ForcemapError("the training frames hold neither energies nor forces")
+    survey = Survey.of(frames, given)
+    settings = _chosen(given, survey, run)
+    survey, baselines = _with_baselines(settings, survey, run)
+    e0 = atomic_energies(frames, settings.e0, baseline=[b.energy for b in baselines])
+    targets = [Targets.of(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
+    # One thread of BLAS: its rounding decides between equals, on any machine alike.
+    with (
+        run.stage("choosing sparse points", len(settings.terms)) as advance,
+        threadpool_limits(limits=1, user_api="blas"),
+    ):
+        prior = run.ranks.on_first(lambda: Prior.of(settings, survey, advance))
+    for line in dropped_points(settings, prior.terms):
+        run.note(line)
+    if not any(term.size for term in prior.terms[: len(settings.terms)]):
+        raise nothing_to_fit(settings, survey)
+    if run.checkpoint:
+        labels = [array for t in targets for array in (t.rows, t.values, t.sigmas)]
+        points = [block.points for _, block, _ in columns(prior.terms)]
+        key = fit_key(settings.to_dict(), data_hash(frames), *points, *prior.factors, *labels)
+        run.checkpoint.open(key)
+        run.ranks.meet()  # before a file that another rank looks for is replaced
+    with run.stage("fitting", -(-len(targets) // run.ranks.size)) as advance:
+        data = accumulate(targets, prior, run, group_count(settings, frames), advance)
+        if not run.ranks.is_first:
+            return None
+        chosen = _hyperparameters(data, prior.terms, settings)
+        together = data.together(chosen.sigma_factors)
+        del data  # as large as what is needed from here on
+        model = _solved(settings, survey, e0, prior, together, chosen)
+    return replace(model, settings=given.to_dict())
+
+
+# ---- the stages ----------------------------------------------------------------------------------
+
+
+def _chosen(given: Settings, survey: Survey, run: Run) -> Settings:
+    """The settings with all that they leave open chosen by the evidence."""
+    options = alternatives(given, survey)
+    if len(options) == 1:
+        return options[0]
+    with run.stage("choosing scales", len(options)) as advance:
+        return run.ranks.on_first(lambda: of_largest_evidence(options, survey.frames, advance))
+
+
+def of_largest_evidence(
+    options: Sequence[Settings],
+    frames: Sequence[Frame],
+    advance: Callable[[], Any] = lambda: None,
+) -> Settings:
+    """The settings that explain the frames best, of alternatives.
+
+    By small fits, to a few frames with few sparse points: they tell apart what differs much.
+    """
+    if len(options) == 1:
+        return options[0]
+    labelled = [f for f in frames if f.energy is not None or f.forces is not None]
+    sample = sample_of(labelled, TRIAL_ATOMS, TRIAL_FRAMES)
+
+    def evidence(option: Settings) -> float:
+        terms = tuple(term.for_trial(TRIAL_POINTS) for term in option.terms)
+        # There may be no isolated atom in the sample.
+        e0 = "average" if option.e0 == "isolated" else option.e0
+        found = fit_frames(replace(option, terms=terms, e0=e0), sample)
+        advance()
+        return found.log_marginal_likelihood
+
+    with warnings.catch_warnings(), threadpool_limits(limits=1, user_api="blas"):
+        warnings.simplefilter("ignore")  # what the sample lacks the frames may have
+        found = [evidence(option) for option in options]
+    return options[int(np.argmax(found))]
+
+
+def _with_baselines(settings: Settings, survey: Survey, run: Run) -> tuple[Survey, list[Any]]:
+    """The survey with the repulsion, and what that gives for every frame."""
+    with run.stage("short distances and core", len(survey.frames)) as advance:
+        if settings.core == "zbl":
+            survey = survey.with_repulsion(widest_cutoff(settings))
+        baseline = Baseline(survey.species, survey.repulsion)
+        found = []
+        for frame in survey.frames:
+            found.append(baseline.of(frame))
+            advance()
+    return survey, found
+
+
+def _hyperparameters(data: Groups, terms: Sequence[Term], settings: Settings) -> Hyperparameters:
+    """By evidence; where the user gave a delta, the sigmas too are meant as they stand."""
+    given = [t.delta for t in settings.terms]
+    fixed = [d is not None for d in given]
+    starts = [d or 1.0 for d in given]
+    for term in terms[len(given) :]:
+        fixed.append(True)
+        starts.append(term.delta)
+    scale_is_free = not any(fixed[: len(given)])
+    return maximise_evidence(data, [t.size for t in terms], starts, fixed, scale_is_free)
+
+
+def _solved(
+    settings: Settings,
+    survey: Survey,
+    e0: Mapping[int, float],
+    prior: Prior,
+    together: Sums,
+    chosen: Hyperparameters,
+) -> Model:
+    """The posterior."""
+    terms, frames = prior.terms, survey.frames
+    solution = together.solve(np.repeat(chosen.deltas, [term.size for term in terms]))
+    weights = solution.values.copy()
+    for (_, _, where), factor in zip(columns(terms), prior.factors, strict=True):
+        weights[where] = scipy.linalg.solve_triangular(factor.T, weights[where], lower=False)
+    return Model(
+        species=survey.species,
+        terms=tuple(
+            t.with_delta(float(d * chosen.noise_factor))
+            for t, d in zip(terms, chosen.deltas, strict=True)
+        ),
+        weights=weights,
+        e0=e0,
+        repulsion=survey.repulsion,
+        posterior=solution.factor,
+        noise_factor=chosen.noise_factor,
+        log_marginal_likelihood=solution.log_marginal_likelihood(chosen.noise_factor),
+        data={
+            "hash": data_hash(frames),
+            "n_frames": len(frames),
+            "n_atoms": int(sum(len(f.numbers) for f in frames)),
+            "n_rows": together.count,
+            "sigma": {
+                "energy": settings.sigma.energy * chosen.noise_factor,
+                "force": settings.sigma.force * chosen.noise_factor,
+                "stress": (settings.sigma.stress or STRESS_SIGMA)
+                * float(chosen.noise_factor * chosen.sigma_factors[-1]),
+            },
+        },
+    )

@@ -1,0 +1,212 @@
+"""A fit with files: read, fit, map, judge, and write everything into a folder, together."""
+
+from __future__ import annotations
+
+import resource
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from forcemap.fitter.config import Settings
+from forcemap.fitter.data.dataset import label_counts, read_frames
+from forcemap.fitter.data.frame import Frame, data_hash
+from forcemap.fitter.data.prediction import Prediction, evaluated
+from forcemap.fitter.fit import fitted
+from forcemap.fitter.mapping.curves import mapped_curves
+from forcemap.fitter.mapping.map import Mapped, map_model
+from forcemap.fitter.mapping.probes import measured_frames
+from forcemap.fitter.planning.sizes import SizePoint
+from forcemap.fitter.planning.step_cost import microseconds_per_atom
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model_file import write_model
+from forcemap.fitter.process.truth import truth_in_thread
+from forcemap.fitter.report.doubts import doubts
+from forcemap.fitter.report.report import Judgement, write_report
+from forcemap.fitter.sharing.checkpoint import fit_key
+from forcemap.fitter.sharing.fit_folder import fit_folder, put_together
+from forcemap.fitter.sharing.run import Run
+
+__all__ = ["fit_to_folder"]
+
+Pairs = list[tuple[Frame, Prediction]]
+
+
+def fit_to_folder(
+    settings: Settings,
+    out: Path,
+    run: Run | None = None,
+    size: str | None = None,
+    smaller: Sequence[SizePoint] = (),
+) -> dict[str, Any]:
+    """Fit, map, judge, and write everything into the folder `out`, together; returns the report.
+
+    Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html. Of
+    several ranks, the first maps, judges and writes; the report of the others is empty. The files of
+    the checkpoint are removed in the end. `size` names what is fitted, `smaller` the sizes before it,
+    for the report's curve.
+    A model with a term that has no map gives no potential.forcemap and is judged by itself; a
+    potential.forcemap that is left from an earlier fit is removed.
+
+    Raises:
+        ForcemapError: settings, frames or the folder cannot be used, or another fit is still going on
+            in it; the text says why and what to do.
+    """
+    run = run or Run()
+    with ExitStack() as held:
+
+        def hold() -> None:
+            held.enter_context(fit_folder(out))
+
+        run.ranks.on_first(hold)
+        start = time.perf_counter()
+        data = _Data.read(settings, run)
+        model = fitted(settings, data.train, run)
+        fit_seconds = time.perf_counter() - start
+        has_map = run.ranks.on_first(lambda: model is not None and not model.unmapped)
+        truths = _shared_truths(model, data.train, run) if has_map and run.ranks.size > 1 else None
+        if model is None:
+            return {}
+        hashes = data_hash(data.train) + data_hash(data.test)
+        model = replace(model, identity=fit_key(settings.to_dict(), hashes, model.weights))
+        mapped = _mapped(model, settings, data, run, truths) if has_map else None
+        judged = _judged(model, mapped, data, run)
+        found = doubts(model, settings, judged[0])
+        for text in found:
+            warnings.warn(text, stacklevel=2)
+        fit_block = _fit_block(model, mapped, data, run) | {
+            "seconds": time.perf_counter() - start,
+            "fit_seconds": fit_seconds,
+        }
+        judgement = Judgement(
+            *judged,
+            mapping={} if mapped is None else mapped.errors,
+            fit=fit_block,
+            settings=settings.to_dict(),
+            curves={} if mapped is None else mapped_curves(mapped.potential),
+            errors_of="process" if mapped is None else "mapped potential",
+            warnings=found,
+            fit_id=model.identity,
+            size=size,
+            smaller=smaller,
+        )
+        report = _written(out, settings, model, mapped, judgement)
+        if run.checkpoint:
+            run.checkpoint.remove()
+        return report
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The frames of a fit, and what of their labels was read."""
+
+    train: list[Frame]
+    test: list[Frame]
+    counts: dict[str, list[str]]
+
+    @classmethod
+    def read(cls, settings: Settings, run: Run) -> _Data:
+        """All files that the settings name."""
+        keys, sigma = settings.data.keys, settings.sigma
+        with run.stage("reading frames", 1) as advance:
+            train = read_frames(settings.data.train, keys, sigma)
+            test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
+            advance()
+        counts = {"train": label_counts(train), "test": label_counts(test)}
+        for line in [*counts["train"], *counts["test"]]:
+            run.note(line)
+        return cls(train, test, counts)
+
+
+def _shared_truths(model: Model | None, frames: Sequence[Frame], run: Run) -> Iterable[Prediction]:
+    """What the process of the first rank says of the frames its map is judged by, by all ranks."""
+
+    def process() -> Model:
+        assert model is not None  # this is the first rank
+        return replace(model, posterior=np.zeros((0, 0)))  # large, and of no use to the mean
+
+    with run.stage("predictions of the process"):
+        known = run.ranks.on_first(process)
+        measured = measured_frames(known, frames)
+        costs = [len(frame.numbers) for frame in measured]
+        return run.ranks.map_in_order(truth_in_thread(known), measured, costs, run.jobs)
+
+
+def _mapped(
+    model: Model,
+    settings: Settings,
+    data: _Data,
+    run: Run,
+    truths: Iterable[Prediction] | None,
+) -> Mapped:
+    chosen = settings.map
+    return map_model(
+        model, data.train, chosen.tolerance, run.jobs, run.progress, chosen.soap, truths
+    )
+
+
+def _judged(
+    model: Model, mapped: Mapped | None, data: _Data, run: Run
+) -> tuple[Pairs, Pairs]:
+    """Training and test frames with the predictions of the potential, or of a process without map."""
+    judge: Callable[[Frame], Prediction]
+    if mapped is not None:
+        judge = partial(evaluated, mapped.potential.evaluator(skin=0.0, threads=run.jobs))
+        run = replace(run, jobs=1)  # the evaluator has threads of its own
+    else:
+        judge = truth_in_thread(model)
+    name = "process" if mapped is None else "mapped potential"
+    judged: list[Pairs] = []
+    with run.stage(f"evaluating the {name}", len(data.train) + len(data.test)) as advance:
+        for frames in (data.train, data.test):
+            pairs: Pairs = []
+            for frame, prediction in zip(frames, run.in_order(judge, frames), strict=True):
+                pairs.append((frame, prediction))
+                advance()
+            judged.append(pairs)
+    return judged[0], judged[1]
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
+
+
+def _fit_block(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> dict[str, Any]:
+    """The block ``fit`` of the report, without the times of the whole."""
+    cost = None if mapped is None else microseconds_per_atom(mapped.potential, data.train)
+    return {
+        "labels": data.counts,
+        "map_seconds": None if mapped is None else mapped.seconds,
+        "peak_memory_mb": peak_memory_mb(),
+        "mpi_ranks": run.ranks.size,
+        "run_microseconds_per_atom": cost,
+        "n_frames": len(data.train),
+        "n_atoms": model.data["n_atoms"],
+        "n_rows": model.data["n_rows"],
+        "n_sparse": len(model.weights),
+        "log_marginal_likelihood": model.log_marginal_likelihood,
+        "noise_factor": model.noise_factor,
+        "sigma": model.data["sigma"],
+        "terms": [
+            {"kind": t.kind, "cutoff": t.cutoff, "delta": t.delta, "n_sparse": t.size} | t.summary()
+            for t in model.terms
+        ],
+    }
+
+
+def _written(
+    out: Path, settings: Settings, model: Model, mapped: Mapped | None, judgement: Judgement
+) -> dict[str, Any]:
+    """Write all files; returns the report."""
+    with put_together(out) as part:
+        write_model(model, part / "model.forcemap")
+        if mapped is not None:
+            mapped.write(part / "potential.forcemap")
+        settings.dump(part / "settings.yaml", out, model.identity)
+        return write_report(part, judgement)

@@ -1,0 +1,110 @@
+"""A model's terms as those of a potential, at a resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from forcemap.fitter.baseline.baseline import repulsion_terms
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.terms.base import Array, MapPlan
+from forcemap.fitter.terms.rows import term_columns
+from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.file.potential_file import PotentialData
+from forcemap.potentials.terms.base import MappedTerm
+
+__all__ = ["Tabulation"]
+
+NO_PARTS: Mapping[int, float] = {}
+
+
+@dataclass(frozen=True)
+class Tabulation:
+    """A model mapped after a plan.
+
+    Attributes:
+        model: with a map for every term.
+        plan: the resolution.
+        draws: (m, k - 1) weights of further columns; none by default.
+        kept: mapped terms by number and part, made as they are asked for.
+    """
+
+    model: Model
+    plan: MapPlan
+    draws: Array | None = None
+    kept: dict[tuple[int, float], MappedTerm | None] = field(default_factory=dict, repr=False)
+
+    def at(self, spacing: float) -> Tabulation:
+        """The same with knots `spacing` (Å) apart."""
+        return replace(self, plan=replace(self.plan, spacing=spacing), kept={})
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no resolution has to be chosen."""
+        return all(term.map_is_exact for term in self.model.terms)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of those tables whose size the spacing decides."""
+        return sum(
+            term.map_bytes(self.plan) for term in self.model.terms if not term.map_is_exact
+        )
+
+    @property
+    def weights(self) -> Array:
+        """(m, k) the mean's and those of the draws."""
+        mean = self.model.weights[:, None]
+        return mean if self.draws is None else np.concatenate([mean, self.draws], axis=1)
+
+    def _mapped(self, t: int, part: float) -> MappedTerm | None:
+        if (t, part) not in self.kept:
+            term, where = list(term_columns(self.model.terms))[t]
+            plan = replace(self.plan, part=part)
+            self.kept[t, part] = term.mapped(self.weights[where], plan)
+        return self.kept[t, part]
+
+    def mapped(self, t: int) -> MappedTerm:
+        """The term at place `t`, which has something to map, whole."""
+        found = self._mapped(t, 1.0)
+        assert found is not None
+        return found
+
+    def reducible(self, choice: str | None) -> Sequence[int]:
+        """Places of the terms of which parts may be left out."""
+        if self.draws is not None:
+            return []
+        return [
+            t
+            for t, term in enumerate(self.model.terms)
+            if term.may_leave_out(choice) and self._mapped(t, 1.0) is not None
+        ]
+
+    def data(self, parts: Mapping[int, float] = NO_PARTS) -> PotentialData:
+        """The content of a potential; of the terms in `parts` only so much of their functions."""
+        model = self.model
+        terms = [self._mapped(t, parts.get(t, 1.0)) for t in range(len(model.terms))]
+        atoms = model.atom_energies()
+        return PotentialData(
+            tuple(SYMBOLS[z] for z in model.species),
+            {SYMBOLS[z]: float(atoms[z]) for z in model.species},
+            (*(term for term in terms if term is not None), *repulsion_terms(model.repulsion)),
+            provenance={
+                "data": dict(model.data),
+                "settings": dict(model.settings),
+                "log_marginal_likelihood": model.log_marginal_likelihood,
+            },
+            e0_draws=self._e0_draws(),
+        )
+
+    def _e0_draws(self) -> Array | None:
+        """(k - 1, species) eV: e0 with the fitted constants of each draw."""
+        if self.draws is None:
+            return None
+        model = self.model
+        places = {z: n for n, z in enumerate(model.species)}
+        found = np.tile([model.e0[z] for z in model.species], (self.draws.shape[1], 1))
+        for term, where in term_columns(model.terms):
+            for z, energies in term.atom_energies(self.draws[where]).items():
+                found[:, places[z]] += energies
+        return found

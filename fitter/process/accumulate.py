@@ -1,0 +1,92 @@
+"""Streams the rows of all frames into the sums that a posterior follows from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import scipy.linalg
+from forcemap.fitter.process.prior import Prior
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.sharing.ranks import share
+from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.solve.solver import Groups
+from forcemap.fitter.terms.base import Array
+from forcemap.fitter.terms.rows import columns, frame_rows
+from threadpoolctl import threadpool_limits
+
+__all__ = ["ROWS_PER_BLOCK", "accumulate"]
+
+ROWS_PER_BLOCK = 1024
+"""Rows whitened and added to the Gram matrix at once: large enough for level-3 BLAS."""
+
+
+def _in_blocks(targets: Iterable[Targets]) -> Iterator[list[Targets]]:
+    block: list[Targets] = []
+    rows = 0
+    for target in targets:
+        if len(target.rows):
+            block.append(target)
+            rows += len(target.rows)
+        if rows >= ROWS_PER_BLOCK:
+            yield block
+            block, rows = [], 0
+    if block:
+        yield block
+
+
+def whitened_rows(
+    block: Sequence[Targets], prior: Prior, groups: int
+) -> list[tuple[Array, Array, float]]:
+    """Scaled and whitened rows (n, m), scaled targets (n,), sum of log sigma; for each group.
+
+    Of two groups the second has the stresses.
+    """
+    terms = prior.terms
+    rows = np.concatenate(
+        [frame_rows(t.frame, terms, t.has_derivatives)[t.rows] / t.sigmas[:, None] for t in block]
+    )
+    for (_, _, where), factor in zip(columns(terms), prior.factors, strict=True):
+        rows[:, where] = scipy.linalg.solve_triangular(
+            factor, rows[:, where].T, lower=True, check_finite=False
+        ).T
+    values = np.concatenate([t.values / t.sigmas for t in block])
+    logs = np.log(np.concatenate([t.sigmas for t in block]))
+    if groups == 1:
+        return [(rows, values, float(np.sum(logs)))]
+    second = np.concatenate([t.of_stress for t in block])
+    return [(rows[which], values[which], float(np.sum(logs[which]))) for which in (~second, second)]
+
+
+def accumulate(
+    targets: Sequence[Targets],
+    prior: Prior,
+    run: Run,
+    groups: int = 1,
+    advance: Callable[[int], None] = lambda n: None,
+) -> Groups:
+    """Stream all frames' rows into sums; the result does not depend on how the work is shared.
+
+    Of two `groups`, the second has the stresses. Of several ranks, each streams its share of the
+    blocks, and the first has the sum. With a checkpoint, blocks that are in it are not computed
+    again, and it is written from time to time.
+    """
+    ranks, checkpoint = run.ranks, run.checkpoint
+    data = Groups(prior.size, groups)
+    blocks = list(_in_blocks(targets))
+    costs = [sum(len(target.rows) for target in block) for block in blocks]
+    blocks = [blocks[number] for number in share(costs, ranks.rank, ranks.size)]
+    done = checkpoint.restore(data, len(blocks)) if checkpoint else 0
+    advance(sum(len(block) for block in blocks[:done]))
+    # Every worker calls BLAS on its own block; nested threads would only get into each other's way,
+    # and round differently.
+    with threadpool_limits(limits=1, user_api="blas"):
+        results = run.in_order(lambda b: whitened_rows(b, prior, groups), blocks[done:])
+        for number, rows in enumerate(results, start=done):
+            data.add(rows)
+            if checkpoint:
+                checkpoint.block_added(data, number + 1)
+            advance(len(blocks[number]))
+            ranks.look()
+    ranks.add_up(data)
+    return data

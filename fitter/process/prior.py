@@ -1,0 +1,127 @@
+"""From settings and a survey of the data to the terms of a process, with their sparse points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from forcemap.fitter.config import Settings
+from forcemap.fitter.process.survey import Survey, shortest_distances
+from forcemap.fitter.sparse.methods import chosen_blocks
+from forcemap.fitter.terms.base import Array, Species, Term, TermSettings, named
+from forcemap.fitter.terms.constants import ConstantsTerm
+from forcemap.potentials.errors import ForcemapError
+
+__all__ = ["Prior", "alternatives", "nothing_to_fit", "widest_cutoff"]
+
+FAR = 15.0
+"""Å; how far to look for two atoms to speak of."""
+
+
+def alternatives(settings: Settings, survey: Survey) -> list[Settings]:
+    """The settings with every choice made that the evidence is to judge.
+
+    Where several terms leave choices open, the first alternatives go together, then the second ones.
+    """
+    offered = [term.alternatives(survey) for term in settings.terms]
+    found = []
+    for n in range(max(len(options) for options in offered)):
+        terms = [term for options in offered for term in options[min(n, len(options) - 1)]]
+        found.append(replace(settings, terms=tuple(terms)))
+    return found
+
+
+def widest_cutoff(settings: Settings) -> float:
+    """Largest cutoff of all terms, Å."""
+    return max(term.cutoff or 0.0 for term in settings.terms)
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """The terms of a process before its data are seen.
+
+    Attributes:
+        terms: with their sparse points.
+        factors: Cholesky factor of every block's covariance, unit variance.
+        candidates: how many there were in the data of each term, by combination of species.
+    """
+
+    terms: tuple[Term, ...]
+    factors: tuple[Array, ...]
+    candidates: tuple[Mapping[Species, int], ...]
+
+    @classmethod
+    def of(
+        cls, settings: Settings, survey: Survey, advance: Callable[[], Any] = lambda: None
+    ) -> Prior:
+        """The terms that the settings ask for, each with sparse points chosen from the data.
+
+        With ``e0: average`` a constant of each species is fitted together with the terms.
+        """
+        terms: list[Term] = []
+        factors: list[Array] = []
+        counts: list[Mapping[Species, int]] = []
+        for given in settings.terms:
+            term, found, seen = _chosen(given, survey)
+            terms.append(term)
+            factors.extend(found)
+            counts.append(seen)
+            advance()
+        if settings.e0 == "average":
+            constants = ConstantsTerm.of(survey.species)
+            terms.append(constants)
+            factors.extend(np.eye(1) for _ in constants.blocks)
+            counts.append({block.species: 1 for block in constants.blocks})
+        return cls(tuple(terms), tuple(factors), tuple(counts))
+
+    @property
+    def size(self) -> int:
+        """Number of sparse points."""
+        return sum(term.size for term in self.terms)
+
+
+def _chosen(
+    given: TermSettings, survey: Survey
+) -> tuple[Term, list[Array], Mapping[Species, int]]:
+    """A term with its sparse points, their factors, and how many candidates there were."""
+    term = given.open(survey)
+    rng = survey.rng()
+    from forcemap.fitter.sparse.candidates import candidate_pools
+
+    term, pools = term.fitted_to(candidate_pools(survey.frames, term, rng))
+    blocks = len(term.combinations(survey.species))
+    wanted = {
+        species: given.points_wanted(species, len(pool.points), blocks)
+        for species, pool in pools.items()
+    }
+    method = given.sparse_method or given.default_method
+    found = chosen_blocks(term, pools, method, wanted, given.quotas, rng)
+    seen = {species: pool.count for species, pool in pools.items()}
+    return term.with_blocks([block for block, _ in found]), [factor for _, factor in found], seen
+
+
+def dropped_points(settings: Settings, terms: Sequence[Term]) -> list[str]:
+    """A line for every block with fewer sparse points than the settings ask for."""
+    lines = []
+    for given, term in zip(settings.terms, terms, strict=False):
+        for block in term.blocks:
+            asked = given.points_given(block.species)
+            if asked is not None and block.size < asked:
+                lines.append(
+                    f"{term.kind} {named(block.species)}: {block.size} of {asked} sparse points; the "
+                    "data hold no more, or the others repeat these"
+                )
+    return lines
+
+
+def nothing_to_fit(settings: Settings, survey: Survey) -> ForcemapError:
+    """The error of terms that no atoms of the frames reach, with the distances at which they are."""
+    found = shortest_distances(survey.frames, FAR).values()
+    where = f"is {min(found):.3g} Å" if found else f"is more than {FAR:g} Å"
+    return ForcemapError(
+        f"there is nothing to fit: the largest cutoff of the terms is {widest_cutoff(settings):g} Å, "
+        f"the shortest distance of two atoms of the training frames {where}; cutoffs and positions "
+        "are meant in Å, and weights must not be 0"
+    )

@@ -1,0 +1,88 @@
+"""What the data say before anything is fitted: computed once, for a fit and for its estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from forcemap.fitter.baseline.repulsion import Repulsion, repulsion_of
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.sparse.candidates import Pool, candidate_pools
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from forcemap.fitter.config import Settings
+    from forcemap.fitter.terms.base import Species, Term
+
+__all__ = ["Survey", "shortest_distances"]
+
+Array = NDArray[np.float64]
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The data as the terms see them when they are opened.
+
+    Attributes:
+        frames: the training frames.
+        species: atomic numbers that appear, increasing.
+        tolerance: of the map, eV/Å.
+        seed: of all random choices.
+        repulsion: where the data end, by pair of species; empty without a core or before it is known.
+        kept: what kinds of terms have found in the data, see `once`.
+    """
+
+    frames: Sequence[Frame]
+    species: tuple[int, ...]
+    tolerance: float = 1e-4
+    seed: int = 0
+    repulsion: Repulsion = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame], settings: Settings) -> Survey:
+        """Of the training frames of a fit."""
+        species = tuple(sorted({int(z) for frame in frames for z in frame.numbers}))
+        return cls(frames, species, settings.map.tolerance, settings.seed)
+
+    def rng(self) -> np.random.Generator:
+        """A fresh generator of random numbers, the same at every call."""
+        return np.random.default_rng(self.seed)
+
+    def with_repulsion(
+        self, reach: float, advance: Callable[[], Any] = lambda: None
+    ) -> Survey:
+        """With the shortest distances of all pairs of species that come as near as `reach` (Å)."""
+        shortest = shortest_distances(self.frames, reach, advance)
+        return replace(self, repulsion=repulsion_of(self.species, shortest))
+
+    def pools(self, term: Term) -> Mapping[Species, Pool]:
+        """The candidates of a term for sparse points."""
+        return candidate_pools(self.frames, term, self.rng())
+
+    def once(self, key: str, make: Callable[[], Value]) -> Value:
+        """What `make` gives, computed at the first call with this key."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        value: Value = self.kept[key]
+        return value
+
+
+def shortest_distances(
+    frames: Sequence[Frame], cutoff: float, advance: Callable[[], Any] = lambda: None
+) -> dict[tuple[int, int], float]:
+    """Shortest distance of each pair of species in the data, Å; pairs never met are left out."""
+    shortest: dict[tuple[int, int], float] = {}
+    for frame in frames:
+        structure = Structure(frame, cutoff, derivatives=False)
+        for a, b in combinations_with_replacement(sorted(structure.species), 2):
+            found = structure.neighbors.distances(a, b, cutoff)
+            if len(found):
+                shortest[a, b] = min(shortest.get((a, b), np.inf), float(found.min()))
+        advance()
+    return shortest

@@ -1,0 +1,155 @@
+"""The report of a fit: `report.json` for programs, `report.html` (one file, offline) for people.
+
+`report.json` holds `train` and `test` (see `metrics.error_block`), `mapping` (errors of the map
+against the process), `fit` (time, memory, terms), `settings` and `errors_of`: all errors of
+`train` and `test` are those of the mapped potential, the one that people run, or of the process where
+that has a term without a map. `warnings` is a list of sentences on a fit whose results cannot be meant,
+`fit_id` the identity that all files of the fit share.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.prediction import Prediction
+from forcemap.fitter.planning.sizes import SizePoint
+from forcemap.fitter.report.figures import curve_figures, parity_figures, size_figures
+from forcemap.fitter.report.metrics import compare, error_block
+from forcemap.fitter.report.page import Figures, page
+from forcemap.fitter.sharing.whole_file import write_whole
+
+__all__ = ["Judgement", "build_report", "worst_frames", "write_report"]
+
+Pairs = Sequence[tuple[Frame, Prediction]]
+
+WORST_FRAMES = 8
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a report is made of.
+
+    Attributes:
+        train, test: frames with predictions; `test` may be empty.
+        mapping: errors of the map, as in `report.json`; empty without a map.
+        fit: time, memory, likelihood, terms, as in `report.json`.
+        settings: the expanded settings.
+        curves: pair energies by pair of species: r (Å) and V (eV); none without a map.
+        errors_of: whose predictions they are: "mapped potential", or "process", which has no map.
+        warnings: sentences on a fit whose results cannot be meant.
+        fit_id: identity of the fit.
+        size: the size's name, of a fit in several; `smaller`: the points of those before it.
+    """
+
+    train: Pairs
+    test: Pairs
+    mapping: Mapping[str, Any]
+    fit: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    curves: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    errors_of: str = "mapped potential"
+    warnings: Sequence[str] = ()
+    fit_id: str = ""
+    size: str | None = None
+    smaller: Sequence[SizePoint] = ()
+
+
+def plain(value: Any) -> Any:
+    """`value` for strict JSON: numpy turned into Python, numbers that are not finite into None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def build_report(judged: Judgement) -> dict[str, Any]:
+    """The content of `report.json`; an empty `test` gives a block without numbers.
+
+    With a size there are also `sizes`: the points of the smaller ones and this one.
+    """
+    from forcemap import __version__
+
+    report: dict[str, Any] = plain(
+        {
+            "forcemap_version": __version__,
+            "fit_id": judged.fit_id,
+            "train": error_block(judged.train),
+            "test": error_block(judged.test),
+            "mapping": judged.mapping,
+            "fit": judged.fit,
+            "settings": judged.settings,
+            "errors_of": judged.errors_of,
+            "warnings": list(judged.warnings),
+        }
+    )
+    if judged.size is not None:
+        block = report["test"] if judged.test else report["train"]
+        points = [*judged.smaller, SizePoint.of(judged.size, block, report["fit"])]
+        report["sizes"] = [plain(asdict(point)) for point in points]
+    return report
+
+
+def worst_frames(pairs: Pairs, count: int = WORST_FRAMES) -> list[dict[str, Any]]:
+    """The frames with the largest single error of a force (of the energy, where all lack forces).
+
+    Each with `source`, `index`, `config_type`, `force_ev_per_a` and `energy_mev_per_atom` or None.
+    """
+    rows: list[tuple[float, float, dict[str, Any]]] = []
+    for frame, (energy, forces, _) in pairs:
+        force = energy_error = None
+        if frame.forces is not None:
+            errors = np.linalg.norm(forces - frame.forces, axis=1)[frame.labelled]
+            force = float(errors.max(initial=0.0))
+        if frame.energy is not None:
+            energy_error = 1000.0 * (energy - frame.energy) / len(frame.numbers)
+        row = {
+            "source": Path(frame.source).name,
+            "index": frame.index,
+            "config_type": frame.config_type,
+            "force_ev_per_a": force,
+            "energy_mev_per_atom": energy_error,
+        }
+        rows.append((force or 0.0, abs(energy_error or 0.0), row))
+    rows.sort(key=lambda entry: entry[:2], reverse=True)
+    return [row for _, _, row in rows[:count]]
+
+
+def write_report(out: str | Path, judged: Judgement) -> dict[str, Any]:
+    """Write `report.json` and `report.html` into the existing folder `out`; returns the report."""
+    out = Path(out)
+    report = build_report(judged)
+    train, test = judged.train, judged.test
+    # An isolated atom lies eV away from all else: with it, nothing else could be seen.
+    shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
+    text = page(
+        report,
+        species=sorted({int(z) for frame, _ in train for z in frame.numbers}),
+        force_scale=_force_scale(test or train),
+        figures=Figures(
+            parity_figures(compare(shown[0]), compare(shown[1])),
+            curve_figures(judged.curves),
+            size_figures(report.get("sizes", [])),
+        ),
+        worst={"train": worst_frames(train), "test": worst_frames(test)},
+    )
+    write_whole(out / "report.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
+    write_whole(out / "report.html", text)
+    return report
+
+
+def _force_scale(pairs: Pairs) -> float | None:
+    """Root mean square of the reference force components, eV/Å."""
+    forces = compare(pairs).forces[:, 0]
+    return float(np.sqrt(np.mean(forces**2))) if len(forces) else None

@@ -1,0 +1,77 @@
+"""Tables for the terminal, made with rich."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from forcemap.fitter.report.metrics import COUNTS, DEVIATIONS, METRICS, SIZES, Column
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["deviation_table", "error_table", "output_console", "rows_table", "size_table"]
+
+LOG_WIDTH = 120
+"""Columns where the output is no terminal."""
+
+
+def output_console(stream: IO[str] | None = None) -> Console:
+    """Console on stdout (or `stream`) that cuts nothing off where there is no terminal."""
+    stream = sys.stdout if stream is None else stream
+    width = None if stream.isatty() else LOG_WIDTH
+    return Console(file=stream, width=width, highlight=False)
+
+
+def error_table(title: str, block: Mapping[str, Any]) -> Table:
+    """The errors of `metrics.error_block`: a row for each group, and one for all."""
+    return _by_group(title, block, {**COUNTS, **METRICS})
+
+
+def deviation_table(title: str, block: Mapping[str, Any]) -> Table:
+    """The deviations of a `metrics.error_block` that has them, as `error_table`."""
+    return _by_group(title, block, {**COUNTS, **DEVIATIONS})
+
+
+def _table(title: str, first: str, columns: Mapping[str, Column]) -> Table:
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    table.add_column(first)
+    for column in columns.values():
+        table.add_column("\n".join(filter(None, (column.label, column.unit))), justify="right")
+    return table
+
+
+def _cells(columns: Mapping[str, Column], numbers: Mapping[str, Any]) -> list[str]:
+    return [column.shown(numbers[name]) for name, column in columns.items()]
+
+
+def _by_group(title: str, block: Mapping[str, Any], columns: Mapping[str, Column]) -> Table:
+    table = _table(title, "config_type", columns)
+    groups = block["by_config_type"]
+    if len(groups) > 1:
+        for name, numbers in groups.items():
+            table.add_row(name, *_cells(columns, numbers))
+        table.add_section()
+    table.add_row("all", *_cells(columns, block), style="bold")
+    return table
+
+
+def rows_table(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
+    """Names and values in two columns."""
+    table = Table(
+        box=None, show_header=False, title=title, title_justify="left", title_style="bold"
+    )
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def size_table(points: Sequence[Mapping[str, Any]]) -> Table:
+    """Accuracy and cost of the sizes in a report's `sizes`."""
+    table = _table("Sizes", "size", SIZES)
+    for point in points:
+        table.add_row(point["name"], *_cells(SIZES, point))
+    return table

@@ -1,0 +1,50 @@
+"""How a piece of work is run: by how many threads and ranks, shown where, kept where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from forcemap.fitter.sharing.checkpoint import Checkpoint
+from forcemap.fitter.sharing.ranks import ALONE, Ranks
+from forcemap.fitter.sharing.threads import in_order
+from forcemap.potentials.runs.progress import Progress
+
+__all__ = ["Run"]
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What travels with a fit through all of its stages.
+
+    Attributes:
+        jobs: threads.
+        progress: where progress is shown; nowhere by default.
+        ranks: the MPI ranks that share the work; this process alone by default.
+        checkpoint: of the sums of the rows; none by default.
+    """
+
+    jobs: int = 1
+    progress: Progress = field(default_factory=Progress.silent)
+    ranks: Ranks = ALONE
+    checkpoint: Checkpoint | None = None
+
+    def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Any]:
+        """Show a stage of the work; see `Progress.stage`."""
+        return self.progress.stage(name, total)
+
+    def note(self, line: str) -> None:
+        """Show a line; on the first rank only."""
+        if self.ranks.is_first:
+            self.progress.note(line)
+
+    def in_order(
+        self, function: Callable[[Item], Outcome], items: Iterable[Item]
+    ) -> Iterator[Outcome]:
+        """Results of `function` over `items` in their order, by all threads."""
+        return in_order(function, items, self.jobs)

@@ -1,0 +1,461 @@
+"""What every kind of term is: its settings, its kernel between sparse points, its rows, its map.
+
+A kind is one module beside this one: a class of settings (`TermSettings`) and a class of terms
+(`Term`), entered in `kinds`. The rest of the program knows kinds only by what is here: it asks the
+settings to `open` a term on a survey of the data, collects the term's `candidates` for sparse points,
+chooses among them by its `kernel`, sums its rows (`add_rows`), maps it (`mapped`), and keeps it in a
+file (`document`, `tensors`, `read`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+from forcemap.fitter.baseline.repulsion import Repulsion
+from forcemap.fitter.checked import (
+    Checked,
+    CrossCheckError,
+    choice,
+    integer,
+    number,
+    optional,
+    plain,
+    read_by,
+)
+from forcemap.potentials.elements import SYMBOLS, atomic_number
+from forcemap.potentials.errors import ForcemapError, ModelFileError
+from forcemap.potentials.file.container import Container
+from forcemap.potentials.file.document import DocumentView
+from forcemap.potentials.terms.base import MappedTerm
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from forcemap.fitter.data.frame import Frame
+    from forcemap.fitter.data.structure import Structure
+    from forcemap.fitter.process.survey import Survey
+    from forcemap.fitter.sparse.candidates import Pool
+
+__all__ = [
+    "SPARSE_METHODS",
+    "Array",
+    "Block",
+    "MapPlan",
+    "Size",
+    "Species",
+    "Term",
+    "TermSettings",
+    "TermView",
+    "element_of",
+    "named",
+    "tensor_name",
+]
+
+Array = NDArray[np.float64]
+Species: TypeAlias = tuple[int, ...]
+AnySettings = TypeVar("AnySettings", bound="TermSettings")
+AnyTerm = TypeVar("AnyTerm", bound="Term")
+Value = TypeVar("Value")
+
+RANK_TOLERANCE = 1e-9
+"""Residual variance, relative to the largest, below which a sparse point repeats the others."""
+
+SPARSE_METHODS = ("uniform", "random", "farthest", "cur", "pivoted_cholesky")
+
+DISTANCE = number(above=0, at_most=100)
+SIGMA = number(above=0, at_most=1e6)
+SPARSE = integer(at_least=1, at_most=1_000_000)
+
+
+def named(species: Species) -> str:
+    """Symbols of a combination of species, ``O-H-H``."""
+    return "-".join(SYMBOLS[z] for z in species)
+
+
+# ---- settings ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a size of fit (``--sizes``) makes of the settings: factors.
+
+    Attributes:
+        points: of the numbers of sparse points.
+        radial: of the numbers of radial functions.
+        angular: of the largest angular number.
+    """
+
+    points: float
+    radial: float
+    angular: float
+
+    @staticmethod
+    def times(count: int, factor: float, least: int) -> int:
+        """`count` times `factor`, rounded; not below `least` unless `count` is."""
+        return max(min(count, least), round(count * factor))
+
+
+@dataclass(frozen=True)
+class TermSettings(Checked):
+    """What every kind of term has; None means: chosen from the data by the fit."""
+
+    kind: ClassVar[str]
+    default_method: ClassVar[str] = "pivoted_cholesky"
+    """How sparse points are chosen where no `sparse_method` is given."""
+
+    cutoff: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
+    n_sparse: Any = field(default=None, metadata=read_by(optional(SPARSE)))
+    delta: float | None = field(default=None, metadata=read_by(optional(SIGMA)))  # eV
+    sparse_method: str | None = field(
+        default=None, metadata=read_by(optional(choice(*SPARSE_METHODS)))
+    )
+    cutoff_width: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
+
+    def cross_check(self) -> None:
+        """Raise CrossCheckError for a transition wider than the cutoff."""
+        if (
+            self.cutoff_width is not None
+            and self.cutoff is not None
+            and self.cutoff_width > self.cutoff
+        ):
+            found = f"{self.cutoff_width:g} Å is wider than the cutoff, {self.cutoff:g} Å"
+            raise CrossCheckError("cutoff_width", found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The term as it stands in a settings file, `kind` first."""
+        return {"kind": self.kind} | {f.name: plain(getattr(self, f.name)) for f in fields(self)}
+
+    # What the fit asks of a kind:
+
+    def alternatives(self: AnySettings, survey: Survey) -> Sequence[tuple[TermSettings, ...]]:
+        """What the evidence may choose among: terms in the place of this one; by default itself."""
+        return [(self,)]
+
+    @abstractmethod
+    def open(self, survey: Survey) -> Term:
+        """The term with every hyperparameter resolved that the data or defaults give; no points."""
+
+    @abstractmethod
+    def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
+        """Sparse points to choose for a combination of species.
+
+        Args:
+            species: the combination.
+            candidates: how many there are in the data.
+            blocks: combinations of species that the term has functions for.
+        """
+
+    def points_given(self, species: Species) -> int | None:
+        """Sparse points that the settings ask for in so many words; None where they do not."""
+        return None if self.n_sparse is None else int(self.n_sparse)
+
+    @property
+    def quotas(self) -> Mapping[str, int]:
+        """Sparse points that are to come from a config_type."""
+        return {}
+
+    def resized(self: AnySettings, size: Size) -> AnySettings:
+        """The settings in another size; by default with other numbers of sparse points given."""
+        if self.n_sparse is None:
+            return self
+        return replace(self, n_sparse=Size.times(self.n_sparse, size.points, 8))
+
+    def for_trial(self: AnySettings, points: int) -> AnySettings:
+        """The settings for a small fit by whose evidence alternatives are compared."""
+        return self
+
+
+# ---- terms ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Sparse points of one combination of species.
+
+    Attributes:
+        species: atomic numbers; (centre,) of constants and environments; (a, b) with a <= b;
+            (centre, a, b) with a <= b if the symmetry is central, all three sorted if it is full.
+        points: (n, dimension) what the kernel compares: distances in Å, or
+            descriptors of environments.
+    """
+
+    species: Species
+    points: Array
+
+    @property
+    def size(self) -> int:
+        """Number of sparse points."""
+        return len(self.points)
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """At which resolution a term is mapped, and where the map must be good.
+
+    Attributes:
+        frames: structures by which parts of a map are ordered by importance.
+        jobs: threads.
+        spacing: Å between knots of maps that are not exact.
+        part: of the functions that such a map as can leave some out keeps, (0, 1].
+    """
+
+    frames: Sequence[Frame] = ()
+    jobs: int = 1
+    spacing: float = 0.12
+    part: float = 1.0
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, key: Any, make: Callable[[], Value]) -> Value:
+        """What `make` gives, kept for other resolutions of the same plan."""
+        if key not in self.cache:
+            self.cache[key] = make()
+        value: Value = self.cache[key]
+        return value
+
+
+class Term(ABC):
+    """One kind of many-body function with its kernel and its sparse points; immutable.
+
+    Attributes:
+        kind: its name in settings and files.
+        cutoff: Å.
+        delta: prior standard deviation, eV.
+        blocks: sparse points by combination of species.
+    """
+
+    kind: ClassVar[str]
+    bodies: ClassVar[int] = 1
+    """Atoms that a combination of species names."""
+    has_map: ClassVar[bool] = True
+    """Whether it can be mapped at all, exactly or not."""
+    is_slow: ClassVar[bool] = False
+    """Whether the process takes so long that its map is judged on some of the frames only."""
+    rank_tolerance: ClassVar[float] = RANK_TOLERANCE
+    """See `solve.cholesky.pivoted_cholesky`: where a sparse point counts as a repeat."""
+
+    cutoff: float
+    delta: float
+    blocks: tuple[Block, ...]
+
+    # ---- sparse points
+
+    @abstractmethod
+    def combinations(self, species: Sequence[int]) -> list[Species]:
+        """Combinations of the elements `species` that the term has a function for."""
+
+    @abstractmethod
+    def candidates(self, structure: Structure) -> Mapping[Species, Array]:
+        """What the kernel would see in a structure, (n, dimension), by combination of species."""
+
+    def fitted_to(
+        self: AnyTerm, pools: Mapping[Species, Pool]
+    ) -> tuple[AnyTerm, Mapping[Species, Pool]]:
+        """The term with what only the candidates of all data resolve, and the candidates as it then
+        sees them; by default both as they are."""
+        return self, pools
+
+    def interval(self, pool: Pool) -> tuple[float, float]:
+        """Over which sparse points of one dimension are spread by the method ``uniform``."""
+        return float(pool.lowest[0]), float(pool.largest[0])
+
+    @abstractmethod
+    def kernel(self, species: Species, a: Array, b: Array) -> Array:
+        """(n, m) covariance of function values at a (n, dimension) and b (m, dimension).
+
+        Unit variance, without cutoff factors.
+        """
+
+    def diagonal(self, species: Species, a: Array) -> Array:
+        """(n,) prior variances of function values at a (n, dimension): the diagonal of `kernel`."""
+        step = 64
+        parts = [
+            np.diag(self.kernel(species, a[start : start + step], a[start : start + step]))
+            for start in range(0, len(a), step)
+        ]
+        return np.concatenate([np.zeros(0), *parts])
+
+    def features(self, species: Species, points: Array) -> Array | None:
+        """(n, d) vectors by whose span points represent others (CUR); None: those of the kernel."""
+        return None
+
+    def covariance(self, block: Block) -> Array:
+        """(n, n) covariance of the block's own points, unit variance."""
+        return self.kernel(block.species, block.points, block.points)
+
+    # ---- rows
+
+    @abstractmethod
+    def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
+        """Add covariances of a frame's labels with all sparse points to columns `start` and on.
+
+        `rows` (see `rows.RowLayout`): energy, forces, dE/d(strain); unit variance.
+        """
+
+    def atom_energies(self, weights: Array) -> Mapping[int, Array]:
+        """What the term adds to the energies of isolated atoms, (k,) eV, with weights (m, k)."""
+        return {}
+
+    # ---- map
+
+    @property
+    def map_is_exact(self) -> bool:
+        """Whether its map is exact, so that no resolution has to be chosen."""
+        return True
+
+    def may_leave_out(self, choice: str | None) -> bool:
+        """Whether its map may lose what the tolerance allows, given ``map: soap:``."""
+        return False
+
+    def map_bytes(self, plan: MapPlan) -> int:
+        """Memory of the map where the plan's resolution decides it; 0 where it does not."""
+        return 0
+
+    @abstractmethod
+    def mapped(self, weights: Array, plan: MapPlan) -> MappedTerm | None:
+        """The term of a potential, linear in the weights; None where there is nothing to map.
+
+        `weights` (m, k) of the unit-variance kernel columns, eV: those of the mean and k - 1 more
+        columns, which become the draws of the mapped term.
+        """
+
+    # ---- files and people
+
+    @abstractmethod
+    def document(self) -> dict[str, Any]:
+        """What the file of a model says of the term beside kind, cutoff, delta and blocks."""
+
+    def tensors(self) -> dict[str, Array]:
+        """Arrays in the file of a model beside the sparse points, by name."""
+        return {}
+
+    @classmethod
+    @abstractmethod
+    def read(cls: type[AnyTerm], view: TermView) -> AnyTerm:
+        """The term in a file. Raises ModelFileError for one that cannot be used."""
+
+    def summary(self) -> dict[str, Any]:
+        """Hyperparameters for the report, beside cutoff and delta."""
+        return {}
+
+    # ---- the same for all kinds
+
+    @property
+    def size(self) -> int:
+        """Number of sparse points in all blocks."""
+        return sum(block.size for block in self.blocks)
+
+    def with_blocks(self: AnyTerm, blocks: Sequence[Block]) -> AnyTerm:
+        """The same term with other sparse points."""
+        return replace(self, blocks=tuple(blocks))  # type: ignore[type-var]
+
+    def with_delta(self: AnyTerm, delta: float) -> AnyTerm:
+        """The same term with another prior standard deviation."""
+        return replace(self, delta=delta)  # type: ignore[type-var]
+
+    def block_weights(self, weights: Array) -> list[tuple[Block, Array]]:
+        """Each block with its rows of the term's weights (m, ...)."""
+        found, start = [], 0
+        for block in self.blocks:
+            found.append((block, weights[start : start + block.size]))
+            start += block.size
+        return found
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def tensor_name(name: str, number: int) -> str:
+    """Name in a model file of the tensor `name` of the term at place `number`."""
+    first, *rest = name.split(".")
+    return ".".join([first, str(number), *rest])
+
+
+@dataclass(frozen=True)
+class TermView:
+    """A term in the file of a model, for reading with checks.
+
+    Attributes:
+        entry: its document.
+        number: its place among the terms.
+        container: the file.
+        species: atomic numbers of the model.
+        repulsion: of the model.
+    """
+
+    entry: DocumentView
+    number: int
+    container: Container
+    species: tuple[int, ...]
+    repulsion: Repulsion
+
+    def one_of(self, name: str, *words: str) -> str:
+        """The entry `name`, one of `words`."""
+        word = self.entry[name].string()
+        if word not in words:
+            self.entry[name].reject(f"found {word!r}, expected one of {', '.join(words)}")
+        return word
+
+    @property
+    def cutoff(self) -> float:
+        """Å."""
+        return self.entry["cutoff"].number()
+
+    @property
+    def delta(self) -> float:
+        """The prior standard deviation, eV, above 0."""
+        delta = self.entry["delta"].number()
+        if not delta > 0.0:
+            self.entry["delta"].reject(f"found {delta}, expected a number above 0")
+        return delta
+
+    def element(self, view: DocumentView) -> int:
+        """Atomic number of a symbol of one of the model's elements."""
+        return element_of(view, self.species)
+
+    def by_element(self, view: DocumentView) -> dict[int, float]:
+        """Numbers by element, of the model's or others."""
+        found = {}
+        for symbol in view.members():
+            if symbol not in SYMBOLS[1:]:
+                view.reject(f"found {symbol[:60]!r}, expected elements")
+            found[atomic_number(symbol)] = view[symbol].number()
+        return found
+
+    def blocks(
+        self,
+        bodies: int,
+        dimension_of: Callable[[Species], int],
+        entry: str = "blocks",
+        prefix: str = "points",
+    ) -> tuple[Block, ...]:
+        """Blocks listed under `entry`, of combinations of `bodies` species."""
+        found = []
+        for b, names in enumerate(self.entry[entry]):
+            combination = tuple(self.element(s) for s in names)
+            if len(combination) != bodies:
+                names.reject(f"found {len(combination)} species, expected {bodies}")
+            found.append(Block(combination, self.tensor(f"{prefix}.{b}", dimension_of(combination))))
+        return tuple(found)
+
+    def tensor(self, name: str, *rest: int) -> Array:
+        """A tensor of the term, of any length, whose further dimensions are `rest`."""
+        name = tensor_name(name, self.number)
+        found = self.container.tensors.get(name)
+        first = len(found) if found is not None and found.ndim == len(rest) + 1 else 0
+        return self.container.tensor(name, (first, *rest))
+
+
+def element_of(view: DocumentView, known: tuple[int, ...] | None = None) -> int:
+    """Atomic number of a symbol; of one of the elements `known`, if given."""
+    try:
+        number_ = atomic_number(view.string())
+    except ModelFileError:
+        raise
+    except ForcemapError as error:
+        view.reject(str(error))
+    if known is not None and number_ not in known:
+        view.reject(f"found {SYMBOLS[number_]}, which is not among the model's species")
+    return number_

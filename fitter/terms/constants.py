@@ -1,0 +1,72 @@
+"""A constant for each species, fitted together with the other terms where ``e0: average`` is set.
+
+The mean energy of the data is not the energy from which sums of few-body functions count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.base import Array, Block, MapPlan, Species, Term, TermView
+from forcemap.fitter.terms.rows import RowLayout
+
+__all__ = ["ConstantsTerm"]
+
+DELTA = 10.0
+"""eV; so wide that the data alone decide the constants."""
+
+
+@dataclass(frozen=True, eq=False)
+class ConstantsTerm(Term):
+    """A constant for each species; its sparse points have nothing to compare."""
+
+    kind: ClassVar[str] = "one_body"
+
+    delta: float = DELTA
+    blocks: tuple[Block, ...] = ()
+    cutoff: float = 1.0
+
+    @classmethod
+    def of(cls, species: Sequence[int]) -> ConstantsTerm:
+        """For all `species`."""
+        return cls(blocks=tuple(Block((z,), np.zeros((1, 1))) for z in species))
+
+    def combinations(self, species: Sequence[int]) -> list[Species]:
+        """See `Term.combinations`."""
+        return [(z,) for z in sorted(species)]
+
+    def candidates(self, structure: Structure) -> Mapping[Species, Array]:
+        """See `Term.candidates`: one, the same for all atoms."""
+        return {(z,): np.zeros((1, 1)) for z in sorted(structure.species)}
+
+    def kernel(self, species: Species, a: Array, b: Array) -> Array:
+        """See `Term.kernel`: a constant covaries with itself alone."""
+        return np.ones((len(a), len(b)))
+
+    def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
+        """See `Term.add_rows`."""
+        for column, block in enumerate(self.blocks, start):
+            rows[RowLayout.energy, column] += np.count_nonzero(
+                structure.frame.numbers == block.species[0]
+            )
+
+    def atom_energies(self, weights: Array) -> Mapping[int, Array]:
+        """See `Term.atom_energies`."""
+        return {block.species[0]: some[0] for block, some in self.block_weights(weights)}
+
+    def mapped(self, weights: Array, plan: MapPlan) -> None:
+        """See `Term.mapped`: the constants are in the energies of isolated atoms."""
+        return None
+
+    def document(self) -> dict[str, Any]:
+        """See `Term.document`."""
+        return {}
+
+    @classmethod
+    def read(cls, view: TermView) -> ConstantsTerm:
+        """See `Term.read`."""
+        return cls(view.delta, view.blocks(1, lambda species: 1))

@@ -1,0 +1,283 @@
+"""Terms that compare whole environments of atoms by a vector of descriptors.
+
+The descriptor d of an atom's surroundings is invariant to rotations and permutations; the local energy
+has the covariance ``delta**2 k(d, d')`` and counts from that of an isolated atom::
+
+    e(d) = V(d) - V(d of the isolated atom)
+
+A kind of term says how descriptors and their derivatives are made, and by which of the kernels here
+they are compared; the rows follow by the chain rule, the same for all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from forcemap.fitter.checked import (
+    Place,
+    choice,
+    mapping,
+    number,
+    optional,
+    read_by,
+)
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.base import (
+    SPARSE,
+    SPARSE_METHODS,
+    Array,
+    Block,
+    Size,
+    Species,
+    Term,
+    TermSettings,
+)
+from forcemap.fitter.terms.rows import RowLayout
+from forcemap.potentials import _core
+from forcemap.potentials.elements import SYMBOLS
+from numpy.typing import NDArray
+
+__all__ = [
+    "Comparison",
+    "DotPower",
+    "EnvironmentSettings",
+    "EnvironmentTerm",
+    "SquaredExponential",
+    "element",
+]
+
+Indices = NDArray[np.int64]
+
+MOST_NUMBERS = 4_000_000
+"""Doubles of derivatives, and of their products with the sparse points, held at once."""
+
+
+# ---- settings ------------------------------------------------------------------------------------
+
+ENVIRONMENTS_PER_POINT = 6
+LEAST_POINTS, MOST_POINTS = 200, 2000
+"""Sparse points of a species of centre where no number is given."""
+
+MOST_POINTS_OF_ALL = 4000
+"""Of all species together: the time of a fit grows with the square of their number."""
+
+
+def element(symbol: Any, place: Place) -> str:
+    """Reader of the symbol of an element."""
+    if symbol not in SYMBOLS[1:]:
+        place.fail(f'"{symbol}" is not the symbol of an element')
+    return str(symbol)
+
+
+def _per_species(value: Any, place: Place) -> int | dict[str, int]:
+    if not isinstance(value, Mapping):
+        return int(SPARSE(value, place))
+    return {element(s, place.key(s)): int(SPARSE(n, place.key(s))) for s, n in value.items()}
+
+
+def _quotas(value: Any, place: Place) -> dict[str, int]:
+    given = mapping({} if value is None else value, place, "Liquid: 200")
+    return {str(group): int(SPARSE(n, place.key(group))) for group, n in given.items()}
+
+
+@dataclass(frozen=True)
+class EnvironmentSettings(TermSettings):
+    """A function of whole environments of atoms, one per species of the centre.
+
+    `n_sparse` is a number for each species of centre, or a number of each: {Si: 500, O: 300}; where it
+    is not given, `n_sparse_factor` times what the fit chooses from the data.
+    """
+
+    default_method: ClassVar[str] = "cur"
+    """Points that represent the data; those of largest remaining variance (pivoted Cholesky) are the
+    odd ones, and energies of unknown surfaces came out worse with them (Mo), forces alike."""
+
+    n_sparse: int | Mapping[str, int] | None = field(
+        default=None, metadata=read_by(optional(_per_species))
+    )
+    sparse_method: str | None = field(
+        default=None, metadata=read_by(optional(choice(*SPARSE_METHODS[1:])))
+    )
+    n_sparse_factor: float = field(default=1.0, metadata=read_by(number(above=0, at_most=100)))
+    config_type_n_sparse: Mapping[str, int] = field(default_factory=dict, metadata=read_by(_quotas))
+
+    @property
+    def quotas(self) -> Mapping[str, int]:
+        """See `TermSettings.quotas`."""
+        return self.config_type_n_sparse
+
+    def points_given(self, species: Species) -> int | None:
+        """See `TermSettings.points_given`."""
+        if isinstance(self.n_sparse, Mapping):
+            return self.n_sparse.get(SYMBOLS[species[0]])
+        return self.n_sparse
+
+    def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
+        """See `TermSettings.points_wanted`: as given, or by the number of environments."""
+        given = self.points_given(species)
+        if given is not None:
+            return given
+        most = max(LEAST_POINTS, min(MOST_POINTS, MOST_POINTS_OF_ALL // blocks))
+        by_data = np.clip(candidates / ENVIRONMENTS_PER_POINT, LEAST_POINTS, most)
+        return max(1, round(float(by_data) * self.n_sparse_factor))
+
+    def resized(self, size: Size) -> EnvironmentSettings:
+        """See `TermSettings.resized`."""
+        quotas = {g: Size.times(n, size.points, 1) for g, n in self.quotas.items()}
+        within = sum(quotas.values())  # rounding may have made these too many
+        count = self.n_sparse
+        if isinstance(count, Mapping):
+            count = {s: max(Size.times(n, size.points, 8), within) for s, n in count.items()}
+        elif count is not None:
+            count = max(Size.times(count, size.points, 8), within)
+        return replace(
+            self,
+            n_sparse=count,
+            n_sparse_factor=self.n_sparse_factor * size.points,
+            config_type_n_sparse=quotas,
+        )
+
+
+# ---- kernels -------------------------------------------------------------------------------------
+
+
+class Comparison(ABC):
+    """A kernel k(a, b) of descriptors with dk/da = slope(a, b) (b - pull a), pull 0 or 1."""
+
+    pull: float
+
+    @abstractmethod
+    def values_and_slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """k and slope, (n, m) each, of descriptors a (n, dimension) and b (m, dimension)."""
+
+    @abstractmethod
+    def named(self) -> dict[str, Any]:
+        """Name and parameters, as in settings."""
+
+
+@dataclass(frozen=True)
+class DotPower(Comparison):
+    """(a . b)**power."""
+
+    power: int
+    pull = 0.0
+
+    def values_and_slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """See `Comparison.values_and_slopes`."""
+        dots = a @ b.T
+        return dots**self.power, self.power * dots ** (self.power - 1)
+
+    def named(self) -> dict[str, Any]:
+        """See `Comparison.named`."""
+        return {"kernel": "power", "power": self.power}
+
+
+@dataclass(frozen=True)
+class SquaredExponential(Comparison):
+    """exp(-|a - b|**2 / (2 lengthscale**2)); the lengthscale has the descriptors' unit."""
+
+    lengthscale: float
+    pull = 1.0
+
+    def values_and_slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
+        """See `Comparison.values_and_slopes`."""
+        squares = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2.0 * (a @ b.T)
+        values = np.exp(np.maximum(squares, 0.0) * (-0.5 / self.lengthscale**2))
+        return values, values / self.lengthscale**2
+
+    def named(self) -> dict[str, Any]:
+        """See `Comparison.named`."""
+        return {"kernel": "squared_exponential", "distance_lengthscale": self.lengthscale}
+
+
+# ---- terms ---------------------------------------------------------------------------------------
+
+
+class EnvironmentTerm(Term):
+    """A term whose sparse points are descriptors of environments, for each species of centre.
+
+    Attributes:
+        comparison: the kernel of descriptors.
+    """
+
+    rank_tolerance: ClassVar[float] = 1e-11
+    """Environments of one crystal have much in common; forces live in what little is left."""
+    is_slow: ClassVar[bool] = True
+
+    comparison: Comparison
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For sending to other processes: without what only the core of this one has."""
+        return {name: value for name, value in vars(self).items() if name != "expansion"}
+
+    @abstractmethod
+    def dimension_of(self, center: int) -> int:
+        """Numbers of the descriptor of atoms of one species."""
+
+    @abstractmethod
+    def descriptors(self, structure: Structure, center: int) -> tuple[Indices, Array]:
+        """(atoms (n,), descriptors (n, dimension)) of the atoms of one species."""
+
+    @abstractmethod
+    def isolated(self, structure: Structure, center: int) -> Array:
+        """Descriptor of an isolated atom, (dimension,)."""
+
+    @abstractmethod
+    def derivatives(
+        self, structure: Structure, center: int, first: int, last: int
+    ) -> tuple[Indices, Indices, Array]:
+        """(targets (k,), centres (k,), derivatives (k, dimension)) of centres [first, last).
+
+        Rows of -dd/dx and dd/d(strain), each with the frame's row that it adds to and with the place
+        of its centre among the atoms that `descriptors` gives.
+        """
+
+    def combinations(self, species: Sequence[int]) -> list[Species]:
+        """See `Term.combinations`."""
+        return [(z,) for z in sorted(species)]
+
+    def candidates(self, structure: Structure) -> Mapping[Species, Array]:
+        """See `Term.candidates`: descriptors."""
+        return {(z,): self.descriptors(structure, z)[1] for z in sorted(structure.species)}
+
+    def kernel(self, species: Species, a: Array, b: Array) -> Array:
+        """See `Term.kernel`."""
+        return self.comparison.values_and_slopes(a, b)[0]
+
+    def features(self, species: Species, points: Array) -> Array:
+        """See `Term.features`: the descriptors themselves."""
+        return points
+
+    def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
+        """See `Term.add_rows`."""
+        for block in self.blocks:
+            if block.species[0] in structure.species and block.size:
+                self._add_block(structure, block, rows, start)
+            start += block.size
+
+    def _add_block(self, structure: Structure, block: Block, rows: Array, start: int) -> None:
+        center, points = block.species[0], block.points
+        _, found = self.descriptors(structure, center)
+        values, slopes = self.comparison.values_and_slopes(found, points)
+        free = self.kernel(block.species, self.isolated(structure, center)[None, :], points)[0]
+        rows[RowLayout.energy, start : start + block.size] += (
+            np.sum(values, axis=0) - len(found) * free
+        )
+        if not structure.derivatives:
+            return
+        # Derivatives of a few centres at a time: rows of three per neighbouring atom.
+        count = len(structure.frame.numbers)
+        involved = min(3 * count, 300) + 9
+        step = max(1, MOST_NUMBERS // (involved * max(points.shape[1], block.size)))
+        for first in range(0, len(found), step):
+            last = min(first + step, len(found))
+            targets, centers, derivatives = self.derivatives(structure, center, first, last)
+            changes = derivatives @ points.T
+            if self.comparison.pull:
+                own = np.einsum("kd,kd->k", derivatives, found[centers])
+                changes -= self.comparison.pull * own[:, None]
+            _core.add_weighted_rows(targets, centers, changes, slopes, rows, start)

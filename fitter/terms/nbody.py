@@ -1,0 +1,298 @@
+"""Many-body terms made of a 3-body kernel, for the process itself: they have no map.
+
+The 3-body kernel of two environments is the sum over the triplets of one and of the other (Glielmo,
+Zeni, Fekete, De Vita, "Building nonparametric n-body force fields using Gaussian process regression",
+in Machine Learning Meets Quantum Physics, Springer 2020)::
+
+    k_3(rho, rho') = sum_{ {j, k} } sum_{ {j', k'} } f_c(r_ij) f_c(r_ik) f_c(r'_ij) f_c(r'_ik) k(q, q')
+
+with k the squared exponential on the three distances q = (r_ij, r_ik, r_jk), summed over the exchange
+of equal neighbours; triplets of other species do not compare. Its integer power (eq. 5.30),
+``k_3**power``, couples `power` triplets at a time: functions of up to 2 power + 1 atoms; the squared
+exponential on its distance (eq. 5.31)::
+
+    exp(-d**2 / (2 distance_lengthscale**2))
+    d**2 = k_3(rho, rho) + k_3(rho', rho') - 2 k_3(rho, rho')
+
+is of all orders. Neither is a sum over triplets any more, and no splines of few distances hold it.
+
+*Features.* The double sum is approximated by inducing triplets q_m (Williams and Seeger, NIPS 13, 682
+(2001)): with s_m(rho) = sum over the triplets of rho of f_c f_c k(q, q_m) and the triplets' own
+covariance K = L Lᵀ, the descriptor phi = L⁻¹ s gives k_3(rho, rho') = phi . phi', from below, and
+exactly where the triplets of rho or rho' are among the q_m. Descriptors are divided by the root of
+the mean k_3(rho, rho) of the data's environments, which `delta` and the lengthscale are relative to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.linalg
+from forcemap.fitter.checked import (
+    CrossCheckError,
+    choice,
+    integer,
+    number,
+    optional,
+    read_by,
+)
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.sparse.candidates import Pool
+from forcemap.fitter.sparse.methods import chosen_blocks
+from forcemap.fitter.terms.base import (
+    DISTANCE,
+    RANK_TOLERANCE,
+    Array,
+    Block,
+    MapPlan,
+    Species,
+    TermView,
+)
+from forcemap.fitter.terms.environments import (
+    Comparison,
+    DotPower,
+    EnvironmentSettings,
+    EnvironmentTerm,
+    Indices,
+    SquaredExponential,
+)
+from forcemap.fitter.terms.three_body import CUTOFF_WIDTH, LENGTHSCALE, ThreeBodyTerm
+from forcemap.potentials import _core
+from forcemap.potentials.elements import SYMBOLS
+
+__all__ = ["NBodySettings", "NBodyTerm"]
+
+DISTANCE_LENGTHSCALE = 1.0
+"""Where it is not given, this times the root mean square distance of the data's descriptors."""
+
+
+@dataclass(frozen=True)
+class NBodySettings(EnvironmentSettings):
+    """A many-body function made of the 3-body kernel of whole environments; it has no map.
+
+    `kernel`: "power" takes the 3-body kernel to the integer `power` (default 2): functions of up to
+    2 power + 1 atoms; "squared_exponential" acts on its distance, with `distance_lengthscale` in units
+    of the typical length of an environment's descriptor. `lengthscale` is that of the triplets, and
+    `n_features` the number of inducing triplets for each centre and pair of neighbours' species.
+    """
+
+    kind: ClassVar[str] = "nbody"
+
+    cutoff: float = field(default=4.0, metadata=read_by(DISTANCE))
+    lengthscale: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
+    kernel: str = field(default="power", metadata=read_by(choice("power", "squared_exponential")))
+    power: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=8)))
+    )
+    distance_lengthscale: float | None = field(
+        default=None, metadata=read_by(optional(number(above=0, at_most=1e6)))
+    )
+    n_features: int = field(default=100, metadata=read_by(integer(at_least=1, at_most=5000)))
+
+    def cross_check(self) -> None:
+        """Raise CrossCheckError for a setting of the kernel that was not chosen."""
+        super().cross_check()
+        of_kernel = {"power": "power", "distance_lengthscale": "squared_exponential"}
+        for key, kernel in of_kernel.items():
+            if getattr(self, key) is not None and self.kernel != kernel:
+                raise CrossCheckError(key, f"goes with kernel: {kernel}, not {self.kernel}")
+
+    def open(self, survey: Any) -> NBodyTerm:
+        """See `TermSettings.open`: with inducing triplets chosen from the data."""
+        triplets = ThreeBodyTerm(
+            cutoff=self.cutoff,
+            cutoff_width=min(self.cutoff_width or CUTOFF_WIDTH * self.cutoff, self.cutoff),
+            kernel_name="squared_exponential",
+            lengthscale=self.lengthscale or LENGTHSCALE * self.cutoff,
+        )
+        pools = survey.pools(triplets)
+        blocks = chosen_blocks(
+            triplets, pools, "pivoted_cholesky", dict.fromkeys(pools, self.n_features)
+        )
+        return NBodyTerm(
+            triplets.with_blocks([block for block, _ in blocks]),
+            DotPower(self.power or 2)
+            if self.kernel == "power"
+            else SquaredExponential(self.distance_lengthscale or OPEN),
+            self.cutoff,
+            {},
+            self.delta or 1.0,
+        )
+
+
+OPEN = float("inf")
+"""Of a lengthscale that `NBodyTerm.fitted_to` finds."""
+
+
+@dataclass(frozen=True, eq=False)
+class NBodyTerm(EnvironmentTerm):
+    """A many-body term with its sparse points, descriptors phi, for each species of centre.
+
+    Attributes:
+        triplets: kernel and cutoff of triplets; its blocks hold the inducing triplets.
+        scales: by centre species, mean k_3 of an environment with itself; 1 where it is not given.
+        comparison: `environment_terms.DotPower` or `SquaredExponential`.
+    """
+
+    triplets: FewBodyTerm
+    comparison: Comparison
+    cutoff: float
+    scales: Mapping[int, float]
+    delta: float = 1.0
+    blocks: tuple[Block, ...] = ()
+
+    kind: ClassVar[str] = "nbody"
+    has_map: ClassVar[bool] = False
+
+    def fitted_to(
+        self, pools: Mapping[Species, Pool]
+    ) -> tuple[NBodyTerm, Mapping[Species, Pool]]:
+        """See `Term.fitted_to`: scales, and the lengthscale of distances, if it is open."""
+        scales = {
+            z: float(np.mean(np.sum(pool.points**2, axis=1))) for (z,), pool in pools.items()
+        }
+        scales = {z: scale for z, scale in scales.items() if scale > 0.0}
+        scaled = {(z,): pools[z,].scaled(1.0 / np.sqrt(scales[z])) for z in scales}
+        comparison = self.comparison
+        if comparison == SquaredExponential(OPEN):
+            spreads = [np.sum(np.var(pool.points, axis=0)) for pool in scaled.values()]
+            typical = float(np.sqrt(2.0 * max(spreads, default=0.0)))
+            comparison = SquaredExponential(DISTANCE_LENGTHSCALE * typical or 1.0)
+        return replace(self, scales=scales, comparison=comparison), scaled
+
+    @cached_property
+    def expansion(self) -> _core.TripletExpansion:
+        """The inducing triplets in the core."""
+        blocks = []
+        for block in self.triplets.blocks:
+            for (center, a, b), images in self.triplets.views(block):
+                blocks.append((center, a, b, images))
+        return _core.TripletExpansion(self.triplets.settings, blocks)
+
+    @cached_property
+    def factors(self) -> list[Array]:
+        """Cholesky factor of the covariance of each block of inducing triplets.
+
+        Raises LinAlgError if triplets repeat others.
+        """
+        return [
+            scipy.linalg.cholesky(self.triplets.covariance(block), lower=True)
+            for block in self.triplets.blocks
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """See `Term.summary`."""
+        return {
+            **self.comparison.named(),
+            "lengthscale": self.triplets.lengthscale,
+            "cutoff_width": self.triplets.cutoff_width,
+            "n_features": self.triplets.size,
+        }
+
+    def dimension_of(self, center: int) -> int:
+        """See `EnvironmentTerm.dimension_of`."""
+        return sum(block.size for block in self.triplets.blocks if block.species[0] == center)
+
+    def descriptors(self, structure: Structure, center: int) -> tuple[Indices, Array]:
+        """See `EnvironmentTerm.descriptors`."""
+        atoms, sums = self.expansion.values(structure.neighbors, center)
+        return atoms, self._whitened(sums, center)
+
+    def isolated(self, structure: Structure, center: int) -> Array:
+        """See `EnvironmentTerm.isolated`: without triplets, phi is 0."""
+        return np.zeros(self.dimension_of(center))
+
+    def derivatives(
+        self, structure: Structure, center: int, first: int, last: int
+    ) -> tuple[Indices, Indices, Array]:
+        """See `EnvironmentTerm.derivatives`."""
+        targets, centers, sums = self.expansion.derivatives(structure.neighbors, center, first, last)
+        return targets, centers, self._whitened(sums, center)
+
+    def _whitened(self, sums: Array, center: int) -> Array:
+        """(n, dimension) sums s over triplets as descriptors phi."""
+        found = np.empty_like(sums)
+        start = 0
+        for block, factor in zip(self.triplets.blocks, self.factors, strict=True):
+            if block.species[0] == center:
+                where = slice(start, start + block.size)
+                found[:, where] = scipy.linalg.solve_triangular(
+                    factor, sums[:, where].T, lower=True, check_finite=False
+                ).T
+                start += block.size
+        return np.asarray(found / np.sqrt(self.scales.get(center, 1.0)))
+
+    def mapped(self, weights: Array, plan: MapPlan) -> None:
+        """See `Term.mapped`: neither kernel is a function of few distances."""
+        return None
+
+    # ---- the file
+
+    def document(self) -> dict[str, Any]:
+        """See `Term.document`."""
+        return {
+            "cutoff_width": self.triplets.cutoff_width,
+            "lengthscale": self.triplets.lengthscale,
+            "cutoff_function": self.triplets.cutoff_function,
+            "comparison": self.comparison.named(),
+            "triplets": [[SYMBOLS[z] for z in block.species] for block in self.triplets.blocks],
+            "scales": {SYMBOLS[z]: scale for z, scale in self.scales.items()},
+        }
+
+    def tensors(self) -> dict[str, Array]:
+        """See `Term.tensors`."""
+        return {f"triplets.{b}": block.points for b, block in enumerate(self.triplets.blocks)}
+
+    @classmethod
+    def read(cls, view: TermView) -> NBodyTerm:
+        """See `Term.read`."""
+        entry = view.entry
+        width, lengthscale = entry["cutoff_width"].number(), entry["lengthscale"].number()
+        if not (0.0 < width <= view.cutoff <= 100.0 and lengthscale > 0.0):
+            entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
+        blocks = view.blocks(3, lambda species: 3, entry="triplets", prefix="triplets")
+        if any(block.species[1] > block.species[2] for block in blocks):
+            entry["triplets"].reject(
+                "expected a centre and two neighbours, the lower atomic number first"
+            )
+        scales = view.by_element(entry["scales"])
+        if not all(scale > 0.0 for scale in scales.values()):
+            entry["scales"].reject("expected numbers above 0")
+        triplets = ThreeBodyTerm(
+            cutoff=view.cutoff,
+            cutoff_width=width,
+            kernel_name="squared_exponential",
+            lengthscale=lengthscale,
+            cutoff_function=view.one_of("cutoff_function", "quintic", "cosine"),
+            blocks=blocks,
+        )
+        term = cls(triplets, _read_comparison(view), view.cutoff, scales, view.delta)
+        term.check_triplets(view)
+        return replace(term, blocks=view.blocks(1, lambda species: term.dimension_of(species[0])))
+
+    def check_triplets(self, view: TermView) -> None:
+        """Raise ModelFileError if triplets of a file repeat others."""
+        try:
+            variances = [np.diag(factor) ** 2 for factor in self.factors]
+        except scipy.linalg.LinAlgError:
+            variances = [np.zeros(1)]
+        # What each triplet adds to those before it; the fit keeps none below RANK_TOLERANCE.
+        if any(np.min(v, initial=np.inf) < 1e-3 * RANK_TOLERANCE for v in variances):
+            view.entry["triplets"].reject("some of its triplets repeat others")
+
+
+def _read_comparison(view: TermView) -> Comparison:
+    given = view.entry["comparison"]
+    name = given["kernel"].string()
+    if name == "power":
+        return DotPower(given["power"].integer(1, 8))
+    if name != "squared_exponential":
+        given["kernel"].reject("expected power or squared_exponential")
+    lengthscale = given["distance_lengthscale"].number()
+    if not lengthscale > 0.0:
+        given["distance_lengthscale"].reject("expected a number above 0")
+    return SquaredExponential(lengthscale)

@@ -1,0 +1,1 @@
+"""SOAP terms: settings, the density expansion, its map."""

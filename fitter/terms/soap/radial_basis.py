@@ -1,0 +1,137 @@
+"""Radial functions of a density expansion, tabulated once and evaluated as splines.
+
+Each neighbour at distance r is a Gaussian of width ``atom_sigma``; its expansion in spherical
+harmonics about the centre has the radial parts (Bartok, Kondor and Csanyi, Phys. Rev. B 87, 184115
+(2013))::
+
+    4 pi exp(-(r^2 + x^2) / 2 s^2) i_l(r x / s^2)
+
+with the modified spherical Bessel functions i_l. They are projected on orthonormal functions g_n(x) of
+Gaussian type, x^n exp(-x^2 / 2 s_n^2) with s_n = cutoff max(sqrt n, 1) / n_max (those of Musil et al.,
+J. Chem. Phys. 154, 114109 (2021)), and multiplied by the cutoff function and, where asked for, by a
+weight that falls with the distance (Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661
+(2018)). In a fit and in molecular dynamics the same spline is used: it is the definition, not an
+approximation of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import scipy.special
+from forcemap.fitter.baseline.repulsion import smooth_step
+from forcemap.fitter.terms.splines import spline_coefficients
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+__all__ = ["RadialBasis", "radial_functions", "tabulate"]
+
+Array = NDArray[np.float64]
+
+KNOT_SPACING = 0.08
+"""Å at most; the functions vary over `atom_sigma` or more."""
+
+QUADRATURE = 240
+"""Gauss-Legendre points; the integrals over x are exact to rounding for widths above 0.1 Å."""
+
+
+@dataclass(frozen=True)
+class RadialBasis:
+    """How neighbours are seen at a distance.
+
+    Attributes:
+        cutoff: Å.
+        cutoff_width: Å, of the smooth step before the cutoff.
+        n_max: radial functions.
+        l_max: largest angular number.
+        atom_sigma: width of a neighbour's Gaussian, Å.
+        scaling_radius: Å; weight 1 / (1 + (r / radius)^exponent) where the exponent is above 0.
+        scaling_exponent: see there.
+        fading, faded: Å; nearer than `fading`, where there are no data, distances are seen as levelling
+            off, and as one distance below `faded`: the energy levels off, and the core takes over.
+    """
+
+    cutoff: float
+    cutoff_width: float
+    n_max: int
+    l_max: int
+    atom_sigma: float
+    scaling_radius: float = 2.0
+    scaling_exponent: float = 0.0
+    fading: float = 0.0
+    faded: float = 0.0
+
+
+def orthonormal_functions(basis: RadialBasis, x: Array, weights: Array) -> Array:
+    """The functions g_n at x (points,), (points, n_max), orthonormal under `weights` x^2."""
+    n = np.arange(basis.n_max)
+    width = basis.cutoff * np.maximum(np.sqrt(n), 1.0) / basis.n_max
+    raw = x[:, None] ** n * np.exp(-0.5 * (x[:, None] / width) ** 2)
+    raw /= np.sqrt(np.sum((weights * x**2)[:, None] * raw**2, axis=0))
+    # Symmetric orthonormalisation through a QR of the weighted functions: stable although the
+    # overlap matrix of these functions is nearly singular.
+    root = np.sqrt(weights) * x
+    u, _, vt = scipy.linalg.svd(root[:, None] * raw, full_matrices=False)
+    return np.asarray((u @ vt) / root[:, None])
+
+
+def radial_functions(basis: RadialBasis, r: Array) -> Array:
+    """R_nl without cutoff and scaling at distances r (n,) in Å, (n, l_max + 1, n_max)."""
+    s2 = basis.atom_sigma**2
+    reach = basis.cutoff + 6.0 * basis.atom_sigma
+    nodes, weights = scipy.special.roots_legendre(QUADRATURE)
+    x, weights = 0.5 * reach * (nodes + 1.0), 0.5 * reach * weights
+    g = orthonormal_functions(basis, x, weights) * (weights * x**2)[:, None]
+    argument = np.outer(r, x) / s2
+    # exp(-(r - x)^2 / 2 s^2) times exp(-argument) i_l(argument), both of moderate size
+    gaussian = 4.0 * np.pi * np.exp(-0.5 * (r[:, None] - x) ** 2 / s2)
+    gaussian /= (2.0 * np.pi * s2) ** 1.5
+    values = np.empty((len(r), basis.l_max + 1, basis.n_max))
+    for order in range(basis.l_max + 1):
+        values[:, order] = (gaussian * _scaled_bessel(order, argument)) @ g
+    return values
+
+
+def _scaled_bessel(order: int, x: Array) -> Array:
+    """exp(-x) i_order(x) of the modified spherical Bessel function, also at 0."""
+    small = x < 1e-8
+    safe = np.where(small, 1.0, x)
+    values = np.sqrt(0.5 * np.pi / safe) * scipy.special.ive(order + 0.5, safe)
+    return np.where(small, 1.0 if order == 0 else 0.0, values)
+
+
+def cutoff_values(basis: RadialBasis, r: Array) -> Array:
+    """Smooth step, with two continuous derivatives, times the weight by distance, (n,)."""
+    t = np.clip((r - (basis.cutoff - basis.cutoff_width)) / basis.cutoff_width, 0.0, 1.0)
+    step = 1.0 + t**3 * (-10.0 + t * (15.0 - 6.0 * t))
+    if basis.scaling_exponent > 0.0:
+        step = step / (1.0 + (r / basis.scaling_radius) ** basis.scaling_exponent)
+    return np.asarray(step)
+
+
+def levelled(basis: RadialBasis, r: Array) -> Array:
+    """The distance as which r (n,) is seen: r itself from `fading` on."""
+    if not basis.fading > basis.faded:
+        return r
+    fine = np.linspace(basis.faded, basis.fading, 1001)
+    slope = CubicSpline(fine, smooth_step((fine - basis.faded) / (basis.fading - basis.faded)))
+    integral = slope.antiderivative()
+    inside = basis.fading - integral(basis.fading) + integral(np.clip(r, basis.faded, basis.fading))
+    return np.where(r < basis.fading, inside, r)
+
+
+def tabulate(basis: RadialBasis) -> tuple[Array, Array]:
+    """Spline coefficients of R_nl and the centre's own coefficients.
+
+    Returns:
+        (radial, self): (intervals + 3, l_max + 1, n_max) over [0, cutoff], cutoff and weight
+        included; (n_max,) of c for l = 0.
+    """
+    spacing = min(KNOT_SPACING, 0.4 * basis.atom_sigma)
+    knots = np.linspace(0.0, basis.cutoff, int(np.ceil(basis.cutoff / spacing)) + 1)
+    seen = levelled(basis, knots)
+    values = radial_functions(basis, seen) * cutoff_values(basis, seen)[:, None, None]
+    own = radial_functions(basis, np.zeros(1))[0, 0] / np.sqrt(4.0 * np.pi)
+    return spline_coefficients(values, axes=1), np.ascontiguousarray(own)

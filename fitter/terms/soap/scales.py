@@ -1,0 +1,140 @@
+"""Soap terms that leave their cutoff open: the cutoffs, and two resolutions of different reach.
+
+One resolution for all distances wastes functions: near neighbours are told apart by tenths of an Å,
+those far away by their shells only. A fine term of short reach and a coarse one of long reach, of half
+the sparse points each, have smaller errors than one term with all of them (multi-scale SOAP:
+Bartók et al., Sci. Adv. 3, e1701816 (2017)). How short the fine one's reach should be differs (water
+2.4 Å, nickel 3.0, molybdenum 3.6, silicon 3.8); small fits decide, by their evidence. No reach ends
+within the first shell of a pair of species (see `shells`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+
+import numpy as np
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.base import Array
+from forcemap.fitter.terms.soap.shells import Shell, clear_of, first_shells
+
+__all__ = ["SINGLE", "Reaches", "Scale", "cutoff_by_neighbors"]
+
+LEAST_CUTOFF, MOST_CUTOFF = 4.0, 6.0
+"""Å; limits of the cutoff where none is given."""
+
+NEIGHBORS = 30.0
+"""Such a cutoff has this many neighbours on average (Si 5.4 Å, Mo 5.1 Å, Ni 4.3 Å): what is farther
+away costs more than it tells."""
+
+SAMPLE = 30
+"""Frames by which a cutoff is chosen."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A resolution.
+
+    Attributes:
+        reach: the cutoff, in units of that of NEIGHBORS neighbours.
+        cutoff_width, atom_sigma: parts of the cutoff.
+    """
+
+    reach: float
+    cutoff_width: float
+    atom_sigma: float
+
+
+SINGLE = Scale(1.0, 0.6, 0.085)
+"""So wide a step weighs neighbours down with their distance; errors of Si and Ni are smaller with it
+than with a narrow one. The atom_sigma is 0.36 Å for Ni, 0.44 Å for Si."""
+
+COARSE = Scale(1.225, 0.83, 0.085)
+"""So wide a step, over a longer reach than one scale alone would pay for, has smaller errors and larger
+evidence for Si, Mo and Ni alike than (1.15, 0.6, 0.1)."""
+
+FINE = tuple(Scale(reach, 0.5, 0.085) for reach in (0.77, 0.7, 0.62, 0.55))
+"""Among which the data choose."""
+
+ALIKE = 0.1
+"""Å; reaches no farther apart than this are one alternative."""
+
+
+@dataclass(frozen=True)
+class Reaches:
+    """How far soap terms may see in the data at hand.
+
+    Attributes:
+        cutoff: Å, with NEIGHBORS neighbours.
+        shells: the first ones, in which nothing may end.
+    """
+
+    cutoff: float
+    shells: Sequence[Shell]
+
+    @classmethod
+    def of(cls, frames: Sequence[Frame]) -> Reaches:
+        """Of some of the frames."""
+        distances, atoms = _sampled_distances(frames)
+        return cls(_cutoff_of(distances, atoms), first_shells(distances, MOST_CUTOFF))
+
+    def single(self) -> Scale:
+        """The scale of a term that is alone."""
+        return _clear(SINGLE, self.cutoff, self.shells)
+
+    def pairs(self) -> list[tuple[Scale, Scale]]:
+        """Alternatives of a fine and a coarse scale."""
+        coarse = _clear(COARSE, self.cutoff, self.shells)
+        return [(fine, coarse) for fine in _fine_scales(self.cutoff, self.shells)]
+
+
+def _clear(scale: Scale, cutoff: float, shells: Sequence[Shell]) -> Scale:
+    """The scale with the nearest reach that ends in no first shell.
+
+    Its transition does not begin in one either, if it can begin before.
+    """
+    reach = clear_of(shells, scale.reach * cutoff)
+    start = (1.0 - scale.cutoff_width) * reach
+    for shell in sorted(shells, key=lambda shell: -shell.start):
+        if shell.start < start < shell.end:
+            start = shell.start
+    return replace(scale, reach=reach / cutoff, cutoff_width=1.0 - start / reach)
+
+
+def _fine_scales(cutoff: float, shells: Sequence[Shell]) -> list[Scale]:
+    """FINE clear of the first shells, longest first; those that end where they would count before
+    others that had to be moved to the same place."""
+    kept: list[Scale] = []
+    moved = {scale: _clear(scale, cutoff, shells) for scale in FINE}
+    for scale in sorted(FINE, key=lambda scale: abs(moved[scale].reach - scale.reach)):
+        if all(abs(moved[scale].reach - k.reach) * cutoff > ALIKE for k in kept):
+            kept.append(moved[scale])
+    return sorted(kept, key=lambda scale: -scale.reach)
+
+
+def _sampled_distances(frames: Sequence[Frame]) -> tuple[dict[tuple[int, int], Array], int]:
+    """Distances up to MOST_CUTOFF of some of the frames by pair of species, and the atoms of these."""
+    step = max(1, len(frames) // SAMPLE)
+    distances: dict[tuple[int, int], list[Array]] = {}
+    atoms = 0
+    for frame in frames[::step]:
+        neighbors = Structure(frame, MOST_CUTOFF, derivatives=False).neighbors
+        atoms += len(frame.numbers)
+        found = sorted({int(z) for z in frame.numbers})
+        for a, b in combinations_with_replacement(found, 2):
+            distances.setdefault((a, b), []).append(neighbors.distances(a, b, MOST_CUTOFF))
+    return {pair: np.concatenate(found) for pair, found in distances.items()}, atoms
+
+
+def cutoff_by_neighbors(frames: Sequence[Frame]) -> float:
+    """The cutoff, Å, within which an atom of the data has NEIGHBORS others on average."""
+    return _cutoff_of(*_sampled_distances(frames))
+
+
+def _cutoff_of(distances: Mapping[tuple[int, int], Array], atoms: int) -> float:
+    near = np.sort(np.concatenate([np.zeros(0), *distances.values()]))
+    place = int(0.5 * NEIGHBORS * atoms)  # a pair is a neighbour of both
+    cutoff = float(near[place]) if place < len(near) else MOST_CUTOFF
+    return float(np.clip(round(cutoff, 1), LEAST_CUTOFF, MOST_CUTOFF))

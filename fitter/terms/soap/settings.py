@@ -1,0 +1,204 @@
+"""Settings of SOAP terms, and the scales that one without a cutoff stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from forcemap.fitter.checked import (
+    Checked,
+    CrossCheckError,
+    Place,
+    integer,
+    mapping,
+    nested,
+    number,
+    optional,
+    read_by,
+)
+from forcemap.fitter.terms.base import DISTANCE, Array, Size, TermSettings
+from forcemap.fitter.terms.environments import EnvironmentSettings, element
+from forcemap.fitter.terms.soap.channels import channels_of, learned_similarity, species_weights
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.soap.scales import SINGLE, Reaches, Scale
+from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.potentials.elements import atomic_number
+from forcemap.potentials.errors import ForcemapError
+
+__all__ = ["RadialScaling", "SoapSettings"]
+
+_SIMILARITY = number(at_least=-1, at_most=1)
+
+
+def _kappa(value: Any, place: Place) -> dict[str, float]:
+    found = {}
+    for pair, similarity in mapping(value, place, "Si-O: 0.3").items():
+        names = str(pair).split("-")
+        if len(names) != 2 or names[0] == names[1]:
+            place.key(pair).fail("expected two different elements, such as Si-O")
+        for symbol in names:
+            element(symbol, place.key(pair))
+        found["-".join(names)] = float(_SIMILARITY(similarity, place.key(pair)))
+    return found
+
+
+@dataclass(frozen=True)
+class RadialScaling(Checked):
+    """Weight 1 / (1 + (r / radius)^exponent) of a neighbour at distance r."""
+
+    radius: float = field(default=2.0, metadata=read_by(DISTANCE))  # Å
+    exponent: float = field(default=4.0, metadata=read_by(number(above=0, at_most=20)))
+
+
+@dataclass(frozen=True)
+class SoapSettings(EnvironmentSettings):
+    """A function of the smooth overlap of atomic positions: the power spectrum of the density of
+    neighbours, compared by the normalised dot product to the power `zeta`.
+
+    `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
+    densities in that many channels, learned from the data. A term without a `cutoff` stands for
+    `n_scales` terms of different reach and resolution, which share its sparse points: 2, the fine one's
+    reach by evidence, or 1 where cutoff_width or atom_sigma are given.
+    """
+
+    kind: ClassVar[str] = "soap"
+
+    n_max: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=32)))
+    l_max: int = field(default=6, metadata=read_by(integer(at_least=0, at_most=20)))
+    atom_sigma: float | None = field(
+        default=None, metadata=read_by(optional(number(at_least=0.05, at_most=5)))
+    )
+    zeta: int = field(default=2, metadata=read_by(integer(at_least=1, at_most=4)))
+    radial_scaling: RadialScaling | None = field(
+        default=None, metadata=read_by(optional(nested(RadialScaling, "radius: 2, exponent: 4")))
+    )
+    n_species_channels: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=118)))
+    )
+    n_scales: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=2)))
+    )
+    kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
+
+    def cross_check(self) -> None:
+        """Raise CrossCheckError for settings that exclude each other."""
+        super().cross_check()
+        if self.cutoff is not None and self.n_scales not in (None, 1):
+            raise CrossCheckError("n_scales", "is for terms without a cutoff, which choose several")
+        if self.kappa is not None and self.n_species_channels is not None:
+            raise CrossCheckError("kappa", "cannot be combined with n_species_channels; give one")
+
+    # ---- scales
+
+    def alternatives(self, survey: Any) -> Sequence[tuple[TermSettings, ...]]:
+        """See `TermSettings.alternatives`: a cutoff, and as many terms as there are scales."""
+        if self.cutoff is not None:
+            return [(self,)]
+        reaches = survey.once("reaches of soap terms", lambda: Reaches.of(survey.frames))
+        if self.scale_count == 1:
+            return [self._scaled(reaches.cutoff, (reaches.single(),))]
+        return [self._scaled(reaches.cutoff, scales) for scales in reaches.pairs()]
+
+    @property
+    def scale_count(self) -> int:
+        """Scales of the term; one where its cutoff or its shape are given."""
+        is_bare = self.cutoff is None and self.cutoff_width is None and self.atom_sigma is None
+        return self.n_scales or (2 if is_bare else 1)
+
+    def _scaled(self, cutoff: float, scales: Sequence[Scale]) -> tuple[SoapSettings, ...]:
+        """One term for each of the scales, which share its sparse points and its variance."""
+        count = len(scales)
+
+        def part(points: int) -> int:
+            return max(1, round(points / count))
+
+        n_sparse = self.n_sparse
+        if isinstance(n_sparse, Mapping):
+            n_sparse = {symbol: part(n) for symbol, n in n_sparse.items()}
+        elif n_sparse is not None:
+            n_sparse = part(n_sparse)
+        shared = replace(
+            self,
+            n_scales=1,
+            n_sparse=n_sparse,
+            n_sparse_factor=self.n_sparse_factor / count,
+            config_type_n_sparse={k: part(n) for k, n in self.config_type_n_sparse.items()},
+            delta=None if self.delta is None else self.delta / float(count**0.5),
+        )
+        found = []
+        for scale in scales:
+            reach = round(scale.reach * cutoff, 2)
+            width = self.cutoff_width or scale.cutoff_width * reach
+            found.append(
+                replace(
+                    shared,
+                    cutoff=reach,
+                    cutoff_width=min(width, reach),
+                    atom_sigma=self.atom_sigma or scale.atom_sigma * reach,
+                )
+            )
+        return tuple(found)
+
+    def for_trial(self, points: int) -> SoapSettings:
+        """See `TermSettings.for_trial`."""
+        return replace(self, n_sparse=points, config_type_n_sparse={})
+
+    def resized(self, size: Size) -> SoapSettings:
+        """See `TermSettings.resized`: with other numbers of functions, too."""
+        return replace(
+            super().resized(size),  # type: ignore[arg-type]
+            n_max=min(32, Size.times(self.n_max, size.radial, 2)),
+            l_max=min(20, Size.times(self.l_max, size.angular, 1)),
+        )
+
+    # ---- the term
+
+    def open(self, survey: Any) -> SoapTerm:
+        """See `TermSettings.open`.
+
+        Raises:
+            ValueError: the cutoff is open; see `alternatives`.
+        """
+        if self.cutoff is None:
+            raise ValueError("a soap term without a cutoff")
+        # All pairs share the radial functions: those that come nearest decide.
+        nearest = min(
+            survey.repulsion.values(), key=lambda pair: float(pair.shortest), default=None
+        )
+        scaling = self.radial_scaling
+        basis = RadialBasis(
+            cutoff=self.cutoff,
+            cutoff_width=min(self.cutoff_width or SINGLE.cutoff_width * self.cutoff, self.cutoff),
+            n_max=self.n_max,
+            l_max=self.l_max,
+            atom_sigma=self.atom_sigma or SINGLE.atom_sigma * self.cutoff,
+            scaling_radius=scaling.radius if scaling else 2.0,
+            scaling_exponent=scaling.exponent if scaling else 0.0,
+            fading=nearest.fading if nearest else 0.0,
+            faded=nearest.faded if nearest else 0.0,
+        )
+        radial, own = tabulate(basis)
+        return SoapTerm(
+            *(basis, self.zeta, survey.species, self._channels(survey), radial, own),
+            cutoff=self.cutoff,
+            delta=self.delta or 1.0,
+        )
+
+    def _channels(self, survey: Any) -> Array:
+        """(channels, species) weights of the elements."""
+        assert self.cutoff is not None
+        species = survey.species
+        if self.n_species_channels is not None and self.n_species_channels < len(species):
+            similarity = learned_similarity(survey.frames, species, self.cutoff)
+            return channels_of(similarity, self.n_species_channels)
+        kappa = None
+        if self.kappa is not None:
+            kappa = {
+                (atomic_number(a), atomic_number(b)): value
+                for (a, b), value in ((pair.split("-"), v) for pair, v in self.kappa.items())
+            }
+        try:
+            return species_weights(species, kappa)
+        except ValueError as error:
+            raise ForcemapError(f"terms: soap: {error}") from None

@@ -1,0 +1,156 @@
+"""SOAP terms: functions of the power spectrum of the neighbours' density.
+
+The density of neighbours about an atom is expanded in radial functions (`radial_basis`) and spherical
+harmonics; its power spectrum p is invariant to rotations. The local energy has the covariance
+``delta**2 (p . p')**zeta`` of normalised spectra (Bartok, Kondor and Csanyi, Phys. Rev. B 87, 184115
+(2013)). The centre's own density is part of p, which so is never zero.
+
+Elements have channels: c[alpha] = sum over elements of weights[alpha, element] times that element's
+coefficients. Plain SOAP has a channel for each element (the weights are a unit matrix). A matrix
+kappa of similarities between elements (De, Bartok, Csanyi and Ceriotti, Phys. Chem. Chem. Phys. 18,
+13754 (2016)) is the same as weights with weights.T @ weights = kappa, and fewer channels than elements
+compress them (Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.base import Array, Block, MapPlan, TermView
+from forcemap.fitter.terms.environments import Comparison, DotPower, EnvironmentTerm, Indices
+from forcemap.fitter.terms.soap.forms import forms_of, functions_of, points_functions
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis
+from forcemap.potentials import _core
+from forcemap.potentials.terms import SoapFunctions
+
+__all__ = ["SoapTerm"]
+
+
+@dataclass(frozen=True, eq=False)
+class SoapTerm(EnvironmentTerm):
+    """A SOAP term with its sparse points, normalised power spectra, for each species of centre.
+
+    Attributes:
+        basis: how neighbours are seen at a distance (what the tables were made from).
+        zeta: power of the dot product.
+        numbers: atomic numbers of the columns of `weights`, increasing.
+        weights: (channels, species).
+        radial: (intervals + 3, l_max + 1, n_max) splines of the radial functions over [0, cutoff].
+        own: (n_max,) of the centre's own density.
+    """
+
+    kind: ClassVar[str] = "soap"
+
+    basis: RadialBasis
+    zeta: int
+    numbers: tuple[int, ...]
+    weights: Array
+    radial: Array
+    own: Array
+    cutoff: float
+    delta: float = 1.0
+    blocks: tuple[Block, ...] = ()
+
+    @cached_property
+    def expansion(self) -> _core.SoapExpansion:
+        """The density expansion in the core."""
+        return _core.SoapExpansion(
+            self.cutoff, self.radial, self.own, self.weights, list(self.numbers)
+        )
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of the power spectrum."""
+        return int(self.expansion.dimension)
+
+    def summary(self) -> dict[str, Any]:
+        """See `Term.summary`."""
+        basis = self.basis
+        return {
+            "cutoff_width": basis.cutoff_width,
+            "atom_sigma": basis.atom_sigma,
+            "n_max": basis.n_max,
+            "l_max": basis.l_max,
+            "zeta": self.zeta,
+            "channels": len(self.weights),
+            "dimension": self.dimension,
+        }
+
+    @cached_property
+    def comparison(self) -> Comparison:  # type: ignore[override]
+        """See `EnvironmentTerm.comparison`."""
+        return DotPower(self.zeta)
+
+    def dimension_of(self, center: int) -> int:
+        """See `EnvironmentTerm.dimension_of`."""
+        return self.dimension
+
+    def descriptors(self, structure: Structure, center: int) -> tuple[Indices, Array]:
+        """See `EnvironmentTerm.descriptors`: normalised power spectra."""
+        atoms, spectra = self.expansion.spectra(structure.neighbors, center)
+        return atoms, spectra
+
+    def isolated(self, structure: Structure, center: int) -> Array:
+        """See `EnvironmentTerm.isolated`."""
+        return np.asarray(self.expansion.isolated(structure.neighbors, center))
+
+    def derivatives(
+        self, structure: Structure, center: int, first: int, last: int
+    ) -> tuple[Indices, Indices, Array]:
+        """See `EnvironmentTerm.derivatives`."""
+        targets, centers, rows = self.expansion.derivatives(structure.neighbors, center, first, last)
+        return targets, centers, rows
+
+
+    # ---- the map and the file
+
+    def may_leave_out(self, choice: str | None) -> bool:
+        """See `Term.may_leave_out`: a form of few vectors holds what matters; sparse points do not."""
+        return choice == "low_rank" if choice is not None else self.zeta <= 2
+
+    def mapped(self, weights: Array, plan: MapPlan) -> SoapFunctions | None:
+        """See `Term.mapped`.
+
+        The mean alone becomes a form of as few vectors as `plan.part` keeps; with further columns, which
+        share its vectors, all sparse points are kept.
+        """
+        if not any(block.size for block in self.blocks):
+            return None
+        if weights.shape[1] > 1:
+            return points_functions(self, weights, plan.frames)
+        forms = plan.once(
+            ("soap", id(self)), lambda: forms_of(self, weights[:, 0], plan.frames, plan.jobs)
+        )
+        return functions_of(self, forms, plan.part)
+
+    def document(self) -> dict[str, Any]:
+        """See `Term.document`."""
+        return {"zeta": self.zeta, "basis": asdict(self.basis)}
+
+    def tensors(self) -> dict[str, Array]:
+        """See `Term.tensors`."""
+        return {"radial": self.radial, "own": self.own, "channels": self.weights}
+
+    @classmethod
+    def read(cls, view: TermView) -> SoapTerm:
+        """See `Term.read`."""
+        given = view.entry["basis"]
+        names = [spec.name for spec in fields(RadialBasis)]
+        given.allow_only(*names)
+        sizes = {"n_max": given["n_max"].integer(1, 128), "l_max": given["l_max"].integer(0, 20)}
+        basis = RadialBasis(**{n: sizes.get(n, given[n].number()) for n in names})  # type: ignore[arg-type]
+        if not 0.0 < basis.cutoff_width <= basis.cutoff <= 100.0:
+            given.reject("cutoff and cutoff_width must be positive and consistent")
+        radial = view.tensor("radial", basis.l_max + 1, basis.n_max)
+        own, weights = view.tensor("own"), view.tensor("channels", len(view.species))
+        if len(radial) < 4 or len(own) != basis.n_max or not 1 <= len(weights) <= 128:
+            view.entry.reject(
+                "its radial, own or channels tensor has not the size that `basis` asks for"
+            )
+        zeta = view.entry["zeta"].integer(1, 4)
+        term = cls(basis, zeta, view.species, weights, radial, own, basis.cutoff, view.delta)
+        return term.with_blocks(view.blocks(1, lambda species: term.dimension))

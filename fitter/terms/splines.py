@@ -1,0 +1,75 @@
+"""Cubic B-splines on uniform knots: from values at the knots to coefficients.
+
+The form of the coefficients is described in forcemap.potentials.file.potential_file.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+__all__ = ["open_spline_coefficients", "spline_coefficients"]
+
+Array = NDArray[np.float64]
+
+
+def spline_coefficients(values: Array, axes: int | None = None, fading: int = 0) -> Array:
+    """B-spline coefficients that interpolate values on a uniform grid, along every axis.
+
+    Args:
+        values: (n_1 + 1, n_2 + 1, ...) at all knots.
+        axes: how many leading axes are grids; all by default.
+        fading: how many leading axes end at a cutoff, where the function is zero with its first two
+            derivatives: so is the spline then, which instead does not interpolate the last but one
+            knot. A second derivative that jumps at a cutoff adds to the random walk of the energy in
+            molecular dynamics, as atoms cross it at all times.
+
+    Returns:
+        (n_1 + 3, n_2 + 3, ...) in the units of the values; slopes at both ends of every axis are
+        zero, as they are at a cutoff and where the function has faded out.
+    """
+    result = values
+    for axis in range(values.ndim if axes is None else axes):
+        moved = _along_first(np.moveaxis(result, axis, 0), axis < fading)
+        result = np.moveaxis(moved, 0, axis)
+    return np.ascontiguousarray(result)
+
+
+def _along_first(values: Array, fading: bool) -> Array:
+    # With `fading` the last three coefficients are zero, and the last two knots give no equation.
+    n = len(values) - (2 if fading else 0)
+    # c[m], c[m+1], c[m+2] with weights 1/6, 4/6, 1/6 at knot m; equal outer coefficients at both
+    # ends make the slope zero there. These two eliminate the first and the last unknown.
+    band = np.zeros((3, n))
+    band[0, 1:] = 1.0 / 6.0
+    band[1, :] = 4.0 / 6.0
+    band[2, :-1] = 1.0 / 6.0
+    band[0, 1] = 2.0 / 6.0
+    if not fading:
+        band[2, -2] = 2.0 / 6.0
+    inner = scipy.linalg.solve_banded(
+        (1, 1), band, values[:n].reshape(n, -1), check_finite=False
+    ).reshape(n, *values.shape[1:])
+    end = np.zeros((3, *values.shape[1:])) if fading else inner[-2:-1]
+    return np.concatenate([inner[1:2], inner, end])
+
+
+def open_spline_coefficients(values: Array) -> Array:
+    """B-spline coefficients of functions that are zero at their first knot and end as straight lines.
+
+    Args:
+        values: (n + 1, functions) at all knots; n >= 3, the first row is 0.
+
+    Returns:
+        (n + 3, functions). The second derivative is zero at the last knot, the third is continuous at
+        the second ("not a knot"): there nothing is known of the slope.
+    """
+    n = len(values) - 1
+    matrix = np.zeros((n + 3, n + 3))
+    for knot in range(n + 1):
+        matrix[knot, knot : knot + 3] = 1.0 / 6.0, 4.0 / 6.0, 1.0 / 6.0
+    matrix[n + 1, :5] = 1.0, -4.0, 6.0, -4.0, 1.0
+    matrix[n + 2, n:] = 1.0, -2.0, 1.0
+    right = np.concatenate([values, np.zeros((2, values.shape[1]))])
+    return np.ascontiguousarray(scipy.linalg.solve(matrix, right))

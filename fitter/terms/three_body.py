@@ -1,0 +1,324 @@
+"""Functions of the distances among three atoms; see `distances`.
+
+``symmetry: central`` keeps the central atom apart from its neighbours (r_jk may be as long as twice
+the cutoff); ``full`` sums over all permutations of the three atoms, as in eq. 5.29 of the chapter that
+`distances` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations_with_replacement, permutations
+from typing import Any, ClassVar
+
+import numpy as np
+from forcemap.fitter.baseline.repulsion import fade, short_range
+from forcemap.fitter.checked import choice, read_by
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.sharing.threads import in_order
+from forcemap.fitter.terms.base import DISTANCE, Array, Block, MapPlan, Species, TermView
+from forcemap.fitter.terms.distances import (
+    DistanceSettings,
+    DistanceTerm,
+    View,
+    drawn,
+    fineness,
+    symbols_of,
+)
+from forcemap.fitter.terms.splines import spline_coefficients
+from forcemap.potentials import _core
+from forcemap.potentials.terms import ThreeBodySplines
+from forcemap.potentials.terms.base import joined
+
+__all__ = ["CUTOFF_WIDTH", "LENGTHSCALE", "ThreeBodySettings", "ThreeBodyTerm"]
+
+LENGTHSCALE = 0.3
+"""Where no lengthscale is given, this part of the cutoff (1.2 Å of 4.0 Å)."""
+
+RESOLVED = 260
+"""Triplets whose kernels of that lengthscale cover the data; more of them resolve a shorter one. With
+shorter ones, structures unlike the data came out worse (dimers of indium in InP)."""
+
+SHORTEST_LENGTHSCALE = 1.0 / 3.0
+"""Of the lengthscale of RESOLVED triplets, however many there are: the map's grid resolves it."""
+
+CUTOFF_WIDTH = 0.5
+"""Where no cutoff_width is given, this part of the cutoff."""
+
+BASE_RATIO = 1.4
+"""Knots of r_jk are so much farther apart than those of r_ij and r_ik in maps that are not exact."""
+
+# Distances (12, 13, 23) of three atoms after the atoms are put into another order.
+_PAIR_OF = {
+    frozenset((0, 1)): 0,
+    frozenset((0, 2)): 1,
+    frozenset((1, 2)): 2,
+}
+
+
+@dataclass(frozen=True)
+class ThreeBodySettings(DistanceSettings):
+    """A function of the distances among three atoms.
+
+    `symmetry`: "central" has one function per central species and pair of neighbours, symmetric
+    under the exchange of the neighbours; "full" is symmetric under all permutations.
+    """
+
+    kind: ClassVar[str] = "three_body"
+    fewest_points: ClassVar[int] = 100
+    most_points: ClassVar[int] = 400
+
+    cutoff: float = field(default=4.0, metadata=read_by(DISTANCE))
+    symmetry: str = field(default="central", metadata=read_by(choice("central", "full")))
+
+    def open(self, survey: Any) -> ThreeBodyTerm:
+        """See `TermSettings.open`."""
+        blocks = len(_combinations(self.symmetry, survey.species))
+        lengthscale = self.lengthscale or self._lengthscale(self.points_of_each(blocks))
+        grid = None
+        if self.kernel == "squared_exponential":
+            grid = grid_of(self.cutoff, lengthscale, survey.tolerance)
+        return ThreeBodyTerm(
+            cutoff=self.cutoff,
+            cutoff_width=min(self.cutoff_width or CUTOFF_WIDTH * self.cutoff, self.cutoff),
+            kernel_name=self.kernel,
+            lengthscale=lengthscale,
+            delta=self.delta or 1.0,
+            repulsion=survey.repulsion,
+            grid=grid,
+            symmetry=self.symmetry,
+        )
+
+    def _lengthscale(self, points: int) -> float:
+        """A part of the cutoff, less for more triplets than RESOLVED.
+
+        Triplets fill three dimensions: the distance between n of them falls as n^(-1/3).
+        """
+        resolved = float((RESOLVED / points) ** (1.0 / 3.0))
+        return LENGTHSCALE * self.cutoff * min(1.0, max(SHORTEST_LENGTHSCALE, resolved))
+
+
+def grid_of(cutoff: float, lengthscale: float, tolerance: float) -> tuple[int, int]:
+    """Intervals of the grid that a term is projected on, finer for a smaller tolerance (eV/Å).
+
+    Distances from the centre 0.08 Å apart at 1e-4 eV/Å, those between neighbours 0.16 Å, and never
+    coarser than the kernel asks for. Up to 64 and 50 intervals, which stay in the processor's cache and
+    in one table of ``pair_style uf3``; beyond that only for a smaller tolerance.
+    """
+    finer = fineness(tolerance)
+    most = max(1.0, finer)
+    legs = max(cutoff / 0.08 * finer, 8.0 * cutoff / lengthscale)
+    base = max(2.0 * cutoff / 0.16 * finer, 10.0 * cutoff / lengthscale)
+    return int(np.ceil(min(legs, 64.0 * most))), int(np.ceil(min(base, 50.0 * most)))
+
+
+def _combinations(symmetry: str, species: Sequence[int]) -> list[Species]:
+    if symmetry == "full":
+        return list(combinations_with_replacement(sorted(species), 3))
+    pairs = list(combinations_with_replacement(sorted(species), 2))
+    return [(center, *pair) for center in sorted(species) for pair in pairs]
+
+
+@dataclass(frozen=True, eq=False)
+class ThreeBodyTerm(DistanceTerm):
+    """A three-body term; `grid`: intervals of r_ij and r_ik over the cutoff, of r_jk over twice that."""
+
+    kind: ClassVar[str] = "three_body"
+    bodies: ClassVar[int] = 3
+    dimension: ClassVar[int] = 3
+
+    symmetry: str = "central"
+
+    def combinations(self, species: Sequence[int]) -> list[Species]:
+        """See `Term.combinations`."""
+        return _combinations(self.symmetry, species)
+
+    def candidates(self, structure: Structure) -> Mapping[Species, Array]:
+        """See `Term.candidates`: the three distances of triangles."""
+        found = {}
+        for c, a, b in self.combinations(sorted(structure.species)):
+            triangles = structure.neighbors.triplets(c, a, b, self.cutoff)
+            if len(triangles):
+                found[c, a, b] = triangles
+        return found
+
+    def views(self, block: Block) -> list[View]:
+        """See `DistanceTerm.views`."""
+        points = np.asarray(block.points, dtype=np.float64)
+        if self.symmetry == "central":
+            orders = [(0, 1, 2)]
+            if block.species[1] == block.species[2]:
+                orders.append((0, 2, 1))
+            return [View(block.species, _permuted(points, orders))]
+        found: dict[Species, list[tuple[int, ...]]] = {}
+        for order in permutations(range(3)):
+            species = tuple(block.species[n] for n in order)
+            if species[1] <= species[2]:
+                found.setdefault(species, []).append(order)
+        return [View(species, _permuted(points, orders)) for species, orders in found.items()]
+
+    def factors(self, species: Species, legs: Array, base: Array) -> tuple[Array, Array, Array]:
+        """Cutoff and fading of r_ij, r_ik (at `legs`) and r_jk (at `base`), for (centre, j, k)."""
+        c, a, b = species
+        cut = self.settings.cutoff_values(legs)
+        return (
+            cut * fade(short_range(self.repulsion, c, a), legs),
+            cut * fade(short_range(self.repulsion, c, b), legs),
+            fade(short_range(self.repulsion, a, b), base),
+        )
+
+    def knots(self, legs: int, base: int) -> tuple[Array, Array]:
+        """Of grids of so many intervals."""
+        return (
+            np.linspace(0.0, self.cutoff, legs + 1),
+            np.linspace(0.0, 2.0 * self.cutoff, base + 1),
+        )
+
+    @cached_property
+    def products(self) -> Mapping[tuple[int, Species], tuple[Array, ...]]:  # type: ignore[override]
+        """See `DistanceTerm.products`."""
+        assert self.grid is not None
+        legs, base = self.knots(*self.grid)
+
+        def splines(knots: Array, factor: Array, centers: Array) -> Array:
+            values = self.distances(knots, centers) * factor[:, None]
+            # Only the legs end at a cutoff.
+            return spline_coefficients(values, axes=1, fading=0 if knots is base else 1)
+
+        products: dict[tuple[int, Species], tuple[Array, ...]] = {}
+        for n, block in enumerate(self.blocks):
+            for view in self.views(block):
+                factors = self.factors(view.species, legs, base)
+                products[n, view.species] = tuple(
+                    np.stack([splines(knots, factor, image) for image in view.images[:, :, d].T])
+                    for d, (knots, factor) in enumerate(
+                        zip((legs, legs, base), factors, strict=True)
+                    )
+                )
+        return products
+
+    def add_projected(
+        self, structure: Structure, view: Species, splines: tuple[Array, ...], rows: Array, start: int
+    ) -> None:
+        """See `DistanceTerm.add_projected`."""
+        _core.add_product(structure.neighbors, self.cutoff, *view, *splines, rows, start)
+
+    def add_exact(self, structure: Structure, view: View, rows: Array, start: int) -> None:
+        """See `DistanceTerm.add_exact`."""
+        structure.neighbors.add_three_body(self.settings, *view.species, view.images, rows, start)
+
+    # ---- the map
+
+    def intervals(self, plan: MapPlan) -> tuple[int, int]:
+        """Of the map's tables: the grid of the projection, or by the plan's spacing."""
+        if self.grid is not None:
+            return self.grid[0], self.grid[1]
+        legs = int(np.ceil(self.cutoff / plan.spacing))
+        return legs, int(np.ceil(2.0 * self.cutoff / (plan.spacing * BASE_RATIO)))
+
+    def map_bytes(self, plan: MapPlan) -> int:
+        """See `Term.map_bytes`."""
+        legs, base = self.intervals(plan)
+        views = sum(len(self.views(block)) for block in self.blocks)
+        return 8 * views * (legs + 3) ** 2 * (base + 3)
+
+    def mapped(self, weights: Array, plan: MapPlan) -> ThreeBodySplines | None:
+        """See `Term.mapped`."""
+        if not self.blocks:
+            return None
+        legs, base = self.intervals(plan)
+        columns = {}
+        for species, values in self._values(weights, self.knots(legs, base), plan.jobs).items():
+            table = spline_coefficients(values, axes=3, fading=2)
+            if species[1] == species[2]:
+                table = 0.5 * (table + table.transpose(1, 0, 2, 3))
+            columns[symbols_of(species)] = table
+        draws = {joined(triplet): table for triplet, table in drawn(columns).items()}
+        tables: dict[Any, Array] = {
+            triplet: np.ascontiguousarray(table[..., 0]) for triplet, table in columns.items()
+        }
+        return ThreeBodySplines(self.cutoff, legs, base, tables, draws=draws)
+
+    def _values(
+        self, weights: Array, grids: tuple[Array, Array], jobs: int
+    ) -> dict[Species, Array]:
+        """Knot values (legs, legs, base, k) of every function."""
+        tables: dict[Species, Array] = {}
+        for block, some in self.block_weights(weights):
+            for view in self.views(block):
+                values = self._outer(view, some, grids, jobs)
+                tables[view.species] = tables.get(view.species, 0.0) + values
+        return tables
+
+    def _outer(self, view: View, weights: Array, grids: tuple[Array, Array], jobs: int) -> Array:
+        """Knot values (legs, legs, base, k) of one view of a block."""
+        legs, base = grids
+        factors = self.factors(view.species, legs, base)
+        symmetric = view.species[1] == view.species[2]
+        values = np.zeros((len(legs), len(legs), len(base), weights.shape[1]))
+        # Where a factor is zero, so is the function; the rest is evaluated, half of it if symmetric.
+        keep = [np.flatnonzero(f) for f in factors]
+        first, second = (x.ravel() for x in np.meshgrid(keep[0], keep[1], indexing="ij"))
+        if symmetric:
+            half = first <= second
+            first, second = first[half], second[half]
+        if not len(first) or not len(keep[2]):
+            return values
+        scale = (factors[0][first] * factors[1][second])[:, None] * factors[2][keep[2]][None, :]
+        for column in range(weights.shape[1]):
+            found = scale * self._grid_sum(
+                (legs[first], legs[second], base[keep[2]]),
+                view.images,
+                np.ascontiguousarray(weights[:, column]),
+                jobs,
+            )
+            values[first[:, None], second[:, None], keep[2][None, :], column] = found
+            if symmetric:
+                values[second[:, None], first[:, None], keep[2][None, :], column] = found
+        return values
+
+    def _grid_sum(
+        self, points: tuple[Array, Array, Array], images: Array, weights: Array, jobs: int
+    ) -> Array:
+        """Sums of the kernel at (first[i], second[i], base[k]), (pairs, n), by `jobs` threads."""
+        first, second, base = points
+        settings = self.settings
+
+        def part(rows: slice) -> Array:
+            one, two = np.ascontiguousarray(first[rows]), np.ascontiguousarray(second[rows])
+            if self.kernel_name == "squared_exponential":
+                return settings.grid(one, two, base, images, weights)
+            triangles = np.empty((len(one), len(base), 3))
+            triangles[:, :, 0] = one[:, None]
+            triangles[:, :, 1] = two[:, None]
+            triangles[:, :, 2] = base[None, :]
+            return settings.sum(triangles.reshape(-1, 3), images, weights).reshape(len(one), -1)
+
+        step = 1024
+        pieces = [slice(n, n + step) for n in range(0, len(first), step)]
+        return np.concatenate(list(in_order(part, pieces, jobs)))
+
+    # ---- the file
+
+    def document(self) -> dict[str, Any]:
+        """See `Term.document`."""
+        return super().document() | {"symmetry": self.symmetry}
+
+    @classmethod
+    def read(cls, view: TermView) -> ThreeBodyTerm:
+        """See `Term.read`."""
+        cls._check_grid(view, 2)
+        found = cls._fields(view)
+        if found["grid"] and found["kernel_name"] != "squared_exponential":
+            view.entry["grid"].reject("only the squared exponential has one in three_body terms")
+        return cls(**found, symmetry=view.one_of("symmetry", "central", "full"))
+
+
+def _permuted(points: Array, orders: Sequence[tuple[int, ...]]) -> Array:
+    """Distances (n, len(orders), 3) of triangles after their atoms are put into each order."""
+    columns = [
+        [_PAIR_OF[frozenset((o[p], o[q]))] for p, q in ((0, 1), (0, 2), (1, 2))] for o in orders
+    ]
+    return np.ascontiguousarray(points[:, np.array(columns)])

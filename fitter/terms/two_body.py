@@ -1,0 +1,176 @@
+"""Functions of the distance of two atoms, one for each pair of species; see `distances`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations_with_replacement
+from typing import Any, ClassVar
+
+import numpy as np
+from forcemap.fitter.baseline.repulsion import fade, short_range
+from forcemap.fitter.checked import read_by
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.sparse.candidates import Pool
+from forcemap.fitter.terms.base import DISTANCE, Array, Block, MapPlan, Species, TermView
+from forcemap.fitter.terms.distances import (
+    DistanceSettings,
+    DistanceTerm,
+    View,
+    drawn,
+    fineness,
+    symbols_of,
+)
+from forcemap.fitter.terms.splines import spline_coefficients
+from forcemap.potentials import _core
+from forcemap.potentials.terms import TwoBodySplines
+from forcemap.potentials.terms.base import joined
+from scipy.interpolate import CubicSpline
+
+__all__ = ["CUTOFF_WIDTH", "TwoBodySettings", "TwoBodyTerm"]
+
+LENGTHSCALE = 0.15
+"""Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å)."""
+
+CUTOFF_WIDTH = 0.35
+"""Where no cutoff_width is given, this part of the cutoff."""
+
+
+@dataclass(frozen=True)
+class TwoBodySettings(DistanceSettings):
+    """A function of the distance of two atoms, one per pair of species."""
+
+    kind: ClassVar[str] = "two_body"
+    default_method: ClassVar[str] = "uniform"
+    fewest_points: ClassVar[int] = 40
+    most_points: ClassVar[int] = 40
+
+    cutoff: float = field(default=5.5, metadata=read_by(DISTANCE))
+
+    def open(self, survey: Any) -> TwoBodyTerm:
+        """See `TermSettings.open`."""
+        lengthscale = self.lengthscale or LENGTHSCALE * self.cutoff
+        return TwoBodyTerm(
+            cutoff=self.cutoff,
+            cutoff_width=min(self.cutoff_width or CUTOFF_WIDTH * self.cutoff, self.cutoff),
+            kernel_name=self.kernel,
+            lengthscale=lengthscale,
+            delta=self.delta or 1.0,
+            repulsion=survey.repulsion,
+            grid=grid_of(self.cutoff, lengthscale, survey.tolerance),
+        )
+
+
+def grid_of(cutoff: float, lengthscale: float, tolerance: float) -> tuple[int]:
+    """Intervals of the grid that a term is projected on, finer for a smaller tolerance (eV/Å).
+
+    0.08 Å apart at 1e-4 eV/Å, and never coarser than the kernel asks for. Up to 50 intervals, which
+    stay in the processor's cache and in one table of ``pair_style uf3``; beyond that only for a
+    smaller tolerance.
+    """
+    finer = fineness(tolerance)
+    legs = max(cutoff / 0.08 * finer, 8.0 * cutoff / lengthscale)
+    return (int(np.ceil(min(legs, 50.0 * max(1.0, finer)))),)
+
+
+@dataclass(frozen=True, eq=False)
+class TwoBodyTerm(DistanceTerm):
+    """A two-body term; `grid`: intervals over the cutoff."""
+
+    kind: ClassVar[str] = "two_body"
+    bodies: ClassVar[int] = 2
+    dimension: ClassVar[int] = 1
+
+    def combinations(self, species: Sequence[int]) -> list[Species]:
+        """See `Term.combinations`."""
+        return list(combinations_with_replacement(sorted(species), 2))
+
+    def candidates(self, structure: Structure) -> Mapping[Species, Array]:
+        """See `Term.candidates`: distances."""
+        found = {}
+        for a, b in self.combinations(sorted(structure.species)):
+            r = structure.neighbors.distances(a, b, self.cutoff)
+            if len(r):
+                found[a, b] = r[:, None]
+        return found
+
+    def interval(self, pool: Pool) -> tuple[float, float]:
+        """See `Term.interval`: to the cutoff, however far the data reach."""
+        return float(pool.points.min()), self.cutoff
+
+    def views(self, block: Block) -> list[View]:
+        """See `DistanceTerm.views`."""
+        points = np.asarray(block.points, dtype=np.float64)
+        return [View(block.species, np.ascontiguousarray(points[:, None, :]))]
+
+    def pair_values(self, block: Block, r: Array) -> Array:
+        """(n, points) a block's kernel functions with cutoff, at distances r (n,).
+
+        Below the data the slope is faded out, not the value: the pair function levels off, and the
+        repulsion rises from there.
+        """
+        centers = block.points[:, 0]
+
+        def whole(x: Array) -> Array:
+            return self.distances(x, centers) * self.settings.cutoff_values(x)[:, None]
+
+        pair = short_range(self.repulsion, *block.species)
+        if pair is None:
+            return whole(r)
+        start = min(pair.fading, self.cutoff)
+        # Fine enough for an integral exact to rounding; the slope is that of a spline through it.
+        fine = np.linspace(pair.faded, start, 1001)
+        faded = CubicSpline(fine, whole(fine)).derivative()(fine) * fade(pair, fine)[:, None]
+        integral = CubicSpline(fine, faded).antiderivative()
+        inside = (
+            integral(np.clip(r, pair.faded, start)) - integral(start) + whole(np.array([start]))
+        )
+        return np.where((r < start)[:, None], inside, whole(r))
+
+    @cached_property
+    def products(self) -> Mapping[tuple[int, Species], tuple[Array, ...]]:  # type: ignore[override]
+        """See `DistanceTerm.products`."""
+        assert self.grid is not None
+        knots = np.linspace(0.0, self.cutoff, self.grid[0] + 1)
+        return {
+            (n, block.species): (
+                spline_coefficients(self.pair_values(block, knots), axes=1, fading=1),
+            )
+            for n, block in enumerate(self.blocks)
+        }
+
+    def add_projected(
+        self, structure: Structure, view: Species, splines: tuple[Array, ...], rows: Array, start: int
+    ) -> None:
+        """See `DistanceTerm.add_projected`."""
+        _core.add_splines(structure.neighbors, self.cutoff, *view, *splines, rows, start)
+
+    def add_exact(self, structure: Structure, view: View, rows: Array, start: int) -> None:
+        """See `DistanceTerm.add_exact`."""
+        points = np.ascontiguousarray(view.images[:, 0, 0])
+        structure.neighbors.add_two_body(self.settings, *view.species, points, rows, start)
+
+    def mapped(self, weights: Array, plan: MapPlan) -> TwoBodySplines | None:
+        """See `Term.mapped`."""
+        if not self.blocks:
+            return None
+        intervals = self.grid[0] if self.grid else int(np.ceil(4.0 * self.cutoff / plan.spacing))
+        knots = np.linspace(0.0, self.cutoff, intervals + 1)
+        columns = {
+            symbols_of(block.species): spline_coefficients(
+                self.pair_values(block, knots) @ some, axes=1, fading=1
+            )
+            for block, some in self.block_weights(weights)
+        }
+        draws = {joined(pair): table for pair, table in drawn(columns).items()}
+        tables: dict[Any, Array] = {
+            pair: np.ascontiguousarray(table[:, 0]) for pair, table in columns.items()
+        }
+        return TwoBodySplines(self.cutoff, intervals, tables, draws=draws)
+
+    @classmethod
+    def read(cls, view: TermView) -> TwoBodyTerm:
+        """See `Term.read`."""
+        cls._check_grid(view, 1)
+        return cls(**cls._fields(view))

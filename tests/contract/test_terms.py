@@ -1,0 +1,426 @@
+"""The laws that every kind of term obeys, and the promise that a new kind is one file.
+
+All laws run over the registry, and over a kind that is defined here: `ShellsTerm`, pair functions spanned
+by a few given shells. It is read from settings, fitted, mapped, written, read, run in LAMMPS, sized,
+estimated, resumed, shared over MPI ranks and shown, and no other file names it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lammps_runs
+import numpy as np
+import pytest
+import yaml
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import read, write
+from forcemap.fitter.checked import integer, read_by
+from forcemap.fitter.config import Settings
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.mapping.map import map_model
+from forcemap.fitter.mapping.tabulate import Tabulation
+from forcemap.fitter.planning.estimate import estimate
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model_file import read_model, write_model
+from forcemap.fitter.process.prior import Prior, alternatives, widest_cutoff
+from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.terms import kinds
+from forcemap.fitter.terms.base import (
+    Array,
+    Block,
+    MapPlan,
+    Species,
+    Term,
+    TermSettings,
+    TermView,
+)
+from forcemap.fitter.terms.splines import spline_coefficients
+from forcemap.potentials import ForcemapCalculator, _core
+from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.file.potential_file import as_potential
+from forcemap.potentials.terms import TwoBodySplines
+from forcemap_runs import MPIRUN, blocks_in, fault, invoke, run_forcemap
+from process_rows import (
+    check_order_of_atoms,
+    check_rotation,
+    check_sum_of_forces,
+    check_supercell,
+    check_translation,
+    difference_errors,
+    rows,
+)
+from structures import as_frame
+
+# ---- a kind that no other file knows --------------------------------------------------------------
+
+INTERVALS = 60
+
+
+@dataclass(frozen=True)
+class ShellsSettings(TermSettings):
+    """Pair functions spanned by `shells` functions (1 - r / cutoff)^(k + 3)."""
+
+    kind: ClassVar[str] = "shells"
+
+    shells: int = field(default=5, metadata=read_by(integer(at_least=1, at_most=20)))
+
+    def open(self, survey: Survey) -> ShellsTerm:
+        assert self.cutoff is not None
+        return ShellsTerm(self.cutoff, self.shells, self.delta or 1.0)
+
+    def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
+        return self.n_sparse or 2 * self.shells
+
+
+@dataclass(frozen=True, eq=False)
+class ShellsTerm(Term):
+    """V(r) = sum over k of v_k phi_k(r): the kernel is phi(r) . phi(r')."""
+
+    kind: ClassVar[str] = "shells"
+    bodies: ClassVar[int] = 2
+
+    cutoff: float
+    shells: int
+    delta: float = 1.0
+    blocks: tuple[Block, ...] = ()
+
+    def phi(self, r: Array) -> Array:
+        x = np.clip(1.0 - r / self.cutoff, 0.0, None)
+        return np.asarray(x[:, None] ** (np.arange(self.shells) + 3))
+
+    def combinations(self, species: Sequence[int]) -> list[Species]:
+        return list(combinations_with_replacement(sorted(species), 2))
+
+    def candidates(self, structure: Structure) -> Mapping[Species, Array]:
+        found = {
+            pair: structure.neighbors.distances(*pair, self.cutoff)
+            for pair in self.combinations(sorted(structure.species))
+        }
+        return {pair: r[:, None] for pair, r in found.items() if len(r)}
+
+    def kernel(self, species: Species, a: Array, b: Array) -> Array:
+        return np.asarray(self.phi(a[:, 0]) @ self.phi(b[:, 0]).T)
+
+    def splines(self, block: Block) -> Array:
+        knots = np.linspace(0.0, self.cutoff, INTERVALS + 1)
+        values = self.kernel(block.species, knots[:, None], block.points)
+        return spline_coefficients(values, axes=1, fading=1)
+
+    def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
+        for block in self.blocks:
+            if structure.species.issuperset(block.species):
+                splines = self.splines(block)
+                _core.add_splines(
+                    structure.neighbors, self.cutoff, *block.species, splines, rows, start
+                )
+            start += block.size
+
+    def mapped(self, weights: Array, plan: MapPlan) -> TwoBodySplines:
+        tables: dict[Any, Array] = {}
+        draws = {}
+        for block, some in self.block_weights(weights):
+            pair = tuple(SYMBOLS[z] for z in block.species)
+            columns = self.splines(block) @ some
+            tables[pair] = np.ascontiguousarray(columns[:, 0])
+            if columns.shape[1] > 1:
+                draws["-".join(pair)] = np.ascontiguousarray(columns[:, 1:].T)
+        return TwoBodySplines(self.cutoff, INTERVALS, tables, draws=draws)
+
+    def document(self) -> dict[str, Any]:
+        return {"shells": self.shells}
+
+    @classmethod
+    def read(cls, view: TermView) -> ShellsTerm:
+        shells = view.entry["shells"].integer(1, 20)
+        return cls(view.cutoff, shells, view.delta, view.blocks(2, lambda species: 1))
+
+    def summary(self) -> dict[str, Any]:
+        return {"shells": self.shells}
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "KINDS", [*kinds.KINDS, kinds.Kind(ShellsTerm, ShellsSettings)])
+    monkeypatch.setitem(kinds.TERMS, ShellsTerm.kind, ShellsTerm)
+    monkeypatch.setitem(kinds.SETTINGS, ShellsSettings.kind, ShellsSettings)
+
+
+ALL_KINDS = [*(kind.term.kind for kind in kinds.KINDS), ShellsTerm.kind]
+GIVEN_KINDS = [*kinds.SETTINGS, ShellsTerm.kind]
+"""Those that settings can ask for; the fit adds the others by itself."""
+
+# ---- data ------------------------------------------------------------------------------------------
+
+
+def _labelled(seed: int, size: int = 2) -> Atoms:
+    rng = np.random.default_rng(seed)
+    atoms = bulk("Cu", "fcc", a=3.7 + 0.05 * (seed % 3), cubic=True).repeat((size, 1, 1))
+    atoms.symbols[rng.random(len(atoms)) < 0.4] = "Ni"
+    atoms.rattle(0.12, seed=seed)
+    atoms.calc = EMT()
+    atoms.get_stress()
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copper and nickel, labelled by ASE's effective-medium theory; enough for several blocks."""
+    path = tmp_path_factory.mktemp("data") / "train.xyz"
+    write(path, [_labelled(seed, 4) for seed in range(60)], format="extxyz")
+    return path
+
+
+FRAMES = [as_frame(_labelled(seed)) for seed in range(6)]
+CUTOFF = 3.9
+
+
+def settings_of(kind: str, **changes: Any) -> Settings:
+    """Settings with one term of a kind."""
+    term = {"kind": kind, "cutoff": CUTOFF, "n_sparse": 6, **changes}
+    return Settings.from_dict({"data": {"train": "train.xyz"}, "terms": [term]})
+
+
+def survey_of(settings: Settings, frames: Sequence[Frame] = FRAMES) -> Survey:
+    return Survey.of(frames, settings).with_repulsion(widest_cutoff(settings))
+
+
+def term_of(kind: str) -> Term:
+    """A term of a kind with sparse points from the data."""
+    settings = settings_of(kind if kind in GIVEN_KINDS else GIVEN_KINDS[0])
+    settings = alternatives(settings, survey_of(settings))[0]
+    found = Prior.of(settings, survey_of(settings)).terms
+    return next(term for term in found if term.kind == kind)
+
+
+def model_of(kind: str, weights: Array | None = None) -> Model:
+    """A process of one term, with random weights."""
+    term = term_of(kind)
+    survey = survey_of(settings_of(GIVEN_KINDS[0]))
+    if weights is None:
+        weights = np.random.default_rng(5).normal(0.0, 0.1, term.size)
+    e0 = dict.fromkeys(survey.species, -1.25)
+    return Model(survey.species, (term,), weights, e0, survey.repulsion, np.eye(term.size))
+
+
+@pytest.fixture(scope="module")
+def crystal() -> Atoms:
+    return _labelled(11)
+
+
+# ---- laws ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_rows_are_derivatives_of_the_energy_row(kind: str, crystal: Atoms) -> None:
+    """Errors of central differences fall with h² to rounding: with half the step to a quarter."""
+    term = term_of(kind)
+    wide, narrow = (difference_errors(crystal, [term], h) for h in (2e-3, 1e-3))
+    scale = max(1.0, float(np.abs(rows(crystal, [term])).max()))
+    for large, small in zip(wide, narrow, strict=True):
+        assert np.abs(small).max() < 0.3 * np.abs(large).max() + 1e-9 * scale
+        assert np.abs(small).max() < 1e-3 * scale
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_rows_have_the_symmetries_of_space_and_atoms(kind: str, crystal: Atoms) -> None:
+    terms = [term_of(kind)]
+    atol = 1e-9 * max(1.0, float(np.abs(rows(crystal, terms)).max()))
+    check_rotation(crystal, terms, atol)
+    check_order_of_atoms(crystal, terms, atol)
+    check_translation(crystal, terms)
+    check_supercell(crystal, terms, 10.0 * atol)
+    check_sum_of_forces(crystal, terms, atol)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_diagonal_is_that_of_the_kernel(kind: str) -> None:
+    term = term_of(kind)
+    for block in term.blocks:
+        matrix = term.kernel(block.species, block.points, block.points)
+        np.testing.assert_allclose(matrix, matrix.T, rtol=0, atol=1e-12 * np.abs(matrix).max())
+        np.testing.assert_allclose(
+            term.diagonal(block.species, block.points), np.diag(matrix), rtol=1e-12
+        )
+        assert np.linalg.eigvalsh(matrix)[0] > -1e-9 * np.abs(matrix).max()
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_term_comes_back_from_its_file(kind: str, crystal: Atoms, tmp_path: Path) -> None:
+    model = model_of(kind)
+    write_model(model, tmp_path / "model.forcemap")
+    again = read_model(tmp_path / "model.forcemap")
+    assert type(again.terms[0]) is type(model.terms[0])
+    assert again.terms[0].summary() == model.terms[0].summary()
+    np.testing.assert_array_equal(rows(crystal, again.terms), rows(crystal, model.terms))
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_map_says_what_the_process_says(kind: str, crystal: Atoms) -> None:
+    model = model_of(kind)
+    if model.unmapped:
+        pytest.skip("this kind has no map")
+    mapped = map_model(model, FRAMES, 1e-5)
+    truth = Truth(model).prediction(as_frame(crystal))
+    found = mapped.potential.evaluator().compute(
+        crystal.positions, crystal.numbers, crystal.cell.array, crystal.pbc
+    )
+    assert abs(found.energy - truth.energy) < 1e-4
+    np.testing.assert_allclose(found.forces, truth.forces, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_columns_of_a_map_are_the_maps_of_the_columns(kind: str) -> None:
+    """The mean and two draws mapped together: each draw is the map of its own weights."""
+    model = model_of(kind)
+    if model.unmapped:
+        pytest.skip("this kind has no map")
+    draws = np.random.default_rng(8).normal(0.0, 0.1, (len(model.weights), 2))
+    together = Tabulation(model, MapPlan(FRAMES), draws).data()
+    as_potential(together)  # the core takes it
+    for n in range(2):
+        alone = Tabulation(
+            replace(model, weights=np.ascontiguousarray(draws[:, n])), MapPlan(FRAMES), draws
+        ).data()
+        for whole, own in zip(together.terms, alone.terms, strict=True):
+            tensors = own.tensors()
+            for name, values in whole.draws.items():
+                np.testing.assert_allclose(values[n], tensors[name], rtol=0, atol=1e-10)
+            assert set(whole.draws) or own.kind == "zbl"
+        assert together.e0_draws is not None
+        np.testing.assert_allclose(together.e0_draws[n], list(alone.e0.values()))
+
+
+@pytest.mark.parametrize("kind", GIVEN_KINDS)
+def test_estimate_has_the_sizes_of_the_fit(kind: str) -> None:
+    frames = [replace(frame, energy=1.0, index=n) for n, frame in enumerate(FRAMES)]
+    settings = settings_of(kind)
+    found = estimate(settings, frames)
+    prior = Prior.of(settings, survey_of(settings, frames))
+    sizes = {(t.kind, b.species): b.size for t in prior.terms for b in t.blocks}
+    assert {(c.kind, c.species): c.n_sparse for c in found.combinations} == sizes
+
+
+def write_settings(path: Path, data: Path, kind: str) -> Path:
+    term = {"kind": kind, "cutoff": CUTOFF, "n_sparse": 5}
+    given = {"data": {"train": str(data)}, "terms": [term], "e0": "average"}
+    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", GIVEN_KINDS)
+def test_interrupted_fit_resumes_bit_for_bit(kind: str, data: Path, tmp_path: Path) -> None:
+    settings = write_settings(tmp_path / "settings.yaml", data, kind)
+    options = ("--checkpoint-every", "0", "--jobs", "1", "--quiet")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert invoke("fit", settings, "-o", whole, *options).exit_code == 0
+    dead = fault("forcemap.fitter.solve.solver:Groups.add", 3)
+    done = run_here("fit", settings, "-o", killed, *options, faults=[dead])
+    assert done.returncode == -9, done.stderr
+    assert sum(blocks_in(path) for path in killed.glob("checkpoint*")) == 2
+    resumed = invoke("fit", settings, "-o", killed, *options, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    one, other = ((folder / "model.forcemap").read_bytes() for folder in (whole, killed))
+    assert one == other
+
+
+@pytest.mark.skipif(not MPIRUN.exists(), reason="needs the MPICH wheel's mpirun")
+@pytest.mark.parametrize("kind", GIVEN_KINDS)
+def test_two_ranks_fit_the_same(kind: str, data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py")
+    settings = write_settings(tmp_path / "settings.yaml", data, kind)
+    assert invoke("fit", settings, "-o", tmp_path / "one", "--quiet").exit_code == 0
+    done = run_here("fit", settings, "-o", tmp_path / "two", "--quiet", ranks=2)
+    assert done.returncode == 0, done.stderr
+    one, two = (read_model(tmp_path / name / "model.forcemap") for name in ("one", "two"))
+    for mine, theirs in zip(one.terms, two.terms, strict=True):
+        for a, b in zip(mine.blocks, theirs.blocks, strict=True):
+            np.testing.assert_array_equal(a.points, b.points)
+    scale = float(np.abs(one.weights).max())
+    np.testing.assert_allclose(two.weights, one.weights, rtol=0, atol=1e-6 * scale)
+
+
+def run_here(*arguments: object, ranks: int = 0, faults: Any = ()) -> Any:
+    """`forcemap` in processes of its own, which know the kind of this file."""
+    return run_forcemap(*arguments, ranks=ranks, faults=tuple(faults), before=HERE)
+
+
+HERE = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_terms
+test_terms.kinds.register(test_terms.ShellsTerm, test_terms.ShellsSettings)
+"""
+
+# ---- the promise -----------------------------------------------------------------------------------
+
+
+def test_a_kind_defined_here_needs_nothing_elsewhere(data: Path, tmp_path: Path) -> None:
+    kind = ShellsTerm.kind
+    settings = write_settings(tmp_path / "settings.yaml", data, kind)
+
+    # estimated
+    estimated = invoke("fit", settings, "--dry-run")
+    assert estimated.exit_code == 0, estimated.output
+    assert kind in estimated.stdout
+    # read from a settings file, with its own messages
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(settings.read_text().replace("n_sparse: 5", "shell: 3"), encoding="utf-8")
+    assert 'unknown key; did you mean "shells"?' in invoke("fit", wrong, "--dry-run").output
+    # fitted, in sizes
+    out = tmp_path / "out"
+    fitted = invoke("fit", settings, "-o", out, "--sizes", "small,medium", "--quiet")
+    assert fitted.exit_code == 0, fitted.output
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    shown = next(term for term in report["fit"]["terms"] if term["kind"] == kind)
+    assert shown["shells"] == 5
+    small = json.loads((out / "small" / "report.json").read_text(encoding="utf-8"))
+    assert small["fit"]["n_sparse"] <= report["fit"]["n_sparse"]
+    # shown
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert f"<td>{kind}</td>" in page
+    assert "<th>shells</th>" in page
+    assert "shells 5" in " ".join(invoke("info", out / "model.forcemap").stdout.split())
+    # written and read, evaluated as in ASE and in LAMMPS
+    atoms = read(data, 3)
+    atoms.calc = ForcemapCalculator(out / "potential.forcemap")
+    truth = Truth(read_model(out / "model.forcemap")).prediction(as_frame(atoms))
+    np.testing.assert_allclose(atoms.get_forces(), truth.forces, rtol=0, atol=1e-6)
+    pair = lammps_runs.forcemap_pair(
+        out / "potential.forcemap", lammps_runs.species_of(atoms)
+    )
+    answer = lammps_runs.evaluate(tmp_path, atoms, pair)
+    np.testing.assert_allclose(answer.forces, truth.forces, rtol=0, atol=1e-6)
+    # mapped again, and judged by itself
+    again = invoke("map", out / "model.forcemap", "-o", tmp_path / "again.forcemap", "--quiet")
+    assert again.exit_code == 0, again.output
+    judged = invoke("evaluate", out / "model.forcemap", data, "--index", ":3", "--json", "--quiet")
+    assert judged.exit_code == 0, judged.output
+    assert json.loads(judged.stdout)["force_std_ev_per_a"] > 0.0
+    # what resumes and shares it is tested above, with all kinds
+    assert kind in GIVEN_KINDS
+
+
+def test_no_other_file_names_the_kind_defined_here() -> None:
+    root = Path(__file__).parents[2]
+    found = subprocess.run(
+        ["grep", "-rlw", "shells", "--include=*.py", "--include=*.[ch]pp", str(root / "fitter")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    naming = [line for line in found.stdout.splitlines() if "ShellsTerm" in Path(line).read_text()]
+    assert naming == []
+    assert sys.modules["forcemap.fitter.terms.kinds"].TERMS["shells"] is ShellsTerm
