@@ -122,12 +122,16 @@ def _some_sources(value: Any, place: Place) -> tuple[Source, ...]:
 
 @dataclass(frozen=True)
 class Keys(Checked):
-    """Names under which the labels stand in the files."""
+    """Names under which the labels stand in the files.
 
-    energy: str = field(default="energy", metadata=read_by(name))
-    forces: str = field(default="forces", metadata=read_by(name))
-    stress: str = field(default="stress", metadata=read_by(name))
-    virial: str = field(default="virial", metadata=read_by(name))
+    None: under the label's own name (energy, forces, stress, virial), or under the one usual name
+    that a file has in its place, such as REF_energy.
+    """
+
+    energy: str | None = field(default=None, metadata=read_by(optional(name)))
+    forces: str | None = field(default=None, metadata=read_by(optional(name)))
+    stress: str | None = field(default=None, metadata=read_by(optional(name)))
+    virial: str | None = field(default=None, metadata=read_by(optional(name)))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from forcemap.fitter.checkpoint import Checkpoint, fit_key
 from forcemap.fitter.config import STRESS_SIGMA, Settings, SoapSettings
 from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.distributed import ALONE, Ranks, share
-from forcemap.fitter.error_metrics import Prediction
+from forcemap.fitter.error_metrics import SIX, Prediction, compare
 from forcemap.fitter.frame import Frame, data_hash, sample_of
+from forcemap.fitter.label_checks import label_counts, stress_slope_doubt
 from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Term, columns, frame_rows
@@ -94,15 +95,16 @@ def frame_targets(
         values.append(np.array([frame.energy - free - core_energy]))
         sigmas.append(np.array([frame.sigma.energy * np.sqrt(n)]))
     if frame.forces is not None:
-        rows.append(np.arange(1, 1 + 3 * n))
-        values.append((frame.forces - core_forces).ravel())
-        sigmas.append(np.full(3 * n, frame.sigma.force))
+        labelled = frame.labelled
+        rows.append(np.arange(1, 1 + 3 * n).reshape(n, 3)[labelled].ravel())
+        values.append((frame.forces - core_forces)[labelled].ravel())
+        sigmas.append(np.broadcast_to(frame.sigma.force, (n, 3))[labelled].ravel())
     if frame.stress is not None:
         volume = abs(np.linalg.det(frame.cell))
-        stress = frame.stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        stress = frame.stress[SIX]
         rows.append(np.arange(1 + 3 * n, 7 + 3 * n))
         values.append(volume * stress - core_strain)
-        sigmas.append(np.full(6, volume * frame.sigma.stress))
+        sigmas.append(volume * np.broadcast_to(frame.sigma.stress, (3, 3))[SIX])
     if not rows:
         return Targets(frame, np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0))
     return Targets(frame, np.concatenate(rows), np.concatenate(values), np.concatenate(sigmas))
@@ -354,6 +356,8 @@ def fit(
     elif not isinstance(settings, Settings):
         settings = Settings.read(Path(settings))
     frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+    for line in label_counts(frames) if progress else []:
+        progress.note(line)
     return fit_frames(settings, frames, jobs, progress)
 
 
@@ -410,6 +414,10 @@ def fit_to_folder(
             else []
         )
         advance()
+    counts = {"train": label_counts(train), "test": label_counts(test)}
+    if ranks.is_first:
+        for line in [*counts["train"], *counts["test"]]:
+            progress.note(line)
     model = _fit_shared(settings, train, jobs, progress, ranks, checkpoint)
     fitted = time.perf_counter()
     has_map = ranks.on_first(lambda: model is not None and not model.unmapped)
@@ -445,8 +453,12 @@ def fit_to_folder(
                 predictions.append((frame, prediction))
                 advance()
             judged.append(predictions)
+    doubt = stress_slope_doubt(compare(judged[0]))
+    if doubt:
+        warnings.warn(doubt, stacklevel=2)
     end = time.perf_counter()
     fit_block = {
+        "labels": counts,
         "seconds": end - start,
         "fit_seconds": fitted - start,
         "map_seconds": None if mapped is None else mapped.seconds,

@@ -85,8 +85,9 @@ def worst_frames(pairs: Pairs, count: int = WORST_FRAMES) -> list[dict[str, Any]
     rows: list[tuple[float, float, dict[str, Any]]] = []
     for frame, (energy, forces, _) in pairs:
         force = energy_error = None
-        if frame.forces is not None:
-            force = float(np.linalg.norm(forces - frame.forces, axis=1).max())
+        if frame.forces is not None and frame.labelled.any():
+            off = np.linalg.norm(forces - frame.forces, axis=1)
+            force = float(off[frame.labelled].max())
         if frame.energy is not None:
             energy_error = 1000.0 * (energy - frame.energy) / len(frame.numbers)
         row = {

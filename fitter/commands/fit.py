@@ -80,6 +80,9 @@ def fit(
     if not report:
         return
     console = output_console()
+    if quiet:  # where they are not among the progress
+        for line in [line for lines in report["fit"]["labels"].values() for line in lines]:
+            click.echo(line)
     for name, title in (("train", "Training frames"), ("test", "Test frames")):
         if report[name]["n_frames"]:
             console.print(error_table(title, report[name]))
