@@ -18,12 +18,14 @@ Array = NDArray[np.float64]
 class FrameSigma:
     """Expected errors of a frame's labels: energy eV per atom, force eV/Å, stress eV/Å³.
 
-    `force` is one number, or (n, 3) for each component; `stress` one number, or (3, 3).
+    `force` is one number, or (n, 3) for each component; `stress` one number, or (3, 3). `names` are the
+    keys of the frame that they were read from.
     """
 
     energy: float
     force: float | Array
     stress: float | Array
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,30 +40,27 @@ _WEIGHT = re.compile(r"(config_)?((energy|forces?|stress|virials?)_)?weights?", 
 
 
 class FrameSigmas:
-    """Reads the sigmas and the mask of the frames of one file.
-
-    Attributes:
-        used: names that were found in any frame so far.
-    """
+    """Reads the sigmas and the mask of the frames of one file."""
 
     def __init__(self, settings: SigmaSettings, spelled: Mapping[str, Sequence[str]]) -> None:
         """`spelled`: the keys of the file by their lower case."""
         self._settings = settings
         self._spelled = spelled
-        self.used: dict[str, None] = {}
 
     def of(self, atoms: Any, config_type: str, place: FramePlace) -> FrameSigma:
         """The sigmas of a frame: its own, else its config_type's, else the settings'."""
         override = self._settings.config_type.get(config_type)
         values: dict[str, Any] = {}
-        for label, own in OWN.items():
-            given = self._given(atoms, label, own, place)
+        names = []
+        for label in OWN:
+            given = self._given(atoms, label, place)
             if given is not None:
-                values[label] = given
+                values[label] = given[1]
+                names.append(given[0])
                 continue
             special = getattr(override, label) if override is not None else None
             values[label] = special or getattr(self._settings, label) or STRESS_SIGMA
-        return FrameSigma(**values)
+        return FrameSigma(**values, names=tuple(names))
 
     def mask(self, atoms: Any, place: FramePlace) -> NDArray[np.bool_] | None:
         """(n,) true for the atoms whose forces are no labels; None if all are."""
@@ -80,32 +77,33 @@ class FrameSigmas:
     def _value(self, holder: Mapping[str, Any], name: str) -> Any:
         for key in self._spelled.get(name, ()):
             if holder.get(key) is not None:
-                self.used[key] = None
                 return holder[key]
         return None
 
-    def _given(self, atoms: Any, label: str, own: str, place: FramePlace) -> float | Array | None:
-        """What the frame itself says of one label, in this program's units."""
-        value = self._value(atoms.info, own)
+    def _given(self, atoms: Any, label: str, place: FramePlace) -> tuple[str, float | Array] | None:
+        """What the frame itself says of one label, in this program's units, and under which name."""
         n = len(atoms)
-        if value is not None:
-            return self._checked(value, own, (), place)
-        for name in GAP[label]:
+        for name in (OWN[label], *GAP[label]):
             of_atoms = name in ("force_component_sigma", "force_atom_sigma")
             value = self._value(atoms.arrays if of_atoms else atoms.info, name)
             if value is None:
                 continue
-            if label == "energy":
-                return self._checked(value, name, (), place) / float(np.sqrt(n))
+            shape = {
+                "force_component_sigma": (n, 3),
+                "force_atom_sigma": (n,),
+                "virial_component_sigma": (3, 3),
+            }.get(name, ())
+            sigma = self._checked(value, name, shape, place)
             if name == "force_atom_sigma":
-                return np.repeat(self._checked(value, name, (n,), place)[:, None], 3, axis=1)
-            if label == "force":
-                return self._checked(value, name, (n, 3) if of_atoms else (), place)
-            volume = abs(float(np.linalg.det(atoms.cell.array)))
-            if volume == 0.0:
-                return None  # of a frame without a stress
-            shape = (3, 3) if name == "virial_component_sigma" else ()
-            return self._checked(value, name, shape, place) / volume
+                sigma = np.repeat(sigma[:, None], 3, axis=1)
+            elif name == "energy_sigma":
+                sigma = sigma / float(np.sqrt(n))
+            elif name.startswith("virial"):
+                volume = abs(float(np.linalg.det(atoms.cell.array)))
+                if volume == 0.0:
+                    return None  # a frame without a stress
+                sigma = sigma / volume
+            return name, sigma
         return None
 
     def _checked(self, value: Any, name: str, shape: tuple[int, ...], place: FramePlace) -> Any:

@@ -57,14 +57,18 @@ def label_counts(frames: Iterable[Frame]) -> list[str]:
         forces = [frame for frame in those if frame.forces is not None]
         atoms = sum(len(frame.numbers) for frame in forces)
         labelled = sum(int(frame.labelled.sum()) for frame in forces)
-        of = f"{labelled:,} of {atoms:,}" if labelled < atoms else f"{atoms:,}"
+        of = f"{atoms:,} atoms"
+        if labelled < atoms:
+            of = f"{labelled:,} of {of}; the others are left out by force_mask, T as in gap_fit"
         energies = sum(frame.energy is not None for frame in those)
         stresses = sum(frame.stress is not None for frame in those)
         counts = (
-            f"{energies:,} energies, {len(forces):,} forces{f' ({of} atoms)' if forces else ''}, "
+            f"{energies:,} energies, {len(forces):,} forces{f' ({of})' if forces else ''}, "
             f"{stresses:,} stresses"
         )
-        lines.append(f"{file}: {len(those):,} frames: {counts}")
+        names = sorted({name for frame in those for name in frame.sigma.names})
+        sigmas = f"; sigmas from {', '.join(names)}" if names else ""
+        lines.append(f"{file}: {len(those):,} frames: {counts}{sigmas}")
     return lines
 
 
@@ -291,12 +295,13 @@ def _expected(largest: float, factor: float | None = None) -> str:
 
 def _check_work(path: str, key: str, work: Work, largest: float) -> None:
     """Raise ForcemapError if the energies contradict the stresses."""
+    certain = work.error < 0.2 * abs(work.slope)
+    times = f"{work.slope:.2g}" if certain else f"less than {abs(work.slope) + 4 * work.error:.0e}"
     said = (
         f"{path}: the stresses ({key}, up to {largest:.2g} eV/Å³ or {largest * GPA:.2g} GPa) "
         f"contradict the energies: between {work.count} pairs of frames the energy changes by "
-        f"{work.slope:.2g} times the work of the stresses"
+        f"{times} times the work of the stresses"
     )
-    certain = work.error < 0.2 * abs(work.slope)
     if abs(work.slope) + 4.0 * work.error < 0.05 and work.ratio < 0.1:
         sign = " Their sign is wrong, too." if certain and work.slope < 0.0 else ""
         factor = 1.0 / abs(work.slope) if certain else None

@@ -22,6 +22,8 @@ from forcemap.potentials.errors import ForcemapError
 __all__ = ["KeySurvey", "LabelNames", "numbers_of", "read_keys"]
 
 CHOOSE = "data: keys: in the settings (or --keys)"
+NAME_IT = "data: keys: in the settings names what to read, or --keys"
+READ_ANOTHER = "data: keys: in the settings names another, or --keys"
 
 USUAL_PREFIXES = ("REF", "DFT", "QM", "reference")
 OWN_NAMES = {
@@ -56,6 +58,15 @@ _LIKE = {
     "forces": re.compile(r"forc|frc|grad", re.IGNORECASE),
     "stress": re.compile(r"stress|virial|press", re.IGNORECASE),
 }
+_PARTS = re.compile(r"kin|hull|fermi|zero|zpe|vdw|disp|per_?atom|form|atomi[sz]|cohes|bind", re.I)
+"""Of energies that are parts of the total energy, or derived from it."""
+
+_NAMED = {
+    "energy": re.compile("energy", re.I),
+    "forces": re.compile("force", re.I),
+    "stress": re.compile("stress|virial", re.I),
+}
+
 _OTHERS = {
     "energy": re.compile(
         r"temp|time|step|index|number|volume|dens|press|charge|spin|^t$|^id$", re.I
@@ -206,6 +217,10 @@ class _Decisions:
         asked = asked or {}
         return " or ".join(f'"{asked.get(q) or q}"' for q in LABELS[label])
 
+    def _example(self, label: str, key: str) -> str:
+        of_virial = label == "stress" and key in self.survey.usual("virial")
+        return f"{{{'virial' if of_virial else LABELS[label][0]}: {key}}}"
+
     def _fail_or_warn(self, text: str, fail: bool) -> None:
         if fail:
             raise ForcemapError(f"{self.path}: {text}")
@@ -225,17 +240,27 @@ class _Decisions:
             frames = sorted({index for places in lost.values() for index in places})
             self._fail_or_warn(
                 f"{len(frames)} of {len(survey.indices)} frames have no {label} under "
-                f"{self._title(label, asked)}, as the other {len(have)} have; they have "
-                f"{', '.join(lost)} (first: frame {frames[0]}, counted from 0). Give the labels of all "
-                f"frames one name, or name under {CHOOSE} the one to read, such as "
-                f"{{{LABELS[label][0]}: {next(iter(lost))}}}; the other frames are without then",
+                f"{self._title(label, asked)}; they have {', '.join(lost)} (first: frame {frames[0]}, "
+                "counted from 0). One name is read: give the labels of all frames the same, or write "
+                f"the name under {CHOOSE}, such as {self._example(label, next(iter(lost)))}, which "
+                "leaves the others out",
                 fail=self.strict and not explicit,
             )
-        elif others and not explicit:
+            return
+        unread = [*others, *self._like(label)] if self.strict else others
+        unread = list(dict.fromkeys(unread))
+        if unread and not explicit:
             self.warnings.append(
-                f"{label} is read from {self._title(label)}, and {', '.join(others)} is not read; "
-                f"{CHOOSE} names what to read"
+                f"the {label} is read from {self._title(label)}; {', '.join(unread)} "
+                f"{'is' if len(unread) == 1 else 'are'} not read ({NAME_IT})"
             )
+
+    def _like(self, label: str) -> list[str]:
+        """Keys that by name and shape may be a label, but have none of the known names."""
+        known = {FREE_ENERGY, *(name for q in LABELS[label] for name in OWN_NAMES[q])}
+        keys = self.survey.shaped(SHAPES[LABELS[label][0]])
+        like = [key for key in keys if _NAMED[label].search(key) and not _PARTS.search(key)]
+        return [key for key in like if key.lower() not in known]
 
     def _say_spelling(self, label: str, own: Mapping[str, tuple[str, ...]]) -> None:
         for quantity, names in own.items():
@@ -250,7 +275,7 @@ class _Decisions:
         of = "some frames have" if where == "frames" else "this file has"
         self.warnings.append(
             f"no {WORDS[label]} under {title}; {of} {' and '.join(names)}, which "
-            f"{'is' if len(names) == 1 else 'are'} read ({CHOOSE} names another)"
+            f"{'is' if len(names) == 1 else 'are'} read ({READ_ANOTHER})"
         )
 
     def _one_of(self, label: str, usual: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -265,7 +290,7 @@ class _Decisions:
             example = next(k for keys in usual.values() for k in keys)
             self._fail_or_warn(
                 f"no {label} under {self._title(label)}, but under several other names: {counts}. "
-                f"Name the one to read under {CHOOSE}, such as {{{LABELS[label][0]}: {example}}}",
+                f"Name the one to read under {CHOOSE}, such as {self._example(label, example)}",
                 fail=self.strict,
             )
             return {q: () for q in LABELS[label]}
@@ -287,7 +312,7 @@ class _Decisions:
         has = f"this file has {', '.join(like)}" if like else "nothing in this file may be it"
         self.warnings.append(
             f"no {WORDS[label]} under {self._title(label, asked)}, so none is used; {has} "
-            f"({CHOOSE} names what to read)"
+            f"({NAME_IT})"
         )
 
     def require(self, found: Mapping[str, tuple[str, ...]]) -> None:
