@@ -356,8 +356,9 @@ def fit(
     elif not isinstance(settings, Settings):
         settings = Settings.read(Path(settings))
     frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
-    for line in label_counts(frames) if progress else []:
-        progress.note(line)
+    if progress:
+        for line in label_counts(frames):
+            progress.note(line)
     return fit_frames(settings, frames, jobs, progress)
 
 

@@ -164,6 +164,17 @@ class KeySurvey:
         others = [key for name in names for key in self.spelled.get(name.lower(), ())]
         return tuple(dict.fromkeys([*exact, *others]))
 
+    def own_names(self, asked: str | None, usual: tuple[str, ...]) -> tuple[str, ...]:
+        """The keys that are `asked`, or its `usual` names, in whatever case.
+
+        Of keys that some frame has both of, only the first is read.
+        """
+        names: list[str] = []
+        for key in self.spellings(*((asked,) if asked else usual)):
+            if self.frames_with(names).isdisjoint(self.places[key]):
+                names.append(key)
+        return tuple(names)
+
     def frames_with(self, keys: Iterable[str]) -> set[int]:
         """Numbers of the frames that have one of `keys`."""
         return {index for key in keys for index in self.places.get(key, ())}
@@ -193,14 +204,10 @@ class _Decisions:
         """Names to read for each quantity of a label."""
         survey = self.survey
         asked = {q: getattr(self.keys, q) for q in LABELS[label]}
-        own = {
-            q: survey.spellings(*((asked[q],) if asked[q] else OWN_NAMES[q])) for q in LABELS[label]
-        }
+        own = {q: survey.own_names(asked[q], OWN_NAMES[q]) for q in LABELS[label]}
         explicit = any(asked.values())
-        taken = {name.lower() for names in own.values() for name in names}
-        usual = {
-            q: [key for key in survey.usual(q) if key.lower() not in taken] for q in LABELS[label]
-        }
+        taken = {name for names in own.values() for name in names}
+        usual = {q: [key for key in survey.usual(q) if key not in taken] for q in LABELS[label]}
         have = survey.frames_with(name for names in own.values() for name in names)
         if have:
             self._look_for_lost(label, have, [k for keys in usual.values() for k in keys], explicit)
@@ -247,13 +254,39 @@ class _Decisions:
                 fail=self.strict and not explicit,
             )
             return
+        self._warn_of_likely_lost(label, have)
         unread = [*others, *self._like(label)] if self.strict else others
-        unread = list(dict.fromkeys(unread))
+        unread = [k for k in dict.fromkeys(unread) if not have.isdisjoint(survey.places[k])]
         if unread and not explicit:
             self.warnings.append(
                 f"the {label} is read from {self._title(label)}; {', '.join(unread)} "
                 f"{'is' if len(unread) == 1 else 'are'} not read ({NAME_IT})"
             )
+
+    def _warn_of_likely_lost(self, label: str, have: set[int]) -> None:
+        """Keys of an uncertain name that only frames without the label have may be the label, too."""
+        survey = self.survey
+        without = set(survey.indices) - have
+        if not without or not self.strict:
+            return
+        only = {k for k in self._candidates(label) if have.isdisjoint(survey.places[k])}
+        if only:
+            frames = sorted(survey.frames_with(only))
+            asked = {q: getattr(self.keys, q) for q in LABELS[label]}
+            self.warnings.append(
+                f"{len(frames)} of {len(survey.indices)} frames have no {label} under "
+                f"{self._title(label, asked)}, so none of them is used; they have "
+                f"{', '.join(sorted(only))} (first: frame {frames[0]}, counted from 0). If that is it, "
+                "give the labels of all frames one name"
+            )
+
+    def _candidates(self, label: str) -> list[str]:
+        """Keys that may be a label by their name or, if there is none, by their shape."""
+        shaped = self.survey.shaped(SHAPES[LABELS[label][0]])
+        like = [key for key in shaped if _LIKE[label].search(key)]
+        if like or not self.strict:
+            return like
+        return [key for key in shaped if not _OTHERS[label].search(key)]
 
     def _like(self, label: str) -> list[str]:
         """Keys that by name and shape may be a label, but have none of the known names."""
@@ -300,10 +333,7 @@ class _Decisions:
     def _warn_of_none(self, label: str, asked: Mapping[str, str | None]) -> None:
         """Warn of a label that no frame has, with what may be it."""
         survey = self.survey
-        shaped = survey.shaped(SHAPES[LABELS[label][0]])
-        like = [key for key in shaped if _LIKE[label].search(key)]
-        if not like and self.strict:
-            like = [key for key in shaped if not _OTHERS[label].search(key)]
+        like = self._candidates(label)
         needed = {"energy": True, "forces": survey.several, "stress": False}[label]
         if (not like and not (needed and self.strict)) or (
             label == "stress" and not survey.periodic
