@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.short_range import CorePair
-from forcemap.potentials import Evaluator, Potential, load
+from forcemap.potentials import Evaluator, Potential
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.model import PotentialData, ZblPairs, write_potential
+from forcemap.potentials.model import PotentialData, ZblPairs, potential_bytes
 from numpy.typing import NDArray
 
 __all__ = ["CoreEnergy", "as_potential", "core_terms", "evaluate_frame"]
@@ -21,10 +19,7 @@ Array = NDArray[np.float64]
 
 def as_potential(data: PotentialData) -> Potential:
     """The potential that a file with this content would give."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "potential.forcemap"
-        write_potential(data, path)
-        return load(path)
+    return Potential(potential_bytes(data))
 
 
 def core_terms(core: Mapping[tuple[int, int], CorePair]) -> tuple[ZblPairs, ...]:

@@ -28,7 +28,14 @@ from forcemap.potentials.document import DocumentView, parse_document
 from forcemap.potentials.errors import ModelFileError
 from numpy.typing import NDArray
 
-__all__ = ["Container", "check_whole", "read_container", "read_document", "write_container"]
+__all__ = [
+    "Container",
+    "check_whole",
+    "container_bytes",
+    "read_container",
+    "read_document",
+    "write_container",
+]
 
 MAX_FILE_BYTES = 4 << 30
 MAX_HEADER_BYTES = 64 << 20
@@ -75,10 +82,22 @@ def write_container(
     """Write `document` and `tensors` to `path`, whole or not at all.
 
     The file is written under a temporary name in the same folder and then renamed. Raises
-    ModelFileError for a number that is not finite, an array type that the format does not have, a
-    document that is no JSON, or a folder that cannot be written.
+    ModelFileError as `container_bytes`, and for a folder that cannot be written.
     """
     path = Path(path)
+    _write_atomically(path, container_bytes(path, document, tensors))
+
+
+def container_bytes(
+    path: str | os.PathLike[str],
+    document: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]],
+) -> bytes:
+    """The bytes of a file with `document` and `tensors`; `path` is used in messages only.
+
+    Raises ModelFileError for a number that is not finite, an array type that the format does not
+    have, or a document that is no JSON.
+    """
     arrays: dict[str, NDArray[Any]] = {}
     for name, tensor in tensors.items():
         array = np.ascontiguousarray(tensor).reshape(np.shape(tensor))
@@ -95,7 +114,7 @@ def write_container(
         raise ModelFileError(f"writing {path}: the document is not valid JSON: {error}") from None
     # File names in the provenance may hold bytes that are no UTF-8; they come as lone surrogates.
     text = text.encode("utf-8", "replace").decode("utf-8")
-    _write_atomically(path, safetensors.numpy.save(arrays, metadata={_ENTRY: text}))
+    return safetensors.numpy.save(arrays, metadata={_ENTRY: text})
 
 
 def read_container(path: str | os.PathLike[str]) -> Container:

@@ -83,6 +83,7 @@ import numpy as np
 from forcemap.potentials.container import (
     Container,
     check_whole,
+    container_bytes,
     read_container,
     read_document,
     write_container,
@@ -102,6 +103,7 @@ __all__ = [
     "TwoBodySplines",
     "ZblPairs",
     "file_format",
+    "potential_bytes",
     "read_potential",
     "write_potential",
 ]
@@ -216,10 +218,25 @@ def write_potential(data: PotentialData, path: str | os.PathLike[str]) -> None:
 
     Raises ModelFileError if `data` is not what the format asks for or the file cannot be written.
     """
+    write_container(path, *_contents(data, path))
+
+
+def potential_bytes(data: PotentialData) -> bytes:
+    """The bytes that `write_potential` writes, which `forcemap.potentials.Potential` takes.
+
+    Raises ModelFileError if `data` is not what the format asks for.
+    """
+    return container_bytes("potential", *_contents(data, "potential"))
+
+
+def _contents(
+    data: PotentialData, path: str | os.PathLike[str]
+) -> tuple[dict[str, Any], dict[str, Coefficients]]:
+    """The document and the tensors of a file; `path` is used in messages."""
     from forcemap import __version__
 
     _check(data, f"writing {path}")
-    document = {
+    document: dict[str, Any] = {
         "format": POTENTIAL_FORMAT,
         "version": VERSION,
         "forcemap_version": __version__,
@@ -240,7 +257,7 @@ def write_potential(data: PotentialData, path: str | os.PathLike[str]) -> None:
         elif not isinstance(term, ZblPairs):
             for species, table in term.tables.items():
                 tensors[_tensor_name(index, species)] = np.asarray(table, dtype=np.float64)
-    write_container(path, document, tensors)
+    return document, tensors
 
 
 def read_potential(path: str | os.PathLike[str]) -> PotentialData:
