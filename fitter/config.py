@@ -29,6 +29,7 @@ from forcemap.fitter.settings_values import (
     read_by,
     read_fields,
 )
+from forcemap.fitter.whole_file import write_whole
 from forcemap.potentials.elements import SYMBOLS
 
 __all__ = [
@@ -573,9 +574,18 @@ class Settings(Checked):
             "seed": self.seed,
         }
 
-    def dump(self, path: str | os.PathLike[str]) -> None:
-        """Write the expanded settings as YAML that `read` takes back."""
-        path = Path(path)
+    def dump(self, path: str | os.PathLike[str], folder: Path | None = None, fit: str = "") -> None:
+        """Write the expanded settings as YAML that `read` takes back.
+
+        Args:
+            path: the file.
+            folder: where it will be read, which its paths are relative to; by default where it is.
+            fit: identity of the fit, for a comment.
+
+        Raises ForcemapError if the file cannot be written.
+        """
         head = "# The settings of this fit with every default written out (null: from the data).\n"
-        text = yaml.safe_dump(self.to_dict(path.parent), sort_keys=False, allow_unicode=True)
-        path.write_text(head + text, encoding="utf-8")
+        if fit:
+            head += f"# Fit {fit}, as the files that belong to it say too.\n"
+        values = self.to_dict(folder or Path(path).parent)
+        write_whole(path, head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

@@ -7,6 +7,7 @@ import resource
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -393,7 +394,7 @@ def fit_to_folder(
     size: str | None = None,
     smaller: Sequence[SizePoint] = (),
 ) -> dict[str, Any]:
-    """Fit, map, judge, and write everything into the folder `out`; returns the report.
+    """Fit, map, judge, and write everything into the folder `out`, together; returns the report.
 
     Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html. Of
     several `ranks`, the first maps, judges and writes; the report of the others is empty. The files of
@@ -401,7 +402,34 @@ def fit_to_folder(
     the report's curve.
     A model with a term that has no map gives no potential.forcemap and is judged by itself; a
     potential.forcemap that is left from an earlier fit is removed.
+
+    Raises:
+        ForcemapError: settings, frames or the folder cannot be used, or another fit is still going on
+            in it; the text says why and what to do.
     """
+    from forcemap.fitter.fit_folder import fit_folder
+
+    with ExitStack() as held:
+
+        def hold() -> None:
+            held.enter_context(fit_folder(out))
+
+        ranks.on_first(hold)
+        return _fit_into(settings, out, jobs, progress, ranks, checkpoint, size, smaller)
+
+
+def _fit_into(
+    settings: Settings,
+    out: Path,
+    jobs: int,
+    progress: Progress,
+    ranks: Ranks,
+    checkpoint: Checkpoint | None,
+    size: str | None,
+    smaller: Sequence[SizePoint],
+) -> dict[str, Any]:
+    """`fit_to_folder` in a folder that is there and held."""
+    from forcemap.fitter.fit_folder import put_together
     from forcemap.fitter.mapping import map_model, mapped_curves, truth_in_thread
     from forcemap.fitter.model import write_model
     from forcemap.fitter.report import write_report
@@ -428,21 +456,18 @@ def fit_to_folder(
             truths = _shared_truths(model, train, jobs, ranks)
     if model is None:
         return {}
+    key = fit_key(settings.to_dict(), data_hash(train) + data_hash(test), model.weights)
+    model = replace(model, identity=key)
     mapped = None
     if has_map:
         mapped = map_model(
             model, train, settings.map.tolerance, jobs, progress, settings.map.soap, truths
         )
-    out.mkdir(parents=True, exist_ok=True)
-    write_model(model, out / "model.forcemap")
     judged_one: Callable[[Frame], Any]
     if mapped is not None:
-        mapped.write(out / "potential.forcemap")
         judged_one = partial(predict, mapped.potential.evaluator(skin=0.0, threads=jobs))
     else:
-        (out / "potential.forcemap").unlink(missing_ok=True)
         judged_one = truth_in_thread(model)
-    settings.dump(out / "settings.yaml")
     errors_of = "process" if mapped is None else "mapped potential"
     with progress.stage(f"evaluating the {errors_of}", len(train) + len(test)) as advance:
         judged = []
@@ -480,18 +505,24 @@ def fit_to_folder(
             for t in model.terms
         ],
     }
-    report = write_report(
-        out,
-        train=judged[0],
-        test=judged[1],
-        mapping={} if mapped is None else mapped.errors,
-        fit=fit_block,
-        settings=settings.to_dict(),
-        curves={} if mapped is None else mapped_curves(mapped),
-        errors_of=errors_of,
-        size=size,
-        smaller=smaller,
-    )
+    with put_together(out) as part:
+        write_model(model, part / "model.forcemap")
+        if mapped is not None:
+            mapped.write(part / "potential.forcemap")
+        settings.dump(part / "settings.yaml", out, model.identity)
+        report = write_report(
+            part,
+            train=judged[0],
+            test=judged[1],
+            mapping={} if mapped is None else mapped.errors,
+            fit=fit_block,
+            settings=settings.to_dict(),
+            curves={} if mapped is None else mapped_curves(mapped),
+            errors_of=errors_of,
+            size=size,
+            smaller=smaller,
+            fit_id=model.identity,
+        )
     if checkpoint:
         checkpoint.remove()
     return report

@@ -431,6 +431,7 @@ def map_model(
             "data": dict(model.data),
             "settings": dict(model.settings),
             "log_marginal_likelihood": model.log_marginal_likelihood,
+            **({"fit": model.identity} if model.identity else {}),
         }
         while True:
             data = _tabulate(functions, spacing, ratio, provenance)

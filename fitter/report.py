@@ -52,6 +52,7 @@ def build_report(
     size: str | None = None,
     smaller: Sequence[SizePoint] = (),
     errors_of: str = "mapped potential",
+    fit_id: str = "",
 ) -> dict[str, Any]:
     """The content of `report.json`; an empty `test` gives a block without numbers.
 
@@ -62,6 +63,7 @@ def build_report(
     report: dict[str, Any] = plain(
         {
             "forcemap_version": __version__,
+            "fit_id": fit_id,
             "train": error_block(train),
             "test": error_block(test),
             "mapping": mapping,
@@ -114,6 +116,7 @@ def write_report(
     size: str | None = None,
     smaller: Sequence[SizePoint] = (),
     errors_of: str = "mapped potential",
+    fit_id: str = "",
 ) -> dict[str, Any]:
     """Write `report.json` and `report.html` into the folder `out`; returns the report.
 
@@ -126,9 +129,10 @@ def write_report(
         curves: pair energies by pair of species: r (Å) and V (eV); none without a map.
         errors_of: whose predictions they are: "mapped potential", or "process", which has no map.
         size, smaller: see `build_report`.
+        fit_id: identity of the fit (`fit_folder`).
     """
     out = Path(out)
-    report = build_report(train, test, mapping, fit, settings, size, smaller, errors_of)
+    report = build_report(train, test, mapping, fit, settings, size, smaller, errors_of, fit_id)
     # An isolated atom lies eV away from all else: with it, nothing else could be seen.
     shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
     figures = parity_figures(compare(shown[0]), compare(shown[1]))

@@ -356,6 +356,7 @@ def page(
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="fit" content="{html.escape(report.get("fit_id", ""), quote=True)}">
 <title>forcemap: {symbols}</title>
 <style>{STYLE}</style>
 </head>

@@ -1,20 +1,21 @@
 """The container of both model files: named arrays and one JSON document, in one safetensors file.
 
 FORMAT. A safetensors file (8 bytes header length, JSON header, data) whose ``__metadata__`` has
-the single entry ``"forcemap"``: the text of a JSON object, which begins with ``"format"`` (the kind
-of file) and ``"version"``. Arrays are F64, I64, I32, U8 or BOOL, little-endian, row-major;
-floating-point arrays hold finite numbers only. What the document and the arrays mean is told where
-each kind is written: :mod:`forcemap.potentials.model` for ``forcemap.potential``.
+the entry ``"forcemap"``: the text of a JSON object, which begins with ``"format"`` (the kind of file)
+and ``"version"``; and before it ``"checksum":"0123456789abcdef"``, in this very form: the CRC-64/XZ of
+the whole file with these 16 digits taken as zeros. A file without a checksum is read as it is; one
+whose checksum is not its own is damaged, and refused before anything in it is used. Arrays are F64,
+I64, I32, U8 or BOOL, little-endian, row-major; floating-point arrays hold finite numbers only. What
+the document and the arrays mean is told where each kind is written: :mod:`forcemap.potentials.model`
+for ``forcemap.potential``.
 
 The C++ reader of ``forcemap.potential`` (cpp/src/potential_file.cpp) accepts the same files.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
+from forcemap.potentials import _core
 from forcemap.potentials.document import DocumentView, parse_document
-from forcemap.potentials.errors import ModelFileError
+from forcemap.potentials.errors import ForcemapError, ModelFileError
+from forcemap.potentials.part_file import part_file
 from numpy.typing import NDArray
 
 __all__ = [
@@ -41,6 +44,7 @@ MAX_FILE_BYTES = 4 << 30
 MAX_HEADER_BYTES = 64 << 20
 _LENGTH_BYTES = 8
 _ENTRY = "forcemap"
+_CHECKSUM = "checksum"
 _DTYPES = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -117,13 +121,30 @@ def container_bytes(
     return safetensors.numpy.save(arrays, metadata={_ENTRY: text})
 
 
+def _sealed_header(content: bytes) -> tuple[int, bytes]:
+    """Where the data of a container begin, and what a container with a checksum has before them."""
+    start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    opening, digits = b'{"__metadata__":{', b"0" * 16
+    text = content[_LENGTH_BYTES:start].rstrip(b" ")
+    if not text.startswith(opening):
+        raise AssertionError("safetensors writes its header in another order")
+    entry = b'"%s":"%s",' % (_CHECKSUM.encode(), digits)
+    text = opening + entry + text.removeprefix(opening)
+    text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8
+    head = len(text).to_bytes(_LENGTH_BYTES, "little") + text
+    before = _core.crc64(np.frombuffer(head, dtype=np.uint8))
+    checksum = _core.crc64(np.frombuffer(content, dtype=np.uint8)[start:], before)
+    return start, head.replace(entry, entry.replace(digits, b"%016x" % checksum), 1)
+
+
 def read_container(path: str | os.PathLike[str]) -> Container:
     """Read a whole file. Raises ModelFileError, which names the file, if anything is wrong."""
     path = Path(path)
     content = _read_bytes(path, None)
     header = _header(path, content)
     _check_size(path, header, len(content))
-    document = _document(path, header)
+    is_checked = _check_checksum(path, content)
+    document = _document(path, header, is_checked)
     try:
         entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
@@ -202,13 +223,17 @@ def _header(path: Path, content: bytes) -> bytes:
     return header
 
 
-def _document(path: Path, header: bytes) -> dict[str, Any]:
-    """Return the JSON document in a safetensors header."""
+def _document(path: Path, header: bytes, is_checked: bool = True) -> dict[str, Any]:
+    """Return the JSON document in a safetensors header; the checksum there must have been checked."""
     root = DocumentView(parse_document(header, f"{path}, header"), f"{path}, header")
     if "__metadata__" not in root:
         raise ModelFileError(f"{path}: found no metadata, expected the entry {_ENTRY!r}")
     metadata = root["__metadata__"]
-    metadata.allow_only(_ENTRY)
+    metadata.allow_only(_ENTRY, _CHECKSUM)
+    if _CHECKSUM in metadata and not is_checked:
+        metadata[_CHECKSUM].reject(
+            "found a checksum that does not stand there as forcemap writes it"
+        )
     text = metadata[_ENTRY].string()
     document = DocumentView(parse_document(text, f"{path}, document"), f"{path}, document")
     return document.members()
@@ -228,6 +253,14 @@ def _check_size(path: Path, header: bytes, size: int) -> None:
         )
 
 
+def _check_checksum(path: Path, content: bytes) -> bool:
+    """Refuse a file whose checksum, if it has one, is not its own; whether it has one."""
+    try:
+        return _core.check_checksum(content, str(path))
+    except ForcemapError as error:
+        raise ModelFileError(str(error)) from None
+
+
 def _check_finite(array: NDArray[Any], what: str) -> None:
     if array.dtype.kind != "f" or bool(np.isfinite(array).all()):
         return
@@ -236,17 +269,13 @@ def _check_finite(array: NDArray[Any], what: str) -> None:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    """Write what `safetensors.numpy.save` made, with its checksum."""
+    start, head = _sealed_header(content)
     try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        with part_file(path) as part, part.open("wb") as file:
+            file.write(head)
+            file.write(memoryview(content)[start:])
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise ModelFileError(f"cannot write {path}: {error.strerror or error}") from None

@@ -85,6 +85,7 @@ def evaluate(
     from forcemap.fitter.error_metrics import METRICS, error_block
     from forcemap.fitter.error_table import deviation_table, error_table, output_console
     from forcemap.fitter.label_checks import label_counts
+    from forcemap.fitter.fit_folder import warn_of_mixture
     from forcemap.fitter.settings_values import Place, read_fields
     from forcemap.fitter.whole_file import check_writable
     from forcemap.potentials.runs.progress import Progress
@@ -93,6 +94,7 @@ def evaluate(
         raise click.UsageError("--output is DATA itself, whose labels would be lost")
     if output is not None:
         check_writable(output)
+    warn_of_mixture(potential)
     loaded = load_either(potential)
     source = read_fields(Source, {"path": data, "index": index}, Place(str(data)))
     names = parse_keys(keys)

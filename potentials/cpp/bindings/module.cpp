@@ -32,6 +32,8 @@ NB_MODULE(_core, m) {
   });
   add_potential(m);
   add_batch(m);
+  add_files(m);
+  add_leaving(m);
   add_process(m);
   add_soap(m);
   add_triplets(m);
