@@ -5,7 +5,8 @@ FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.c
 two_body and three_body also with cutoff_width, kernel, lengthscale, symmetry, cutoff_function and
 ``grid`` (one or two numbers, or none; see `few_body`); soap with zeta and ``basis``, the fields of
 `radial_basis.RadialBasis`; embedding with kernel, lengthscale, ``grid`` (two numbers), ``density``
-(the fields of `embedding.Density`, weights by element), ``scales`` and ``middles`` by element;
+(the fields of `embedding.Density`, weights by element; without ``smooth_end`` it is false), ``scales``
+and ``middles`` by element;
 nbody with cutoff_width, lengthscale, cutoff_function, ``comparison``
 (kernel, and power or distance_lengthscale), ``triplets``: the species of each block of inducing
 triplets, and ``scales`` by species of centre; see `nbody.NBodyTerm`), ``e0`` (eV), ``core`` (per pair
@@ -482,6 +483,7 @@ def _read_embedding(
         cutoff=given["cutoff"].number(),
         cutoff_width=given["cutoff_width"].number(),
         weights=by_element(given["weights"]),
+        smooth_end="smooth_end" in given and given["smooth_end"].boolean(),
     )
     if not (
         0.0 < density.cutoff_width <= density.cutoff <= 100.0
