@@ -397,6 +397,7 @@ def fit_to_folder(
     A model with a term that has no map gives no potential.forcemap and is judged by itself; a
     potential.forcemap that is left from an earlier fit is removed.
     """
+    from forcemap.fitter.label_misfit import misfit_warnings
     from forcemap.fitter.mapping import map_model, mapped_curves, truth_in_thread
     from forcemap.fitter.model import write_model
     from forcemap.fitter.report import write_report
@@ -445,6 +446,9 @@ def fit_to_folder(
                 predictions.append((frame, prediction))
                 advance()
             judged.append(predictions)
+    found_warnings = misfit_warnings(model, settings, judged[0])
+    for text in found_warnings:
+        warnings.warn(text, stacklevel=2)
     end = time.perf_counter()
     fit_block = {
         "seconds": end - start,
@@ -478,6 +482,7 @@ def fit_to_folder(
         errors_of=errors_of,
         size=size,
         smaller=smaller,
+        found_warnings=found_warnings,
     )
     if checkpoint:
         checkpoint.remove()

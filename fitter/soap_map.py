@@ -135,7 +135,7 @@ class Span:
     @property
     def size(self) -> int:
         """Number of coordinates."""
-        return self.points.shape[1]
+        return int(self.points.shape[1])
 
     def coordinates(self, vectors: Array) -> Array:
         """(n, size) of `vectors` (n, dimension), projected."""
@@ -181,7 +181,8 @@ def _covariance(
             for k, (rows, squares) in enumerate(kinds):
                 moments[k] += rows.T @ rows
                 traces[k] += squares
-    return sum(m / max(trace, 1e-300) for m, trace in zip(moments, traces, strict=True))
+    spectra, derivatives = (m / max(t, 1e-300) for m, t in zip(moments, traces, strict=True))
+    return np.asarray(spectra + derivatives)
 
 
 def _quadratic(span: Span, weights: Array, covariance: Array) -> tuple[Array, Array]:
