@@ -430,6 +430,7 @@ def _fit_into(
 ) -> dict[str, Any]:
     """`fit_to_folder` in a folder that is there and held."""
     from forcemap.fitter.fit_folder import put_together
+    from forcemap.fitter.label_misfit import misfit_warnings
     from forcemap.fitter.mapping import map_model, mapped_curves, truth_in_thread
     from forcemap.fitter.model import write_model
     from forcemap.fitter.report import write_report
@@ -479,9 +480,10 @@ def _fit_into(
                 predictions.append((frame, prediction))
                 advance()
             judged.append(predictions)
-    doubt = stress_slope_doubt(compare(judged[0]))
-    if doubt:
-        warnings.warn(doubt, stacklevel=2)
+    found_warnings = misfit_warnings(model, settings, judged[0])
+    found_warnings += filter(None, [stress_slope_doubt(compare(judged[0]))])
+    for text in found_warnings:
+        warnings.warn(text, stacklevel=2)
     end = time.perf_counter()
     fit_block = {
         "labels": counts,
@@ -522,6 +524,7 @@ def _fit_into(
             size=size,
             smaller=smaller,
             fit_id=model.identity,
+            found_warnings=found_warnings,
         )
     if checkpoint:
         checkpoint.remove()

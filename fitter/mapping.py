@@ -107,7 +107,7 @@ class Functions:
         for t, term in enumerate(model.terms):
             if isinstance(term, SoapTerm):
                 all_weights = [self.weights[t, b] for b in range(len(term.blocks))]
-                self.forms[t] = forms_of(term, np.concatenate(all_weights), frames)
+                self.forms[t] = forms_of(term, np.concatenate(all_weights), frames, jobs)
 
     def few_body(self, t: int) -> FewBodyTerm:
         """The term at index `t`, which is a few-body term."""

@@ -3,7 +3,7 @@
 `report.json` holds `train` and `test` (see `error_metrics.error_block`), `mapping` (errors of the
 map against the process), `fit` (time, memory, terms), `settings` and `errors_of`: all errors of
 `train` and `test` are those of the mapped potential, the one that people run, or of the process where
-that has a term without a map.
+that has a term without a map. `warnings` is a list of sentences on a fit whose results cannot be meant.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def build_report(
     smaller: Sequence[SizePoint] = (),
     errors_of: str = "mapped potential",
     fit_id: str = "",
+    found_warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of `report.json`; an empty `test` gives a block without numbers.
 
@@ -70,6 +71,7 @@ def build_report(
             "fit": fit,
             "settings": settings or {},
             "errors_of": errors_of,
+            "warnings": list(found_warnings),
         }
     )
     if size is not None:
@@ -117,6 +119,7 @@ def write_report(
     smaller: Sequence[SizePoint] = (),
     errors_of: str = "mapped potential",
     fit_id: str = "",
+    found_warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write `report.json` and `report.html` into the folder `out`; returns the report.
 
@@ -130,9 +133,12 @@ def write_report(
         errors_of: whose predictions they are: "mapped potential", or "process", which has no map.
         size, smaller: see `build_report`.
         fit_id: identity of the fit (`fit_folder`).
+        found_warnings: sentences of `label_misfit.misfit_warnings`.
     """
     out = Path(out)
-    report = build_report(train, test, mapping, fit, settings, size, smaller, errors_of, fit_id)
+    report = build_report(
+        train, test, mapping, fit, settings, size, smaller, errors_of, fit_id, found_warnings
+    )
     # An isolated atom lies eV away from all else: with it, nothing else could be seen.
     shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
     figures = parity_figures(compare(shown[0]), compare(shown[1]))
