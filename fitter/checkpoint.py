@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.solver import Groups
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.runs.leaving import removed_when_ended
 from numpy.typing import NDArray
 
 __all__ = ["Checkpoint", "fit_key"]
@@ -174,13 +175,18 @@ class Checkpoint:
         part = self.path.with_suffix(".part")
         counts = np.array([blocks, *data.counts], dtype="<i8")
         parts: list[NDArray[Any]] = [counts, *(array for pair in data.sums for array in pair)]
-        with part.open("wb") as file:
-            file.write(self._header(data))
-            for array in parts:
-                file.write(array.data.cast("B"))
-            file.flush()
-            fsync(file.fileno())
-        replace(part, self.path)
+        try:
+            with removed_when_ended(part), part.open("wb") as file:
+                file.write(self._header(data))
+                for array in parts:
+                    file.write(array.data.cast("B"))
+                file.flush()
+                fsync(file.fileno())
+                replace(part, self.path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink()
+            raise
         # Those of an earlier fit are of no more use to anybody, and may be large.
         for old in self.folder.glob(PATTERN):
             if not old.name.startswith(f"checkpoint-{self._key}-"):

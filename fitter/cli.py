@@ -7,7 +7,6 @@ A command is imported only when it is named, and imports what it needs when it r
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -129,18 +128,21 @@ def cli(ctx: click.Context) -> None:
     Try it: forcemap demo
     """
     ctx.with_resource(_plain_warnings())
+    if ctx.obj is not None:  # the program itself, not a test or another program that calls it
+        ctx.obj()
 
 
-def _leave_on_sigterm(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+def _leave_on_signals() -> None:
+    """Who is terminated stops the programs it started and removes half-written files."""
+    from forcemap.potentials.runs.leaving import leave_on_signals
+
+    leave_on_signals()
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    # Whoever is terminated stops the programs it started and removes half-written files.
-    signal.signal(signal.SIGTERM, _leave_on_sigterm)
     try:
-        code = cli.main(prog_name="forcemap", standalone_mode=False)
+        code = cli.main(prog_name="forcemap", standalone_mode=False, obj=_leave_on_signals)
     except click.ClickException as error:
         # All ranks of an MPI job misread the same command line; one of them says so.
         if not (isinstance(error, click.UsageError) and rank_number()):

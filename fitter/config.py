@@ -29,6 +29,7 @@ from forcemap.fitter.settings_values import (
     read_by,
     read_fields,
 )
+from forcemap.fitter.whole_file import write_whole
 from forcemap.potentials.elements import SYMBOLS
 
 __all__ = [
@@ -122,12 +123,16 @@ def _some_sources(value: Any, place: Place) -> tuple[Source, ...]:
 
 @dataclass(frozen=True)
 class Keys(Checked):
-    """Names under which the labels stand in the files."""
+    """Names under which the labels stand in the files.
 
-    energy: str = field(default="energy", metadata=read_by(name))
-    forces: str = field(default="forces", metadata=read_by(name))
-    stress: str = field(default="stress", metadata=read_by(name))
-    virial: str = field(default="virial", metadata=read_by(name))
+    None: under the label's own name (energy, forces, stress, virial), or under the one usual name
+    that a file has in its place, such as REF_energy.
+    """
+
+    energy: str | None = field(default=None, metadata=read_by(optional(name)))
+    forces: str | None = field(default=None, metadata=read_by(optional(name)))
+    stress: str | None = field(default=None, metadata=read_by(optional(name)))
+    virial: str | None = field(default=None, metadata=read_by(optional(name)))
 
 
 @dataclass(frozen=True)
@@ -569,9 +574,18 @@ class Settings(Checked):
             "seed": self.seed,
         }
 
-    def dump(self, path: str | os.PathLike[str]) -> None:
-        """Write the expanded settings as YAML that `read` takes back."""
-        path = Path(path)
+    def dump(self, path: str | os.PathLike[str], folder: Path | None = None, fit: str = "") -> None:
+        """Write the expanded settings as YAML that `read` takes back.
+
+        Args:
+            path: the file.
+            folder: where it will be read, which its paths are relative to; by default where it is.
+            fit: identity of the fit, for a comment.
+
+        Raises ForcemapError if the file cannot be written.
+        """
         head = "# The settings of this fit with every default written out (null: from the data).\n"
-        text = yaml.safe_dump(self.to_dict(path.parent), sort_keys=False, allow_unicode=True)
-        path.write_text(head + text, encoding="utf-8")
+        if fit:
+            head += f"# Fit {fit}, as the files that belong to it say too.\n"
+        values = self.to_dict(folder or Path(path).parent)
+        write_whole(path, head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

@@ -8,7 +8,6 @@ wrong is told here, once, with the file and the frame.
 from __future__ import annotations
 
 import gzip
-import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +15,13 @@ from typing import IO, Any, cast
 
 import numpy as np
 from forcemap.fitter.atomic_energies import atomic_energies
+from forcemap.fitter.comment_line import name_elements, parse_comment
 from forcemap.fitter.config import EnvironmentSettings, Keys, Settings, SigmaSettings, Source
 from forcemap.fitter.frame import Frame, FrameSigma, data_hash
-from forcemap.fitter.labels import PRIVATE_PREFIX, FramePlace, Labels, keys_present
+from forcemap.fitter.frame_sigmas import FrameSigmas, warn_of_unread
+from forcemap.fitter.label_checks import check_labels
+from forcemap.fitter.label_keys import LabelNames, read_keys
+from forcemap.fitter.labels import FramePlace, Labels
 from forcemap.fitter.process import environments
 from forcemap.fitter.settings_values import nearest
 from forcemap.fitter.xyz_faults import fault_of
@@ -33,8 +36,6 @@ __all__ = [
     "data_hash",
     "read_frames",
 ]
-
-_SPECIAL_KEY = re.compile(r"(?<!\S)(stress|virial)(?=\s*=)")
 
 NEAREST = 0.1
 """Å; a small range to look for atoms that are in the same place."""
@@ -116,12 +117,15 @@ def _read_source(
     source: Source, keys: Keys, sigma: SigmaSettings, require_labels: bool
 ) -> list[Frame]:
     structures = list(_read_structures(source))
+    path = str(source.path)
+    names = read_keys(path, structures, keys, require_labels)
+    reading = FrameSigmas(sigma, _for_sigmas(names, require_labels))
     frames = []
     open_with_stress = 0
     for index, atoms in structures:
-        place = FramePlace(str(source.path), index)
-        labels = Labels(atoms, keys, place)
-        frames.append(labels.frame(sigma))
+        place = FramePlace(path, index)
+        labels = Labels(atoms, names, place)
+        frames.append(labels.frame(reading))
         _check_structure(frames[-1], place)
         open_with_stress += labels.has_stress and not np.all(atoms.pbc)
     if open_with_stress:
@@ -130,11 +134,18 @@ def _read_source(
             "periodic in all three directions",
             stacklevel=3,
         )
-    present = sorted({key for _, atoms in structures for key in keys_present(atoms)})
     if require_labels:
-        _require_labels(source, frames, present, keys)
-    _warn_of_others(source, frames, present, keys)
+        warn_of_unread(path, [atoms for _, atoms in structures], names.spelled)
+        keys_of_stress = " and ".join(f'"{name}"' for name in (*names.stress, *names.virial))
+        check_labels(path, frames, keys_of_stress)
     return frames
+
+
+def _for_sigmas(names: LabelNames, require_labels: bool) -> Mapping[str, Sequence[str]]:
+    """Keys that sigmas are read from; without a fit, gap_fit's names may mean anything."""
+    if require_labels:
+        return names.spelled
+    return {low: keys for low, keys in names.spelled.items() if not low.endswith("_sigma")}
 
 
 def _check_structure(frame: Frame, place: FramePlace) -> None:
@@ -143,35 +154,6 @@ def _check_structure(frame: Frame, place: FramePlace) -> None:
         environments(frame, NEAREST)
     except ForcemapError as error:
         place.fail(str(error))
-
-
-def _require_labels(
-    source: Source, frames: Sequence[Frame], present: Sequence[str], keys: Keys
-) -> None:
-    """Error if a file has no labels under `keys`; `present` are the keys that it has."""
-    if all(frame.energy is None and frame.forces is None for frame in frames):
-        raise ForcemapError(
-            f'{source.path}: no frame has an energy under "{keys.energy}" or forces under '
-            f'"{keys.forces}". Keys in this file: {", ".join(present) or "none"}. Name the right '
-            "ones under data: keys: in the settings, such as {energy: REF_energy}"
-        )
-
-
-def _warn_of_others(
-    source: Source, frames: Sequence[Frame], present: Sequence[str], keys: Keys
-) -> None:
-    """Warn if no frame has one kind of label, but others that may be it."""
-    for label, key, found in (
-        ("energy", keys.energy, any(frame.energy is not None for frame in frames)),
-        ("force", keys.forces, any(frame.forces is not None for frame in frames)),
-    ):
-        like = [name for name in present if label in name.lower() and "sigma" not in name.lower()]
-        if not found and like:
-            warnings.warn(
-                f'{source.path}: no {label} label under "{key}", so none is used; this file has '
-                f"{', '.join(like)} (data: keys: in the settings names what to read, or --keys)",
-                stacklevel=4,
-            )
 
 
 # ----- reading through ASE -----
@@ -189,11 +171,14 @@ def _read_structures(source: Source) -> Iterator[tuple[int, Any]]:
             f'{source.path}: index "{source.index}" selects none of its {count} frames '
             f"(0 to {count - 1})"
         )
+    isotopes = False
     with _open_text(source.path) as file:
-        structures = iter(read_xyz(file, index=selection, properties_parser=_parse_comment))
+        structures = iter(read_xyz(file, index=selection, properties_parser=parse_comment))
         for index in selected:
             try:
-                yield index, next(structures)
+                atoms = next(structures)
+                isotopes |= name_elements(atoms)
+                yield index, atoms
             except StopIteration:
                 raise ForcemapError(f"{source.path}: changed while it was read") from None
             except _READ_FAULTS as error:
@@ -202,14 +187,10 @@ def _read_structures(source: Source) -> Iterator[tuple[int, Any]]:
                 FramePlace(str(source.path), index).fail(
                     fault or f"cannot be read as extended XYZ: {type(error).__name__}: {error}"
                 )
-
-
-def _parse_comment(line: str) -> dict[str, Any]:
-    from ase.io.extxyz import key_val_str_to_dict
-
-    return cast(
-        "dict[str, Any]", key_val_str_to_dict(_SPECIAL_KEY.sub(rf"{PRIVATE_PREFIX}\1", line))
-    )
+    if isotopes:
+        warnings.warn(
+            f"{source.path}: D and T are read as H: energies do not depend on masses", stacklevel=5
+        )
 
 
 def _open_text(path: Path) -> IO[str]:

@@ -62,7 +62,10 @@ def compare(pairs: Iterable[tuple[Frame, Prediction]]) -> Comparison:
         if frame.energy is not None:
             energies.append(np.array([[frame.energy / count, energy / count]]))
         if frame.forces is not None:
-            forces.append(np.stack([frame.forces.ravel(), np.ravel(force)], axis=1))
+            which = frame.labelled
+            forces.append(
+                np.stack([frame.forces[which].ravel(), np.asarray(force)[which].ravel()], axis=1)
+            )
         if frame.stress is not None and stress is not None:
             stresses.append(GPA * np.stack([frame.stress[SIX], np.asarray(stress)[SIX]], axis=1))
 

@@ -193,7 +193,7 @@ def estimate(
         whiten, add, solve = _matrix_seconds([c.n_sparse for c in combinations])
     counts = [
         sum(f.energy is not None for f in frames),
-        sum(3 * len(f.numbers) for f in frames if f.forces is not None),
+        sum(3 * int(f.labelled.sum()) for f in frames),
         sum(6 for f in frames if f.stress is not None),
     ]
     n_rows = sum(counts)

@@ -7,6 +7,7 @@ import resource
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,9 @@ from forcemap.fitter.checkpoint import Checkpoint, fit_key
 from forcemap.fitter.config import STRESS_SIGMA, Settings, SoapSettings
 from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.distributed import ALONE, Ranks, share
-from forcemap.fitter.error_metrics import Prediction
+from forcemap.fitter.error_metrics import SIX, Prediction, compare
 from forcemap.fitter.frame import Frame, data_hash, sample_of
+from forcemap.fitter.label_checks import label_counts, stress_slope_doubt
 from forcemap.fitter.model import Model
 from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Term, columns, frame_rows
@@ -94,15 +96,16 @@ def frame_targets(
         values.append(np.array([frame.energy - free - core_energy]))
         sigmas.append(np.array([frame.sigma.energy * np.sqrt(n)]))
     if frame.forces is not None:
-        rows.append(np.arange(1, 1 + 3 * n))
-        values.append((frame.forces - core_forces).ravel())
-        sigmas.append(np.full(3 * n, frame.sigma.force))
+        labelled = frame.labelled
+        rows.append(np.arange(1, 1 + 3 * n).reshape(n, 3)[labelled].ravel())
+        values.append((frame.forces - core_forces)[labelled].ravel())
+        sigmas.append(np.broadcast_to(frame.sigma.force, (n, 3))[labelled].ravel())
     if frame.stress is not None:
         volume = abs(np.linalg.det(frame.cell))
-        stress = frame.stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        stress = frame.stress[SIX]
         rows.append(np.arange(1 + 3 * n, 7 + 3 * n))
         values.append(volume * stress - core_strain)
-        sigmas.append(np.full(6, volume * frame.sigma.stress))
+        sigmas.append(volume * np.broadcast_to(frame.sigma.stress, (3, 3))[SIX])
     if not rows:
         return Targets(frame, np.zeros(0, dtype=np.intp), np.zeros(0), np.zeros(0))
     return Targets(frame, np.concatenate(rows), np.concatenate(values), np.concatenate(sigmas))
@@ -354,6 +357,9 @@ def fit(
     elif not isinstance(settings, Settings):
         settings = Settings.read(Path(settings))
     frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+    if progress:
+        for line in label_counts(frames):
+            progress.note(line)
     return fit_frames(settings, frames, jobs, progress)
 
 
@@ -388,7 +394,7 @@ def fit_to_folder(
     size: str | None = None,
     smaller: Sequence[SizePoint] = (),
 ) -> dict[str, Any]:
-    """Fit, map, judge, and write everything into the folder `out`; returns the report.
+    """Fit, map, judge, and write everything into the folder `out`, together; returns the report.
 
     Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html. Of
     several `ranks`, the first maps, judges and writes; the report of the others is empty. The files of
@@ -396,7 +402,35 @@ def fit_to_folder(
     the report's curve.
     A model with a term that has no map gives no potential.forcemap and is judged by itself; a
     potential.forcemap that is left from an earlier fit is removed.
+
+    Raises:
+        ForcemapError: settings, frames or the folder cannot be used, or another fit is still going on
+            in it; the text says why and what to do.
     """
+    from forcemap.fitter.fit_folder import fit_folder
+
+    with ExitStack() as held:
+
+        def hold() -> None:
+            held.enter_context(fit_folder(out))
+
+        ranks.on_first(hold)
+        return _fit_into(settings, out, jobs, progress, ranks, checkpoint, size, smaller)
+
+
+def _fit_into(
+    settings: Settings,
+    out: Path,
+    jobs: int,
+    progress: Progress,
+    ranks: Ranks,
+    checkpoint: Checkpoint | None,
+    size: str | None,
+    smaller: Sequence[SizePoint],
+) -> dict[str, Any]:
+    """`fit_to_folder` in a folder that is there and held."""
+    from forcemap.fitter.fit_folder import put_together
+    from forcemap.fitter.label_misfit import misfit_warnings
     from forcemap.fitter.mapping import map_model, mapped_curves, truth_in_thread
     from forcemap.fitter.model import write_model
     from forcemap.fitter.report import write_report
@@ -410,6 +444,10 @@ def fit_to_folder(
             else []
         )
         advance()
+    counts = {"train": label_counts(train), "test": label_counts(test)}
+    if ranks.is_first:
+        for line in [*counts["train"], *counts["test"]]:
+            progress.note(line)
     model = _fit_shared(settings, train, jobs, progress, ranks, checkpoint)
     fitted = time.perf_counter()
     has_map = ranks.on_first(lambda: model is not None and not model.unmapped)
@@ -419,21 +457,18 @@ def fit_to_folder(
             truths = _shared_truths(model, train, jobs, ranks)
     if model is None:
         return {}
+    key = fit_key(settings.to_dict(), data_hash(train) + data_hash(test), model.weights)
+    model = replace(model, identity=key)
     mapped = None
     if has_map:
         mapped = map_model(
             model, train, settings.map.tolerance, jobs, progress, settings.map.soap, truths
         )
-    out.mkdir(parents=True, exist_ok=True)
-    write_model(model, out / "model.forcemap")
     judged_one: Callable[[Frame], Any]
     if mapped is not None:
-        mapped.write(out / "potential.forcemap")
         judged_one = partial(predict, mapped.potential.evaluator(skin=0.0, threads=jobs))
     else:
-        (out / "potential.forcemap").unlink(missing_ok=True)
         judged_one = truth_in_thread(model)
-    settings.dump(out / "settings.yaml")
     errors_of = "process" if mapped is None else "mapped potential"
     with progress.stage(f"evaluating the {errors_of}", len(train) + len(test)) as advance:
         judged = []
@@ -445,8 +480,13 @@ def fit_to_folder(
                 predictions.append((frame, prediction))
                 advance()
             judged.append(predictions)
+    found_warnings = misfit_warnings(model, settings, judged[0])
+    found_warnings += filter(None, [stress_slope_doubt(compare(judged[0]))])
+    for text in found_warnings:
+        warnings.warn(text, stacklevel=2)
     end = time.perf_counter()
     fit_block = {
+        "labels": counts,
         "seconds": end - start,
         "fit_seconds": fitted - start,
         "map_seconds": None if mapped is None else mapped.seconds,
@@ -467,18 +507,25 @@ def fit_to_folder(
             for t in model.terms
         ],
     }
-    report = write_report(
-        out,
-        train=judged[0],
-        test=judged[1],
-        mapping={} if mapped is None else mapped.errors,
-        fit=fit_block,
-        settings=settings.to_dict(),
-        curves={} if mapped is None else mapped_curves(mapped),
-        errors_of=errors_of,
-        size=size,
-        smaller=smaller,
-    )
+    with put_together(out) as part:
+        write_model(model, part / "model.forcemap")
+        if mapped is not None:
+            mapped.write(part / "potential.forcemap")
+        settings.dump(part / "settings.yaml", out, model.identity)
+        report = write_report(
+            part,
+            train=judged[0],
+            test=judged[1],
+            mapping={} if mapped is None else mapped.errors,
+            fit=fit_block,
+            settings=settings.to_dict(),
+            curves={} if mapped is None else mapped_curves(mapped),
+            errors_of=errors_of,
+            size=size,
+            smaller=smaller,
+            fit_id=model.identity,
+            found_warnings=found_warnings,
+        )
     if checkpoint:
         checkpoint.remove()
     return report

@@ -16,11 +16,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FrameSigma:
-    """Expected errors of a frame's labels: energy eV per atom, force eV/Å, stress eV/Å³."""
+    """Expected errors of a frame's labels: energy eV per atom, force eV/Å, stress eV/Å³.
+
+    `force` is one number, or (n, 3) for each component; `stress` one number, or (3, 3). `names` are the
+    keys of the frame that they were read from.
+    """
 
     energy: float
-    force: float
-    stress: float
+    force: float | Array
+    stress: float | Array
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +44,7 @@ class Frame:
         sigma: expected errors of the labels.
         source: the file.
         index: number of the frame in the file, from 0.
+        force_mask: (n,) true for atoms whose forces are no labels, as in gap_fit; None if all are.
     """
 
     numbers: NDArray[np.int32]
@@ -52,6 +58,16 @@ class Frame:
     sigma: FrameSigma
     source: str
     index: int
+    force_mask: NDArray[np.bool_] | None = None
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """(n,) true for the atoms whose forces are labels."""
+        if self.forces is None:
+            return np.zeros(len(self.numbers), dtype=bool)
+        if self.force_mask is None:
+            return np.ones(len(self.numbers), dtype=bool)
+        return ~self.force_mask
 
 
 def data_hash(frames: Iterable[Frame]) -> str:
@@ -68,6 +84,8 @@ def data_hash(frames: Iterable[Frame]) -> str:
         add(frame.pbc, "|u1")
         for value in (frame.positions, frame.cell, frame.energy, frame.forces, frame.stress):
             add(value, "<f8")
+        if frame.force_mask is not None:
+            add(frame.force_mask, "|u1")
         digest.update(frame.config_type.encode() + b"\0")
     return digest.hexdigest()
 

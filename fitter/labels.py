@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 import numpy as np
-from forcemap.fitter.config import STRESS_SIGMA, Keys, SigmaSettings
-from forcemap.fitter.frame import Frame, FrameSigma
+from forcemap.fitter.comment_line import PRIVATE_PREFIX
+from forcemap.fitter.frame import Frame
+from forcemap.fitter.frame_sigmas import FrameSigmas
+from forcemap.fitter.label_keys import LabelNames, numbers_of
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["PRIVATE_PREFIX", "FramePlace", "Labels", "keys_present"]
+__all__ = ["FramePlace", "Labels"]
 
 Array = NDArray[np.float64]
 
 DEFAULT_CONFIG_TYPE = "default"
-
-PRIVATE_PREFIX = "_forcemap_"
-"""Prefix that keeps ASE from reading `stress` and `virial`: it would take nine numbers only."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,8 @@ class FramePlace:
 
     def numbers(self, value: Any, what: str, shapes: Sequence[tuple[int, ...]]) -> Array:
         """`value` as finite floats of one of `shapes`."""
-        words = value.replace(",", " ").split() if isinstance(value, str) else value
         try:
-            array = np.asarray(words, dtype=np.float64)
+            array = np.asarray(numbers_of(value), dtype=np.float64)
         except (TypeError, ValueError):
             self.fail(f"{what} is {str(value)[:60]!r}, which is not numeric")
         if array.shape not in shapes:
@@ -59,53 +57,55 @@ def _results(atoms: Any) -> Mapping[str, Any]:
     return {} if atoms.calc is None else cast("Mapping[str, Any]", atoms.calc.results)
 
 
-def keys_present(atoms: Any) -> set[str]:
-    """Keys of a frame that may be labels, as they stand in the file."""
-    arrays = set(atoms.arrays) - {"numbers", "positions"}
-    keys = {key for key, value in _results(atoms).items() if value is not None}
-    return keys | arrays | {str(key).removeprefix(PRIVATE_PREFIX) for key in atoms.info}
-
-
 class Labels:
     """Finds and checks the labels of one ASE structure."""
 
-    def __init__(self, atoms: Any, keys: Keys, place: FramePlace) -> None:
+    def __init__(self, atoms: Any, names: LabelNames, place: FramePlace) -> None:
         self.atoms = atoms
-        self.keys = keys
+        self.names = names
         self.place = place
         self.has_stress = any(
-            self._find(key, atoms.info) is not None for key in (keys.stress, keys.virial)
+            self._find(also, atoms.info) is not None for also in (names.stress, names.virial)
         )
 
-    def _find(self, key: str, also: Mapping[str, Any]) -> Any:
-        """The value under `key`, or None."""
-        for holder in (_results(self.atoms), also):
-            for name in (key, PRIVATE_PREFIX + key):
-                if holder.get(name) is not None:
-                    return holder[name]
+    def _find(self, names: Sequence[str], also: Mapping[str, Any]) -> tuple[str, Any] | None:
+        """The first of `names` that the frame has, with its value."""
+        for key in names:
+            for holder in (_results(self.atoms), also):
+                for name in (key, PRIVATE_PREFIX + key):
+                    if holder.get(name) is not None:
+                        return key, holder[name]
         return None
 
-    def frame(self, sigma: SigmaSettings) -> Frame:
+    def frame(self, sigmas: FrameSigmas) -> Frame:
         """The frame; raises ForcemapError for whatever is wrong with it."""
         atoms, n = self.atoms, len(self.atoms)
         positions = self.place.numbers(atoms.positions, "a position", [(n, 3)])
         if np.any(atoms.numbers <= 0) or np.any(atoms.numbers >= len(SYMBOLS)):
             self.place.fail("has an atom that is no element (X)")
         cell, pbc = self._cell()
-        config_type = str(atoms.info.get("config_type", DEFAULT_CONFIG_TYPE))
+        config_type = self._config_type()
+        mask = sigmas.mask(atoms, self.place)
         return Frame(
             numbers=np.array(atoms.numbers, dtype=np.int32),
             positions=positions,
             cell=cell,
             pbc=pbc,
             energy=self._energy(),
-            forces=self._forces(),
+            forces=self._forces(mask),
             stress=self._stress(cell) if np.all(pbc) else None,
             config_type=config_type,
-            sigma=self._sigma(sigma, config_type),
+            sigma=sigmas.of(atoms, config_type, self.place),
             source=self.place.file,
             index=self.place.index,
+            force_mask=mask,
         )
+
+    def _config_type(self) -> str:
+        for key in self.names.spelled.get("config_type", ()):
+            if key in self.atoms.info:
+                return str(self.atoms.info[key])
+        return DEFAULT_CONFIG_TYPE
 
     def _cell(self) -> tuple[Array, NDArray[np.bool_]]:
         cell = self.place.numbers(self.atoms.cell.array, "the cell", [(3, 3)])
@@ -124,25 +124,26 @@ class Labels:
         return cell, pbc
 
     def _energy(self) -> float | None:
-        value = self._find(self.keys.energy, self.atoms.info)
-        if value is None:
+        found = self._find(self.names.energy, self.atoms.info)
+        if found is None:
             return None
-        return float(self.place.numbers(value, f'the energy ("{self.keys.energy}")', [()]))
+        return float(self.place.numbers(found[1], f'the energy ("{found[0]}")', [()]))
 
-    def _forces(self) -> Array | None:
-        n = len(self.atoms)
-        names = [self.keys.forces, *(["force"] if self.keys.forces == "forces" else [])]
-        for name in names:
-            value = self._find(name, self.atoms.arrays)
-            if value is not None:
-                return self.place.numbers(value, f'the force ("{name}")', [(n, 3)])
-        return None
+    def _forces(self, mask: NDArray[np.bool_] | None) -> Array | None:
+        found = self._find(self.names.forces, self.atoms.arrays)
+        if found is None:
+            return None
+        name, value = found
+        if mask is not None and np.shape(value) == (len(mask), 3):
+            # What is masked may be anything, such as nan.
+            value = np.where(mask[:, None], np.nan_to_num(np.asarray(value, dtype=float)), value)
+        return self.place.numbers(value, f'the force ("{name}")', [(len(self.atoms), 3)])
 
     def _stress(self, cell: Array) -> Array | None:
         """Stress from `stress` or from `virial`; both must agree where both are given."""
         volume = abs(float(np.linalg.det(cell)))
-        stress = self._tensor(self.keys.stress, voigt=True)
-        virial = self._tensor(self.keys.virial, voigt=False)
+        stress = self._tensor(self.names.stress, voigt=True)
+        virial = self._tensor(self.names.virial, voigt=False)
         if virial is None:
             return stress
         from_virial = -virial / volume
@@ -151,16 +152,17 @@ class Labels:
         difference = float(np.abs(stress - from_virial).max())
         if difference > 1e-4 + 0.01 * float(np.abs(stress).max()):
             self.place.fail(
-                f'"{self.keys.stress}" and "{self.keys.virial}" differ by {difference:.3g} eV/Å³, '
-                "where virial (eV) = -volume * stress (eV/Å³, ASE's sign) should hold; correct "
+                f'"{self.names.stress[0]}" and "{self.names.virial[0]}" differ by {difference:.3g} '
+                "eV/Å³, where virial (eV) = -volume * stress (eV/Å³, ASE's sign) should hold; correct "
                 "one, or rename it under data: keys: in the settings so that only the other is read"
             )
         return stress
 
-    def _tensor(self, key: str, *, voigt: bool) -> Array | None:
-        value = self._find(key, self.atoms.info)
-        if value is None:
+    def _tensor(self, names: Sequence[str], *, voigt: bool) -> Array | None:
+        found = self._find(names, self.atoms.info)
+        if found is None:
             return None
+        key, value = found
         shapes: list[tuple[int, ...]] = [(3, 3), (9,)] + ([(6,)] if voigt else [])
         tensor = self.place.numbers(value, f'the tensor "{key}"', shapes)
         if tensor.shape == (6,):
@@ -173,18 +175,3 @@ class Labels:
                 "it should stand in Cartesian axes, as nine numbers xx xy xz yx yy yz zx zy zz"
             )
         return np.asarray(0.5 * (tensor + tensor.T))
-
-    def _sigma(self, settings: SigmaSettings, config_type: str) -> FrameSigma:
-        override = settings.config_type.get(config_type)
-        values = {}
-        for name in ("energy", "force", "stress"):
-            own = self.atoms.info.get(f"sigma_{name}")
-            if own is not None:
-                values[name] = float(self.place.numbers(own, f'"sigma_{name}"', [()]))
-                if values[name] <= 0.0:
-                    self.place.fail(f'"sigma_{name}" is {values[name]:g}, expected more than 0')
-                continue
-            special = getattr(override, name) if override is not None else None
-            general = getattr(settings, name)
-            values[name] = special or general or STRESS_SIGMA
-        return FrameSigma(**values)

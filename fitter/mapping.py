@@ -109,7 +109,7 @@ class Functions:
         for t, term in enumerate(model.terms):
             if isinstance(term, SoapTerm):
                 all_weights = [self.weights[t, b] for b in range(len(term.blocks))]
-                self.forms[t] = forms_of(term, np.concatenate(all_weights), frames)
+                self.forms[t] = forms_of(term, np.concatenate(all_weights), frames, jobs)
 
     def few_body(self, t: int) -> FewBodyTerm:
         """The term at index `t`, which is a few-body term."""
@@ -390,7 +390,8 @@ def _force_error(potential: Potential, frames: Sequence[Frame], truths: Sequence
 
 def _probes(model: Model, frames: Sequence[Frame]) -> list[Frame]:
     def disorder(frame: Frame) -> float:
-        return float(np.abs(frame.forces).max()) if frame.forces is not None else 0.0
+        forces = np.zeros((0, 3)) if frame.forces is None else frame.forces[frame.labelled]
+        return float(np.abs(forces).max(initial=0.0))
 
     small = sorted(frames, key=disorder, reverse=True)[: 3 * PROBE_FRAMES]
     chosen = sorted(small, key=lambda f: len(f.numbers))[:PROBE_FRAMES]
@@ -432,6 +433,7 @@ def map_model(
             "data": dict(model.data),
             "settings": dict(model.settings),
             "log_marginal_likelihood": model.log_marginal_likelihood,
+            **({"fit": model.identity} if model.identity else {}),
         }
         while True:
             data = _tabulate(functions, spacing, ratio, provenance)

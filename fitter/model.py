@@ -6,18 +6,19 @@ Document:
 two_body and three_body also with cutoff_width, kernel, lengthscale, symmetry, cutoff_function and
 ``grid`` (one or two numbers, or none; see `few_body`); soap with zeta and ``basis``, the fields of
 `radial_basis.RadialBasis`; embedding with kernel, lengthscale, ``grid`` (two numbers), ``density``
-(the fields of `embedding.Density`, weights by element), ``scales`` and ``middles`` by element;
+(the fields of `embedding.Density`, weights by element; without ``smooth_end`` it is false), ``scales``
+and ``middles`` by element;
 nbody with cutoff_width, lengthscale, cutoff_function, ``comparison``
 (kernel, and power or distance_lengthscale), ``triplets``: the species of each block of inducing
 triplets, and ``scales`` by species of centre; see `nbody.NBodyTerm`), ``e0`` (eV), ``core`` (per pair
 of species: shortest distance in the data and the ZBL's inner and outer, Å), ``noise_factor``,
-``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
-``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t (distances in
-Å, densities or descriptors of environments); of a soap term ``radial.t``, ``own.t`` and ``channels.t``
-(`soap.SoapTerm`'s radial, own and weights); of an nbody term ``triplets.t.b`` (n, 3), the inducing
-triplets of its block b in Å; ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior``
-(m, m), lower Cholesky factor of 1 + the whitened, delta-scaled Gram matrix, from which variances
-follow.
+``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts), ``forcemap_version``
+and, of a fit with files, ``fit``: its identity (see `fit_folder`). Tensors, F64: ``points.t.b`` (n,
+dimension) of block b of term t (distances in Å, densities or descriptors of environments); of a soap
+term ``radial.t``, ``own.t`` and ``channels.t`` (`soap.SoapTerm`'s radial, own and weights); of an nbody
+term ``triplets.t.b`` (n, 3), the inducing triplets of its block b in Å; ``weights`` (m,) of the
+unit-variance kernel columns, eV; ``posterior`` (m, m), lower Cholesky factor of 1 + the whitened,
+delta-scaled Gram matrix, from which variances follow.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Model:
         noise_factor: common factor of sigmas and deltas chosen by evidence.
         log_marginal_likelihood: of the training data.
         settings, data: provenance.
+        identity: of the fit whose files this is written with; empty without files.
     """
 
     species: tuple[int, ...]
@@ -89,6 +91,7 @@ class Model:
     log_marginal_likelihood: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    identity: str = ""
 
     def atom_energies(self) -> dict[int, float]:
         """Energy of each isolated atom, eV: e0 and, with ``e0: average``, the fitted constants."""
@@ -186,6 +189,8 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
         "settings": dict(model.settings),
         "data": dict(model.data),
     }
+    if model.identity:
+        document["fit"] = model.identity
     write_container(path, document, tensors)
 
 
@@ -273,6 +278,7 @@ def read_model(path: str | PathLike[str]) -> Model:
         log_marginal_likelihood=root["log_marginal_likelihood"].number(),
         settings=root["settings"].members(),
         data=root["data"].members(),
+        identity=root["fit"].string() if "fit" in root else "",
     )
 
 
@@ -478,6 +484,7 @@ def _read_embedding(
         cutoff=given["cutoff"].number(),
         cutoff_width=given["cutoff_width"].number(),
         weights=by_element(given["weights"]),
+        smooth_end="smooth_end" in given and given["smooth_end"].boolean(),
     )
     if not (
         0.0 < density.cutoff_width <= density.cutoff <= 100.0

@@ -22,9 +22,13 @@ def in_order(
         return
     with ThreadPoolExecutor(jobs) as pool:
         waiting: deque[Future[Outcome]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * jobs:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * jobs:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            for future in waiting:  # nobody will ask for them any more
+                future.cancel()

@@ -3,7 +3,7 @@
 `report.json` holds `train` and `test` (see `error_metrics.error_block`), `mapping` (errors of the
 map against the process), `fit` (time, memory, terms), `settings` and `errors_of`: all errors of
 `train` and `test` are those of the mapped potential, the one that people run, or of the process where
-that has a term without a map.
+that has a term without a map. `warnings` is a list of sentences on a fit whose results cannot be meant.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ def build_report(
     size: str | None = None,
     smaller: Sequence[SizePoint] = (),
     errors_of: str = "mapped potential",
+    fit_id: str = "",
+    found_warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The content of `report.json`; an empty `test` gives a block without numbers.
 
@@ -62,12 +64,14 @@ def build_report(
     report: dict[str, Any] = plain(
         {
             "forcemap_version": __version__,
+            "fit_id": fit_id,
             "train": error_block(train),
             "test": error_block(test),
             "mapping": mapping,
             "fit": fit,
             "settings": settings or {},
             "errors_of": errors_of,
+            "warnings": list(found_warnings),
         }
     )
     if size is not None:
@@ -85,8 +89,9 @@ def worst_frames(pairs: Pairs, count: int = WORST_FRAMES) -> list[dict[str, Any]
     rows: list[tuple[float, float, dict[str, Any]]] = []
     for frame, (energy, forces, _) in pairs:
         force = energy_error = None
-        if frame.forces is not None:
-            force = float(np.linalg.norm(forces - frame.forces, axis=1).max())
+        if frame.forces is not None and frame.labelled.any():
+            off = np.linalg.norm(forces - frame.forces, axis=1)
+            force = float(off[frame.labelled].max())
         if frame.energy is not None:
             energy_error = 1000.0 * (energy - frame.energy) / len(frame.numbers)
         row = {
@@ -113,6 +118,8 @@ def write_report(
     size: str | None = None,
     smaller: Sequence[SizePoint] = (),
     errors_of: str = "mapped potential",
+    fit_id: str = "",
+    found_warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write `report.json` and `report.html` into the folder `out`; returns the report.
 
@@ -125,9 +132,13 @@ def write_report(
         curves: pair energies by pair of species: r (Å) and V (eV); none without a map.
         errors_of: whose predictions they are: "mapped potential", or "process", which has no map.
         size, smaller: see `build_report`.
+        fit_id: identity of the fit (`fit_folder`).
+        found_warnings: sentences of `label_misfit.misfit_warnings`.
     """
     out = Path(out)
-    report = build_report(train, test, mapping, fit, settings, size, smaller, errors_of)
+    report = build_report(
+        train, test, mapping, fit, settings, size, smaller, errors_of, fit_id, found_warnings
+    )
     # An isolated atom lies eV away from all else: with it, nothing else could be seen.
     shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
     figures = parity_figures(compare(shown[0]), compare(shown[1]))

@@ -82,6 +82,7 @@ caption { text-align: left; font-weight: 600; padding: .4rem 0; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr));
   gap: 1rem; }
 .figures img { width: 100%; height: auto; }
+.warning { border-color: #b3541e; }
 .wide img { width: 100%; max-width: 42rem; height: auto; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr));
   gap: 0 2rem; }
@@ -287,6 +288,13 @@ def _sizes_part(points: Sequence[Mapping[str, Any]], figures: Mapping[str, str])
     )
 
 
+def _warnings(report: Mapping[str, Any]) -> str:
+    return "".join(
+        f'<p class="verdict warning">Warning: {html.escape(text)}</p>\n'
+        for text in report.get("warnings", [])
+    )
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -356,6 +364,7 @@ def page(
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="fit" content="{html.escape(report.get("fit_id", ""), quote=True)}">
 <title>forcemap: {symbols}</title>
 <style>{STYLE}</style>
 </head>
@@ -364,7 +373,7 @@ def page(
 <p class="sub">forcemap {html.escape(report["forcemap_version"])} · {train["n_frames"]} training and
 {test["n_frames"]} test frames · {_whose_errors(report)}</p>
 <p class="verdict">{html.escape(verdict(report, force_scale))}</p>
-<div class="cards">{_cards(report)}</div>
+{_warnings(report)}<div class="cards">{_cards(report)}</div>
 {_sizes_part(report.get("sizes") or [], sizes)}
 <h2>Errors by group</h2>
 {"".join(tables)}

@@ -4,7 +4,8 @@ One resolution for all distances wastes functions: near neighbours are told apar
 those far away by their shells only. A fine term of short reach and a coarse one of long reach, of half
 the sparse points each, have smaller errors than one term with all of them (multi-scale SOAP:
 Bartók et al., Sci. Adv. 3, e1701816 (2017)). How short the fine one's reach should be differs (water
-2.4 Å, nickel 2.7, molybdenum 3.6, silicon 4.2); small fits tell, by their evidence.
+2.4 Å, nickel 3.0, molybdenum 3.6, silicon 3.8); small fits decide, by their evidence. No reach ends
+within the first shell of a pair of species (see `shells`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from forcemap.fitter.config import Settings, SoapSettings, TermSettings
 from forcemap.fitter.frame import Frame
 from forcemap.fitter.process import environments
+from forcemap.fitter.shells import Shell, clear_of, first_shells
 from numpy.typing import NDArray
 
 __all__ = ["SINGLE", "choices", "cutoff_by_neighbors"]
@@ -59,6 +61,9 @@ evidence for Si, Mo and Ni alike than (1.15, 0.6, 0.1)."""
 FINE = tuple(Scale(reach, 0.5, 0.085) for reach in (0.77, 0.7, 0.62, 0.55))
 """Among which the data choose."""
 
+ALIKE = 0.1
+"""Å; reaches no farther apart than this are one alternative."""
+
 
 def choices(settings: Settings, frames: Sequence[Frame]) -> list[Settings]:
     """The settings with a cutoff in every soap term, and as many terms as it has scales.
@@ -68,19 +73,44 @@ def choices(settings: Settings, frames: Sequence[Frame]) -> list[Settings]:
     soaps = [term for term in settings.terms if isinstance(term, SoapSettings)]
     if all(term.cutoff is not None for term in soaps):
         return [settings]
-    cutoff = cutoff_by_neighbors(frames)
+    distances, atoms = _sampled_distances(frames)
+    cutoff, shells = _cutoff_of(distances, atoms), first_shells(distances, MOST_CUTOFF)
     several = any(_scale_count(term) > 1 for term in soaps)
     found = []
-    for fine in FINE if several else FINE[:1]:
+    for fine in _fine_scales(cutoff, shells) if several else FINE[:1]:
         terms: list[TermSettings] = []
         for term in settings.terms:
             if isinstance(term, SoapSettings) and term.cutoff is None:
                 scales = (fine, COARSE) if _scale_count(term) > 1 else (SINGLE,)
-                terms += _scaled(term, cutoff, scales)
+                terms += _scaled(term, cutoff, [_clear(s, cutoff, shells) for s in scales])
             else:
                 terms.append(term)
         found.append(replace(settings, terms=tuple(terms)))
     return found
+
+
+def _clear(scale: Scale, cutoff: float, shells: Sequence[Shell]) -> Scale:
+    """The scale with the nearest reach that ends in no first shell.
+
+    Its transition does not begin in one either, if it can begin before.
+    """
+    reach = clear_of(shells, scale.reach * cutoff)
+    start = (1.0 - scale.cutoff_width) * reach
+    for shell in sorted(shells, key=lambda shell: -shell.start):
+        if shell.start < start < shell.end:
+            start = shell.start
+    return replace(scale, reach=reach / cutoff, cutoff_width=1.0 - start / reach)
+
+
+def _fine_scales(cutoff: float, shells: Sequence[Shell]) -> list[Scale]:
+    """FINE clear of the first shells, longest first; those that end where they would count before
+    others that had to be moved to the same place."""
+    kept: list[Scale] = []
+    moved = {scale: _clear(scale, cutoff, shells) for scale in FINE}
+    for scale in sorted(FINE, key=lambda scale: abs(moved[scale].reach - scale.reach)):
+        if all(abs(moved[scale].reach - k.reach) * cutoff > ALIKE for k in kept):
+            kept.append(moved[scale])
+    return sorted(kept, key=lambda scale: -scale.reach)
 
 
 def _scale_count(term: SoapSettings) -> int:
@@ -124,19 +154,27 @@ def _scaled(term: SoapSettings, cutoff: float, scales: Sequence[Scale]) -> list[
     return found
 
 
-def cutoff_by_neighbors(frames: Sequence[Frame]) -> float:
-    """The cutoff, Å, within which an atom of the data has NEIGHBORS others on average."""
+def _sampled_distances(frames: Sequence[Frame]) -> tuple[dict[tuple[int, int], Array], int]:
+    """Distances up to MOST_CUTOFF of some of the frames by pair of species, and the atoms of these."""
     step = max(1, len(frames) // SAMPLE)
-    distances: list[Array] = []
+    distances: dict[tuple[int, int], list[Array]] = {}
     atoms = 0
     for frame in frames[::step]:
         core = environments(frame, MOST_CUTOFF)
         atoms += len(frame.numbers)
         found = sorted({int(z) for z in frame.numbers})
         for a, b in combinations_with_replacement(found, 2):
-            pair = core.distances(a, b, MOST_CUTOFF)
-            distances += [pair, pair]  # a pair is a neighbour of both
-    near = np.sort(np.concatenate(distances)) if distances else np.zeros(0)
-    place = int(NEIGHBORS * atoms)
+            distances.setdefault((a, b), []).append(core.distances(a, b, MOST_CUTOFF))
+    return {pair: np.concatenate(found) for pair, found in distances.items()}, atoms
+
+
+def cutoff_by_neighbors(frames: Sequence[Frame]) -> float:
+    """The cutoff, Å, within which an atom of the data has NEIGHBORS others on average."""
+    return _cutoff_of(*_sampled_distances(frames))
+
+
+def _cutoff_of(distances: Mapping[tuple[int, int], Array], atoms: int) -> float:
+    near = np.sort(np.concatenate([np.zeros(0), *distances.values()]))
+    place = int(0.5 * NEIGHBORS * atoms)  # a pair is a neighbour of both
     cutoff = float(near[place]) if place < len(near) else MOST_CUTOFF
     return float(np.clip(round(cutoff, 1), LEAST_CUTOFF, MOST_CUTOFF))

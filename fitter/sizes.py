@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from forcemap.fitter.config import (
     SoapSettings,
     TermSettings,
 )
-from forcemap.fitter.whole_file import replacing
+from forcemap.fitter.fit_folder import FILES, identity_of, put_together
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = ["SIZES", "SizePoint", "copy_files", "parse_sizes", "scaled"]
@@ -115,12 +115,14 @@ def _scaled(term: TermSettings, size: Size) -> TermSettings:
     return term
 
 
-def copy_files(folder: Path, out: Path, names: Sequence[str]) -> None:
-    """Copy the files `names` from `folder` to `out`, each whole or not at all.
+def copy_files(settings: Settings, folder: Path, out: Path) -> None:
+    """Copy the files of the fit of `settings` from `folder` to `out`, all together.
 
     Raises ForcemapError if one cannot be written.
     """
-    for name in names:
-        if (folder / name).exists():
-            with replacing(out / name) as part:
-                shutil.copyfile(folder / name, part)
+    with put_together(out) as part:
+        for name in FILES:
+            if name == "settings.yaml":  # whose paths are relative to where it is
+                settings.dump(part / name, out, identity_of(folder / name) or "")
+            elif (folder / name).exists():
+                shutil.copyfile(folder / name, part / name)

@@ -2,10 +2,16 @@
 
 The fitted energy of a centre with normalised power spectrum p is ``sum_s w_s (p_s . p)**zeta``. For
 zeta = 1 and 2 that is a linear and a quadratic form, p . W p, whatever the number of sparse points:
-the map is exact, and the eigenvectors of W are as many as p has numbers at most. Fewer will do: those
-that matter for the spectra that occur, and for their derivatives, are the leading eigenvectors of
-C^1/2 W C^1/2 with the covariance C of both in the data. For zeta = 3 and 4 the sparse points themselves
-are kept, or those of them whose span holds the fitted function to within the tolerance.
+the map is exact, and the eigenvectors of W are at most as many as p has numbers or as there are points.
+Fewer will do: those that matter for the spectra that occur, and for their derivatives, are the leading
+eigenvectors of C^1/2 W C^1/2 with the covariance C of both in the data. For zeta = 3 and 4 the sparse
+points themselves are kept, or those of them whose span holds the fitted function to within the
+tolerance.
+
+The power spectrum of many elements has thousands of numbers (11,172 for seven), and the sparse points
+may be few. W is nonzero in their span alone, and everything is computed there, in coordinates of an
+orthonormal basis Q of it: with W = Q w Q^T, the eigenvalues of C^1/2 W C^1/2 other than zero are those
+of (Q^T C Q)^1/2 w (Q^T C Q)^1/2.
 """
 
 from __future__ import annotations
@@ -18,12 +24,14 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.environment_terms import DotPower
 from forcemap.fitter.frame import Frame
+from forcemap.fitter.parallel import in_order
 from forcemap.fitter.process import Environment
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import pivoted_cholesky
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.terms import SoapCenter, SoapFunctions
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 __all__ = ["Form", "forms_of", "functions_of"]
 
@@ -69,10 +77,11 @@ class Form:
         return kept, factor, matrix[kept] @ self.factors
 
 
-def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame]) -> list[Form]:
+def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame], jobs: int = 1) -> list[Form]:
     """Complete forms of all species; their order is by importance in `frames`.
 
-    `weights` (points of all blocks,) eV.
+    `weights` (points of all blocks,) eV. One species after the other, so that memory is that of the
+    largest; `jobs` threads, on which the result does not depend.
     """
     forms = []
     start = 0
@@ -87,7 +96,9 @@ def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame]) -> list[Fo
             vector = values @ block.points
             forms.append(Form(1, center, np.ones(1), vector[None, :], free))
         elif term.zeta == 2:
-            factors, vectors = _quadratic(block.points, values, _covariance(term, frames, center))
+            span = Span.of(block.points)
+            covariance = _covariance(term, frames, center, span, jobs)
+            factors, vectors = _quadratic(span, values, covariance)
             forms.append(Form(2, center, factors, vectors, free))
         else:
             forms.append(Form(term.zeta, center, values, block.points, free))
@@ -99,37 +110,88 @@ def _isolated(term: SoapTerm, frames: Sequence[Frame], center: int) -> Array:
     return term.isolated(Environment(frame, term.cutoff), center)
 
 
-def _covariance(term: SoapTerm, frames: Sequence[Frame], center: int) -> Array:
-    """Second moments of the spectra and of their derivatives by positions, (dimension, dimension).
+@dataclass(frozen=True)
+class Span:
+    """Coordinates of the space that sparse points span, or of the whole, whichever is smaller.
 
-    Both count the same: an error of the form shows in energies and in forces.
+    Attributes:
+        basis: (dimension, size) orthonormal columns; None for the whole space, where size = dimension.
+        points: (n, size) coordinates of the sparse points.
     """
-    spectra = np.zeros((term.dimension, term.dimension))
-    moved = np.zeros_like(spectra)
-    for frame in frames:
-        if center not in frame.numbers:
-            continue
+
+    basis: Array | None
+    points: Array
+
+    @classmethod
+    def of(cls, points: Array) -> Span:
+        """The span of `points` (n, dimension)."""
+        if len(points) >= points.shape[1]:
+            return cls(None, points)
+        # Householder reflections: orthonormal also where points are nearly dependent, which a Gram
+        # matrix of them, with the square of their condition, would not resolve.
+        basis, factor = scipy.linalg.qr(points.T, mode="economic", check_finite=False)
+        return cls(basis, np.ascontiguousarray(factor.T))
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return int(self.points.shape[1])
+
+    def coordinates(self, vectors: Array) -> Array:
+        """(n, size) of `vectors` (n, dimension), projected."""
+        return vectors if self.basis is None else vectors @ self.basis
+
+    def vectors(self, coordinates: Array) -> Array:
+        """(n, dimension) of `coordinates` (n, size)."""
+        return coordinates if self.basis is None else coordinates @ self.basis.T
+
+
+DERIVED_CENTERS = 6
+"""A few centres of each frame represent the derivatives well enough."""
+
+
+def _covariance(
+    term: SoapTerm, frames: Sequence[Frame], center: int, span: Span, jobs: int
+) -> Array:
+    """Second moments of the spectra and of their derivatives by positions, (span.size, span.size).
+
+    Both count the same: an error of the form shows in energies and in forces. Derivatives of `jobs`
+    frames are computed at a time, each by one thread of BLAS, and summed in the frames' order.
+    """
+    moments = [np.zeros((span.size, span.size)) for _ in range(2)]
+    traces = [0.0, 0.0]  # of the whole space
+
+    def of_frame(frame: Frame) -> list[tuple[Array, float]]:
         environment = Environment(frame, term.cutoff)
         _, found = term.descriptors(environment, center)
-        spectra += found.T @ found
-        # A few centres of each frame tell enough of the derivatives.
-        for n in np.unique(np.linspace(0, len(found) - 1, 6).astype(int)):
-            _, _, derivatives = term.expansion.derivatives(
-                environment.core, center, int(n), int(n) + 1
-            )
-            forces = derivatives[:-6]
-            moved += forces.T @ forces
-    both = spectra / max(np.trace(spectra), 1e-300) + moved / max(np.trace(moved), 1e-300)
-    return np.asarray(both)
+        chosen = np.unique(np.linspace(0, len(found) - 1, DERIVED_CENTERS).astype(int))
+        moved, squares = [], 0.0
+        for n in chosen.tolist():
+            _, _, rows = term.expansion.derivatives(environment.core, center, n, n + 1)
+            squares += float(np.vdot(rows[:-6], rows[:-6]))
+            moved.append(span.coordinates(rows[:-6]))
+        return [
+            (span.coordinates(found), float(np.vdot(found, found))),
+            (np.concatenate(moved), squares),
+        ]
+
+    seen = [frame for frame in frames if center in frame.numbers]
+    with threadpool_limits(limits=1, user_api="blas"):
+        for kinds in in_order(of_frame, seen, jobs):
+            for k, (rows, squares) in enumerate(kinds):
+                moments[k] += rows.T @ rows
+                traces[k] += squares
+    spectra, derivatives = (m / max(t, 1e-300) for m, t in zip(moments, traces, strict=True))
+    return np.asarray(spectra + derivatives)
 
 
-def _quadratic(points: Array, weights: Array, covariance: Array) -> tuple[Array, Array]:
+def _quadratic(span: Span, weights: Array, covariance: Array) -> tuple[Array, Array]:
     """(factors, vectors) of sum_s weights[s] (points[s] . p)**2, most important first.
 
-    With C = R R^T and the eigenvectors u of R^T W R, W = sum over them of
-    lambda (R^-T u)(R^-T u)^T, exact for any regular R.
+    With C = R R^T in the coordinates of `span`, where the form is w, and the eigenvectors u of
+    R^T w R, w is the sum over them of lambda (R^-T u)(R^-T u)^T, exact for any regular R.
     """
-    form = (points.T * weights) @ points
+    form = (span.points.T * weights) @ span.points
     values, vectors = scipy.linalg.eigh(covariance)
     # A floor keeps the root regular: directions that never occur may not become important.
     roots = np.sqrt(np.maximum(values, 1e-10 * values[-1]))
@@ -138,7 +200,8 @@ def _quadratic(points: Array, weights: Array, covariance: Array) -> tuple[Array,
     factors, inside = scipy.linalg.eigh(0.5 * (inner + inner.T))
     order = np.argsort(-np.abs(factors))
     order = order[np.abs(factors[order]) > NEGLIGIBLE * np.abs(factors[order[0]])]
-    return factors[order], np.ascontiguousarray(((vectors / roots) @ inside[:, order]).T)
+    found = ((vectors / roots) @ inside[:, order]).T
+    return factors[order], np.ascontiguousarray(span.vectors(found))
 
 
 def functions_of(

@@ -31,6 +31,7 @@ __all__ = [
     "density_ranges",
     "descriptor_pools",
     "independent",
+    "leverage_scores",
     "select",
     "select_descriptors",
     "shortest_distances",
@@ -248,6 +249,10 @@ POOL_NUMBERS = 32_000_000
 """Doubles of descriptors kept as candidates of a species (256 MB), whatever the data."""
 
 
+NO_VARIANCE = 1e-13
+"""Eigenvalues of a Gram matrix below this part of the largest are rounding."""
+
+
 def descriptor_pools(
     frames: Sequence[Frame], term: EnvironmentTerm, rng: np.random.Generator
 ) -> dict[int, Pool]:
@@ -318,15 +323,29 @@ def _choose(
     if method == "farthest":
         return _farthest(descriptors, count)
     if method == "cur":
-        # Leverage scores in the space of the leading singular vectors, from the smaller of the two
-        # Gram matrices.
-        values, vectors = scipy.linalg.eigh(descriptors.T @ descriptors, check_finite=False)
-        leading = np.flatnonzero(values > 1e-13 * values[-1])[-count:]
-        scores = np.sum(
-            (descriptors @ (vectors[:, leading] / np.sqrt(values[leading]))) ** 2, axis=1
-        )
+        scores = leverage_scores(descriptors, count)
         return np.sort(rng.choice(n, count, replace=False, p=scores / scores.sum()))
     return _greedy_descriptors(term, descriptors, count)
+
+
+def leverage_scores(descriptors: Array, count: int) -> Array:
+    """(n,) leverage scores of `descriptors` (n, dimension) in their `count` leading singular vectors.
+
+    By the smaller of the two Gram matrices: a few environments of many elements have descriptors of
+    thousands of numbers.
+    """
+    if len(descriptors) < descriptors.shape[1]:
+        gram = descriptors @ descriptors.T
+        last = len(gram) - 1
+        values, vectors = scipy.linalg.eigh(
+            gram, subset_by_index=(max(0, last + 1 - count), last), check_finite=False
+        )
+        return np.asarray(np.sum(vectors[:, values > NO_VARIANCE * values[-1]] ** 2, axis=1))
+    values, vectors = scipy.linalg.eigh(descriptors.T @ descriptors, check_finite=False)
+    leading = np.flatnonzero(values > NO_VARIANCE * values[-1])[-count:]
+    return np.asarray(
+        np.sum((descriptors @ (vectors[:, leading] / np.sqrt(values[leading]))) ** 2, axis=1)
+    )
 
 
 def _greedy_descriptors(term: EnvironmentTerm, descriptors: Array, count: int) -> NDArray[np.intp]:

@@ -75,8 +75,9 @@ def _fitted(frames: Sequence[Frame], term: FewBodyTerm) -> Array:
     rows, targets = [], []
     for frame in labelled[::step]:
         assert frame.forces is not None
-        rows.append(frame_rows(frame, [term])[1 : 1 + 3 * len(frame.numbers)])
-        targets.append(frame.forces.ravel())
+        which = np.repeat(frame.labelled, 3)
+        rows.append(frame_rows(frame, [term])[1 : 1 + len(which)][which])
+        targets.append(frame.forces.ravel()[which])
     if not rows:
         return np.zeros(term.size)
     # In whitened columns the ridge is the Gaussian-process prior.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.part_file import part_file
 
 __all__ = ["check_writable", "make_folder", "new_folder", "replacing", "write_whole"]
 
@@ -19,20 +19,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises ForcemapError if the file cannot be written.
     """
-    path = Path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        part = Path(name)
-        try:
+        with part_file(path) as part:
             yield part
-            umask = os.umask(0)
-            os.umask(umask)
-            part.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
-            part.replace(path)
-        finally:
-            with suppress(FileNotFoundError):
-                part.unlink()
     except OSError as error:
         raise ForcemapError(f"{path}: cannot be written: {error.strerror or error}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from forcemap.fitter.comment_line import ISOTOPES
 from forcemap.potentials.elements import SYMBOLS
 
 __all__ = ["fault_of"]
@@ -53,7 +54,7 @@ def _fault_of_atom(words: Sequence[str], columns: Sequence[tuple[str, str]]) -> 
     if len(words) < len(columns):
         return f"found {len(words)} columns, expected the {len(columns)} that Properties name"
     for word, (name, kind) in zip(words, columns, strict=False):
-        if name == "species" and word not in SYMBOLS:
+        if name == "species" and word not in SYMBOLS and word not in ISOTOPES:
             return f"{word[:40]!r} is not the symbol of an element"
         if kind in ("R", "I"):
             try:

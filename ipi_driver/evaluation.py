@@ -12,6 +12,7 @@ from forcemap.ipi_driver.protocol import Batch
 from forcemap.ipi_driver.template import Template
 from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM, HARTREE_PER_EV, structure_from_ipi
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.process_lock import ProcessLock
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["FAULT_FILE", "BatchEvaluatorLike", "BeadEvaluator", "PotentialLike"]
@@ -56,7 +57,10 @@ class PotentialLike(Protocol):
 
 
 class BeadEvaluator:
-    """Evaluates batches of structures in atomic units, with one potential or a committee."""
+    """Evaluates batches of structures in atomic units, with one potential or a committee.
+
+    Threads may share one: their calls wait for each other.
+    """
 
     def __init__(
         self,
@@ -97,6 +101,7 @@ class BeadEvaluator:
             for member in members
         ]
         self._answers: list[Batch] = []  # of the members of a committee
+        self._lock = ProcessLock()
 
     @property
     def n_atoms(self) -> int:
@@ -118,6 +123,10 @@ class BeadEvaluator:
             ForcemapError: a structure cannot be evaluated. It is in `FAULT_FILE`, which the message
                 says.
         """
+        with self._lock:
+            return self._evaluate(batch)
+
+    def _evaluate(self, batch: Batch) -> list[str]:
         if not self._committee:
             self._compute(self._members[0], batch, batch)
             return [""] * len(batch.energies)

@@ -7,13 +7,12 @@ last two checkpoints), ``i-pi.log``, ``driver.log`` and ``run.lock``, which is l
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -28,6 +27,7 @@ from forcemap.ipi_driver.input import (
 )
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.runs.folder_lock import locked_folder
 from forcemap.potentials.runs.i_pi import find_i_pi, remove_socket, run_i_pi, with_total_steps
 from forcemap.potentials.runs.programs import last_step
 from forcemap.potentials.runs.progress import Progress
@@ -139,17 +139,10 @@ def _step_counter(place: Path, output: Path, begin: int) -> Callable[[], int]:
     return step
 
 
-@contextmanager
-def _lock(place: Path) -> Iterator[int]:
+def _lock(place: Path) -> AbstractContextManager[int]:
     """Hold the folder's lock, which i-PI inherits: it lasts while either of the two runs."""
-    with (place / "run.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ForcemapError(
-                f"{place}: a run is still going on in this folder; wait for its end, or stop its i-pi"
-            ) from None
-        yield file.fileno()
+    cure = "wait for its end, or stop its i-pi"
+    return locked_folder(place, "run.lock", "a run", cure, keep=True)
 
 
 def _prepare(

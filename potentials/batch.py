@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from forcemap.potentials import _core
@@ -20,8 +21,9 @@ class BatchEvaluator:
     """Evaluates batches of structures that differ in positions and cells only.
 
     It keeps neighbour lists with a skin, as many as the structures need (the beads of a path), and
-    verifies at every call that they hold; the order of the structures does not matter. Not for two
-    threads at once: it has its own.
+    verifies at every call that they hold; the order of the structures does not matter. It has
+    threads of its own; calls from several threads wait for each other. A copy, also a pickled one,
+    has the same potential and settings and lists of its own.
     """
 
     def __init__(
@@ -49,15 +51,24 @@ class BatchEvaluator:
         Raises:
             ForcemapError: an element that the potential lacks, or an option out of its range.
         """
+        # Copies, as the caller may change what it gave.
+        self._numbers = np.array(numbers, dtype=np.int32)
+        self._pbc = np.array(np.broadcast_to(np.asarray(pbc, dtype=bool), (3,)))
+        self.potential = potential
+        self._settings = {
+            "skin": float(skin),
+            "threads": int(threads),
+            "length": float(length),
+            "energy": float(energy),
+        }
         self._core = _core.BatchCalculator(
-            potential.core,
-            np.ascontiguousarray(numbers, dtype=np.int32),
-            np.ascontiguousarray(np.broadcast_to(np.asarray(pbc, dtype=bool), (3,))),
-            float(skin),
-            int(threads),
-            float(length),
-            float(energy),
+            potential.core, self._numbers, self._pbc, **self._settings
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied by potential and settings."""
+        make = partial(type(self), **self._settings)
+        return make, (self.potential, self._numbers, self._pbc)
 
     def compute(
         self, cells: Array, positions: Array, energies: Array, forces: Array, virials: Array
@@ -72,14 +83,14 @@ class BatchEvaluator:
             virials: (s, 3, 3) to be filled with minus the derivative of the energy by strain.
 
         Raises:
-            ForcemapError: a structure cannot be evaluated; `fault` tells which.
+            ForcemapError: a structure cannot be evaluated; its `structure` says which.
             ValueError: arrays that do not fit together.
         """
         self._core.compute(cells, positions, energies, forces, virials)
 
     @property
     def fault(self) -> int:
-        """Which structure of the batch the last error of `compute` is about."""
+        """Which structure of the batch the last error of `compute`, in any thread, is about."""
         return int(self._core.fault)
 
     @property

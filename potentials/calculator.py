@@ -20,12 +20,18 @@ from ase.calculators.calculator import (
 from ase.stress import full_3x3_to_voigt_6_stress
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.evaluator import DEFAULT_SKIN, Potential, load
+from forcemap.potentials.process_lock import ProcessLock
 
 __all__ = ["ForcemapCalculator"]
 
 
 class ForcemapCalculator(Calculator):  # type: ignore[misc]
     """Evaluate a mapped potential through ASE.
+
+    Threads may share one: each ``get_…`` call gives what belongs to its atoms, and waits for those
+    of other threads. ``results`` holds what was calculated last, in whichever thread. For speed give
+    each thread its own. Pickling and copying work, as does a pool of processes over atoms with this
+    calculator; a copy has the same settings and results.
 
     >>> atoms.calc = ForcemapCalculator("out/potential.forcemap")   # doctest: +SKIP
     """
@@ -50,12 +56,23 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
         Raises:
             CalculatorSetupError: the file is not a usable potential.
         """
+        self._lock = ProcessLock()
         super().__init__(**keywords)
         try:
             self.potential = potential if isinstance(potential, Potential) else load(potential)
             self._evaluator = self.potential.evaluator(skin=skin, threads=threads)
         except ForcemapError as error:
             raise CalculatorSetupError(str(error)) from error
+
+    def get_property(self, name: str, atoms: Any = None, allow_calculation: bool = True) -> Any:
+        """See ASE: all ``get_…`` methods come here, with atoms that other threads know nothing of."""
+        with self._lock:
+            return super().get_property(name, atoms, allow_calculation)
+
+    def calculate_properties(self, atoms: Any, properties: Any) -> Any:
+        """See ASE."""
+        with self._lock:
+            return super().calculate_properties(atoms, properties)
 
     def calculate(
         self,
@@ -64,9 +81,13 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
         system_changes: list[str] = all_changes,
     ) -> None:
         """Fill ``results``; raises ASE's InputError for a structure that cannot be evaluated."""
-        super().calculate(atoms, properties, system_changes)
-        atoms = self.atoms
-        if properties and "stress" in properties and not atoms.pbc.all():
+        with self._lock:
+            self.results: dict[str, Any] = {}  # none of other atoms, should this fail
+            super().calculate(atoms, properties, system_changes)
+            self.results = self._evaluate(self.atoms, properties or [])
+
+    def _evaluate(self, atoms: Any, properties: list[str]) -> dict[str, Any]:
+        if "stress" in properties and not atoms.pbc.all():
             raise PropertyNotImplementedError("stress needs a cell periodic in three directions")
         try:
             result = self._evaluator.compute(
@@ -74,7 +95,7 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
             )
         except ForcemapError as error:
             raise InputError(str(error)) from error
-        self.results: dict[str, Any] = {
+        results: dict[str, Any] = {
             "energy": result.energy,
             "free_energy": result.energy,
             "energies": result.energies,
@@ -82,4 +103,5 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
         }
         if atoms.pbc.all():
             stress = -result.virial / atoms.get_volume()
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+            results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        return results

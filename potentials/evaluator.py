@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from forcemap.potentials import _core
@@ -38,21 +40,38 @@ class Result:
 
 
 class Potential:
-    """A mapped potential; immutable, shared by any number of evaluators and threads."""
+    """A mapped potential; immutable, shared by any number of evaluators and threads.
 
-    def __init__(self, core: _core.Potential, name: str) -> None:
-        """Wrap a potential of the core; `load` and `from_bytes` are the usual ways here."""
-        self.core = core
-        self.name = name
+    It keeps the bytes of its file, which is what pickling sends: the file need not exist any more,
+    and may be another one by then. A copy is the potential itself.
+    """
 
-    @classmethod
-    def from_bytes(cls, content: bytes, name: str = "potential") -> Potential:
-        """Potential from the bytes of a file; `name` is used in messages.
+    def __init__(self, content: bytes, name: str = "potential") -> None:
+        """Potential from the bytes of a file; `name` is used in messages. `load` reads a file.
 
         Raises:
             ForcemapError: the content is not a usable potential file.
         """
-        return cls(_core.Potential.parse(content, name), name)
+        self.core = _core.Potential.parse(content, name)
+        self.name = name
+        self._content = content
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str = "potential") -> Potential:
+        """As `Potential(content, name)`."""
+        return cls(content, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by the bytes of its file."""
+        return _unpickled, (self._content, self.name)
+
+    def __copy__(self) -> Potential:
+        """Nothing of it can change."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Potential:
+        """Nothing of it can change."""
+        return self
 
     @property
     def numbers(self) -> list[int]:
@@ -109,16 +128,36 @@ class Potential:
         return f"Potential({self.name!r}, species={self.species}, cutoff={self.cutoff:g})"
 
 
+_received: WeakValueDictionary[tuple[str, bytes], Potential] = WeakValueDictionary()
+"""Potentials that came by pickle and are in use: a thousand results of a pool share one."""
+
+
+def _unpickled(content: bytes, name: str) -> Potential:
+    key = (name, hashlib.blake2b(content).digest())
+    potential = _received.get(key)
+    if potential is None:
+        potential = _received[key] = Potential(content, name)
+    return potential
+
+
 class Evaluator:
     """Evaluates structures one after another, keeping the neighbour list while it holds.
 
-    Not for two threads at once: make one evaluator per thread (or per bead).
+    Threads may share one: their calls wait for each other, and the neighbour list is built anew
+    whenever the structure changes. For speed make one evaluator per thread (or per bead). A copy,
+    also a pickled one, has the same potential and settings and a list of its own.
     """
 
     def __init__(self, potential: Potential, skin: float = DEFAULT_SKIN, threads: int = 1) -> None:
         """See `Potential.evaluator`; raises ForcemapError for a negative skin or no threads."""
         self.potential = potential
-        self._core = _core.Calculator(potential.core, float(skin), int(threads))
+        self.skin = float(skin)
+        self.threads = int(threads)
+        self._core = _core.Calculator(potential.core, self.skin, self.threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied by potential and settings."""
+        return type(self), (self.potential, self.skin, self.threads)
 
     def compute(
         self, positions: ArrayLike, numbers: ArrayLike, cell: ArrayLike, pbc: ArrayLike
@@ -160,4 +199,4 @@ def load(path: str | PathLike[str]) -> Potential:
     Raises:
         ForcemapError: the file cannot be read or is not a usable potential; the text says why.
     """
-    return Potential(_core.Potential.read(fspath(path)), fspath(path))
+    return Potential(_core.read_bytes(fspath(path)), fspath(path))

@@ -84,6 +84,8 @@ def evaluate(
     from forcemap.fitter.dataset import read_frames
     from forcemap.fitter.error_metrics import METRICS, error_block
     from forcemap.fitter.error_table import deviation_table, error_table, output_console
+    from forcemap.fitter.label_checks import label_counts
+    from forcemap.fitter.fit_folder import warn_of_mixture
     from forcemap.fitter.settings_values import Place, read_fields
     from forcemap.fitter.whole_file import check_writable
     from forcemap.potentials.runs.progress import Progress
@@ -92,12 +94,16 @@ def evaluate(
         raise click.UsageError("--output is DATA itself, whose labels would be lost")
     if output is not None:
         check_writable(output)
+    warn_of_mixture(potential)
     loaded = load_either(potential)
     source = read_fields(Source, {"path": data, "index": index}, Place(str(data)))
     names = parse_keys(keys)
     frames = read_frames([source], names, require_labels=False)
     require_named(frames, names, data)
-    found = predict_frames(loaded, frames, jobs, Progress.silent() if quiet else Progress())
+    progress = Progress.silent() if quiet else Progress()
+    for line in label_counts(frames):
+        progress.note(line)
+    found = predict_frames(loaded, frames, jobs, progress)
     if output is not None:
         write_predictions(output, found)
     block = error_block(found.pairs, found.deviations)
@@ -133,17 +139,15 @@ def parse_keys(text: str | None) -> Keys:
 
 def require_named(frames: Sequence[Frame], keys: Keys, data: Path) -> None:
     """Raise ForcemapError for a label that was given another name, under which no frame has one."""
-    from forcemap.fitter.config import Keys
     from forcemap.potentials.errors import ForcemapError
 
-    usual = Keys()
     for label, attribute in (
         *(("energy", "energy"), ("forces", "forces")),
         *(("stress", "stress"), ("virial", "stress")),
     ):
         key = getattr(keys, label)
         found = any(getattr(frame, attribute) is not None for frame in frames)
-        if key != getattr(usual, label) and not found:
+        if key is not None and not found:
             raise ForcemapError(f'{data}: no frame has its {label} under "{key}", as --keys says')
 
 
@@ -252,6 +256,8 @@ def _predicted_atoms(frame: Frame, prediction: Prediction) -> Any:
         atoms.info["reference_stress"] = frame.stress.ravel()
     if frame.forces is not None:
         atoms.arrays["reference_forces"] = frame.forces
+    if frame.force_mask is not None:
+        atoms.arrays["force_mask"] = frame.force_mask
     results: dict[str, Any] = {"energy": energy, "forces": forces}
     if stress is not None:
         results["stress"] = full_3x3_to_voigt_6_stress(stress)

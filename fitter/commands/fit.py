@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from forcemap.fitter.launch import rank_number
 __all__ = ["fit", "fit_settings"]
 
 EXAMPLE = "forcemap fit settings.yaml -o out"
-FILES = ("potential.forcemap", "model.forcemap", "settings.yaml", "report.json", "report.html")
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
@@ -67,6 +67,7 @@ def fit(
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'.")
     from forcemap.fitter.error_table import error_table, output_console, size_table
+    from forcemap.fitter.fit_folder import FILES
     from forcemap.potentials.runs.progress import Progress
 
     progress = Progress.silent() if quiet else Progress()
@@ -80,6 +81,9 @@ def fit(
     if not report:
         return
     console = output_console()
+    if quiet:  # where they are not among the progress
+        for line in [line for lines in report["fit"]["labels"].values() for line in lines]:
+            click.echo(line)
     for name, title in (("train", "Training frames"), ("test", "Test frames")):
         if report[name]["n_frames"]:
             console.print(error_table(title, report[name]))
@@ -115,38 +119,41 @@ def fit_settings(
 
     Raises ForcemapError for settings, frames or folders that cannot be used.
     """
+    from forcemap.fitter import fit_to_folder
     from forcemap.fitter.checkpoint import Checkpoint
     from forcemap.fitter.config import Settings
     from forcemap.fitter.distributed import started_ranks
+    from forcemap.fitter.fit_folder import fit_folder
     from forcemap.fitter.sizes import SizePoint, copy_files, parse_sizes, scaled
-    from forcemap.fitter.whole_file import new_folder
     from forcemap.potentials.runs.progress import Progress
 
-    with started_ranks() as ranks:
+    with started_ranks() as ranks, ExitStack() as held:
         read = Settings.read(settings)
         names = None if sizes is None else parse_sizes(sizes)
-        # A folder that cannot be written is found now, not when an hour's fit is to be saved.
-        with new_folder(out):
-            from forcemap.fitter import fit_to_folder
+        shown = progress if ranks.is_first else Progress.silent()
 
-            shown = progress if ranks.is_first else Progress.silent()
+        def checkpoint_in(folder: Path) -> Checkpoint:
+            return Checkpoint(folder, resume, checkpoint_every, ranks.rank, ranks.size)
 
-            def checkpoint_in(folder: Path) -> Checkpoint:
-                return Checkpoint(folder, resume, checkpoint_every, ranks.rank, ranks.size)
+        if names is None:
+            return fit_to_folder(read, out, jobs, shown, ranks, checkpoint_in(out))
 
-            if names is None:
-                return fit_to_folder(read, out, jobs, shown, ranks, checkpoint_in(out))
-            points: list[SizePoint] = []
-            report: dict[str, Any] = {}
-            for name in names:
-                folder = out / name
-                with new_folder(folder):
-                    checkpoint = checkpoint_in(folder)
-                    report = fit_to_folder(
-                        scaled(read, name), folder, jobs, shown, ranks, checkpoint, name, points
-                    )
-                if report:
-                    points.append(SizePoint(**report["sizes"][-1]))
+        def hold() -> None:
+            held.enter_context(fit_folder(out))
+            for folder in (out / name for name in names):
+                if folder.exists():  # a fit that goes on in it is met now, not at its turn
+                    with fit_folder(folder):
+                        pass
+
+        ranks.on_first(hold)
+        points: list[SizePoint] = []
+        report: dict[str, Any] = {}
+        for name in names:
+            folder, resized = out / name, scaled(read, name)
+            checkpoint = checkpoint_in(folder)
+            report = fit_to_folder(resized, folder, jobs, shown, ranks, checkpoint, name, points)
             if report:
-                copy_files(folder, out, FILES)
-            return report
+                points.append(SizePoint(**report["sizes"][-1]))
+        if report:
+            copy_files(resized, folder, out)
+        return report

@@ -33,7 +33,9 @@ def info(file: Path | None, ipi_pes: bool) -> None:
         click.echo(import_module("forcemap.ipi_driver").pes_path())
         return
     from forcemap.fitter.error_table import output_console, rows_table
+    from forcemap.fitter.fit_folder import warn_of_mixture
 
+    warn_of_mixture(file)
     output_console().print(rows_table(describe(file)))
 
 

@@ -43,11 +43,13 @@ def map_command(model: Path, potential: Path, tolerance: float | None, quiet: bo
     not hold the training frames.
     """
     from forcemap.fitter.error_table import output_console, rows_table
+    from forcemap.fitter.fit_folder import warn_of_mixture
     from forcemap.fitter.mapping import map_file
     from forcemap.fitter.whole_file import check_writable
     from forcemap.potentials.runs.progress import Progress
 
     check_writable(potential)
+    warn_of_mixture(model)
     progress = Progress.silent() if quiet else Progress()
     errors = map_file(model, potential, tolerance, progress)
     rows = [(label, f"{errors[key]:.2e}") for key, label in ROWS if key in errors]

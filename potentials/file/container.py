@@ -1,20 +1,21 @@
 """The container of both model files: named arrays and one JSON document, in one safetensors file.
 
 FORMAT. A safetensors file (8 bytes header length, JSON header, data) whose ``__metadata__`` has
-the single entry ``"forcemap"``: the text of a JSON object, which begins with ``"format"`` (the kind
-of file) and ``"version"``. Arrays are F64, I64, I32, U8 or BOOL, little-endian, row-major;
-floating-point arrays hold finite numbers only. What the document and the arrays mean is told where
-each kind is written: :mod:`forcemap.potentials.file.potential_file` for ``forcemap.potential``.
+the entry ``"forcemap"``: the text of a JSON object, which begins with ``"format"`` (the kind of file)
+and ``"version"``; and before it ``"checksum":"0123456789abcdef"``, in this very form: the CRC-64/XZ of
+the whole file with these 16 digits taken as zeros. A file without a checksum is read as it is; one
+whose checksum is not its own is damaged, and refused before anything in it is used. Arrays are F64,
+I64, I32, U8 or BOOL, little-endian, row-major; floating-point arrays hold finite numbers only. What
+the document and the arrays mean is described where each kind is written:
+:mod:`forcemap.potentials.file.potential_file` for ``forcemap.potential``.
 
 The C++ reader of ``forcemap.potential`` (cpp/src/potential_file.cpp) accepts the same files.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
-from forcemap.potentials.errors import ModelFileError
+from forcemap.potentials import _core
+from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.file.document import DocumentView, parse_document
+from forcemap.potentials.part_file import part_file
 from numpy.typing import NDArray
 
 __all__ = [
@@ -44,6 +47,7 @@ MAX_FILE_BYTES = 4 << 30
 MAX_HEADER_BYTES = 64 << 20
 _LENGTH_BYTES = 8
 _ENTRY = "forcemap"
+_CHECKSUM = "checksum"
 _DTYPES = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -112,7 +116,23 @@ def packed(document: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], wha
         raise ModelFileError(f"{what}: the document is not valid JSON: {error}") from None
     # File names in the provenance may hold bytes that are no UTF-8; they come as lone surrogates.
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return bytes(safetensors.numpy.save(arrays, metadata={_ENTRY: text}))
+    return _sealed(safetensors.numpy.save(arrays, metadata={_ENTRY: text}))
+
+
+def _sealed(content: bytes) -> bytes:
+    """What `safetensors.numpy.save` made, with its checksum."""
+    start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    opening, digits = b'{"__metadata__":{', b"0" * 16
+    text = content[_LENGTH_BYTES:start].rstrip(b" ")
+    if not text.startswith(opening):
+        raise AssertionError("safetensors writes its header in another order")
+    entry = b'"%s":"%s",' % (_CHECKSUM.encode(), digits)
+    text = opening + entry + text.removeprefix(opening)
+    text += b" " * (-len(text) % 8)  # the data begin at a multiple of 8
+    head = len(text).to_bytes(_LENGTH_BYTES, "little") + text
+    before = _core.crc64(np.frombuffer(head, dtype=np.uint8))
+    checksum = _core.crc64(np.frombuffer(content, dtype=np.uint8)[start:], before)
+    return head.replace(entry, entry.replace(digits, b"%016x" % checksum), 1) + content[start:]
 
 
 def read_container(path: str | os.PathLike[str]) -> Container:
@@ -125,7 +145,8 @@ def unpacked(content: bytes, path: Path) -> Container:
     """What the bytes of a file hold; `path` is named in messages. Raises ModelFileError."""
     header = _header(path, content)
     _check_size(path, header, len(content))
-    document = _document(path, header)
+    is_checked = _check_checksum(path, content)
+    document = _document(path, header, is_checked)
     try:
         entries = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
@@ -203,13 +224,17 @@ def _header(path: Path, content: bytes) -> bytes:
     return header
 
 
-def _document(path: Path, header: bytes) -> dict[str, Any]:
-    """Return the JSON document in a safetensors header."""
+def _document(path: Path, header: bytes, is_checked: bool = True) -> dict[str, Any]:
+    """Return the JSON document in a safetensors header; the checksum there must have been checked."""
     root = DocumentView(parse_document(header, f"{path}, header"), f"{path}, header")
     if "__metadata__" not in root:
         raise ModelFileError(f"{path}: found no metadata, expected the entry {_ENTRY!r}")
     metadata = root["__metadata__"]
-    metadata.allow_only(_ENTRY)
+    metadata.allow_only(_ENTRY, _CHECKSUM)
+    if _CHECKSUM in metadata and not is_checked:
+        metadata[_CHECKSUM].reject(
+            "found a checksum that does not stand there as forcemap writes it"
+        )
     text = metadata[_ENTRY].string()
     document = DocumentView(parse_document(text, f"{path}, document"), f"{path}, document")
     return document.members()
@@ -229,6 +254,14 @@ def _check_size(path: Path, header: bytes, size: int) -> None:
         )
 
 
+def _check_checksum(path: Path, content: bytes) -> bool:
+    """Refuse a file whose checksum, if it has one, is not its own; whether it has one."""
+    try:
+        return _core.check_checksum(content, str(path))
+    except ForcemapError as error:
+        raise ModelFileError(str(error)) from None
+
+
 def _check_finite(array: NDArray[Any], what: str) -> None:
     if array.dtype.kind != "f" or bool(np.isfinite(array).all()):
         return
@@ -238,17 +271,10 @@ def _check_finite(array: NDArray[Any], what: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all. Raises ModelFileError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        with part_file(path) as part, part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise ModelFileError(f"cannot write {path}: {error.strerror or error}") from None

@@ -111,6 +111,12 @@ class DocumentView:
             self.reject(f"found {self.description()}, expected a string")
         return self.value
 
+    def boolean(self) -> bool:
+        """The value, true or false."""
+        if not isinstance(self.value, bool):
+            self.reject(f"found {self.description()}, expected true or false")
+        return self.value
+
     def number(self) -> float:
         """The value, a finite number."""
         if isinstance(self.value, bool) or not isinstance(self.value, (int, float)):

@@ -108,6 +108,7 @@ __all__ = [
     "PotentialData",
     "as_potential",
     "file_format",
+    "potential_bytes",
     "read_potential",
     "write_potential",
 ]
@@ -145,8 +146,11 @@ class PotentialData:
         return max([own, *(term.columns for term in self.terms)])
 
 
-def _content(data: PotentialData, what: str) -> bytes:
-    """The bytes of a file with this content. Raises ModelFileError if there can be no such file."""
+def potential_bytes(data: PotentialData, what: str = "potential") -> bytes:
+    """The bytes of a file with this content, which `forcemap.potentials.Potential` takes.
+
+    Raises ModelFileError, whose text begins with `what`, if there can be no such file.
+    """
     from forcemap import __version__
 
     document: dict[str, Any] = {
@@ -171,7 +175,9 @@ def _content(data: PotentialData, what: str) -> bytes:
     for index, term in enumerate(data.terms):
         for name, values in term.all_tensors().items():
             tensors[f"terms.{index}.{name}"] = np.asarray(values, dtype=np.float64)
-    return packed(document, tensors, what)
+    content = packed(document, tensors, what)
+    _check(content, what)
+    return content
 
 
 def _check(content: bytes, what: str) -> None:
@@ -187,7 +193,7 @@ def as_potential(data: PotentialData) -> Potential:
 
     Raises ForcemapError if there can be no such file.
     """
-    return Potential.from_bytes(_content(data, "potential"))
+    return Potential(potential_bytes(data))
 
 
 def write_potential(data: PotentialData, path: str | os.PathLike[str]) -> None:
@@ -195,9 +201,7 @@ def write_potential(data: PotentialData, path: str | os.PathLike[str]) -> None:
 
     Raises ModelFileError if `data` is not what the format asks for or the file cannot be written.
     """
-    content = _content(data, f"writing {path}")
-    _check(content, f"writing {path}")
-    write_bytes(Path(path), content)
+    write_bytes(Path(path), potential_bytes(data, f"writing {path}"))
 
 
 def read_potential(path: str | os.PathLike[str]) -> PotentialData:

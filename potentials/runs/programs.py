@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.runs.leaving import stopped_when_ended
 
 __all__ = ["Program", "find_program", "forcemap_command", "last_step", "supervise"]
 
@@ -83,12 +84,14 @@ def supervise(
         ForcemapError: a program failed or nothing moved; the text ends with the program's last
             lines and names its log.
     """
-    with ExitStack() as stack:
+    with ExitStack() as ended, ExitStack() as stack:
         running: list[tuple[Program, subprocess.Popen[bytes]]] = []
         stack.callback(_stop, running)
         for program in programs:
             log = stack.enter_context(program.log.open("wb"))
-            running.append((program, _start(program, log)))
+            process = _start(program, log)
+            running.append((program, process))
+            ended.enter_context(stopped_when_ended(process.pid))
         reached, moved = 0, time.monotonic()
         while True:
             over = _look(running)

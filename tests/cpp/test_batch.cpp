@@ -1,7 +1,6 @@
 // Batches of structures: nothing is allocated at a step, whatever the number of threads.
 #include <atomic>
 #include <cstdlib>
-#include <memory>
 #include <new>
 #include <random>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "check.hpp"
 #include "forcemap/batch.hpp"
 #include "forcemap/calculator.hpp"
+#include "pair_potential.hpp"
 
 namespace {
 std::atomic<long> allocations{0};
@@ -33,20 +33,6 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 namespace {
 
 constexpr std::size_t atoms = 64, beads = 5;
-
-std::shared_ptr<forcemap::Potential> pair_potential() {
-  forcemap::PotentialData data;
-  data.numbers = {14};
-  data.e0 = {-1.0};
-  forcemap::TwoBodyTerm two_body;
-  two_body.cutoff = 4.0;
-  two_body.intervals = 10;
-  std::vector<double> table(13);
-  for (std::size_t n = 0; n < 10; ++n) table[n] = 1.0 / static_cast<double>(n + 1) - 0.1;
-  two_body.tables.push_back({{0, 0}, table});
-  data.two_body.push_back(two_body);
-  return std::make_shared<forcemap::Potential>(std::move(data));
-}
 
 // A cubic lattice with `beads` structures around it.
 struct Beads {

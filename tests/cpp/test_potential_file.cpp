@@ -12,6 +12,7 @@
 
 #include "check.hpp"
 #include "forcemap/calculator.hpp"
+#include "forcemap/checksum.hpp"
 #include "forcemap/elements.hpp"
 #include "forcemap/potential_file.hpp"
 
@@ -453,7 +454,7 @@ TEST(container) {
   File name;
   name.metadata_name = "other";
   CHECK_ERROR(parse(name.bytes()),
-              "found the metadata entry \"other\", expected only \"forcemap\"");
+              "found the metadata entry \"other\", expected only \"forcemap\" and ");
   CHECK_ERROR(parse_header_with("[0,16]", "[0,8]"), "found 8 bytes, expected 16 for type F64");
   CHECK_ERROR(parse_header_with("[0,16]", "[16,0]"), "expected an integer from 16 to ");
   CHECK_ERROR(parse_header_with("[0,16]", "[-8,8]"), "found -8, expected an integer from 0");
@@ -531,6 +532,59 @@ void flip_bytes_of(const File& file) {
 }
 
 }  // namespace
+
+namespace {
+
+// The file with a checksum: its own, unless others are given.
+std::string sealed(const File& file, std::string digits = "") {
+  const std::string opening = "{\"__metadata__\":{";
+  const auto with = [&](const std::string& sum) {
+    return File::assemble(
+        replaced(file.header(), opening, opening + "\"checksum\":\"" + sum + "\","), file.data());
+  };
+  if (digits.empty()) {
+    char text[17];
+    const std::uint64_t sum = forcemap::crc64(with(std::string(16, '0')));
+    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(sum));
+    digits = text;
+  }
+  return with(digits);
+}
+
+}  // namespace
+
+TEST(checksums) {
+  CHECK(forcemap::crc64("123456789") == 0x995DC9BBDF1939FA);  // of the catalogues
+  const std::string text(100, 'x');
+  for (std::size_t cut = 0; cut <= text.size(); ++cut) {
+    CHECK(forcemap::crc64(text.substr(cut), forcemap::crc64(text.substr(0, cut))) ==
+          forcemap::crc64(text));
+  }
+  const std::string other =
+      "file: its checksum does not match its content: the file is damaged; "
+      "copy it again or fit anew";
+  CHECK(!forcemap::check_checksum(File().bytes(), "file"));
+  CHECK_ERROR(parse(sealed(File(), std::string(16, '0'))), other);
+  CHECK_ERROR(parse(sealed(File(), "12")), other);
+  CHECK_ERROR(parse(sealed(File()) + "x"), other);
+  CHECK_ERROR(parse(replaced(sealed(File()), "\"checksum\":", "\"checksum\": ")), "");
+  for (const std::string& bytes : {sealed(File()), sealed(SoapFile())}) {
+    CHECK(accepted(bytes));
+    CHECK(forcemap::check_checksum(bytes, "file"));
+    for (std::size_t at = 0; at < bytes.size(); ++at) {
+      for (int bit = 0; bit < 8; ++bit) {
+        std::string damaged = bytes;
+        damaged[at] = static_cast<char>(damaged[at] ^ 1 << bit);
+        if (accepted(damaged)) {
+          check::report(__FILE__, __LINE__, "accepted with a flip at " + std::to_string(at));
+        }
+      }
+    }
+    for (std::size_t length = 0; length < bytes.size(); ++length) {
+      CHECK(!accepted(bytes.substr(0, length)));
+    }
+  }
+}
 
 TEST(flipped_bytes_never_crash) {
   flip_bytes_of(File());

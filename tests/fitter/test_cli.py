@@ -227,7 +227,9 @@ def test_evaluate_reads_renamed_labels(potential: Path, tmp_path: Path) -> None:
     )
     result = invoke("evaluate", potential, data, "--quiet")
     assert result.exit_code == 0
-    assert 'no energy label under "energy", so none is used; this file has REF_en' in result.stderr
+    assert (
+        'no energy label under "energy"; this file has REF_energy, which is read' in result.stderr
+    )
 
 
 def test_evaluate_tells_faults(potential: Path, tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     assert settings.data.test == (Source(tmp_path / "c.xyz", "1:10"),)
     assert asdict(settings.data.keys) == {
         "energy": "REF_energy",
-        "forces": "forces",
-        "stress": "stress",
-        "virial": "virial",
+        "forces": None,
+        "stress": None,
+        "virial": None,
     }
     assert settings.e0 == {"Si": -0.79, "O": -1.0}
     assert settings.sigma.energy == 1e-3

@@ -350,9 +350,9 @@ FAULTS = {
     "no atoms": ("0\n\n", "data.xyz: line 1: found '0' where the number of atoms"),
     "empty": ("", "data.xyz: holds no frames"),
     "no labels": (
-        frame_text("REF_energy=1 T=300 density=2.5", name="f"),
+        frame_text("E0=1 T=300 density=2.5", name="f"),
         'data.xyz: no frame has an energy under "energy" or forces under "forces". Keys in this '
-        "file: REF_energy, T, density, f. Name the right ones under data: keys:",
+        "file: E0, T, density, f. Name the right ones under data: keys:",
     ),
 }
 

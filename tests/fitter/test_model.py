@@ -14,6 +14,7 @@ import scipy.linalg
 from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.config import Settings
 from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.embedding import EmbeddingTerm
 from forcemap.fitter.fitting import fit_frames, frame_targets
 from forcemap.fitter.frame import Frame, FrameSigma
 from forcemap.fitter.model import Model, read_model, write_model
@@ -226,6 +227,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
         (_set("terms", 2, "density", "cutoff", to=9.0), "consistent"),
         (_set("terms", 2, "density", "weights", to={"Xx": 1.0}), "expected elements"),
         (_set("terms", 2, "density", "weights", to={"Si": -1.0}), "between 0 and 1000"),
+        (_set("terms", 2, "density", "smooth_end", to=1), "found 1, expected true or false"),
         (_set("terms", 2, "scales", to={"Si": 0.0}), "scales must be positive"),
         (_set("terms", 2, "middles", to={"Si": 1.5}), "between 0 and 1"),
         (_set("terms", 2, "grid", to=[60]), "expected 2"),
@@ -274,6 +276,23 @@ def test_values_that_are_wrong_are_refused(
     write_container(path, document, container.tensors)
     with pytest.raises(ModelFileError, match=r"model\.forcemap"):
         read_model(path)
+
+
+def test_files_without_smooth_end_give_what_they_gave(path: Path) -> None:
+    """Their densities' splines had a second derivative at the cutoff that is not zero."""
+    container = read_container(path)
+    document = json.loads(json.dumps(container.document))
+    assert document["terms"][2]["density"].pop("smooth_end") is True
+    write_container(path, document, container.tensors)
+    term = read_model(path).terms[2]
+    assert isinstance(term, EmbeddingTerm)
+    (found,) = term.splines[14].densities
+    # An interpolation of the function at all knots: (c[m] + 4 c[m + 1] + c[m + 2]) / 6.
+    knots = np.linspace(0.0, 4.5, len(found) - 2)[-20:]
+    expected = 0.5 * term.scales[14] * term.density.shape(knots)
+    at_knots = ((found[:-2] + 4.0 * found[1:-1] + found[2:]) / 6.0)[-20:]
+    np.testing.assert_allclose(at_knots, expected, rtol=0, atol=1e-14)
+    assert found[-1] != 0.0
 
 
 @pytest.mark.parametrize("name", ["weights", "posterior", "points.0.0", "points.1.0"])

@@ -114,7 +114,8 @@ def test_stress_is_compared_in_gpa() -> None:
 
 def test_report_has_the_names_that_programs_read() -> None:
     report = build_report(TRAIN, TEST, MAPPING, FIT, {"seed": 0})
-    names = {"forcemap_version", "train", "test", "mapping", "fit", "settings", "errors_of"}
+    names = {"forcemap_version", "fit_id", "train", "test", "mapping", "fit", "settings"}
+    names |= {"errors_of", "warnings"}
     assert set(report) == names
     for part in ("train", "test"):
         assert {*METRICS, "by_config_type"} <= set(report[part])

@@ -189,13 +189,13 @@ def test_checkpoint_of_another_fit_is_refused(
     change: Callable[[Path], dict[str, Any]], interrupted: Path, tmp_path: Path
 ) -> None:
     other = write_settings(tmp_path / "other.yaml", **change(tmp_path))
-    before = {path: path.read_bytes() for path in interrupted.iterdir()}
+    before = {path: path.read_bytes() for path in interrupted.glob(PATTERN)}
     result = fit(other, interrupted, "--resume")
     assert result.exit_code == 1
     (name,) = before
     assert result.stderr.startswith(f"Error: {name}: is of another fit (settings, frames, ")
     assert result.stderr.endswith("or start anew without --resume\n")
-    assert {path: path.read_bytes() for path in interrupted.iterdir()} == before
+    assert {path: path.read_bytes() for path in interrupted.iterdir()} == before  # and no lock
 
 
 def test_data_may_have_moved(
@@ -214,7 +214,7 @@ def test_data_may_have_moved(
 def test_without_resume_a_checkpoint_is_replaced_with_a_warning(
     settings: Path, whole: tuple[bytes, int], interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (left,) = interrupted.iterdir()
+    (left,) = interrupted.glob(PATTERN)
     blocks: list[int] = []
     count_blocks(monkeypatch, blocks)
     result = fit(settings, interrupted)
@@ -229,7 +229,7 @@ def test_without_resume_a_checkpoint_is_replaced_with_a_warning(
 
 @pytest.mark.parametrize("fault", ["cut", "longer", "header", "number", "rows", "count"])
 def test_damaged_checkpoint_is_told(fault: str, settings: Path, interrupted: Path) -> None:
-    (path,) = interrupted.iterdir()
+    (path,) = interrupted.glob(PATTERN)
     content = bytearray(path.read_bytes())
     data = 8 + int.from_bytes(content[:8], "little")
     if fault == "cut":
@@ -294,7 +294,7 @@ def test_fit_outlives_a_checkpoint_that_cannot_be_written(
 
 
 def test_other_number_of_ranks_is_told(interrupted: Path) -> None:
-    (path,) = interrupted.iterdir()
+    (path,) = interrupted.glob(PATTERN)
     key = path.name.split("-")[1]
     checkpoint = Checkpoint(interrupted, resume=True, rank=1, size=2)
     with pytest.raises(ForcemapError, match=r"a fit on 1 MPI rank.* mpirun -n 1, or start anew"):

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import scipy.linalg
 import structures
 from forcemap.fitter.config import SPARSE_METHODS
 from forcemap.fitter.few_body import FewBodyTerm
@@ -13,6 +14,7 @@ from forcemap.fitter.sparse_points import (
     MOST_CANDIDATES,
     candidates,
     independent,
+    leverage_scores,
     select,
     shortest_distances,
 )
@@ -149,6 +151,19 @@ def test_cur_takes_the_largest_leverage_scores(triangles: Array) -> None:
     chosen = select(TRIPLETS, triangles, (14, 14, 14), 8, "cur", np.random.default_rng(0))
     index = [int(np.flatnonzero((triangles == row).all(axis=1))[0]) for row in chosen]
     assert sorted(scores[index]) == pytest.approx(sorted(scores)[-8:], rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(60, 15), (15, 60), (30, 30)])
+@pytest.mark.parametrize("count", [5, 14])
+def test_leverage_of_descriptors_is_that_of_their_singular_vectors(
+    shape: tuple[int, int], count: int
+) -> None:
+    """By a singular value decomposition; the Gram matrices square its condition of 1e3."""
+    rng = np.random.default_rng(7)
+    descriptors = rng.normal(size=shape) * np.logspace(0, -3, shape[1])
+    left = scipy.linalg.svd(descriptors, full_matrices=False)[0]
+    expected = np.sum(left[:, :count] ** 2, axis=1)
+    np.testing.assert_allclose(leverage_scores(descriptors, count), expected, rtol=0.0, atol=1e-8)
 
 
 def test_unknown_method_is_refused(triangles: Array) -> None:

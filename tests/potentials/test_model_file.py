@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forcemap.potentials import load
+from forcemap.potentials import Potential, _core, load
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import read_container, read_document, write_container
@@ -439,16 +440,24 @@ def test_wrong_soap_terms_are_not_written(
 
 def test_number_that_is_not_finite(path: Path, soap_path: Path) -> None:
     for file, place in ((path, "(5,)"), (soap_path, "(0, 1)")):
+        without_checksum(file)
         content = bytearray(file.read_bytes())
         content[-8:] = struct.pack("<d", np.nan)
         file.write_bytes(content)
         refused_by_both(file, f"found nan at {place}, expected finite numbers")
 
 
+def without_checksum(path: Path) -> None:
+    """The file as earlier versions wrote it."""
+    with_header(path, lambda header: header)
+
+
 def with_header(path: Path, change: Callable[[str], str]) -> None:
+    """Alter the header of a file, which has no checksum any more."""
     content = path.read_bytes()
     length = struct.unpack("<Q", content[:8])[0]
-    header = change(content[8 : 8 + length].decode()).encode()
+    plain = re.sub('"checksum":"[0-9a-f]{16}",', "", content[8 : 8 + length].decode(), count=1)
+    header = change(plain).encode()
     path.write_bytes(struct.pack("<Q", len(header)) + header + content[8 + length :])
 
 
@@ -516,11 +525,12 @@ def test_every_truncation_is_an_error(kind: str, request: pytest.FixtureRequest)
 
 
 @pytest.mark.parametrize("kind", ["path", "soap_path"])
-def test_altered_bytes_give_an_error_or_a_potential(
+def test_altered_bytes_of_a_file_without_a_checksum_give_an_error_or_a_potential(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     """Any other exception, a crash or a hang fails; also of the core, which computes with it."""
     path: Path = request.getfixturevalue(kind)
+    without_checksum(path)
     content = path.read_bytes()
     rng = np.random.default_rng(1)
     refused = 0
@@ -537,6 +547,82 @@ def test_altered_bytes_give_an_error_or_a_potential(
             some = [potential.numbers[0], potential.numbers[-1]]
             potential.evaluator().compute([[0.0, 0, 0], [0.9, 0.3, 0]], some, np.eye(3), False)
     assert refused > 500
+
+
+# ----- checksums -----
+
+DAMAGED = (
+    ": its checksum does not match its content: the file is damaged; copy it again or fit anew"
+)
+
+
+def test_checksum_is_the_crc_of_the_file_without_it(path: Path) -> None:
+    """By a bit at a time: the definition of CRC-64/XZ, with the check value of the catalogues."""
+
+    def crc(content: bytes) -> int:
+        rest = 2**64 - 1
+        for byte in content:
+            rest ^= byte
+            for _ in range(8):
+                rest = rest >> 1 ^ (0xC96C5795D7870F42 if rest & 1 else 0)
+        return rest ^ (2**64 - 1)
+
+    assert crc(b"123456789") == 0x995DC9BBDF1939FA
+    content = path.read_bytes()
+    found = re.search(b'"checksum":"([0-9a-f]{16})"', content)
+    assert found is not None
+    zeroed = content[: found.start(1)] + b"0" * 16 + content[found.end(1) :]
+    assert int(found[1], 16) == crc(zeroed)
+
+
+def test_crc_goes_on_from_what_precedes() -> None:
+    content = np.random.default_rng(0).integers(0, 256, 100, dtype=np.uint8)
+    for cut in range(101):
+        assert _core.crc64(content[cut:], _core.crc64(content[:cut])) == _core.crc64(content)
+
+
+@pytest.mark.parametrize("kind", ["path", "soap_path"])
+def test_every_flipped_bit_is_noticed_by_both_readers(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Of the length, the header with names and shapes, the document, and the numbers."""
+    path: Path = request.getfixturevalue(kind)
+    content = path.read_bytes()
+    told = 0
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << (position % 8)
+        with pytest.raises(ForcemapError) as core:
+            Potential.from_bytes(bytes(damaged), "file")
+        told += str(core.value) == f"file{DAMAGED}"
+        if position % 5 == 0:
+            path.write_bytes(damaged)
+            with pytest.raises(ModelFileError, match=re.escape(str(path))):
+                read_potential(path)
+    # But for the length and the entry itself, damage is told as what it is.
+    assert told > len(content) - 60
+
+
+def test_damage_is_told_as_such(path: Path) -> None:
+    content = path.read_bytes()
+    document = content.index(b'\\"cutoff\\": 5.5') + 12
+    for position in (document, len(content) - 1, content.index(b"e0")):
+        path.write_bytes(content[:position] + b"6" + content[position + 1 :])
+        refused_by_both(path, f"{path}{DAMAGED}")
+
+
+def test_file_without_a_checksum_is_read(path: Path, soap_path: Path) -> None:
+    for file in (path, soap_path):
+        without_checksum(file)
+        assert b"checksum" not in file.read_bytes()
+        assert read_potential(file).species == ("H", "O")
+        assert load(file).species == ["H", "O"]
+
+
+def test_checksum_in_another_form_is_refused(path: Path) -> None:
+    """It would not be noticed by those who look for the form; nobody is to rely on it in vain."""
+    with_header(path, lambda h: h.replace('{"forcemap"', '{"checksum": "00ff","forcemap"', 1))
+    refused_by_both(path, "checksum")
 
 
 @pytest.mark.parametrize(
@@ -594,7 +680,7 @@ def test_file_names_that_are_no_utf8_do_not_stop_the_writer(path: Path) -> None:
 def test_document_is_one_json_text(path: Path) -> None:
     content = path.read_bytes()
     header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
-    assert list(header["__metadata__"]) == ["forcemap"]
+    assert list(header["__metadata__"]) == ["checksum", "forcemap"]
     assert json.loads(header["__metadata__"]["forcemap"])["format"] == "forcemap.potential"
 
 

@@ -3,7 +3,16 @@
 
 #include <exception>
 
+#include "forcemap/batch.hpp"
 #include "forcemap/fail.hpp"
+
+namespace {
+
+nb::object error_type() {
+  return nb::module_::import_("forcemap.potentials.errors").attr("ForcemapError");
+}
+
+}  // namespace
 
 NB_MODULE(_core, m) {
   // What lives when the interpreter ends is no leak worth a line on a user's terminal.
@@ -13,14 +22,18 @@ NB_MODULE(_core, m) {
   nb::register_exception_translator([](const std::exception_ptr& p, void*) {
     try {
       std::rethrow_exception(p);
+    } catch (const forcemap::StructureError& e) {
+      const nb::object type = error_type(), error = type(e.what());
+      error.attr("structure") = e.structure;
+      PyErr_SetObject(type.ptr(), error.ptr());
     } catch (const forcemap::Error& e) {
-      const nb::object type =
-          nb::module_::import_("forcemap.potentials.errors").attr("ForcemapError");
-      PyErr_SetString(type.ptr(), e.what());
+      PyErr_SetString(error_type().ptr(), e.what());
     }
   });
   add_potential(m);
   add_batch(m);
+  add_files(m);
+  add_leaving(m);
   add_process(m);
   add_soap(m);
   add_triplets(m);

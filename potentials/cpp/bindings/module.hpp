@@ -28,6 +28,8 @@ nb::ndarray<nb::numpy, double> new_array(Shape... shape) {
 }
 
 void add_batch(nb::module_& m);
+void add_files(nb::module_& m);
+void add_leaving(nb::module_& m);
 void add_potential(nb::module_& m);
 void add_process(nb::module_& m);
 void add_soap(nb::module_& m);

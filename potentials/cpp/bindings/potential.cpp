@@ -38,18 +38,15 @@ nb::tuple compute(Calculator& calculator, Rows3 positions, Integers numbers, Cel
 void add_potential(nb::module_& m) {
   nb::class_<Potential>(m, "Potential", "A mapped potential, read from a file.")
       .def_static(
-          "read",
-          [](const std::string& path) {
-            return std::make_shared<Potential>(forcemap::read_potential(path));
-          },
-          nb::arg("path"), "Read a potential file; ForcemapError if it cannot be used.")
-      .def_static(
           "parse",
           [](nb::bytes content, const std::string& name) {
-            return std::make_shared<Potential>(
-                forcemap::parse_potential(content.c_str(), content.size(), name));
+            const char* bytes = content.c_str();
+            const std::size_t size = content.size();
+            nb::gil_scoped_release release;
+            return std::make_shared<Potential>(forcemap::parse_potential(bytes, size, name));
           },
-          nb::arg("content"), nb::arg("name"), "The same from the bytes of a file.")
+          nb::arg("content"), nb::arg("name"),
+          "Potential from the bytes of a file; ForcemapError if they cannot be used.")
       .def_prop_ro("cutoff", &Potential::cutoff, "Largest cutoff, Å.")
       .def_prop_ro("numbers", &Potential::numbers, "Atomic numbers, increasing.")
       .def_prop_ro("e0", &Potential::e0, "Isolated-atom energies in the order of numbers, eV.")
@@ -75,6 +72,12 @@ void add_potential(nb::module_& m) {
       nb::arg("content"), nb::arg("name"),
       "Raise ForcemapError, with `name`, unless these are the bytes of a potential file.");
 
+      "read_bytes",
+      [](const std::string& path) {
+        const std::string bytes = forcemap::read_bytes(path);
+        return nb::bytes(bytes.data(), bytes.size());
+      },
+      nb::arg("path"), "The bytes of a potential file; ForcemapError if it cannot be read.");
   m.def("instruction_set", &Potential::instruction_set,
         "Instruction set of the evaluator: avx512, avx2 or generic.");
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <utility>
 
+#include "exclusive.hpp"
 #include "forcemap/fail.hpp"
 #include "thread_pool.hpp"
 #include "verlet.hpp"
@@ -39,11 +40,16 @@ struct Worker {
   std::size_t head_of = none, tail_of = none;
 };
 
-}  // namespace
+// Of all threads and, as far as they had come at the fork, of the parents of a child.
+struct Counters {
+  std::atomic<std::size_t> fault{0}, evaluations{0}, rebuilds{0}, slots{0};
+};
 
-struct BatchCalculator::Impl {
+// What an evaluation changes.
+struct BatchState {
   std::shared_ptr<const Potential> potential;
-  Settings settings;
+  const BatchCalculator::Settings& settings;
+  Counters& counters;
   double cutoff, range;
   std::size_t atoms, slot_limit;
   ThreadPool pool;
@@ -60,23 +66,14 @@ struct BatchCalculator::Impl {
   std::vector<double> cells;        // (different, 3, 3), rows, Å
   std::vector<std::size_t> slot_of;
   std::vector<std::size_t> pending;
-  std::atomic<std::size_t> fault{0};
-  std::size_t evaluations = 0, rebuilds = 0;
+  std::size_t fault = 0;  // structure that is being looked at, for messages
 
-  Impl(std::shared_ptr<const Potential> p, Settings s)
-      : potential(std::move(p)), settings(std::move(s)), pool(std::max(settings.threads, 1)) {
-    const double skin = settings.skin;
-    if (!(skin >= 0.0) || !std::isfinite(skin)) fail("skin must be >= 0 Å, found ", skin);
-    if (settings.threads < 1) fail("threads must be at least 1, found ", settings.threads);
-    for (const double unit : {settings.units.length, settings.units.energy})
-      if (!(unit > 0.0) || !std::isfinite(unit)) fail("a unit must be > 0, found ", unit);
+  BatchState(std::shared_ptr<const Potential> p, const BatchCalculator::Settings& s, Counters& c)
+      : potential(std::move(p)), settings(s), counters(c), pool(settings.threads) {
     atoms = settings.numbers.size();
-    for (std::size_t i = 0; i < atoms; ++i)
-      if (potential->species_of(settings.numbers[i]) < 0)
-        fail("atom ", i, " has atomic number ", settings.numbers[i],
-             ", which is not an element of this potential");
     cutoff = potential->cutoff();
-    range = cutoff + skin;
+    range = cutoff + settings.skin;
+    counters.slots = 0;
     slot_limit =
         std::clamp<std::size_t>(max_slot_atoms / std::max<std::size_t>(atoms, 1), 1, max_slots);
     for (int n = 0; n < settings.threads; ++n) workers.emplace_back(*potential);
@@ -139,6 +136,7 @@ struct BatchCalculator::Impl {
     if (oldest == none || (slots.size() < slot_limit && clock - slots[oldest]->used <= fresh)) {
       chosen = slots.size();
       slots.push_back(std::make_unique<Slot>());
+      counters.slots = slots.size();
     }
     Slot& slot = *slots[chosen];
     slot.list.adopt(s);
@@ -172,14 +170,13 @@ struct BatchCalculator::Impl {
         try {
           slot.list.build(*potential, range);
           slot.pending = false;
-        } catch (...) {
-          fault = slot.maker;
-          throw;
+        } catch (const Error& error) {
+          throw StructureError(error.what(), slot.maker);
         }
       }
     };
     pool.run(std::ref(build));
-    rebuilds += pending.size();
+    counters.rebuilds += pending.size();
   }
 
   void forget_unbuilt() {
@@ -285,6 +282,18 @@ struct BatchCalculator::Impl {
   }
 
   void compute(const BatchView& b) {
+    try {
+      compute_all(b);
+    } catch (const StructureError& error) {
+      counters.fault = error.structure;
+      throw;
+    } catch (const Error& error) {
+      counters.fault = fault;
+      throw StructureError(error.what(), fault);
+    }
+  }
+
+  void compute_all(const BatchView& b) {
     different.clear();
     for (std::size_t s = 0; s < b.structures; ++s)
       if (s == 0 || !repeated(b, s)) different.push_back(s);
@@ -294,20 +303,48 @@ struct BatchCalculator::Impl {
       compute_window(b);
     }
     repeat(b);
-    evaluations += different.size();
+    counters.evaluations += different.size();
   }
 };
 
+void check(const BatchCalculator::Settings& settings, const Potential& potential) {
+  const double skin = settings.skin;
+  if (!(skin >= 0.0) || !std::isfinite(skin)) fail("skin must be >= 0 Å, found ", skin);
+  if (settings.threads < 1) fail("threads must be at least 1, found ", settings.threads);
+  for (const double unit : {settings.units.length, settings.units.energy})
+    if (!(unit > 0.0) || !std::isfinite(unit)) fail("a unit must be > 0, found ", unit);
+  for (std::size_t i = 0; i < settings.numbers.size(); ++i)
+    if (potential.species_of(settings.numbers[i]) < 0)
+      fail("atom ", i, " has atomic number ", settings.numbers[i],
+           ", which is not an element of this potential");
+}
+
+}  // namespace
+
+struct BatchCalculator::Impl {
+  const Settings settings;
+  Counters counters;
+  Exclusive<BatchState> state;
+
+  Impl(const std::shared_ptr<const Potential>& potential, Settings s)
+      : settings(std::move(s)), state([this, potential] {
+          check(settings, *potential);
+          return std::make_unique<BatchState>(potential, settings, counters);
+        }) {}
+};
+
 BatchCalculator::BatchCalculator(std::shared_ptr<const Potential> potential, Settings settings)
-    : impl_(new Impl(std::move(potential), std::move(settings))) {}
+    : impl_(new Impl(potential, std::move(settings))) {}
 BatchCalculator::~BatchCalculator() = default;
 BatchCalculator::BatchCalculator(BatchCalculator&&) noexcept = default;
 
-std::size_t BatchCalculator::atoms() const { return impl_->atoms; }
-void BatchCalculator::compute(const BatchView& batch) { impl_->compute(batch); }
-std::size_t BatchCalculator::fault() const { return impl_->fault; }
-std::size_t BatchCalculator::evaluations() const { return impl_->evaluations; }
-std::size_t BatchCalculator::rebuilds() const { return impl_->rebuilds; }
-std::size_t BatchCalculator::slots() const { return impl_->slots.size(); }
+std::size_t BatchCalculator::atoms() const { return impl_->settings.numbers.size(); }
+void BatchCalculator::compute(const BatchView& batch) {
+  impl_->state.use([&](BatchState& state) { state.compute(batch); });
+}
+std::size_t BatchCalculator::fault() const { return impl_->counters.fault; }
+std::size_t BatchCalculator::evaluations() const { return impl_->counters.evaluations; }
+std::size_t BatchCalculator::rebuilds() const { return impl_->counters.rebuilds; }
+std::size_t BatchCalculator::slots() const { return impl_->counters.slots; }
 
 }  // namespace forcemap

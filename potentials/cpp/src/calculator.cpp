@@ -1,32 +1,36 @@
 #include "forcemap/calculator.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <functional>
 #include <utility>
 
+#include "exclusive.hpp"
 #include "forcemap/fail.hpp"
 #include "thread_pool.hpp"
 #include "verlet.hpp"
 
 namespace forcemap {
 
-struct Calculator::Impl {
+namespace {
+
+// What an evaluation changes.
+struct CalculatorState {
   std::shared_ptr<const Potential> potential;
   double skin;
+  std::atomic<std::size_t>& rebuilds;
   ThreadPool pool;
   std::vector<SiteScratch> sites;  // one of each thread
   std::vector<SiteSums> sums;
   VerletList list;
   std::vector<double> placed;  // all entries, (entries, 3)
   std::vector<int> identity;   // kinds are species already
-  std::size_t rebuilds = 0;
 
-  Impl(std::shared_ptr<const Potential> p, double s, int threads)
-      : potential(std::move(p)), skin(s), pool(std::max(threads, 1)) {
-    if (!(skin >= 0.0) || !std::isfinite(skin)) fail("skin must be >= 0 Å, found ", skin);
-    if (threads < 1) fail("threads must be at least 1, found ", threads);
+  CalculatorState(std::shared_ptr<const Potential> p, double s, int threads,
+                  std::atomic<std::size_t>& counter)
+      : potential(std::move(p)), skin(s), rebuilds(counter), pool(threads) {
     sums.resize(static_cast<std::size_t>(threads));
     for (int n = 0; n < threads; ++n) sites.emplace_back(*potential);
     for (std::size_t n = 0; n < potential->numbers().size(); ++n)
@@ -58,13 +62,27 @@ struct Calculator::Impl {
   }
 };
 
+}  // namespace
+
+struct Calculator::Impl {
+  std::atomic<std::size_t> rebuilds{0};
+  Exclusive<CalculatorState> state;
+
+  Impl(const std::shared_ptr<const Potential>& potential, double skin, int threads)
+      : state([this, potential, skin, threads] {
+          if (!(skin >= 0.0) || !std::isfinite(skin)) fail("skin must be >= 0 Å, found ", skin);
+          if (threads < 1) fail("threads must be at least 1, found ", threads);
+          return std::make_unique<CalculatorState>(potential, skin, threads, rebuilds);
+        }) {}
+};
+
 Calculator::Calculator(std::shared_ptr<const Potential> potential, double skin, int threads)
-    : impl_(new Impl(std::move(potential), skin, threads)) {}
+    : impl_(new Impl(potential, skin, threads)) {}
 Calculator::~Calculator() = default;
 Calculator::Calculator(Calculator&&) noexcept = default;
 
 void Calculator::compute(const StructureView& structure, ResultView& result) {
-  impl_->compute(structure, result);
+  impl_->state.use([&](CalculatorState& state) { state.compute(structure, result); });
 }
 
 std::size_t Calculator::rebuilds() const { return impl_->rebuilds; }

@@ -1,8 +1,10 @@
 // Compiles a function for several machines; the right one is taken at run time.
 #pragma once
 
+// The sanitizers' code would run in the choice itself, which the loader makes before they are
+// ready.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__) && \
-    !defined(__SANITIZE_ADDRESS__)
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define FORCEMAP_CLONES \
   __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else

@@ -14,8 +14,8 @@
 #include "forcemap/safetensors.hpp"
 
 // The format, version 1 (written by forcemap/potentials/model.py, which describes it in full): a
-// safetensors file whose only metadata entry "forcemap" is a JSON document, here without the free
-// members "provenance" and "mapping",
+// safetensors file whose metadata are a "checksum" (checksum.hpp; may be absent) and "forcemap", a
+// JSON document, here without the free members "provenance" and "mapping",
 //   {"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",
 //    "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"},
 //    "terms": [
@@ -343,12 +343,17 @@ class Reader {
 
 // The JSON document of the container.
 const std::string& document_of(const SafeTensors& tensors, const std::string& name) {
-  const auto& metadata = tensors.metadata();
-  if (metadata.size() == 1 && metadata[0].first == "forcemap") return metadata[0].second;
-  if (metadata.empty()) fail(name, ": found no metadata, expected the entry \"forcemap\"");
-  const auto other = std::find_if(metadata.begin(), metadata.end(),
-                                  [](const auto& entry) { return entry.first != "forcemap"; });
-  fail(name, ": found the metadata entry ", quoted(other->first), ", expected only \"forcemap\"");
+  const std::string* document = nullptr;
+  for (const auto& [entry, text] : tensors.metadata()) {
+    if (entry == "forcemap") {
+      document = &text;
+    } else if (entry != "checksum") {
+      fail(name, ": found the metadata entry ", quoted(entry),
+           ", expected only \"forcemap\" and \"checksum\"");
+    }
+  }
+  if (document == nullptr) fail(name, ": found no metadata, expected the entry \"forcemap\"");
+  return *document;
 }
 
 }  // namespace

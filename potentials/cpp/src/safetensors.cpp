@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 
+#include "forcemap/checksum.hpp"
 #include "forcemap/json.hpp"
 
 namespace forcemap {
@@ -103,6 +104,7 @@ SafeTensors::SafeTensors(std::string_view bytes, std::string what) : what_(std::
     fail(what_, ": found ", rest.size(), " bytes after the length, expected a header of ", length,
          "; the file is cut off");
   }
+  const bool is_checked = check_checksum(bytes, what_);
   const std::string_view header = rest.substr(0, static_cast<std::size_t>(length));
   const std::string_view data = rest.substr(static_cast<std::size_t>(length));
   if (header.empty() || header.front() != '{') {
@@ -117,6 +119,9 @@ SafeTensors::SafeTensors(std::string_view bytes, std::string what) : what_(std::
     if (member.name == "__metadata__") {
       for (const JsonMember& text : value.members()) {
         metadata_.emplace_back(text.name, value.of(text).string());
+        if (text.name == "checksum" && !is_checked) {
+          value.of(text).reject("found a checksum that does not stand there as forcemap writes it");
+        }
       }
     } else {
       tensors_.push_back(read_entry(value, member.name, data));

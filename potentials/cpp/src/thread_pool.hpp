@@ -5,24 +5,28 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "forcemap/fail.hpp"
+
 namespace forcemap {
 
+/// `run` is for one caller at a time, in the process that made the pool (see Exclusive).
 class ThreadPool {
  public:
+  /// Throws Error if the system does not give that many threads.
   explicit ThreadPool(int threads) {
-    for (int n = 1; n < threads; ++n) workers_.emplace_back([this, n] { work(n); });
-  }
-  ~ThreadPool() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
+    try {
+      for (int n = 1; n < threads; ++n) workers_.emplace_back([this, n] { work(n); });
+    } catch (const std::system_error& error) {
+      const std::size_t started = workers_.size() + 1;
+      stop();
+      fail("cannot start ", threads, " threads, only ", started, ": ", error.what());
     }
-    start_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
   }
+  ~ThreadPool() { stop(); }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
@@ -46,6 +50,16 @@ class ThreadPool {
   }
 
  private:
+  void stop() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stop_ = true;
+    }
+    start_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+  }
+
   void guarded(const std::function<void(int)>& task, int thread) {
     try {
       task(thread);

@@ -68,6 +68,7 @@ bool VerletList::holds(const StructureView& s, double cutoff, double range) cons
 }
 
 void VerletList::adopt(const StructureView& s) {
+  adopted_ = false;  // of neither structure, should memory run out here
   numbers_.assign(s.numbers, s.numbers + s.count);
   reference_.assign(s.positions, s.positions + 3 * s.count);
   std::copy(s.cell, s.cell + 9, cell_.begin());

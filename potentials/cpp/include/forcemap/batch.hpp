@@ -3,11 +3,20 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "forcemap/fail.hpp"
 #include "forcemap/potential.hpp"
 
 namespace forcemap {
+
+/// A structure of a batch that cannot be evaluated.
+class StructureError : public Error {
+ public:
+  StructureError(const std::string& text, std::size_t which) : Error(text), structure(which) {}
+  const std::size_t structure;
+};
 
 /// Structures as the caller holds them, in the caller's units, and where the answers go.
 struct BatchView {
@@ -32,7 +41,8 @@ struct BatchUnits {
 /// from those of the others; whether a list holds for a structure is verified by displacements at
 /// every call, so that the order of the structures does not matter. Threads share the atoms of all
 /// structures evenly. Equal structures that follow each other are evaluated once. Once lists and
-/// sizes are settled nothing is allocated. Not for two threads at once (it has its own).
+/// sizes are settled nothing is allocated. Calls from several threads, and forked children, are as
+/// with Calculator.
 class BatchCalculator {
  public:
   struct Settings {
@@ -50,11 +60,11 @@ class BatchCalculator {
 
   std::size_t atoms() const;
 
-  /// Throws Error as Calculator::compute does; `fault` then tells which structure it is about, and
-  /// the answers of the others may or may not have been written.
+  /// Throws Error as Calculator::compute does, a StructureError that says which structure it is
+  /// about; the answers of the others may or may not have been written.
   void compute(const BatchView& batch);
 
-  std::size_t fault() const;        // structure of the last Error of `compute`
+  std::size_t fault() const;        // structure of the last Error of `compute`, of any thread
   std::size_t evaluations() const;  // structures evaluated so far, repetitions left out
   std::size_t rebuilds() const;     // neighbour lists built so far
   std::size_t slots() const;        // neighbour lists kept

@@ -27,8 +27,9 @@ struct ResultView {
 };
 
 /// Evaluates one structure after another; keeps its neighbour list while no atom has moved by more
-/// than half the skin and the cell, numbers and periodicity are the same. Not for two threads at
-/// once (it has its own).
+/// than half the skin and the cell, numbers and periodicity are the same. It has threads of its
+/// own; calls from several threads wait for each other, so for speed each of them wants its own. A
+/// forked child may go on with what its parent has made; it builds its lists anew.
 class Calculator {
  public:
   /// `skin` in Å (>= 0), `threads` >= 1.

@@ -1,0 +1,129 @@
+"""Where the nearest neighbours of the data are: first peaks of the radial distribution of every pair.
+
+A function that ends or sets in where many pairs are has its third derivative jump for all of them; and
+a cutoff inside the first shell makes neighbours of some atoms and not of others of what is one
+environment. Peaks are looked for on a scale of relative distances, smoothed by as much as atoms of a
+solid move: what is closer together (the first two shells of bcc crystals) is one shell then, in perfect
+crystals, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Shell", "clear_of", "first_shell", "first_shells"]
+
+Array = NDArray[np.float64]
+
+SMOOTHING = 0.05
+"""Standard deviation of the smoothing, part of the distance; solids melt at twice that (Lindemann)."""
+
+STEP = 0.2 * SMOOTHING
+"""Of the grid of logarithms of distances."""
+
+NOTABLE = 0.25
+"""A first peak has this part of the largest one's height at least: less is a few odd pairs."""
+
+DIP = 0.4
+"""A shell has ended where the distribution falls to this part of its peak (0.2 in liquid metals)."""
+
+EDGE = 0.1
+"""A peak is where the distribution is this part of its height above the gap's."""
+
+RARE = 0.2
+"""A pair of species with less than this part of an average pair's distances has no say."""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The first peak of a radial distribution, Å.
+
+    Attributes:
+        start, end: where it rises and where it has fallen off.
+        gap: the middle of where the fewest pairs are beyond it.
+    """
+
+    start: float
+    end: float
+    gap: float
+
+
+def first_shell(distances: Array, furthest: float) -> Shell | None:
+    """The first shell of these distances (n,), all that there are up to `furthest`, Å.
+
+    None where no peak is followed by a dip.
+    """
+    if not len(distances):
+        return None
+    radii, density = _distribution(distances, furthest)
+    notable = NOTABLE * float(np.max(density, initial=0.0))
+    top = 0
+    for place in range(len(density)):
+        if density[place] > density[top]:
+            top = place
+        elif density[top] >= notable and density[place] <= DIP * density[top]:
+            return _around(radii, density, top, place)
+    return None
+
+
+def _distribution(distances: Array, furthest: float) -> tuple[Array, Array]:
+    """Radii, Å, and the smoothed number of pairs per volume there, in any unit."""
+    width = round(6.0 * SMOOTHING / STEP)
+    logs = np.log(distances)
+    start = float(logs.min()) - width * STEP
+    # Not up to the furthest: pairs beyond it are missing that smoothing would bring in.
+    count = int((np.log(furthest) - 2.0 * SMOOTHING - start) / STEP)
+    places = np.arange(count + width)
+    found = np.bincount(np.rint((logs - start) / STEP).astype(int), minlength=len(places))
+    kernel = np.exp(-0.5 * (np.arange(-width, width + 1) * STEP / SMOOTHING) ** 2)
+    smooth = np.convolve(found[: len(places)], kernel, mode="same")[:count]
+    centers = start + STEP * places[:count]
+    return np.exp(centers), smooth * np.exp(-3.0 * centers)
+
+
+def _around(radii: Array, density: Array, top: int, fallen: int) -> Shell:
+    """The shell of the peak `top`, which has ended before the place `fallen`."""
+    peak, last, lowest = density[top], fallen, fallen
+    while last < len(density) and density[last] < density[lowest] + EDGE * peak:
+        if density[last] < density[lowest]:
+            lowest = last
+        last += 1
+    depth = peak - density[lowest]
+    many = density > density[lowest] + 0.2 * EDGE * depth
+    first = lowest - int(np.argmax(many[lowest::-1]))
+    after = np.flatnonzero(many[lowest:last])
+    gap = np.sqrt(radii[first] * radii[lowest + after[0] if len(after) else last - 1])
+    start = top - int(np.argmax(density[top::-1] <= EDGE * peak))
+    end = top + int(np.argmax(density[top:] <= density[lowest] + EDGE * depth))
+    return Shell(float(radii[start]), float(radii[end]), float(gap))
+
+
+def first_shells(distances: Mapping[tuple[int, int], Array], furthest: float) -> list[Shell]:
+    """First shells of all pairs of species that have one, the nearest first; see `first_shell`."""
+    total = sum(len(found) for found in distances.values())
+    fewest = RARE * total / max(len(distances), 1)
+    shells = [first_shell(some, furthest) for some in distances.values() if len(some) >= fewest]
+    return sorted((s for s in shells if s is not None), key=lambda shell: shell.end)
+
+
+def clear_of(shells: Sequence[Shell], reach: float) -> float:
+    """The distance nearest to `reach`, Å, in none of `shells` and beyond the nearest of them."""
+    blocked: list[tuple[float, float]] = []
+    for start, end in sorted((shell.start, shell.end) for shell in shells):
+        if blocked and start <= blocked[-1][1]:
+            blocked[-1] = (blocked[-1][0], max(end, blocked[-1][1]))
+        else:
+            blocked.append((start, end))
+    if not blocked or (
+        reach > blocked[0][1] and not any(start <= reach <= end for start, end in blocked)
+    ):
+        return reach
+    between = [0.5 * (a[1] + b[0]) for a, b in pairwise(blocked)]
+    # Beyond the last, the gap that follows it.
+    beyond = max(shell.gap for shell in shells if shell.end == blocked[-1][1])
+    return min([*between, beyond], key=lambda place: abs(place - reach))
