@@ -4,11 +4,14 @@
 #include <memory>
 #include <new>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "check.hpp"
 #include "forcemap/batch.hpp"
 #include "forcemap/calculator.hpp"
+#include "forcemap/potential_file.hpp"
+#include "potential_bytes.hpp"
 
 namespace {
 std::atomic<long> allocations{0};
@@ -35,17 +38,11 @@ namespace {
 constexpr std::size_t atoms = 64, beads = 5;
 
 std::shared_ptr<forcemap::Potential> pair_potential() {
-  forcemap::PotentialData data;
-  data.numbers = {14};
-  data.e0 = {-1.0};
-  forcemap::TwoBodyTerm two_body;
-  two_body.cutoff = 4.0;
-  two_body.intervals = 10;
   std::vector<double> table(13);
   for (std::size_t n = 0; n < 10; ++n) table[n] = 1.0 / static_cast<double>(n + 1) - 0.1;
-  two_body.tables.push_back({{0, 0}, table});
-  data.two_body.push_back(two_body);
-  return std::make_shared<forcemap::Potential>(std::move(data));
+  const std::string bytes = potential_bytes::PairFile("4.0", table).bytes();
+  return std::make_shared<forcemap::Potential>(
+      forcemap::parse_potential(bytes.data(), bytes.size(), "file"));
 }
 
 // A cubic lattice with `beads` structures around it.

@@ -53,7 +53,8 @@ void add_potential(nb::module_& m) {
       .def_prop_ro("cutoff", &Potential::cutoff, "Largest cutoff, Å.")
       .def_prop_ro("numbers", &Potential::numbers, "Atomic numbers, increasing.")
       .def_prop_ro("e0", &Potential::e0, "Isolated-atom energies in the order of numbers, eV.")
-      .def_prop_ro("metadata", &Potential::metadata, "The file's JSON document.");
+      .def_prop_ro("metadata", &Potential::metadata, "The file's JSON document.")
+      .def_prop_ro("bytes", &Potential::bytes, "Memory of the tables of all terms.");
 
   nb::class_<Calculator>(m, "Calculator",
                          "Evaluates whole structures with a neighbour list that has a skin.")
@@ -67,6 +68,7 @@ void add_potential(nb::module_& m) {
            nb::arg("pbc"), "(energy, energies (n), forces (n, 3), virial (3, 3)); eV, Å.")
       .def_prop_ro("rebuilds", &Calculator::rebuilds, "Neighbour lists built so far.");
 
+  m.def("term_kinds", &forcemap::term_kinds, "The kinds of term that a potential file may hold.");
   m.def("instruction_set", &Potential::instruction_set,
         "Instruction set of the evaluator: avx512, avx2 or generic.");
 }
