@@ -207,13 +207,71 @@ TEST(unaligned_data_and_spaces_after_the_header) {
 TEST(format_and_version) {
   CHECK_ERROR(parse_with("forcemap.potential", "forcemap.model"), "forcemap map MODEL");
   CHECK_ERROR(parse_with("forcemap.potential", "other"), "format: found \"other\"");
-  CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 2"), "written by a newer forcemap");
+  CHECK_ERROR(
+      parse_with("\"version\": 1", "\"version\": 3"),
+      "found format version 3, expected at most 2: the file was written by a newer forcemap");
   CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 0"), "version: found 0");
   CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 1.0"), "version: found 1.0");
   CHECK_ERROR(parse_with("\"version\": 1, ", ""), "found no entry \"version\"");
   CHECK_ERROR(parse_with("\"species\"", "\"speices\""), "unknown entry \"speices\"");
   CHECK_ERROR(parse_with("\"eV\"", "\"Ry\""), "units.energy: found another unit, expected eV");
   CHECK_ERROR(parse_with("{\"note\": \"test\"}", "3"), "provenance: found 3, expected an object");
+}
+
+namespace {
+
+// `file` as version 2 with `columns`, and draws of the tensor `name` of the given shape.
+template <typename AnyFile>
+std::string with_draws(AnyFile file, const std::string& columns, const std::string& name,
+                       const std::string& shape, const std::vector<double>& numbers) {
+  file.document = replaced(file.document, "\"version\": 1", "\"version\": 2" + columns);
+  if (!name.empty()) file.tensors.push_back({name + ".draws", "F64", shape, numbers});
+  return file.bytes();
+}
+
+}  // namespace
+
+TEST(version_2_has_room_for_draws) {
+  const std::string three = ", \"columns\": 3";
+  const auto read = [&](const std::string& name, const std::string& shape, std::size_t count) {
+    return parse(with_draws(File(), three, name, shape, std::vector<double>(count, 1.5)));
+  };
+  const std::vector<int> atoms = {8, 1, 1};
+  const std::vector<double> positions = {0, 0, 0, 0.9, 0, 0, 0, 1.2, 0};
+  const std::vector<double> expected = site_energies(parse(File().bytes()), atoms, positions);
+  CHECK(site_energies(parse(with_draws(File(), "", "", "", {})), atoms, positions) == expected);
+  CHECK(site_energies(read("terms.0.H-O", "[2,5]", 10), atoms, positions) == expected);
+  CHECK(site_energies(read("terms.1.O-H-H", "[2,4,4,5]", 160), atoms, positions) == expected);
+  CHECK(site_energies(read("terms.3.O", "[2,4]", 8), atoms, positions) == expected);
+  const auto soap = with_draws(SoapFile(), three, "terms.0.O.factors", "[2,3]", {1, 2, 3, 4, 5, 6});
+  CHECK(site_energies(parse(soap), atoms, positions) ==
+        site_energies(parse(SoapFile().bytes()), atoms, positions));
+  // The memory is that of the mean.
+  CHECK(read("terms.0.H-O", "[2,5]", 10).terms[0]->bytes() == 10 * sizeof(double));
+}
+
+TEST(draws_are_checked) {
+  const auto read = [&](const std::string& columns, const std::string& name,
+                        const std::string& shape, const std::vector<double>& numbers) {
+    return parse(with_draws(File(), columns, name, shape, numbers));
+  };
+  const std::vector<double> ten(10, 1.5);
+  const std::string two = ", \"columns\": 2", three = ", \"columns\": 3";
+  CHECK_ERROR(read(two, "terms.0.H-O", "[2,5]", ten),
+              "tensor \"terms.0.H-O.draws\": found the shape (2, 5), expected (1, 5)");
+  CHECK_ERROR(read(three, "terms.0.H-O", "[10]", ten), "found the shape (10), expected (2, 5)");
+  std::vector<double> bad = ten;
+  bad[7] = std::numeric_limits<double>::infinity();
+  CHECK_ERROR(read(three, "terms.0.H-O", "[2,5]", bad), "found inf at item 7, expected finite");
+  // The density is no function of the weights; nor are there draws of a mean alone.
+  CHECK_ERROR(read(three, "terms.3.O-H", "[2,6]", std::vector<double>(12, 1.0)),
+              "found the tensor \"terms.3.O-H.draws\", which no term uses");
+  CHECK_ERROR(read("", "terms.0.H-O", "[2,5]", ten), "which no term uses");
+  CHECK_ERROR(read(", \"columns\": 0", "", "", {}), "columns: found 0, expected an integer from 1");
+  CHECK_ERROR(read(", \"columns\": 4097", "", "", {}), "columns: found 4097");
+  CHECK_ERROR(read(", \"columns\": 2.0", "", "", {}), "columns: found 2.0");
+  CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 1, \"columns\": 1"),
+              "found the unknown entry \"columns\"");
 }
 
 TEST(species) {

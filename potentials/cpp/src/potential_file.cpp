@@ -12,30 +12,37 @@
 #include "forcemap/safetensors.hpp"
 #include "terms/term_reader.hpp"
 
-// The format, version 1 (written by forcemap/potentials/model.py, which describes it in full): a
-// safetensors file whose only metadata entry "forcemap" is a JSON document, here without the free
-// members "provenance" and "mapping",
+// The format, versions 1 and 2 (1 is written by forcemap/potentials/model.py, which describes it in
+// full): a safetensors file whose only metadata entry "forcemap" is a JSON document, here without
+// the free members "provenance" and "mapping",
 //   {"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",
 //    "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"},
 //    "terms": [{"kind": "two_body", "cutoff": 5.5, ...}, ...]}
 // and whose tensors, all F64, are "e0" (species) and those of the terms, "terms.INDEX.PART". The
 // members and parts of each kind of term stand on top of its file in terms/.
+//
+// Version 2 leaves room for draws from the process beside its mean. The document may have the
+// member "columns" (1 to 4096; 1 where it is missing: the mean alone). With more than one, each
+// tensor that is linear in the weights of the fit may be accompanied by "terms.INDEX.PART.draws",
+// of shape (columns - 1, and that of PART): the same numbers for the draws, in the order of the
+// draws. This reader checks them and leaves them where they are; what is evaluated is the mean.
 
 namespace forcemap {
 
 namespace {
 
-constexpr std::int64_t newest_version = 1;
+constexpr std::int64_t newest_version = 2;
+constexpr std::int64_t max_columns = 4096;
 constexpr std::uintmax_t max_file_bytes = std::uintmax_t{4} << 30;
 
 // Reads one file's document and collects the names of the tensors that it uses.
 class Reader {
  public:
   Reader(const SafeTensors& tensors, std::string name)
-      : file_{tensors, std::move(name), {}, {}, {}} {}
+      : file_{tensors, std::move(name), {}, 1, {}, {}} {}
 
   PotentialData read(const JsonView& root) {
-    check_header(root);
+    read_columns(root, check_header(root));
     read_species(root.at("species"));
     PotentialData data;
     data.numbers = file_.numbers;
@@ -49,7 +56,8 @@ class Reader {
   }
 
  private:
-  void check_header(const JsonView& root) const {
+  // Returns the version.
+  std::int64_t check_header(const JsonView& root) const {
     const std::string& format = root.at("format").string();
     if (format == "forcemap.model") {
       fail(file_.name, ": found a Gaussian-process model, expected its map; make it with: ",
@@ -64,7 +72,7 @@ class Reader {
            ": the file was written by a newer forcemap; upgrade forcemap");
     }
     root.allow_only({"format", "version", "forcemap_version", "species", "units", "terms",
-                     "provenance", "mapping"});
+                     "provenance", "mapping", version >= 2 ? "columns" : "version"});
     root.at("forcemap_version").string();
     for (const char* free : {"provenance", "mapping"}) {
       if (root.has(free)) root.at(free).members();
@@ -73,6 +81,12 @@ class Reader {
     units.allow_only({"energy", "length"});
     check_unit(units.at("energy"), "eV");
     check_unit(units.at("length"), "Å");
+    return version;
+  }
+
+  void read_columns(const JsonView& root, std::int64_t version) {
+    if (version < 2 || !root.has("columns")) return;
+    file_.columns = static_cast<std::size_t>(root.at("columns").integer(1, max_columns));
   }
 
   static void check_unit(const JsonView& unit, const char* expected) {

@@ -6,7 +6,7 @@
 //    "centers": [{"species": "O", "intervals": 50, "range": 1.25}, ...]}
 //
 // For each table, of a neighbour B of a centre A, the density "A-B" (intervals + 3), and for each
-// centre F on [0, range], "A" (its intervals + 3), eV.
+// centre F on [0, range], "A" (its intervals + 3), eV, linear in the weights.
 #include "arena.hpp"
 #include "sites.hpp"
 #include "tables.hpp"
@@ -70,7 +70,8 @@ class Embedding final : public MappedTerm {
                                      " < range <= ", max_density);
     }
     const std::size_t intervals = TermReader::intervals(center.json, "intervals");
-    const double* c = tables_.keep(reader.take(reader.label({center.species}), {intervals + 3}));
+    const double* c =
+        tables_.keep(reader.take_weighted(reader.label({center.species}), {intervals + 3}));
     const double count = static_cast<double>(intervals);
     return {count / range, count - 1.0, (c[0] + 4.0 * c[1] + c[2]) / 6.0, c};
   }

@@ -7,7 +7,7 @@
 //
 // The basis (SoapBasis) is "radial" (intervals + 3, l_max + 1, n_max), "self" (n_max) and "weights"
 // (channels, species); for each centre there are "A.vectors" (count, dimension) and "A.factors"
-// (count), eV.
+// (count), eV, linear in the weights.
 #include "forcemap/soap.hpp"
 
 #include <algorithm>
@@ -54,7 +54,7 @@ struct CenterEnergy {
                const SoapView& expansion) {
     const auto count = static_cast<std::size_t>(center.json.at("count").integer(1, max_vectors));
     const std::string name = reader.label({center.species});
-    factors = reader.take(name + ".factors", {count});
+    factors = reader.take_weighted(name + ".factors", {count});
     const std::size_t size = expansion.dimension, padded = expansion.padded_dimension;
     const std::vector<double> given = reader.take(name + ".vectors", {count, size});
     const std::size_t fours = (count + 3) / 4 * 4;

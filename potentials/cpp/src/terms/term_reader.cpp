@@ -91,4 +91,16 @@ std::vector<double> TermReader::take(const std::string& part,
   return file_.take(prefix_ + part, shape);
 }
 
+std::vector<double> TermReader::take_weighted(const std::string& part,
+                                              const std::vector<std::size_t>& shape) {
+  const std::string draws = prefix_ + part + ".draws";
+  if (file_.columns > 1 && file_.tensors.has(draws)) {
+    std::vector<std::size_t> shape_of_draws = {file_.columns - 1};
+    shape_of_draws.insert(shape_of_draws.end(), shape.begin(), shape.end());
+    file_.used.insert(draws);
+    file_.tensors.check_doubles(draws, shape_of_draws);
+  }
+  return take(part, shape);
+}
+
 }  // namespace forcemap

@@ -26,6 +26,7 @@ struct FileContent {
   const SafeTensors& tensors;
   std::string name;               // for messages
   std::vector<int> numbers;       // atomic numbers, increasing
+  std::size_t columns;            // of weights: the mean, and draws
   std::set<std::string> used;     // tensors that a term has taken
   std::set<std::string> claimed;  // see TermReader::claim
 
@@ -67,6 +68,10 @@ class TermReader {
 
   /// The numbers of tensor "terms.INDEX.`part`".
   std::vector<double> take(const std::string& part, const std::vector<std::size_t>& shape);
+
+  /// The same for numbers that are linear in the weights: a file with draws may hold those of the
+  /// draws, which are checked only.
+  std::vector<double> take_weighted(const std::string& part, const std::vector<std::size_t>& shape);
 
   /// Throw Error about that tensor.
   template <typename... Parts>

@@ -6,7 +6,8 @@
 //    "tables": [["O", "H", "H"], ...]}
 //
 // The intervals of r_ij and r_ik cover [0, cutoff], those of r_jk [0, 2 cutoff]. For each table, of
-// a centre C and neighbours A and B, "C-A-B" (leg + 3, leg + 3, base + 3), eV.
+// a centre C and neighbours A and B, "C-A-B" (leg + 3, leg + 3, base + 3), eV, linear in
+// the weights.
 #include <cmath>
 #include <limits>
 
@@ -124,7 +125,8 @@ class ThreeBody final : public MappedTerm {
  private:
   const double* read(TermReader& reader, const Species& triplet, const Shape& shape) {
     const std::string name = reader.label(triplet);
-    const std::vector<double> table = reader.take(name, {shape.legs, shape.legs, shape.base});
+    const std::vector<double> table =
+        reader.take_weighted(name, {shape.legs, shape.legs, shape.base});
     if (triplet[1] == triplet[2]) check_symmetry(reader, name, table, shape);
     // The loops count coefficients of a plane with int.
     if (2 * shape.legs * shape.base > static_cast<std::size_t>(std::numeric_limits<int>::max()))

@@ -3,7 +3,7 @@
 //
 //   {"kind": "two_body", "cutoff": 5.5, "intervals": 200, "tables": [["H", "H"], ...]}
 //
-// For each table "A-B" (intervals + 3), eV.
+// For each table "A-B" (intervals + 3), eV, linear in the weights.
 #include "sites.hpp"
 #include "tables.hpp"
 #include "term_reader.hpp"
@@ -19,7 +19,7 @@ class TwoBody final : public MappedTerm {
     const double cutoff = reader.cutoff();  // f is zero there with its first derivative
     const std::size_t intervals = reader.intervals("intervals");
     for (const Species& pair : reader.tables(2, TermReader::Order::exchangeable)) {
-      const double* table = tables_.keep(reader.take(reader.label(pair), {intervals + 3}));
+      const double* table = tables_.keep(reader.take_weighted(reader.label(pair), {intervals + 3}));
       tables_.set(pair[0] * reader.species() + pair[1], table);
       tables_.set(pair[1] * reader.species() + pair[0], table);
     }
