@@ -27,23 +27,6 @@ namespace LAMMPS_NS {
 
 namespace {
 
-std::size_t table_bytes(const forcemap::PotentialData& data) {
-  std::size_t count = 0;
-  for (const auto& term : data.two_body)
-    for (const auto& table : term.tables) count += table.coefficients.size();
-  for (const auto& term : data.three_body)
-    for (const auto& table : term.tables) count += table.coefficients.size();
-  for (const auto& term : data.embedding) {
-    for (const auto& table : term.densities) count += table.coefficients.size();
-    for (const auto& center : term.centers) count += center.coefficients.size();
-  }
-  for (const auto& term : data.soap) {
-    count += term.basis.radial.size();
-    for (const auto& center : term.centers) count += center.vectors.size();
-  }
-  return count * sizeof(double);
-}
-
 std::string element_list(const std::vector<int>& numbers) {
   std::string list;
   for (const int number : numbers)
@@ -54,7 +37,6 @@ std::string element_list(const std::vector<int>& numbers) {
 }  // namespace
 
 struct PairForcemap::Evaluator {
-  std::size_t bytes;
   forcemap::Potential potential;
   // Sites that are evaluated together, the atom at the centre of each, and their energies.
   std::vector<forcemap::Site> sites;
@@ -62,8 +44,7 @@ struct PairForcemap::Evaluator {
   std::vector<double> energies;
 
   explicit Evaluator(forcemap::PotentialData data)
-      : bytes(table_bytes(data)),
-        potential(std::move(data)),
+      : potential(std::move(data)),
         sites(potential.batch()),
         centers(sites.size()),
         energies(sites.size()) {}
@@ -365,7 +346,8 @@ void* PairForcemap::extract(const char* name, int& dimensions) {
 }
 
 double PairForcemap::memory_usage() {
-  return Pair::memory_usage() + (evaluator ? static_cast<double>(evaluator->bytes) : 0.0);
+  return Pair::memory_usage() +
+         (evaluator ? static_cast<double>(evaluator->potential.bytes()) : 0.0);
 }
 
 }  // namespace LAMMPS_NS

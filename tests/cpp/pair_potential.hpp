@@ -2,23 +2,23 @@
 #pragma once
 
 #include <memory>
-#include <utility>
+#include <string>
 #include <vector>
 
 #include "forcemap/potential.hpp"
+#include "forcemap/potential_file.hpp"
+#include "potential_bytes.hpp"
 
 /// Silicon with e0 = -1 eV, pair energies of some tenths of an eV within 4 Å, and a core.
 inline std::shared_ptr<forcemap::Potential> pair_potential() {
-  forcemap::PotentialData data;
-  data.numbers = {14};
-  data.e0 = {-1.0};
-  forcemap::TwoBodyTerm two_body;
-  two_body.cutoff = 4.0;
-  two_body.intervals = 10;
   std::vector<double> table(13);
   for (std::size_t n = 0; n < 10; ++n) table[n] = 1.0 / static_cast<double>(n + 1) - 0.1;
-  two_body.tables.push_back({{0, 0}, table});
-  data.two_body.push_back(two_body);
-  data.zbl.push_back({{0, 0}, 1.0, 2.4});
-  return std::make_shared<forcemap::Potential>(std::move(data));
+  potential_bytes::PairFile file("4.0", table);
+  file.document = potential_bytes::replaced(
+      file.document, R"([["Si", "Si"]]}])",
+      R"([["Si", "Si"]]}, {"kind": "zbl", "pairs": [)"
+      R"({"species": ["Si", "Si"], "inner": 1.0, "outer": 2.4}]}])");
+  const std::string bytes = file.bytes();
+  return std::make_shared<forcemap::Potential>(
+      forcemap::parse_potential(bytes.data(), bytes.size(), "file"));
 }

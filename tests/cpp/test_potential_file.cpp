@@ -1,4 +1,6 @@
 // The reader of potential files: a valid file is read, every fault is reported, nothing crashes.
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -15,135 +17,17 @@
 #include "forcemap/checksum.hpp"
 #include "forcemap/elements.hpp"
 #include "forcemap/potential_file.hpp"
+#include "forcemap/soap.hpp"
+#include "forcemap/zbl.hpp"
+#include "potential_bytes.hpp"
 
 using forcemap::PotentialData;
 
 namespace {
 
-struct Tensor {
-  std::string name;
-  std::string dtype;
-  std::string shape;  // JSON
-  std::vector<double> numbers;
-};
-
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  const std::size_t at = text.find(from);
-  if (at == std::string::npos) throw std::logic_error("test: no \"" + from + "\" in " + text);
-  return text.replace(at, from.size(), to);
-}
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out.push_back('\\');
-    out.push_back(c);
-  }
-  return out;
-}
-
-// The parts of a potential file, to be altered before `bytes`.
-struct File {
-  std::string document =
-      R"({"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",)"
-      R"( "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"}, "terms": [)"
-      R"({"kind": "two_body", "cutoff": 5.5, "intervals": 2, "tables": [["H", "H"], ["H", "O"]]},)"
-      R"( {"kind": "three_body", "cutoff": 4, "leg_intervals": 1, "base_intervals": 2,)"
-      R"( "tables": [["O", "H", "H"], ["O", "H", "O"]]},)"
-      R"( {"kind": "zbl", "pairs": [{"species": ["H", "O"], "inner": 0.4, "outer": 0.7}]},)"
-      R"( {"kind": "embedding", "cutoff": 4.5, "intervals": 3, "tables": [["O", "H"], ["H", "H"]],)"
-      R"( "centers": [{"species": "O", "intervals": 1, "range": 1.25}]}],)"
-      R"( "provenance": {"note": "test"}})";
-  std::vector<Tensor> tensors;
-  std::string metadata_name = "forcemap";
-
-  File() {
-    tensors.push_back({"e0", "F64", "[2]", {-1.0, -2.0}});
-    tensors.push_back({"terms.0.H-H", "F64", "[5]", {1, 2, 3, 4, 5}});
-    tensors.push_back({"terms.0.H-O", "F64", "[5]", {5, 4, 3, 2, 1}});
-    Tensor symmetric{"terms.1.O-H-H", "F64", "[4,4,5]", {}};
-    Tensor other{"terms.1.O-H-O", "F64", "[4,4,5]", {}};
-    for (int a = 0; a < 4; ++a) {
-      for (int b = 0; b < 4; ++b) {
-        for (int c = 0; c < 5; ++c) {
-          symmetric.numbers.push_back(a * b + 0.1 * c);
-          other.numbers.push_back(a + 0.5 * b + 0.1 * c);
-        }
-      }
-    }
-    tensors.push_back(symmetric);
-    tensors.push_back(other);
-    tensors.push_back({"terms.3.O-H", "F64", "[6]", {1, 2, 3, 4, 5, 6}});
-    tensors.push_back({"terms.3.H-H", "F64", "[6]", {6, 5, 4, 3, 2, 1}});
-    tensors.push_back({"terms.3.O", "F64", "[4]", {0, -1, 1, 2}});
-  }
-
-  // The header as safetensors wants it, offsets from the tensors' sizes.
-  std::string header() const {
-    std::string text =
-        "{\"__metadata__\":{\"" + metadata_name + "\":\"" + escaped(document) + "\"}";
-    std::size_t offset = 0;
-    for (const Tensor& tensor : tensors) {
-      const std::size_t end = offset + 8 * tensor.numbers.size();
-      text += ",\"" + tensor.name + "\":{\"dtype\":\"" + tensor.dtype +
-              "\",\"shape\":" + tensor.shape + ",\"data_offsets\":[" + std::to_string(offset) +
-              "," + std::to_string(end) + "]}";
-      offset = end;
-    }
-    return text + "}";
-  }
-
-  std::string data() const {
-    std::string bytes;
-    for (const Tensor& tensor : tensors) {
-      const std::size_t at = bytes.size();
-      bytes.resize(at + 8 * tensor.numbers.size());
-      std::memcpy(&bytes[at], tensor.numbers.data(), 8 * tensor.numbers.size());
-    }
-    return bytes;
-  }
-
-  std::string bytes() const { return assemble(header(), data()); }
-
-  static std::string assemble(const std::string& header, const std::string& data) {
-    std::string bytes;
-    for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(header.size() >> (8 * i) & 0xFF));
-    return bytes + header + data;
-  }
-};
-
-// A file with one soap term: two radial functions, l up to 1, one channel for both elements.
-struct SoapFile : File {
-  SoapFile() {
-    document =
-        R"({"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",)"
-        R"( "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"}, "terms": [)"
-        R"({"kind": "soap", "cutoff": 4.5, "intervals": 2, "n_max": 2, "l_max": 1,)"
-        R"( "channels": 1, "zeta": 2, "centers": [{"species": "H", "count": 1, "constant": 0.25},)"
-        R"( {"species": "O", "count": 3, "constant": -0.5}]}], "provenance": {"note": "test"}})";
-    tensors.clear();
-    const auto add = [&](const std::string& name, const std::string& shape, std::size_t count) {
-      Tensor tensor{name, "F64", shape, {}};
-      for (std::size_t n = 0; n < count; ++n)
-        tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size()));
-      tensors.push_back(tensor);
-    };
-    add("e0", "[2]", 2);
-    add("terms.0.radial", "[5,2,2]", 20);
-    add("terms.0.self", "[2]", 2);
-    add("terms.0.weights", "[1,2]", 2);
-    add("terms.0.H.factors", "[1]", 1);
-    add("terms.0.H.vectors", "[1,6]", 6);
-    add("terms.0.O.factors", "[3]", 3);
-    add("terms.0.O.vectors", "[3,6]", 18);
-  }
-
-  Tensor& tensor(const std::string& name) {
-    for (Tensor& found : tensors)
-      if (found.name == name) return found;
-    throw std::logic_error("test: no tensor " + name);
-  }
-};
+using potential_bytes::File;
+using potential_bytes::replaced;
+using potential_bytes::SoapFile;
 
 PotentialData parse(const std::string& bytes) {
   // A heap copy of exactly this size lets the address sanitizer see any read beyond the end.
@@ -194,7 +78,7 @@ void evaluate(const PotentialData& data) {
     try {
       calculator.compute({3, positions, numbers, cell, pbc}, result);
     } catch (const forcemap::Error&) {
-      // Tables of damaged numbers may give an energy that is not finite, which is told.
+      // Tables of damaged numbers may give an energy that is not finite, which is reported.
     }
   }
 }
@@ -215,39 +99,102 @@ bool accepted(const std::string& bytes) {
 
 }  // namespace
 
+namespace {
+
+// Weights of the four B-splines of the interval in which r lies.
+struct Basis {
+  std::size_t first;
+  double weight[4];
+  Basis(std::size_t intervals, double range, double r) {
+    const double u = r / range * static_cast<double>(intervals);
+    first = std::min(static_cast<std::size_t>(u), intervals - 1);
+    const double t = u - static_cast<double>(first), s = 1.0 - t;
+    weight[0] = s * s * s / 6.0;
+    weight[1] = (3.0 * t * t * t - 6.0 * t * t + 4.0) / 6.0;
+    weight[2] = (3.0 * s * s * s - 6.0 * s * s + 4.0) / 6.0;
+    weight[3] = t * t * t / 6.0;
+  }
+};
+
+double spline(const std::vector<double>& coefficients, double range, double r) {
+  const Basis b(coefficients.size() - 3, range, r);
+  double sum = 0.0;
+  for (std::size_t a = 0; a < 4; ++a) sum += b.weight[a] * coefficients[b.first + a];
+  return r < range ? sum : 0.0;
+}
+
+// Of (4, 4, 5) coefficients within the cutoff of 4 Å.
+double triplet(const std::vector<double>& coefficients, double r1, double r2, double r3) {
+  const Basis one(1, 4.0, r1), two(1, 4.0, r2), three(2, 8.0, r3);
+  double sum = 0.0;
+  for (std::size_t a = 0; a < 4; ++a)
+    for (std::size_t b = 0; b < 4; ++b)
+      for (std::size_t c = 0; c < 4; ++c)
+        sum += one.weight[a] * two.weight[b] * three.weight[c] *
+               coefficients[(a * 4 + b) * 5 + three.first + c];
+  return r1 < 4.0 && r2 < 4.0 ? sum : 0.0;
+}
+
+// Site energies of the atoms at `positions`, without periodicity.
+std::vector<double> site_energies(const PotentialData& data, const std::vector<int>& numbers,
+                                  const std::vector<double>& positions) {
+  const double cell[9] = {9, 0, 0, 0, 9, 0, 0, 0, 9};
+  const bool pbc[3] = {false, false, false};
+  forcemap::Calculator calculator(std::make_shared<const forcemap::Potential>(data), 0.5, 1);
+  std::vector<double> energies(numbers.size());
+  forcemap::ResultView result;
+  result.energies = energies.data();
+  calculator.compute({numbers.size(), positions.data(), numbers.data(), cell, pbc}, result);
+  return energies;
+}
+
+bool close(double a, double b) { return std::abs(a - b) < 1e-11 * (1.0 + std::abs(b)); }
+
+}  // namespace
+
 TEST(valid_file_is_read) {
   const File file;
   const PotentialData data = parse(file.bytes());
   CHECK(data.numbers == (std::vector<int>{1, 8}));
   CHECK(data.e0 == (std::vector<double>{-1.0, -2.0}));
-  CHECK(data.two_body.size() == 1);
-  CHECK(data.two_body[0].cutoff == 5.5);
-  CHECK(data.two_body[0].intervals == 2);
-  CHECK(data.two_body[0].tables.size() == 2);
-  CHECK(data.two_body[0].tables[1].species == (std::array<std::size_t, 2>{0, 1}));
-  CHECK(data.two_body[0].tables[1].coefficients == file.tensors[2].numbers);
-  CHECK(data.three_body.size() == 1);
-  CHECK(data.three_body[0].cutoff == 4.0);
-  CHECK(data.three_body[0].leg_intervals == 1);
-  CHECK(data.three_body[0].base_intervals == 2);
-  CHECK(data.three_body[0].tables[0].species == (std::array<std::size_t, 3>{1, 0, 0}));
-  CHECK(data.three_body[0].tables[1].species == (std::array<std::size_t, 3>{1, 0, 1}));
-  CHECK(data.three_body[0].tables[1].coefficients == file.tensors[4].numbers);
-  CHECK(data.zbl.size() == 1);
-  CHECK(data.zbl[0].species == (std::array<std::size_t, 2>{0, 1}));
-  CHECK(data.zbl[0].inner == 0.4 && data.zbl[0].outer == 0.7);
-  CHECK(data.embedding.size() == 1);
-  CHECK(data.embedding[0].cutoff == 4.5);
-  CHECK(data.embedding[0].intervals == 3);
-  CHECK(data.embedding[0].densities.size() == 2);
-  CHECK(data.embedding[0].densities[0].species == (std::array<std::size_t, 2>{1, 0}));
-  CHECK(data.embedding[0].densities[1].coefficients == file.tensors[6].numbers);
-  CHECK(data.embedding[0].centers.size() == 1);
-  CHECK(data.embedding[0].centers[0].species == 1);
-  CHECK(data.embedding[0].centers[0].range == 1.25);
-  CHECK(data.embedding[0].centers[0].intervals == 1);
-  CHECK(data.embedding[0].centers[0].coefficients == file.tensors[7].numbers);
   CHECK(data.metadata == file.document);
+  CHECK(data.terms.size() == 4);
+  const double cutoffs[] = {5.5, 4.0, 0.7, 4.5};
+  for (std::size_t n = 0; n < 4; ++n) CHECK(data.terms[n]->cutoff() == cutoffs[n]);
+  CHECK(data.terms[0]->bytes() == 10 * sizeof(double));
+  CHECK(data.terms[1]->bytes() == 2 * 4 * 3 * 5 * 2 * sizeof(double));
+  CHECK(data.terms[3]->bytes() == 16 * sizeof(double));
+  const forcemap::Potential potential(data);
+  CHECK(potential.cutoff() == 5.5 && potential.batch() == 1);
+}
+
+// O at the origin, H at r1 along x and at r2 along y. With r1 below 0.7 Å they have a core.
+TEST(what_is_read_is_what_is_evaluated) {
+  const File file;
+  const auto& tensors = file.tensors;  // e0, H-H, H-O, O-H-H, O-H-O, densities O-H and H-H, F of O
+  const forcemap::ZblFunction zbl(1, 8, 0.4, 0.7);
+  for (const double r1 : {0.5, 0.9, 2.0, 3.9, 4.2}) {
+    const double r2 = 1.2, r3 = std::sqrt(r1 * r1 + r2 * r2);
+    const std::vector<double> found =
+        site_energies(parse(file.bytes()), {8, 1, 1}, {0, 0, 0, r1, 0, 0, 0, r2, 0});
+    const auto pair = [&](std::size_t tensor, double r) {
+      return spline(tensors[tensor].numbers, 5.5, r);
+    };
+    double slope;
+    const double core = r1 < 0.7 ? 0.5 * zbl.evaluate(r1, slope) : 0.0;
+    const double rho = spline(tensors[5].numbers, 4.5, r1) + spline(tensors[5].numbers, 4.5, r2);
+    // Beyond its range F goes on as a line; its slope there is that of a quadratic's end.
+    const std::vector<double>& f = tensors[7].numbers;
+    const double inside = std::min(rho, 1.25);
+    const double at_end = (f[3] - f[1]) / 2.0 / 1.25;
+    const double embedding = spline(f, std::nextafter(1.25, 2.0), inside) +
+                             at_end * (rho - inside) - spline(f, 1.25, 0.0);
+    CHECK(rho > 1.25 && inside == 1.25);
+    CHECK(close(found[0], -2.0 + pair(2, r1) + pair(2, r2) + core + embedding +
+                              triplet(tensors[3].numbers, r1, r2, r3)));
+    CHECK(close(found[1], -1.0 + pair(2, r1) + pair(1, r3) + core));
+    CHECK(close(found[2], -1.0 + pair(2, r2) + pair(1, r3)));
+  }
 }
 
 TEST(unaligned_data_and_spaces_after_the_header) {
@@ -261,13 +208,71 @@ TEST(unaligned_data_and_spaces_after_the_header) {
 TEST(format_and_version) {
   CHECK_ERROR(parse_with("forcemap.potential", "forcemap.model"), "forcemap map MODEL");
   CHECK_ERROR(parse_with("forcemap.potential", "other"), "format: found \"other\"");
-  CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 2"), "written by a newer forcemap");
+  CHECK_ERROR(
+      parse_with("\"version\": 1", "\"version\": 3"),
+      "found format version 3, expected at most 2: the file was written by a newer forcemap");
   CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 0"), "version: found 0");
   CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 1.0"), "version: found 1.0");
   CHECK_ERROR(parse_with("\"version\": 1, ", ""), "found no entry \"version\"");
   CHECK_ERROR(parse_with("\"species\"", "\"speices\""), "unknown entry \"speices\"");
   CHECK_ERROR(parse_with("\"eV\"", "\"Ry\""), "units.energy: found another unit, expected eV");
   CHECK_ERROR(parse_with("{\"note\": \"test\"}", "3"), "provenance: found 3, expected an object");
+}
+
+namespace {
+
+// `file` as version 2 with `columns`, and draws of the tensor `name` of the given shape.
+template <typename AnyFile>
+std::string with_draws(AnyFile file, const std::string& columns, const std::string& name,
+                       const std::string& shape, const std::vector<double>& numbers) {
+  file.document = replaced(file.document, "\"version\": 1", "\"version\": 2" + columns);
+  if (!name.empty()) file.tensors.push_back({name + ".draws", "F64", shape, numbers});
+  return file.bytes();
+}
+
+}  // namespace
+
+TEST(version_2_has_room_for_draws) {
+  const std::string three = ", \"columns\": 3";
+  const auto read = [&](const std::string& name, const std::string& shape, std::size_t count) {
+    return parse(with_draws(File(), three, name, shape, std::vector<double>(count, 1.5)));
+  };
+  const std::vector<int> atoms = {8, 1, 1};
+  const std::vector<double> positions = {0, 0, 0, 0.9, 0, 0, 0, 1.2, 0};
+  const std::vector<double> expected = site_energies(parse(File().bytes()), atoms, positions);
+  CHECK(site_energies(parse(with_draws(File(), "", "", "", {})), atoms, positions) == expected);
+  CHECK(site_energies(read("terms.0.H-O", "[2,5]", 10), atoms, positions) == expected);
+  CHECK(site_energies(read("terms.1.O-H-H", "[2,4,4,5]", 160), atoms, positions) == expected);
+  CHECK(site_energies(read("terms.3.O", "[2,4]", 8), atoms, positions) == expected);
+  const auto soap = with_draws(SoapFile(), three, "terms.0.O.factors", "[2,3]", {1, 2, 3, 4, 5, 6});
+  CHECK(site_energies(parse(soap), atoms, positions) ==
+        site_energies(parse(SoapFile().bytes()), atoms, positions));
+  // The memory is that of the mean.
+  CHECK(read("terms.0.H-O", "[2,5]", 10).terms[0]->bytes() == 10 * sizeof(double));
+}
+
+TEST(draws_are_checked) {
+  const auto read = [&](const std::string& columns, const std::string& name,
+                        const std::string& shape, const std::vector<double>& numbers) {
+    return parse(with_draws(File(), columns, name, shape, numbers));
+  };
+  const std::vector<double> ten(10, 1.5);
+  const std::string two = ", \"columns\": 2", three = ", \"columns\": 3";
+  CHECK_ERROR(read(two, "terms.0.H-O", "[2,5]", ten),
+              "tensor \"terms.0.H-O.draws\": found the shape (2, 5), expected (1, 5)");
+  CHECK_ERROR(read(three, "terms.0.H-O", "[10]", ten), "found the shape (10), expected (2, 5)");
+  std::vector<double> bad = ten;
+  bad[7] = std::numeric_limits<double>::infinity();
+  CHECK_ERROR(read(three, "terms.0.H-O", "[2,5]", bad), "found inf at item 7, expected finite");
+  // The density is no function of the weights; nor are there draws of a mean alone.
+  CHECK_ERROR(read(three, "terms.3.O-H", "[2,6]", std::vector<double>(12, 1.0)),
+              "found the tensor \"terms.3.O-H.draws\", which no term uses");
+  CHECK_ERROR(read("", "terms.0.H-O", "[2,5]", ten), "which no term uses");
+  CHECK_ERROR(read(", \"columns\": 0", "", "", {}), "columns: found 0, expected an integer from 1");
+  CHECK_ERROR(read(", \"columns\": 4097", "", "", {}), "columns: found 4097");
+  CHECK_ERROR(read(", \"columns\": 2.0", "", "", {}), "columns: found 2.0");
+  CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 1, \"columns\": 1"),
+              "found the unknown entry \"columns\"");
 }
 
 TEST(species) {
@@ -282,7 +287,9 @@ TEST(species) {
 }
 
 TEST(terms) {
-  CHECK_ERROR(parse_with("\"two_body\"", "\"four_body\""), "terms[0].kind: found \"four_body\"");
+  CHECK_ERROR(parse_with("\"two_body\"", "\"four_body\""),
+              "terms[0].kind: found \"four_body\", "
+              "expected two_body, three_body, soap, embedding or zbl");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 0"), "terms[0].cutoff: found 0");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 100.5"), "0 < cutoff <= 100");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": NaN"), "document, byte ");
@@ -310,18 +317,39 @@ TEST(terms) {
 TEST(valid_soap_file_is_read) {
   SoapFile file;
   const PotentialData data = parse(file.bytes());
-  CHECK(data.soap.size() == 1);
-  const auto& term = data.soap[0];
-  CHECK(term.zeta == 2 && term.basis.cutoff == 4.5 && term.basis.intervals == 2);
-  CHECK(term.basis.n_max == 2 && term.basis.l_max == 1 && term.basis.channels == 1);
-  CHECK(term.basis.dimension() == 6);
-  CHECK(term.basis.radial == file.tensor("terms.0.radial").numbers);
-  CHECK(term.basis.self == file.tensor("terms.0.self").numbers);
-  CHECK(term.basis.weights == file.tensor("terms.0.weights").numbers);
-  CHECK(term.centers.size() == 2);
-  CHECK(term.centers[1].species == 1 && term.centers[1].constant == -0.5);
-  CHECK(term.centers[1].factors == file.tensor("terms.0.O.factors").numbers);
-  CHECK(term.centers[1].vectors == file.tensor("terms.0.O.vectors").numbers);
+  CHECK(data.terms.size() == 1);
+  CHECK(data.terms[0]->cutoff() == 4.5);
+  CHECK(data.terms[0]->sites_at_once() == 8);
+  // The energy from the power spectra of the process, sum_k f_k (v_k . p)^2 - constant.
+  const auto numbers = [&](const std::string& name) {
+    return file.tensor("terms.0." + name).numbers;
+  };
+  const forcemap::SoapBasis basis{
+      4.5, 2, 1, 2, numbers("radial"), numbers("self"), 1, numbers("weights")};
+  const forcemap::SoapExpansion expansion(basis, 2);
+  const std::vector<int> atoms = {1, 8, 1};
+  const std::vector<double> positions = {0, 0, 0, 1.1, 0, 0, 0, 1.7, 0.1};
+  const double cell[9] = {9, 0, 0, 0, 9, 0, 0, 0, 9};
+  const bool pbc[3] = {false, false, false};
+  const forcemap::Environments environments(3, positions.data(), atoms.data(), cell, pbc, 4.5);
+  const std::vector<double> found = site_energies(data, atoms, positions);
+  for (const int center : {1, 8}) {
+    const forcemap::SoapDescriptors descriptors(expansion, {1, 8}, environments, center);
+    const std::string symbol = center == 1 ? "H" : "O";
+    const std::vector<double> factors = numbers(symbol + ".factors");
+    const std::vector<double> vectors = numbers(symbol + ".vectors");
+    std::vector<double> spectra(descriptors.centers().size() * 6);
+    descriptors.spectra(spectra.data());
+    for (std::size_t n = 0; n < descriptors.centers().size(); ++n) {
+      double energy = center == 1 ? 0.1 - 0.25 : 0.2 + 0.5;  // e0 - constant
+      for (std::size_t k = 0; k < factors.size(); ++k) {
+        double product = 0.0;
+        for (std::size_t d = 0; d < 6; ++d) product += vectors[6 * k + d] * spectra[6 * n + d];
+        energy += factors[k] * product * product;
+      }
+      CHECK(close(found[descriptors.centers()[n]], energy));
+    }
+  }
 }
 
 TEST(soap_terms) {
@@ -392,6 +420,9 @@ TEST(zbl_pairs) {
               "expected at least one pair");
   const std::string pair = "{\"species\": [\"H\", \"O\"], \"inner\": 0.4, \"outer\": 0.7}";
   CHECK_ERROR(parse_with(pair, pair + "," + pair), "has its core already");
+  const std::string term = "{\"kind\": \"zbl\", \"pairs\": [" + pair + "]}";
+  CHECK_ERROR(parse_with(term, term + "," + term),
+              "terms[3].pairs[0].species: found a pair that has its core already");
 }
 
 TEST(embedding) {

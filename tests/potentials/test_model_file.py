@@ -207,7 +207,7 @@ def set_tensor(name: str, value: np.ndarray) -> Callable[[Document, dict[str, np
 PAIR = {"species": ["H", "O"], "inner": 0.4, "outer": 0.7}
 FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], str]] = {
     "format": (set_in("format", to="x"), "format: found 'x', expected 'forcemap.potential'"),
-    "newer": (set_in("version", to=2), "written by a newer forcemap; upgrade"),
+    "newer": (set_in("version", to=3), "written by a newer forcemap; upgrade"),
     "version 0": (set_in("version", to=0), "version: found 0, expected an integer"),
     "version real": (set_in("version", to=1.0), "version: found 1.0, expected an integer"),
     "version true": (set_in("version", to=True), "version: found true, expected an integer"),

@@ -50,7 +50,8 @@ void add_potential(nb::module_& m) {
       .def_prop_ro("cutoff", &Potential::cutoff, "Largest cutoff, Å.")
       .def_prop_ro("numbers", &Potential::numbers, "Atomic numbers, increasing.")
       .def_prop_ro("e0", &Potential::e0, "Isolated-atom energies in the order of numbers, eV.")
-      .def_prop_ro("metadata", &Potential::metadata, "The file's JSON document.");
+      .def_prop_ro("metadata", &Potential::metadata, "The file's JSON document.")
+      .def_prop_ro("bytes", &Potential::bytes, "Memory of the tables of all terms.");
 
   nb::class_<Calculator>(m, "Calculator",
                          "Evaluates whole structures with a neighbour list that has a skin.")
@@ -72,12 +73,14 @@ void add_potential(nb::module_& m) {
       nb::arg("content"), nb::arg("name"),
       "Raise ForcemapError, with `name`, unless these are the bytes of a potential file.");
 
+  m.def(
       "read_bytes",
       [](const std::string& path) {
         const std::string bytes = forcemap::read_bytes(path);
         return nb::bytes(bytes.data(), bytes.size());
       },
       nb::arg("path"), "The bytes of a potential file; ForcemapError if it cannot be read.");
+  m.def("term_kinds", &forcemap::term_kinds, "The kinds of term that a potential file may hold.");
   m.def("instruction_set", &Potential::instruction_set,
         "Instruction set of the evaluator: avx512, avx2 or generic.");
 }

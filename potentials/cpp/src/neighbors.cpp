@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "forcemap/fail.hpp"
-#include "site_kernels.hpp"
+#include "loops/site_kernels.hpp"
 
 namespace forcemap {
 

@@ -45,6 +45,12 @@ std::uint64_t read_length(std::string_view bytes) {
   return length;
 }
 
+double number_at(const char* data, std::size_t n) {
+  double number;
+  std::memcpy(&number, data + n * sizeof number, sizeof number);
+  return number;
+}
+
 std::string shape_text(const std::vector<std::size_t>& shape) {
   std::string text = "(";
   for (std::size_t i = 0; i < shape.size(); ++i) {
@@ -149,14 +155,19 @@ SafeTensors::SafeTensors(std::string_view bytes, std::string what) : what_(std::
   }
 }
 
-std::vector<double> SafeTensors::doubles(std::string_view name,
-                                         const std::vector<std::size_t>& shape) const {
+const TensorEntry* SafeTensors::find(std::string_view name) const {
   const auto tensor =
       std::lower_bound(tensors_.begin(), tensors_.end(), name,
                        [](const TensorEntry& t, std::string_view n) { return t.name < n; });
-  if (tensor == tensors_.end() || tensor->name != name) {
-    fail(what_, ": found no tensor ", quoted(name), ", which the document asks for");
-  }
+  return tensor == tensors_.end() || tensor->name != name ? nullptr : &*tensor;
+}
+
+bool SafeTensors::has(std::string_view name) const { return find(name) != nullptr; }
+
+const TensorEntry& SafeTensors::checked(std::string_view name,
+                                        const std::vector<std::size_t>& shape) const {
+  const TensorEntry* tensor = find(name);
+  if (!tensor) fail(what_, ": found no tensor ", quoted(name), ", which the document asks for");
   if (tensor->dtype != "F64") {
     fail(what_, ": tensor ", quoted(name), ": found the type ", tensor->dtype, ", expected F64");
   }
@@ -164,15 +175,27 @@ std::vector<double> SafeTensors::doubles(std::string_view name,
     fail(what_, ": tensor ", quoted(name), ": found the shape ", shape_text(tensor->shape),
          ", expected ", shape_text(shape));
   }
-  std::vector<double> numbers(tensor->size / sizeof(double));
-  if (!numbers.empty()) std::memcpy(numbers.data(), tensor->data, tensor->size);
-  const auto bad = std::find_if_not(numbers.begin(), numbers.end(),
-                                    [](double number) { return std::isfinite(number); });
-  if (bad != numbers.end()) {
-    fail(what_, ": tensor ", quoted(name), ": found ", *bad, " at item ", bad - numbers.begin(),
-         ", expected finite numbers");
+  for (std::size_t n = 0; n < tensor->size / sizeof(double); ++n) {
+    const double number = number_at(tensor->data, n);
+    if (!std::isfinite(number)) {
+      fail(what_, ": tensor ", quoted(name), ": found ", number, " at item ", n,
+           ", expected finite numbers");
+    }
   }
+  return *tensor;
+}
+
+std::vector<double> SafeTensors::doubles(std::string_view name,
+                                         const std::vector<std::size_t>& shape) const {
+  const TensorEntry& tensor = checked(name, shape);
+  std::vector<double> numbers(tensor.size / sizeof(double));
+  if (!numbers.empty()) std::memcpy(numbers.data(), tensor.data, tensor.size);
   return numbers;
+}
+
+void SafeTensors::check_doubles(std::string_view name,
+                                const std::vector<std::size_t>& shape) const {
+  checked(name, shape);
 }
 
 }  // namespace forcemap

@@ -6,8 +6,8 @@
 
 #include "clones.hpp"
 #include "forcemap/fail.hpp"
+#include "loops/site_kernels.hpp"
 #include "row_writer.hpp"
-#include "site_kernels.hpp"
 
 namespace forcemap {
 
@@ -38,14 +38,10 @@ std::vector<double> harmonic_norms(std::size_t l_max) {
 struct SoapExpansion::Impl {
   SoapView view{};
   std::vector<double> radial, self, weights, harmonic;
-  std::vector<std::vector<double>> vectors, factors;
-  std::vector<SoapCenterView> centers;
-  std::vector<const SoapCenterView*> by_species;
 
-  Impl(const SoapBasis& basis, std::size_t species, int zeta,
-       const std::vector<SoapCenter>& given) {
+  Impl(const SoapBasis& basis, std::size_t species) {
     const std::size_t lanes = site_kernels().soap.lanes, n_max = basis.n_max;
-    check(basis, species, zeta);
+    check(basis, species);
     view.cutoff = basis.cutoff;
     view.inverse_spacing = static_cast<double>(basis.intervals) / basis.cutoff;
     view.last_interval = static_cast<double>(basis.intervals) - 1.0;
@@ -57,7 +53,6 @@ struct SoapExpansion::Impl {
     view.width = view.channels * view.n_padded;
     view.dimension = basis.dimension();
     view.padded_dimension = rounded(view.dimension, lanes);
-    view.zeta = zeta;
     const std::size_t rows = (basis.intervals + 3) * (basis.l_max + 1);
     radial.assign(rows * view.n_padded, 0.0);
     for (std::size_t row = 0; row < rows; ++row)
@@ -74,65 +69,37 @@ struct SoapExpansion::Impl {
     view.self = self.data();
     view.weights = weights.data();
     view.harmonic = harmonic.data();
-    add_centers(given, species);
   }
 
-  static void check(const SoapBasis& b, std::size_t species, int zeta) {
+  static void check(const SoapBasis& b, std::size_t species) {
     if (!(b.cutoff > 0.0) || !std::isfinite(b.cutoff))
       fail("soap cutoff ", b.cutoff, " is not > 0");
     if (b.n_max < 1 || b.intervals < 1 || b.channels < 1)
       fail("soap needs at least one radial function, interval and channel");
     if (b.l_max > max_soap_l) fail("soap l_max ", b.l_max, " is above ", max_soap_l);
-    if (zeta < 1 || zeta > max_soap_zeta)
-      fail("soap zeta is 1 to ", max_soap_zeta, ", found ", zeta);
     if (b.radial.size() != (b.intervals + 3) * (b.l_max + 1) * b.n_max ||
         b.self.size() != b.n_max || b.weights.size() != b.channels * species)
       fail("soap tables do not have the sizes that n_max, l_max and channels ask for");
     if (!finite(b.radial) || !finite(b.self) || !finite(b.weights))
       fail("soap tables hold a number that is not finite");
   }
-
-  void add_centers(const std::vector<SoapCenter>& given, std::size_t species) {
-    by_species.assign(species, nullptr);
-    centers.reserve(given.size());
-    for (const SoapCenter& center : given) {
-      const std::size_t count = center.factors.size();
-      if (center.species >= species || by_species[center.species])
-        fail("soap center of species ", center.species);
-      if (center.vectors.size() != count * view.dimension)
-        fail("soap center has ", center.vectors.size(), " numbers, expected ", count, " x ",
-             view.dimension);
-      if (!finite(center.vectors) || !finite(center.factors) || !std::isfinite(center.constant))
-        fail("soap center holds a number that is not finite");
-      // The loops take vectors by fours.
-      const std::size_t fours = rounded(count, 4);
-      std::vector<double> padded(fours * view.padded_dimension, 0.0), scale = center.factors;
-      for (std::size_t k = 0; k < count; ++k)
-        std::copy_n(&center.vectors[k * view.dimension], view.dimension,
-                    &padded[k * view.padded_dimension]);
-      scale.resize(fours, 0.0);
-      vectors.push_back(std::move(padded));
-      factors.push_back(std::move(scale));
-      centers.push_back({fours, vectors.back().data(), factors.back().data(), center.constant});
-      by_species[center.species] = &centers.back();
-    }
-    view.centers = by_species.data();
-  }
-
-  void settle_constants();
 };
 
-SoapExpansion::SoapExpansion(const SoapBasis& basis, std::size_t species, int zeta,
-                             const std::vector<SoapCenter>& centers)
-    : impl_(new Impl(basis, species, zeta, centers)) {
-  impl_->settle_constants();
-}
+SoapExpansion::SoapExpansion(const SoapBasis& basis, std::size_t species)
+    : impl_(new Impl(basis, species)) {}
 SoapExpansion::~SoapExpansion() = default;
 SoapExpansion::SoapExpansion(SoapExpansion&&) noexcept = default;
 
 double SoapExpansion::cutoff() const { return impl_->view.cutoff; }
 std::size_t SoapExpansion::dimension() const { return impl_->view.dimension; }
 const SoapView& SoapExpansion::view() const { return impl_->view; }
+
+std::size_t SoapExpansion::bytes() const {
+  std::size_t count = 0;
+  for (const auto* table : {&impl_->radial, &impl_->self, &impl_->weights, &impl_->harmonic})
+    count += table->size();
+  return count * sizeof(double);
+}
 
 FORCEMAP_CLONES static void add_products(const double* __restrict a, const double* __restrict b,
                                          std::size_t count, double* __restrict y) {
@@ -200,27 +167,6 @@ SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
   w.begin = impl.begin.data();
   w.slot = impl.slot.data();
   return w;
-}
-
-// The energy of an isolated atom as these loops round it: it then vanishes exactly.
-void SoapExpansion::Impl::settle_constants() {
-  SoapWorkspace space;
-  for (std::size_t species = 0; species < by_species.size(); ++species) {
-    if (!by_species[species]) continue;
-    auto& center = *std::find_if(centers.begin(), centers.end(), [&](const SoapCenterView& c) {
-      return &c == by_species[species];
-    });
-    SiteView nothing{};
-    nothing.species = static_cast<int>(species);
-    SoapWork* const work = &space.prepare(view, 0);
-    site_kernels().soap.density(view, nothing, *work);
-    const double given = center.constant;
-    double left = 0.0, scale = 0.0, *const energy = &left;
-    center.constant = 0.0;
-    site_kernels().soap.energies(view, center, &work, 1, &energy);
-    for (std::size_t k = 0; k < center.count; ++k) scale += std::abs(center.factors[k]);
-    center.constant = std::abs(left - given) <= 1e-9 * std::max(scale, 1.0) ? left : given;
-  }
 }
 
 // ---- descriptors for fitting

@@ -50,6 +50,7 @@ class Potential {
   const std::vector<int>& numbers() const;
   const std::vector<double>& e0() const;
   const std::string& metadata() const;
+  std::size_t bytes() const;  // of the tables of all terms
 
   /// Index of an atomic number in numbers(), or -1.
   int species_of(int number) const;
@@ -79,7 +80,6 @@ class Potential {
   static const char* instruction_set();
 
  private:
-  void add_soap(Site* const* sites, std::size_t count, double* const* energies) const;
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -41,7 +41,15 @@ class SafeTensors {
   /// of this shape, or if a number is not finite.
   std::vector<double> doubles(std::string_view name, const std::vector<std::size_t>& shape) const;
 
+  /// The same checks without a copy.
+  void check_doubles(std::string_view name, const std::vector<std::size_t>& shape) const;
+
+  bool has(std::string_view name) const;
+
  private:
+  const TensorEntry* find(std::string_view name) const;
+  const TensorEntry& checked(std::string_view name, const std::vector<std::size_t>& shape) const;
+
   std::string what_;
   std::vector<TensorEntry> tensors_;
   std::vector<std::pair<std::string, std::string>> metadata_;

@@ -1,11 +1,10 @@
-// SOAP terms ready for use: padded tables for the loops, and the work space of a site.
+// Density expansions (SOAP): padded tables for the loops, the work space of a site, descriptors.
 #pragma once
 
 #include <cstddef>
 #include <memory>
 #include <vector>
 
-#include "forcemap/potential_data.hpp"
 #include "forcemap/process.hpp"
 
 namespace forcemap {
@@ -13,18 +12,38 @@ namespace forcemap {
 struct SoapView;
 struct SoapWork;
 
-/// A density expansion with its tables in the order of the loops and, in a potential, the energies
-/// of its centres. Immutable.
+constexpr std::size_t max_soap_l = 20;
+
+/// Expansion of the neighbours' density about an atom; c[lm][(alpha, n)] is the sum over neighbours
+/// j of weights[alpha][species of j] R_nl(r_j) Y_lm(r_j), and the centre's own share for l = 0.
+struct SoapBasis {
+  double cutoff;                // Å
+  std::size_t n_max;            // radial functions
+  std::size_t l_max;            // at most max_soap_l
+  std::size_t intervals;        // of the splines over [0, cutoff]
+  std::vector<double> radial;   // (intervals + 3, l_max + 1, n_max) of R_nl, cutoff factor included
+  std::vector<double> self;     // (n_max) of the centre itself
+  std::size_t channels;         // alpha
+  std::vector<double> weights;  // (channels, species)
+
+  /// Numbers of the power spectrum.
+  std::size_t dimension() const {
+    const std::size_t n = channels * n_max;
+    return (l_max + 1) * (n * (n + 1) / 2);
+  }
+};
+
+/// A density expansion with its tables in the order of the loops. Immutable.
 class SoapExpansion {
  public:
   /// `species`: number of species of the weights. Throws Error if anything is inconsistent.
-  SoapExpansion(const SoapBasis& basis, std::size_t species, int zeta = 1,
-                const std::vector<SoapCenter>& centers = {});
+  SoapExpansion(const SoapBasis& basis, std::size_t species);
   ~SoapExpansion();
   SoapExpansion(SoapExpansion&&) noexcept;
 
   double cutoff() const;
   std::size_t dimension() const;
+  std::size_t bytes() const;  // of its tables
   const SoapView& view() const;
 
  private:

@@ -33,7 +33,7 @@ FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return fma(a, b, c); }
 FORCEMAP_INLINE double total(Lanes v) { return sum(v); }
 #endif
 
-constexpr std::size_t kMostL = 20;  // as max_soap_l in potential_data.hpp
+constexpr std::size_t kMostL = 20;  // as max_soap_l in soap.hpp
 
 // ---- neighbours
 // ----------------------------------------------------------------------------------
@@ -341,10 +341,12 @@ static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
 // serves several products. `along` sums dE/d(scale of p).
 constexpr std::size_t kVectors = kLanes == 8 ? 4 : 2;
 
-FORCEMAP_INLINE void some_vectors(const SoapView& v, const double* vectors, const double* factors,
-                                  const double* const* p, double* const* g, double* energy,
-                                  double* along) {
+FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& center,
+                                  std::size_t first, const double* const* p, double* const* g,
+                                  double* energy, double* along) {
   const std::size_t size = v.padded_dimension;
+  const double* const vectors = center.vectors + first * size;
+  const double* const factors = center.factors + first;
   Lanes y[kVectors][4], w[kVectors][4];
   for (std::size_t k = 0; k < kVectors; ++k)
     for (int b = 0; b < 4; ++b) y[k][b] = all(0.0);
@@ -363,8 +365,8 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const double* vectors, cons
     for (std::size_t k = 0; k < kVectors; ++k) {
       const double f = factors[k], x = total(y[k][b]);
       double power = 1.0;  // x^(zeta - 1)
-      for (int z = 1; z < v.zeta; ++z) power *= x;
-      const double slope = f * static_cast<double>(v.zeta) * power;
+      for (int z = 1; z < center.zeta; ++z) power *= x;
+      const double slope = f * static_cast<double>(center.zeta) * power;
       energy[b] += f * power * x;
       along[b] += slope * x;
       w[k][b] = all(slope);
@@ -398,7 +400,7 @@ static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapW
   }
   double energy[4] = {0.0, 0.0, 0.0, 0.0}, along[4] = {0.0, 0.0, 0.0, 0.0};
   for (std::size_t k = 0; k < center.count; k += kVectors)
-    some_vectors(v, center.vectors + k * size, center.factors + k, p, g, energy, along);
+    some_vectors(v, center, k, p, g, energy, along);
   // Back through the normalisation.
   for (std::size_t b = 0; b < count; ++b) {
     *energies[b] += energy[b] - center.constant;

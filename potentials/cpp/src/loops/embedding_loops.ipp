@@ -1,4 +1,6 @@
-// The loops of embedding terms; compiled once per instruction set, as site_loops.ipp tells.
+// The loops of embedding terms. Included by site_loops.ipp.
+
+#include "embedding_kernels.hpp"
 
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
@@ -23,15 +25,14 @@ FORCEMAP_INLINE double embedding_energy(const DensityFunction& f, double rho, do
 }
 
 // Two passes over the neighbours: the density is needed before any force.
-FORCEMAP_INLINE double embedding(const EmbeddingView& term, std::size_t species, const SiteView& s,
-                                 std::size_t padded) {
+static double embedding(const EmbeddingView& term, const SiteView& s, double* slopes) {
   const DensityFunction& function = term.functions[s.species];
   if (!function.coefficients) return 0.0;
-  const double* const* tables = term.tables + static_cast<std::size_t>(s.species) * species;
+  const double* const* tables = term.tables + static_cast<std::size_t>(s.species) * term.species;
   const Vec4 scale = splat(term.inverse_spacing), last = splat(term.last_interval);
   const Vec4 cutoff = splat(term.cutoff);
   Vec4 density = splat(0.0);
-  for (std::size_t n = 0; n < padded; n += 4) {
+  for (std::size_t n = 0; n < s.padded; n += 4) {
     const Vec4 r = load(s.r + n);
     int m[4];
     const Vec4 t = locate(r * scale, last, m);
@@ -45,13 +46,13 @@ FORCEMAP_INLINE double embedding(const EmbeddingView& term, std::size_t species,
     const Vec4 value = fma(b[0], c[0], fma(b[1], c[1], fma(b[2], c[2], b[3] * c[3])));
     const Vec4 slope = fma(d[0], c[0], fma(d[1], c[1], fma(d[2], c[2], d[3] * c[3])));
     density = density + keep_below(r, cutoff, value);
-    store(s.slope + n, keep_below(r, cutoff, slope * scale * load(s.inverse_r + n)));
+    store(slopes + n, keep_below(r, cutoff, slope * scale * load(s.inverse_r + n)));
   }
   double by_density;
   const double energy = embedding_energy(function, sum(density), by_density);
   const Vec4 factor = splat(by_density);
-  for (std::size_t n = 0; n < padded; n += 4) {
-    const Vec4 g = factor * load(s.slope + n);
+  for (std::size_t n = 0; n < s.padded; n += 4) {
+    const Vec4 g = factor * load(slopes + n);
     store(s.gx + n, fma(g, load(s.x + n), load(s.gx + n)));
     store(s.gy + n, fma(g, load(s.y + n), load(s.gy + n)));
     store(s.gz + n, fma(g, load(s.z + n), load(s.gz + n)));

@@ -10,6 +10,7 @@ struct SiteView;
 
 /// Energy of one centre species: sum_k factors[k] (vectors[k] . p)^zeta - constant.
 struct SoapCenterView {
+  int zeta;
   std::size_t count;      // rows of `vectors`, a multiple of 4
   const double* vectors;  // (count, padded_dimension)
   const double* factors;  // (count) eV
@@ -31,8 +32,6 @@ struct SoapView {
   const double* self;            // (n_padded)
   const double* weights;         // (channels, species)
   const double* harmonic;        // norm of Y_lm, m >= 0, at l (l + 1) / 2 + m
-  int zeta;
-  const SoapCenterView* const* centers;  // (species), or null
 };
 
 /// What is kept of one site between the steps, as SoapWorkspace (soap.cpp) lays it out.

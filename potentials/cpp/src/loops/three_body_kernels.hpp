@@ -1,0 +1,46 @@
+// The boundary between 3-body terms and their loops (three_body_loops.ipp), as in site_kernels.hpp.
+#pragma once
+
+#include <cstddef>
+
+namespace forcemap {
+
+struct SiteView;
+
+constexpr std::size_t kMostSpecies = 118;
+
+struct ThreeBodyView {
+  std::size_t species;
+  double cutoff;
+  double leg_inverse_spacing;
+  double leg_last_interval;
+  double base_inverse_spacing;
+  double base_last_interval;
+  // Coefficients (r_ij, r_ik, r_jk, 2): those of a row along r_jk and of the next row side by side.
+  std::ptrdiff_t stride_first;   // doubles between neighbouring coefficients of r_ij
+  std::ptrdiff_t stride_second;  // the same of r_ik
+  const double* const* tables;   // (centre, first, second) with first <= second, or null
+};
+
+/// Working arrays: neighbours within the cutoff, sorted by species, each block followed by up to
+/// seven entries without a neighbour. There is room for a site's neighbours and 7 more entries for
+/// each species, "padded" below.
+struct ThreeBodyWork {
+  int* slot;  // entry of the site's arrays
+  double *tx, *ty, *tz, *tr;
+  double* weights;       // (padded, 4), of the basis at r
+  double* derivatives;   // the same of the basis' slopes, per Å
+  int* interval;         // of r
+  double* row_start;     // interval times stride_second
+  double* rows;          // (padded, 16) sums over the triplets of an atom as k
+  double *hx, *hy, *hz;  // dE/d(r_k) through r_jk
+  // (padded / 2, up to 8) parts of two neighbours, to be added: dE/dr; the same as hx on j,
+  // opposite
+  double *radial, *on_x, *on_y, *on_z;
+};
+
+/// Energy of a site, eV; its derivatives are added to the site's gradients.
+using ThreeBodyFunction = double (*)(const ThreeBodyView& term, const SiteView& site,
+                                     const ThreeBodyWork& work);
+
+}  // namespace forcemap

@@ -1,0 +1,147 @@
+// 3-body terms: a spline of three distances for each species of centre and unordered pair of
+// species of its neighbours. The site energy of atom i is the sum over unordered pairs of
+// neighbours {j, k} of f(r_ij, r_ik, r_jk).
+//
+//   {"kind": "three_body", "cutoff": 4.0, "leg_intervals": 60, "base_intervals": 120,
+//    "tables": [["O", "H", "H"], ...]}
+//
+// The intervals of r_ij and r_ik cover [0, cutoff], those of r_jk [0, 2 cutoff]. For each table, of
+// a centre C and neighbours A and B, "C-A-B" (leg + 3, leg + 3, base + 3), eV, linear in
+// the weights.
+#include <cmath>
+#include <limits>
+
+#include "arena.hpp"
+#include "sites.hpp"
+#include "tables.hpp"
+#include "term_reader.hpp"
+#include "workspace.hpp"
+
+namespace forcemap {
+
+namespace {
+
+constexpr double symmetry_tolerance = 1e-9;  // of a table, relative to its largest coefficient
+
+// (legs, legs, base) row-major.
+struct Shape {
+  std::size_t legs, base;
+  std::size_t at(std::size_t a, std::size_t b, std::size_t c) const {
+    return (a * legs + b) * base + c;
+  }
+};
+
+void check_symmetry(const TermReader& reader, const std::string& name,
+                    const std::vector<double>& table, const Shape& shape) {
+  double largest = 0.0;
+  for (const double c : table) largest = std::max(largest, std::abs(c));
+  for (std::size_t a = 0; a < shape.legs; ++a) {
+    for (std::size_t b = 0; b < a; ++b) {
+      for (std::size_t c = 0; c < shape.base; ++c) {
+        const double ab = table[shape.at(a, b, c)], ba = table[shape.at(b, a, c)];
+        if (std::abs(ab - ba) <= symmetry_tolerance * largest) continue;
+        reader.reject_tensor(name, "found ", ab, " at (", a, ", ", b, ", ", c, ") and ", ba,
+                             " at (", b, ", ", a, ", ", c,
+                             "), expected them equal: the neighbours are of one species");
+      }
+    }
+  }
+}
+
+// Each row along r_jk and the next one along r_ik, coefficient by coefficient: the loops then load
+// two rows with one instruction, and half as often.
+std::vector<double> paired_rows(const std::vector<double>& table, const Shape& shape) {
+  std::vector<double> result(shape.legs * (shape.legs - 1) * shape.base * 2);
+  double* out = result.data();
+  for (std::size_t a = 0; a < shape.legs; ++a)
+    for (std::size_t b = 0; b + 1 < shape.legs; ++b)
+      for (std::size_t c = 0; c < shape.base; ++c) {
+        *out++ = table[shape.at(a, b, c)];
+        *out++ = table[shape.at(a, b + 1, c)];
+      }
+  return result;
+}
+
+// The arrays of one site.
+struct Scratch {
+  Arena arena;
+  ThreeBodyWork work{};
+  std::size_t neighbors = 0, species = 0;
+
+  const ThreeBodyWork& reserve(const SiteView& site, std::size_t species_of_term) {
+    if (site.capacity <= neighbors && species_of_term <= species) return work;
+    neighbors = std::max(neighbors, site.capacity);
+    species = std::max(species, species_of_term);
+    // Two vectors more, which the loops may touch and nobody reads.
+    const std::size_t n = (neighbors + 7 * species + 16 + 7) / 8 * 8;
+    ThreeBodyWork& w = work;
+    arena.lay_out([&](const auto& each) {
+      for (double** p : {&w.tx, &w.ty, &w.tz, &w.tr, &w.hx, &w.hy, &w.hz, &w.row_start})
+        each(*p, n);
+      for (int** p : {&w.slot, &w.interval}) each(*p, n);
+      for (double** p : {&w.weights, &w.derivatives}) each(*p, 4 * n);
+      for (double** p : {&w.radial, &w.on_x, &w.on_y, &w.on_z}) each(*p, 4 * n);
+      each(w.rows, 16 * n);
+    });
+    return work;
+  }
+};
+
+class ThreeBody final : public MappedTerm {
+ public:
+  explicit ThreeBody(TermReader& reader)
+      : tables_(reader.species() * reader.species() * reader.species()) {
+    reader.json().allow_only({"kind", "cutoff", "leg_intervals", "base_intervals", "tables"});
+    const double cutoff = reader.cutoff();  // of r_ij and r_ik; r_jk reaches twice as far
+    const std::size_t leg = reader.intervals("leg_intervals");
+    const std::size_t base = reader.intervals("base_intervals");
+    const Shape shape{leg + 3, base + 3};
+    const std::size_t n = reader.species();
+    for (const Species& triplet : reader.tables(3, TermReader::Order::exchangeable))
+      tables_.set((triplet[0] * n + triplet[1]) * n + triplet[2], read(reader, triplet, shape));
+    const double legs = static_cast<double>(leg), bases = static_cast<double>(base);
+    view_ = {n,
+             cutoff,
+             legs / cutoff,
+             legs - 1.0,
+             bases / (2.0 * cutoff),
+             bases - 1.0,
+             static_cast<std::ptrdiff_t>((shape.legs - 1) * shape.base * 2),
+             static_cast<std::ptrdiff_t>(shape.base * 2),
+             tables_.data()};
+  }
+
+  double cutoff() const override { return view_.cutoff; }
+  std::size_t bytes() const override { return tables_.bytes(); }
+
+  void add(const Sites& sites, double* energies, Workspace& space) const override {
+    const ThreeBodyFunction energy = site_kernels().three_body;
+    Scratch& scratch = space.of<Scratch>();
+    add_each(sites, energies, [&](const SiteView& site) {
+      return energy(view_, site, scratch.reserve(site, view_.species));
+    });
+  }
+
+ private:
+  const double* read(TermReader& reader, const Species& triplet, const Shape& shape) {
+    const std::string name = reader.label(triplet);
+    const std::vector<double> table =
+        reader.take_weighted(name, {shape.legs, shape.legs, shape.base});
+    if (triplet[1] == triplet[2]) check_symmetry(reader, name, table, shape);
+    // The loops count coefficients of a plane with int.
+    if (2 * shape.legs * shape.base > static_cast<std::size_t>(std::numeric_limits<int>::max()))
+      reader.reject_tensor(name, "found more coefficients in a plane than can be counted");
+    return tables_.keep(paired_rows(table, shape));
+  }
+
+  Tables tables_;
+  ThreeBodyView view_{};
+};
+
+}  // namespace
+
+std::unique_ptr<MappedTerm> read_three_body(TermReader& reader) {
+  return std::make_unique<ThreeBody>(reader);
+}
+
+}  // namespace forcemap

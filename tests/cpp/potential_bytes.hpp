@@ -1,0 +1,151 @@
+// The bytes of small potential files, to be altered by tests.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace potential_bytes {
+
+struct Tensor {
+  std::string name;
+  std::string dtype;
+  std::string shape;  // JSON
+  std::vector<double> numbers;
+};
+
+inline std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  if (at == std::string::npos) throw std::logic_error("test: no \"" + from + "\" in " + text);
+  return text.replace(at, from.size(), to);
+}
+
+inline std::string escaped(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    out.push_back(c);
+  }
+  return out;
+}
+
+// The parts of a potential file, to be altered before `bytes`.
+struct File {
+  std::string document =
+      R"({"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",)"
+      R"( "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"}, "terms": [)"
+      R"({"kind": "two_body", "cutoff": 5.5, "intervals": 2, "tables": [["H", "H"], ["H", "O"]]},)"
+      R"( {"kind": "three_body", "cutoff": 4, "leg_intervals": 1, "base_intervals": 2,)"
+      R"( "tables": [["O", "H", "H"], ["O", "H", "O"]]},)"
+      R"( {"kind": "zbl", "pairs": [{"species": ["H", "O"], "inner": 0.4, "outer": 0.7}]},)"
+      R"( {"kind": "embedding", "cutoff": 4.5, "intervals": 3, "tables": [["O", "H"], ["H", "H"]],)"
+      R"( "centers": [{"species": "O", "intervals": 1, "range": 1.25}]}],)"
+      R"( "provenance": {"note": "test"}})";
+  std::vector<Tensor> tensors;
+  std::string metadata_name = "forcemap";
+
+  File() {
+    tensors.push_back({"e0", "F64", "[2]", {-1.0, -2.0}});
+    tensors.push_back({"terms.0.H-H", "F64", "[5]", {1, 2, 3, 4, 5}});
+    tensors.push_back({"terms.0.H-O", "F64", "[5]", {5, 4, 3, 2, 1}});
+    Tensor symmetric{"terms.1.O-H-H", "F64", "[4,4,5]", {}};
+    Tensor other{"terms.1.O-H-O", "F64", "[4,4,5]", {}};
+    for (int a = 0; a < 4; ++a) {
+      for (int b = 0; b < 4; ++b) {
+        for (int c = 0; c < 5; ++c) {
+          symmetric.numbers.push_back(a * b + 0.1 * c);
+          other.numbers.push_back(a + 0.5 * b + 0.1 * c);
+        }
+      }
+    }
+    tensors.push_back(symmetric);
+    tensors.push_back(other);
+    tensors.push_back({"terms.3.O-H", "F64", "[6]", {1, 2, 3, 4, 5, 6}});
+    tensors.push_back({"terms.3.H-H", "F64", "[6]", {6, 5, 4, 3, 2, 1}});
+    tensors.push_back({"terms.3.O", "F64", "[4]", {0, -1, 1, 2}});
+  }
+
+  // The header as safetensors wants it, offsets from the tensors' sizes.
+  std::string header() const {
+    std::string text =
+        "{\"__metadata__\":{\"" + metadata_name + "\":\"" + escaped(document) + "\"}";
+    std::size_t offset = 0;
+    for (const Tensor& tensor : tensors) {
+      const std::size_t end = offset + 8 * tensor.numbers.size();
+      text += ",\"" + tensor.name + "\":{\"dtype\":\"" + tensor.dtype +
+              "\",\"shape\":" + tensor.shape + ",\"data_offsets\":[" + std::to_string(offset) +
+              "," + std::to_string(end) + "]}";
+      offset = end;
+    }
+    return text + "}";
+  }
+
+  std::string data() const {
+    std::string bytes;
+    for (const Tensor& tensor : tensors) {
+      const std::size_t at = bytes.size();
+      bytes.resize(at + 8 * tensor.numbers.size());
+      std::memcpy(&bytes[at], tensor.numbers.data(), 8 * tensor.numbers.size());
+    }
+    return bytes;
+  }
+
+  std::string bytes() const { return assemble(header(), data()); }
+
+  static std::string assemble(const std::string& header, const std::string& data) {
+    std::string bytes;
+    for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(header.size() >> (8 * i) & 0xFF));
+    return bytes + header + data;
+  }
+};
+
+// A file with one soap term: two radial functions, l up to 1, one channel for both elements.
+struct SoapFile : File {
+  SoapFile() {
+    document =
+        R"({"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",)"
+        R"( "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"}, "terms": [)"
+        R"({"kind": "soap", "cutoff": 4.5, "intervals": 2, "n_max": 2, "l_max": 1,)"
+        R"( "channels": 1, "zeta": 2, "centers": [{"species": "H", "count": 1, "constant": 0.25},)"
+        R"( {"species": "O", "count": 3, "constant": -0.5}]}], "provenance": {"note": "test"}})";
+    tensors.clear();
+    const auto add = [&](const std::string& name, const std::string& shape, std::size_t count) {
+      Tensor tensor{name, "F64", shape, {}};
+      for (std::size_t n = 0; n < count; ++n)
+        tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size()));
+      tensors.push_back(tensor);
+    };
+    add("e0", "[2]", 2);
+    add("terms.0.radial", "[5,2,2]", 20);
+    add("terms.0.self", "[2]", 2);
+    add("terms.0.weights", "[1,2]", 2);
+    add("terms.0.H.factors", "[1]", 1);
+    add("terms.0.H.vectors", "[1,6]", 6);
+    add("terms.0.O.factors", "[3]", 3);
+    add("terms.0.O.vectors", "[3,6]", 18);
+  }
+
+  Tensor& tensor(const std::string& name) {
+    for (Tensor& found : tensors)
+      if (found.name == name) return found;
+    throw std::logic_error("test: no tensor " + name);
+  }
+};
+
+// A file whose only term is one pair function of silicon.
+struct PairFile : File {
+  PairFile(const std::string& cutoff, const std::vector<double>& coefficients) {
+    const std::size_t intervals = coefficients.size() - 3;
+    document = R"({"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",)"
+               R"( "species": ["Si"], "units": {"energy": "eV", "length": "Å"}, "terms": [)"
+               R"({"kind": "two_body", "cutoff": )" +
+               cutoff + ", \"intervals\": " + std::to_string(intervals) +
+               R"(, "tables": [["Si", "Si"]]}]})";
+    const std::string shape = "[" + std::to_string(coefficients.size()) + "]";
+    tensors = {{"e0", "F64", "[1]", {-1.0}}, {"terms.0.Si-Si", "F64", shape, coefficients}};
+  }
+};
+
+}  // namespace potential_bytes

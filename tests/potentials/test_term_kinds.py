@@ -1,0 +1,69 @@
+"""The registry of the kinds of term, and what all kinds have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from forcemap.potentials import _core
+from forcemap.potentials.container import read_container, write_container
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.model import write_potential
+from numpy.typing import NDArray
+from potentials_factory import random_potential
+
+ALL = random_potential(["Si", "O"], 3, soap=True, embedding=True)
+
+
+def written(folder: Path, terms: Sequence[int]) -> str:
+    """A file of some of the terms of ALL."""
+    path = str(folder / f"{'-'.join(map(str, terms))}.forcemap")
+    write_potential(dataclasses.replace(ALL, terms=tuple(ALL.terms[n] for n in terms)), path)
+    return path
+
+
+def answer(path: str) -> tuple[_core.Potential, NDArray[np.float64]]:
+    """The potential, and energies without those of isolated atoms, forces and virial of a crystal."""
+    potential = _core.Potential.read(path)
+    rng = np.random.default_rng(5)
+    grid = np.stack(np.meshgrid(*3 * [np.arange(3.0)], indexing="ij"), axis=-1).reshape(-1, 3)
+    positions = 2.4 * grid + rng.normal(0.0, 0.2, (27, 3))
+    numbers = rng.choice(np.array([8, 14], dtype=np.int32), 27)
+    calculator = _core.Calculator(potential, 0.3, 1)
+    _, energies, forces, virial = calculator.compute(
+        positions, numbers, 7.2 * np.eye(3), np.ones(3, dtype=bool)
+    )
+    energies = energies - np.where(numbers == 8, *potential.e0)
+    return potential, np.concatenate([energies, forces.ravel(), virial.ravel()])
+
+
+def test_the_factory_has_every_kind(tmp_path: Path) -> None:
+    document = read_container(written(tmp_path, range(len(ALL.terms)))).document
+    assert {term["kind"] for term in document["terms"]} == set(_core.term_kinds())
+
+
+def test_an_unknown_kind_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    container = read_container(written(tmp_path, [0]))
+    container.document["terms"][0]["kind"] = "four_body"
+    write_container(tmp_path / "other.forcemap", container.document, container.tensors)
+    *kinds, last = _core.term_kinds()
+    expected = f'found "four_body", expected {", ".join(kinds)} or {last}$'
+    with pytest.raises(ForcemapError, match=expected):
+        _core.Potential.read(str(tmp_path / "other.forcemap"))
+
+
+def test_terms_add_up_in_any_order(tmp_path: Path) -> None:
+    order = range(len(ALL.terms))
+    whole, expected = answer(written(tmp_path, order))
+    reverse, backward = answer(written(tmp_path, order[::-1]))
+    parts, answers = zip(*(answer(written(tmp_path, [n])) for n in order), strict=True)
+    # Sums of some twenty numbers in another order, the largest some 1e3 eV/Å.
+    scale = max(float(abs(part).max()) for part in answers)
+    np.testing.assert_allclose(backward, expected, rtol=0.0, atol=1e-13 * scale)
+    np.testing.assert_allclose(sum(answers), expected, rtol=0.0, atol=1e-13 * scale)
+    assert whole.cutoff == reverse.cutoff == max(part.cutoff for part in parts)
+    assert whole.bytes == reverse.bytes == sum(part.bytes for part in parts)
+    assert all(part.bytes > 0 for part in parts)
