@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 from forcemap.fitter import Frame, Model, Settings, fit_frames, map_model
 from forcemap.fitter.config import MapSettings
-from forcemap.fitter.dataset import read_frames
+from forcemap.fitter.data.dataset import read_frames
 from forcemap.potentials.runs.programs import find_program, forcemap_command
 
 __all__ = ["SILICON", "Cost", "Fit", "fit_by_command", "fit_silicon", "silicon_potential", "timed"]

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter import Model
-from forcemap.fitter.baseline import core_terms
-from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.mapping import Functions
-from forcemap.fitter.splines import spline_coefficients
+from forcemap.fitter.baseline.baseline import repulsion_terms
+from forcemap.fitter.terms.distances import FewBodyTerm
+from forcemap.fitter.mapping.map import Functions
+from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.potential_file import PotentialData
 from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines

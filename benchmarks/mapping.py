@@ -26,12 +26,13 @@ from pathlib import Path
 import numpy as np
 from fits import SILICON, fit_silicon
 from forcemap.fitter import Frame, Model, Settings, fit_frames
-from forcemap.fitter.baseline import evaluate_frame
+from forcemap.fitter.data.prediction import evaluated
 from forcemap.fitter.config import Source
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.mapping import Truth
-from forcemap.fitter.process import Block, Term, environments
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.terms.distances import FewBodyTerm
+from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.terms.base import Block, Term
+from forcemap.fitter.data.structure import Structure
 from forcemap.potentials import Potential
 from forcemap.potentials.file.potential_file import as_potential
 from grids import exact, table_sizes, tabulate

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forcemap.fitter.config import Settings
-    from forcemap.fitter.fitting import fit, fit_frames, fit_to_folder
-    from forcemap.fitter.frame import Frame
-    from forcemap.fitter.mapping import map_model
-    from forcemap.fitter.model import Model, read_model, write_model
+    from forcemap.fitter.data.frame import Frame
+    from forcemap.fitter.fit import fit, fit_frames
+    from forcemap.fitter.job import fit_to_folder
+    from forcemap.fitter.mapping.map import map_model
+    from forcemap.fitter.process.model import Model
+    from forcemap.fitter.process.model_file import read_model, write_model
 
 __all__ = [
     "Frame",
@@ -28,15 +30,15 @@ __all__ = [
 ]
 
 _HOME = {
-    "Frame": "frame",
-    "Model": "model",
+    "Frame": "data.frame",
+    "Model": "process.model",
     "Settings": "config",
-    "fit": "fitting",
-    "fit_frames": "fitting",
-    "fit_to_folder": "fitting",
-    "map_model": "mapping",
-    "read_model": "model",
-    "write_model": "model",
+    "fit": "fit",
+    "fit_frames": "fit",
+    "fit_to_folder": "job",
+    "map_model": "mapping.map",
+    "read_model": "process.model_file",
+    "write_model": "process.model_file",
 }
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any, TextIO
 
 import click
-from forcemap.fitter.launch import rank_number
+from forcemap.fitter.sharing.launch import rank_number
 
 __all__ = ["cli", "main"]
 
@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; a misspelt one is told with the nearest name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from forcemap.fitter.settings_values import nearest
+            from forcemap.fitter.checked import nearest
 
             ctx.fail(f'there is no command "{args[0]}"{nearest(args[0], COMMANDS)}')
         return super().resolve_command(ctx, args)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
-from forcemap.fitter.settings_values import (
+from forcemap.fitter.checked import (
     Checked,
-    CrossCheckError,
     Place,
     choice,
     integer,
@@ -26,40 +25,26 @@ from forcemap.fitter.settings_values import (
     nested,
     number,
     optional,
+    plain,
     read_by,
     read_fields,
 )
-from forcemap.fitter.whole_file import write_whole
+from forcemap.fitter.sharing.whole_file import write_whole
+from forcemap.fitter.terms.base import TermSettings
+from forcemap.fitter.terms.kinds import SETTINGS
 from forcemap.potentials.elements import SYMBOLS
 
 __all__ = [
-    "TERM_KINDS",
     "DataSettings",
-    "EmbeddingSettings",
-    "EnvironmentSettings",
-    "FewBodySettings",
     "Keys",
     "MapSettings",
-    "NBodySettings",
-    "RadialScaling",
     "Settings",
     "SigmaOverride",
     "SigmaSettings",
-    "SoapSettings",
     "Source",
-    "TermSettings",
-    "ThreeBodySettings",
-    "TwoBodySettings",
 ]
 
-KERNELS = ("squared_exponential", "matern52")
-DENSITIES = ("polynomial", "exponential")
-ENVIRONMENT_SPARSE_METHODS = ("random", "farthest", "cur", "pivoted_cholesky")
-SPARSE_METHODS = ("uniform", *ENVIRONMENT_SPARSE_METHODS)
-
-_DISTANCE = number(above=0, at_most=100)
 _SIGMA = number(above=0, at_most=1e6)
-_SPARSE = integer(at_least=1, at_most=1_000_000)
 
 
 # ----- data -----
@@ -187,282 +172,14 @@ class SigmaSettings(Checked):
 # ----- terms of the energy -----
 
 
-@dataclass(frozen=True)
-class TermSettings(Checked):
-    """What every kind of term has; None means: chosen from the data by the fit.
-
-    A new kind is a subclass with its own `kind`, defaults and fields, entered in TERM_KINDS.
-    """
-
-    kind: ClassVar[str]
-
-    cutoff: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
-    n_sparse: Any = field(default=None, metadata=read_by(optional(_SPARSE)))
-    delta: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))  # eV
-    sparse_method: str | None = field(
-        default=None, metadata=read_by(optional(choice(*SPARSE_METHODS)))
-    )
-    cutoff_width: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
-
-    def cross_check(self) -> None:
-        """Raise CrossCheckError for a transition wider than the cutoff."""
-        if (
-            self.cutoff_width is not None
-            and self.cutoff is not None
-            and self.cutoff_width > self.cutoff
-        ):
-            found = f"{self.cutoff_width:g} Å is wider than the cutoff, {self.cutoff:g} Å"
-            raise CrossCheckError("cutoff_width", found)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The term as it stands in a settings file, `kind` first."""
-        return {"kind": self.kind} | {f.name: plain(getattr(self, f.name)) for f in fields(self)}
-
-
-def plain(value: Any) -> Any:
-    """Settings as plain values, lists and dictionaries."""
-    if isinstance(value, Checked):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}  # type: ignore[arg-type]
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
-    return value
-
-
-@dataclass(frozen=True)
-class FewBodySettings(TermSettings):
-    """A function of interatomic distances.
-
-    `n_sparse` is a number for each combination of species; where it is not given, `n_sparse_factor`
-    times what the fit chooses.
-    """
-
-    cutoff: float = field(default=5.0, metadata=read_by(_DISTANCE))
-    n_sparse: int | None = field(default=None, metadata=read_by(optional(_SPARSE)))
-    n_sparse_factor: float = field(default=1.0, metadata=read_by(number(above=0, at_most=100)))
-    lengthscale: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
-    kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
-
-
-@dataclass(frozen=True)
-class TwoBodySettings(FewBodySettings):
-    """A function of the distance of two atoms, one per pair of species."""
-
-    kind: ClassVar[str] = "two_body"
-
-    cutoff: float = field(default=5.5, metadata=read_by(_DISTANCE))
-
-
-@dataclass(frozen=True)
-class ThreeBodySettings(FewBodySettings):
-    """A function of the distances among three atoms.
-
-    `symmetry`: "central" has one function per central species and pair of neighbours, symmetric
-    under the exchange of the neighbours; "full" is symmetric under all permutations.
-    """
-
-    kind: ClassVar[str] = "three_body"
-
-    cutoff: float = field(default=4.0, metadata=read_by(_DISTANCE))
-    symmetry: str = field(default="central", metadata=read_by(choice("central", "full")))
-
-
-def _element(symbol: Any, place: Place) -> str:
-    if symbol not in SYMBOLS[1:]:
-        place.fail(f'"{symbol}" is not the symbol of an element')
-    return str(symbol)
-
-
-def _per_species(value: Any, place: Place) -> int | dict[str, int]:
-    if not isinstance(value, Mapping):
-        return int(_SPARSE(value, place))
-    return {_element(s, place.key(s)): int(_SPARSE(n, place.key(s))) for s, n in value.items()}
-
-
-def _quotas(value: Any, place: Place) -> dict[str, int]:
-    given = mapping({} if value is None else value, place, "Liquid: 200")
-    return {str(group): int(_SPARSE(n, place.key(group))) for group, n in given.items()}
-
-
-@dataclass(frozen=True)
-class EnvironmentSettings(TermSettings):
-    """A function of whole environments of atoms, one per species of the centre.
-
-    `n_sparse` is a number for each species of centre, or a number of each: {Si: 500, O: 300}; where it
-    is not given, `n_sparse_factor` times what the fit chooses from the data.
-    """
-
-    n_sparse: int | Mapping[str, int] | None = field(
-        default=None, metadata=read_by(optional(_per_species))
-    )
-    sparse_method: str | None = field(
-        default=None, metadata=read_by(optional(choice(*ENVIRONMENT_SPARSE_METHODS)))
-    )
-    n_sparse_factor: float = field(default=1.0, metadata=read_by(number(above=0, at_most=100)))
-    config_type_n_sparse: Mapping[str, int] = field(default_factory=dict, metadata=read_by(_quotas))
-
-
-_SIMILARITY = number(at_least=-1, at_most=1)
-
-
-def _kappa(value: Any, place: Place) -> dict[str, float]:
-    found = {}
-    for pair, similarity in mapping(value, place, "Si-O: 0.3").items():
-        names = str(pair).split("-")
-        if len(names) != 2 or names[0] == names[1]:
-            place.key(pair).fail("expected two different elements, such as Si-O")
-        for symbol in names:
-            _element(symbol, place.key(pair))
-        found["-".join(names)] = float(_SIMILARITY(similarity, place.key(pair)))
-    return found
-
-
-@dataclass(frozen=True)
-class RadialScaling(Checked):
-    """Weight 1 / (1 + (r / radius)^exponent) of a neighbour at distance r."""
-
-    radius: float = field(default=2.0, metadata=read_by(_DISTANCE))  # Å
-    exponent: float = field(default=4.0, metadata=read_by(number(above=0, at_most=20)))
-
-
-@dataclass(frozen=True)
-class SoapSettings(EnvironmentSettings):
-    """A function of the smooth overlap of atomic positions: the power spectrum of the density of
-    neighbours, compared by the normalised dot product to the power `zeta`.
-
-    `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
-    densities in that many channels, learned from the data. A term without a `cutoff` stands for
-    `n_scales` terms of different reach and resolution, which share its sparse points: 2, the fine one's
-    reach by evidence, or 1 where cutoff_width or atom_sigma are given.
-    """
-
-    kind: ClassVar[str] = "soap"
-
-    n_max: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=32)))
-    l_max: int = field(default=6, metadata=read_by(integer(at_least=0, at_most=20)))
-    atom_sigma: float | None = field(
-        default=None, metadata=read_by(optional(number(at_least=0.05, at_most=5)))
-    )
-    zeta: int = field(default=2, metadata=read_by(integer(at_least=1, at_most=4)))
-    radial_scaling: RadialScaling | None = field(
-        default=None, metadata=read_by(optional(nested(RadialScaling, "radius: 2, exponent: 4")))
-    )
-    n_species_channels: int | None = field(
-        default=None, metadata=read_by(optional(integer(at_least=1, at_most=118)))
-    )
-    n_scales: int | None = field(
-        default=None, metadata=read_by(optional(integer(at_least=1, at_most=2)))
-    )
-    kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
-
-    def cross_check(self) -> None:
-        """Raise CrossCheckError for settings that exclude each other."""
-        super().cross_check()
-        if self.cutoff is not None and self.n_scales not in (None, 1):
-            raise CrossCheckError("n_scales", "is for terms without a cutoff, which choose several")
-        if self.kappa is not None and self.n_species_channels is not None:
-            raise CrossCheckError("kappa", "goes not together with n_species_channels; give one")
-
-
-_WEIGHT = number(at_least=0, at_most=100)
-
-
-def _weights(value: Any, place: Place) -> dict[str, float]:
-    given = mapping({} if value is None else value, place, "Al: 0.6")
-    return {_element(s, place.key(s)): float(_WEIGHT(w, place.key(s))) for s, w in given.items()}
-
-
-@dataclass(frozen=True)
-class EmbeddingSettings(TermSettings):
-    """A function of the density of the neighbours, one for each species of centre.
-
-    `density`: "polynomial", weight (1 - r / cutoff)^exponent, or "exponential", weight
-    exp(-decay r) with a transition to zero over `cutoff_width`. `weights` of the neighbours'
-    elements are 1 where none is given. The `lengthscale` is in units of the largest density in the
-    data.
-    """
-
-    kind: ClassVar[str] = "embedding"
-
-    cutoff: float = field(default=5.5, metadata=read_by(_DISTANCE))
-    n_sparse: int = field(default=20, metadata=read_by(_SPARSE))  # per species of centre
-    lengthscale: float | None = field(
-        default=None, metadata=read_by(optional(number(at_least=0.01, at_most=100)))
-    )
-    kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
-    density: str = field(default="polynomial", metadata=read_by(choice(*DENSITIES)))
-    exponent: float | None = field(
-        default=None, metadata=read_by(optional(number(at_least=2, at_most=30)))
-    )
-    decay: float | None = field(
-        default=None, metadata=read_by(optional(number(above=0, at_most=20)))
-    )  # 1/Å
-    weights: Mapping[str, float] = field(default_factory=dict, metadata=read_by(_weights))
-
-    def cross_check(self) -> None:
-        """Raise CrossCheckError for parameters of the other density."""
-        super().cross_check()
-        if self.sparse_method not in (None, "uniform"):
-            raise CrossCheckError("sparse_method", "is always uniform in embedding terms")
-        others = ("decay", "cutoff_width") if self.density == "polynomial" else ("exponent",)
-        for other in others:
-            if getattr(self, other) is not None:
-                raise CrossCheckError(other, f"is not a parameter of the {self.density} density")
-
-
-@dataclass(frozen=True)
-class NBodySettings(EnvironmentSettings):
-    """A many-body function made of the 3-body kernel of whole environments; it has no map.
-
-    `kernel`: "power" takes the 3-body kernel to the integer `power` (default 2): functions of up to
-    2 power + 1 atoms; "squared_exponential" acts on its distance, with `distance_lengthscale` in units
-    of the typical length of an environment's descriptor. `lengthscale` is that of the triplets, and
-    `n_features` the number of inducing triplets for each centre and pair of neighbours' species.
-    """
-
-    kind: ClassVar[str] = "nbody"
-
-    cutoff: float = field(default=4.0, metadata=read_by(_DISTANCE))
-    lengthscale: float | None = field(default=None, metadata=read_by(optional(_DISTANCE)))  # Å
-    kernel: str = field(default="power", metadata=read_by(choice("power", "squared_exponential")))
-    power: int | None = field(
-        default=None, metadata=read_by(optional(integer(at_least=1, at_most=8)))
-    )
-    distance_lengthscale: float | None = field(
-        default=None, metadata=read_by(optional(number(above=0, at_most=1e6)))
-    )
-    n_features: int = field(default=100, metadata=read_by(integer(at_least=1, at_most=5000)))
-
-    def cross_check(self) -> None:
-        """Raise CrossCheckError for a setting of the kernel that was not chosen."""
-        super().cross_check()
-        of_kernel = {"power": "power", "distance_lengthscale": "squared_exponential"}
-        for key, kernel in of_kernel.items():
-            if getattr(self, key) is not None and self.kernel != kernel:
-                raise CrossCheckError(key, f"goes with kernel: {kernel}, not {self.kernel}")
-
-
-TERM_KINDS: dict[str, type[TermSettings]] = {
-    cls.kind: cls
-    for cls in (
-        TwoBodySettings,
-        ThreeBodySettings,
-        EmbeddingSettings,
-        SoapSettings,
-        NBodySettings,
-    )
-}
-
-
 def _term(value: Any, place: Place) -> TermSettings:
     if isinstance(value, TermSettings):
         return value
     given = dict(mapping(value, place, "kind: two_body, cutoff: 5.5"))
     if "kind" not in given:
-        place.key("kind").fail(f"is missing; known kinds are {', '.join(TERM_KINDS)}")
-    kind = choice(*TERM_KINDS)(given.pop("kind"), place.key("kind"))
-    return read_fields(TERM_KINDS[kind], given, place)
+        place.key("kind").fail(f"is missing; known kinds are {', '.join(SETTINGS)}")
+    kind = choice(*SETTINGS)(given.pop("kind"), place.key("kind"))
+    return read_fields(SETTINGS[kind], given, place)
 
 
 def _terms(value: Any, place: Place) -> tuple[TermSettings, ...]:

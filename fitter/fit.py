@@ -14,8 +14,9 @@ import scipy.linalg
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.isolated_atoms import atomic_energies
 from forcemap.fitter.config import STRESS_SIGMA, Settings
-from forcemap.fitter.data.dataset import check_groups, label_counts, read_frames
+from forcemap.fitter.data.dataset import check_groups, read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
+from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.process.accumulate import accumulate
 from forcemap.fitter.process.model import Model

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.config import Settings
-from forcemap.fitter.data.dataset import label_counts, read_frames
+from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
+from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.prediction import Prediction, evaluated
 from forcemap.fitter.fit import fitted
 from forcemap.fitter.mapping.curves import mapped_curves
@@ -150,9 +151,7 @@ def _mapped(
     )
 
 
-def _judged(
-    model: Model, mapped: Mapped | None, data: _Data, run: Run
-) -> tuple[Pairs, Pairs]:
+def _judged(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> tuple[Pairs, Pairs]:
     """Training and test frames with the predictions of the potential, or of a process without map."""
     judge: Callable[[Frame], Prediction]
     if mapped is not None:

@@ -18,7 +18,7 @@ import json, os, signal, sys
 from functools import reduce
 from importlib import import_module
 
-from forcemap.fitter.launch import rank_number
+from forcemap.fitter.sharing.launch import rank_number
 
 for fault in json.loads(os.environ["TEST_FAULTS"]):
     module, _, path = fault["where"].partition(":")

@@ -11,8 +11,8 @@ import numpy as np
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from forcemap.fitter.config import Source
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.frame import Frame
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.data.frame import Frame
 
 
 class Labelled(NamedTuple):

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from forcemap.fitter.environment_terms import Comparison, DotPower, SquaredExponential
-from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.nbody import NBodyTerm
-from forcemap.fitter.process import Block
-from forcemap.fitter.sparse_points import combinations_of
+from forcemap.fitter.terms.environments import Comparison, DotPower, SquaredExponential
+from forcemap.fitter.terms.distances import FewBodyTerm
+from forcemap.fitter.terms.nbody import NBodyTerm
+from forcemap.fitter.terms.base import Block
+from forcemap.fitter.sparse.methods import combinations_of
 
 COMPARISONS = (DotPower(1), DotPower(3), SquaredExponential(1.5))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations_with_replacement, product
 
 import numpy as np
-from forcemap.fitter.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.file.potential_file import PotentialData
 from forcemap.potentials.terms import (
@@ -156,7 +156,7 @@ def morse_potential(
     symbol: str, *, depth: float, stiffness: float, distance: float, cutoff: float
 ) -> PotentialData:
     """Morse pairs, depth (1 - exp(-stiffness (r - distance)))² - depth, faded out to the cutoff."""
-    from forcemap.fitter.splines import spline_coefficients
+    from forcemap.fitter.terms.splines import spline_coefficients
 
     r = np.linspace(0.0, cutoff, 401)
     well = depth * (1.0 - np.exp(-stiffness * (r - distance))) ** 2 - depth

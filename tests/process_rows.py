@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
-from forcemap.fitter.process import Term, frame_rows
+from forcemap.fitter.terms.base import Term
+from forcemap.fitter.terms.rows import frame_rows
 from numpy.typing import NDArray
 from structures import as_frame
 

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.geometry.cell import cellpar_to_cell
-from forcemap.fitter.frame import Frame, FrameSigma
+from forcemap.fitter.data.frame import Frame, FrameSigma
 
 __all__ = ["NAMES", "PERIODIC", "SILICON", "as_frame", "get"]
 

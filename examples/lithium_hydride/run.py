@@ -267,7 +267,7 @@ def show(numbers: dict[str, Any]) -> None:
 
 def draw(path: Path, numbers: dict[str, Any], results: dict[Run, Result], atoms: Atoms) -> None:
     """Draw kinetic energy over beads, pair distributions, and kinetic energy over mass."""
-    from forcemap.fitter.report_figures import STYLE
+    from forcemap.fitter.report.figures import STYLE
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction, evaluated

@@ -10,7 +10,7 @@ import click
 from forcemap.fitter.commands.options import jobs_option, quiet_option
 
 if TYPE_CHECKING:
-    from forcemap.fitter.demo_runs import IpiRun, LammpsRun
+    from forcemap.fitter.commands.demo_runs import IpiRun, LammpsRun
     from forcemap.potentials.runs.progress import Progress
 
 __all__ = ["demo", "run_demo"]
@@ -37,7 +37,7 @@ def demo(folder: Path, force: bool, jobs: int, quiet: bool) -> None:
     """
     from time import perf_counter
 
-    from forcemap.fitter.error_table import output_console, rows_table
+    from forcemap.fitter.report.terminal import output_console, rows_table
     from forcemap.potentials.runs.progress import Progress
 
     start = perf_counter()
@@ -62,12 +62,13 @@ def run_demo(
     Raises ForcemapError if the folder holds files (without `force`) or a step fails.
     """
     from forcemap.fitter import fit_to_folder
+    from forcemap.fitter.commands.demo_runs import run_ipi, run_lammps
     from forcemap.fitter.config import Settings
-    from forcemap.fitter.demo_runs import run_ipi, run_lammps
+    from forcemap.fitter.sharing.run import Run
 
     copy_example(folder, force)
     settings = Settings.read(folder / "example" / "settings.yaml")
-    report = fit_to_folder(settings, folder, jobs, progress)
+    report = fit_to_folder(settings, folder, Run(jobs, progress))
     lammps = run_lammps(folder / "lammps", progress)
     ipi = run_ipi(folder / "ipi", folder / "potential.forcemap", progress)
     return report, lammps, ipi
@@ -77,7 +78,7 @@ def copy_example(folder: Path, force: bool) -> None:
     """Copy the packaged example: all of it to example/, the inputs of the runs to their folders."""
     from importlib.resources import files
 
-    from forcemap.fitter.whole_file import make_folder
+    from forcemap.fitter.sharing.whole_file import make_folder
     from forcemap.potentials.errors import ForcemapError
 
     if folder.is_dir() and any(folder.iterdir()) and not force:

@@ -13,9 +13,9 @@ from forcemap.fitter.commands.options import jobs_option, quiet_option
 
 if TYPE_CHECKING:
     from forcemap.fitter.config import Keys
-    from forcemap.fitter.error_metrics import Prediction
-    from forcemap.fitter.frame import Frame
-    from forcemap.fitter.model import Model
+    from forcemap.fitter.data.frame import Frame
+    from forcemap.fitter.process.model import Model
+    from forcemap.fitter.report.metrics import Prediction
     from forcemap.potentials import Potential
     from forcemap.potentials.runs.progress import Progress
 
@@ -80,14 +80,14 @@ def evaluate(
     and tells beside its predictions how far it expects to be off (standard deviations of the
     process, without noise).
     """
+    from forcemap.fitter.checked import Place, read_fields
     from forcemap.fitter.config import Source
-    from forcemap.fitter.dataset import read_frames
-    from forcemap.fitter.error_metrics import METRICS, error_block
-    from forcemap.fitter.error_table import deviation_table, error_table, output_console
-    from forcemap.fitter.label_checks import label_counts
-    from forcemap.fitter.fit_folder import warn_of_mixture
-    from forcemap.fitter.settings_values import Place, read_fields
-    from forcemap.fitter.whole_file import check_writable
+    from forcemap.fitter.data.dataset import read_frames
+    from forcemap.fitter.data.label_checks import label_counts
+    from forcemap.fitter.report.metrics import METRICS, error_block
+    from forcemap.fitter.report.terminal import deviation_table, error_table, output_console
+    from forcemap.fitter.sharing.fit_folder import warn_of_mixture
+    from forcemap.fitter.sharing.whole_file import check_writable
     from forcemap.potentials.runs.progress import Progress
 
     if output is not None and output.exists() and output.samefile(data):
@@ -123,8 +123,8 @@ def evaluate(
 
 def parse_keys(text: str | None) -> Keys:
     """Names of labels from `energy=REF_energy,forces=...`. Raises ForcemapError for other text."""
+    from forcemap.fitter.checked import Place, read_fields
     from forcemap.fitter.config import Keys
-    from forcemap.fitter.settings_values import Place, read_fields
     from forcemap.potentials.errors import ForcemapError
 
     given = {}
@@ -153,7 +153,7 @@ def require_named(frames: Sequence[Frame], keys: Keys, data: Path) -> None:
 
 def load_either(path: Path) -> Potential | Model:
     """The potential or the process in a file. Raises ForcemapError if it holds neither."""
-    from forcemap.fitter.model import read_model
+    from forcemap.fitter.process.model_file import read_model
     from forcemap.potentials import load
     from forcemap.potentials.file.potential_file import file_format
 
@@ -167,10 +167,10 @@ def predict_frames(
 
     Raises ForcemapError, naming the frame, if it holds an element that the source is not for.
     """
-    from forcemap.fitter.fitting import predict
-    from forcemap.fitter.mapping import deviations_in_thread
-    from forcemap.fitter.model import Model
-    from forcemap.fitter.parallel import in_order
+    from forcemap.fitter.data.prediction import evaluated
+    from forcemap.fitter.process.model import Model
+    from forcemap.fitter.process.truth import deviations_in_thread
+    from forcemap.fitter.sharing.threads import in_order
     from threadpoolctl import threadpool_limits
 
     if isinstance(source, Model):
@@ -192,7 +192,7 @@ def predict_frames(
     pairs = []
     with progress.stage("evaluating", len(frames)) as advance:
         for frame in frames:
-            pairs.append((frame, _named(partial(predict, evaluator), frame)))
+            pairs.append((frame, _named(partial(evaluated, evaluator), frame)))
             advance()
     return Predicted(pairs, None)
 
@@ -230,7 +230,7 @@ def write_predictions(path: Path, predicted: Predicted) -> None:
     The file is written whole or not at all. Raises ForcemapError if it cannot be written.
     """
     from ase.io.extxyz import write_xyz
-    from forcemap.fitter.whole_file import replacing
+    from forcemap.fitter.sharing.whole_file import replacing
 
     images = [_predicted_atoms(frame, prediction) for frame, prediction in predicted.pairs]
     for atoms, (energy, forces, stress) in zip(images, predicted.deviations or (), strict=False):

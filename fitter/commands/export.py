@@ -78,7 +78,7 @@ def export_potential(
     Raises ForcemapError if there is no such format, the file cannot be read, or what it holds has no
     place in the format.
     """
-    from forcemap.fitter.settings_values import nearest
+    from forcemap.fitter.checked import nearest
     from forcemap.potentials.errors import ForcemapError
     from forcemap.potentials.export.registry import EXPORTS
     from forcemap.potentials.file.potential_file import read_potential

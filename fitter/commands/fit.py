@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 from forcemap.fitter.commands.options import jobs_option, quiet_option
-from forcemap.fitter.launch import rank_number
+from forcemap.fitter.sharing.launch import rank_number
 
 __all__ = ["fit", "fit_settings"]
 
@@ -66,13 +66,13 @@ def fit(
     """
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    from forcemap.fitter.error_table import error_table, output_console, size_table
-    from forcemap.fitter.fit_folder import FILES
+    from forcemap.fitter.report.terminal import error_table, output_console, size_table
+    from forcemap.fitter.sharing.fit_folder import FILES
     from forcemap.potentials.runs.progress import Progress
 
     progress = Progress.silent() if quiet else Progress()
     if dry_run or out is None:
-        from forcemap.fitter.estimate import estimate_settings, estimate_table
+        from forcemap.fitter.planning.estimate import estimate_settings, estimate_table
 
         if not rank_number():
             output_console().print(estimate_table(estimate_settings(settings, jobs, progress)))
@@ -120,11 +120,12 @@ def fit_settings(
     Raises ForcemapError for settings, frames or folders that cannot be used.
     """
     from forcemap.fitter import fit_to_folder
-    from forcemap.fitter.checkpoint import Checkpoint
     from forcemap.fitter.config import Settings
-    from forcemap.fitter.distributed import started_ranks
-    from forcemap.fitter.fit_folder import fit_folder
-    from forcemap.fitter.sizes import SizePoint, copy_files, parse_sizes, scaled
+    from forcemap.fitter.planning.sizes import SizePoint, copy_files, parse_sizes, scaled
+    from forcemap.fitter.sharing.checkpoint import Checkpoint
+    from forcemap.fitter.sharing.fit_folder import fit_folder
+    from forcemap.fitter.sharing.ranks import started_ranks
+    from forcemap.fitter.sharing.run import Run
     from forcemap.potentials.runs.progress import Progress
 
     with started_ranks() as ranks, ExitStack() as held:
@@ -132,11 +133,12 @@ def fit_settings(
         names = None if sizes is None else parse_sizes(sizes)
         shown = progress if ranks.is_first else Progress.silent()
 
-        def checkpoint_in(folder: Path) -> Checkpoint:
-            return Checkpoint(folder, resume, checkpoint_every, ranks.rank, ranks.size)
+        def run_in(folder: Path) -> Run:
+            checkpoint = Checkpoint(folder, resume, checkpoint_every, ranks.rank, ranks.size)
+            return Run(jobs, shown, ranks, checkpoint)
 
         if names is None:
-            return fit_to_folder(read, out, jobs, shown, ranks, checkpoint_in(out))
+            return fit_to_folder(read, out, run_in(out))
 
         def hold() -> None:
             held.enter_context(fit_folder(out))
@@ -150,8 +152,7 @@ def fit_settings(
         report: dict[str, Any] = {}
         for name in names:
             folder, resized = out / name, scaled(read, name)
-            checkpoint = checkpoint_in(folder)
-            report = fit_to_folder(resized, folder, jobs, shown, ranks, checkpoint, name, points)
+            report = fit_to_folder(resized, folder, run_in(folder), name, points)
             if report:
                 points.append(SizePoint(**report["sizes"][-1]))
         if report:

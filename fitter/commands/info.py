@@ -32,8 +32,8 @@ def info(file: Path | None, ipi_pes: bool) -> None:
         # Named, not imported: the fitter does not depend on the driver.
         click.echo(import_module("forcemap.ipi_driver").pes_path())
         return
-    from forcemap.fitter.error_table import output_console, rows_table
-    from forcemap.fitter.fit_folder import warn_of_mixture
+    from forcemap.fitter.report.terminal import output_console, rows_table
+    from forcemap.fitter.sharing.fit_folder import warn_of_mixture
 
     warn_of_mixture(file)
     output_console().print(rows_table(describe(file)))
@@ -73,7 +73,7 @@ def _describe_potential(path: Path) -> list[tuple[str, str]]:
 
 
 def _describe_model(path: Path) -> list[tuple[str, str]]:
-    from forcemap.fitter.model import read_model
+    from forcemap.fitter.process.model_file import read_model
     from forcemap.potentials.elements import SYMBOLS
     from forcemap.potentials.file.container import read_document
 

@@ -42,10 +42,10 @@ def map_command(model: Path, potential: Path, tolerance: float | None, quiet: bo
     The errors printed are those against the process on random clusters of atoms: a model file does
     not hold the training frames.
     """
-    from forcemap.fitter.error_table import output_console, rows_table
-    from forcemap.fitter.fit_folder import warn_of_mixture
-    from forcemap.fitter.mapping import map_file
-    from forcemap.fitter.whole_file import check_writable
+    from forcemap.fitter.mapping.map import map_file
+    from forcemap.fitter.report.terminal import output_console, rows_table
+    from forcemap.fitter.sharing.fit_folder import warn_of_mixture
+    from forcemap.fitter.sharing.whole_file import check_writable
     from forcemap.potentials.runs.progress import Progress
 
     check_writable(potential)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-from forcemap.fitter.launch import launched
+from forcemap.fitter.sharing.launch import launched
 
 __all__ = ["jobs_option", "quiet_option"]
 

@@ -1,9 +1,9 @@
 """Maps a fitted process onto fast forms, at a resolution that a force tolerance chooses.
 
-Where a term's functions are splines already, or a form of finite rank, the map is exact; elsewhere they
-are tabulated with their cutoff factors and turned into B-spline coefficients by interpolation. The map's
-error is the difference of forces between the mapped potential and the process, measured on training
-frames and on random clusters (Glielmo, Zeni, De Vita, Phys. Rev. B 97, 184307 (2018),
+Where a term's functions are splines already, or a form of finite rank, the map is exact; elsewhere
+they are tabulated with their cutoff factors and turned into B-spline coefficients by interpolation.
+The map's error is the difference of forces between the mapped potential and the process, measured on
+training frames and on random clusters (Glielmo, Zeni, De Vita, Phys. Rev. B 97, 184307 (2018),
 DOI 10.1103/PhysRevB.97.184307: "mapped force fields").
 
 Below the shortest distances of the data the process knows nothing: its functions are faded out there

@@ -38,7 +38,8 @@ class Probes:
         """For a model, of the frames that it was fitted to."""
 
         def disorder(frame: Frame) -> float:
-            return float(np.abs(frame.forces).max()) if frame.forces is not None else 0.0
+            forces = np.zeros((0, 3)) if frame.forces is None else frame.forces[frame.labelled]
+            return float(np.abs(forces).max(initial=0.0))
 
         small = sorted(frames, key=disorder, reverse=True)[: 3 * PROBE_FRAMES]
         chosen = sorted(small, key=lambda f: len(f.numbers))[:PROBE_FRAMES]

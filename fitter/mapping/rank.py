@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import evaluated
 from forcemap.fitter.mapping.measure import map_error

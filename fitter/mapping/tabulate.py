@@ -47,9 +47,7 @@ class Tabulation:
     @property
     def bytes(self) -> int:
         """Memory of those tables whose size the spacing decides."""
-        return sum(
-            term.map_bytes(self.plan) for term in self.model.terms if not term.map_is_exact
-        )
+        return sum(term.map_bytes(self.plan) for term in self.model.terms if not term.map_is_exact)
 
     @property
     def weights(self) -> Array:
@@ -93,6 +91,7 @@ class Tabulation:
                 "data": dict(model.data),
                 "settings": dict(model.settings),
                 "log_marginal_likelihood": model.log_marginal_likelihood,
+                **({"fit": model.identity} if model.identity else {}),
             },
             e0_draws=self._e0_draws(),
         )

@@ -32,6 +32,7 @@ class Model:
         noise_factor: common factor of sigmas and deltas chosen by evidence.
         log_marginal_likelihood: of the training data.
         settings, data: provenance.
+        identity: of the fit whose files this is written with; empty without files.
     """
 
     species: tuple[int, ...]
@@ -44,6 +45,7 @@ class Model:
     log_marginal_likelihood: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    identity: str = ""
 
     def atom_energies(self) -> dict[int, float]:
         """Energy of each isolated atom, eV: e0 and, with ``e0: average``, the fitted constants."""

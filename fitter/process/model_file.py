@@ -4,8 +4,8 @@ FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.f
 Document: ``species``, ``terms`` (each with kind, cutoff, delta, ``blocks``: the species of each block,
 and what its kind has to say, see the `document` of each kind in `fitter.terms`), ``e0`` (eV), ``core``
 (per pair of species: shortest distance in the data and the repulsion's inner and outer, Å),
-``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts) and
-``forcemap_version``. Tensors, F64: ``points.t.b`` (n, dimension) of block b of term t (distances in
+``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts),
+``forcemap_version`` and, of a fit with files, ``fit``: its identity (see `fit_folder`). Tensors, F64:
 Å, densities or descriptors of environments), those of the terms' kinds, with the term's number after
 the first word of their names; ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior``
 (m, m), lower Cholesky factor of 1 + the whitened, delta-scaled Gram matrix, from which variances
@@ -41,7 +41,7 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
         own = {f"points.{b}": block.points for b, block in enumerate(term.blocks)}
         for name, values in (own | term.tensors()).items():
             tensors[tensor_name(name, t)] = values
-    document = {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "forcemap_version": __version__,
@@ -62,6 +62,8 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
         "settings": dict(model.settings),
         "data": dict(model.data),
     }
+    if model.identity:
+        document["fit"] = model.identity
     write_container(path, document, tensors)
 
 
@@ -115,6 +117,7 @@ def read_model(path: str | PathLike[str]) -> Model:
         log_marginal_likelihood=root["log_marginal_likelihood"].number(),
         settings=root["settings"].members(),
         data=root["data"].members(),
+        identity=root["fit"].string() if "fit" in root else "",
     )
 
 
@@ -128,9 +131,7 @@ def _read_repulsion(
     pair = [element_of(s, species) for s in entry["species"]]
     if len(pair) != 2 or pair[0] > pair[1]:
         entry["species"].reject("expected two elements, the lower atomic number first")
-    short = ShortRange(
-        entry["shortest"].number(), entry["inner"].number(), entry["outer"].number()
-    )
+    short = ShortRange(entry["shortest"].number(), entry["inner"].number(), entry["outer"].number())
     if not (0.0 <= short.inner < short.outer <= 100.0 and 0.0 < short.shortest <= 100.0):
         entry.reject("needs 0 <= inner < outer and shortest > 0")
     return (pair[0], pair[1]), short

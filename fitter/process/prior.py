@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.config import Settings
 from forcemap.fitter.process.survey import Survey, shortest_distances
+from forcemap.fitter.sparse.candidates import Pool, candidate_pools
 from forcemap.fitter.sparse.methods import chosen_blocks
-from forcemap.fitter.terms.base import Array, Species, Term, TermSettings, named
+from forcemap.fitter.terms.base import Array, Block, Species, Term, TermSettings, named
 from forcemap.fitter.terms.constants import ConstantsTerm
 from forcemap.potentials.errors import ForcemapError
 
-__all__ = ["Prior", "alternatives", "nothing_to_fit", "widest_cutoff"]
+__all__ = ["Opened", "Prior", "alternatives", "nothing_to_fit", "widest_cutoff"]
 
 FAR = 15.0
 """Å; how far to look for two atoms to speak of."""
@@ -45,12 +46,10 @@ class Prior:
     Attributes:
         terms: with their sparse points.
         factors: Cholesky factor of every block's covariance, unit variance.
-        candidates: how many there were in the data of each term, by combination of species.
     """
 
     terms: tuple[Term, ...]
     factors: tuple[Array, ...]
-    candidates: tuple[Mapping[Species, int], ...]
 
     @classmethod
     def of(
@@ -62,19 +61,17 @@ class Prior:
         """
         terms: list[Term] = []
         factors: list[Array] = []
-        counts: list[Mapping[Species, int]] = []
         for given in settings.terms:
-            term, found, seen = _chosen(given, survey)
-            terms.append(term)
-            factors.extend(found)
-            counts.append(seen)
+            opened = Opened.of(given, survey)
+            blocks = opened.blocks()
+            terms.append(opened.term.with_blocks([block for block, _ in blocks]))
+            factors.extend(factor for _, factor in blocks)
             advance()
         if settings.e0 == "average":
             constants = ConstantsTerm.of(survey.species)
             terms.append(constants)
             factors.extend(np.eye(1) for _ in constants.blocks)
-            counts.append({block.species: 1 for block in constants.blocks})
-        return cls(tuple(terms), tuple(factors), tuple(counts))
+        return cls(tuple(terms), tuple(factors))
 
     @property
     def size(self) -> int:
@@ -82,24 +79,52 @@ class Prior:
         return sum(term.size for term in self.terms)
 
 
-def _chosen(
-    given: TermSettings, survey: Survey
-) -> tuple[Term, list[Array], Mapping[Species, int]]:
-    """A term with its sparse points, their factors, and how many candidates there were."""
-    term = given.open(survey)
-    rng = survey.rng()
-    from forcemap.fitter.sparse.candidates import candidate_pools
+@dataclass(frozen=True)
+class Opened:
+    """A term with its candidates, before its sparse points are chosen.
 
-    term, pools = term.fitted_to(candidate_pools(survey.frames, term, rng))
-    blocks = len(term.combinations(survey.species))
-    wanted = {
-        species: given.points_wanted(species, len(pool.points), blocks)
-        for species, pool in pools.items()
-    }
-    method = given.sparse_method or given.default_method
-    found = chosen_blocks(term, pools, method, wanted, given.quotas, rng)
-    seen = {species: pool.count for species, pool in pools.items()}
-    return term.with_blocks([block for block, _ in found]), [factor for _, factor in found], seen
+    Attributes:
+        settings: what it was opened from.
+        term: with what the data resolve.
+        pools: candidates by combination of species.
+        combinations: how many combinations of species it has functions for.
+        atoms: of the frames that were looked through.
+        rng: for the choice.
+    """
+
+    settings: TermSettings
+    term: Term
+    pools: Mapping[Species, Pool]
+    combinations: int
+    atoms: int
+    rng: np.random.Generator
+
+    @classmethod
+    def of(
+        cls, settings: TermSettings, survey: Survey, most_seconds: float | None = None
+    ) -> Opened:
+        """On a survey of the data; in at most so many seconds, if that is given, of some frames."""
+        term = settings.open(survey)
+        rng = survey.rng()
+        found, atoms = candidate_pools(survey.frames, term, rng, most_seconds)
+        term, pools = term.fitted_to(found)
+        return cls(settings, term, pools, len(term.combinations(survey.species)), atoms, rng)
+
+    @property
+    def method(self) -> str:
+        """How sparse points are chosen."""
+        return self.settings.sparse_method or self.settings.default_method
+
+    def wanted(self, species: Species, candidates: int) -> int:
+        """Sparse points that will be chosen, if there are as many."""
+        return self.settings.points_wanted(species, candidates, self.combinations)
+
+    def blocks(self) -> list[tuple[Block, Array]]:
+        """Sparse points chosen from the candidates, with the factors of their covariances."""
+        counts = {s: self.wanted(s, len(pool.points)) for s, pool in self.pools.items()}
+        return chosen_blocks(
+            self.term, self.pools, self.method, counts, self.settings.quotas, self.rng
+        )
 
 
 def dropped_points(settings: Settings, terms: Sequence[Term]) -> list[str]:

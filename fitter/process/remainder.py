@@ -6,9 +6,9 @@ it should rise to delta (Quiñonero-Candela and Rasmussen, J. Mach. Learn. Res. 
 the "DTC" predictive variance).
 
 k** of a total energy, or of a force, is a double sum over the function values of a frame, and their
-derivatives. It is had from more points of the same kind: for points Z that a frame's own function values
-and their slopes are spanned by, k** = k_Z K_ZZ⁻¹ k_Zᵀ. Z are what the term sees in the frame and in
-copies of it whose atoms are displaced and whose cell is strained a little, so that slopes count as
+derivatives. It is had from more points of the same kind: for points Z that a frame's own function
+values and their slopes are spanned by, k** = k_Z K_ZZ⁻¹ k_Zᵀ. Z are what the term sees in the frame and
+in copies of it whose atoms are displaced and whose cell is strained a little, so that slopes count as
 differences. The result is a bound from below, near the truth where displacements are small beside the
 lengthscale. What an isolated atom of a soap term is, which Z does not hold, does not count: it is no
 error that data could show.

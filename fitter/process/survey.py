@@ -54,16 +54,14 @@ class Survey:
         """A fresh generator of random numbers, the same at every call."""
         return np.random.default_rng(self.seed)
 
-    def with_repulsion(
-        self, reach: float, advance: Callable[[], Any] = lambda: None
-    ) -> Survey:
+    def with_repulsion(self, reach: float, advance: Callable[[], Any] = lambda: None) -> Survey:
         """With the shortest distances of all pairs of species that come as near as `reach` (Å)."""
         shortest = shortest_distances(self.frames, reach, advance)
         return replace(self, repulsion=repulsion_of(self.species, shortest))
 
     def pools(self, term: Term) -> Mapping[Species, Pool]:
         """The candidates of a term for sparse points."""
-        return candidate_pools(self.frames, term, self.rng())
+        return candidate_pools(self.frames, term, self.rng())[0]
 
     def once(self, key: str, make: Callable[[], Value]) -> Value:
         """What `make` gives, computed at the first call with this key."""

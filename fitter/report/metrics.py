@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction
+from forcemap.fitter.data.units import GPA
 from forcemap.potentials.voigt import six_of
 from numpy.typing import NDArray
 
@@ -27,9 +28,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Pairs = Sequence[tuple[Frame, Prediction]]
-
-GPA = 160.21766208
-"""GPa in one eV/Å³."""
 
 
 def _rmse(errors: Array) -> float | None:
@@ -83,7 +81,7 @@ def compare(pairs: Iterable[tuple[Frame, Prediction]]) -> Comparison:
     return Comparison(n_frames, n_atoms, joined(energies), joined(forces), joined(stresses))
 
 
-# ---- what is reported, with its name, unit and format -------------------------------------------------
+# ---- what is reported, with its name, unit and format ----------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _cell(value: Any) -> str:
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("forcemap.fitter.report", "."),
+        loader=jinja2.PackageLoader("forcemap.fitter.report.report", "."),
         autoescape=True,
         trim_blocks=True,
     )
@@ -177,9 +177,7 @@ def _cards(report: Mapping[str, Any]) -> list[tuple[Any, str, str]]:
 def _term_columns(terms: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the terms have to say, in the order in which they say it."""
     first, last = ("kind", "cutoff"), ("delta", "n_sparse")
-    names = dict.fromkeys(
-        name for term in terms for name in term if name not in (*first, *last)
-    )
+    names = dict.fromkeys(name for term in terms for name in term if name not in (*first, *last))
     wanted = [*first, *names, *last]
     return [name for name in wanted if any(term.get(name) is not None for term in terms)]
 

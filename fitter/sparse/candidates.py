@@ -6,7 +6,8 @@ stay.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -84,11 +85,22 @@ class Pool:
 
 
 def candidate_pools(
-    frames: Sequence[Frame], term: Term, rng: np.random.Generator
-) -> dict[Species, Pool]:
-    """Candidates of the data by combination of species; combinations that never occur are left out."""
+    frames: Sequence[Frame],
+    term: Term,
+    rng: np.random.Generator,
+    most_seconds: float | None = None,
+) -> tuple[dict[Species, Pool], int]:
+    """Candidates of the data by combination of species, and the number of atoms looked at.
+
+    Combinations that never occur are left out. With `most_seconds` no further frame is looked at after
+    so long.
+    """
     pools: dict[Species, Pool] = {}
+    start, atoms = time.perf_counter(), 0
     for frame in frames:
+        if atoms and most_seconds is not None and time.perf_counter() - start > most_seconds:
+            break
+        atoms += len(frame.numbers)
         structure = Structure(frame, term.cutoff, derivatives=False)
         for species, found in term.candidates(structure).items():
             if not len(found):
@@ -108,21 +120,12 @@ def candidate_pools(
                 if len(some.keys) > 2 * most:
                     some = some.kept(most)
             pools[species] = some
-    return {
+    kept = {
         species: _contiguous(pool.kept(most_candidates(pool.points.shape[1])))
         for species, pool in sorted(pools.items())
     }
+    return kept, atoms
 
 
 def _contiguous(pool: Pool) -> Pool:
     return replace(pool, points=np.ascontiguousarray(pool.points))
-
-
-def counts_of(frames: Sequence[Frame], term: Term) -> Mapping[Species, int]:
-    """Candidates in frames by combination of species."""
-    counts: dict[Species, int] = {}
-    for frame in frames:
-        structure = Structure(frame, term.cutoff, derivatives=False)
-        for species, found in term.candidates(structure).items():
-            counts[species] = counts.get(species, 0) + len(found)
-    return counts

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
+from forcemap.fitter.solve.work import FLOAT, Work
 from forcemap.fitter.sparse.candidates import Pool
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from forcemap.fitter.terms.base import Block, Species, Term
 
-__all__ = ["METHODS", "chosen_blocks", "independent", "select"]
+__all__ = ["METHODS", "chosen_blocks", "independent", "select", "work_of_choice"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -211,3 +212,21 @@ METHODS: dict[str, Callable[[_Choice, int, np.random.Generator], Indices]] = {
     "pivoted_cholesky": _greedy,
 }
 """By the name in settings."""
+
+
+def work_of_choice(method: str, candidates: int, dimension: int, count: int) -> Work:
+    """Algebra of choosing `count` of so many candidates of so many numbers, repeats left out."""
+    n, d, m = float(candidates), float(dimension), float(min(count, candidates))
+    covariance = Work(products=2.0 * m**2 * d + m**3, bytes=int(FLOAT * (n * d + 2 * m**2)))
+    if candidates <= count or method in ("random", "uniform"):
+        return covariance
+    if method == "farthest":
+        return covariance + Work(passes=m * n * d, bytes=int(FLOAT * n * d))
+    if method == "pivoted_cholesky":
+        size = int(FLOAT * n * (d + m))
+        return covariance + Work(passes=m * n * (d + 0.5 * m), bytes=size)
+    least = min(n, d) if d > 3 else min(n, MOST_OF_KERNEL)
+    gram = 2.0 * n * d * least if d > 3 else least**2
+    return covariance + Work(
+        products=gram, eigen=least**3, bytes=int(FLOAT * (n * d + 3.0 * least**2))
+    )

@@ -26,6 +26,8 @@ from forcemap.fitter.checked import (
     plain,
     read_by,
 )
+from forcemap.fitter.solve.cholesky import RANK_TOLERANCE
+from forcemap.fitter.solve.work import Work
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import Container
@@ -59,9 +61,6 @@ Species: TypeAlias = tuple[int, ...]
 AnySettings = TypeVar("AnySettings", bound="TermSettings")
 AnyTerm = TypeVar("AnyTerm", bound="Term")
 Value = TypeVar("Value")
-
-RANK_TOLERANCE = 1e-9
-"""Residual variance, relative to the largest, below which a sparse point repeats the others."""
 
 SPARSE_METHODS = ("uniform", "random", "farthest", "cur", "pivoted_cholesky")
 
@@ -105,6 +104,8 @@ class TermSettings(Checked):
     kind: ClassVar[str]
     default_method: ClassVar[str] = "pivoted_cholesky"
     """How sparse points are chosen where no `sparse_method` is given."""
+    few_atoms: ClassVar[bool] = False
+    """Whether its functions are of few atoms, integrals of forces whatever the data."""
 
     cutoff: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
     n_sparse: Any = field(default=None, metadata=read_by(optional(SPARSE)))
@@ -162,6 +163,10 @@ class TermSettings(Checked):
         if self.n_sparse is None:
             return self
         return replace(self, n_sparse=Size.times(self.n_sparse, size.points, 8))
+
+    def small(self: AnySettings, points: int) -> AnySettings:
+        """The settings with at most so many sparse points of a combination of species."""
+        return replace(self, n_sparse=min(points, self.n_sparse or points))
 
     def for_trial(self: AnySettings, points: int) -> AnySettings:
         """The settings for a small fit by whose evidence alternatives are compared."""
@@ -313,6 +318,13 @@ class Term(ABC):
         """Memory of the map where the plan's resolution decides it; 0 where it does not."""
         return 0
 
+    def map_work(self, sizes: Mapping[Species, int], atoms: int) -> Work:
+        """Algebra of making the map of so many sparse points, on frames of so many atoms.
+
+        Beside the predictions that the map is compared with; nothing where that is small.
+        """
+        return Work()
+
     @abstractmethod
     def mapped(self, weights: Array, plan: MapPlan) -> MappedTerm | None:
         """The term of a potential, linear in the weights; None where there is nothing to map.
@@ -437,7 +449,9 @@ class TermView:
             combination = tuple(self.element(s) for s in names)
             if len(combination) != bodies:
                 names.reject(f"found {len(combination)} species, expected {bodies}")
-            found.append(Block(combination, self.tensor(f"{prefix}.{b}", dimension_of(combination))))
+            found.append(
+                Block(combination, self.tensor(f"{prefix}.{b}", dimension_of(combination)))
+            )
         return tuple(found)
 
     def tensor(self, name: str, *rest: int) -> Array:

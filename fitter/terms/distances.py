@@ -79,6 +79,7 @@ class DistanceSettings(TermSettings):
     times what the fit chooses.
     """
 
+    few_atoms: ClassVar[bool] = True
     fewest_points: ClassVar[int]
     most_points: ClassVar[int]
     """Sparse points of a combination of species where no number is given."""
@@ -101,11 +102,13 @@ class DistanceSettings(TermSettings):
         count = max(self.fewest_points, min(self.most_points, most))
         return max(1, round(count * self.n_sparse_factor))
 
+    def small(self, points: int) -> DistanceSettings:
+        """See `TermSettings.small`."""
+        return replace(self, n_sparse=min(points, self.points_of_each(1)))
+
     def resized(self, size: Size) -> DistanceSettings:
         """See `TermSettings.resized`."""
-        return replace(
-            super().resized(size), n_sparse_factor=self.n_sparse_factor * size.points
-        )
+        return replace(super().resized(size), n_sparse_factor=self.n_sparse_factor * size.points)
 
 
 class View(NamedTuple):
@@ -162,7 +165,12 @@ class DistanceTerm(Term):
 
     @abstractmethod
     def add_projected(
-        self, structure: Structure, view: Species, splines: tuple[Array, ...], rows: Array, start: int
+        self,
+        structure: Structure,
+        view: Species,
+        splines: tuple[Array, ...],
+        rows: Array,
+        start: int,
     ) -> None:
         """Add the rows of one block whose kernel is projected on `splines`."""
 
@@ -221,7 +229,9 @@ class DistanceTerm(Term):
         cutoff, width = view.cutoff, view.entry["cutoff_width"].number()
         lengthscale = view.entry["lengthscale"].number()
         if not (0.0 < width <= cutoff <= 100.0 and lengthscale > 0.0):
-            view.entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
+            view.entry.reject(
+                "cutoff, cutoff_width and lengthscale must be positive and consistent"
+            )
         grid = tuple(size.integer(1, MOST_INTERVALS) for size in view.entry["grid"])
         return {
             "cutoff": cutoff,

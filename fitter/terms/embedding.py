@@ -167,6 +167,8 @@ class Density:
         cutoff: Å.
         cutoff_width: of the exponential, Å.
         weights: of neighbours by atomic number; 1 where none is given.
+        smooth_end: whether the spline of the function ends at the cutoff with two derivatives that are
+            zero, or with one only, as in files from before there was the choice.
     """
 
     kind: str
@@ -175,6 +177,7 @@ class Density:
     cutoff: float
     cutoff_width: float
     weights: Mapping[int, float] = field(default_factory=dict)
+    smooth_end: bool = True
 
     def shape(self, r: Array) -> Array:
         """The function at distances r (n,), without weight and scale."""
@@ -201,7 +204,7 @@ class Density:
             integral = CubicSpline(fine, slope).antiderivative()
             inside = integral(np.clip(knots, pair.faded, start)) - integral(start)
             values = np.where(knots < start, inside + self.shape(np.array([start])), values)
-        return spline_coefficients(values)
+        return spline_coefficients(values, fading=1 if self.smooth_end else 0)
 
 
 class Splines(NamedTuple):
@@ -452,6 +455,7 @@ def _read_density(view: TermView) -> Density:
         cutoff=given["cutoff"].number(),
         cutoff_width=given["cutoff_width"].number(),
         weights=view.by_element(given["weights"]),
+        smooth_end="smooth_end" in given and given["smooth_end"].boolean(),
     )
     if not (
         0.0 < density.cutoff_width <= density.cutoff <= 100.0

@@ -125,6 +125,10 @@ class EnvironmentSettings(TermSettings):
         by_data = np.clip(candidates / ENVIRONMENTS_PER_POINT, LEAST_POINTS, most)
         return max(1, round(float(by_data) * self.n_sparse_factor))
 
+    def small(self, points: int) -> EnvironmentSettings:
+        """See `TermSettings.small`."""
+        return replace(self, n_sparse=points, config_type_n_sparse={})
+
     def resized(self, size: Size) -> EnvironmentSettings:
         """See `TermSettings.resized`."""
         quotas = {g: Size.times(n, size.points, 1) for g, n in self.quotas.items()}

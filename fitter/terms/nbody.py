@@ -41,11 +41,11 @@ from forcemap.fitter.checked import (
     read_by,
 )
 from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.solve.cholesky import RANK_TOLERANCE
 from forcemap.fitter.sparse.candidates import Pool
 from forcemap.fitter.sparse.methods import chosen_blocks
 from forcemap.fitter.terms.base import (
     DISTANCE,
-    RANK_TOLERANCE,
     Array,
     Block,
     MapPlan,
@@ -138,7 +138,7 @@ class NBodyTerm(EnvironmentTerm):
         comparison: `environment_terms.DotPower` or `SquaredExponential`.
     """
 
-    triplets: FewBodyTerm
+    triplets: ThreeBodyTerm
     comparison: Comparison
     cutoff: float
     scales: Mapping[int, float]
@@ -148,13 +148,9 @@ class NBodyTerm(EnvironmentTerm):
     kind: ClassVar[str] = "nbody"
     has_map: ClassVar[bool] = False
 
-    def fitted_to(
-        self, pools: Mapping[Species, Pool]
-    ) -> tuple[NBodyTerm, Mapping[Species, Pool]]:
+    def fitted_to(self, pools: Mapping[Species, Pool]) -> tuple[NBodyTerm, Mapping[Species, Pool]]:
         """See `Term.fitted_to`: scales, and the lengthscale of distances, if it is open."""
-        scales = {
-            z: float(np.mean(np.sum(pool.points**2, axis=1))) for (z,), pool in pools.items()
-        }
+        scales = {z: float(np.mean(np.sum(pool.points**2, axis=1))) for (z,), pool in pools.items()}
         scales = {z: scale for z, scale in scales.items() if scale > 0.0}
         scaled = {(z,): pools[z,].scaled(1.0 / np.sqrt(scales[z])) for z in scales}
         comparison = self.comparison
@@ -210,7 +206,9 @@ class NBodyTerm(EnvironmentTerm):
         self, structure: Structure, center: int, first: int, last: int
     ) -> tuple[Indices, Indices, Array]:
         """See `EnvironmentTerm.derivatives`."""
-        targets, centers, sums = self.expansion.derivatives(structure.neighbors, center, first, last)
+        targets, centers, sums = self.expansion.derivatives(
+            structure.neighbors, center, first, last
+        )
         return targets, centers, self._whitened(sums, center)
 
     def _whitened(self, sums: Array, center: int) -> Array:

@@ -123,7 +123,7 @@ def _combinations(symmetry: str, species: Sequence[int]) -> list[Species]:
 
 @dataclass(frozen=True, eq=False)
 class ThreeBodyTerm(DistanceTerm):
-    """A three-body term; `grid`: intervals of r_ij and r_ik over the cutoff, of r_jk over twice that."""
+    """A three-body term; `grid`: intervals of r_ij, r_ik over the cutoff, of r_jk over twice that."""
 
     kind: ClassVar[str] = "three_body"
     bodies: ClassVar[int] = 3
@@ -200,7 +200,12 @@ class ThreeBodyTerm(DistanceTerm):
         return products
 
     def add_projected(
-        self, structure: Structure, view: Species, splines: tuple[Array, ...], rows: Array, start: int
+        self,
+        structure: Structure,
+        view: Species,
+        splines: tuple[Array, ...],
+        rows: Array,
+        start: int,
     ) -> None:
         """See `DistanceTerm.add_projected`."""
         _core.add_product(structure.neighbors, self.cutoff, *view, *splines, rows, start)

@@ -141,7 +141,12 @@ class TwoBodyTerm(DistanceTerm):
         }
 
     def add_projected(
-        self, structure: Structure, view: Species, splines: tuple[Array, ...], rows: Array, start: int
+        self,
+        structure: Structure,
+        view: Species,
+        splines: tuple[Array, ...],
+        rows: Array,
+        start: int,
     ) -> None:
         """See `DistanceTerm.add_projected`."""
         _core.add_splines(structure.neighbors, self.cutoff, *view, *splines, rows, start)

@@ -20,9 +20,9 @@ from click.testing import Result
 from forcemap.fitter.cli import COMMANDS
 from forcemap.fitter.commands.demo import copy_example
 from forcemap.fitter.config import Source
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.error_metrics import GPA, METRICS
-from forcemap.fitter.model import read_model
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.report.metrics import GPA, METRICS
+from forcemap.fitter.process.model_file import read_model
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import PotentialData, write_potential

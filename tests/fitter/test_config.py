@@ -5,15 +5,10 @@ from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
 
 import pytest
-from forcemap.fitter.config import (
-    TERM_KINDS,
-    DataSettings,
-    NBodySettings,
-    Settings,
-    Source,
-    ThreeBodySettings,
-    TwoBodySettings,
-)
+from forcemap.fitter.config import DataSettings, Settings, Source, TERM_KINDS
+from forcemap.fitter.terms.nbody import NBodySettings
+from forcemap.fitter.terms.three_body import ThreeBodySettings
+from forcemap.fitter.terms.two_body import TwoBodySettings
 from forcemap.potentials.errors import ForcemapError
 
 SMALLEST = {"data": {"train": "train.xyz"}, "terms": [{"kind": "two_body"}]}

@@ -16,11 +16,11 @@ from ase.io import read
 from click.testing import Result
 from forcemap.fitter import estimate as module
 from forcemap.fitter.config import Settings
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.estimate import Estimate, estimate
-from forcemap.fitter.fitting import fit_frames
-from forcemap.fitter.frame import Frame
-from forcemap.fitter.solver import Accumulator, Groups, maximise_evidence
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.planning.estimate import Estimate, estimate
+from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.solve.solver import Accumulator, Groups, maximise_evidence
 from forcemap.potentials.errors import ForcemapError
 from forcemap_runs import invoke
 from structures import SILICON

@@ -18,7 +18,7 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from forcemap.fitter.config import Settings
-from forcemap.fitter.fit_folder import FILES, fit_folder, identity_of, put_together
+from forcemap.fitter.sharing.fit_folder import FILES, fit_folder, identity_of, put_together
 from forcemap.potentials.errors import ForcemapError
 from forcemap_runs import MPIRUN, fault, invoke, run_forcemap
 
@@ -202,7 +202,7 @@ def test_what_a_killed_fit_has_left_is_removed_by_the_next(again: Path) -> None:
     out = again / "out"
     before = contents(out)
     settings = write_settings(again, seed=1)
-    where = "forcemap.fitter.report:write_report"
+    where = "forcemap.fitter.report.report:write_report"
     done = run_forcemap(
         *("fit", settings, "-o", out, "--quiet", "--checkpoint-every", "1e6"),
         faults=(fault(where, after=True),),

@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 import structures
 from forcemap.fitter import fit
-from forcemap.fitter.baseline import CoreEnergy
+from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings, Source
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.embedding import Density
-from forcemap.fitter.fitting import accumulate, build_terms, fit_frames, frame_targets
-from forcemap.fitter.frame import Frame, FrameSigma
-from forcemap.fitter.mapping import Truth
-from forcemap.fitter.model import Model
-from forcemap.fitter.process import columns, frame_rows
-from forcemap.fitter.solver import solve_by_qr
-from forcemap.fitter.splines import open_spline_coefficients, spline_coefficients
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.terms.embedding import Density
+from forcemap.fitter.process.accumulate import accumulate
+from forcemap.fitter.fit import build_terms, fit_frames
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.data.frame import Frame, FrameSigma
+from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.terms.rows import columns, frame_rows
+from forcemap.fitter.solve.solver import solve_by_qr
+from forcemap.fitter.terms.splines import open_spline_coefficients, spline_coefficients
 from forcemap.potentials import ForcemapError, Potential
 from forcemap.potentials.file.potential_file import PotentialData, as_potential
 from forcemap.potentials.terms import EmbeddingCenter, EmbeddingFunctions, TwoBodySplines

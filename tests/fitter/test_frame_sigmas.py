@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forcemap.fitter.error_metrics import compare
-from forcemap.fitter.fitting import frame_targets
-from forcemap.fitter.frame import Frame, data_hash
-from forcemap.fitter.label_checks import label_counts
+from forcemap.fitter.report.metrics import compare
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.data.frame import Frame, data_hash
+from forcemap.fitter.data.label_checks import label_counts
 from forcemap.potentials.errors import ForcemapError
 from labelled_copper import copper, read, text
 

@@ -9,21 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.interpolate
-from forcemap.fitter.baseline import evaluate_frame
+from forcemap.fitter.data.prediction import evaluated
 from forcemap.fitter.config import Settings
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.fitting import fit_frames
-from forcemap.fitter.frame import Frame
-from forcemap.fitter.mapping import (
-    Mapped,
-    Truth,
-    map_file,
-    map_model,
-    mapped_curves,
-    random_cluster,
-    spline_coefficients,
-)
-from forcemap.fitter.model import Model, write_model
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.mapping.map import Mapped, map_file, map_model, spline_coefficients
+from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.mapping.curves import mapped_curves
+from forcemap.fitter.mapping.probes import random_cluster
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model_file import write_model
 from forcemap.potentials import load
 from forcemap.potentials.runs.progress import Progress
 from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
-from forcemap.fitter.baseline import CoreEnergy
+from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.embedding import EmbeddingTerm
-from forcemap.fitter.fitting import fit_frames, frame_targets
-from forcemap.fitter.frame import Frame, FrameSigma
-from forcemap.fitter.model import Model, read_model, write_model
-from forcemap.fitter.process import columns, frame_rows
-from forcemap.fitter.short_range import CorePair, fade
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.terms.embedding import EmbeddingTerm
+from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.data.frame import Frame, FrameSigma
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model_file import read_model, write_model
+from forcemap.fitter.terms.rows import columns, frame_rows
+from forcemap.fitter.baseline.repulsion import ShortRange, fade
 from forcemap.potentials import ModelFileError
 from forcemap.potentials.file.container import read_container, write_container
 from numpy.typing import NDArray

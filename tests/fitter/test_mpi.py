@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forcemap.fitter.checkpoint import PATTERN
+from forcemap.fitter.sharing.checkpoint import PATTERN
 from forcemap.fitter.commands import options
-from forcemap.fitter.distributed import share, started_ranks
-from forcemap.fitter.launch import Launch, launched, rank_number
+from forcemap.fitter.sharing.ranks import share, started_ranks
+from forcemap.fitter.sharing.launch import Launch, launched, rank_number
 from forcemap.potentials import ForcemapError, load
 from forcemap.potentials.file.container import Container, read_container
 from forcemap_runs import MPIRUN, blocks_in, fault, run_forcemap
@@ -107,7 +107,7 @@ def test_every_piece_of_work_has_one_rank() -> None:
 EXCHANGE = """
 import numpy as np
 from forcemap.fitter import distributed
-from forcemap.fitter.solver import Groups
+from forcemap.fitter.solve.solver import Groups
 
 distributed.PIECE = 512  # bytes: nothing below fits into one message
 

@@ -13,12 +13,14 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from forcemap.fitter.config import Settings
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.fitting import fit_frames
-from forcemap.fitter.frame import Frame
-from forcemap.fitter.mapping import Truth, map_model
-from forcemap.fitter.model import Model, read_model, write_model
-from forcemap.fitter.nbody import NBodyTerm
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.mapping.map import map_model
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model_file import read_model, write_model
+from forcemap.fitter.terms.nbody import NBodyTerm
 from forcemap.potentials import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import read_container, write_container
 from forcemap_runs import invoke

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from forcemap.fitter.error_metrics import GPA, METRICS, Prediction, compare, error_block
-from forcemap.fitter.frame import Frame
-from forcemap.fitter.report import build_report, plain, worst_frames, write_report
-from forcemap.fitter.report_figures import curve_figures
-from forcemap.fitter.report_page import verdict
+from forcemap.fitter.report.metrics import GPA, METRICS, Prediction, compare, error_block
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.report.report import build_report, plain, worst_frames, write_report
+from forcemap.fitter.report.figures import curve_figures
+from forcemap.fitter.report.page import verdict
 from structures import as_frame
 
 MAPPING = {

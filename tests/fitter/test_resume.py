@@ -13,8 +13,8 @@ import pytest
 import yaml
 from click.testing import Result
 from forcemap.fitter import fitting
-from forcemap.fitter.checkpoint import PATTERN, Checkpoint, fit_key
-from forcemap.fitter.solver import Groups
+from forcemap.fitter.sharing.checkpoint import Checkpoint, PATTERN, fit_key
+from forcemap.fitter.solve.solver import Groups
 from forcemap.potentials import ForcemapError
 from forcemap_runs import blocks_in, fault, invoke, run_forcemap
 from safetensors import safe_open
@@ -24,8 +24,8 @@ ALWAYS = ("--checkpoint-every", "0", "--jobs", "1", "--quiet")
 RESULTS = ["model.forcemap", "potential.forcemap", "report.html", "report.json", "settings.yaml"]
 
 ADD = "forcemap.fitter.solver:Groups.add"
-SYNC = "forcemap.fitter.checkpoint:fsync"
-RENAME = "forcemap.fitter.checkpoint:replace"
+SYNC = "forcemap.fitter.sharing.checkpoint:fsync"
+RENAME = "forcemap.fitter.sharing.checkpoint:replace"
 
 
 def write_settings(path: Path, **changes: Any) -> Path:
@@ -108,7 +108,7 @@ def blocks_kept(out: Path) -> int:
         pytest.param(
             "forcemap.fitter.model:write_model", 1, True, -1, id="while results are written"
         ),
-        pytest.param("forcemap.fitter.report:write_report", 1, True, -1, id="before the clean-up"),
+        pytest.param("forcemap.fitter.report.report:write_report", 1, True, -1, id="before the clean-up"),
     ],
 )
 def test_killed_fit_resumes_from_its_last_block(
@@ -286,7 +286,7 @@ def test_fit_outlives_a_checkpoint_that_cannot_be_written(
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("forcemap.fitter.checkpoint.fsync", full)
+    monkeypatch.setattr("forcemap.fitter.sharing.checkpoint.fsync", full)
     result = fit(settings, tmp_path)
     assert result.exit_code == 0
     assert result.stderr.count("No space left on device; the fit goes on without checkpoints") == 1

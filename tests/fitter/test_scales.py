@@ -12,11 +12,12 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.neighborlist import neighbor_list
-from forcemap.fitter.config import Settings, SoapSettings
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.fitting import fit, of_largest_evidence
-from forcemap.fitter.frame import Frame
-from forcemap.fitter.scales import COARSE, FINE, choices, cutoff_by_neighbors
+from forcemap.fitter.config import Settings
+from forcemap.fitter.terms.soap.settings import SoapSettings
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.fit import fit, of_largest_evidence
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.terms.soap.scales import COARSE, FINE, choices, cutoff_by_neighbors
 from forcemap.potentials import ForcemapError
 from numpy.typing import NDArray
 from structures import SILICON

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from forcemap.fitter.config import Settings, SoapSettings
-from forcemap.fitter.process import environments
-from forcemap.fitter.scales import COARSE, MOST_CUTOFF, SINGLE, choices
-from forcemap.fitter.shells import Shell, clear_of, first_shell, first_shells
+from forcemap.fitter.config import Settings
+from forcemap.fitter.terms.soap.settings import SoapSettings
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.soap.scales import COARSE, MOST_CUTOFF, SINGLE, choices
+from forcemap.fitter.terms.soap.shells import Shell, clear_of, first_shell, first_shells
 from numpy.typing import NDArray
 from structures import as_frame
 

@@ -13,19 +13,15 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from forcemap.fitter import fit
-from forcemap.fitter.building import (
-    LEAST_POINTS,
-    MOST_POINTS,
-    MOST_POINTS_OF_ALL,
-    RESOLVED,
-    few_body_points,
-    points_of,
-)
-from forcemap.fitter.config import Settings, SoapSettings, ThreeBodySettings, TwoBodySettings
-from forcemap.fitter.dataset import read_frames
-from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.sizes import parse_sizes, scaled
-from forcemap.fitter.species_channels import channels_of, learned_similarity
+from forcemap.fitter.process.prior import LEAST_POINTS, MOST_POINTS, MOST_POINTS_OF_ALL, RESOLVED, few_body_points, points_of
+from forcemap.fitter.config import Settings
+from forcemap.fitter.terms.soap.settings import SoapSettings
+from forcemap.fitter.terms.three_body import ThreeBodySettings
+from forcemap.fitter.terms.two_body import TwoBodySettings
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.terms.distances import FewBodyTerm
+from forcemap.fitter.planning.sizes import parse_sizes, scaled
+from forcemap.fitter.terms.soap.channels import channels_of, learned_similarity
 from forcemap.potentials import ForcemapError, load
 from forcemap_runs import invoke
 from structures import SILICON

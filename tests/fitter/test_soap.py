@@ -17,17 +17,22 @@ import pytest
 import structures
 from ase import Atoms
 from ase.build import bulk
-from forcemap.fitter.baseline import evaluate_frame
-from forcemap.fitter.config import Settings, SoapSettings
-from forcemap.fitter.fitting import fit_frames
-from forcemap.fitter.frame import Frame, FrameSigma
-from forcemap.fitter.mapping import CLUSTER_ALLOWANCE, ENERGY_ALLOWANCE, Truth, map_model
-from forcemap.fitter.model import Model, read_model, write_model
-from forcemap.fitter.process import Block
-from forcemap.fitter.radial_basis import RadialBasis, tabulate
-from forcemap.fitter.soap import SoapTerm, species_weights
-from forcemap.fitter.soap_map import forms_of, functions_of
-from forcemap.fitter.sparse_points import descriptor_pools, select_descriptors
+from forcemap.fitter.data.prediction import evaluated
+from forcemap.fitter.config import Settings
+from forcemap.fitter.terms.soap.settings import SoapSettings
+from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.data.frame import Frame, FrameSigma
+from forcemap.fitter.mapping.map import CLUSTER_ALLOWANCE, ENERGY_ALLOWANCE, map_model
+from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model_file import read_model, write_model
+from forcemap.fitter.terms.base import Block
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.fitter.terms.soap.channels import species_weights
+from forcemap.fitter.terms.soap.forms import forms_of, functions_of
+from forcemap.fitter.sparse.candidates import descriptor_pools
+from forcemap.fitter.sparse.methods import select_descriptors
 from forcemap.potentials import ForcemapError, ModelFileError
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.container import read_container, write_container

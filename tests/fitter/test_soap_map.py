@@ -11,12 +11,15 @@ import pytest
 import scipy.linalg
 import structures
 from ase.build import bulk
-from forcemap.fitter.frame import Frame
-from forcemap.fitter.process import Block, Environment
-from forcemap.fitter.radial_basis import RadialBasis, tabulate
-from forcemap.fitter.soap import SoapTerm, species_weights
-from forcemap.fitter.soap_map import Form, forms_of
-from forcemap.fitter.sparse_points import Pool, descriptor_pools, select_descriptors
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.terms.base import Block
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.fitter.terms.soap.channels import species_weights
+from forcemap.fitter.terms.soap.forms import Form, forms_of
+from forcemap.fitter.sparse.candidates import Pool, descriptor_pools
+from forcemap.fitter.sparse.methods import select_descriptors
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]

@@ -9,15 +9,10 @@ import pytest
 import scipy.linalg
 import structures
 from forcemap.fitter.config import SPARSE_METHODS
-from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.sparse_points import (
-    MOST_CANDIDATES,
-    candidates,
-    independent,
-    leverage_scores,
-    select,
-    shortest_distances,
-)
+from forcemap.fitter.terms.distances import FewBodyTerm
+from forcemap.fitter.sparse.methods import MOST_CANDIDATES, independent, leverage_scores, select
+from forcemap.fitter.sparse.candidates import candidates
+from forcemap.fitter.process.survey import shortest_distances
 from numpy.typing import NDArray
 from structures import as_frame
 

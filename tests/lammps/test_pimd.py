@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
-from forcemap.fitter.demo_runs import standard_error, thermo_rows
+from forcemap.fitter.commands.demo_runs import standard_error, thermo_rows
 from forcemap.potentials import load
 from forcemap.potentials.file.potential_file import write_potential
 from lammps_runs import program

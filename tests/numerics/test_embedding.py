@@ -14,10 +14,12 @@ import reference
 import scipy.interpolate
 import structures
 from ase import Atoms
-from forcemap.fitter.embedding import TOP, Density, EmbeddingTerm
-from forcemap.fitter.process import Block, Environment, frame_rows
-from forcemap.fitter.short_range import CorePair
-from forcemap.fitter.splines import open_spline_coefficients
+from forcemap.fitter.terms.embedding import Density, EmbeddingTerm, TOP
+from forcemap.fitter.terms.base import Block
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.rows import frame_rows
+from forcemap.fitter.baseline.repulsion import ShortRange
+from forcemap.fitter.terms.splines import open_spline_coefficients
 from numpy.typing import NDArray
 from process_rows import (
     check_order_of_atoms,

@@ -15,12 +15,15 @@ import pytest
 import reference
 import structures
 from ase import Atoms
-from forcemap.fitter.environment_terms import Comparison, DotPower, SquaredExponential
-from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.frame import Frame
-from forcemap.fitter.nbody import NBodyTerm
-from forcemap.fitter.process import Block, Environment, frame_rows
-from forcemap.fitter.sparse_points import candidates, independent, select
+from forcemap.fitter.terms.environments import Comparison, DotPower, SquaredExponential
+from forcemap.fitter.terms.distances import FewBodyTerm
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.terms.nbody import NBodyTerm
+from forcemap.fitter.terms.base import Block
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.rows import frame_rows
+from forcemap.fitter.sparse.candidates import candidates
+from forcemap.fitter.sparse.methods import independent, select
 from nbody_terms import COMPARISONS, random_nbody, triplet_term
 from numpy.typing import NDArray
 from structures import as_frame

@@ -15,10 +15,12 @@ import pytest
 import reference
 import structures
 from ase import Atoms
-from forcemap.fitter.environment_terms import Comparison
-from forcemap.fitter.few_body import FewBodyTerm
-from forcemap.fitter.process import Block, OneBodyTerm, Term, environments
-from forcemap.fitter.sparse_points import combinations_of
+from forcemap.fitter.terms.environments import Comparison
+from forcemap.fitter.terms.distances import FewBodyTerm
+from forcemap.fitter.terms.base import Block, Term
+from forcemap.fitter.terms.constants import ConstantsTerm
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.sparse.methods import combinations_of
 from forcemap.potentials import ForcemapError
 from nbody_terms import COMPARISONS, random_nbody
 from numpy.typing import NDArray

@@ -21,13 +21,14 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from forcemap.fitter.config import Settings
-from forcemap.fitter.embedding import TOP, Density, EmbeddingTerm
-from forcemap.fitter.fitting import fit_frames
-from forcemap.fitter.frame import Frame, FrameSigma
-from forcemap.fitter.mapping import Mapped, map_model
-from forcemap.fitter.model import Model
-from forcemap.fitter.process import Environment, frame_rows
-from forcemap.fitter.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.embedding import Density, EmbeddingTerm, TOP
+from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.data.frame import Frame, FrameSigma
+from forcemap.fitter.mapping.map import Mapped, map_model
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.rows import frame_rows
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from structures import as_frame

@@ -31,11 +31,14 @@ import scipy.special
 import structures
 from ase import Atoms
 from forcemap.fitter import radial_basis
-from forcemap.fitter.frame import Frame
-from forcemap.fitter.process import Block, Environment, frame_rows
-from forcemap.fitter.radial_basis import RadialBasis, cutoff_values, tabulate
-from forcemap.fitter.soap import SoapTerm, species_weights
-from forcemap.fitter.soap_map import forms_of, functions_of
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.terms.base import Block
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.rows import frame_rows
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, cutoff_values, tabulate
+from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.fitter.terms.soap.channels import species_weights
+from forcemap.fitter.terms.soap.forms import forms_of, functions_of
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.potential_file import PotentialData, as_potential
 from numpy.typing import NDArray
@@ -563,7 +566,7 @@ def test_rows_do_not_depend_on_how_many_centres_are_done_at_once(
     term = weighted_term("2 species", 3, points=4)
     atoms = structures.get("triclinic cell", SPECIES[2])
     expected = rows(atoms, [term])
-    monkeypatch.setattr("forcemap.fitter.environment_terms.MOST_NUMBERS", 1)
+    monkeypatch.setattr("forcemap.fitter.terms.environments.MOST_NUMBERS", 1)
     np.testing.assert_allclose(rows(atoms, [term]), expected, rtol=0, atol=1e-13)
 
 

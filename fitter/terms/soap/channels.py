@@ -74,8 +74,10 @@ def _fitted(frames: Sequence[Frame], term: TwoBodyTerm) -> Array:
     rows, targets = [], []
     for frame in labelled[::step]:
         assert frame.forces is not None
-        rows.append(frame_rows(frame, [term])[RowLayout(len(frame.numbers)).forces])
-        targets.append(frame.forces.ravel())
+        which = np.repeat(frame.labelled, 3)
+        forces = frame_rows(frame, [term])[RowLayout(len(frame.numbers)).forces]
+        rows.append(forces[which])
+        targets.append(frame.forces.ravel()[which])
     if not rows:
         return np.zeros(term.size)
     # In whitened columns the ridge is the Gaussian-process prior.

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
-from forcemap.fitter.terms.environments import DotPower
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
+from forcemap.fitter.terms.environments import DotPower
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.terms import SoapCenter, SoapFunctions
 from numpy.typing import NDArray
@@ -138,7 +138,7 @@ class Span:
     @property
     def size(self) -> int:
         """Number of coordinates."""
-        return self.points.shape[1]
+        return int(self.points.shape[1])
 
     def coordinates(self, vectors: Array) -> Array:
         """(n, size) of `vectors` (n, dimension), projected."""
@@ -184,7 +184,8 @@ def _covariance(
             for k, (rows, squares) in enumerate(kinds):
                 moments[k] += rows.T @ rows
                 traces[k] += squares
-    return sum(m / max(trace, 1e-300) for m, trace in zip(moments, traces, strict=True))
+    spectra, derivatives = (m / max(t, 1e-300) for m, t in zip(moments, traces, strict=True))
+    return np.asarray(spectra + derivatives)
 
 
 def _quadratic(span: Span, weights: Array, covariance: Array) -> tuple[Array, Array]:
@@ -226,9 +227,7 @@ def functions_of(
     part: float = 1.0,
 ) -> SoapFunctions:
     """The term of a potential from the first `part` of each form's vectors."""
-    kept = [
-        form.first(max(1, int(np.ceil(part * len(form.factors))))) for form in forms
-    ]
+    kept = [form.first(max(1, int(np.ceil(part * len(form.factors))))) for form in forms]
     return _functions(term, forms, kept, {})
 
 

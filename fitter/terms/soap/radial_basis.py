@@ -33,6 +33,9 @@ Array = NDArray[np.float64]
 KNOT_SPACING = 0.08
 """Å at most; the functions vary over `atom_sigma` or more."""
 
+LEAST_INTERVALS = 4
+"""Of which the last two have no knot of their own; see `splines.spline_coefficients`."""
+
 QUADRATURE = 240
 """Gauss-Legendre points; the integrals over x are exact to rounding for widths above 0.1 Å."""
 
@@ -127,11 +130,12 @@ def tabulate(basis: RadialBasis) -> tuple[Array, Array]:
 
     Returns:
         (radial, self): (intervals + 3, l_max + 1, n_max) over [0, cutoff], cutoff and weight
-        included; (n_max,) of c for l = 0.
+        included, zero at the cutoff with two derivatives; (n_max,) of c for l = 0.
     """
     spacing = min(KNOT_SPACING, 0.4 * basis.atom_sigma)
-    knots = np.linspace(0.0, basis.cutoff, int(np.ceil(basis.cutoff / spacing)) + 1)
+    intervals = max(LEAST_INTERVALS, int(np.ceil(basis.cutoff / spacing)))
+    knots = np.linspace(0.0, basis.cutoff, intervals + 1)
     seen = levelled(basis, knots)
     values = radial_functions(basis, seen) * cutoff_values(basis, seen)[:, None, None]
     own = radial_functions(basis, np.zeros(1))[0, 0] / np.sqrt(4.0 * np.pi)
-    return spline_coefficients(values, axes=1), np.ascontiguousarray(own)
+    return spline_coefficients(values, axes=1, fading=1), np.ascontiguousarray(own)

@@ -142,7 +142,7 @@ class SoapSettings(EnvironmentSettings):
 
     def for_trial(self, points: int) -> SoapSettings:
         """See `TermSettings.for_trial`."""
-        return replace(self, n_sparse=points, config_type_n_sparse={})
+        return self.small(points)  # type: ignore[return-value]
 
     def resized(self, size: Size) -> SoapSettings:
         """See `TermSettings.resized`: with other numbers of functions, too."""

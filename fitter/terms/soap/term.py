@@ -14,13 +14,15 @@ compress them (Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.terms.base import Array, Block, MapPlan, TermView
+from forcemap.fitter.solve.work import Work
+from forcemap.fitter.terms.base import Array, Block, MapPlan, Species, TermView
 from forcemap.fitter.terms.environments import Comparison, DotPower, EnvironmentTerm, Indices
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of, points_functions
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis
@@ -28,6 +30,9 @@ from forcemap.potentials import _core
 from forcemap.potentials.terms import SoapFunctions
 
 __all__ = ["SoapTerm"]
+
+DERIVATIVES = 10
+"""Rows of derivatives of spectra for each atom of the frames by which a map is ordered, about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +107,10 @@ class SoapTerm(EnvironmentTerm):
         self, structure: Structure, center: int, first: int, last: int
     ) -> tuple[Indices, Indices, Array]:
         """See `EnvironmentTerm.derivatives`."""
-        targets, centers, rows = self.expansion.derivatives(structure.neighbors, center, first, last)
+        targets, centers, rows = self.expansion.derivatives(
+            structure.neighbors, center, first, last
+        )
         return targets, centers, rows
-
 
     # ---- the map and the file
 
@@ -112,11 +118,27 @@ class SoapTerm(EnvironmentTerm):
         """See `Term.may_leave_out`: a form of few vectors holds what matters; sparse points do not."""
         return choice == "low_rank" if choice is not None else self.zeta <= 2
 
+    def map_work(self, sizes: Mapping[Species, int], atoms: int) -> Work:
+        """See `Term.map_work`: a form for each species of centre, in the span of its points."""
+        work = Work()
+        d = float(self.dimension)
+        for size in sizes.values():
+            if self.zeta != 2:
+                continue
+            r = min(float(size), d)
+            rows = DERIVATIVES * atoms + atoms  # spectra and some of their derivatives
+            work += Work(
+                products=2.0 * rows * d * r + 2.0 * rows * r**2 + 6.0 * size * d * r + 8.0 * r**3,
+                eigen=3.0 * r**3,
+                bytes=int(8 * (2 * size * d + 4 * r**2)),
+            )
+        return work
+
     def mapped(self, weights: Array, plan: MapPlan) -> SoapFunctions | None:
         """See `Term.mapped`.
 
-        The mean alone becomes a form of as few vectors as `plan.part` keeps; with further columns, which
-        share its vectors, all sparse points are kept.
+        The mean alone becomes a form of as few vectors as `plan.part` keeps; with further columns,
+        which share its vectors, all sparse points are kept.
         """
         if not any(block.size for block in self.blocks):
             return None

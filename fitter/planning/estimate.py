@@ -1,0 +1,517 @@
+"""What a fit will take, estimated before it starts: ``forcemap fit --dry-run``.
+
+Settings and frames are read in full. The stages are those of the fit: a survey, terms opened on it,
+candidates for their sparse points, rows, sums, the map. Candidates are looked for, and rows are
+computed, in a sample of the frames and with few sparse points; algebra is counted, and its rate is
+measured. The rest is proportion: times are meant to be right within a factor of two or three on a
+quiet machine, without that of making the map's tables. No trial fit is made: where the evidence is to
+choose among
+alternatives, the first stands for all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from forcemap.fitter.baseline.baseline import Baseline
+from forcemap.fitter.config import Settings
+from forcemap.fitter.data.dataset import check_groups, read_frames
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.label_checks import label_counts
+from forcemap.fitter.data.sampling import sample_of
+from forcemap.fitter.fit import TRIAL_ATOMS, TRIAL_POINTS
+from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
+from forcemap.fitter.process.accumulate import ROWS_PER_BLOCK
+from forcemap.fitter.process.prior import Opened, alternatives, nothing_to_fit, widest_cutoff
+from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.process.targets import group_count
+from forcemap.fitter.sharing.launch import launched
+from forcemap.fitter.solve.solver import Accumulator
+from forcemap.fitter.solve.work import FLOAT, Rates, Work, seconds_of
+from forcemap.fitter.sparse.candidates import most_candidates
+from forcemap.fitter.sparse.methods import independent, work_of_choice
+from forcemap.fitter.terms.base import Array, Block, Species, Term, named
+from forcemap.fitter.terms.constants import ConstantsTerm
+from forcemap.fitter.terms.rows import RowLayout, frame_rows
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.runs.progress import Progress
+from scipy.linalg import lapack
+from threadpoolctl import threadpool_limits
+
+__all__ = ["Combination", "Estimate", "estimate", "estimate_settings", "estimate_table"]
+
+SAMPLE_ATOMS = 2000
+"""Atoms of the sample of frames; smaller data are looked at in full."""
+
+SAMPLE_SECONDS = 1.0
+"""Time spent on finding candidates of a term, on rows, at most (and at least one frame)."""
+
+CHOICE_SECONDS = 4.0
+"""Sparse points of data that are looked at in full are chosen if that takes no longer."""
+
+FEW_POINTS = 12
+"""Of each combination of species, for which rows are timed, and four times as many."""
+
+TIMED_COLUMNS = 1000
+"""Size of the matrices that are timed, at most."""
+
+EVIDENCE_STEPS = 12
+"""Solutions that the search for the deltas takes; mostly 6 to 13 on published sets."""
+
+BYTES_PER_ATOM = 220
+"""Of frames, labels, targets and predictions, measured by `benchmarks/fit_scaling.py`."""
+
+CLUSTER_ATOMS = 24
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Sparse points of one combination of species.
+
+    Attributes:
+        kind: of the term.
+        species: atomic numbers.
+        candidates: distances, triangles or environments in the data.
+        n_sparse: points that will be chosen, at most.
+    """
+
+    kind: str
+    species: tuple[int, ...]
+    candidates: int
+    n_sparse: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Sizes of a fit, its memory in bytes (of each rank) and its time in seconds.
+
+    Attributes:
+        n_energies, n_forces, n_stresses: rows of each kind.
+        whole: whether the sizes are those of all frames, not estimated from a sample.
+        choosing_bytes: candidates and the matrices by which points are chosen.
+        gram_bytes: one (columns, columns) matrix.
+        sums_bytes: what summing and solving hold at once.
+        block_bytes: one block of rows.
+        blocks_bytes: all blocks at work or waiting.
+        frames_bytes: frames, their labels and the predictions.
+        map_bytes: what the map takes while it is made.
+        seconds: by stage.
+        extrapolated: sentences on what was not looked at.
+    """
+
+    n_frames: int
+    n_test: int
+    n_atoms: int
+    n_energies: int
+    n_forces: int
+    n_stresses: int
+    combinations: tuple[Combination, ...]
+    whole: bool
+    choosing_bytes: int
+    gram_bytes: int
+    sums_bytes: int
+    block_bytes: int
+    blocks_bytes: int
+    frames_bytes: int
+    map_bytes: int
+    seconds: Mapping[str, float]
+    jobs: int
+    ranks: int
+    extrapolated: Sequence[str] = ()
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all kinds."""
+        return self.n_energies + self.n_forces + self.n_stresses
+
+    @property
+    def n_columns(self) -> int:
+        """Sparse points of all terms."""
+        return sum(c.n_sparse for c in self.combinations)
+
+
+def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate:
+    """Estimate the fit that the file `settings` asks for; writes nothing.
+
+    Raises ForcemapError for settings or frames that cannot be used, as the fit itself does.
+    """
+    read = Settings.read(settings)
+    launch = launched()
+    start = time.perf_counter()
+    with progress.stage("reading frames", 1) as advance:
+        train = read_frames(read.data.train, read.data.keys, read.sigma)
+        test = read_frames(read.data.test, read.data.keys, read.sigma) if read.data.test else []
+        advance()
+    for line in [*label_counts(train), *label_counts(test)]:
+        progress.note(line)
+    check_groups(train, read)
+    reading = time.perf_counter() - start
+    with progress.stage("timing a sample", None):
+        return estimate(read, train, len(test), jobs, launch.size if launch else 1, reading)
+
+
+def estimate(
+    settings: Settings,
+    frames: Sequence[Frame],
+    n_test: int = 0,
+    jobs: int = 1,
+    ranks: int = 1,
+    reading: float = 0.0,
+) -> Estimate:
+    """Estimate a fit to `frames` by `jobs` threads on each of `ranks`.
+
+    Args:
+        settings: of the fit.
+        frames: the training frames.
+        n_test: number of test frames.
+        jobs, ranks: how the fit will be run.
+        reading: seconds that reading the frames has taken.
+
+    Raises ForcemapError for frames without labels or without neighbours.
+    """
+    if not any(f.energy is not None or f.forces is not None for f in frames):
+        raise ForcemapError("the training frames hold neither energies nor forces")
+    with threadpool_limits(limits=1, user_api="blas"):
+        look = _Look.at(settings, frames)
+        columns = sum(c.n_sparse for c in look.combinations)
+        if columns == 0:
+            raise nothing_to_fit(look.settings, Survey.of(frames, settings))
+        row = _row_seconds(look.sample, look.timed)
+        whiten, add, solve = _matrix_seconds([c.n_sparse for c in look.combinations])
+    counts = [
+        sum(f.energy is not None for f in frames),
+        sum(3 * int(np.count_nonzero(f.labelled)) for f in frames if f.forces is not None),
+        sum(6 for f in frames if f.stress is not None),
+    ]
+    n_rows, atoms = sum(counts), look.atoms
+    workers = atoms * row.of(columns) + whiten * n_rows
+    adding = add * n_rows
+    free = any(term.delta is None for term in look.settings.terms)
+    seconds = {
+        "reading frames": reading,
+        **look.seconds,
+        # The main thread adds what the others have computed.
+        "rows and their sum": max((workers + adding) / jobs, adding) / ranks,
+        "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
+        **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
+    }
+    gram = FLOAT * columns**2
+    layout = max(RowLayout(len(f.numbers)).count for f in frames)
+    block = FLOAT * columns * (ROWS_PER_BLOCK + layout // 2)
+    waiting = 2 * jobs + 1 if jobs > 1 else 0
+    return Estimate(
+        n_frames=len(frames),
+        n_test=n_test,
+        n_atoms=atoms,
+        n_energies=counts[0],
+        n_forces=counts[1],
+        n_stresses=counts[2],
+        combinations=look.combinations,
+        whole=look.whole,
+        choosing_bytes=look.choosing.bytes,
+        gram_bytes=gram,
+        # Sums and what rounding cuts off from them; later the sums, all together, and two factors.
+        sums_bytes=(1 + 2 * group_count(settings, frames)) * gram
+        + FLOAT * sum(c.n_sparse**2 for c in look.combinations),
+        block_bytes=block,
+        blocks_bytes=block * (waiting + 3 * jobs),
+        frames_bytes=BYTES_PER_ATOM * atoms,
+        map_bytes=look.mapping.bytes,
+        seconds=seconds,
+        jobs=jobs,
+        ranks=ranks,
+        extrapolated=look.extrapolated,
+    )
+
+
+# ---- a look at the data ----------------------------------------------------------------------------
+
+
+@dataclass
+class _Look:
+    """What a sample of the frames says.
+
+    Attributes:
+        settings: with the first of all alternatives.
+        atoms: of all frames.
+        sample: the frames that were looked at; `whole`: whether they are all.
+        combinations: sizes.
+        timed: the terms, with few sparse points and with some more.
+        choosing, mapping: work of choosing sparse points, and of making the map.
+        seconds: of the stages before the rows.
+        extrapolated: sentences.
+    """
+
+    settings: Settings
+    atoms: int
+    sample: list[Frame]
+    whole: bool
+    rates: Rates
+    combinations: tuple[Combination, ...] = ()
+    timed: tuple[list[Term], list[Term]] = field(default_factory=lambda: ([], []))
+    choosing: Work = field(default_factory=Work)
+    mapping: Work = field(default_factory=Work)
+    seconds: dict[str, float] = field(default_factory=dict)
+    extrapolated: list[str] = field(default_factory=list)
+
+    @classmethod
+    def at(cls, given: Settings, frames: Sequence[Frame]) -> _Look:
+        """Of the frames of a fit."""
+        options = alternatives(given, Survey.of(frames, given))
+        sample = sample_of(frames, SAMPLE_ATOMS)
+        atoms = sum(len(f.numbers) for f in frames)
+        look = cls(options[0], atoms, sample, len(sample) == len(frames), Rates.measured())
+        if not look.whole:
+            some = sum(len(f.numbers) for f in sample)
+            look.extrapolated.append(
+                f"sizes and times are extrapolated from {len(sample)} of {len(frames)} frames, "
+                f"{some} of {atoms} atoms"
+            )
+        species = {int(z) for f in frames for z in f.numbers}
+        survey = replace(Survey.of(sample, given), species=tuple(sorted(species)))
+        survey = look._survey(survey)
+        share = _shares(frames, sample)
+        for settings in look.settings.terms:
+            look._open(settings, survey, share)
+        if given.e0 == "average":
+            constants = ConstantsTerm.of(survey.species)
+            for terms in look.timed:
+                terms.append(constants)
+            look.combinations += tuple(
+                Combination(constants.kind, (z,), share.atoms[z], 1) for z in survey.species
+            )
+        if len(options) > 1:
+            look._trials(len(options))
+        return look
+
+    def _survey(self, survey: Survey) -> Survey:
+        """With the repulsion, where there is one."""
+        start = time.perf_counter()
+        if self.settings.core == "zbl":
+            survey = survey.with_repulsion(widest_cutoff(self.settings))
+        baseline = Baseline(survey.species, survey.repulsion)
+        for frame in self.sample:
+            baseline.of(frame)
+        some = sum(len(f.numbers) for f in self.sample)
+        self.seconds["short distances and core"] = (time.perf_counter() - start) * self.atoms / some
+        return survey
+
+    def _open(self, settings: Any, survey: Survey, share: _Share) -> None:
+        """One term: its candidates, sizes, and the work that its sparse points and map will be."""
+        start = time.perf_counter()
+        opened = Opened.of(settings, survey, SAMPLE_SECONDS)
+        finding = (time.perf_counter() - start) * self.atoms / max(opened.atoms, 1)
+        counts = {
+            species: round(pool.count * share.ratio(species, opened.atoms))
+            for species, pool in opened.pools.items()
+        }
+        kept = {
+            species: min(counts[species], most_candidates(pool.points.shape[1]))
+            for species, pool in opened.pools.items()
+        }
+        wanted = {s: min(opened.wanted(s, kept[s]), counts[s]) for s in opened.pools}
+        work = Work()
+        for species, pool in opened.pools.items():
+            dimension = pool.points.shape[1]
+            work += work_of_choice(opened.method, kept[species], dimension, wanted[species])
+        choosing = self.rates.seconds(work)
+        complete = opened.atoms == self.atoms
+        if self.whole and complete and choosing < CHOICE_SECONDS:
+            wanted = {block.species: block.size for block, _ in opened.blocks()}
+        elif wanted:
+            self.extrapolated.append(
+                f"the sparse points of the {opened.term.kind} term are counted, not chosen: those that "
+                "repeat others count too"
+            )
+        self.choosing += work
+        key = "choosing sparse points"
+        self.seconds[key] = self.seconds.get(key, 0.0) + finding + choosing
+        for terms, count in zip(self.timed, (FEW_POINTS, 4 * FEW_POINTS), strict=True):
+            terms.append(opened.term.with_blocks(_some_points(opened, count)))
+        measured = min(self.atoms, MEASURED_ATOMS)
+        self.mapping += opened.term.map_work(wanted, measured)
+        self.combinations += tuple(
+            Combination(opened.term.kind, s, counts[s], wanted[s]) for s in opened.pools
+        )
+
+    def _trials(self, count: int) -> None:
+        """The time of the small fits by which alternatives are compared, from rows of few points."""
+        atoms = min(TRIAL_ATOMS, self.atoms)
+        blocks = sum(len(term.blocks) for term in self.timed[0])
+        each = atoms * _row_seconds(self.sample, self.timed).of(blocks * TRIAL_POINTS)
+        self.seconds["choosing scales"] = count * each
+        self.extrapolated.append(
+            f"the first of {count} alternatives for the scales stands for the one that the fit chooses"
+        )
+
+
+@dataclass(frozen=True)
+class _Share:
+    """How many atoms of each species there are in all frames and in the sample."""
+
+    atoms: Mapping[int, int]
+    sampled: Mapping[int, int]
+
+    def ratio(self, species: Species, looked_at: int) -> float:
+        """Candidates of all frames over those of the first `looked_at` atoms of the sample."""
+        part = sum(self.sampled.values()) / max(looked_at, 1)
+        return part * self.atoms[species[0]] / max(self.sampled.get(species[0], 0), 1)
+
+
+def _shares(frames: Sequence[Frame], sample: Sequence[Frame]) -> _Share:
+    def counted(part: Sequence[Frame]) -> dict[int, int]:
+        numbers, counts = np.unique(np.concatenate([f.numbers for f in part]), return_counts=True)
+        return dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+
+    return _Share(counted(frames), counted(sample))
+
+
+def _some_points(opened: Opened, count: int) -> list[Block]:
+    """Blocks of a few sparse points, for timing."""
+    blocks = []
+    for species, pool in opened.pools.items():
+        step = max(1, len(pool.points) // count)
+        block, _ = independent(opened.term, pool.points[::step][:count], species)
+        blocks.append(block)
+    return blocks
+
+
+@dataclass(frozen=True)
+class _RowSeconds:
+    """Seconds that an atom's rows take: what they take anyhow, and for each sparse point."""
+
+    fixed: float
+    each: float
+
+    def of(self, columns: int) -> float:
+        """For so many sparse points."""
+        return self.fixed + self.each * columns
+
+
+def _row_seconds(
+    sample: Sequence[Frame], timed: tuple[Sequence[Term], Sequence[Term]]
+) -> _RowSeconds:
+    """Measured on a few frames, with few and with some more sparse points."""
+    start = time.perf_counter()
+    seconds, atoms = np.zeros(2), 0
+    for frame in sorted(sample, key=lambda f: len(f.numbers) % 17):  # not in the file's order
+        for n, terms in enumerate(timed):
+            begin = time.perf_counter()
+            frame_rows(frame, terms)
+            seconds[n] += time.perf_counter() - begin
+        atoms += len(frame.numbers)
+        if time.perf_counter() - start > SAMPLE_SECONDS:
+            break
+    few, some = (sum(term.size for term in terms) for terms in timed)
+    if some <= few:
+        return _RowSeconds(0.0, float(seconds[0]) / atoms / max(few, 1))
+    each = max(float(seconds[1] - seconds[0]) / atoms / (some - few), 0.0)
+    return _RowSeconds(max(float(seconds[0]) / atoms - each * few, 0.0), each)
+
+
+def _matrix_seconds(sizes: Sequence[int]) -> tuple[float, float, float]:
+    """Seconds to whiten a row, to add it, and to solve with slopes, for blocks of these sizes."""
+    whole = sum(sizes)
+    n = min(whole, TIMED_COLUMNS)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(ROWS_PER_BLOCK, n))
+    targets = rng.normal(size=ROWS_PER_BLOCK)
+    factor = np.asfortranarray(np.tril(rng.normal(size=(n, n))) + 10.0 * n * np.eye(n))
+    data = Accumulator(n)
+
+    def whitened() -> Array:
+        return scipy.linalg.solve_triangular(factor, rows.T, lower=True, check_finite=False)
+
+    whiten = seconds_of(whitened) / (ROWS_PER_BLOCK * n**2) * sum(size**2 for size in sizes)
+    scratch = np.zeros((n, n), order="F")
+    adding = seconds_of(lambda: data.add(rows, targets, 0.0, scratch))
+    add = adding / (ROWS_PER_BLOCK * n**2) * whole**2
+    solve = seconds_of(lambda: lapack.dpotri(data.solve(np.ones(n)).factor.T, lower=0))
+    return whiten, add, solve * (whole / n) ** 3
+
+
+def _end_seconds(look: _Look, row: float, n_test: int, jobs: int, ranks: int) -> dict[str, float]:
+    """Seconds of the map and its error, or of the predictions of a process without map."""
+    frames = max(1, round(len(look.sample) * look.atoms / sum(len(f.numbers) for f in look.sample)))
+    if not all(term.has_map for term in look.timed[0]):
+        return {"predictions of the process": look.atoms * row * (1.0 + n_test / frames) / jobs}
+    slow = any(term.is_slow for term in look.timed[0])
+    compared = min(look.atoms, MEASURED_ATOMS) if slow else look.atoms
+    # The resolution is chosen, by one thread, on some frames and clusters.
+    probes = min(PROBE_FRAMES, frames) * look.atoms / frames + CLUSTER_ATOMS * RANDOM_CLUSTERS
+    made = look.rates.seconds(look.mapping)
+    return {"mapping, its error": row * (compared / jobs / ranks + probes) + made}
+
+
+# ---- what is printed ---------------------------------------------------------------------------
+
+
+def _memory(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size < 2**30 else f"{size / 2**30:.2f} GiB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120.0:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200.0 else f"{seconds / 3600:.1f} h"
+
+
+def estimate_table(found: Estimate) -> Any:
+    """The estimate as tables for rich's console."""
+    from forcemap.fitter.report.terminal import rows_table
+    from rich.console import Group
+
+    each = " of each rank" if found.ranks > 1 else ""
+    ranks = f", {found.ranks} ranks" if found.ranks > 1 else ""
+    sizes = [
+        ("training frames", f"{found.n_frames}, {found.n_atoms} atoms"),
+        ("test frames", f"{found.n_test}"),
+        (
+            "rows",
+            f"{found.n_rows}: {found.n_energies} energies, {found.n_forces} forces, "
+            f"{found.n_stresses} stresses",
+        ),
+        ("columns", f"{found.n_columns} sparse points"),
+    ]
+    memory = [
+        ("choosing sparse points", _memory(found.choosing_bytes)),
+        ("Gram matrix", _memory(found.gram_bytes)),
+        ("its sums and solution", _memory(found.sums_bytes)),
+        ("block of rows", _memory(found.block_bytes)),
+        ("all blocks at a time", _memory(found.blocks_bytes)),
+        ("frames", _memory(found.frames_bytes)),
+        ("making the map", _memory(found.map_bytes)),
+        ("the program itself", "100 MiB"),
+    ]
+    times = [(stage, f"about {_time(seconds)}") for stage, seconds in found.seconds.items()]
+    times.append(("in all", f"about {_time(sum(found.seconds.values()))}"))
+    notes = [f"Note: {sentence}." for sentence in found.extrapolated]
+    return Group(
+        rows_table(sizes, title="Sizes"),
+        _terms_table(found),
+        rows_table(memory, title=f"Memory{each}"),
+        "",
+        rows_table(times, title=f"Time by {found.jobs} thread(s){ranks}"),
+        *(["", *notes] if notes else []),
+    )
+
+
+def _terms_table(found: Estimate) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    about = "" if found.whole else "about "
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("term", "species"):
+        table.add_column(heading)
+    for heading in ("candidates", "sparse points"):
+        table.add_column(heading, justify="right")
+    for c in found.combinations:
+        table.add_row(c.kind, named(c.species), f"{about}{c.candidates}", f"{about}{c.n_sparse}")
+    return table

@@ -1,0 +1,336 @@
+"""One fit shared by the ranks of an MPI job: ``mpirun -n N forcemap fit …``.
+
+Every rank reads all frames, which is cheap, and computes the rows of its share of the blocks (`share`).
+The first rank alone chooses the sparse points, from all frames, and sends them to the others bit for
+bit (`Ranks.on_first`); the ranks' Gram matrices are summed on the first rank (`Ranks.add_up`, the one
+reduction), which solves, maps and writes; what the process says of the frames, to judge the map by, is
+shared again (`Ranks.map_in_order`). The others sleep while they wait. Blocks are the same however
+many ranks there are, and their sums carry twice the working precision: so the sums are the same.
+
+**Errors.** Ranks `meet` before every exchange of data, and tell whether one of them has failed. A rank
+that fails goes to the next meeting at once, and the others hear of it at their next block
+(`Ranks.look`), so that all end together, with the message of the first that failed. What nobody
+foresaw (a fault of the program, no memory) ends the job through MPI_Abort.
+
+mpi4py is imported only by a process that a launcher started, see `launch`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from forcemap.fitter.sharing.launch import Launch, launched
+from forcemap.fitter.sharing.threads import in_order
+from forcemap.fitter.solve.solver import Groups, add_exactly
+from forcemap.potentials.errors import ForcemapError
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+__all__ = ["Ranks", "share", "started_ranks"]
+
+Array = NDArray[np.float64]
+Bytes = NDArray[np.uint8]
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+PIECE = 16 << 20
+"""Bytes sent or summed at once: messages beyond 2 GiB fail in many MPI libraries, and a reduction
+needs a second buffer of this size."""
+
+SLEEP = 0.005
+"""Seconds between looks at a meeting: waiting ranks leave the processors to those that work."""
+
+_FAILURE = 1
+"""Tag of the message by which a rank tells the others that it has failed."""
+
+
+class OtherRankFailed(ForcemapError):
+    """Another rank has failed and tells why."""
+
+
+class Ranks:
+    """The ranks that share a fit; this one works alone, `MpiRanks` are several.
+
+    Attributes:
+        rank: number of this one, from 0.
+        size: how many there are.
+    """
+
+    rank = 0
+    size = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this rank chooses, solves, shows progress and writes files."""
+        return self.rank == 0
+
+    def look(self) -> None:
+        """Raise OtherRankFailed if another rank has told that it failed; costs next to nothing."""
+
+    def meet(self) -> None:
+        """Wait for all ranks. Raises SystemExit if one of them has failed."""
+
+    def on_first(self, function: Callable[[], Value]) -> Value:
+        """What `function` returns on the first rank, where alone it is called, on all ranks.
+
+        The value must be one that can be pickled; its arrays arrive bit for bit.
+        """
+        return function()
+
+    def add_up(self, data: Groups) -> None:
+        """Sum all ranks' `data` on the first rank, in place, and settle it; the others' are spoilt."""
+        data.settle()
+
+    def map_in_order(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        costs: Sequence[float],
+        jobs: int,
+    ) -> Iterable[Value]:
+        """Results of `function` over `items`, on the first rank; each rank does its share (`share`).
+
+        Results must be such as can be pickled. The other ranks get none.
+        """
+        return in_order(function, items, jobs)
+
+
+ALONE = Ranks()
+
+
+def share(costs: Sequence[float], rank: int, size: int) -> list[int]:
+    """Numbers of the pieces of work that `rank` of `size` ranks does, in their order.
+
+    The costliest pieces are dealt out first, each to the rank with the least work so far; the same
+    costs always give the same shares.
+    """
+    loads = np.zeros(size)
+    mine = []
+    for piece in np.argsort(-np.asarray(costs, dtype=float), kind="stable"):
+        taker = int(np.argmin(loads))
+        loads[taker] += costs[piece]
+        if taker == rank:
+            mine.append(int(piece))
+    return sorted(mine)
+
+
+Head: TypeAlias = tuple[bytes, list[int]]
+"""A pickled value without its arrays, and the arrays' numbers of bytes."""
+
+
+def _packed(value: Any) -> tuple[Head, Iterator[Bytes]]:
+    """`value` pickled, and its arrays, which are not copied, in pieces that may be sent."""
+    kept: list[pickle.PickleBuffer] = []
+    head = pickle.dumps(value, protocol=5, buffer_callback=kept.append)
+    arrays = [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in kept]
+    return (head, [len(array) for array in arrays]), _pieces(arrays)
+
+
+def _unpacked(head: Head, fill: Callable[[Bytes], object]) -> Any:
+    """The value that was packed; `fill` receives one piece after the other."""
+    value, sizes = head
+    arrays = [np.empty(size, dtype=np.uint8) for size in sizes]
+    for piece in _pieces(arrays):
+        fill(piece)
+    return pickle.loads(value, buffers=arrays)
+
+
+def _pieces(arrays: Sequence[Bytes]) -> Iterator[Bytes]:
+    for array in arrays:
+        for start in range(0, len(array), PIECE):
+            yield array[start : start + PIECE]
+
+
+class MpiRanks(Ranks):
+    """The processes of an MPI communicator (of mpi4py)."""
+
+    def __init__(self, mpi: Any, communicator: Any) -> None:
+        self._mpi = mpi
+        self._comm = communicator
+        self.rank = int(communicator.rank)
+        self.size = int(communicator.size)
+        self.over = False
+        """Whether all ranks know that one has failed."""
+
+    def look(self) -> None:
+        """See `Ranks.look`."""
+        if self._comm.Iprobe(source=self._mpi.ANY_SOURCE, tag=_FAILURE):
+            raise OtherRankFailed("another rank failed")
+
+    def meet(self) -> None:
+        """See `Ranks.meet`."""
+        if self._failed(False):
+            raise SystemExit(1)
+
+    def fail(self) -> bool:
+        """Tell all ranks that this one has failed; whether it is the one to give the message."""
+        empty = np.zeros(0, dtype=np.uint8)
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        sent = [self._comm.Isend(empty, dest=rank, tag=_FAILURE) for rank in others]
+        first: bool = self._failed(True)[0] == self.rank
+        self._mpi.Request.Waitall(sent)
+        return first
+
+    def _failed(self, mine: bool) -> list[int]:
+        """The ranks that have failed, once all have told."""
+        flags = np.zeros(self.size, dtype=np.uint8)
+        request = self._comm.Iallgather(np.array([mine], dtype=np.uint8), flags)
+        while not request.Test():
+            time.sleep(SLEEP)
+        failed = [int(rank) for rank in np.flatnonzero(flags)]
+        self.over = bool(failed)
+        for rank in failed:
+            if rank != self.rank:
+                self._comm.Recv(np.zeros(0, dtype=np.uint8), source=rank, tag=_FAILURE)
+        return failed
+
+    def on_first(self, function: Callable[[], Value]) -> Value:
+        """See `Ranks.on_first`."""
+        value: Any = function() if self.is_first else None
+        self.meet()
+        if not self.is_first:
+            return _unpacked(self._comm.bcast(None), self._comm.Bcast)  # type: ignore[no-any-return]
+        head, pieces = _packed(value)
+        self._comm.bcast(head)
+        for piece in pieces:
+            self._comm.Bcast(piece)
+        return value  # type: ignore[no-any-return]
+
+    def map_in_order(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        costs: Sequence[float],
+        jobs: int,
+    ) -> Iterable[Value]:
+        """See `Ranks.map_in_order`."""
+        mine: list[Value] = []
+        wanted = share(costs, self.rank, self.size)
+        with threadpool_limits(limits=1, user_api="blas"):
+            for result in in_order(function, [items[n] for n in wanted], jobs):
+                mine.append(result)
+                self.look()
+        self.meet()
+        if not self.is_first:
+            head, pieces = _packed(mine)
+            self._comm.send(head, dest=0)
+            for piece in pieces:
+                self._comm.Send(piece, dest=0)
+            return []
+        results: dict[int, Value] = dict(zip(wanted, mine, strict=True))
+        for rank in range(1, self.size):
+            theirs = _unpacked(self._comm.recv(source=rank), partial(self._comm.Recv, source=rank))
+            results.update(zip(share(costs, rank, self.size), theirs, strict=True))
+        return [results[n] for n in range(len(items))]
+
+    def add_up(self, data: Groups) -> None:
+        """See `Ranks.add_up`. A binary tree, whose sums do not depend on its shape."""
+        self.meet()
+        counts = np.zeros((self.size, len(data.counts)), dtype=np.int64)
+        self._comm.Allgather(data.counts, counts)
+        step = 1
+        while step < self.size and self.rank % (2 * step) == 0:
+            if self.rank + step < self.size:
+                for high, low in self._sums(data):
+                    other = np.empty_like(high), np.empty_like(low)
+                    for array in other:
+                        self._comm.Recv(array, source=self.rank + step)
+                    add_exactly(high, low, other[0])
+                    low += other[1]
+            step *= 2
+        if not self.is_first:
+            for high, low in self._sums(data):
+                self._comm.Send(high, dest=self.rank - step)
+                self._comm.Send(low, dest=self.rank - step)
+            return
+        data.counts = counts.sum(axis=0)
+        data.settle()
+
+    @staticmethod
+    def _sums(data: Groups) -> Iterator[tuple[Array, Array]]:
+        for high, low in data.sums:
+            step = PIECE // high.itemsize
+            for start in range(0, len(high), step):
+                yield high[start : start + step], low[start : start + step]
+
+    def abort(self, code: int) -> None:
+        """End all ranks now."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._comm.Abort(code)
+
+
+@contextmanager
+def started_ranks() -> Iterator[Ranks]:
+    """The ranks that a launcher started, `ALONE` without one; all leave the block together.
+
+    If the block fails on a rank, it ends on all: with the error on the first rank that failed, with
+    SystemExit on the others. Warnings are those of the first rank.
+
+    Raises:
+        ForcemapError: mpi4py is missing, or is none of the launcher's MPI.
+    """
+    launch = launched()
+    if launch is None:
+        yield ALONE
+        return
+    ranks = _connected(launch)
+    with warnings.catch_warnings():
+        if not ranks.is_first:
+            warnings.simplefilter("ignore")
+        try:
+            yield ranks
+            ranks.meet()
+        except OtherRankFailed:
+            ranks.meet()
+        except ForcemapError:
+            if ranks.over or ranks.fail():
+                raise
+            raise SystemExit(1) from None
+        except SystemExit as leaving:
+            if not ranks.over:
+                ranks.abort(leaving.code if isinstance(leaving.code, int) else 1)
+            raise
+        except KeyboardInterrupt:
+            ranks.abort(130)
+        except BaseException:
+            print(f"forcemap: rank {ranks.rank} of {ranks.size} failed:", file=sys.stderr)
+            traceback.print_exc()
+            ranks.abort(1)
+
+
+def _connected(launch: Launch) -> MpiRanks:
+    """The job's ranks; what is wrong is told by the launcher's first process only."""
+
+    def reject(text: str) -> SystemExit | ForcemapError:
+        return SystemExit(1) if launch.rank else ForcemapError(text)
+
+    try:
+        import mpi4py
+
+        mpi4py.rc.thread_level = "funneled"  # threads compute rows; the main thread alone talks
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise reject(
+            f"started as {launch.size} processes of an MPI job, which needs mpi4py with an MPI "
+            f"library: pip install 'forcemap[mpi]' ({' '.join(str(error).split())})"
+        ) from None
+    if MPI.COMM_WORLD.size != launch.size:
+        beside = os.path.join(os.path.dirname(sys.executable), "mpirun")
+        library = MPI.Get_library_version().split("\n")[0].rstrip("\0").strip()
+        raise reject(
+            f"the launcher started {launch.size} processes, but mpi4py's MPI library ({library}) "
+            f"knows of {MPI.COMM_WORLD.size}: they belong to different MPIs. Start with {beside}, or "
+            "name the launcher's library in the environment variable MPI4PY_LIBMPI"
+        )
+    return MpiRanks(MPI, MPI.COMM_WORLD.Dup())
