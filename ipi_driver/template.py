@@ -11,7 +11,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 import numpy as np
-from forcemap.potentials.container import MAX_HEADER_BYTES
+from forcemap.potentials.file.container import MAX_HEADER_BYTES
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 

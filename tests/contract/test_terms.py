@@ -398,9 +398,7 @@ def test_a_kind_defined_here_needs_nothing_elsewhere(data: Path, tmp_path: Path)
     atoms.calc = ForcemapCalculator(out / "potential.forcemap")
     truth = Truth(read_model(out / "model.forcemap")).prediction(as_frame(atoms))
     np.testing.assert_allclose(atoms.get_forces(), truth.forces, rtol=0, atol=1e-6)
-    pair = lammps_runs.forcemap_pair(
-        out / "potential.forcemap", lammps_runs.species_of(atoms)
-    )
+    pair = lammps_runs.forcemap_pair(out / "potential.forcemap", lammps_runs.species_of(atoms))
     answer = lammps_runs.evaluate(tmp_path, atoms, pair)
     np.testing.assert_allclose(answer.forces, truth.forces, rtol=0, atol=1e-6)
     # mapped again, and judged by itself

@@ -13,7 +13,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from forcemap.fitter.config import Keys, Settings, SigmaOverride, SigmaSettings, Source
-from forcemap.fitter.data.dataset import Frame, atomic_energies, check_groups, data_hash, read_frames
+from forcemap.fitter.data.dataset import (
+    Frame,
+    atomic_energies,
+    check_groups,
+    data_hash,
+    read_frames,
+)
 from forcemap.potentials.errors import ForcemapError
 from structures import as_frame
 

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forcemap.fitter.commands.demo_runs import BOLTZMANN, read_ipi_output, read_lammps_log, standard_error, thermo_rows
+from forcemap.fitter.commands.demo_runs import (
+    BOLTZMANN,
+    read_ipi_output,
+    read_lammps_log,
+    standard_error,
+    thermo_rows,
+)
 from forcemap.potentials.errors import ForcemapError
 
 LOG = """

@@ -10,7 +10,12 @@ from forcemap.fitter.config import Keys, Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.report.metrics import Comparison, GPA
 from forcemap.fitter.job import fit_to_folder
-from forcemap.fitter.data.label_checks import check_labels, label_counts, stress_slope_doubt, work_of_stresses
+from forcemap.fitter.data.label_checks import (
+    check_labels,
+    label_counts,
+    stress_slope_doubt,
+    work_of_stresses,
+)
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
 from labelled_copper import Labelled, copper, read, text

@@ -108,7 +108,9 @@ def blocks_kept(out: Path) -> int:
         pytest.param(
             "forcemap.fitter.model:write_model", 1, True, -1, id="while results are written"
         ),
-        pytest.param("forcemap.fitter.report.report:write_report", 1, True, -1, id="before the clean-up"),
+        pytest.param(
+            "forcemap.fitter.report.report:write_report", 1, True, -1, id="before the clean-up"
+        ),
     ],
 )
 def test_killed_fit_resumes_from_its_last_block(

@@ -13,7 +13,14 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from forcemap.fitter import fit
-from forcemap.fitter.process.prior import LEAST_POINTS, MOST_POINTS, MOST_POINTS_OF_ALL, RESOLVED, few_body_points, points_of
+from forcemap.fitter.process.prior import (
+    LEAST_POINTS,
+    MOST_POINTS,
+    MOST_POINTS_OF_ALL,
+    RESOLVED,
+    few_body_points,
+    points_of,
+)
 from forcemap.fitter.config import Settings
 from forcemap.fitter.terms.soap.settings import SoapSettings
 from forcemap.fitter.terms.three_body import ThreeBodySettings

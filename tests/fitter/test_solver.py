@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.stats
-from forcemap.fitter.solve.solver import Accumulator, DELTA_PRIOR, Groups, add_exactly, maximise_evidence, solve_by_qr
+from forcemap.fitter.solve.solver import (
+    Accumulator,
+    DELTA_PRIOR,
+    Groups,
+    add_exactly,
+    maximise_evidence,
+    solve_by_qr,
+)
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
 from numpy.typing import NDArray
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from forcemap.potentials import _core
-from forcemap.potentials.container import read_container, write_container
+from forcemap.potentials.file.container import read_container, write_container
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.model import write_potential
+from forcemap.potentials.file.potential_file import write_potential
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 
