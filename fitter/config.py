@@ -7,7 +7,6 @@ dictionary and a direct construction in Python meet the same checks and the same
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,6 @@ from forcemap.fitter.checked import (
     integer,
     load_yaml,
     mapping,
-    name,
     nested,
     number,
     optional,
@@ -29,12 +27,21 @@ from forcemap.fitter.checked import (
     read_by,
     read_fields,
 )
+from forcemap.fitter.data.settings import (
+    STRESS_SIGMA,
+    DataSettings,
+    Keys,
+    SigmaOverride,
+    SigmaSettings,
+    Source,
+)
 from forcemap.fitter.sharing.whole_file import write_whole
 from forcemap.fitter.terms.base import TermSettings
 from forcemap.fitter.terms.kinds import SETTINGS
 from forcemap.potentials.elements import SYMBOLS
 
 __all__ = [
+    "STRESS_SIGMA",
     "DataSettings",
     "Keys",
     "MapSettings",
@@ -43,131 +50,6 @@ __all__ = [
     "SigmaSettings",
     "Source",
 ]
-
-_SIGMA = number(above=0, at_most=1e6)
-
-
-# ----- data -----
-
-_INDEX = re.compile(r"[+-]?\d+|([+-]?\d+)?:([+-]?\d+)?(:([+-]?\d+)?)?")
-
-
-def _index(value: Any, place: Place) -> str:
-    text = "" if isinstance(value, bool) else str(value).replace(" ", "")
-    parts = text.split(":")
-    zero_step = len(parts) == 3 and parts[2] != "" and parts[2].strip("+-0") == ""
-    if not _INDEX.fullmatch(text) or zero_step:
-        place.fail(f'{value!r} is not a selection of frames such as 5, ":100" or "::2"')
-    return text
-
-
-def _path(value: Any, place: Place) -> Path:
-    if not isinstance(value, str | os.PathLike) or not str(value).strip():
-        place.fail(f"{value!r} is not a path")
-    return place.folder / Path(value).expanduser()
-
-
-@dataclass(frozen=True)
-class Source(Checked):
-    """One file of frames, and which of them (`index`: ASE's "a:b:c" or a number)."""
-
-    path: Path = field(metadata=read_by(_path))
-    index: str = field(default=":", metadata=read_by(_index))
-
-    def selection(self, count: int) -> slice:
-        """The frames selected out of `count`, as a slice; an empty one for none."""
-        if ":" in self.index:
-            return slice(*(int(part) if part else None for part in self.index.split(":")))
-        number = int(self.index)
-        start = number if number >= 0 else count + number
-        return slice(start, start + 1) if start >= 0 else slice(0, 0)
-
-
-def _source(value: Any, place: Place) -> Source:
-    if isinstance(value, Source):
-        return value
-    if isinstance(value, Mapping):
-        return read_fields(Source, value, place)
-    return Source(_path(value, place))
-
-
-def _sources(value: Any, place: Place) -> tuple[Source, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, list | tuple):
-        return tuple(_source(item, place.item(i)) for i, item in enumerate(value))
-    return (_source(value, place),)
-
-
-def _some_sources(value: Any, place: Place) -> tuple[Source, ...]:
-    sources = _sources(value, place)
-    if not sources:
-        place.fail("names no file; give a path, a list of paths, or {path: ..., index: ...}")
-    return sources
-
-
-@dataclass(frozen=True)
-class Keys(Checked):
-    """Names under which the labels stand in the files.
-
-    None: under the label's own name (energy, forces, stress, virial), or under the one usual name
-    that a file has in its place, such as REF_energy.
-    """
-
-    energy: str | None = field(default=None, metadata=read_by(optional(name)))
-    forces: str | None = field(default=None, metadata=read_by(optional(name)))
-    stress: str | None = field(default=None, metadata=read_by(optional(name)))
-    virial: str | None = field(default=None, metadata=read_by(optional(name)))
-
-
-@dataclass(frozen=True)
-class DataSettings(Checked):
-    """The frames to fit (`train`) and to judge by (`test`)."""
-
-    train: tuple[Source, ...] = field(metadata=read_by(_some_sources))
-    test: tuple[Source, ...] = field(default=(), metadata=read_by(_sources))
-    keys: Keys = field(default=Keys(), metadata=read_by(nested(Keys, "energy: REF_energy")))
-
-
-# ----- weights of the data -----
-
-
-STRESS_SIGMA = 0.005
-"""eV/Å³; of stresses where no sigma is given, before the fit finds a common factor of all of these."""
-
-
-@dataclass(frozen=True)
-class SigmaOverride(Checked):
-    """The sigmas of one config_type that differ from the general ones; None: as everywhere."""
-
-    energy: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
-    force: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
-    stress: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
-
-
-def _overrides(value: Any, place: Place) -> dict[str, SigmaOverride]:
-    read = nested(SigmaOverride, "energy: 0.0005")
-    given = mapping({} if value is None else value, place, "Elastic: {energy: 0.0005}")
-    return {str(group): read(item, place.key(group)) for group, item in given.items()}
-
-
-@dataclass(frozen=True)
-class SigmaSettings(Checked):
-    """Expected errors of the labels: energy eV per atom, force eV/Å, stress eV/Å³.
-
-    Where no `stress` is given the fit finds it, starting from STRESS_SIGMA: stresses of published sets
-    are either much better than that or have a wrong zero. The weight of energies against forces is not
-    left to the evidence, which takes the energies' errors, common to all atoms of a frame, for noise:
-    it would give most of them away (silicon: 9 meV per atom in place of 2).
-    """
-
-    energy: float = field(default=0.002, metadata=read_by(_SIGMA))
-    force: float = field(default=0.05, metadata=read_by(_SIGMA))
-    stress: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
-    config_type: Mapping[str, SigmaOverride] = field(
-        default_factory=dict, metadata=read_by(_overrides)
-    )
-
 
 # ----- terms of the energy -----
 

@@ -14,11 +14,12 @@ import scipy.linalg
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.isolated_atoms import atomic_energies
 from forcemap.fitter.config import STRESS_SIGMA, Settings
-from forcemap.fitter.data.dataset import check_groups, read_frames
+from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.process.accumulate import accumulate
+from forcemap.fitter.process.groups import check_groups
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import (
     Prior,

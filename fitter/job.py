@@ -22,12 +22,12 @@ from forcemap.fitter.fit import fitted
 from forcemap.fitter.mapping.curves import mapped_curves
 from forcemap.fitter.mapping.map import Mapped, map_model
 from forcemap.fitter.mapping.probes import measured_frames
-from forcemap.fitter.planning.sizes import SizePoint
 from forcemap.fitter.planning.step_cost import microseconds_per_atom
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
 from forcemap.fitter.process.truth import truth_in_thread
 from forcemap.fitter.report.doubts import doubts
+from forcemap.fitter.report.metrics import SizePoint
 from forcemap.fitter.report.report import Judgement, write_report
 from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.fit_folder import fit_folder, put_together

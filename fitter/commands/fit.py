@@ -121,7 +121,8 @@ def fit_settings(
     """
     from forcemap.fitter import fit_to_folder
     from forcemap.fitter.config import Settings
-    from forcemap.fitter.planning.sizes import SizePoint, copy_files, parse_sizes, scaled
+    from forcemap.fitter.planning.sizes import copy_files, parse_sizes, scaled
+    from forcemap.fitter.report.metrics import SizePoint
     from forcemap.fitter.sharing.checkpoint import Checkpoint
     from forcemap.fitter.sharing.fit_folder import fit_folder
     from forcemap.fitter.sharing.ranks import started_ranks

@@ -14,26 +14,20 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
-from forcemap.fitter.baseline.isolated_atoms import atomic_energies
-from forcemap.fitter.checked import nearest
-from forcemap.fitter.config import Keys, Settings, SigmaSettings, Source
 from forcemap.fitter.data.comment_line import name_elements, parse_comment
 from forcemap.fitter.data.frame import Frame, FrameSigma, data_hash
 from forcemap.fitter.data.frame_sigmas import FrameSigmas, warn_of_unread
 from forcemap.fitter.data.label_checks import check_labels
 from forcemap.fitter.data.label_keys import LabelNames, read_keys
 from forcemap.fitter.data.labels import FramePlace, Labels
+from forcemap.fitter.data.settings import Keys, SigmaSettings, Source
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.data.xyz_faults import fault_of
-from forcemap.fitter.terms.base import TermSettings
-from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = [
     "Frame",
     "FrameSigma",
-    "atomic_energies",
-    "check_groups",
     "data_hash",
     "read_frames",
 ]
@@ -74,43 +68,6 @@ def read_frames(
     for source in sources:
         frames += _read_source(source, keys, sigma, require_labels)
     return frames
-
-
-def check_groups(frames: Sequence[Frame], settings: Settings) -> None:
-    """Warn (UserWarning) of every config_type with settings of its own that no frame has.
-
-    Raises ForcemapError if a term's config_type_n_sparse ask for more points of a species than its
-    n_sparse.
-    """
-    present = sorted({frame.config_type for frame in frames})
-    named = {"sigma.config_type": list(settings.sigma.config_type)}
-    for number, term in enumerate(settings.terms):
-        if term.quotas:
-            place = f"terms[{number}].config_type_n_sparse"
-            named[place] = list(term.quotas)
-            _check_quotas(frames, term, place)
-    for place, groups in named.items():
-        for group in groups:
-            if group not in present:
-                warnings.warn(
-                    f'{place}: no training frame has the config_type "{group}"'
-                    f"{nearest(group, present)}",
-                    stacklevel=2,
-                )
-
-
-def _check_quotas(frames: Sequence[Frame], term: TermSettings, place: str) -> None:
-    quotas = term.quotas
-    # Without frames of an element a group has none of its points.
-    found = {(int(z), f.config_type) for f in frames if f.config_type in quotas for z in f.numbers}
-    for z in sorted({number for number, _ in found}):
-        symbol, asked = SYMBOLS[z], sum(n for g, n in quotas.items() if (z, g) in found)
-        count = term.points_given((z,))
-        if count is not None and asked > count:
-            raise ForcemapError(
-                f"{place}: asks for {asked} sparse points of {symbol} in all, more than the {count} of "
-                "n_sparse; raise n_sparse, or lower these"
-            )
 
 
 def _read_source(

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from forcemap.fitter.config import STRESS_SIGMA, SigmaSettings
 from forcemap.fitter.data.frame import FrameSigma
+from forcemap.fitter.data.settings import STRESS_SIGMA, SigmaSettings
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from forcemap.fitter.config import Keys
 from forcemap.fitter.data.comment_line import PRIVATE_PREFIX
+from forcemap.fitter.data.settings import Keys
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = ["KeySurvey", "LabelNames", "numbers_of", "read_keys"]

@@ -21,13 +21,14 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
-from forcemap.fitter.data.dataset import check_groups, read_frames
+from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.fit import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
 from forcemap.fitter.process.accumulate import ROWS_PER_BLOCK
+from forcemap.fitter.process.groups import check_groups
 from forcemap.fitter.process.prior import Opened, alternatives, nothing_to_fit, widest_cutoff
 from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.process.targets import group_count

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from forcemap.fitter.config import Settings
 from forcemap.fitter.sharing.fit_folder import FILES, identity_of, put_together
 from forcemap.fitter.terms.base import Size
 from forcemap.potentials.errors import ForcemapError
 
-__all__ = ["SIZES", "SizePoint", "copy_files", "parse_sizes", "scaled"]
+__all__ = ["SIZES", "copy_files", "parse_sizes", "scaled"]
 
 
 SIZES = {
@@ -21,30 +19,6 @@ SIZES = {
     "medium": Size(1.0, 1.0, 1.0),
     "large": Size(2.5, 1.25, 4.0 / 3.0),
 }
-
-
-@dataclass(frozen=True)
-class SizePoint:
-    """A point of the accuracy-cost curve; errors are of the test frames, or else of training."""
-
-    name: str
-    energy_rmse_mev_per_atom: float | None
-    force_rmse_ev_per_a: float | None
-    run_microseconds_per_atom: float | None
-    seconds: float
-    n_sparse: int
-
-    @classmethod
-    def of(cls, name: str, judged: Mapping[str, Any], fit: Mapping[str, Any]) -> SizePoint:
-        """From the blocks of a report."""
-        return cls(
-            name,
-            judged["energy_rmse_mev_per_atom"],
-            judged["force_rmse_ev_per_a"],
-            fit["run_microseconds_per_atom"],
-            fit["seconds"],
-            fit["n_sparse"],
-        )
 
 
 def parse_sizes(text: str) -> list[str]:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from forcemap.fitter.baseline.repulsion import Repulsion, repulsion_of
+from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.sparse.candidates import Pool, candidate_pools
+from forcemap.fitter.sparse.candidates import candidate_pools
+from forcemap.fitter.sparse.methods import chosen_blocks
+from forcemap.fitter.terms.base import Term
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from forcemap.fitter.config import Settings
-    from forcemap.fitter.terms.base import Species, Term
 
 __all__ = ["Survey", "shortest_distances"]
 
 Array = NDArray[np.float64]
 Value = TypeVar("Value")
+AnyTerm = TypeVar("AnyTerm", bound=Term)
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,11 @@ class Survey:
         shortest = shortest_distances(self.frames, reach, advance)
         return replace(self, repulsion=repulsion_of(self.species, shortest))
 
-    def pools(self, term: Term) -> Mapping[Species, Pool]:
-        """The candidates of a term for sparse points."""
-        return candidate_pools(self.frames, term, self.rng())[0]
+    def chosen(self, term: AnyTerm, method: str, count: int) -> AnyTerm:
+        """The term with `count` sparse points of each combination of species, by `method`."""
+        pools, _ = candidate_pools(self.frames, term, self.rng())
+        found = chosen_blocks(term, pools, method, dict.fromkeys(pools, count))
+        return term.with_blocks([block for block, _ in found])
 
     def once(self, key: str, make: Callable[[], Value]) -> Value:
         """What `make` gives, computed at the first call with this key."""

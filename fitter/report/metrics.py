@@ -22,6 +22,7 @@ __all__ = [
     "Column",
     "Comparison",
     "Metric",
+    "SizePoint",
     "compare",
     "error_block",
 ]
@@ -166,6 +167,30 @@ SIZES: Mapping[str, Column] = {
     "n_sparse": Column("sparse points", "", "{:d}"),
 }
 """What tables of sizes show of each."""
+
+
+@dataclass(frozen=True)
+class SizePoint:
+    """A point of the accuracy-cost curve; errors are of the test frames, or else of training."""
+
+    name: str
+    energy_rmse_mev_per_atom: float | None
+    force_rmse_ev_per_a: float | None
+    run_microseconds_per_atom: float | None
+    seconds: float
+    n_sparse: int
+
+    @classmethod
+    def of(cls, name: str, judged: Mapping[str, Any], fit: Mapping[str, Any]) -> SizePoint:
+        """From the blocks of a report."""
+        return cls(
+            name,
+            judged["energy_rmse_mev_per_atom"],
+            judged["force_rmse_ev_per_a"],
+            fit["run_microseconds_per_atom"],
+            fit["seconds"],
+            fit["n_sparse"],
+        )
 
 
 def _joined(parts: Iterable[Array]) -> Array:

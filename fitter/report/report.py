@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction
-from forcemap.fitter.planning.sizes import SizePoint
 from forcemap.fitter.report.figures import curve_figures, parity_figures, size_figures
-from forcemap.fitter.report.metrics import compare, error_block
+from forcemap.fitter.report.metrics import SizePoint, compare, error_block
 from forcemap.fitter.report.page import Figures, page
 from forcemap.fitter.sharing.whole_file import write_whole
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.base import Pool, Species, Term
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from forcemap.fitter.terms.base import Species, Term
 
 __all__ = ["Pool", "candidate_pools", "most_candidates"]
 
@@ -33,55 +30,6 @@ POOL_NUMBERS = 32_000_000
 def most_candidates(dimension: int) -> int:
     """Candidates of a combination of species that are kept, of so many numbers each."""
     return max(100, min(MOST_CANDIDATES, POOL_NUMBERS // max(dimension, 1)))
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """Candidates of one combination of species.
-
-    Attributes:
-        points: (n, dimension), in the order of the data.
-        groups: (n,) config_type of each one's frame.
-        keys: (n,) random.
-        lowest, largest: (dimension,) of all candidates of the data, kept or not.
-        count: of all candidates.
-    """
-
-    points: Array
-    groups: NDArray[np.str_]
-    keys: Array
-    lowest: Array
-    largest: Array
-    count: int
-
-    def scaled(self, factor: float) -> Pool:
-        """The candidates times a positive factor."""
-        return replace(
-            self,
-            points=self.points * factor,
-            lowest=self.lowest * factor,
-            largest=self.largest * factor,
-        )
-
-    def merged(self, other: Pool) -> Pool:
-        """Both, in this order."""
-        return Pool(
-            np.concatenate([self.points, other.points]),
-            np.concatenate([self.groups, other.groups]),
-            np.concatenate([self.keys, other.keys]),
-            np.minimum(self.lowest, other.lowest),
-            np.maximum(self.largest, other.largest),
-            self.count + other.count,
-        )
-
-    def kept(self, most: int) -> Pool:
-        """Those with the smallest keys, at most so many."""
-        if len(self.keys) <= most:
-            return self
-        best = np.sort(np.argpartition(self.keys, most)[:most])
-        return replace(
-            self, points=self.points[best], groups=self.groups[best], keys=self.keys[best]
-        )
 
 
 def candidate_pools(

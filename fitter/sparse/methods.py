@@ -13,17 +13,13 @@ others are left out afterwards by `independent`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
 from forcemap.fitter.solve.work import FLOAT, Work
-from forcemap.fitter.sparse.candidates import Pool
+from forcemap.fitter.terms.base import Block, Pool, Species, Term
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from forcemap.fitter.terms.base import Block, Species, Term
 
 __all__ = ["METHODS", "chosen_blocks", "independent", "select", "work_of_choice"]
 
@@ -56,8 +52,6 @@ def chosen_blocks(
 
 def independent(term: Term, points: Array, species: Species) -> tuple[Block, Array]:
     """The points that do not repeat others, with the Cholesky factor of their covariance."""
-    from forcemap.fitter.terms.base import Block
-
     kept, factor = pivoted_cholesky(term.kernel(species, points, points), term.rank_tolerance)
     return Block(species, np.ascontiguousarray(points[kept])), factor
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from forcemap.fitter.baseline.repulsion import Repulsion
@@ -26,6 +26,8 @@ from forcemap.fitter.checked import (
     plain,
     read_by,
 )
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.cholesky import RANK_TOLERANCE
 from forcemap.fitter.solve.work import Work
 from forcemap.potentials.elements import SYMBOLS, atomic_number
@@ -35,19 +37,15 @@ from forcemap.potentials.file.document import DocumentView
 from forcemap.potentials.terms.base import MappedTerm
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from forcemap.fitter.data.frame import Frame
-    from forcemap.fitter.data.structure import Structure
-    from forcemap.fitter.process.survey import Survey
-    from forcemap.fitter.sparse.candidates import Pool
-
 __all__ = [
     "SPARSE_METHODS",
     "Array",
     "Block",
     "MapPlan",
+    "Pool",
     "Size",
     "Species",
+    "Survey",
     "Term",
     "TermSettings",
     "TermView",
@@ -72,6 +70,84 @@ SPARSE = integer(at_least=1, at_most=1_000_000)
 def named(species: Species) -> str:
     """Symbols of a combination of species, ``O-H-H``."""
     return "-".join(SYMBOLS[z] for z in species)
+
+
+# ---- the data, as a kind may ask of them -----------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Candidates of one combination of species.
+
+    Attributes:
+        points: (n, dimension), in the order of the data.
+        groups: (n,) config_type of each one's frame.
+        keys: (n,) random.
+        lowest, largest: (dimension,) of all candidates of the data, kept or not.
+        count: of all candidates.
+    """
+
+    points: Array
+    groups: NDArray[np.str_]
+    keys: Array
+    lowest: Array
+    largest: Array
+    count: int
+
+    def scaled(self, factor: float) -> Pool:
+        """The candidates times a positive factor."""
+        return replace(
+            self,
+            points=self.points * factor,
+            lowest=self.lowest * factor,
+            largest=self.largest * factor,
+        )
+
+    def merged(self, other: Pool) -> Pool:
+        """Both, in this order."""
+        return Pool(
+            np.concatenate([self.points, other.points]),
+            np.concatenate([self.groups, other.groups]),
+            np.concatenate([self.keys, other.keys]),
+            np.minimum(self.lowest, other.lowest),
+            np.maximum(self.largest, other.largest),
+            self.count + other.count,
+        )
+
+    def kept(self, most: int) -> Pool:
+        """Those with the smallest keys, at most so many."""
+        if len(self.keys) <= most:
+            return self
+        best = np.sort(np.argpartition(self.keys, most)[:most])
+        return replace(
+            self, points=self.points[best], groups=self.groups[best], keys=self.keys[best]
+        )
+
+
+class Survey(Protocol):
+    """What a kind may ask of the data before anything is fitted; see `process.survey`."""
+
+    @property
+    def frames(self) -> Sequence[Frame]:
+        """The training frames."""
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers that appear, increasing."""
+
+    @property
+    def tolerance(self) -> float:
+        """Of the map, eV/Å."""
+
+    @property
+    def repulsion(self) -> Repulsion:
+        """Where the data end, by pair of species; empty without a repulsion."""
+
+    def once(self, key: str, make: Callable[[], Value]) -> Value:
+        """What `make` gives, computed at the first call with this key."""
+
+    def chosen(self, term: AnyTerm, method: str, count: int) -> AnyTerm:
+        """The term with `count` sparse points of each combination of species, by `method`."""
 
 
 # ---- settings ------------------------------------------------------------------------------------

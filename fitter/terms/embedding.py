@@ -42,14 +42,15 @@ from forcemap.fitter.checked import (
     read_by,
 )
 from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.sparse.candidates import Pool
 from forcemap.fitter.terms.base import (
     DISTANCE,
     SPARSE,
     Array,
     Block,
     MapPlan,
+    Pool,
     Species,
+    Survey,
     Term,
     TermSettings,
     TermView,
@@ -129,7 +130,7 @@ class EmbeddingSettings(TermSettings):
             if getattr(self, other) is not None:
                 raise CrossCheckError(other, f"is not a parameter of the {self.density} density")
 
-    def open(self, survey: Any) -> EmbeddingTerm:
+    def open(self, survey: Survey) -> EmbeddingTerm:
         """See `TermSettings.open`."""
         density = Density(
             kind=self.density,

@@ -42,14 +42,14 @@ from forcemap.fitter.checked import (
 )
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.cholesky import RANK_TOLERANCE
-from forcemap.fitter.sparse.candidates import Pool
-from forcemap.fitter.sparse.methods import chosen_blocks
 from forcemap.fitter.terms.base import (
     DISTANCE,
     Array,
     Block,
     MapPlan,
+    Pool,
     Species,
+    Survey,
     TermView,
 )
 from forcemap.fitter.terms.environments import (
@@ -101,7 +101,7 @@ class NBodySettings(EnvironmentSettings):
             if getattr(self, key) is not None and self.kernel != kernel:
                 raise CrossCheckError(key, f"goes with kernel: {kernel}, not {self.kernel}")
 
-    def open(self, survey: Any) -> NBodyTerm:
+    def open(self, survey: Survey) -> NBodyTerm:
         """See `TermSettings.open`: with inducing triplets chosen from the data."""
         triplets = ThreeBodyTerm(
             cutoff=self.cutoff,
@@ -109,12 +109,8 @@ class NBodySettings(EnvironmentSettings):
             kernel_name="squared_exponential",
             lengthscale=self.lengthscale or LENGTHSCALE * self.cutoff,
         )
-        pools = survey.pools(triplets)
-        blocks = chosen_blocks(
-            triplets, pools, "pivoted_cholesky", dict.fromkeys(pools, self.n_features)
-        )
         return NBodyTerm(
-            triplets.with_blocks([block for block, _ in blocks]),
+            survey.chosen(triplets, "pivoted_cholesky", self.n_features),
             DotPower(self.power or 2)
             if self.kernel == "power"
             else SquaredExponential(self.distance_lengthscale or OPEN),

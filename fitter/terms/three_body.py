@@ -18,7 +18,7 @@ from forcemap.fitter.baseline.repulsion import fade, short_range
 from forcemap.fitter.checked import choice, read_by
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.sharing.threads import in_order
-from forcemap.fitter.terms.base import DISTANCE, Array, Block, MapPlan, Species, TermView
+from forcemap.fitter.terms.base import DISTANCE, Array, Block, MapPlan, Species, Survey, TermView
 from forcemap.fitter.terms.distances import (
     DistanceSettings,
     DistanceTerm,
@@ -73,7 +73,7 @@ class ThreeBodySettings(DistanceSettings):
     cutoff: float = field(default=4.0, metadata=read_by(DISTANCE))
     symmetry: str = field(default="central", metadata=read_by(choice("central", "full")))
 
-    def open(self, survey: Any) -> ThreeBodyTerm:
+    def open(self, survey: Survey) -> ThreeBodyTerm:
         """See `TermSettings.open`."""
         blocks = len(_combinations(self.symmetry, survey.species))
         lengthscale = self.lengthscale or self._lengthscale(self.points_of_each(blocks))

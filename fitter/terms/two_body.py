@@ -12,8 +12,16 @@ import numpy as np
 from forcemap.fitter.baseline.repulsion import fade, short_range
 from forcemap.fitter.checked import read_by
 from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.sparse.candidates import Pool
-from forcemap.fitter.terms.base import DISTANCE, Array, Block, MapPlan, Species, TermView
+from forcemap.fitter.terms.base import (
+    DISTANCE,
+    Array,
+    Block,
+    MapPlan,
+    Pool,
+    Species,
+    Survey,
+    TermView,
+)
 from forcemap.fitter.terms.distances import (
     DistanceSettings,
     DistanceTerm,
@@ -48,7 +56,7 @@ class TwoBodySettings(DistanceSettings):
 
     cutoff: float = field(default=5.5, metadata=read_by(DISTANCE))
 
-    def open(self, survey: Any) -> TwoBodyTerm:
+    def open(self, survey: Survey) -> TwoBodyTerm:
         """See `TermSettings.open`."""
         lengthscale = self.lengthscale or LENGTHSCALE * self.cutoff
         return TwoBodyTerm(

@@ -17,7 +17,7 @@ from forcemap.fitter.checked import (
     optional,
     read_by,
 )
-from forcemap.fitter.terms.base import DISTANCE, Array, Size, TermSettings
+from forcemap.fitter.terms.base import DISTANCE, Array, Size, Survey, TermSettings
 from forcemap.fitter.terms.environments import EnvironmentSettings, element
 from forcemap.fitter.terms.soap.channels import channels_of, learned_similarity, species_weights
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
@@ -91,7 +91,7 @@ class SoapSettings(EnvironmentSettings):
 
     # ---- scales
 
-    def alternatives(self, survey: Any) -> Sequence[tuple[TermSettings, ...]]:
+    def alternatives(self, survey: Survey) -> Sequence[tuple[TermSettings, ...]]:
         """See `TermSettings.alternatives`: a cutoff, and as many terms as there are scales."""
         if self.cutoff is not None:
             return [(self,)]
@@ -154,7 +154,7 @@ class SoapSettings(EnvironmentSettings):
 
     # ---- the term
 
-    def open(self, survey: Any) -> SoapTerm:
+    def open(self, survey: Survey) -> SoapTerm:
         """See `TermSettings.open`.
 
         Raises:
@@ -185,7 +185,7 @@ class SoapSettings(EnvironmentSettings):
             delta=self.delta or 1.0,
         )
 
-    def _channels(self, survey: Any) -> Array:
+    def _channels(self, survey: Survey) -> Array:
         """(channels, species) weights of the elements."""
         assert self.cutoff is not None
         species = survey.species
