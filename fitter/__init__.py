@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from forcemap.fitter.config import Settings
     from forcemap.fitter.data.frame import Frame
-    from forcemap.fitter.fit import fit, fit_frames
+    from forcemap.fitter.fitting import fit, fit_frames
     from forcemap.fitter.job import fit_to_folder
     from forcemap.fitter.mapping.map import map_model
     from forcemap.fitter.process.model import Model
@@ -33,8 +33,8 @@ _HOME = {
     "Frame": "data.frame",
     "Model": "process.model",
     "Settings": "config",
-    "fit": "fit",
-    "fit_frames": "fit",
+    "fit": "fitting",
+    "fit_frames": "fitting",
     "fit_to_folder": "job",
     "map_model": "mapping.map",
     "read_model": "process.model_file",

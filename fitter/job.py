@@ -18,7 +18,7 @@ from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.prediction import Prediction, evaluated
-from forcemap.fitter.fit import fitted
+from forcemap.fitter.fitting import fitted
 from forcemap.fitter.mapping.curves import mapped_curves
 from forcemap.fitter.mapping.map import Mapped, map_model
 from forcemap.fitter.mapping.probes import measured_frames

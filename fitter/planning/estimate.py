@@ -25,7 +25,7 @@ from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
-from forcemap.fitter.fit import TRIAL_ATOMS, TRIAL_POINTS
+from forcemap.fitter.fitting import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
 from forcemap.fitter.process.accumulate import ROWS_PER_BLOCK
 from forcemap.fitter.process.groups import check_groups

@@ -187,7 +187,7 @@ class _AgainstForces:
     @classmethod
     def of(cls, model: Model, settings: Settings, frames: Sequence[Frame]) -> _AgainstForces | None:
         """None where too few frames have both energies and forces."""
-        from forcemap.fitter.fit import fit_frames
+        from forcemap.fitter.fitting import fit_frames
         from forcemap.fitter.process.truth import Truth
 
         both = [f for f in frames if f.energy is not None and f.forces is not None]

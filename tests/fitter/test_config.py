@@ -1,11 +1,12 @@
-"""Settings: what is read is what was written, and every mistake is told with its place."""
+"""Settings: what is read is what was written, and every mistake is reported with its place."""
 
 import math
 from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
 
 import pytest
-from forcemap.fitter.config import DataSettings, Settings, Source, TERM_KINDS
+from forcemap.fitter.config import DataSettings, Settings, Source
+from forcemap.fitter.terms.kinds import SETTINGS
 from forcemap.fitter.terms.nbody import NBodySettings
 from forcemap.fitter.terms.three_body import ThreeBodySettings
 from forcemap.fitter.terms.two_body import TwoBodySettings
@@ -129,7 +130,7 @@ def test_python_construction_meets_the_same_checks() -> None:
 
 
 def test_kinds_name_themselves() -> None:
-    assert {kind: cls().kind for kind, cls in TERM_KINDS.items()} == {
+    assert {kind: cls().kind for kind, cls in SETTINGS.items()} == {
         "two_body": "two_body",
         "three_body": "three_body",
         "embedding": "embedding",

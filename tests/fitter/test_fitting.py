@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Sequence
 from dataclasses import replace
+from inspect import isfunction
 from typing import Any
 
+import forcemap.fitter as package
 import numpy as np
 import pytest
 import structures
@@ -13,15 +16,19 @@ from forcemap.fitter import fit
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.terms.embedding import Density
-from forcemap.fitter.process.accumulate import accumulate
-from forcemap.fitter.fit import build_terms, fit_frames
-from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.data.frame import Frame, FrameSigma
-from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.data.prediction import Prediction
+from forcemap.fitter.fitting import fit_frames
+from forcemap.fitter.process.accumulate import accumulate
 from forcemap.fitter.process.model import Model
-from forcemap.fitter.terms.rows import columns, frame_rows
+from forcemap.fitter.process.prior import Prior
+from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.solver import solve_by_qr
+from forcemap.fitter.terms.embedding import Density
+from forcemap.fitter.terms.rows import columns, frame_rows
 from forcemap.fitter.terms.splines import open_spline_coefficients, spline_coefficients
 from forcemap.potentials import ForcemapError, Potential
 from forcemap.potentials.file.potential_file import PotentialData, as_potential
@@ -65,8 +72,12 @@ def model(frames: list[Frame]) -> Model:
     return fit_frames(settings(), frames)
 
 
+def _flat(found: Prediction) -> Array:
+    return np.append(found.energy, found.forces)
+
+
 def predictions(model: Model, frames: Sequence[Frame]) -> Array:
-    return np.concatenate([np.append(*Truth(model).of(frame)) for frame in frames])
+    return np.concatenate([_flat(Truth(model).prediction(frame)) for frame in frames])
 
 
 def errors(model: Model, frames: Sequence[Frame]) -> tuple[float, float]:
@@ -74,17 +85,26 @@ def errors(model: Model, frames: Sequence[Frame]) -> tuple[float, float]:
     truth = Truth(model)
     energy, force = [], []
     for frame in frames:
-        found = truth.of(frame)
+        found = truth.prediction(frame)
         if frame.energy is not None:
-            energy.append((found[0] - frame.energy) / len(frame.numbers))
+            energy.append((found.energy - frame.energy) / len(frame.numbers))
         if frame.forces is not None:
-            force.append((found[1] - frame.forces).ravel())
+            force.append((found.forces - frame.forces).ravel())
     return float(np.sqrt(np.mean(np.square(energy)))), float(
         np.sqrt(np.mean(np.square(np.concatenate(force))))
     )
 
 
 # ----- the fit -----
+
+
+def test_no_module_hides_what_the_package_gives() -> None:
+    """An imported submodule becomes an attribute of its package, before ``__getattr__`` is asked."""
+    assert not {module.name for module in pkgutil.iter_modules(package.__path__)} & set(
+        package.__all__
+    )
+    assert isfunction(package.fit)
+    assert isfunction(package.fit)  # and still so when its module has been imported
 
 
 def test_small_fit_of_the_example_predicts_frames_it_has_not_seen(
@@ -113,12 +133,12 @@ def test_result_does_not_depend_on_jobs(model: Model, frames: list[Frame]) -> No
 
 def scaled_rows(model: Model, frames: Sequence[Frame]) -> tuple[Array, Array, Array]:
     """Rows and targets scaled by 1/sigma, and the sigmas, all frames at once."""
-    evaluator = CoreEnergy(model.species, model.core)
+    baseline = Baseline(model.species, model.repulsion)
     rows, values, sigmas = [], [], []
     found = {label: sigma / model.noise_factor for label, sigma in model.data["sigma"].items()}
     for frame in frames:
         known = replace(frame, sigma=FrameSigma(**found))
-        t = frame_targets(known, model.e0, evaluator.of(frame))
+        t = Targets.of(known, model.e0, baseline.of(frame))
         if len(t.rows):
             rows.append(frame_rows(frame, model.terms)[t.rows])
             values.append(t.values)
@@ -161,12 +181,16 @@ def test_log_marginal_likelihood_is_that_of_the_dense_gaussian(frames: list[Fram
     assert found.log_marginal_likelihood == pytest.approx(expected, rel=1e-8)
 
 
+def opened(given: Settings, frames: Sequence[Frame]) -> Prior:
+    """The terms of the settings with their sparse points, without a core."""
+    return Prior.of(given, Survey.of(frames, given))
+
+
 def test_blocks_do_not_depend_on_how_frames_are_streamed(frames: list[Frame]) -> None:
-    given = settings()
-    terms, factors = build_terms(given, frames, (14,), {}, lambda n=1: None)
-    targets = [frame_targets(f, {14: -0.85}, None) for f in frames]
-    one = accumulate(targets, terms, factors, 1)
-    two = accumulate(targets, terms, factors, 2)
+    prior = opened(settings(), frames)
+    targets = [Targets.of(f, {14: -0.85}, Prediction.nothing(f)) for f in frames]
+    one = accumulate(targets, prior, Run())
+    two = accumulate(targets, prior, Run(jobs=2))
     for (a, _), (b, _) in zip(one.sums, two.sums, strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=1e-12 * np.abs(a).max())
     assert two.counts.sum() == one.counts.sum() == sum(len(t.rows) for t in targets)
@@ -174,11 +198,10 @@ def test_blocks_do_not_depend_on_how_frames_are_streamed(frames: list[Frame]) ->
 
 def test_stresses_are_a_group_of_their_own(frames: list[Frame]) -> None:
     """Its sums and those of the other rows are together those of all rows in one group."""
-    given = settings()
-    terms, factors = build_terms(given, frames, (14,), {}, lambda n=1: None)
-    targets = [frame_targets(f, {14: -0.85}, None) for f in frames]
-    one = accumulate(targets, terms, factors, 1)
-    two = accumulate(targets, terms, factors, 1, groups=2)
+    prior = opened(settings(), frames)
+    targets = [Targets.of(f, {14: -0.85}, Prediction.nothing(f)) for f in frames]
+    one = accumulate(targets, prior, Run())
+    two = accumulate(targets, prior, Run(), groups=2)
     assert two.counts[1] == 6 * sum(f.stress is not None for f in frames)
     whole, parts = one.together(np.ones(1)), two.together(np.ones(2))
     scale = np.abs(whole.gram).max()
@@ -247,7 +270,7 @@ def test_targets_are_labels_without_what_is_known(frames: list[Frame]) -> None:
     frame = replace(frame, sigma=FrameSigma(0.002, 0.05, 0.005))
     strain = np.arange(1.0, 7.0)
     core_forces = np.random.default_rng(1).normal(size=(n, 3))
-    target = frame_targets(frame, {14: -1.0}, (3.0, core_forces, strain))
+    target = Targets.of(frame, {14: -1.0}, Prediction.of(frame, 3.0, core_forces, strain))
     volume = abs(np.linalg.det(frame.cell))
     assert frame.energy is not None
     assert frame.forces is not None
@@ -429,7 +452,7 @@ def test_embedding_learns_functions_of_the_density() -> None:
 def test_embedding_alone_gives_lone_atoms_their_energy(frames: list[Frame]) -> None:
     found = fit_frames(settings(terms=[{"kind": "embedding", "cutoff": 4.0}]), frames)
     lone = next(f for f in frames if len(f.numbers) == 1)
-    energy, forces = Truth(found).of(lone)
+    energy, forces, _ = Truth(found).prediction(lone)
     assert energy == found.atom_energies()[14] == lone.energy
     assert not forces.any()
 
@@ -442,7 +465,7 @@ def test_weights_of_zero_leave_nothing_to_fit(frames: list[Frame]) -> None:
 
 def test_core_none_fits(frames: list[Frame], unseen: list[Frame]) -> None:
     found = fit_frames(settings(core="none"), frames)
-    assert found.core == {}
+    assert found.repulsion == {}
     assert errors(found, unseen)[1] < 0.6
 
 
