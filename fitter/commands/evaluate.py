@@ -14,8 +14,8 @@ from forcemap.fitter.commands.options import jobs_option, quiet_option
 if TYPE_CHECKING:
     from forcemap.fitter.config import Keys
     from forcemap.fitter.data.frame import Frame
+    from forcemap.fitter.data.prediction import Prediction
     from forcemap.fitter.process.model import Model
-    from forcemap.fitter.report.metrics import Prediction
     from forcemap.potentials import Potential
     from forcemap.potentials.runs.progress import Progress
 

@@ -6,7 +6,8 @@ and what its kind has to say, see the `document` of each kind in `fitter.terms`)
 (per pair of species: shortest distance in the data and the repulsion's inner and outer, Å),
 ``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts),
 ``forcemap_version`` and, of a fit with files, ``fit``: its identity (see `fit_folder`). Tensors, F64:
-Å, densities or descriptors of environments), those of the terms' kinds, with the term's number after
+``points.t.b`` (n, dimension) of block b of term t (distances in Å, densities or descriptors of
+environments), those of the terms' kinds, with the term's number after
 the first word of their names; ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior``
 (m, m), lower Cholesky factor of 1 + the whitened, delta-scaled Gram matrix, from which variances
 follow.

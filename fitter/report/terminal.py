@@ -18,10 +18,13 @@ LOG_WIDTH = 120
 
 
 def output_console(stream: IO[str] | None = None) -> Console:
-    """Console on stdout (or `stream`) that cuts nothing off where there is no terminal."""
+    """Console on stdout (or `stream`) that cuts nothing off where there is no terminal.
+
+    Text is shown as it stands: names of groups and files may hold what rich takes for markup.
+    """
     stream = sys.stdout if stream is None else stream
     width = None if stream.isatty() else LOG_WIDTH
-    return Console(file=stream, width=width, highlight=False)
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 def error_table(title: str, block: Mapping[str, Any]) -> Table:

@@ -1,19 +1,32 @@
 """The report: its numbers are those of five lines of numpy, its page stands alone."""
 
+from __future__ import annotations
+
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from ase import Atoms
-from forcemap.fitter.report.metrics import GPA, METRICS, Prediction, compare, error_block
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.report.report import build_report, plain, worst_frames, write_report
+from forcemap.fitter.data.prediction import Prediction
+from forcemap.fitter.data.units import GPA
 from forcemap.fitter.report.figures import curve_figures
+from forcemap.fitter.report.metrics import METRICS, SizePoint, compare, error_block
 from forcemap.fitter.report.page import verdict
+from forcemap.fitter.report.report import (
+    Judgement,
+    build_report,
+    plain,
+    worst_frames,
+    write_report,
+)
+from forcemap.potentials.voigt import six_of
 from structures import as_frame
 
 MAPPING = {
@@ -55,7 +68,8 @@ def predicted(frame: Frame, seed: int) -> tuple[Frame, Prediction]:
     if frame.forces is not None:
         forces += frame.forces
     stress = (0.0 if frame.stress is None else frame.stress) + tensor + tensor.T
-    return frame, (energy, forces, stress)
+    strain = six_of(stress) * abs(np.linalg.det(frame.cell))
+    return frame, Prediction.of(frame, energy, forces, strain)
 
 
 TRAIN = [
@@ -69,8 +83,12 @@ TEST = [predicted(labelled(3, 4, group="<b>&'\""), 4)]
 
 def test_errors_are_those_of_numpy() -> None:
     block = error_block(TRAIN)
-    energies = [1000 * (p[0] - f.energy) / len(f.numbers) for f, p in TRAIN if f.energy is not None]
-    forces = np.concatenate([(p[1] - f.forces).ravel() for f, p in TRAIN if f.forces is not None])
+    energies = [
+        1000 * (p.energy - f.energy) / len(f.numbers) for f, p in TRAIN if f.energy is not None
+    ]
+    forces = np.concatenate(
+        [(p.forces - f.forces).ravel() for f, p in TRAIN if f.forces is not None]
+    )
     stresses = []
     for frame, (_, _, stress) in TRAIN:
         if frame.stress is not None and stress is not None:
@@ -98,14 +116,14 @@ def test_missing_labels_and_predictions_give_none() -> None:
     bare = labelled(2, 0, energy=False, forces=False, stress=False)
     block = error_block([predicted(bare, 0)])
     assert [block[name] for name in METRICS] == [None] * 5
-    frame, (energy, forces, _) = TRAIN[0]
-    assert error_block([(frame, (energy, forces, None))])["stress_rmse_gpa"] is None
+    frame, prediction = TRAIN[0]
+    assert error_block([(frame, replace(prediction, volume=None))])["stress_rmse_gpa"] is None
     assert error_block([])["n_frames"] == 0
 
 
 def test_stress_is_compared_in_gpa() -> None:
-    frame, (energy, forces, stress) = TRAIN[0]
-    found = compare([(frame, (energy, forces, stress))]).stresses
+    frame, prediction = TRAIN[0]
+    found = compare([(frame, prediction)]).stresses
     assert frame.stress is not None
     # The order of components: xx yy zz yz xz xy.
     expected = GPA * frame.stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
@@ -113,7 +131,7 @@ def test_stress_is_compared_in_gpa() -> None:
 
 
 def test_report_has_the_names_that_programs_read() -> None:
-    report = build_report(TRAIN, TEST, MAPPING, FIT, {"seed": 0})
+    report = build_report(Judgement(TRAIN, TEST, MAPPING, FIT, {"seed": 0}))
     names = {"forcemap_version", "fit_id", "train", "test", "mapping", "fit", "settings"}
     names |= {"errors_of", "warnings"}
     assert set(report) == names
@@ -132,7 +150,7 @@ def test_numpy_and_infinite_values_become_strict_json() -> None:
 def test_worst_frames_come_first() -> None:
     rows = worst_frames(TRAIN, 3)
     errors = {
-        f.index: float(np.linalg.norm(p[1] - f.forces, axis=1).max())
+        f.index: float(np.linalg.norm(p.forces - f.forces, axis=1).max())
         for f, p in TRAIN
         if f.forces is not None
     }
@@ -150,11 +168,18 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.links: list[str] = []
         self.words = ""
+        self.preformatted = ""
+        self.tags: set[str] = set()
+        self.contents: list[str] = []
+        self.alternatives: list[str] = []
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.links += [value or "" for key, value in attrs if key in ("src", "href")]
+        self.contents += [value or "" for key, value in attrs if key == "content"]
+        self.alternatives += [value or "" for key, value in attrs if key == "alt"]
+        self.tags.add(tag)
         if tag not in ("meta", "br", "img"):
             self.open.append(tag)
 
@@ -163,6 +188,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words += data
+        if self.open and self.open[-1] == "pre":
+            self.preformatted += data
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +199,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     curves = {"Si-Si": (r, (2.0 / r) ** 12 - (2.0 / r) ** 6)}
     fit = FIT | {"terms": [{"kind": "two_body", "cutoff": 5.5, "n_sparse": 40}]}
     settings = {"data": {"train": "<script>"}}
-    write_report(
-        out, train=TRAIN, test=TEST, mapping=MAPPING, fit=fit, settings=settings, curves=curves
-    )
+    write_report(out, Judgement(TRAIN, TEST, MAPPING, fit, settings, curves))
     return out
 
 
@@ -207,8 +232,66 @@ def test_page_shows_numbers_groups_and_settings_as_text(written: Path) -> None:
         assert shown in page.words
 
 
+MARKUP = "<i title='x'>&amp;{{ 7 * 7 }}</i>"
+"""What no page may take for its own, and no template for its."""
+
+
+def test_every_text_from_users_is_shown_as_it_stands(tmp_path: Path) -> None:
+    """Names of files and groups, settings, warnings, terms, sizes, pairs: as text, never as HTML."""
+
+    def hostile(number: int) -> str:
+        return f"{number}{MARKUP}"
+
+    def file(number: int) -> str:
+        return f"{number + 10}{MARKUP}".replace("/", "")
+
+    train, test = (
+        [
+            predicted(replace(labelled(3, n, group=hostile(n)), source=f"/data/{file(n)}"), n)
+            for n in numbers
+        ]
+        for numbers in ((1, 2), (3, 4))
+    )
+    # One group stands out by its errors: the first paragraph names it.
+    worst = test[1][1]
+    test[1] = (test[1][0], replace(worst, forces=9.0 + worst.forces))
+    written = write_report(
+        tmp_path,
+        Judgement(
+            train,
+            test,
+            mapping={},
+            fit=FIT
+            | {"n_sparse": 7, "run_microseconds_per_atom": 1.0}
+            | {"terms": [{"kind": hostile(20), hostile(21): hostile(22), "cutoff": 5.0}]},
+            settings={"e0": hostile(23), hostile(24): [hostile(25)]},
+            curves={hostile(26): (np.linspace(1.0, 2.0, 5), np.zeros(5))},
+            warnings=[hostile(27)],
+            fit_id=hostile(28),
+            size=hostile(29),
+            smaller=[SizePoint(hostile(30), 1.0, 1.0, 2.0, 1.0, 3)],
+        ),
+    )
+    assert written["warnings"] == [hostile(27)]
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert "i" not in page.tags
+    shown = " ".join(page.words.split())
+    for number in (1, 2, 3, 4, 20, 21, 22, 27, 29, 30):
+        assert hostile(number) in shown, number
+    assert f"The weakest group is {hostile(4)} with" in shown
+    for number in (1, 2, 3, 4):
+        assert file(number) in shown
+    # In YAML, which has quotes of its own for such text.
+    settings = yaml.safe_load(page.preformatted)
+    assert settings == {"e0": hostile(23), hostile(24): [hostile(25)]}
+    assert hostile(28) in page.contents
+    assert f"Pair energy {hostile(26)}" in page.alternatives
+
+
 def test_page_without_test_frames_says_so(tmp_path: Path) -> None:
-    write_report(tmp_path, train=TRAIN, test=[], mapping={}, fit={}, settings={}, curves={})
+    write_report(tmp_path, Judgement(TRAIN, [], mapping={}, fit={}))
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "No test frames were given" in page.words
     assert "Test frames" not in page.words
