@@ -13,22 +13,16 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from forcemap.fitter import fit
-from forcemap.fitter.process.prior import (
-    LEAST_POINTS,
-    MOST_POINTS,
-    MOST_POINTS_OF_ALL,
-    RESOLVED,
-    few_body_points,
-    points_of,
-)
 from forcemap.fitter.config import Settings
-from forcemap.fitter.terms.soap.settings import SoapSettings
-from forcemap.fitter.terms.three_body import ThreeBodySettings
-from forcemap.fitter.terms.two_body import TwoBodySettings
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.terms.distances import FewBodyTerm
 from forcemap.fitter.planning.sizes import parse_sizes, scaled
+from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.terms.base import TermSettings
+from forcemap.fitter.terms.environments import LEAST_POINTS, MOST_POINTS, MOST_POINTS_OF_ALL
 from forcemap.fitter.terms.soap.channels import channels_of, learned_similarity
+from forcemap.fitter.terms.soap.settings import SoapSettings
+from forcemap.fitter.terms.three_body import RESOLVED, ThreeBodySettings, ThreeBodyTerm
+from forcemap.fitter.terms.two_body import TwoBodySettings
 from forcemap.potentials import ForcemapError, load
 from forcemap_runs import invoke
 from structures import SILICON
@@ -55,15 +49,15 @@ def pair_labelled(atoms: Atoms, similar: bool) -> Atoms:
 
 
 def test_points_follow_the_number_of_environments() -> None:
-    assert points_of(SoapSettings(), 14, 10) == LEAST_POINTS
-    assert points_of(SoapSettings(), 14, 6000) == 1000
-    assert points_of(SoapSettings(), 14, 10**6) == MOST_POINTS
-    assert points_of(SoapSettings(), 14, 10**6, 2) == MOST_POINTS
-    assert points_of(SoapSettings(), 14, 10**6, 5) == MOST_POINTS_OF_ALL // 5
-    assert points_of(SoapSettings(), 14, 10**6, 100) == LEAST_POINTS
-    assert points_of(SoapSettings(n_sparse_factor=0.5), 14, 6000) == 500
-    assert points_of(SoapSettings(n_sparse={"Si": 7}), 14, 6000) == 7
-    assert points_of(SoapSettings(n_sparse={"Si": 7}), 8, 6000) == 1000
+    assert SoapSettings().points_wanted((14,), 10, 1) == LEAST_POINTS
+    assert SoapSettings().points_wanted((14,), 6000, 1) == 1000
+    assert SoapSettings().points_wanted((14,), 10**6, 1) == MOST_POINTS
+    assert SoapSettings().points_wanted((14,), 10**6, 2) == MOST_POINTS
+    assert SoapSettings().points_wanted((14,), 10**6, 5) == MOST_POINTS_OF_ALL // 5
+    assert SoapSettings().points_wanted((14,), 10**6, 100) == LEAST_POINTS
+    assert SoapSettings(n_sparse_factor=0.5).points_wanted((14,), 6000, 1) == 500
+    assert SoapSettings(n_sparse={"Si": 7}).points_wanted((14,), 6000, 1) == 7
+    assert SoapSettings(n_sparse={"Si": 7}).points_wanted((8,), 6000, 1) == 1000
 
 
 @pytest.mark.parametrize(
@@ -73,10 +67,21 @@ def test_points_follow_the_number_of_environments() -> None:
 def test_points_of_pairs_and_triplets_follow_the_species(
     species: Sequence[int], of_triplets: int
 ) -> None:
-    assert few_body_points(ThreeBodySettings(), species) == of_triplets
-    assert few_body_points(ThreeBodySettings(n_sparse_factor=0.5), species) == of_triplets // 2
-    assert few_body_points(ThreeBodySettings(n_sparse=7), species) == 7
-    assert few_body_points(TwoBodySettings(), species) == 40
+
+    def points(settings: TermSettings) -> set[int]:
+        """Of all combinations of the species, whatever number of candidates there is."""
+        survey = Survey([], tuple(species))
+        combinations = settings.open(survey).combinations(species)
+        return {
+            settings.points_wanted(combination, candidates, len(combinations))
+            for combination in combinations
+            for candidates in (10, 10**6)
+        }
+
+    assert points(ThreeBodySettings()) == {of_triplets}
+    assert points(ThreeBodySettings(n_sparse_factor=0.5)) == {of_triplets // 2}
+    assert points(ThreeBodySettings(n_sparse=7)) == {7}
+    assert points(TwoBodySettings()) == {40}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,7 @@ def test_more_triplets_resolve_shorter_lengthscales(given: dict[str, Any], part:
     data = {"path": str(SILICON / "train.xyz"), "index": "0:3"}
     term = {"kind": "three_body", "cutoff": 3.6, **given}
     model = fit(Settings.from_dict({"data": {"train": data}, "terms": [term]}))
-    (found,) = (t for t in model.terms if isinstance(t, FewBodyTerm))
+    (found,) = (t for t in model.terms if isinstance(t, ThreeBodyTerm))
     assert found.lengthscale == pytest.approx(part * 3.6)
 
 

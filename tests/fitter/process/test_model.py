@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 import scipy.linalg
 from forcemap.fitter.baseline.baseline import Baseline
+from forcemap.fitter.baseline.repulsion import ShortRange, fade
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.terms.embedding import EmbeddingTerm
-from forcemap.fitter.fit import fit_frames
-from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.data.frame import Frame, FrameSigma
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model, write_model
+from forcemap.fitter.process.remainder import remainders
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.terms.embedding import EmbeddingTerm
 from forcemap.fitter.terms.rows import columns, frame_rows
-from forcemap.fitter.baseline.repulsion import ShortRange, fade
 from forcemap.potentials import ModelFileError
 from forcemap.potentials.file.container import read_container, write_container
 from numpy.typing import NDArray
@@ -86,6 +87,28 @@ def test_prediction_is_the_weighted_sum_of_rows(model: Model, frames: list[Frame
     np.testing.assert_array_equal(strain, expected[1 + 3 * n :])
 
 
+@pytest.fixture
+def determined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out of variances what the sparse points do not determine: what the data say, remains."""
+    module = "forcemap.fitter.process.model"
+    monkeypatch.setattr(f"{module}.remainders", lambda frame, terms: 0.0)
+
+
+def test_variances_are_those_by_data_and_what_sparse_points_leave_open(
+    model: Model, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = model.variances(frames[1])
+    left = remainders(frames[1], model.terms)
+    assert left.shape == whole.shape
+    assert np.all(left >= 0.0)
+    means, again = model.predict_with_variances(frames[1])
+    np.testing.assert_array_equal(again, whole)
+    assert means[0] == model.predict(frames[1])[0]
+    monkeypatch.setattr("forcemap.fitter.process.model.remainders", lambda frame, terms: 0.0)
+    np.testing.assert_array_equal(whole, model.variances(frames[1]) + left)
+
+
+@pytest.mark.usefixtures("determined")
 def test_variances_are_positive_and_small_at_training_points(
     model: Model, frames: list[Frame]
 ) -> None:
@@ -104,18 +127,19 @@ def test_variances_are_positive_and_small_at_training_points(
     assert model.variances(squeezed)[0] > 10 * variances[0]
 
 
+@pytest.mark.usefixtures("determined")
 def test_variance_is_that_of_all_rows_at_once(model: Model, frames: list[Frame]) -> None:
     """kᵀ (Aᵀ A + C)⁻¹ k for weights of prior precision C, by QR of [A; C^(1/2)], never squared.
 
     Tolerance: the condition number of C, 1e9 at most, costs half of the digits.
     """
     blocks, rows = [], []
-    evaluator = CoreEnergy(model.species, model.core)
+    baseline = Baseline(model.species, model.repulsion)
     for term, block, _ in columns(model.terms):
         blocks.append(scipy.linalg.cholesky(term.covariance(block)) / term.delta)
     sigma = FrameSigma(**model.data["sigma"])
     for frame in frames:
-        t = frame_targets(replace(frame, sigma=sigma), model.e0, evaluator.of(frame))
+        t = Targets.of(replace(frame, sigma=sigma), model.e0, baseline.of(frame))
         rows.append(frame_rows(frame, model.terms)[t.rows] / t.sigmas[:, None])
     stacked = np.vstack([*rows, scipy.linalg.block_diag(*blocks)])
     r: NDArray[np.float64] = scipy.linalg.qr(stacked, mode="economic")[1]
@@ -127,7 +151,7 @@ def test_variance_is_that_of_all_rows_at_once(model: Model, frames: list[Frame])
 
 
 def test_fade_takes_the_process_out_below_the_data() -> None:
-    core = CorePair.from_shortest(2.0)
+    core = ShortRange.from_shortest(2.0)
     r = np.linspace(0.0, 3.0, 601)
     found = fade(core, r)
     assert np.all(found[r >= core.fading] == 1.0)
@@ -152,7 +176,7 @@ def test_file_keeps_everything(kernel: str, frames: list[Frame], tmp_path: Path)
     assert again.species == model.species
     assert dict(again.e0) == dict(model.e0)
     assert again.atom_energies() == model.atom_energies()
-    assert dict(again.core) == dict(model.core)
+    assert dict(again.repulsion) == dict(model.repulsion)
     assert again.noise_factor == model.noise_factor
     assert again.log_marginal_likelihood == model.log_marginal_likelihood
     assert again.settings == json.loads(json.dumps(model.settings))

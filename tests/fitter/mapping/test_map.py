@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.interpolate
-from forcemap.fitter.data.prediction import evaluated
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.mapping.map import Mapped, map_file, map_model, spline_coefficients
-from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.data.prediction import evaluated
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.curves import mapped_curves
+from forcemap.fitter.mapping.map import Mapped, map_file, map_model
 from forcemap.fitter.mapping.probes import random_cluster
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
+from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.terms.distances import DistanceTerm
+from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials import load
 from forcemap.potentials.runs.progress import Progress
 from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines
@@ -63,6 +65,17 @@ def model(frames: list[Frame]) -> Model:
 @pytest.fixture(scope="module")
 def mapped(model: Model, frames: list[Frame]) -> Mapped:
     return map_model(model, frames, TOLERANCE)
+
+
+def with_exact_kernels(model: Model) -> Model:
+    """The model with kernels that are not projected on a grid."""
+    return replace(
+        model,
+        terms=tuple(
+            replace(term, grid=None) if isinstance(term, DistanceTerm) else term
+            for term in model.terms
+        ),
+    )
 
 
 # ----- splines -----
@@ -146,8 +159,8 @@ def test_map_keeps_the_tolerance(model: Model, frames: list[Frame], mapped: Mapp
     truth, evaluator = Truth(model), mapped.potential.evaluator()
     worst, worst_energy = 0.0, 0.0
     for frame in frames:
-        energy, forces = truth.of(frame)
-        found_energy, found_forces, _ = evaluate_frame(evaluator, frame)
+        energy, forces, _ = truth.prediction(frame)
+        found_energy, found_forces, _ = evaluated(evaluator, frame)
         worst = max(worst, float(np.abs(found_forces - forces).max()))
         worst_energy = max(worst_energy, abs(found_energy - energy) / len(frame.numbers))
     errors = mapped.errors
@@ -159,16 +172,13 @@ def test_map_keeps_the_tolerance(model: Model, frames: list[Frame], mapped: Mapp
     rng = np.random.default_rng(77)
     for _ in range(4):
         cluster = random_cluster(model, rng)
-        _, forces = truth.of(cluster)
-        _, found_forces, _ = evaluate_frame(evaluator, cluster)
-        assert np.abs(found_forces - forces).max() < 1.5 * TOLERANCE
+        difference = evaluated(evaluator, cluster).forces - truth.prediction(cluster).forces
+        assert np.abs(difference).max() < 1.5 * TOLERANCE
 
 
 def test_smaller_tolerance_gives_a_smaller_error(model: Model, frames: list[Frame]) -> None:
     """With exact kernels, whose map has a resolution to choose."""
-    exact = replace(
-        model, terms=tuple(replace(term, grid=None, products={}) for term in model.terms)
-    )
+    exact = with_exact_kernels(model)
     coarse = map_model(exact, frames, TOLERANCE, jobs=2)
     finer = map_model(exact, frames, TOLERANCE / 10, jobs=2)
     assert coarse.errors["force_max_error_ev_per_a"] <= TOLERANCE
@@ -183,7 +193,7 @@ def test_forces_of_the_map_are_minus_gradient_of_its_energy(
     """Central differences: h² E'''/6 with h = 1e-4 Å, E''' below 1e4 eV/Å³."""
     evaluator = mapped.potential.evaluator()
     frame = min((f for f in frames if len(f.numbers) > 2), key=lambda f: len(f.numbers))
-    forces = evaluate_frame(evaluator, frame)[1]
+    forces = evaluated(evaluator, frame).forces
     h = 1e-4
     for atom in range(0, len(frame.numbers), 3):
         for axis in range(3):
@@ -209,7 +219,7 @@ def test_e0_of_the_map_is_that_of_the_fit(model: Model, mapped: Mapped) -> None:
 def test_dimer_is_repulsive_below_the_data(model: Model, mapped: Mapped) -> None:
     """From the shortest distance of the data to contact the energy only rises."""
     evaluator = mapped.potential.evaluator()
-    core = model.core[14, 14]
+    core = model.repulsion[14, 14]
     r = np.concatenate([np.linspace(0.98 * core.shortest, 0.01, 2000), np.geomspace(0.0099, 1e-6)])
     energies, forces = [], []
     for distance in [*r, 1e-160]:
@@ -246,10 +256,10 @@ def test_written_map_is_what_was_measured(
     mapped.write(tmp_path / "potential.forcemap")
     again = load(tmp_path / "potential.forcemap")
     for frame in frames:
-        one = evaluate_frame(again.evaluator(), frame)
-        other = evaluate_frame(mapped.potential.evaluator(), frame)
-        assert one[0] == other[0]
-        np.testing.assert_array_equal(one[1], other[1])
+        one = evaluated(again.evaluator(), frame)
+        other = evaluated(mapped.potential.evaluator(), frame)
+        assert one.energy == other.energy
+        np.testing.assert_array_equal(one.forces, other.forces)
     assert again.metadata["mapping"]["tolerance_ev_per_a"] == TOLERANCE
     assert again.metadata["provenance"]["data"]["n_frames"] == len(frames)
 
@@ -265,12 +275,12 @@ def test_a_model_file_is_mapped_anew(
     assert errors["force_max_error_ev_per_a"] <= TOLERANCE
     evaluator, truth = load(tmp_path / "again.forcemap").evaluator(), Truth(model)
     for frame in frames:
-        difference = evaluate_frame(evaluator, frame)[1] - truth.of(frame)[1]
+        difference = evaluated(evaluator, frame).forces - truth.prediction(frame).forces
         assert np.abs(difference).max() < 2 * TOLERANCE
 
 
 def test_curves_are_pair_energies(mapped: Mapped) -> None:
-    curves = mapped_curves(mapped)
+    curves = mapped_curves(mapped.potential)
     assert list(curves) == ["Si-Si"]
     r, energy = curves["Si-Si"]
     assert r[0] < 0.5
@@ -282,10 +292,8 @@ def test_tables_beyond_memory_are_not_made(
     model: Model, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With exact kernels, which take a fine grid; projected ones are on theirs already."""
-    exact = replace(
-        model, terms=tuple(replace(term, grid=None, products={}) for term in model.terms)
-    )
-    monkeypatch.setattr("forcemap.fitter.mapping.MOST_BYTES", 1 << 20)
+    exact = with_exact_kernels(model)
+    monkeypatch.setattr("forcemap.fitter.mapping.map.MOST_BYTES", 1 << 20)
     with pytest.warns(UserWarning, match="is not reached"):
         found = map_model(exact, frames[:2], 1e-9)
     assert found.errors["force_max_error_ev_per_a"] > 1e-9
@@ -296,7 +304,9 @@ def test_tables_beyond_memory_are_not_made(
 
 def test_map_of_a_projected_process_is_exact(model: Model, frames: list[Frame]) -> None:
     """Rounding is what is left: weights of up to 1e8 times 1e-16, times some hundred triplets."""
-    assert all(term.grid for term in model.terms if term.kind != "one_body")
+    terms = [term for term in model.terms if isinstance(term, DistanceTerm)]
+    assert [term.kind for term in terms] == ["two_body", "three_body"]
+    assert all(term.grid for term in terms)
     found = map_model(model, frames[:4], 1e-12)
     assert found.errors["force_max_error_ev_per_a"] < 1e-5
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import Result
-from forcemap.fitter import fitting
-from forcemap.fitter.sharing.checkpoint import Checkpoint, PATTERN, fit_key
+from forcemap.fitter.process import accumulate
+from forcemap.fitter.sharing.checkpoint import PATTERN, Checkpoint, fit_key
 from forcemap.fitter.solve.solver import Groups
 from forcemap.potentials import ForcemapError
 from forcemap_runs import blocks_in, fault, invoke, run_forcemap
@@ -23,7 +23,7 @@ from structures import SILICON
 ALWAYS = ("--checkpoint-every", "0", "--jobs", "1", "--quiet")
 RESULTS = ["model.forcemap", "potential.forcemap", "report.html", "report.json", "settings.yaml"]
 
-ADD = "forcemap.fitter.solver:Groups.add"
+ADD = "forcemap.fitter.solve.solver:Groups.add"
 SYNC = "forcemap.fitter.sharing.checkpoint:fsync"
 RENAME = "forcemap.fitter.sharing.checkpoint:replace"
 
@@ -62,13 +62,13 @@ def whole(settings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[byt
 
 def count_blocks(patch: pytest.MonkeyPatch, blocks: list[int]) -> None:
     """Have `blocks` grow by one for each block of rows that is computed."""
-    compute = fitting._whitened_rows
+    compute = accumulate.whitened_rows
 
     def counted(*arguments: Any) -> Any:
         blocks.append(1)
         return compute(*arguments)
 
-    patch.setattr(fitting, "_whitened_rows", counted)
+    patch.setattr(accumulate, "whitened_rows", counted)
 
 
 def fit(settings: Path, out: Path, *options: str) -> Result:
@@ -92,7 +92,7 @@ def blocks_kept(out: Path) -> int:
     ("where", "call", "after", "kept"),
     [
         pytest.param(
-            "forcemap.fitter.fitting:build_terms", 1, True, 0, id="before the first block"
+            "forcemap.fitter.process.prior:Prior.of", 1, True, 0, id="before the first block"
         ),
         pytest.param(ADD, 1, True, 0, id="before the first checkpoint"),
         pytest.param(SYNC, 1, False, 0, id="while the first checkpoint is written"),
@@ -104,13 +104,11 @@ def blocks_kept(out: Path) -> int:
         pytest.param(
             "forcemap.fitter.fitting:maximise_evidence", 1, False, -1, id="while it solves"
         ),
-        pytest.param("forcemap.fitter.mapping:map_model", 1, False, -1, id="before the map"),
+        pytest.param("forcemap.fitter.job:map_model", 1, False, -1, id="before the map"),
         pytest.param(
-            "forcemap.fitter.model:write_model", 1, True, -1, id="while results are written"
+            "forcemap.fitter.job:write_model", 1, True, -1, id="while results are written"
         ),
-        pytest.param(
-            "forcemap.fitter.report.report:write_report", 1, True, -1, id="before the clean-up"
-        ),
+        pytest.param("forcemap.fitter.job:write_report", 1, True, -1, id="before the clean-up"),
     ],
 )
 def test_killed_fit_resumes_from_its_last_block(
