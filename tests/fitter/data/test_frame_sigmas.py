@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forcemap.fitter.report.metrics import compare
-from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
+from forcemap.fitter.data.prediction import Prediction
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.report.metrics import compare
 from forcemap.potentials.errors import ForcemapError
 from labelled_copper import copper, read, text
 
@@ -18,7 +19,7 @@ E0 = {29: 0.0}
 
 def sigmas_of(frame: Frame) -> tuple[float, np.ndarray, np.ndarray]:
     """Sigmas of the rows: energy (eV), forces (eV/Å), virial (eV)."""
-    sigmas = frame_targets(frame, E0, None).sigmas
+    sigmas = Targets.of(frame, E0, Prediction.nothing(frame)).sigmas
     return float(sigmas[0]), sigmas[1:-6], sigmas[-6:]
 
 
@@ -58,13 +59,13 @@ def test_components_come_before_atoms_before_frames(tmp_path: Path) -> None:
 def test_masked_atoms_have_no_rows_and_no_errors(tmp_path: Path) -> None:
     mask = {"columns": ":force_mask:L:1", "values": lambda n, a: "T" if a in (1, 3) else "F"}
     (frame,) = read(tmp_path, text(copper(1), **mask))
-    targets = frame_targets(frame, E0, None)
+    targets = Targets.of(frame, E0, Prediction.nothing(frame))
     assert targets.rows.tolist() == [0, 1, 2, 3, 7, 8, 9, *range(13, 19)]
     np.testing.assert_allclose(targets.values[1:7], copper(1)[0].forces[[0, 2]].ravel(), atol=1e-8)
     wrong = np.array(frame.forces)
     wrong[[1, 3]] += 100.0
     assert frame.energy is not None
-    comparison = compare([(frame, (frame.energy, wrong, frame.stress))])
+    comparison = compare([(frame, Prediction.of(frame, frame.energy, wrong, np.zeros(6)))])
     assert np.ptp(comparison.forces, axis=1).max() == 0.0
     (line,) = label_counts([frame])
     assert "1 forces (2 of 4 atoms; the others are left out by force_mask, T as in gap_fit)" in line
@@ -77,7 +78,7 @@ def test_forces_of_masked_atoms_may_be_nan(tmp_path: Path) -> None:
     forces[2] = np.nan
     mask = {"columns": ":force_mask:L:1", "values": lambda n, a: "T" if a == 2 else "F"}
     (frame,) = read(tmp_path, text([first._replace(forces=forces)], **mask))
-    assert np.isfinite(frame_targets(frame, E0, None).values).all()
+    assert np.isfinite(Targets.of(frame, E0, Prediction.nothing(frame)).values).all()
     with pytest.raises(ForcemapError, match="of atom 2 is nan"):
         read(tmp_path, text([first._replace(forces=forces)]))
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.stats
+from forcemap.fitter.solve.cholesky import pivoted_cholesky
 from forcemap.fitter.solve.solver import (
-    Accumulator,
     DELTA_PRIOR,
+    Accumulator,
     Groups,
     add_exactly,
     maximise_evidence,
     solve_by_qr,
 )
-from forcemap.fitter.solve.cholesky import pivoted_cholesky
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]

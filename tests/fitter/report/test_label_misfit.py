@@ -16,10 +16,10 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 from forcemap.fitter.config import Settings
-from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.data.frame import Frame, FrameSigma
-from forcemap.fitter.report.misfit import misfit_warnings
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.report.misfit import misfit_warnings
 from forcemap_runs import invoke
 from structures import as_frame
 
