@@ -5,8 +5,7 @@ candidates for their sparse points, rows, sums, the map. Candidates are looked f
 computed, in a sample of the frames and with few sparse points; algebra is counted, and its rate is
 measured. The rest is proportion: times are meant to be right within a factor of two or three on a
 quiet machine, without that of making the map's tables. No trial fit is made: where the evidence is to
-choose among
-alternatives, the first stands for all.
+choose among alternatives, the first stands for all.
 """
 
 from __future__ import annotations
@@ -14,11 +13,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.linalg
+from ase.geometry import complete_cell
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
@@ -58,6 +59,9 @@ CHOICE_SECONDS = 4.0
 
 FEW_POINTS = 12
 """Of each combination of species, for which rows are timed, and four times as many."""
+
+TIMED_ATOMS = 150
+"""Of large periodic frames, so many atoms are timed, at most."""
 
 TIMED_COLUMNS = 1000
 """Size of the matrices that are timed, at most."""
@@ -183,7 +187,7 @@ def estimate(
         columns = sum(c.n_sparse for c in look.combinations)
         if columns == 0:
             raise nothing_to_fit(look.settings, Survey.of(frames, settings))
-        row = _row_seconds(look.sample, look.timed)
+        row = look.row
         whiten, add, solve = _matrix_seconds([c.n_sparse for c in look.combinations])
     counts = [
         sum(f.energy is not None for f in frames),
@@ -246,6 +250,7 @@ class _Look:
         timed: the terms, with few sparse points and with some more.
         choosing, mapping: work of choosing sparse points, and of making the map.
         seconds: of the stages before the rows.
+        counted: kinds of the terms whose sparse points were counted, not chosen.
         extrapolated: sentences.
     """
 
@@ -259,7 +264,13 @@ class _Look:
     choosing: Work = field(default_factory=Work)
     mapping: Work = field(default_factory=Work)
     seconds: dict[str, float] = field(default_factory=dict)
+    counted: list[str] = field(default_factory=list)
     extrapolated: list[str] = field(default_factory=list)
+
+    @cached_property
+    def row(self) -> _RowSeconds:
+        """What an atom's rows take, once all terms are open."""
+        return _row_seconds(self.sample, self.timed)
 
     @classmethod
     def at(cls, given: Settings, frames: Sequence[Frame]) -> _Look:
@@ -280,6 +291,12 @@ class _Look:
         share = _shares(frames, sample)
         for settings in look.settings.terms:
             look._open(settings, survey, share)
+        if look.counted:
+            kinds = " and ".join(dict.fromkeys(look.counted))
+            look.extrapolated.append(
+                f"the sparse points of {kinds} terms are counted, not chosen: those that repeat others "
+                "count too"
+            )
         if given.e0 == "average":
             constants = ConstantsTerm.of(survey.species)
             for terms in look.timed:
@@ -326,10 +343,7 @@ class _Look:
         if self.whole and complete and choosing < CHOICE_SECONDS:
             wanted = {block.species: block.size for block, _ in opened.blocks()}
         elif wanted:
-            self.extrapolated.append(
-                f"the sparse points of the {opened.term.kind} term are counted, not chosen: those that "
-                "repeat others count too"
-            )
+            self.counted.append(opened.term.kind)
         self.choosing += work
         key = "choosing sparse points"
         self.seconds[key] = self.seconds.get(key, 0.0) + finding + choosing
@@ -345,7 +359,7 @@ class _Look:
         """The time of the small fits by which alternatives are compared, from rows of few points."""
         atoms = min(TRIAL_ATOMS, self.atoms)
         blocks = sum(len(term.blocks) for term in self.timed[0])
-        each = atoms * _row_seconds(self.sample, self.timed).of(blocks * TRIAL_POINTS)
+        each = atoms * self.row.of(blocks * TRIAL_POINTS)
         self.seconds["choosing scales"] = count * each
         self.extrapolated.append(
             f"the first of {count} alternatives for the scales stands for the one that the fit chooses"
@@ -398,10 +412,11 @@ class _RowSeconds:
 def _row_seconds(
     sample: Sequence[Frame], timed: tuple[Sequence[Term], Sequence[Term]]
 ) -> _RowSeconds:
-    """Measured on a few frames, with few and with some more sparse points."""
+    """Measured on a few frames, or parts of them, with few and with some more sparse points."""
     start = time.perf_counter()
     seconds, atoms = np.zeros(2), 0
-    for frame in sorted(sample, key=lambda f: len(f.numbers) % 17):  # not in the file's order
+    for whole in sorted(sample, key=lambda f: len(f.numbers) % 17):  # not in the file's order
+        frame = _part(whole, TIMED_ATOMS)
         for n, terms in enumerate(timed):
             begin = time.perf_counter()
             frame_rows(frame, terms)
@@ -414,6 +429,26 @@ def _row_seconds(
         return _RowSeconds(0.0, float(seconds[0]) / atoms / max(few, 1))
     each = max(float(seconds[1] - seconds[0]) / atoms / (some - few), 0.0)
     return _RowSeconds(max(float(seconds[0]) / atoms - each * few, 0.0), each)
+
+
+def _part(frame: Frame, most: int) -> Frame:
+    """A periodic frame cut down to at most so many atoms, as densely as they are, without labels.
+
+    Half of the cell along its longest periodic direction, and so on: an atom at the cut has other
+    neighbours, but about as many. What is not periodic stays whole.
+    """
+    cell, positions, numbers = np.array(frame.cell), frame.positions, frame.numbers
+    while len(numbers) > most and np.any(frame.pbc):
+        lengths = np.where(frame.pbc, np.linalg.norm(cell, axis=1), 0.0)
+        axis = int(np.argmax(lengths))
+        # A direction that is not periodic may have no vector.
+        kept = np.linalg.solve(complete_cell(cell).T, positions.T)[axis] % 1.0 < 0.5
+        if not 0 < np.count_nonzero(kept) < len(numbers):
+            break
+        positions, numbers = positions[kept], numbers[kept]
+        cell[axis] *= 0.5
+    bare = replace(frame, energy=None, forces=None, stress=None, force_mask=None)
+    return replace(bare, cell=cell, positions=positions, numbers=numbers)
 
 
 def _matrix_seconds(sizes: Sequence[int]) -> tuple[float, float, float]:

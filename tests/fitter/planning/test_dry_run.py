@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,18 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from ase.build import bulk
 from ase.io import read
 from click.testing import Result
-from forcemap.fitter import estimate as module
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.planning.estimate import Estimate, estimate
-from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.fitting import fit_frames
+from forcemap.fitter.planning import estimate as module
+from forcemap.fitter.planning.estimate import Estimate, estimate
 from forcemap.fitter.solve.solver import Accumulator, Groups, maximise_evidence
+from forcemap.fitter.terms.base import MapPlan
+from forcemap.fitter.terms.constants import ConstantsTerm
+from forcemap.fitter.terms.rows import frame_rows
 from forcemap.potentials.errors import ForcemapError
 from forcemap_runs import invoke
-from structures import SILICON
+from structures import SILICON, as_frame
 
 GIVEN: dict[str, Any] = {
     "data": {"train": [str(SILICON / "train.xyz")], "test": [str(SILICON / "test.xyz")]},
@@ -60,10 +66,16 @@ def of_two_species(frames: list[Frame]) -> list[Frame]:
     return [*frames[:-1], replace(frames[-1], numbers=numbers)]
 
 
-def test_sizes_of_small_data_are_those_of_the_fit(
-    settings: Settings, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All frames are looked at and their sparse points chosen, however busy the machine is."""
     monkeypatch.setattr(module, "SAMPLE_ATOMS", 10**6)
+    monkeypatch.setattr(module, "SAMPLE_SECONDS", 1e6)
+    monkeypatch.setattr(module, "CHOICE_SECONDS", 1e6)
+
+
+@pytest.mark.usefixtures("in_full")
+def test_sizes_of_small_data_are_those_of_the_fit(settings: Settings, frames: list[Frame]) -> None:
     found = estimate(settings, frames)
     assert found.whole
     assert sizes(found) == fitted_sizes(settings, frames)
@@ -76,13 +88,13 @@ def test_sizes_of_small_data_are_those_of_the_fit(
     assert found.n_columns == sum(sizes(found).values())
 
 
+@pytest.mark.usefixtures("in_full")
 def test_candidates_are_distances_triangles_and_atoms(
-    settings: Settings, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, frames: list[Frame]
 ) -> None:
     """Counted by ASE: ordered pairs count once, a triangle once for each of its centres."""
     from ase.neighborlist import neighbor_list
 
-    monkeypatch.setattr(module, "SAMPLE_ATOMS", 10**6)
     found = {c.kind: c.candidates for c in estimate(settings, frames).combinations}
     pairs = triangles = 0
     for atoms in read(SILICON / "train.xyz", ":"):
@@ -132,12 +144,12 @@ def test_more_points_than_the_sample_has(
 
 
 @pytest.mark.parametrize("n_sparse", [60, {"Si": 40}, None])
+@pytest.mark.usefixtures("in_full")
 def test_sizes_of_soap_terms(
     n_sparse: Any, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soap = {"kind": "soap", "cutoff": 3.5, "n_sparse": n_sparse, "n_max": 3, "l_max": 2}
     given = Settings.from_dict({**GIVEN, "terms": [soap]})
-    monkeypatch.setattr(module, "SAMPLE_ATOMS", 10**6)
     found = estimate(given, frames)
     assert sizes(found) == fitted_sizes(given, frames)
     assert found.combinations[0].candidates == sum(len(f.numbers) for f in frames)
@@ -174,12 +186,12 @@ def test_memory_of_the_sums_is_what_they_take(
     assert peak / (8 * size**2) == pytest.approx(expected, rel=0.2)
 
 
+@pytest.mark.usefixtures("in_full")
 def test_time_is_shared_and_grows_with_the_data(
     settings: Settings, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With given times of a row, the sum of all: nothing is measured here."""
-    monkeypatch.setattr(module, "SAMPLE_ATOMS", 10**6)
-    monkeypatch.setattr(module, "_row_seconds", lambda sample, terms: 1e-5)
+    monkeypatch.setattr(module, "_row_seconds", lambda sample, terms: module._RowSeconds(0.0, 1e-5))
     monkeypatch.setattr(module, "_matrix_seconds", lambda sizes: (2e-3, 1e-3, 0.5))
     one = estimate(settings, frames)
     rows = 1e-5 * one.n_atoms * one.n_columns
@@ -200,6 +212,162 @@ def test_time_is_shared_and_grows_with_the_data(
     assert double.frames_bytes == 2 * one.frames_bytes
     assert double.sums_bytes == one.sums_bytes
     assert double.blocks_bytes == one.blocks_bytes
+
+
+# ----- what is not done -----
+
+
+def alloy(count: int, elements: list[str], repeat: int = 2) -> list[Frame]:
+    """Frames of a few disordered cells over and over, with made-up labels."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for seed in range(min(count, 8)):
+        atoms = bulk("Cu", cubic=True, a=4.1).repeat(repeat)
+        atoms.symbols = rng.permutation(np.resize(elements, len(atoms)))
+        atoms.rattle(0.1, seed=seed)
+        forces = rng.normal(size=(len(atoms), 3))
+        frames.append(as_frame(atoms, energy=-4.0 * len(atoms), forces=forces))
+    return [frames[n % len(frames)] for n in range(count)]
+
+
+@pytest.fixture
+def no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever chooses the points of a fit, sums up its rows or looks for its deltas fails."""
+
+    def refused(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("a fit is made")
+
+    monkeypatch.setattr(Groups, "__init__", refused)
+    monkeypatch.setattr("forcemap.fitter.process.prior.Prior.of", refused)
+    for name in ("fit_frames", "fitted", "maximise_evidence"):
+        monkeypatch.setattr(f"forcemap.fitter.fitting.{name}", refused)
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the number of atoms whenever neighbours are looked for."""
+    atoms: list[int] = []
+    make = Structure.__init__
+
+    def counted(self: Structure, frame: Frame, *arguments: Any, **options: Any) -> None:
+        atoms.append(len(frame.numbers))
+        make(self, frame, *arguments, **options)
+
+    monkeypatch.setattr(Structure, "__init__", counted)
+    return atoms
+
+
+SEVEN = ["Al", "Ti", "Cr", "Co", "Ni", "Cu", "Pt"]
+COUNTED = (
+    "the sparse points of {} terms are counted, not chosen: those that repeat others count too"
+)
+
+
+@pytest.mark.usefixtures("no_fit")
+@pytest.mark.parametrize(
+    ("terms", "counted", "alternatives"),
+    [
+        ([{"kind": "soap"}, {"kind": "two_body"}], "soap and two_body", True),
+        ([{"kind": "nbody"}], "nbody", False),
+    ],
+    ids=["soap", "nbody"],
+)
+def test_many_elements_are_estimated_without_a_fit(
+    terms: list[dict[str, Any]],
+    counted: str,
+    alternatives: bool,
+    looked_at: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SAMPLE_ATOMS", 300)
+    frames = alloy(60, SEVEN)
+    given = Settings.from_dict({"data": {"train": "made.xyz"}, "terms": terms})
+    found = estimate(given, frames, jobs=2)
+    assert {c.species for c in found.combinations if c.kind == terms[0]["kind"]} == {
+        (z,) for z in (13, 22, 24, 27, 28, 29, 78)
+    }
+    assert all(c.n_sparse > 0 for c in found.combinations)
+    assert all(seconds >= 0.0 for seconds in found.seconds.values())
+    assert found.seconds["rows and their sum"] > 0.0
+    first, second, *others = found.extrapolated
+    assert first.startswith("sizes and times are extrapolated from ")
+    assert first.endswith(" of 60 frames, 320 of 1920 atoms")
+    assert second == COUNTED.format(counted)
+    assert ["alternatives" in text for text in others] == [True] * alternatives
+    assert ("choosing scales" in found.seconds) == alternatives
+
+
+@pytest.mark.usefixtures("no_fit")
+def test_hundred_thousand_atoms_are_not_all_looked_at(looked_at: list[int]) -> None:
+    """Two scales, pairs, the repulsion, a cutoff: each of some thousand atoms."""
+    terms = [{"kind": "soap"}, {"kind": "two_body"}]
+    given = Settings.from_dict({"data": {"train": "made.xyz"}, "terms": terms})
+    found = estimate(given, alloy(1000, ["Al", "Ni", "Cu", "Pt"], 3), jobs=2)
+    assert found.n_atoms == 108_000
+    assert sum(looked_at) < 0.2 * found.n_atoms
+    assert not found.whole
+    by_kind = {kind: 0 for kind in ("soap", "two_body", "one_body")}
+    for c in found.combinations:
+        by_kind[c.kind] += c.candidates
+    # Every atom is a candidate of both scales; eighteen neighbours are within 5.5 Å at least.
+    assert by_kind["soap"] == pytest.approx(2 * found.n_atoms, rel=0.01)
+    assert by_kind["one_body"] == found.n_atoms
+    assert by_kind["two_body"] > 9 * found.n_atoms
+
+
+def test_fit_is_noticed_where_none_may_be_made(
+    settings: Settings, frames: list[Frame], no_fit: None
+) -> None:
+    with pytest.raises(AssertionError, match="a fit is made"):
+        fit_frames(settings, frames[:3])
+
+
+@pytest.mark.parametrize(
+    "pbc", [(True, True, True), (True, False, True), (False, False, True), (False, False, False)]
+)
+def test_part_of_a_large_frame_is_as_dense(pbc: tuple[bool, bool, bool]) -> None:
+    """Atoms have as many neighbours within 5 Å as in the whole; open directions stay.
+
+    To a fifth: where the cut goes through a layer of atoms, some of it is there twice.
+    """
+    atoms = bulk("Cu", cubic=True, a=4.1).repeat((8, 6, 7))
+    atoms.rattle(0.1, seed=0)
+    atoms.pbc = pbc
+    atoms.cell[~np.array(pbc)] = 0.0
+    forces = np.zeros((len(atoms), 3))
+    frame = as_frame(atoms, energy=-1.0, forces=forces)
+    part = module._part(frame, 200)
+
+    def neighbors(some: Frame) -> float:
+        count = len(Structure(some, 5.0).neighbors.distances(29, 29, 5.0))
+        return 2 * count / len(some.numbers)
+
+    if not any(pbc):
+        assert len(part.numbers) == len(frame.numbers)
+    elif all(pbc):
+        assert 100 <= len(part.numbers) <= 200
+    assert neighbors(part) == pytest.approx(neighbors(frame), rel=0.2)
+    assert module._part(part, 200).numbers.shape == part.numbers.shape
+    assert np.isfinite(frame_rows(part, [ConstantsTerm.of([29])])).all()
+
+
+def test_memory_of_the_map_is_about_what_it_takes(frames: list[Frame]) -> None:
+    """Of environments, whose forms are made from all sparse points of a species at once."""
+    soap = {"kind": "soap", "cutoff": 4.5, "n_sparse": 400}
+    given = Settings.from_dict({**GIVEN, "terms": [soap]})
+    found = estimate(given, frames).map_bytes
+    model = fit_frames(given, frames)
+    term = model.terms[0]
+    weights = model.weights[: term.size, None]
+    tracemalloc.start()
+    try:
+        term.mapped(weights, MapPlan(frames[:5]))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0.5 * peak < found < 2.0 * peak
+    tables = Settings.from_dict(GIVEN)
+    assert estimate(tables, frames).map_bytes < 0.1 * found
 
 
 # ----- the command -----
@@ -243,6 +411,31 @@ def test_dry_run_prints_sizes_and_writes_nothing(
         assert shown in words, shown
     assert "timing a sample: done in" in result.stderr
     assert dry(GIVEN, "--quiet").stderr == ""
+
+
+def test_dry_run_says_what_it_extrapolated(
+    dry: Dry, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SAMPLE_ATOMS", 200)
+    terms = [{"kind": "soap", "n_max": 3, "l_max": 2}, {"kind": "two_body"}]
+    result = dry({**GIVEN, "terms": terms}, "--quiet")
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.stdout.split())
+    assert re.search(
+        rf" Note: sizes and times are extrapolated from \d+ of {len(frames)} frames, "
+        rf"\d+ of {sum(len(f.numbers) for f in frames)} atoms\.",
+        words,
+    )
+    assert f" Note: {COUNTED.format('soap and two_body')}." in words
+    assert re.search(
+        r" Note: the first of \d alternatives for the scales stands for the one that the fit chooses\.",
+        words,
+    )
+    assert "making the map" in words
+    monkeypatch.setattr(module, "SAMPLE_ATOMS", 10**6)
+    monkeypatch.setattr(module, "SAMPLE_SECONDS", 1e6)
+    monkeypatch.setattr(module, "CHOICE_SECONDS", 1e6)
+    assert "Note:" not in dry(GIVEN, "--quiet").stdout
 
 
 def test_dry_run_tells_faults_as_the_fit_does(dry: Dry) -> None:
