@@ -66,7 +66,8 @@ def fit(
     elif not isinstance(settings, Settings):
         settings = Settings.read(Path(settings))
     frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
-    for line in label_counts(frames) if progress else []:
+    progress = progress or Progress.silent()
+    for line in label_counts(frames):
         progress.note(line)
     return fit_frames(settings, frames, jobs, progress)
 

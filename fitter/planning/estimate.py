@@ -462,7 +462,9 @@ def _matrix_seconds(sizes: Sequence[int]) -> tuple[float, float, float]:
     data = Accumulator(n)
 
     def whitened() -> Array:
-        return scipy.linalg.solve_triangular(factor, rows.T, lower=True, check_finite=False)
+        return np.asarray(
+            scipy.linalg.solve_triangular(factor, rows.T, lower=True, check_finite=False)
+        )
 
     whiten = seconds_of(whitened) / (ROWS_PER_BLOCK * n**2) * sum(size**2 for size in sizes)
     scratch = np.zeros((n, n), order="F")

@@ -21,8 +21,9 @@ from forcemap.fitter.cli import COMMANDS
 from forcemap.fitter.commands.demo import copy_example
 from forcemap.fitter.config import Source
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.report.metrics import GPA, METRICS
+from forcemap.fitter.data.units import GPA
 from forcemap.fitter.process.model_file import read_model
+from forcemap.fitter.report.metrics import METRICS
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import PotentialData, write_potential
@@ -280,7 +281,7 @@ def test_info_tells_what_a_potential_holds(potential: Path, tmp_path: Path) -> N
     words = " ".join(result.stdout.split())
     for shown in (
         "holds potential for molecular dynamics",
-        "format forcemap.potential 1",
+        "format forcemap.potential 2",
         "species O Si",
         "cutoff 5 Å",
         "term two_body cutoff 5 Å, 60 intervals",

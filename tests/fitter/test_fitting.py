@@ -30,6 +30,7 @@ from forcemap.fitter.solve.solver import solve_by_qr
 from forcemap.fitter.terms.embedding import Density
 from forcemap.fitter.terms.rows import columns, frame_rows
 from forcemap.fitter.terms.splines import open_spline_coefficients, spline_coefficients
+from forcemap.fitter.terms.two_body import TwoBodyTerm
 from forcemap.potentials import ForcemapError, Potential
 from forcemap.potentials.file.potential_file import PotentialData, as_potential
 from forcemap.potentials.terms import EmbeddingCenter, EmbeddingFunctions, TwoBodySplines
@@ -308,6 +309,7 @@ def test_given_delta_and_lengthscale_stay(frames: list[Frame]) -> None:
     found = fit_frames(settings(terms=terms), frames)
     assert found.noise_factor == 1.0
     assert [t.delta for t in found.terms] == [3.0, 0.2]
+    assert isinstance(found.terms[0], TwoBodyTerm)
     assert found.terms[0].lengthscale == 0.9
     assert found.terms[0].cutoff_width == 1.1
 

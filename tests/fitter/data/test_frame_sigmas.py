@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,10 +39,13 @@ def test_sigmas_of_gap_fit_are_those_of_the_rows(tmp_path: Path) -> None:
 
 
 def test_components_come_before_atoms_before_frames(tmp_path: Path) -> None:
-    of_atoms = {"columns": ":force_atom_sigma:R:1", "values": lambda n, a: f"{0.1 * (a + 1)}"}
+    of_atoms: dict[str, Any] = {
+        "columns": ":force_atom_sigma:R:1",
+        "values": lambda n, a: f"{0.1 * (a + 1)}",
+    }
     (frame,) = read(tmp_path, text(copper(1), more=lambda n: "force_sigma=9", **of_atoms))
     np.testing.assert_allclose(sigmas_of(frame)[1], np.repeat([0.1, 0.2, 0.3, 0.4], 3), rtol=1e-12)
-    both = {
+    both: dict[str, Any] = {
         "columns": ":force_atom_sigma:R:1:force_component_sigma:R:3",
         "values": lambda n, a: f"7 {a + 1} {a + 2} {a + 3}",
     }
@@ -57,7 +61,10 @@ def test_components_come_before_atoms_before_frames(tmp_path: Path) -> None:
 
 
 def test_masked_atoms_have_no_rows_and_no_errors(tmp_path: Path) -> None:
-    mask = {"columns": ":force_mask:L:1", "values": lambda n, a: "T" if a in (1, 3) else "F"}
+    mask: dict[str, Any] = {
+        "columns": ":force_mask:L:1",
+        "values": lambda n, a: "T" if a in (1, 3) else "F",
+    }
     (frame,) = read(tmp_path, text(copper(1), **mask))
     targets = Targets.of(frame, E0, Prediction.nothing(frame))
     assert targets.rows.tolist() == [0, 1, 2, 3, 7, 8, 9, *range(13, 19)]
@@ -76,7 +83,10 @@ def test_forces_of_masked_atoms_may_be_nan(tmp_path: Path) -> None:
     (first,) = copper(1)
     forces = first.forces.copy()
     forces[2] = np.nan
-    mask = {"columns": ":force_mask:L:1", "values": lambda n, a: "T" if a == 2 else "F"}
+    mask: dict[str, Any] = {
+        "columns": ":force_mask:L:1",
+        "values": lambda n, a: "T" if a == 2 else "F",
+    }
     (frame,) = read(tmp_path, text([first._replace(forces=forces)], **mask))
     assert np.isfinite(Targets.of(frame, E0, Prediction.nothing(frame)).values).all()
     with pytest.raises(ForcemapError, match="of atom 2 is nan"):
@@ -99,7 +109,7 @@ def test_unusable_sigmas_are_told(tmp_path: Path, more: str, message: str) -> No
 
 
 def test_a_mask_is_of_truth_values(tmp_path: Path) -> None:
-    mask = {"columns": ":force_mask:R:1", "values": lambda n, a: "0.5"}
+    mask: dict[str, Any] = {"columns": ":force_mask:R:1", "values": lambda n, a: "0.5"}
     with pytest.raises(ForcemapError, match=r'"force_mask" holds 0\.5, expected T or F'):
         read(tmp_path, text(copper(1), **mask))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,7 +129,7 @@ def test_zeros_in_place_of_labels_are_warned_of(tmp_path: Path) -> None:
         r" of exactly zero in 2 of 6 frames, such as frame 1 \(counted from 0\), whose structure "
         "cannot have that: a placeholder. It is fitted as it stands; remove the label"
     )
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "forces": {"forces": np.zeros((4, 3))},
         "a stress": {"stress": np.zeros((3, 3))},
         "an energy": {"energy": 0.0},

@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ def said(folder: Path, content: str, **options: Any) -> list[str]:
     return [str(warning.message).removeprefix(f"{folder / 'data.xyz'}: ") for warning in caught]
 
 
+def always(words: str) -> Callable[[int], str]:
+    """The same of every frame."""
+    return lambda number: words
+
+
 def assert_labels(frames: list[Any], expected: tuple[Labelled, ...]) -> None:
     for frame, (_, energy, forces, stress) in zip(frames, expected, strict=True):
         assert frame.energy == pytest.approx(energy, abs=1e-8)
@@ -33,7 +39,7 @@ def assert_labels(frames: list[Any], expected: tuple[Labelled, ...]) -> None:
 
 @pytest.mark.parametrize("prefix", ["REF_", "DFT_", "dft_", "QM_", "ref-"])
 def test_one_usual_name_is_read_and_said(tmp_path: Path, prefix: str) -> None:
-    names = {"energy": f"{prefix}energy", "forces": f"{prefix}forces", "virial": f"{prefix}virial"}
+    names: dict[str, Any] = {label: f"{prefix}{label}" for label in ("energy", "forces", "virial")}
     content = text(copper(3), stress=None, **names)
     assert said(tmp_path, content) == [
         f'no energy label under "energy"; this file has {prefix}energy, which is read {ANOTHER}',
@@ -77,7 +83,7 @@ def test_other_cases_are_read_and_said(tmp_path: Path, names: dict[str, Any], ke
     ],
 )
 def test_uncertain_names_are_named_but_not_read(
-    tmp_path: Path, names: dict[str, str], label: str, title: str, key: str
+    tmp_path: Path, names: dict[str, Any], label: str, title: str, key: str
 ) -> None:
     expected = f"no {label} under {title}, so none is used; this file has {key} {NAME_IT}"
     assert said(tmp_path, text(copper(3), **names)) == [expected]
@@ -206,7 +212,7 @@ def test_tensors_with_brackets_are_read(tmp_path: Path) -> None:
     nested = json.dumps((-labelled.stress * labelled.atoms.get_volume()).tolist())
     flat = json.dumps(labelled.stress.ravel().tolist())
     for label in (f"virial={nested}", f'virial="{nested}"', f"stress={flat}", f'stress="{flat}"'):
-        frames = read(tmp_path, text([labelled], stress=None, more=lambda n, label=label: label))
+        frames = read(tmp_path, text([labelled], stress=None, more=always(label)))
         assert_labels(frames, (labelled,))
     with pytest.warns(UserWarning, match="REF_virial"):
         frames = read(
@@ -248,7 +254,7 @@ def test_isotopes_are_their_elements(tmp_path: Path) -> None:
     ],
 )
 def test_frames_with_only_an_uncertain_name_are_said(
-    tmp_path: Path, label: str, names: dict[str, str], key: str
+    tmp_path: Path, label: str, names: dict[str, Any], key: str
 ) -> None:
     lines = said(tmp_path, text(copper(2)) + text(copper(3), **names))
     title = '"stress" or "virial"' if label == "stress" else f'"{label}"'

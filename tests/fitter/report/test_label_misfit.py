@@ -21,6 +21,7 @@ from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.report.misfit import misfit_warnings
 from forcemap_runs import invoke
+from numpy.typing import NDArray
 from structures import as_frame
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -53,14 +54,28 @@ def copper() -> tuple[Frame, ...]:
     return tuple(frames)
 
 
+def energy_of(frame: Frame) -> float:
+    assert frame.energy is not None
+    return frame.energy
+
+
+def forces_of(frame: Frame) -> NDArray[np.float64]:
+    assert frame.forces is not None
+    return frame.forces
+
+
+def changed(frame: Frame, energy: float, forces: NDArray[np.float64]) -> Frame:
+    return replace(frame, energy=energy, forces=forces)
+
+
 def scaled(frames: tuple[Frame, ...], energy: float = 1.0, force: float = 1.0) -> list[Frame]:
-    return [replace(f, energy=energy * f.energy, forces=force * f.forces) for f in frames]
+    return [changed(f, energy * energy_of(f), force * forces_of(f)) for f in frames]
 
 
 def with_fault(n: int, energy: float = 0.0, force: float = 0.0) -> list[Frame]:
     frames = list(copper())
-    forces = frames[n].forces + force * np.eye(8, 3)
-    frames[n] = replace(frames[n], energy=frames[n].energy + energy, forces=forces)
+    frame = frames[n]
+    frames[n] = changed(frame, energy_of(frame) + energy, forces_of(frame) + force * np.eye(8, 3))
     return frames
 
 
@@ -147,7 +162,8 @@ def test_given_deltas_leave_the_factor_alone_and_are_judged_by_errors() -> None:
 @pytest.mark.parametrize("missing", ["energy", "forces"])
 def test_labels_of_one_kind_are_not_compared(missing: str) -> None:
     frames = with_fault(9, energy=500.0, force=500.0)
-    (text,) = warnings_of([replace(f, **{missing: None}) for f in frames], e0={"Cu": 0.0})
+    none: dict[str, Any] = {missing: None}
+    (text,) = warnings_of([replace(f, **none) for f in frames], e0={"Cu": 0.0})
     assert "train.xyz: frame 9" in text
     assert "imply" not in text
 
@@ -162,7 +178,7 @@ def test_warning_is_printed_and_kept_in_the_report(
         atoms.set_cell(frame.cell)
         atoms.positions = frame.positions
         atoms.info["REF_energy"] = frame.energy
-        atoms.arrays["REF_forces"] = 23.0605 * frame.forces
+        atoms.arrays["REF_forces"] = 23.0605 * forces_of(frame)
         structures.append(atoms)
     write("train.xyz", structures)
     keys = {"energy": "REF_energy", "forces": "REF_forces"}

@@ -26,7 +26,7 @@ TWO_BODY = {"kind": "two_body", "cutoff": 4.5, "n_sparse": 8}
 
 
 def write_settings(folder: Path, name: str = "settings.yaml", **changes: Any) -> Path:
-    """Settings of a fit of a second, of frames with made-up labels."""
+    """Settings of a fit of a second, of frames with made-up labels, and sigmas as wide as these."""
     rng = np.random.default_rng(0)
     frames = []
     for seed in range(3):
@@ -37,8 +37,13 @@ def write_settings(folder: Path, name: str = "settings.yaml", **changes: Any) ->
         frames.append(atoms)
     write(folder / "train.xyz", frames)
     path = folder / name
-    given = {"data": {"train": "train.xyz"}, "terms": [TWO_BODY], "e0": {"Si": -1.0}, **changes}
-    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    given = {
+        "data": {"train": "train.xyz"},
+        "terms": [TWO_BODY],
+        "e0": {"Si": -1.0},
+        "sigma": {"force": 1.0},
+    }
+    path.write_text(yaml.safe_dump({**given, **changes}), encoding="utf-8")
     return path
 
 
@@ -87,7 +92,7 @@ def test_fits_of_sizes_hold_all_their_folders(held: str, again: Path) -> None:
         done = run_forcemap(
             *("fit", again / "settings.yaml", "-o", again / "out", "--quiet"),
             *("--sizes", "small,large"),
-            faults=(fault("forcemap.fitter.fitting:read_frames"),),
+            faults=(fault("forcemap.fitter.job:read_frames"),),
         )
     assert done.returncode == 1, done
     assert f"{again / held}: a fit is still going on in this folder (process " in done.stderr
@@ -182,16 +187,18 @@ def test_fit_that_fails_while_it_writes_leaves_the_earlier_fit_whole(again: Path
     arguments = ("fit", settings, "-o", out, "--quiet", "--checkpoint-every", "1e6")
     for where, error, code, text in (
         (
-            "report:write_report",
+            "write_report",
             ("OSError", "disk gone"),
             1,
             f"{out}: cannot be written: disk gone",
         ),
-        ("report:write_report", ("KeyboardInterrupt", ""), 130, "Interrupted."),
-        ("report:write_report", ("SystemExit", "143"), 1, ""),
-        ("model:write_model", ("ModelFileError", "no space"), 1, "Error: no space"),
+        ("write_report", ("KeyboardInterrupt", ""), 130, "Interrupted."),
+        ("write_report", ("SystemExit", "143"), 1, ""),
+        ("write_model", ("ModelFileError", "no space"), 1, "Error: no space"),
     ):
-        done = run_forcemap(*arguments, faults=(fault(f"forcemap.fitter.{where}", error=error),))
+        done = run_forcemap(
+            *arguments, faults=(fault(f"forcemap.fitter.job:{where}", error=error),)
+        )
         assert done.returncode == code
         assert text in done.stderr
         assert "Traceback" not in done.stderr
@@ -202,7 +209,7 @@ def test_what_a_killed_fit_has_left_is_removed_by_the_next(again: Path) -> None:
     out = again / "out"
     before = contents(out)
     settings = write_settings(again, seed=1)
-    where = "forcemap.fitter.report.report:write_report"
+    where = "forcemap.fitter.job:write_report"
     done = run_forcemap(
         *("fit", settings, "-o", out, "--quiet", "--checkpoint-every", "1e6"),
         faults=(fault(where, after=True),),
@@ -271,15 +278,15 @@ def test_folder_that_cannot_be_written_is_said_before_the_work(
 
 FULL = """
 import resource, sys
-from forcemap.fitter import fitting
+from forcemap.fitter import job
 from forcemap.fitter.cli import main
 
 # From here on no file grows beyond 3 kB: the reports do.
-judge = fitting.microseconds_per_atom
+judge = job.microseconds_per_atom
 def late(*arguments):
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
     return judge(*arguments)
-fitting.microseconds_per_atom = late
+job.microseconds_per_atom = late
 main()
 """
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forcemap.fitter.sharing.checkpoint import PATTERN
 from forcemap.fitter.commands import options
-from forcemap.fitter.sharing.ranks import share, started_ranks
+from forcemap.fitter.sharing.checkpoint import PATTERN
 from forcemap.fitter.sharing.launch import Launch, launched, rank_number
+from forcemap.fitter.sharing.ranks import share, started_ranks
 from forcemap.potentials import ForcemapError, load
 from forcemap.potentials.file.container import Container, read_container
 from forcemap_runs import MPIRUN, blocks_in, fault, run_forcemap
@@ -106,10 +106,10 @@ def test_every_piece_of_work_has_one_rank() -> None:
 
 EXCHANGE = """
 import numpy as np
-from forcemap.fitter import distributed
+from forcemap.fitter.sharing import ranks as sharing
 from forcemap.fitter.solve.solver import Groups
 
-distributed.PIECE = 512  # bytes: nothing below fits into one message
+sharing.PIECE = 512  # bytes: nothing below fits into one message
 
 rng = np.random.default_rng(7)
 sent = {
@@ -129,7 +129,7 @@ def summed(numbers):
         data.add([(rows, rows[:, 0], 0.1 * n) for rows in half])
     return data
 
-with distributed.started_ranks() as ranks:
+with sharing.started_ranks() as ranks:
     calls = []
     got = ranks.on_first(lambda: calls.append(1) or sent)
     assert len(calls) == (ranks.rank == 0)
@@ -141,7 +141,7 @@ with distributed.started_ranks() as ranks:
         else:
             assert got[name] == value
 
-    mine = distributed.share([len(b) for b in blocks], ranks.rank, ranks.size)
+    mine = sharing.share([len(b) for b in blocks], ranks.rank, ranks.size)
     data = summed(mine)
     ranks.add_up(data)
     if ranks.is_first:
@@ -184,7 +184,7 @@ def test_arrays_of_any_size_are_sent_and_summed_exactly(ranks: int) -> None:
 def test_killed_ranks_resume(settings: Path, alone: Path, tmp_path: Path) -> None:
     """A rank is killed in its third block; every rank goes on from its own last one."""
     arguments = ("fit", settings, "-o", tmp_path, "--quiet", "--checkpoint-every", "0")
-    where = "forcemap.fitter.solver:Groups.add"
+    where = "forcemap.fitter.solve.solver:Groups.add"
     done = run_forcemap(*arguments, ranks=2, faults=(fault(where, 3, rank=1),))
     assert done.returncode != 0
     kept = {path.name.split("-")[2]: blocks_in(path) for path in tmp_path.glob(PATTERN)}
@@ -251,11 +251,11 @@ def test_fault_on_all_ranks_is_told_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "rank"),
     [
-        pytest.param("forcemap.fitter.fitting:read_frames", 1, id="reading, not the first rank"),
-        pytest.param("forcemap.fitter.fitting:build_terms", 0, id="choosing, the first alone"),
-        pytest.param("forcemap.fitter.fitting:_whitened_rows", 2, id="rows, the last"),
+        pytest.param("forcemap.fitter.job:read_frames", 1, id="reading, not the first rank"),
+        pytest.param("forcemap.fitter.process.prior:Prior.of", 0, id="choosing, the first alone"),
+        pytest.param("forcemap.fitter.process.accumulate:whitened_rows", 2, id="rows, the last"),
         pytest.param("forcemap.fitter.fitting:maximise_evidence", 0, id="solving"),
-        pytest.param("forcemap.fitter.mapping:map_model", 0, id="mapping, others have finished"),
+        pytest.param("forcemap.fitter.job:map_model", 0, id="mapping, others have finished"),
     ],
 )
 def test_fault_on_one_rank_ends_all_with_its_message(
@@ -269,7 +269,7 @@ def test_fault_on_one_rank_ends_all_with_its_message(
 
 @with_mpi
 def test_faults_on_two_ranks_have_one_message(settings: Path, tmp_path: Path) -> None:
-    where = "forcemap.fitter.fitting:_whitened_rows"
+    where = "forcemap.fitter.process.accumulate:whitened_rows"
     wrong = tuple(
         fault(where, rank=rank, error=("ForcemapError", "this is wrong")) for rank in (1, 2)
     )
@@ -281,7 +281,9 @@ def test_faults_on_two_ranks_have_one_message(settings: Path, tmp_path: Path) ->
 @with_mpi
 def test_unforeseen_fault_ends_all_ranks(settings: Path, tmp_path: Path) -> None:
     wrong = fault(
-        "forcemap.fitter.fitting:_whitened_rows", rank=1, error=("RuntimeError", "out of order")
+        "forcemap.fitter.process.accumulate:whitened_rows",
+        rank=1,
+        error=("RuntimeError", "out of order"),
     )
     done = run_forcemap("fit", settings, "-o", tmp_path, "--quiet", ranks=3, faults=(wrong,))
     assert done.returncode != 0
