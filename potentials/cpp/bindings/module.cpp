@@ -34,7 +34,11 @@ NB_MODULE(_core, m) {
   add_batch(m);
   add_files(m);
   add_leaving(m);
-  add_process(m);
+  add_neighbors(m);
+  add_kernels(m);
+  add_environments(m);
+  add_rows(m);
   add_soap(m);
   add_triplets(m);
+  add_zbl(m);
 }

@@ -18,100 +18,95 @@ struct Expansion {
 };
 
 using Cube = nb::ndarray<const double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Places = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
 std::vector<double> copied(const double* begin, std::size_t count) {
   return {begin, begin + count};
+}
+
+void make(Expansion* self, double cutoff, Cube radial, Doubles self_density, Matrix weights,
+          const std::vector<int>& numbers) {
+  if (radial.shape(0) < 4) throw nb::value_error("radial needs 4 rows at least");
+  if (weights.shape(1) != numbers.size())
+    throw nb::value_error("weights must be (channels, numbers)");
+  if (self_density.shape(0) != radial.shape(2))
+    throw nb::value_error("self_density must have n_max entries");
+  if (radial.shape(1) < 1) throw nb::value_error("radial must have l_max + 1 columns");
+  const forcemap::SoapBasis basis{cutoff,
+                                  radial.shape(2),
+                                  radial.shape(1) - 1,
+                                  radial.shape(0) - 3,
+                                  copied(radial.data(), radial.size()),
+                                  copied(self_density.data(), self_density.size()),
+                                  weights.shape(0),
+                                  copied(weights.data(), weights.size())};
+  new (self) Expansion{SoapExpansion(basis, numbers.size()), numbers};
+}
+
+nb::tuple spectra(const Expansion& e, const Environments& environments, int center) {
+  const SoapDescriptors descriptors(e.soap, e.numbers, environments, center);
+  auto out = new_array(descriptors.centers().size(), e.soap.dimension());
+  double* data = out.data();
+  {
+    nb::gil_scoped_release release;
+    descriptors.spectra(data);
+  }
+  return nb::make_tuple(index_array(descriptors.centers()), out);
+}
+
+nb::ndarray<nb::numpy, double> isolated(const Expansion& e, const Environments& environments,
+                                        int center) {
+  const SoapDescriptors descriptors(e.soap, e.numbers, environments, center);
+  auto out = new_array(e.soap.dimension());
+  descriptors.isolated(out.data());
+  return out;
+}
+
+nb::tuple derivatives(const Expansion& e, const Environments& environments, int center,
+                      std::size_t first, std::size_t last) {
+  const SoapDescriptors descriptors(e.soap, e.numbers, environments, center);
+  return derivative_rows(descriptors, first, last);
+}
+
+void add_weighted_rows(Places targets, Places centers, Matrix values, Matrix weights,
+                       MutableMatrix rows, std::size_t column) {
+  const std::size_t count = values.shape(1);
+  if (targets.shape(0) != values.shape(0) || centers.shape(0) != values.shape(0) ||
+      weights.shape(1) != count || column > rows.shape(1) || count > rows.shape(1) - column)
+    throw nb::value_error("targets, centers, values, weights and rows do not fit together");
+  for (std::size_t k = 0; k < targets.shape(0); ++k)
+    if (targets.data()[k] < 0 || static_cast<std::size_t>(targets.data()[k]) >= rows.shape(0) ||
+        centers.data()[k] < 0 || static_cast<std::size_t>(centers.data()[k]) >= weights.shape(0))
+      throw nb::value_error("a target or a centre is out of range");
+  nb::gil_scoped_release release;
+  for (std::size_t k = 0; k < targets.shape(0); ++k)
+    forcemap::add_product_row(
+        values.data() + k * count,
+        weights.data() + static_cast<std::size_t>(centers.data()[k]) * count, count,
+        rows.data() + static_cast<std::size_t>(targets.data()[k]) * rows.shape(1) + column);
 }
 
 }  // namespace
 
 void add_soap(nb::module_& m) {
   nb::class_<Expansion>(m, "SoapExpansion", "Expansion of the density of neighbours about an atom.")
-      .def(
-          "__init__",
-          [](Expansion* self, double cutoff, Cube radial, Doubles self_density, Matrix weights,
-             const std::vector<int>& numbers) {
-            if (radial.shape(0) < 4) throw nb::value_error("radial needs 4 rows at least");
-            if (weights.shape(1) != numbers.size())
-              throw nb::value_error("weights must be (channels, numbers)");
-            if (self_density.shape(0) != radial.shape(2))
-              throw nb::value_error("self_density must have n_max entries");
-            if (radial.shape(1) < 1) throw nb::value_error("radial must have l_max + 1 columns");
-            const forcemap::SoapBasis basis{cutoff,
-                                            radial.shape(2),
-                                            radial.shape(1) - 1,
-                                            radial.shape(0) - 3,
-                                            copied(radial.data(), radial.size()),
-                                            copied(self_density.data(), self_density.size()),
-                                            weights.shape(0),
-                                            copied(weights.data(), weights.size())};
-            new (self) Expansion{SoapExpansion(basis, numbers.size()), numbers};
-          },
-          nb::arg("cutoff"), nb::arg("radial"), nb::arg("self_density"), nb::arg("weights"),
-          nb::arg("numbers"),
-          "radial (intervals + 3, l_max + 1, n_max) B-spline coefficients over [0, cutoff] in Å; "
-          "weights (channels, species) for the atomic numbers `numbers`, increasing.")
+      .def("__init__", &make, nb::arg("cutoff"), nb::arg("radial"), nb::arg("self_density"),
+           nb::arg("weights"), nb::arg("numbers"),
+           "radial (intervals + 3, l_max + 1, n_max) B-spline coefficients over [0, cutoff] in Å; "
+           "weights (channels, species) for the atomic numbers `numbers`, increasing.")
       .def_prop_ro(
           "dimension", [](const Expansion& e) { return e.soap.dimension(); },
           "Numbers of the power spectrum.")
-      .def(
-          "spectra",
-          [](const Expansion& e, const Environments& environments, int center) {
-            const SoapDescriptors descriptors(e.soap, e.numbers, environments, center);
-            auto out = new_array(descriptors.centers().size(), e.soap.dimension());
-            double* data = out.data();
-            {
-              nb::gil_scoped_release release;
-              descriptors.spectra(data);
-            }
-            return nb::make_tuple(index_array(descriptors.centers()), out);
-          },
-          nb::arg("environments"), nb::arg("center"),
-          "(atoms (n), normalised power spectra (n, dimension)) of the atoms of one species.")
-      .def(
-          "isolated",
-          [](const Expansion& e, const Environments& environments, int center) {
-            const SoapDescriptors descriptors(e.soap, e.numbers, environments, center);
-            auto out = new_array(e.soap.dimension());
-            descriptors.isolated(out.data());
-            return out;
-          },
-          nb::arg("environments"), nb::arg("center"),
-          "Power spectrum of an isolated atom of one species, (dimension).")
-      .def(
-          "derivatives",
-          [](const Expansion& e, const Environments& environments, int center, std::size_t first,
-             std::size_t last) {
-            const SoapDescriptors descriptors(e.soap, e.numbers, environments, center);
-            return derivative_rows(descriptors, first, last);
-          },
-          nb::arg("environments"), nb::arg("center"), nb::arg("first"), nb::arg("last"),
-          "(targets (k), centres (k), derivatives (k, dimension)) of centres [first, last): rows "
-          "of "
-          "-dp/dx and dp/d(strain), with the structure's row that each adds to.");
+      .def("spectra", &spectra, nb::arg("environments"), nb::arg("center"),
+           "(atoms (n), normalised power spectra (n, dimension)) of the atoms of one species.")
+      .def("isolated", &isolated, nb::arg("environments"), nb::arg("center"),
+           "Power spectrum of an isolated atom of one species, (dimension).")
+      .def("derivatives", &derivatives, nb::arg("environments"), nb::arg("center"),
+           nb::arg("first"), nb::arg("last"),
+           "(targets (k), centres (k), derivatives (k, dimension)) of centres [first, last): rows "
+           "of -dp/dx and dp/d(strain), with the structure's row that each adds to.");
 
-  m.def(
-      "add_weighted_rows",
-      [](nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> targets,
-         nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> centers,
-         Matrix values, Matrix weights, MutableMatrix rows, std::size_t column) {
-        const std::size_t count = values.shape(1);
-        if (targets.shape(0) != values.shape(0) || centers.shape(0) != values.shape(0) ||
-            weights.shape(1) != count || column > rows.shape(1) || count > rows.shape(1) - column)
-          throw nb::value_error("targets, centers, values, weights and rows do not fit together");
-        for (std::size_t k = 0; k < targets.shape(0); ++k)
-          if (targets.data()[k] < 0 ||
-              static_cast<std::size_t>(targets.data()[k]) >= rows.shape(0) ||
-              centers.data()[k] < 0 ||
-              static_cast<std::size_t>(centers.data()[k]) >= weights.shape(0))
-            throw nb::value_error("a target or a centre is out of range");
-        nb::gil_scoped_release release;
-        for (std::size_t k = 0; k < targets.shape(0); ++k)
-          forcemap::add_product_row(
-              values.data() + k * count,
-              weights.data() + static_cast<std::size_t>(centers.data()[k]) * count, count,
-              rows.data() + static_cast<std::size_t>(targets.data()[k]) * rows.shape(1) + column);
-      },
-      nb::arg("targets"), nb::arg("centers"), nb::arg("values"), nb::arg("weights"),
-      nb::arg("rows"), nb::arg("column"),
-      "rows[targets[k], column:] += values[k] * weights[centers[k]], element by element.");
+  m.def("add_weighted_rows", &add_weighted_rows, nb::arg("targets"), nb::arg("centers"),
+        nb::arg("values"), nb::arg("weights"), nb::arg("rows"), nb::arg("column"),
+        "rows[targets[k], column:] += values[k] * weights[centers[k]], element by element.");
 }

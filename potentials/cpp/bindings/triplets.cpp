@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "descriptors.hpp"
-#include "forcemap/process.hpp"
+#include "forcemap/triplet_descriptors.hpp"
 
 using forcemap::Environments;
 using forcemap::KernelSettings;
@@ -13,8 +13,6 @@ using forcemap::TripletBlock;
 using forcemap::TripletDescriptors;
 
 namespace {
-
-using Images = nb::ndarray<const double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
 // The triplets that those of an environment are compared with; owns them.
 struct TripletExpansion {
@@ -34,10 +32,11 @@ void add_triplets(nb::module_& m) {
              const std::vector<std::tuple<int, int, int, Images>>& blocks) {
             new (self) TripletExpansion{settings, {}, {}};
             for (const auto& [center, a, b, given] : blocks) {
-              if (given.shape(2) != 3) throw nb::value_error("images must be (count, n, 3)");
+              check_triplets(given);
               self->images.emplace_back(given.data(), given.data() + given.size());
               self->blocks.push_back(
-                  {center, a, b, self->images.back().data(), given.shape(0), given.shape(1)});
+                  {{center, a, b},
+                   {self->images.back().data(), given.shape(0), given.shape(1), 3}});
             }
           },
           nb::arg("settings"), nb::arg("blocks"),

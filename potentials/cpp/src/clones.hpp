@@ -10,3 +10,12 @@
 #else
 #define FORCEMAP_CLONES
 #endif
+
+// Before a loop: its iterations touch different numbers, whatever its pointers are.
+#if defined(__clang__)
+#define FORCEMAP_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define FORCEMAP_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define FORCEMAP_INDEPENDENT
+#endif

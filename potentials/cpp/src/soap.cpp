@@ -7,7 +7,7 @@
 #include "clones.hpp"
 #include "forcemap/fail.hpp"
 #include "loops/site_kernels.hpp"
-#include "row_writer.hpp"
+#include "rows/row_writer.hpp"
 
 namespace forcemap {
 
@@ -182,13 +182,13 @@ struct SoapDescriptors::Neighborhood {
             double cutoff) {
     for (auto* array : {&x, &y, &z, &r, &inverse_r}) array->clear();
     kind.clear();
-    for (const auto* n = e.begin(atom); n != e.end(atom) && n->r < cutoff; ++n) {
-      x.push_back(n->x);
-      y.push_back(n->y);
-      z.push_back(n->z);
-      r.push_back(n->r);
-      inverse_r.push_back(1.0 / n->r);
-      kind.push_back(species_of[static_cast<std::size_t>(n->owner)]);
+    for (const Environments::Neighbor& n : e.near(atom, cutoff)) {
+      x.push_back(n.x);
+      y.push_back(n.y);
+      z.push_back(n.z);
+      r.push_back(n.r);
+      inverse_r.push_back(1.0 / n.r);
+      kind.push_back(species_of[static_cast<std::size_t>(n.owner)]);
     }
     view.count = x.size();
     view.species = species_of[atom];
@@ -211,9 +211,7 @@ SoapDescriptors::SoapDescriptors(const SoapExpansion& expansion, const std::vect
   };
   if (numbers.size() != expansion.view().species)
     fail("expected ", expansion.view().species, " species, found ", numbers.size());
-  if (expansion.cutoff() > environments.cutoff())
-    fail("a term's cutoff of ", expansion.cutoff(), " Å is beyond the environments' ",
-         environments.cutoff(), " Å");
+  environments.check(expansion.cutoff());
   center_species_ = species(center);
   for (const int number : environments.numbers()) species_of_.push_back(species(number));
   centers_ = environments.of_species(center);
@@ -252,17 +250,16 @@ void SoapDescriptors::derivatives(std::size_t n, std::vector<double>& rows,
   SoapWorkspace space;
   Neighborhood near;
   SoapWork& work = density(center, space, near);
-  const auto* neighbors = environments_.begin(center);
-  CenterRows found(environments_.atoms(), center);
+  const Environments::Range neighbors = environments_.near(center, expansion_.cutoff());
+  const auto neighbor_of = [&](std::size_t k) { return static_cast<std::size_t>(work.slot[k]); };
+  CenterRows involved(environments_.atoms(), center);
   for (std::size_t k = 0; k < work.count; ++k)
-    found.include(static_cast<std::size_t>(neighbors[work.slot[k]].owner));
-  const RowWriter writer = found.append(size, rows, targets);
+    involved.include(static_cast<std::size_t>(neighbors[neighbor_of(k)].owner));
+  const RowWriter writer = involved.append(size, rows, targets);
   std::vector<double> gradient(3 * size);
   for (std::size_t k = 0; k < work.count; ++k) {
     site_kernels().soap.gradient(expansion_.view(), work, k, gradient.data());
-    const auto& nb = neighbors[work.slot[k]];
-    const double r[3] = {nb.x, nb.y, nb.z};
-    writer.add(center, static_cast<std::size_t>(nb.owner), r, gradient.data(), size);
+    writer.add(center, neighbors[neighbor_of(k)], gradient.data(), size);
   }
 }
 

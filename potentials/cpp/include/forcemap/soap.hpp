@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "forcemap/process.hpp"
+#include "forcemap/environments.hpp"
 
 namespace forcemap {
 

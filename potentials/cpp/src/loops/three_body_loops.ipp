@@ -270,34 +270,45 @@ FORCEMAP_INLINE std::size_t place_by_distance(const SiteView& s, const ThreeBody
   return count;
 }
 
-static double three_body(const ThreeBodyView& term, const SiteView& s, const ThreeBodyWork& work) {
-  std::size_t block_begin[kMostSpecies], block_end[kMostSpecies];
+// Sorted neighbours: the block of each species begins at a multiple of 8.
+struct Sorted {
+  std::size_t begin[kMostSpecies], end[kMostSpecies];
+  std::size_t padded;  // entries of all blocks
+};
+
+// Returns false where there is no pair of neighbours.
+FORCEMAP_INLINE bool sort_neighbors(const ThreeBodyView& term, const SiteView& s,
+                                    const ThreeBodyWork& work, Sorted& sorted) {
   std::size_t filled = 0, real = 0;
   bool placed = false;
   if (term.species == 1) {
     real = place_by_distance(s, work, term.cutoff);
     placed = real <= kMostRanked;
     if (placed) {
-      block_begin[0] = 0;
-      block_end[0] = filled = real;
+      sorted.begin[0] = 0;
+      sorted.end[0] = filled = real;
     } else {
       real = 0;
     }
   }
-  // Sort by species; a block begins at a multiple of 8.
   for (std::size_t species = 0; species < term.species && !placed; ++species) {
-    block_begin[species] = filled;
+    sorted.begin[species] = filled;
     for (std::size_t n = 0; n < s.count; ++n) {
       if (static_cast<std::size_t>(s.kind[n]) != species || s.r[n] >= term.cutoff) continue;
       place(s, work, filled++, n);
     }
-    block_end[species] = filled;
-    real += filled - block_begin[species];
+    sorted.end[species] = filled;
+    real += filled - sorted.begin[species];
     filled = pad(work, filled);
   }
-  if (real < 2) return 0.0;
-  const std::size_t padded = pad(work, filled);
+  if (real < 2) return false;
+  sorted.padded = pad(work, filled);
+  return true;
+}
 
+// Weights of the legs; sums of zero.
+FORCEMAP_INLINE void prepare_legs(const ThreeBodyView& term, const ThreeBodyWork& work,
+                                  std::size_t padded) {
   const Vec8 zero = splat8(0.0);
   double* const sums[4] = {work.radial, work.on_x, work.on_y, work.on_z};
   for (int c = 0; c < 4; ++c)
@@ -317,49 +328,62 @@ static double three_body(const ThreeBodyView& term, const SiteView& s, const Thr
     store(work.hy + n, zero);
     store(work.hz + n, zero);
   }
+}
 
+// The pairs of j, or of j and j + 1 if not `alone`, with those from k on for which there is room
+// before `end`. Returns the k that comes next.
+FORCEMAP_INLINE std::size_t add_row(Pairs& pairs, std::size_t j, std::size_t k, std::size_t end,
+                                    std::size_t room, bool alone, bool same) {
+  const std::size_t skip = k % 8, first_k = k - skip;
+  const std::size_t left = end - first_k;
+  const std::size_t count = left < room ? left : room;
+  const std::size_t vectors = (count + 7) & ~static_cast<std::size_t>(7);
+  if (pairs.rows == 0) pairs.first_k = first_k, pairs.end_k = 0;
+  if (first_k < pairs.first_k) pairs.first_k = first_k;
+  if (first_k + count > pairs.end_k) pairs.end_k = first_k + count;
+  Pairs::Row& row = pairs.row[pairs.rows++];
+  row = {{j, j}, first_k, {pairs.filled, pairs.filled}, {skip, count}, count};
+  pairs.filled += vectors;
+  if (!alone) {
+    row.j[1] = j + 1;
+    row.begin[1] = pairs.filled;
+    // The pair (j, j + 1) is the first j's only.
+    row.skip[1] = same && k == j + 1 ? skip + 1 : skip;
+    pairs.filled += vectors;
+  }
+  return first_k + count;
+}
+
+FORCEMAP_INLINE void sum_triplets(const ThreeBodyView& term, int center, const Sorted& sorted,
+                                  const ThreeBodyWork& work) {
   Pairs pairs;
   pairs.rows = pairs.filled = 0;
   const double* const* tables =
-      term.tables + static_cast<std::size_t>(s.species) * term.species * term.species;
+      term.tables + static_cast<std::size_t>(center) * term.species * term.species;
   for (std::size_t first = 0; first < term.species; ++first)
     for (std::size_t second = first; second < term.species; ++second) {
       const double* table = tables[first * term.species + second];
       if (!table) continue;
-      for (std::size_t j = block_begin[first]; j < block_end[first]; j += 2) {
-        const bool same = first == second;
-        const bool alone = j + 1 == block_end[first];
-        std::size_t k = same ? j + 1 : block_begin[second];
-        while (k < block_end[second]) {
-          const std::size_t skip = k % 8, first_k = k - skip;
+      const bool same = first == second;
+      for (std::size_t j = sorted.begin[first]; j < sorted.end[first]; j += 2) {
+        const bool alone = j + 1 == sorted.end[first];
+        std::size_t k = same ? j + 1 : sorted.begin[second];
+        while (k < sorted.end[second]) {
           const std::size_t room =
               (kMostPairs - pairs.filled) >> (alone ? 0 : 1) & ~static_cast<std::size_t>(7);
-          if (room == 0) {
+          if (room == 0)
             evaluate(term, table, work, pairs);
-            continue;
-          }
-          const std::size_t left = block_end[second] - first_k;
-          const std::size_t count = left < room ? left : room;
-          const std::size_t vectors = (count + 7) & ~static_cast<std::size_t>(7);
-          if (pairs.rows == 0) pairs.first_k = first_k, pairs.end_k = 0;
-          if (first_k < pairs.first_k) pairs.first_k = first_k;
-          if (first_k + count > pairs.end_k) pairs.end_k = first_k + count;
-          Pairs::Row& row = pairs.row[pairs.rows++];
-          row = {{j, j}, first_k, {pairs.filled, pairs.filled}, {skip, count}, count};
-          pairs.filled += vectors;
-          if (!alone) {
-            row.j[1] = j + 1;
-            row.begin[1] = pairs.filled;
-            // The pair (j, j + 1) is the first j's only.
-            row.skip[1] = same && k == j + 1 ? skip + 1 : skip;
-            pairs.filled += vectors;
-          }
-          k = first_k + count;
+          else
+            k = add_row(pairs, j, k, sorted.end[second], room, alone, same);
         }
       }
       if (pairs.rows) evaluate(term, table, work, pairs);
     }
+}
 
+// The energy and, to the neighbours' gradients, dE/dr from what was summed over the triplets.
+FORCEMAP_INLINE double finish(const SiteView& s, const ThreeBodyWork& work, std::size_t padded) {
+  const Vec8 zero = splat8(0.0);
   // Four sums, which do not wait for each other.
   Vec8 energy[4] = {zero, zero, zero, zero};
   for (std::size_t n = 0; n < padded; n += 2) {
@@ -393,6 +417,14 @@ static double three_body(const ThreeBodyView& term, const SiteView& s, const Thr
     s.gz[k] += work.hz[n];
   }
   return sum((energy[0] + energy[1]) + (energy[2] + energy[3]));
+}
+
+static double three_body(const ThreeBodyView& term, const SiteView& s, const ThreeBodyWork& work) {
+  Sorted sorted;
+  if (!sort_neighbors(term, s, work, sorted)) return 0.0;
+  prepare_legs(term, work, sorted.padded);
+  sum_triplets(term, s.species, sorted, work);
+  return finish(s, work, sorted.padded);
 }
 
 }  // namespace FORCEMAP_LOOPS
