@@ -118,7 +118,8 @@ def container_bytes(
         raise ModelFileError(f"writing {path}: the document is not valid JSON: {error}") from None
     # File names in the provenance may hold bytes that are no UTF-8; they come as lone surrogates.
     text = text.encode("utf-8", "replace").decode("utf-8")
-    return safetensors.numpy.save(arrays, metadata={_ENTRY: text})
+    content: bytes = safetensors.numpy.save(arrays, metadata={_ENTRY: text})
+    return content
 
 
 def _sealed_header(content: bytes) -> tuple[int, bytes]:

@@ -498,6 +498,16 @@ TEST(element_symbols) {
   CHECK(forcemap::element_symbol(119) == std::string("?"));
 }
 
+TEST(element_masses) {
+  CHECK(forcemap::standard_mass(1) == 1.008 && forcemap::standard_mass(14) == 28.085);
+  CHECK(forcemap::standard_mass(79) == 196.966569 && forcemap::standard_mass(92) == 238.02891);
+  CHECK(forcemap::standard_mass(0) == 0.0 && forcemap::standard_mass(119) == 0.0);
+  for (int number = 2; number <= 118; ++number) {  // in order, but for some neighbours
+    const double ratio = forcemap::standard_mass(number) / forcemap::standard_mass(number - 1);
+    CHECK(ratio > 0.95 && ratio < (number == 2 ? 4.0 : 1.8));
+  }
+}
+
 TEST(every_truncation_is_an_error) {
   for (const std::string& bytes : {File().bytes(), SoapFile().bytes()}) {
     CHECK(accepted(bytes));

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
-from forcemap.fitter.baseline import CoreEnergy
+from forcemap.fitter.baseline import CoreEnergy, as_potential
 from forcemap.fitter.config import Settings
 from forcemap.fitter.dataset import read_frames
 from forcemap.fitter.embedding import EmbeddingTerm
 from forcemap.fitter.fitting import fit_frames, frame_targets
 from forcemap.fitter.frame import Frame, FrameSigma
+from forcemap.fitter.mapping import Mapped, Truth
 from forcemap.fitter.model import Model, read_model, write_model
 from forcemap.fitter.process import columns, frame_rows
 from forcemap.fitter.short_range import CorePair, fade
 from forcemap.potentials import ModelFileError
 from forcemap.potentials.container import read_container, write_container
 from numpy.typing import NDArray
+from potentials_factory import random_potential
 from structures import SILICON
 
 
@@ -312,3 +316,21 @@ def test_arrays_that_are_wrong_are_refused(name: str, path: Path) -> None:
 def test_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"nothing\.forcemap"):
         read_model(tmp_path / "nothing.forcemap")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_copies_predict_the_same(
+    model: Model, frames: list[Frame], copied: Callable[[Any], Any]
+) -> None:
+    """Also those of a model that was used, and of what is made from it for a pool of processes."""
+    expected, variances = model.predict_with_variances(frames[0])
+    found, found_variances = copied(model).predict_with_variances(copied(frames[0]))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(found_variances, variances)
+    truth = Truth(model)
+    assert copied(truth).of(frames[0])[0] == truth.of(frames[0])[0]
+    data = random_potential(["Si"], 3)
+    mapped = copied(Mapped(data, as_potential(data), {}, 0.0))
+    assert mapped.potential.e0 == data.e0
+    assert mapped.potential.metadata["terms"] == as_potential(mapped.data).metadata["terms"]

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import struct
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forcemap.fitter.baseline import as_potential
 from forcemap.potentials import Potential, _core, load
 from forcemap.potentials.container import read_container, read_document, write_container
 from forcemap.potentials.elements import SYMBOLS, atomic_number
@@ -28,6 +30,7 @@ from forcemap.potentials.model import (
     TwoBodySplines,
     ZblPairs,
     file_format,
+    potential_bytes,
     read_potential,
     write_potential,
 )
@@ -162,6 +165,20 @@ def test_writing_again_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.forcemap"
     write_potential(read_potential(path), again)
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_bytes_of_a_potential_are_those_of_its_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They make a potential without a file, where none can be written either."""
+    data = small_potential()
+    assert potential_bytes(data) == path.read_bytes()
+    monkeypatch.setattr(tempfile, "tempdir", str(path))
+    monkeypatch.setattr(os, "fsync", None)
+    assert as_potential(data).e0 == data.e0
+    wrong = replace(data, e0={**data.e0, "H": float("nan")})
+    with pytest.raises(ModelFileError, match=r"writing potential: .*expected"):
+        potential_bytes(wrong)
 
 
 def test_file_format(path: Path, tmp_path: Path) -> None:

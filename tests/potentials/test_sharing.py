@@ -39,6 +39,9 @@ SPECIES = ["H", "O", "Si"]
 PATIENCE = 120.0
 """s; how long a child may take before it counts as hanging. It takes a second."""
 
+# Python 3.12 and later warn of what is tested here.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
@@ -296,7 +299,6 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.stdout == "0\n"
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_fork_while_another_thread_evaluates(potential: Potential) -> None:
     """What the child inherits is locked and half changed; it answers all the same."""
     atoms = structures.get("molecule", SPECIES)
