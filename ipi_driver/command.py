@@ -28,6 +28,12 @@ EXAMPLE = "forcemap driver out/potential.forcemap --template init.xyz --unix sil
     "(all of them if it has no cell); any format that ASE reads.",
 )
 @click.option(
+    "--trust-template",
+    is_flag=True,
+    help="Do not compare i-PI's first structure with the template: for runs that go on from a "
+    "checkpoint in which atoms have exchanged places.",
+)
+@click.option(
     "--unix",
     metavar="NAME",
     help="The <address> of <ffsocket mode='unix'>, or the whole path of the socket.",
@@ -60,6 +66,7 @@ EXAMPLE = "forcemap driver out/potential.forcemap --template init.xyz --unix sil
 def driver(
     potentials: tuple[str, ...],
     template: str,
+    trust_template: bool,
     unix: str | None,
     host: str | None,
     port: int | None,
@@ -102,7 +109,7 @@ def driver(
     try:
         members = [load(potential) for potential in potentials]
         for member in members:
-            atoms = read_template(template, member.species)
+            atoms = read_template(template, member.species, trusted=trust_template)
         with _log_to_stderr(verbose), _leave_on_sigterm():
             farewell = run_driver(
                 members if len(members) > 1 else members[0],

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from forcemap.ipi_driver.atom_order import check_order
 from forcemap.ipi_driver.protocol import Batch
 from forcemap.ipi_driver.template import Template
 from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM, HARTREE_PER_EV, structure_from_ipi
@@ -89,6 +90,7 @@ class BeadEvaluator:
                 "a committee needs two potentials or more: i-PI takes the spread of one for NaN"
             )
         self._committee = committee
+        self._compared = False
         self._members = [
             member.batch_evaluator(
                 template.numbers,
@@ -119,14 +121,19 @@ class BeadEvaluator:
         Equal structures that follow each other are evaluated once: i-PI fills an incomplete batch
         by repeating its last structure.
 
+        The first structure is compared with the template, see `check_order`.
+
         Raises:
             ForcemapError: a structure cannot be evaluated. It is in `FAULT_FILE`, which the message
-                says.
+                says. Or the first one is not the template's.
         """
         with self._lock:
             return self._evaluate(batch)
 
     def _evaluate(self, batch: Batch) -> list[str]:
+        if not self._compared:
+            check_order(self.template, *structure_from_ipi(batch.cells[0], batch.positions[0]))
+            self._compared = True
         if not self._committee:
             self._compute(self._members[0], batch, batch)
             return [""] * len(batch.energies)
@@ -155,7 +162,13 @@ class BeadEvaluator:
             )
         except ForcemapError as error:
             where = self._write_fault(structures, member.fault)
-            raise ForcemapError(f"cannot evaluate a structure: {error}; {where}") from error
+            cause = ""
+            if not np.isfinite(structures.positions[member.fault]).all():
+                cause = (
+                    "; have the atoms flown apart in i-PI, with too large a timestep or from a "
+                    "structure far from the training data?"
+                )
+            raise ForcemapError(f"cannot evaluate a structure: {error}; {where}{cause}") from error
 
     def _committee_extras(self, n: int) -> str:
         return json.dumps(

@@ -5,6 +5,7 @@ Both kinds keep their arrays for the whole connection; nothing is allocated at a
 
 from __future__ import annotations
 
+import logging
 import struct
 from collections.abc import Sequence
 from typing import Protocol
@@ -18,7 +19,7 @@ from forcemap.ipi_driver.protocol import (
     Message,
     ProtocolError,
 )
-from forcemap.ipi_driver.shared_memory import KINDS, NAME_PREFIX, Segment
+from forcemap.ipi_driver.shared_memory import KINDS, NAME_PREFIX, Segment, announcement
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = ["Exchange", "open_exchange"]
@@ -26,6 +27,8 @@ __all__ = ["Exchange", "open_exchange"]
 MAX_NAME_LENGTH = 128
 
 _INT = struct.Struct("=i")
+
+logger = logging.getLogger(__name__)
 
 
 class Exchange(Protocol):
@@ -168,6 +171,7 @@ class SharedMemoryExchange:
             self._segments.append(segment)
             arrays[kind] = segment.array(shapes[kind])
         self._segments[0].claim()
+        logger.info("%s", announcement(self._segments))
         self.batch = Batch(
             arrays["h"], arrays["pos"], arrays["pot"], arrays["force"], arrays["vir"]
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
@@ -12,12 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from xml.etree import ElementTree
 
 import numpy as np
+from forcemap.ipi_driver.template import is_potential, read_structure
+from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from forcemap.potentials import Potential
 
 __all__ = [
+    "NPT_PROPERTIES",
+    "PROPERTIES",
     "Ensemble",
     "InputSettings",
     "Mode",
@@ -25,6 +31,7 @@ __all__ = [
     "Trajectory",
     "batch_latency",
     "input_text",
+    "potential_and_start",
     "read_gle_file",
     "starting_structure",
     "structures_per_message",
@@ -189,7 +196,10 @@ def input_text(settings: InputSettings, n_atoms: int, *, keep_checkpoints: bool 
     _add(start, "file", "init.xyz", mode="ase")
     _add(start, "velocities", f"{s.temperature:.12g}", mode="thermal", units="kelvin")
     _add(_add(system, "forces"), "force", forcefield="forcemap")
-    dynamics = _add(_add(system, "motion", mode="dynamics"), "dynamics", mode=s.ensemble)
+    motion = _add(system, "motion", mode="dynamics")
+    if n_atoms == 1:  # without its centre of mass, nothing is left that could move
+        _add(motion, "fixcom", False)
+    dynamics = _add(motion, "dynamics", mode=s.ensemble)
     _add(dynamics, "timestep", f"{s.timestep:.12g}", units="femtosecond")
     if s.ensemble != "nve":
         dynamics.append(_thermostat(s))
@@ -282,8 +292,32 @@ def read_gle_file(path: str | PathLike[str], beads: int) -> str:
     return ElementTree.tostring(thermostat, encoding="unicode")
 
 
+def potential_and_start(
+    potential: str | PathLike[str],
+    structure: str | PathLike[str],
+    ensemble: Ensemble,
+    note: Callable[[str], None] = lambda text: None,
+) -> tuple[Potential, Atoms]:
+    """Load a run's two files: the potential, and where to start (see `starting_structure`).
+
+    Raises:
+        ForcemapError: one of them cannot be used, or they are exchanged.
+    """
+    if is_potential(structure) and not is_potential(potential):
+        raise ForcemapError(
+            f"{fspath(structure)} is a potential's file and {fspath(potential)} is none: the "
+            "potential comes first, then the structure"
+        )
+    loaded = load(potential)
+    return loaded, starting_structure(structure, loaded.species, loaded.cutoff, ensemble, note)
+
+
 def starting_structure(
-    path: str | PathLike[str], species: list[str], cutoff: float, ensemble: Ensemble
+    path: str | PathLike[str],
+    species: list[str],
+    cutoff: float,
+    ensemble: Ensemble,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Atoms:
     """The structure to start from, in i-PI's orientation: first vector along x, second in xy.
 
@@ -292,26 +326,30 @@ def starting_structure(
         species: elements of the potential.
         cutoff: of the potential, Å; without a cell, the box is made that much larger.
         ensemble: npt needs a structure that is periodic in all directions.
+        note: called with a line on the box that a structure without a cell gets.
 
     Raises:
         ForcemapError: the file cannot be used.
     """
-    import ase.io
-    from forcemap.ipi_driver.template import read_template
-
-    template = read_template(path, species)
-    atoms: Atoms = ase.io.read(fspath(path), index=0)
+    atoms = read_structure(path, "structure", species)
     # Without results, constraints, momenta; masses stay, as they may be those of isotopes.
     masses = atoms.get_masses() if atoms.has("masses") else None
     atoms = type(atoms)(
-        atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=template.pbc, masses=masses
+        atoms.numbers, atoms.positions, cell=atoms.cell.array, pbc=atoms.pbc, masses=masses
     )
     if atoms.cell.rank < 3:
         if atoms.cell.rank or ensemble == "npt":
             raise ForcemapError(f"{fspath(path)}: has no cell in three directions, i-PI needs one")
+        _refuse_unread_cell(path)
         extent = np.ptp(atoms.positions, axis=0)
         atoms.cell = np.diag(extent + 2.0 * (VACUUM + cutoff))
         atoms.pbc = False
+        box = " x ".join(f"{length:.1f}" for length in atoms.cell.lengths())
+        note(
+            f"{fspath(path)} has no cell: its {len(atoms)} atoms run as a molecule or cluster, alone "
+            f"in a box of {box} Å; for a crystal give a file with the cell (extended xyz with "
+            'Lattice="...")'
+        )
     if ensemble == "npt" and not atoms.pbc.all():
         raise ForcemapError(f"{fspath(path)}: is not periodic in three directions, npt needs it")
     if atoms.cell.handedness < 0:
@@ -323,3 +361,14 @@ def starting_structure(
     atoms.set_cell(upright.array)
     atoms.positions = atoms.positions @ rotation
     return atoms
+
+
+def _refuse_unread_cell(path: str | PathLike[str]) -> None:
+    """Raise for i-PI's own xyz, whose cell is in a comment that ASE does not read."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        head = [file.readline(1 << 12) for _ in range(2)]
+    if re.search(r"#.*\bCELL\b", head[1]):
+        raise ForcemapError(
+            f"{fspath(path)}: has its cell in i-PI's comment (# CELL), without which it would run as "
+            'a cluster; give extended xyz with Lattice="...", such as the init.xyz it started from'
+        )

@@ -27,13 +27,13 @@ def ipi_input(potential: str, structure: str, output: str, **options: Any) -> No
     init.xyz, which the driver takes as its template.
     """
     import ase.io
-    from forcemap.ipi_driver.input import input_text, starting_structure
-    from forcemap.potentials import load
+    from forcemap.ipi_driver.input import input_text, potential_and_start
     from forcemap.potentials.errors import ForcemapError
 
     settings = settings_from(options)
-    loaded = load(potential)
-    atoms = starting_structure(structure, loaded.species, loaded.cutoff, settings.ensemble)
+    _, atoms = potential_and_start(
+        potential, structure, settings.ensemble, lambda text: click.echo(f"Note: {text}", err=True)
+    )
     target = Path(output)
     init = target.with_name("init.xyz")
     try:

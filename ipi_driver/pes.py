@@ -8,8 +8,9 @@
       <parameters> {potential: POTENTIAL, template: init.xyz} </parameters>
     </ffdirect>
 
-FILE is this file; ``forcemap info --ipi-pes`` prints its path. Further parameters: skin (Å, 0.5)
-and threads (1). i-PI loads the file by its path, outside its package.
+FILE is this file; ``forcemap info --ipi-pes`` prints its path. Further parameters: skin (Å, 0.5),
+threads (1) and trust_template (False; True: i-PI's first structure is not compared with the
+template). i-PI loads the file by its path, outside its package.
 """
 
 from __future__ import annotations
@@ -39,11 +40,13 @@ class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
         template: str,
         skin: float = 0.5,
         threads: int = 1,
+        trust_template: bool | str = False,
         *args: Any,
         **kwargs: Any,
     ) -> None:
         """Take the parameters of i-PI's input; what else i-PI adds goes to its base class."""
         self._parameters = (str(potential), str(template), float(skin), int(threads))
+        self._trusted = str(trust_template).lower() in ("true", "1", "yes")
         super().__init__(*args, **kwargs)
 
     def check_parameters(self) -> None:
@@ -54,9 +57,8 @@ class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
         """
         potential, template, skin, threads = self._parameters
         loaded = load(potential)
-        self._evaluator = BeadEvaluator(
-            loaded, read_template(template, loaded.species), skin, threads
-        )
+        structure = read_template(template, loaded.species, trusted=self._trusted)
+        self._evaluator = BeadEvaluator(loaded, structure, skin, threads)
 
     def compute_structure(self, cell: NDArray[np.float64], pos: NDArray[np.float64]) -> Structure:
         """Evaluate one structure.

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import socket
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -22,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 from forcemap.ipi_driver.input import (
     InputSettings,
     input_text,
-    starting_structure,
+    potential_and_start,
     structures_per_message,
 )
-from forcemap.potentials import load
+from forcemap.ipi_driver.run_table import RunTable
+from forcemap.ipi_driver.shared_memory import remove_left
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.folder_lock import locked_folder
 from forcemap.potentials.runs.i_pi import find_i_pi, remove_socket, run_i_pi, with_total_steps
@@ -45,10 +48,18 @@ KEPT_CHECKPOINTS = 2
 
 @dataclass(frozen=True)
 class PimdRun:
-    """What a run did: `output` (its table of properties), last step, time per step of this start."""
+    """What a run did.
+
+    Attributes:
+        output: its table of properties.
+        steps: the last step.
+        begin: the step that this start went on from; the last one if the run was finished before.
+        milliseconds: time per step of this start; 0 if it made none.
+    """
 
     output: Path
     steps: int
+    begin: int
     milliseconds: float
 
 
@@ -64,6 +75,8 @@ def run_pimd(
 ) -> PimdRun:
     """Run path integrals, or go on with those of an interrupted call with the same arguments.
 
+    A run that has come to its last step is left as it is.
+
     Args:
         potential: the potential's file.
         structure: where to start from.
@@ -75,65 +88,116 @@ def run_pimd(
 
     Raises:
         ForcemapError: something cannot be used or run, the folder holds another run or one that
-            still goes on, or i-PI did not come to the last step.
+            still goes on, i-PI did not come to the last step, or the run has blown up (which stops
+            it).
+
+    Warns (UserWarning) of a finished run whose numbers are suspicious, see `RunTable`.
     """
     # Before anything is written:
     find_i_pi()
-    loaded = load(potential)
-    atoms = starting_structure(structure, loaded.species, loaded.cutoff, settings.ensemble)
     progress = progress or Progress.silent()
+    _, atoms = potential_and_start(
+        potential, structure, settings.ensemble, lambda text: progress.note(f"Note: {text}")
+    )
     place = Path(folder)
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ForcemapError(f"{place}: cannot be made: {error.strerror}") from None
     with _lock(place) as lock:
+        for log in place.glob("driver*.log"):
+            remove_left(log)
         files = {"potential": _digest(potential), "structure": _digest(structure)}
         settings = _prepare(place, files, atoms, settings, clients)
+        run = _Run(
+            place, Path(potential), settings, RunTable(place / "pimd.out", settings, len(atoms))
+        )
         start = _checkpoint(place)
-        if start is not None and start[1] >= settings.steps:
-            raise ForcemapError(
-                f"{place}: the run has come to step {start[1]} already; to go on, give more "
-                "--steps, to begin anew, another folder"
-            )
         begin = start[1] if start else 0
-        _set_up(place, start, settings)
-        output = place / "pimd.out"
-        clock = perf_counter()
-        name = f"i-PI, {settings.beads} beads" + (f", from step {begin}" if begin else "")
-        with progress.stage(name, settings.steps - begin) as advance:
+        _refuse_blown_up(run.table, begin)
+        seconds = 0.0
+        if begin < settings.steps:
+            seconds = _go_on(run, start, progress, lock, threads, clients)
+            _refuse_blown_up(run.table)
+        reached = max(begin, settings.steps)
+    doubt = run.table.doubt()
+    if doubt is not None:
+        warnings.warn(doubt, UserWarning, stacklevel=2)
+    return PimdRun(run.table.path, reached, begin, 1000.0 * seconds / max(reached - begin, 1))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A folder's run: the driver's potential, its settings with their address, its table."""
+
+    place: Path
+    potential: Path
+    settings: InputSettings
+    table: RunTable
+
+
+def _go_on(
+    run: _Run,
+    start: tuple[Path, int] | None,
+    progress: Progress,
+    lock: int,
+    threads: int | None,
+    clients: int,
+) -> float:
+    """Run i-PI from `start` to the last step; the seconds that it took."""
+    begin = start[1] if start else 0
+    _set_up(run.place, start, run.settings)
+    clock = perf_counter()
+    name = f"i-PI, {run.settings.beads} beads" + (f", from step {begin}" if begin else "")
+    try:
+        with progress.stage(name, run.settings.steps - begin) as advance:
             log = run_i_pi(
-                place,
+                run.place,
                 "continue.xml" if start else "input.xml",
-                Path(potential),
-                _socket(settings),
-                _step_counter(place, output, begin),
+                run.potential,
+                _socket(run.settings),
+                _step_counter(run, begin),
                 advance,
                 threads=threads,
                 clients=clients,
                 stall=STALL,
                 keep_open=(lock,),
             )
-        seconds = perf_counter() - clock
-        reached = _checkpoint(place)
-        if reached is None or reached[1] < settings.steps:
-            raise ForcemapError(
-                f"i-PI ended at step {reached[1] if reached else begin} of {settings.steps}, though "
-                f"with exit code 0; see {log}. The same command goes on from there"
-            )
-    return PimdRun(output, reached[1], 1000.0 * seconds / max(settings.steps - begin, 1))
+    except ForcemapError as error:
+        # Atoms that fly apart, or into each other, are what a driver may have refused.
+        fault = run.table.fault()
+        raise ForcemapError(f"{fault}; {error}") if fault else error from None
+    seconds = perf_counter() - clock
+    reached = _checkpoint(run.place)
+    if reached is None or reached[1] < run.settings.steps:
+        raise ForcemapError(
+            f"i-PI ended at step {reached[1] if reached else begin} of {run.settings.steps}, though "
+            f"with exit code 0; see {log}. The same command goes on from there"
+        )
+    return seconds
 
 
-def _step_counter(place: Path, output: Path, begin: int) -> Callable[[], int]:
-    """Steps made since `begin`; with each new one, old checkpoints are removed."""
+def _refuse_blown_up(table: RunTable, until: float = math.inf) -> None:
+    fault = table.fault(until)
+    if fault is not None:
+        raise ForcemapError(fault)
+
+
+def _step_counter(run: _Run, begin: int) -> Callable[[], int]:
+    """Steps made since `begin`; with each new one, old checkpoints are removed.
+
+    It raises ForcemapError, which stops the run, when that has exploded.
+    """
     shown = begin
 
     def step() -> int:
         nonlocal shown
-        now = max(last_step(output), begin)
+        now = max(last_step(run.table.path), begin)
         if now > shown:
             shown = now
-            _prune(place)
+            _prune(run.place)
+            if run.table.has_exploded():
+                raise ForcemapError(f"stopped at step {now} of {run.settings.steps}")
         return now - begin
 
     return step
@@ -167,7 +231,7 @@ def _prepare(
     if record.exists():
         try:
             known = json.loads(record.read_text(encoding="utf-8"))
-            own = replace(settings, address=str(known["address"]), port=int(known["port"]))
+            own = replace(settings, address=str(known["address"]), port=_port(settings))
             before = known["run"]
         except (ValueError, KeyError, TypeError) as error:
             raise ForcemapError(f"{record}: cannot be read: {error}") from None
@@ -177,23 +241,24 @@ def _prepare(
                 f"{place}: holds a run with another {', '.join(changed)}; give another folder"
             )
         return own
+    temporary = record.with_suffix(".new")
+    # One that was killed over these lines has left this beside its files.
+    ours = temporary.exists()
     strange = [path.name for path in place.glob("pimd.*")] + [
         name for name in ("input.xml", "init.xyz", "RESTART") if (place / name).exists()
     ]
-    if strange:
+    if strange and not ours:
         raise ForcemapError(
             f"{place}: holds {', '.join(sorted(strange)[:3])}, not of a run of this command; give "
             "another folder"
         )
-    if settings.mode == "inet":
-        settings = replace(settings, port=_free_port())
+    settings = replace(settings, port=_port(settings))
     settings = replace(settings, batch_size=structures_per_message(settings, len(atoms), clients))
+    content = {"run": told, "address": settings.address}
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     ase.io.write(place / "init.xyz", atoms, format="extxyz")
     text = input_text(settings, len(atoms), keep_checkpoints=True)
     (place / "input.xml").write_text(text, encoding="utf-8")
-    content = {"run": told, "address": settings.address, "port": settings.port}
-    temporary = record.with_suffix(".new")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     temporary.replace(record)  # the last file: a folder without it holds no run
     return settings
 
@@ -202,7 +267,10 @@ def _digest(path: str | PathLike[str]) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def _free_port() -> int:
+def _port(settings: InputSettings) -> int:
+    """A free port, new at each start: others may have taken that of the last one."""
+    if settings.mode != "inet":
+        return settings.port
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         return int(probe.getsockname()[1])
@@ -250,6 +318,8 @@ def _set_up(place: Path, start: tuple[Path, int] | None, settings: InputSettings
             if "checkpoint" not in path.name:
                 _cut(path, start[1])
     text = with_total_steps(text, settings.steps)
+    if settings.mode == "inet":
+        text = re.sub(r"(<port>)[^<]*(</port>)", rf"\g<1> {settings.port} \g<2>", text)
     target = place / ("continue.xml" if start else "input.xml")
     temporary = target.with_suffix(".new")
     temporary.write_text(text, encoding="utf-8")

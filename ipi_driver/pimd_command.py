@@ -32,7 +32,7 @@ def pimd(
 
     i-PI and its drivers are started together and watched until the last step is reached. After a
     kill or a crash, the same command goes on from the last checkpoint; with more --steps it goes on
-    from the end.
+    from the end. A run that blows up is stopped.
     """
     from forcemap.ipi_driver.pimd import run_pimd
     from forcemap.potentials.runs.progress import Progress
@@ -41,4 +41,10 @@ def pimd(
         potential, structure, settings_from(options), folder,
         threads=threads, clients=clients, progress=Progress(),
     )  # fmt: skip
+    if done.begin == done.steps:
+        click.echo(
+            f"{done.output}: the run has come to step {done.steps} already; to go on, give more "
+            "--steps, to begin anew, another folder"
+        )
+        return
     click.echo(f"{done.output}: reached step {done.steps}, {done.milliseconds:.1f} ms per step")

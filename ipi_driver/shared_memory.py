@@ -13,17 +13,22 @@ import math
 import mmap
 import os
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["KINDS", "NAME_PREFIX", "Segment"]
+__all__ = ["KINDS", "NAME_PREFIX", "Segment", "announcement", "remove_left"]
 
 KINDS = ("pos", "h", "ih", "pot", "force", "vir")
 """What the six segments hold, in the order in which i-PI names them."""
 
 NAME_PREFIX = b"ipi_shm_"
+
+FOLDER = Path("/dev/shm")
+"""Where Linux shows segments as files."""
 
 _NAME = re.compile(r"ipi_shm_\w{1,80}", re.ASCII)  # no slash: a name from the wire is not trusted
 
@@ -53,6 +58,10 @@ class Segment:
                 "i-PI's machine, in the same container: otherwise use <ffsocket mode='unix'> or "
                 "'inet'"
             ) from error
+
+    def identity(self) -> str:
+        """Name and number of the segment; a later one of this name has another number."""
+        return f"{self._name}:{os.fstat(self._file).st_ino}"
 
     def array(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """The segment's beginning as an array.
@@ -118,3 +127,53 @@ class Segment:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def announcement(segments: Sequence[Segment]) -> str:
+    """What a driver's log says of the segments it works with; `remove_left` reads it."""
+    return f"shared memory {' '.join(segment.identity() for segment in segments)}"
+
+
+def remove_left(log: Path) -> list[str]:
+    """Remove the segments that an i-PI has left which was killed together with its helpers.
+
+    i-PI removes its segments when it ends, and Python's resource tracker does when i-PI is killed
+    alone. A segment is removed if the log announces it by name and number, it belongs to this user,
+    and the process in its name does not use it any more: other i-PIs, also ones that were given the
+    same process number, keep theirs.
+
+    Args:
+        log: of a driver (see `announcement`); it need not exist. No run may go on beside it.
+
+    Returns:
+        The names of what was removed.
+    """
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    removed = []
+    for name, number in re.findall(rf"\b({_NAME.pattern}):(\d+)", text, re.ASCII):
+        path = FOLDER / name
+        with contextlib.suppress(OSError):
+            state = path.stat()
+            if (
+                state.st_ino == int(number)
+                and state.st_uid == os.geteuid()
+                and not _is_mapped(name)
+            ):
+                path.unlink()
+                removed.append(name)
+    return removed
+
+
+def _is_mapped(name: str) -> bool:
+    """Whether the process that made a segment lives and uses it; True if that cannot be seen."""
+    owner = name.split("_")[2]  # ipi_shm_<process>_<file>_<kind>
+    try:
+        maps = Path("/proc", owner, "maps").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return f"{FOLDER}/{name}" in maps

@@ -77,7 +77,9 @@ def run_i_pi(
         Program(
             "forcemap driver",
             forcemap_command(
+                # i-PI itself reads this file; atoms may exchange places before a later start.
                 *("driver", str(potential.resolve()), "--template", "init.xyz"),
+                "--trust-template",
                 *(*where, "--threads", str(threads)),
             ),
             folder,

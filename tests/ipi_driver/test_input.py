@@ -156,6 +156,27 @@ def test_molecule_gets_a_box_in_which_it_is_alone() -> None:
         starting_structure("si2.xyz", ["Si"], 5.0, "npt")
 
 
+def test_box_of_a_structure_without_cell_is_noted() -> None:
+    bulk("Si", cubic=True).write("plain.xyz", plain=True)
+    done = CliRunner().invoke(cli, ["ipi-input", "si.forcemap", "plain.xyz"])
+    assert done.exit_code == 0
+    note = (
+        "Note: plain.xyz has no cell: its 8 atoms run as a molecule or cluster, alone in a box of "
+        "34.1 x 34.1 x 34.1 Å; for a crystal give a file with the cell"
+    )
+    assert done.output.count("Note:") == 1
+    assert note in done.output
+    assert ase.io.read("init.xyz").cell.lengths() == pytest.approx(34.07, abs=0.01)
+    assert "Note:" not in invoke().output
+
+
+def test_cell_in_ipis_own_comment_is_not_passed_over() -> None:
+    text = "1\n# CELL(abcABC): 9.0 9.0 9.0 90.0 90.0 90.0 cell{angstrom}\nSi 0 0 0\n"
+    Path("ipi.xyz").write_text(text)
+    with pytest.raises(ForcemapError, match=r"its cell in i-PI's comment .*give extended xyz"):
+        starting_structure("ipi.xyz", ["Si"], 5.0, "nvt")
+
+
 def test_masses_of_isotopes_stay() -> None:
     atoms = bulk("Si", "diamond", 5.4, cubic=True)
     atoms.set_masses([30.0] * 8)

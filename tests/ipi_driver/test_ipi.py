@@ -173,6 +173,24 @@ def test_wrong_atom_count_ends_this_client_only(ipi: Any, helpers: Any) -> None:
     assert ipi.table()[-1, 0] == STEPS
 
 
+@pytest.mark.parametrize("mode", ["unix", "shm"])
+@pytest.mark.parametrize("batches", ["", "<batch_size>2</batch_size>"])
+def test_template_in_another_order_ends_this_client_only(
+    ipi: Any, helpers: Any, mode: str, batches: str
+) -> None:
+    ipi.start(ATOMS, ipi.unix(batches, mode), steps=STEPS, beads=4)
+    ATOMS[[1, 2, 0, 3]].write(ipi.folder / "other.xyz", format="extxyz")
+    wrong = helpers.springs(ipi.address, template="other.xyz")
+    _, errors = wrong.communicate(timeout=PATIENCE)
+    assert wrong.returncode == 1
+    assert "not in the order of the template other.xyz: atom 0 (H by the template)" in errors
+    good = helpers.springs(ipi.address)
+    good.communicate(timeout=PATIENCE)
+    assert good.returncode == 0
+    assert ipi.wait() == 0
+    assert ipi.table()[-1, 0] == STEPS
+
+
 def test_killed_server_ends_the_client(ipi: Any, springs: Any) -> None:
     ipi.start(ATOMS, ipi.unix(), steps=10**6)
     wait_for((ipi.folder / "init.xyz").exists)

@@ -13,6 +13,7 @@ from potentials_factory import random_potential
 
 ipi_pes = pytest.importorskip("ipi.pes")
 
+BOHR = 1.8897261
 H = 18.0 * np.eye(3)
 Q = np.array([[0.0, 0.0, 0.0], [2.9, 0.1, 0.0], [0.0, 3.5, 1.0]])
 
@@ -20,7 +21,7 @@ Q = np.array([[0.0, 0.0, 0.0], [2.9, 0.1, 0.0], [0.0, 3.5, 1.0]])
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
     write_potential(random_potential(["H", "O"], seed=2), tmp_path / "ho.forcemap")
-    Atoms("OHH", np.eye(3)).write(tmp_path / "init.xyz")
+    Atoms("OHH", Q / BOHR).write(tmp_path / "init.xyz")
     return {
         "potential": str(tmp_path / "ho.forcemap"), "template": str(tmp_path / "init.xyz")
     }  # fmt: skip
@@ -80,3 +81,11 @@ def test_unknown_element_is_told(files: dict[str, str], tmp_path: Path) -> None:
     Atoms("Si").write(tmp_path / "si.xyz")
     with pytest.raises(ForcemapError, match=r"si\.xyz has Si; the potential is for H, O only"):
         ipi_pes.load_pes("custom", pes_path())(**files | {"template": str(tmp_path / "si.xyz")})
+
+
+def test_atoms_in_another_order_are_refused_unless_trusted(files: dict[str, str]) -> None:
+    other = Q[[1, 0, 2]]
+    with pytest.raises(ForcemapError, match=r"atom 0 \(O .* is at the place of atom 1 \(H\)"):
+        ipi_pes.load_pes("custom", pes_path())(**files)([H, H], [other, other])
+    trusting = ipi_pes.load_pes("custom", pes_path())(trust_template="True", **files)
+    assert np.isfinite(trusting(H, other)[0])

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
+from click.testing import CliRunner
+from forcemap.fitter.cli import cli
 from forcemap.ipi_driver import pimd as module
 from forcemap.ipi_driver.input import InputSettings, read_gle_file
 from forcemap.ipi_driver.pimd import run_pimd
@@ -163,10 +168,24 @@ def test_cut_checkpoint_is_not_taken() -> None:
 def test_finished_run_says_so_and_goes_on_with_more_steps() -> None:
     settings = InputSettings(beads=2, steps=10, output_stride=1)
     run("run", settings, threads=1)
-    with pytest.raises(ForcemapError, match="has come to step 10 already"):
-        run("run", settings, threads=1)
+    before = (Path("run") / "pimd.out").read_bytes()
+    arguments = ["si.forcemap", "start.xyz", "--beads", "2", "--output-stride", "1", "-o", "run"]
+    for steps in ("10", "7"):
+        done = CliRunner().invoke(cli, ["pimd", *arguments, "--steps", steps])
+        assert done.exit_code == 0, done.output
+        assert "the run has come to step 10 already; to go on, give more --steps" in done.output
+    assert (Path("run") / "pimd.out").read_bytes() == before
     assert run("run", InputSettings(beads=2, steps=15, output_stride=1), threads=1).steps == 15
     assert table("run")[:, 0].tolist() == list(range(16))
+
+
+def test_port_that_others_have_taken_since_is_not_used_again() -> None:
+    run("run", InputSettings(beads=1, steps=2, mode="inet"), threads=1)
+    text = (Path("run") / "input.xml").read_text()
+    port = int(text.partition("<port>")[2].partition("</port>")[0])
+    with socket.create_server(("localhost", port)):
+        longer = InputSettings(beads=1, steps=4, mode="inet")
+        assert run("run", longer, threads=1).steps == 4
 
 
 def test_other_options_and_other_folders_are_refused() -> None:
@@ -198,3 +217,89 @@ def test_fault_of_a_driver_is_told_with_its_log(monkeypatch: pytest.MonkeyPatch)
         ForcemapError, match=r"(?s)forcemap driver ended with exit code 1.*same plac"
     ):
         run("run", InputSettings(beads=2, steps=3), threads=1)
+
+
+@pytest.mark.parametrize("steps", [40, 10**7], ids=["short", "long"])
+def test_run_that_blows_up_is_stopped_and_does_not_go_on(steps: int) -> None:
+    """Steps of 200 fs: no bond swings that slowly."""
+    bulk("Si", "diamond", 5.3, cubic=True).write("start.xyz")
+    settings = InputSettings(beads=2, steps=steps, timestep=200.0, output_stride=2)
+    for _ in range(2):
+        with pytest.raises(ForcemapError, match=r"blown up: .*asked for 300 K.*timestep of 200 fs"):
+            run("run", settings, threads=1)
+    if steps > 40:
+        assert table("run")[-1, 0] < steps
+
+
+@pytest.mark.parametrize(("ensemble", "beads"), [("nvt", 3), ("npt", 1), ("nve", 1)])
+def test_one_atom_runs(ensemble: Any, beads: int) -> None:
+    """Nothing is left that could move in i-PI's frame of the centre of mass."""
+    Atoms("Si", cell=[9, 9, 9], pbc=True).write("start.xyz")
+    settings = InputSettings(beads=beads, steps=20, ensemble=ensemble, output_stride=1)
+    assert run("run", settings, threads=1).steps == 20
+    temperature = table("run")[:, 3]
+    assert (temperature > 0.0).all()
+    # Nothing acts on the atom; without a thermostat it keeps its velocity.
+    assert (np.ptp(temperature) > 1e-3) == (ensemble != "nve")
+
+
+def test_labels_do_not_matter_and_positions_do() -> None:
+    text = (
+        'Lattice="5.4 0 0 0 5.4 0 0 0 5.4" Properties=species:S:1:pos:R:3:forces:R:3 energy=nan\n'
+        "Si 0 0 0 nan nan nan\nSi 1.35 1.35 1.35 inf 0 0\n"
+    )
+    Path("start.xyz").write_text(f"2\n{text}")
+    assert run("run", InputSettings(beads=1, steps=2), threads=1).steps == 2
+    for old, new, message in (
+        (
+            "Si 1.35",
+            "Si nan",
+            r"start.xyz has a position that is not finite, of atom 1 .*: nan 1.35",
+        ),
+        ('"5.4 0', '"inf 0', "start.xyz has a cell that is not finite"),
+    ):
+        Path("start.xyz").write_text(f"2\n{text.replace(old, new)}")
+        with pytest.raises(ForcemapError, match=message):
+            run("other", InputSettings(beads=1, steps=2), threads=1)
+    assert not Path("other").exists()
+
+
+def test_files_in_the_wrong_places_are_named() -> None:
+    Path("settings.yaml").write_text("data: {train: a.xyz}\n")
+    for files, message in (
+        (("start.xyz", "si.forcemap"), "si.forcemap is a potential's file .* comes first"),
+        (("si.forcemap", "si.forcemap"), "the structure si.forcemap is a potential's file"),
+        (("si.forcemap", "settings.yaml"), "structure settings.yaml: ASE knows no format"),
+    ):
+        with pytest.raises(ForcemapError, match=message):
+            run_pimd(*files, InputSettings(), "run")
+    assert not Path("run").exists()
+
+
+def test_set_up_that_was_killed_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = InputSettings(beads=1, steps=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run("run", settings, threads=1)
+    assert not (Path("run") / "run.json").exists()
+    assert run("run", settings, threads=1).steps == 2
+
+
+def test_shared_memory_of_a_killed_run_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    command = [*COMMAND, "si.forcemap", "start.xyz", "--mode", "shm", "--beads", "2", "-o", "run"]
+    options = ["--steps", "1000000", "--output-stride", "1", "--checkpoint-stride", "5"]
+    first = subprocess.Popen([*command, *options], stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(Path("run").glob("pimd.checkpoint_[1-9]*")))
+    (server,) = processes(tmp_path, "i-pi")
+    first.kill()
+    for _ in range(2):  # also what was started meanwhile; and i-PI's resource tracker
+        for process in processes(tmp_path):
+            os.kill(process, signal.SIGKILL)
+    first.wait(PATIENCE)
+    wait_for(lambda: not processes(tmp_path))
+    left = list(Path("/dev/shm").glob(f"ipi_shm_{server}_*"))
+    assert len(left) == 6
+    options[1] = "1"  # already there: nothing runs, but the folder is tidied
+    subprocess.run([*command, *options], timeout=PATIENCE, check=True)
+    assert not any(path.exists() for path in left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -21,7 +22,7 @@ from ase import Atoms
 from forcemap.ipi_driver.client import Client
 from forcemap.ipi_driver.evaluation import BeadEvaluator
 from forcemap.ipi_driver.protocol import AtomCountError, Channel, ProtocolError
-from forcemap.ipi_driver.shared_memory import Segment
+from forcemap.ipi_driver.shared_memory import Segment, announcement, remove_left
 from forcemap.ipi_driver.template import Template
 from forcemap.potentials.errors import ForcemapError
 
@@ -278,3 +279,30 @@ def test_killed_client_is_replaced_and_nothing_is_left(
     assert ipi.wait() == 0
     assert ipi.table()[-1, 0] == 10
     assert not list(Path("/dev/shm").glob(f"ipi_shm_{ipi.process.pid}_*"))
+
+
+def test_only_segments_of_dead_processes_are_removed(make: Any, tmp_path: Path) -> None:
+    """Of this process, which lives; of a dead one; and one that has replaced what was announced."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait(60)
+    log = tmp_path / "driver.log"
+    live = [Segment(m.name.lstrip("/")) for m in make(Q[:1]).memory.values()]
+    memory = [
+        SharedMemory(f"ipi_shm_{gone.pid}_{tag}_pos", create=True, size=8) for tag in ("7", "8")
+    ]
+    try:
+        dead, replaced = (Segment(one.name.lstrip("/")) for one in memory)
+        lines = announcement(live), announcement([dead]), announcement([replaced]) + "9"
+        log.write_text("".join(f"forcemap driver: {line}\n" for line in lines))
+        assert remove_left(log) == [memory[0].name.lstrip("/")]
+        assert not Path(f"/dev/shm/{memory[0].name.lstrip('/')}").exists()
+        assert Path(f"/dev/shm/{memory[1].name.lstrip('/')}").exists()
+        assert remove_left(log) == []
+        assert remove_left(tmp_path / "none.log") == []
+        for segment in (*live, dead, replaced):
+            segment.close()
+    finally:
+        for one in memory:
+            one.close()
+            with contextlib.suppress(FileNotFoundError):
+                one.unlink()
