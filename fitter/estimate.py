@@ -27,6 +27,7 @@ from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, Term
 from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.fitting import ROWS_PER_BLOCK, group_count, of_largest_evidence
 from forcemap.fitter.frame import Frame, sample_of
+from forcemap.fitter.label_checks import label_counts
 from forcemap.fitter.launch import launched
 from forcemap.fitter.mapping import MEASURED_ATOMS
 from forcemap.fitter.process import Term, columns, environments, frame_rows, row_count
@@ -140,6 +141,8 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
         train = read_frames(read.data.train, read.data.keys, read.sigma)
         test = read_frames(read.data.test, read.data.keys, read.sigma) if read.data.test else []
         advance()
+    for line in label_counts([*train, *test]):
+        progress.note(line)
     check_groups(train, read)
     reading = time.perf_counter() - start
     with progress.stage("timing a sample", None):

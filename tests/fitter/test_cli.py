@@ -367,6 +367,9 @@ def test_fit_writes_its_files_and_lists_them(fitted: tuple[Path, Result]) -> Non
     for shown in ("Training frames", "Test frames", "Largest force error of the map"):
         assert shown in result.stdout
     assert "fitting: done in" in result.stderr
+    counts = "test.xyz: 2 frames: 2 energies, 2 forces (16 atoms), 2 stresses\n"
+    assert counts in result.stderr
+    assert counts not in result.stdout
 
 
 def test_report_of_a_fit_has_every_promised_number(fitted: tuple[Path, Result]) -> None:
@@ -466,6 +469,7 @@ def test_expanded_settings_fit_again(fitted: tuple[Path, Result], tmp_path: Path
     out, _ = fitted
     expanded = out / "settings.yaml"
     result = invoke("fit", expanded, "-o", tmp_path, "--quiet", "--jobs", 1)
+    assert "test.xyz: 2 frames: 2 energies, 2 forces (16 atoms), 2 stresses\n" in result.stdout
     assert result.exit_code == 0, result.output
     assert "done in" not in result.stderr
     first = load(out / "potential.forcemap")
