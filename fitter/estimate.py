@@ -2,7 +2,8 @@
 
 Settings and frames are read in full; sparse points are chosen and rows are computed for a sample of
 the frames only, and matrices of a thousand rows are timed. The rest is proportion: the times are meant
-to be right within a factor of two on a quiet machine, without that of making the map's tables.
+to be right within a factor of two or three on a quiet machine, without that of making the map's tables.
+Trial fits for the scales of soap terms are made where they are short, and estimated where not.
 """
 
 from __future__ import annotations
@@ -23,24 +24,35 @@ from forcemap.fitter.building import (
     points_of,
     widest_cutoff,
 )
-from forcemap.fitter.config import FewBodySettings, Settings, SoapSettings, TermSettings
+from forcemap.fitter.config import EnvironmentSettings, FewBodySettings, Settings, TermSettings
 from forcemap.fitter.dataset import check_groups, read_frames
-from forcemap.fitter.fitting import ROWS_PER_BLOCK, group_count, of_largest_evidence
+from forcemap.fitter.environment_costs import (
+    EnvironmentBlock,
+    Rates,
+    choice_bytes,
+    choice_seconds,
+    map_bytes,
+    map_seconds,
+)
+from forcemap.fitter.environment_terms import EnvironmentTerm
+from forcemap.fitter.fitting import (
+    ROWS_PER_BLOCK,
+    TRIAL_ATOMS,
+    TRIAL_FRAMES,
+    group_count,
+    of_largest_evidence,
+    trial_evidence,
+)
 from forcemap.fitter.frame import Frame, sample_of
 from forcemap.fitter.label_checks import label_counts
 from forcemap.fitter.launch import launched
-from forcemap.fitter.mapping import MEASURED_ATOMS
+from forcemap.fitter.mapping import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
 from forcemap.fitter.process import Term, columns, environments, frame_rows, row_count
 from forcemap.fitter.scales import choices
 from forcemap.fitter.short_range import CorePair, core_pairs
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import Accumulator
-from forcemap.fitter.sparse_points import (
-    MOST_AT_ONCE,
-    MOST_CANDIDATES,
-    POOL_NUMBERS,
-    shortest_distances,
-)
+from forcemap.fitter.sparse_points import most_of, shortest_distances
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
@@ -57,6 +69,14 @@ SAMPLE_SECONDS = 2.0
 
 TIMED_COLUMNS = 1000
 """Size of the matrices that are timed, at most."""
+
+TRIAL_SECONDS = 20.0
+"""Trial fits that would take longer, all together, are not made."""
+
+FEW_ATOMS = 100
+"""Size of a first trial fit, by which the others are judged."""
+
+CLUSTER_ATOMS = 24
 
 EVIDENCE_STEPS = 12
 """Solutions that the search for the deltas takes; mostly 6 to 13 on published sets."""
@@ -91,12 +111,13 @@ class Estimate:
     Attributes:
         n_energies, n_forces, n_stresses: rows of each kind.
         whole: whether the sizes are those of all frames, not estimated from a sample.
-        choosing_bytes: candidates' descriptors and their kernel matrix, before rows are computed.
+        choosing_bytes: candidates' descriptors and the matrices by which points are chosen.
         gram_bytes: one (columns, columns) matrix.
         sums_bytes: what summing and solving hold at once.
         block_bytes: one block of rows.
         blocks_bytes: all blocks at work or waiting.
         frames_bytes: frames, their labels and the predictions.
+        map_bytes: forms of soap terms and the matrices that they are made by.
         seconds: by stage.
     """
 
@@ -114,6 +135,7 @@ class Estimate:
     block_bytes: int
     blocks_bytes: int
     frames_bytes: int
+    map_bytes: int
     seconds: Mapping[str, float]
     jobs: int
     ranks: int
@@ -170,9 +192,7 @@ def estimate(
     """
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
-    start = time.perf_counter()
-    settings = of_largest_evidence(choices(settings, frames), frames)
-    choosing_scales = time.perf_counter() - start
+    settings, choosing_scales = _with_scales(settings, frames)
     species = tuple(sorted({int(z) for f in frames for z in f.numbers}))
     sample = _sample(frames)
     atoms, some = (sum(len(f.numbers) for f in part) for part in (frames, sample))
@@ -185,10 +205,16 @@ def estimate(
         choosing = time.perf_counter() - start
         start = time.perf_counter()
         combinations = _combinations(settings.terms, terms, frames, sample, species)
-        # Finding candidates takes longer with more frames; choosing among them does not, but for
-        # environments, which are all candidates.
-        finding = choosing if _has_soap(settings) else time.perf_counter() - start
-        seconds["choosing sparse points"] = choosing + finding * (ratio - 1)
+        counting = time.perf_counter() - start
+        rates = Rates.measured()
+        blocks = _environment_blocks(settings.terms, terms, combinations, 1.0)
+        seconds["choosing sparse points"] = _choosing_seconds(
+            choosing,
+            counting,
+            (blocks, _environment_blocks(settings.terms, terms, combinations, 1.0 / ratio)),
+            ratio,
+            rates,
+        )
         n_columns = sum(c.n_sparse for c in combinations)
         if n_columns == 0:
             raise nothing_to_fit(settings, frames)
@@ -206,9 +232,20 @@ def estimate(
     seconds["rows and their sum"] = max((workers + adding) / jobs, adding) / ranks
     free = any(term.delta is None for term in settings.terms)
     seconds["deltas by evidence"] = solve * (EVIDENCE_STEPS if free else 1)
-    if _has_soap(settings):
-        rows_seconds *= min(1.0, MEASURED_ATOMS / atoms)
-    seconds["mapping, its error"] = rows_seconds / jobs / ranks
+    soaps = [b for b in blocks if isinstance(terms[b.term], SoapTerm)]
+    if all(term.has_map for term in terms):
+        compared = min(atoms, MEASURED_ATOMS) if soaps else atoms
+        # The resolution is chosen, by one thread, on some frames and clusters.
+        probed = (
+            min(PROBE_FRAMES, len(frames)) * atoms / len(frames) + CLUSTER_ATOMS * RANDOM_CLUSTERS
+        )
+        seconds["mapping, its error"] = rows_seconds / atoms * (compared / jobs / ranks + probed)
+        if soaps:
+            measured = max(1, round(len(frames) * compared / atoms)), compared
+            seconds["mapping, its error"] += map_seconds(terms, soaps, sample, measured, rates)
+    else:
+        seconds["predictions of the process"] = rows_seconds * (1.0 + n_test / len(frames)) / jobs
+        soaps = []
     gram = FLOAT * n_columns**2
     block = FLOAT * n_columns * (ROWS_PER_BLOCK + max(row_count(f) for f in frames) // 2)
     waiting = 2 * jobs + 1 if jobs > 1 else 0
@@ -221,7 +258,7 @@ def estimate(
         n_stresses=counts[2],
         combinations=combinations,
         whole=len(sample) == len(frames),
-        choosing_bytes=_choosing_bytes(terms, combinations),
+        choosing_bytes=choice_bytes(blocks),
         gram_bytes=gram,
         # Sums and what rounding cuts off from them; later the sums, all together, and two factors.
         sums_bytes=(1 + 2 * group_count(settings, frames)) * gram
@@ -229,14 +266,52 @@ def estimate(
         block_bytes=block,
         blocks_bytes=block * (waiting + 3 * jobs),
         frames_bytes=BYTES_PER_ATOM * atoms,
+        map_bytes=map_bytes(soaps),
         seconds=seconds,
         jobs=jobs,
         ranks=ranks,
     )
 
 
-def _has_soap(settings: Settings) -> bool:
-    return any(isinstance(term, SoapSettings) for term in settings.terms)
+def _with_scales(settings: Settings, frames: Sequence[Frame]) -> tuple[Settings, float]:
+    """The settings with a cutoff in every soap term, and the seconds that a fit takes to choose it.
+
+    By the fit's own trial fits, or, where they would take longer than TRIAL_SECONDS, with the fine
+    scale of largest reach, which costs most.
+    """
+    start = time.perf_counter()
+    options = choices(settings, frames)
+    if len(options) > 1:
+        labelled = [f for f in frames if f.energy is not None or f.forces is not None]
+        few = sample_of(labelled, FEW_ATOMS)
+        whole = sample_of(labelled, TRIAL_ATOMS, TRIAL_FRAMES)
+        begin = time.perf_counter()
+        trial_evidence(options[0], few)
+        one = time.perf_counter() - begin
+        atoms, of_few = (sum(len(f.numbers) for f in part) for part in (whole, few))
+        all_of_them = one * len(options) * atoms / of_few
+        if all_of_them > TRIAL_SECONDS:
+            return options[0], all_of_them
+        start = time.perf_counter()
+    return of_largest_evidence(options, frames), time.perf_counter() - start
+
+
+def _choosing_seconds(
+    whole: float,
+    counting: float,
+    blocks: tuple[Sequence[EnvironmentBlock], Sequence[EnvironmentBlock]],
+    ratio: float,
+    rates: Rates,
+) -> float:
+    """Seconds of choosing sparse points, from those of the sample, `whole`.
+
+    Finding candidates takes longer with more frames: distances and triangles as long as `counting`
+    them, descriptors of environments all that the choice among them does not take. `blocks`: sizes of
+    all and of the sample; `ratio`: of their atoms.
+    """
+    every, some = (choice_seconds(sizes, rates) for sizes in blocks)
+    finding = max(whole - some, counting) if blocks[0] else counting
+    return whole + finding * (ratio - 1.0) + every - some
 
 
 def _sample(frames: Sequence[Frame]) -> list[Frame]:
@@ -291,7 +366,7 @@ def _combinations(
         size = block.size
         settings = asked.get(id(term))
         # Where the sample may hold fewer than are wanted, all frames may hold as many.
-        if isinstance(settings, SoapSettings) and len(sample) < len(frames):
+        if isinstance(settings, EnvironmentSettings) and len(sample) < len(frames):
             size = max(size, min(points_of(settings, centre, candidates, len(species)), candidates))
         elif isinstance(settings, FewBodySettings) and size >= 0.5 * seen:
             size = max(size, min(few_body_points(settings, species), candidates))
@@ -299,17 +374,29 @@ def _combinations(
     return tuple(found)
 
 
-def _choosing_bytes(terms: Sequence[Term], combinations: Sequence[Combination]) -> int:
-    """Memory of the largest choice among environments; that among distances and triangles is small."""
-    largest = 0
-    candidates_of = {(c.kind, c.species): c.candidates for c in combinations}
-    for term, block, _ in columns(terms):
-        if isinstance(term, SoapTerm):
-            most = max(100, min(MOST_CANDIDATES, POOL_NUMBERS // term.dimension))
-            pool = min(most, candidates_of[term.kind, block.species])
-            part = -(-pool // -(-pool // MOST_AT_ONCE))  # many are chosen from in equal parts
-            largest = max(largest, FLOAT * (2 * pool * term.dimension + 3 * part**2))
-    return largest
+def _environment_blocks(
+    given: Sequence[TermSettings],
+    terms: Sequence[Term],
+    combinations: Sequence[Combination],
+    part: float,
+) -> list[EnvironmentBlock]:
+    """Sizes of the terms of environments; their pools are `part` of all candidates."""
+    methods = {id(t): settings.sparse_method for t, settings in zip(terms, given, strict=False)}
+    found = []
+    for (term, block, _), combination in zip(columns(terms), combinations, strict=True):
+        if isinstance(term, EnvironmentTerm):
+            center = block.species[0]
+            pool = min(most_of(term, center), round(part * combination.candidates))
+            found.append(
+                EnvironmentBlock(
+                    term=terms.index(term),
+                    pool=pool,
+                    points=min(combination.n_sparse, pool),
+                    numbers=term.dimension_of(center),
+                    greedy=methods[id(term)] == "pivoted_cholesky",
+                )
+            )
+    return found
 
 
 def _row_seconds(sample: Sequence[Frame], terms: Sequence[Term]) -> float:
@@ -409,6 +496,7 @@ def estimate_table(found: Estimate) -> Any:
             ("block of rows", _memory(found.block_bytes)),
             ("all blocks at a time", _memory(found.blocks_bytes)),
             ("frames", _memory(found.frames_bytes)),
+            ("map of soap terms", _memory(found.map_bytes)),
             ("the program itself", "100 MiB"),
         ],
         title=f"Memory{each}",

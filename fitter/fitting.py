@@ -229,23 +229,28 @@ def of_largest_evidence(
     labelled = [f for f in frames if f.energy is not None or f.forces is not None]
     sample = sample_of(labelled, TRIAL_ATOMS, TRIAL_FRAMES)
 
-    def evidence(option: Settings) -> float:
-        terms = [
-            replace(term, n_sparse=TRIAL_POINTS, config_type_n_sparse={})
-            if isinstance(term, SoapSettings)
-            else term
-            for term in option.terms
-        ]
-        # There may be no isolated atom in the sample.
-        e0 = "average" if option.e0 == "isolated" else option.e0
-        found = fit_frames(replace(option, terms=tuple(terms), e0=e0), sample)
+    found = []
+    for option in options:
+        found.append(trial_evidence(option, sample))
         advance()
-        return found.log_marginal_likelihood
+    return options[int(np.argmax(found))]
 
+
+def trial_evidence(option: Settings, sample: Sequence[Frame]) -> float:
+    """Logarithm of the evidence of a fit to the frames `sample` with few sparse points."""
+    terms = [
+        replace(term, n_sparse=TRIAL_POINTS, config_type_n_sparse={})
+        if isinstance(term, SoapSettings)
+        else term
+        for term in option.terms
+    ]
+    # There may be no isolated atom in the sample.
+    e0 = "average" if option.e0 == "isolated" else option.e0
     with warnings.catch_warnings(), threadpool_limits(limits=1, user_api="blas"):
         warnings.simplefilter("ignore")  # what the sample lacks the frames may have
-        found = [evidence(option) for option in options]
-    return options[int(np.argmax(found))]
+        return fit_frames(
+            replace(option, terms=tuple(terms), e0=e0), sample
+        ).log_marginal_likelihood
 
 
 def _fit_shared(

@@ -32,6 +32,7 @@ __all__ = [
     "descriptor_pools",
     "independent",
     "leverage_scores",
+    "most_of",
     "select",
     "select_descriptors",
     "shortest_distances",
@@ -271,19 +272,20 @@ def descriptor_pools(
                 keys = np.concatenate([kept[center][0], keys])
                 found = np.concatenate([kept[center][1], found])
                 groups = np.concatenate([kept[center][2], groups])
-            most = _most_of(term, center)
+            most = most_of(term, center)
             if len(keys) > 2 * most:
                 best = np.sort(np.argpartition(keys, most)[:most])
                 keys, found, groups = keys[best], found[best], groups[best]
             kept[center] = keys, found, groups
     pools = {}
     for center, (keys, found, groups) in sorted(kept.items()):
-        order = np.sort(np.argsort(keys)[: _most_of(term, center)])
+        order = np.sort(np.argsort(keys)[: most_of(term, center)])
         pools[center] = Pool(np.ascontiguousarray(found[order]), groups[order])
     return pools
 
 
-def _most_of(term: EnvironmentTerm, center: int) -> int:
+def most_of(term: EnvironmentTerm, center: int) -> int:
+    """Candidates that are kept of one species of centre, at most."""
     return max(100, min(MOST_CANDIDATES, POOL_NUMBERS // max(term.dimension_of(center), 1)))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from ase.build import bulk
 from ase.io import read
 from click.testing import Result
 from forcemap.fitter import estimate as module
@@ -23,7 +24,7 @@ from forcemap.fitter.frame import Frame
 from forcemap.fitter.solver import Accumulator, Groups, maximise_evidence
 from forcemap.potentials.errors import ForcemapError
 from forcemap_runs import invoke
-from structures import SILICON
+from structures import SILICON, as_frame
 
 GIVEN: dict[str, Any] = {
     "data": {"train": [str(SILICON / "train.xyz")], "test": [str(SILICON / "test.xyz")]},
@@ -200,6 +201,93 @@ def test_time_is_shared_and_grows_with_the_data(
     assert double.frames_bytes == 2 * one.frames_bytes
     assert double.sums_bytes == one.sums_bytes
     assert double.blocks_bytes == one.blocks_bytes
+
+
+ALLOY = ("Al", "Ni", "Cu", "Pd")
+
+
+def alloy_frames(count: int, repeat: int = 1) -> list[Frame]:
+    """Rattled fcc cells of random elements with small forces, `repeat` times a cell of 8 atoms."""
+    rng = np.random.default_rng(0)
+    found = []
+    for n in range(count):
+        atoms = bulk("Cu", cubic=True, a=3.7).repeat((2, repeat, 1))
+        atoms.symbols[:] = rng.choice(ALLOY, len(atoms))
+        atoms.symbols[:4] = ALLOY
+        atoms.positions += rng.normal(0.0, 0.1, atoms.positions.shape)
+        forces = rng.normal(0.0, 0.1, atoms.positions.shape)
+        found.append(as_frame(atoms, energy=0.0, forces=forces, index=n))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["soap", "nbody"])
+def test_environments_of_all_frames_may_be_more_points_than_the_sample_has(
+    kind: str, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SAMPLE_ATOMS", 1)
+    shape = {"n_max": 3, "l_max": 2} if kind == "soap" else {"n_features": 5}
+    term = {"kind": kind, "cutoff": 3.0, "n_sparse": 60, **shape}
+    moved = [f for f in frames if f.forces is not None and np.abs(f.forces).max() > 0.5]
+    found = estimate(Settings.from_dict({**GIVEN, "terms": [term]}), moved)
+    assert not found.whole
+    assert sizes(found)[kind, (14,)] == 60
+
+
+def test_the_map_of_soap_terms_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory is at least that of the forms; more channels take longer, few-body terms nothing."""
+    monkeypatch.setattr(module, "_row_seconds", lambda sample, terms: 0.0)
+    given = alloy_frames(6)
+    found = {}
+    for channels in (1, 4):
+        soap = {
+            "kind": "soap",
+            "cutoff": 3.8,
+            "n_max": 8,
+            "l_max": 4,
+            "n_species_channels": channels,
+        }
+        found[channels] = estimate(Settings.from_dict({**GIVEN, "terms": [soap]}), given)
+    points = sum(c.n_sparse for c in found[4].combinations if c.kind == "soap")
+    numbers = 32 * 33 // 2 * 5
+    assert found[4].map_bytes > 8 * points * numbers
+    assert found[4].map_bytes > 4 * found[1].map_bytes
+    assert found[4].seconds["mapping, its error"] > found[1].seconds["mapping, its error"] > 0.0
+    few = estimate(Settings.from_dict({**GIVEN, "terms": GIVEN["terms"][:1]}), given)
+    assert few.map_bytes == 0
+    assert few.seconds["mapping, its error"] == 0.0
+
+
+def test_a_process_without_a_map_is_asked_itself(frames: list[Frame]) -> None:
+    term = {"kind": "nbody", "cutoff": 3.0, "n_sparse": 10, "n_features": 5}
+    found = estimate(Settings.from_dict({**GIVEN, "terms": [term]}), frames[:10])
+    assert "mapping, its error" not in found.seconds
+    assert found.seconds["predictions of the process"] > 0.0
+    assert found.map_bytes == 0
+
+
+def test_trial_fits_are_made_only_where_they_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 32 frames with few atoms each; a first one, of some frames, tells how long all would take."""
+    given = alloy_frames(32)
+    sizes_tried = []
+
+    def trial(option: Settings, sample: list[Frame]) -> float:
+        sizes_tried.append(sum(len(f.numbers) for f in sample))
+        return 0.0
+
+    def all_of_them(*arguments: Any) -> Settings:
+        raise AssertionError("all trial fits were made")
+
+    soap = {"kind": "soap", "n_max": 2, "l_max": 1, "n_sparse": 10}
+    bare = Settings.from_dict({**GIVEN, "terms": [soap]})
+    monkeypatch.setattr(module, "trial_evidence", trial)
+    monkeypatch.setattr(module, "of_largest_evidence", all_of_them)
+    monkeypatch.setattr(module, "TRIAL_SECONDS", 0.0)
+    found = estimate(bare, given)
+    assert found.seconds["choosing scales"] > 0.0
+    assert [len(sizes_tried), sizes_tried[0] < 150] == [1, True]
+    monkeypatch.setattr(module, "TRIAL_SECONDS", 1e9)
+    with pytest.raises(AssertionError, match="all trial fits were made"):
+        estimate(bare, given)
 
 
 # ----- the command -----
