@@ -98,10 +98,11 @@ def _check_quotas(frames: Sequence[Frame], term: EnvironmentSettings, place: str
 def _read_source(
     source: Source, keys: Keys, sigma: SigmaSettings, require_labels: bool
 ) -> list[Frame]:
-    structures = list(read_structures(source))
     frames = []
+    found: set[str] = set()
     open_with_stress = 0
-    for index, atoms in structures:
+    for index, atoms in read_structures(source, keys):
+        found |= keys_present(atoms)
         place = FramePlace(str(source.path), index)
         labels = Labels(atoms, keys, place)
         frames.append(labels.frame(sigma))
@@ -113,7 +114,7 @@ def _read_source(
             "periodic in all three directions",
             stacklevel=3,
         )
-    present = sorted({key for _, atoms in structures for key in keys_present(atoms)})
+    present = sorted(found)
     if require_labels:
         _require_labels(source, frames, present, keys)
     _warn_of_others(source, frames, present, keys)

@@ -1,21 +1,47 @@
-"""Files of frames: ASE's structures of the selected frames, with their numbers in the file."""
+"""Files of frames: ASE's structures of the selected frames, with their numbers in the file.
+
+Extended XYZ is read frame by frame, with faults named by line; databases and trajectories of ASE by
+row and by number; any other file (vasprun.xml, OUTCAR, outputs of CP2K, Quantum ESPRESSO, ...) as ASE
+reads it.
+"""
 
 from __future__ import annotations
 
-import gzip
+import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from io import StringIO
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
-from forcemap.fitter.config import Source
+import numpy as np
+from forcemap.fitter.config import Keys, Source
 from forcemap.fitter.labels import PRIVATE_PREFIX, FramePlace
-from forcemap.fitter.xyz_faults import fault_of
+from forcemap.fitter.xyz_faults import fault_of_atoms, fault_of_columns, fault_of_comment
+from forcemap.fitter.xyz_frames import (
+    DAMAGED,
+    DamagedFileError,
+    XyzFrame,
+    check_unpacks,
+    open_unpacked,
+    reading_faults,
+    uncompressed_name,
+    xyz_frames,
+)
+from forcemap.potentials import _core
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.file_kind import HEAD_BYTES, kind_of_file, near_name
+from forcemap.potentials.quoting import printable
 
 __all__ = ["read_structures"]
 
 _SPECIAL_KEY = re.compile(r"(?<!\S)(stress|virial)(?=\s*=)")
+
+_NUMBERS = re.compile(r'(?<!\S)([A-Za-z_]\w*)="([-+.\deE \t]{24,})"(?!\S)')
+_OTHER_QUOTES = re.compile(r"""['{\[\\]""")
 
 _READ_FAULTS = (
     OSError,
@@ -25,88 +51,221 @@ _READ_FAULTS = (
     TypeError,
     AttributeError,
     AssertionError,
+    OverflowError,
+    RecursionError,
 )
-"""What ASE's reader raises on malformed text."""
+"""What ASE's reader of extended XYZ raises on malformed text."""
+
+XYZ_SUFFIXES = (".xyz", ".extxyz")
+
+SINGLE_NUMBERS = ("sigma_energy", "sigma_force", "sigma_stress")
+"""Keys of a frame that hold one number, beside the energy."""
+
+AHEAD = 200
+"""Frames parsed one after the other before they are looked at: both take 1.5 times as long in turn, as
+neither then stays in the processor's caches."""
+
+Wanted = Callable[[int], bool]
 
 
-def read_structures(source: Source) -> Iterator[tuple[int, Any]]:
-    """ASE's Atoms of the selected frames with their numbers in the file."""
-    from ase.io.extxyz import read_xyz
+def read_structures(source: Source, keys: Keys | None = None) -> Iterator[tuple[int, Any]]:
+    """ASE's Atoms of the selected frames with their numbers in the file, in the selection's order.
 
-    count = _count_frames(source.path)
-    selection = source.selection(count)
-    selected = range(count)[selection]
-    if not selected:
+    The file is read once, as a stream (twice if `source.index` counts from its end), and only the
+    selected frames are parsed.
+
+    Raises:
+        ForcemapError: the file cannot be read, or its index selects nothing; the text names the file
+            and, where they are known, frame and line.
+    """
+    read = _reader_of(source.path, keys or Keys())
+    # An index that counts from the end can only be understood with the number of frames.
+    known = sum(1 for _ in read(lambda index: False)) if "-" in source.index else sys.maxsize
+    selected = range(known)[source.selection(known)]
+    backwards: list[tuple[int, Any]] = []
+    count = found = 0
+    for index, atoms in enumerate(_ahead(read(selected.__contains__))):
+        count += 1
+        if atoms is None:
+            continue
+        found += 1
+        if len(atoms) == 0:
+            FramePlace(str(source.path), index).fail("has no atoms; remove it")
+        if selected.step > 0:
+            yield index, atoms
+        else:
+            backwards.append((index, atoms))
+    if count == 0:
+        raise ForcemapError(f"{source.path}: holds no frames")
+    if not found:
         raise ForcemapError(
             f'{source.path}: index "{source.index}" selects none of its {count} frames '
             f"(0 to {count - 1})"
         )
-    with _open_text(source.path) as file:
-        structures = iter(read_xyz(file, index=selection, properties_parser=_parse_comment))
-        for index in selected:
-            try:
-                yield index, next(structures)
-            except StopIteration:
-                raise ForcemapError(f"{source.path}: changed while it was read") from None
-            except _READ_FAULTS as error:
-                with _open_text(source.path) as again:
-                    fault = fault_of(again, index)
-                FramePlace(str(source.path), index).fail(
-                    fault or f"cannot be read as extended XYZ: {type(error).__name__}: {error}"
-                )
+    yield from reversed(backwards)
+
+
+def _ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """The same items, made AHEAD at a time."""
+    while some := list(islice(items, AHEAD)):
+        yield from some
+
+
+def _reader_of(path: Path, keys: Keys) -> Callable[[Wanted], Iterator[Any]]:
+    """What reads this kind of file: all frames in their order, None for those not wanted."""
+    if os.path.isdir(path):
+        raise ForcemapError(
+            f'{path}: is a folder, expected a file of frames; a pattern such as "{path / "*.xyz"}" '
+            "names the files in it"
+        )
+    with reading_faults(path, lambda: "from its beginning"):
+        kind = _format_of(path)
+    if kind is None:
+        scalars = {keys.energy, *SINGLE_NUMBERS}
+        return lambda wanted: _from_xyz(path, wanted, scalars)
+    read = {"db": _database, "json": _database, "traj": _trajectory}.get(kind, _other)
+    return lambda wanted: _named_faults(path, kind, read(path, kind, wanted))
+
+
+def _format_of(path: Path) -> str | None:
+    """ASE's name of the format; None for extended XYZ and for whatever is not known."""
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    if Path(uncompressed_name(path)).suffix.lower() in XYZ_SUFFIXES:
+        return None
+    if not os.path.lexists(path):
+        raise ForcemapError(f"{path}: no such file{near_name(path)}")
+    if kind_of_file(path) == "not a regular file":
+        raise ForcemapError(f"{path}: is not a regular file")
+    with open_unpacked(path) as file:
+        try:
+            kind = _core.describe_content(file.peek(HEAD_BYTES)[:HEAD_BYTES])
+        except DAMAGED:
+            return None  # the reader of text names the fault
+    if "SQLite" in kind:
+        return "db"
+    if "forcemap" in kind or "XYZ" in kind or "YAML" in kind or "UTF-16" in kind:
+        return None
+    try:
+        found = str(filetype(str(path.absolute()), guess=False))
+    except (UnknownFileTypeError, *DAMAGED):
+        return None
+    return None if found in ("xyz", "extxyz") else found
+
+
+# ----- extended XYZ -----
+
+
+def _from_xyz(path: Path, wanted: Wanted, scalars: set[str]) -> Iterator[Any]:
+    try:
+        for index, frame in enumerate(xyz_frames(path, wanted)):
+            yield None if frame is None else _atoms(frame, FramePlace(str(path), index), scalars)
+    except DamagedFileError:
+        raise
+    except ForcemapError:
+        check_unpacks(path)
+        raise
+
+
+def _atoms(frame: XyzFrame, place: FramePlace, scalars: set[str]) -> Any:
+    """ASE's Atoms of a frame's text."""
+    from ase.io.extxyz import read_xyz
+
+    fault = fault_of_comment(frame, scalars)
+    if fault:
+        place.fail(fault)
+    info: dict[str, Any] = {}
+    try:
+        info = _parse_comment(frame.comment) if frame.comment else {}
+        fault = fault_of_columns(frame, info)
+        if fault:
+            place.fail(fault)
+        read = read_xyz(StringIO(frame.text), properties_parser=lambda line: dict(info))
+        return next(iter(read))
+    except _READ_FAULTS as error:
+        fault = fault_of_comment(frame, scalars, whole=True) or fault_of_atoms(frame, info)
+        reason = f"{type(error).__name__}: {printable(error, 200)}"
+        place.fail(fault or f"line {frame.line}: cannot be read as extended XYZ: {reason}")
 
 
 def _parse_comment(line: str) -> dict[str, Any]:
+    """What ASE makes of a comment.
+
+    Long lists of numbers in quotes, most of a comment, are taken out before, since ASE goes through
+    their characters one by one; where other quotes could hold them, all is left to it.
+    """
     from ase.io.extxyz import key_val_str_to_dict
 
-    return cast(
-        "dict[str, Any]", key_val_str_to_dict(_SPECIAL_KEY.sub(rf"{PRIVATE_PREFIX}\1", line))
+    line = _SPECIAL_KEY.sub(rf"{PRIVATE_PREFIX}\1", line)
+    taken: dict[str, Any] = {}
+    if not _OTHER_QUOTES.search(line):
+
+        def take(found: re.Match[str]) -> str:
+            try:
+                taken[found[1]] = np.array(found[2].split(), dtype=np.float64)
+            except ValueError:
+                return found[0]
+            return " "
+
+        line = _NUMBERS.sub(take, line)
+        if "Lattice" in taken:
+            if taken["Lattice"].shape != (9,):
+                raise ValueError("a Lattice has nine numbers")
+            taken["Lattice"] = taken["Lattice"].reshape((3, 3), order="F")
+    return cast("dict[str, Any]", key_val_str_to_dict(line)) | taken if line.strip() else taken
+
+
+# ----- what else ASE reads -----
+
+
+def _named_faults(path: Path, kind: str, frames: Iterator[Any]) -> Iterator[Any]:
+    """The frames; what the reader raises becomes a ForcemapError that names file and frame."""
+    index = 0
+    while True:
+        try:
+            atoms = next(frames)
+        except StopIteration:
+            return
+        except ForcemapError:
+            raise
+        except Exception as error:  # ASE's readers raise whatever their parsing meets
+            reason = printable(str(error) or type(error).__name__, 200)
+            FramePlace(str(path), index).fail(f"cannot be read as {kind}: {reason}")
+        yield atoms
+        index += 1
+
+
+def _trajectory(path: Path, kind: str, wanted: Wanted) -> Iterator[Any]:
+    from ase.io.trajectory import TrajectoryReader
+
+    with closing(TrajectoryReader(str(path))) as frames:
+        for index in range(len(frames)):
+            yield frames[index] if wanted(index) else None
+
+
+def _database(path: Path, kind: str, wanted: Wanted) -> Iterator[Any]:
+    """Rows by their ids; their key-value pairs are keys of the frame, as in a comment."""
+    import ase.db
+
+    database = ase.db.connect(str(path), type=kind, serial=True)
+    for index, row in enumerate(database.select()):
+        if not wanted(index):
+            yield None
+            continue
+        try:
+            atoms = row.toatoms()
+        except Exception as error:
+            reason = printable(str(error) or type(error).__name__, 200)
+            FramePlace(str(path), index).fail(f"row {row.id} cannot be read: {reason}")
+        atoms.info.update(row.key_value_pairs)
+        yield atoms
+
+
+def _other(path: Path, kind: str, wanted: Wanted) -> Iterator[Any]:
+    from ase.io import iread
+
+    frames = iread(
+        str(path.absolute()), ":", format=kind, parallel=False, do_not_split_by_at_sign=True
     )
-
-
-def _open_text(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return cast("IO[str]", gzip.open(path, "rt", encoding="utf-8"))
-    return path.open(encoding="utf-8")
-
-
-def _count_frames(path: Path) -> int:
-    """Number of frames; ASE stops without a word at an empty line, this does not."""
-    count = 0
-    number = 0
-    try:
-        with _open_text(path) as file:
-            while line := file.readline():
-                number += 1
-                if not line.strip():
-                    if any(rest.strip() for rest in file):
-                        raise ForcemapError(
-                            f"{path}: line {number} is empty where the number of atoms of frame "
-                            f"{count} should stand; remove the line"
-                        )
-                    break
-                if not line.strip().isdecimal() or int(line) == 0:
-                    raise ForcemapError(
-                        f"{path}: line {number}: found {line.strip()[:40]!r} where the number of "
-                        f"atoms of frame {count} should stand; is this extended XYZ?"
-                    )
-                atoms = int(line)
-                for _ in range(atoms + 1):
-                    number += 1
-                    if not file.readline():
-                        raise ForcemapError(
-                            f"{path}: ends within frame {count}, which should have {atoms} atoms"
-                        )
-                count += 1
-    except FileNotFoundError:
-        raise ForcemapError(f"{path}: no such file") from None
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ForcemapError(f"{path}: cannot be read: {reason}") from None
-    except UnicodeDecodeError:
-        raise ForcemapError(
-            f"{path}: is not a text file; frames are read as extended XYZ"
-        ) from None
-    if count == 0:
-        raise ForcemapError(f"{path}: holds no frames")
-    return count
+    for index, atoms in enumerate(frames):
+        yield atoms if wanted(index) else None
