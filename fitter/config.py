@@ -6,10 +6,11 @@ dictionary and a direct construction in Python meet the same checks and the same
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +32,8 @@ from forcemap.fitter.settings_values import (
 )
 from forcemap.fitter.whole_file import write_whole
 from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.quoting import QUOTED, printable, quoted
 
 __all__ = [
     "TERM_KINDS",
@@ -72,19 +75,23 @@ def _index(value: Any, place: Place) -> str:
     parts = text.split(":")
     zero_step = len(parts) == 3 and parts[2] != "" and parts[2].strip("+-0") == ""
     if not _INDEX.fullmatch(text) or zero_step:
-        place.fail(f'{value!r} is not a selection of frames such as 5, ":100" or "::2"')
+        place.fail(f'{quoted(value)} is not a selection of frames such as 5, ":100" or "::2"')
     return text
 
 
 def _path(value: Any, place: Place) -> Path:
-    if not isinstance(value, str | os.PathLike) or not str(value).strip():
-        place.fail(f"{value!r} is not a path")
+    if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
+        place.fail(f"{quoted(value)} is not a path")
     return place.folder / Path(value).expanduser()
 
 
 @dataclass(frozen=True)
 class Source(Checked):
-    """One file of frames, and which of them (`index`: ASE's "a:b:c" or a number)."""
+    """One file of frames, and which of them (`index`: ASE's "a:b:c" or a number).
+
+    In settings the path may be a pattern, such as data/*.xyz or runs/**/OUTCAR: `index` then goes for
+    each of its files.
+    """
 
     path: Path = field(metadata=read_by(_path))
     index: str = field(default=":", metadata=read_by(_index))
@@ -109,9 +116,31 @@ def _source(value: Any, place: Place) -> Source:
 def _sources(value: Any, place: Place) -> tuple[Source, ...]:
     if value is None:
         return ()
-    if isinstance(value, list | tuple):
-        return tuple(_source(item, place.item(i)) for i, item in enumerate(value))
-    return (_source(value, place),)
+    items = value if isinstance(value, list | tuple) else [value]
+    found: list[Source] = []
+    of_patterns: list[Source] = []
+    for i, item in enumerate(items):
+        where = place.item(i) if isinstance(value, list | tuple) else place
+        sources, of_pattern = _files_of(_source(item, where), where)
+        for source in sources:
+            # Whoever names a file twice in full means it; a pattern may well overlap with another.
+            if source in found and (of_pattern or source in of_patterns):
+                where.fail(f"{source.path} is named twice; its frames would count twice")
+            found.append(source)
+        of_patterns += sources if of_pattern else []
+    return tuple(found)
+
+
+def _files_of(source: Source, place: Place) -> tuple[list[Source], bool]:
+    """The files that a pattern such as data/*.xyz stands for, by name, and whether it is a pattern."""
+    pattern = str(source.path)
+    if not glob.has_magic(pattern) or os.path.exists(pattern):
+        return [source], False
+    paths = sorted(Path(path) for path in glob.iglob(pattern, recursive=True))
+    files = [path for path in paths if not os.path.isdir(path)]
+    if not files:
+        place.fail(f"no file matches the pattern {quoted(pattern)}")
+    return [replace(source, path=path) for path in files], True
 
 
 def _some_sources(value: Any, place: Place) -> tuple[Source, ...]:
@@ -270,7 +299,7 @@ class ThreeBodySettings(FewBodySettings):
 
 def _element(symbol: Any, place: Place) -> str:
     if symbol not in SYMBOLS[1:]:
-        place.fail(f'"{symbol}" is not the symbol of an element')
+        place.fail(f'"{printable(symbol, QUOTED)}" is not the symbol of an element')
     return str(symbol)
 
 
@@ -473,6 +502,8 @@ def _terms(value: Any, place: Place) -> tuple[TermSettings, ...]:
 
 # ----- the whole -----
 
+EXAMPLE = "data: {train: train.xyz}, terms: [{kind: two_body}]"
+
 
 @dataclass(frozen=True)
 class MapSettings(Checked):
@@ -492,12 +523,14 @@ def _e0(value: Any, place: Place) -> str | dict[str, float]:
     if isinstance(value, Mapping) and value:
         for symbol in value:
             if symbol not in SYMBOLS[1:]:
-                place.key(symbol).fail(f'"{symbol}" is not the symbol of an element')
+                place.key(symbol).fail(
+                    f'"{printable(symbol, QUOTED)}" is not the symbol of an element'
+                )
         read = number()
         return {symbol: read(energy, place.key(symbol)) for symbol, energy in value.items()}
     if value not in ("average", "isolated"):
         place.fail(
-            f"{value!r} is not one of average, isolated, or energies in eV such as {{Si: -0.79}}"
+            f"{quoted(value)} is not one of average, isolated, or energies in eV such as {{Si: -0.79}}"
         )
     return str(value)
 
@@ -533,7 +566,10 @@ class Settings(Checked):
     def read(cls, path: str | os.PathLike[str]) -> Settings:
         """Settings from a YAML file; relative paths are taken from the file's folder."""
         path = Path(path)
-        return cls.from_dict(load_yaml(path), path.parent, origin=str(path))
+        given = load_yaml(path)
+        if given is None:
+            raise ForcemapError(f"{path}: is empty, expected settings (YAML) such as {EXAMPLE}")
+        return cls.from_dict(given, path.parent, origin=str(path))
 
     def to_dict(self, folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """Nested dictionaries, lists and plain values, every default written out.

@@ -25,6 +25,7 @@ from forcemap.fitter.building import (
     widest_cutoff,
 )
 from forcemap.fitter.config import EnvironmentSettings, FewBodySettings, Settings, TermSettings
+from forcemap.fitter.data_checks import warn_of_shared_frames, warn_of_short_cutoffs
 from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.environment_costs import (
     EnvironmentBlock,
@@ -162,6 +163,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
     with progress.stage("reading frames", 1) as advance:
         train = read_frames(read.data.train, read.data.keys, read.sigma)
         test = read_frames(read.data.test, read.data.keys, read.sigma) if read.data.test else []
+        warn_of_shared_frames(train, test)
         advance()
     for line in label_counts([*train, *test]):
         progress.note(line)
@@ -218,6 +220,7 @@ def estimate(
         n_columns = sum(c.n_sparse for c in combinations)
         if n_columns == 0:
             raise nothing_to_fit(settings, frames)
+        warn_of_short_cutoffs(settings, frames)
         rows_seconds = atoms * _row_seconds(sample, terms) * n_columns
         whiten, add, solve = _matrix_seconds([c.n_sparse for c in combinations])
     counts = [

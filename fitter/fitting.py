@@ -20,6 +20,7 @@ from forcemap.fitter.baseline import CoreEnergy
 from forcemap.fitter.building import build_terms, dropped_points, nothing_to_fit, widest_cutoff
 from forcemap.fitter.checkpoint import Checkpoint, fit_key
 from forcemap.fitter.config import STRESS_SIGMA, Settings, SoapSettings
+from forcemap.fitter.data_checks import warn_of_shared_frames, warn_of_short_cutoffs
 from forcemap.fitter.dataset import check_groups, read_frames
 from forcemap.fitter.distributed import ALONE, Ranks, share
 from forcemap.fitter.error_metrics import SIX, Prediction, compare
@@ -297,6 +298,7 @@ def _fit_shared(
         progress.note(line)
     if not any(term.size for term in terms[: len(settings.terms)]):
         raise nothing_to_fit(settings, frames)
+    warn_of_short_cutoffs(settings, frames)
     if checkpoint:
         labels = [array for t in targets for array in (t.rows, t.values, t.sigmas)]
         points = [block.points for _, block, _ in columns(terms)]
@@ -448,6 +450,7 @@ def _fit_into(
             if settings.data.test
             else []
         )
+        warn_of_shared_frames(train, test)
         advance()
     counts = {"train": label_counts(train), "test": label_counts(test)}
     if ranks.is_first:

@@ -44,6 +44,7 @@ from forcemap.potentials.container import Container, read_container, write_conta
 from forcemap.potentials.document import DocumentView
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
+from forcemap.potentials.quoting import quoted
 from numpy.typing import NDArray
 
 __all__ = ["Model", "read_model", "write_model"]
@@ -245,8 +246,8 @@ def read_model(path: str | PathLike[str]) -> Model:
     kind = root["format"].string()
     if kind != FORMAT:
         raise ModelFileError(
-            f"{path}: found a file of the kind {kind!r}, expected {FORMAT!r} (the Gaussian process "
-            "that `forcemap fit` writes beside the potential)"
+            f"{path}: found a file of the kind {quoted(kind)}, expected {FORMAT!r} (the Gaussian "
+            "process that `forcemap fit` writes beside the potential)"
         )
     if root["version"].integer(1, 1_000_000) > VERSION:
         raise ModelFileError(f"{path}: written by a newer forcemap; upgrade to read it")
@@ -314,7 +315,7 @@ def _read_term(
     def one_of(name: str, *words: str) -> str:
         word = entry[name].string()
         if word not in words:
-            entry[name].reject(f"found {word!r}, expected one of {', '.join(words)}")
+            entry[name].reject(f"found {quoted(word)}, expected one of {', '.join(words)}")
         return word
 
     kind = one_of("kind", *ATOMS_OF)
@@ -398,7 +399,7 @@ def _read_nbody(
     if not (0.0 < width <= cutoff <= 100.0 and lengthscale > 0.0):
         entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
     if function not in ("quintic", "cosine"):
-        entry["cutoff_function"].reject(f"found {function!r}, expected quintic or cosine")
+        entry["cutoff_function"].reject(f"found {quoted(function)}, expected quintic or cosine")
     blocks = []
     for b, names in enumerate(entry["triplets"]):
         combination = tuple(_element(s, species) for s in names)
@@ -466,13 +467,13 @@ def _read_embedding(
     given.allow_only(*(spec.name for spec in fields(Density)))
     shape = given["kind"].string()
     if shape not in ("polynomial", "exponential"):
-        given["kind"].reject(f"found {shape[:60]!r}, expected polynomial or exponential")
+        given["kind"].reject(f"found {quoted(shape)}, expected polynomial or exponential")
 
     def by_element(view: DocumentView) -> dict[int, float]:
         found = {}
         for symbol in view.members():
             if symbol not in SYMBOLS[1:]:
-                view.reject(f"found {symbol[:60]!r}, expected elements")
+                view.reject(f"found {quoted(symbol)}, expected elements")
             found[atomic_number(symbol)] = view[symbol].number()
         return found
 

@@ -17,6 +17,7 @@ from forcemap.fitter.config import (
 )
 from forcemap.fitter.fit_folder import FILES, identity_of, put_together
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.quoting import quoted
 
 __all__ = ["SIZES", "SizePoint", "copy_files", "parse_sizes", "scaled"]
 
@@ -71,9 +72,9 @@ def parse_sizes(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in SIZES:
-            raise ForcemapError(f"--sizes: {name!r} is not one of {', '.join(SIZES)}")
+            raise ForcemapError(f"--sizes: {quoted(name)} is not one of {', '.join(SIZES)}")
     if not names or len(set(names)) != len(names):
-        raise ForcemapError(f"--sizes: {text!r} is not a list such as small,medium,large")
+        raise ForcemapError(f"--sizes: {quoted(text)} is not a list such as small,medium,large")
     return names
 
 

@@ -91,6 +91,7 @@ from forcemap.potentials.container import (
 from forcemap.potentials.document import DocumentView
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
+from forcemap.potentials.quoting import quoted
 from numpy.typing import NDArray
 
 __all__ = [
@@ -289,7 +290,7 @@ def read_potential(path: str | os.PathLike[str]) -> PotentialData:
     for name in container.tensors:
         if name not in used:
             raise ModelFileError(
-                f"{container.path}: found the tensor {name[:60]!r}, which no term uses"
+                f"{container.path}: found the tensor {quoted(name)}, which no term uses"
             )
     return data
 
@@ -304,7 +305,7 @@ def file_format(path: str | os.PathLike[str]) -> Literal["forcemap.potential", "
         case "forcemap.model":
             return "forcemap.model"
         case other:
-            found.reject(f"found {other[:60]!r}, expected {POTENTIAL_FORMAT} or {MODEL_FORMAT}")
+            found.reject(f"found {quoted(other)}, expected {POTENTIAL_FORMAT} or {MODEL_FORMAT}")
 
 
 def _check_format(root: DocumentView, path: Path) -> None:
@@ -315,7 +316,7 @@ def _check_format(root: DocumentView, path: Path) -> None:
             f"forcemap map {path} -o potential.forcemap"
         )
     if found != POTENTIAL_FORMAT:
-        root["format"].reject(f"found {found[:60]!r}, expected {POTENTIAL_FORMAT!r}")
+        root["format"].reject(f"found {quoted(found)}, expected {POTENTIAL_FORMAT!r}")
     version = root["version"].integer(1, 2**31 - 1)
     if version > VERSION:
         raise ModelFileError(
@@ -412,7 +413,7 @@ def _read_embedding(
     def tensor(place: DocumentView, species: tuple[str, ...], count: int) -> Coefficients:
         name = _tensor_name(index, species)
         if name in used:
-            place.reject(f"found {'-'.join(species)[:60]!r} twice")
+            place.reject(f"found {quoted('-'.join(species))} twice")
         used.add(name)
         return container.tensor(name, (count + 3,))
 
@@ -451,7 +452,7 @@ def _read_soap(
         item.allow_only("species", "count", "constant")
         symbol = item["species"].string()
         if symbol not in species:
-            item["species"].reject(f"found {symbol[:60]!r}, expected one of the file's species")
+            item["species"].reject(f"found {quoted(symbol)}, expected one of the file's species")
         if symbol in centers:
             item["species"].reject("found a species that stands before")
         count = item["count"].integer(1, MAX_SOAP["vectors"])
@@ -515,7 +516,7 @@ def _read_term(
             cores[pair] = (item["inner"].number(), item["outer"].number())
         return ZblPairs(cores)
     json["kind"].reject(
-        f"found {kind[:60]!r}, expected two_body, three_body, soap, embedding or zbl"
+        f"found {quoted(kind)}, expected two_body, three_body, soap, embedding or zbl"
     )
 
 
@@ -582,7 +583,7 @@ def _check_table_species(table: tuple[str, ...], species: tuple[str, ...], where
     for symbol in table:
         if symbol not in species:
             raise ModelFileError(
-                f"{where}: found {symbol[:60]!r}, expected one of the file's species"
+                f"{where}: found {quoted(symbol)}, expected one of the file's species"
             )
     if species.index(table[-2]) > species.index(table[-1]):
         raise ModelFileError(
@@ -632,7 +633,7 @@ def _check_soap(term: SoapFunctions, species: tuple[str, ...], where: str) -> No
     }
     for symbol, center in term.centers.items():
         if symbol not in species:
-            reject("centers", f"found {symbol[:60]!r}, expected one of the file's species")
+            reject("centers", f"found {quoted(symbol)}, expected one of the file's species")
         count = len(center.factors)
         if count < 1 or not np.isfinite(center.constant):
             reject(symbol, "found no vectors or a constant that is not finite")
@@ -661,7 +662,7 @@ def _check_embedding(term: EmbeddingFunctions, species: tuple[str, ...], where: 
         for symbol in key:
             if symbol not in species:
                 place = "tables" if len(key) == 2 else "centers"
-                reject(place, f"found {symbol[:60]!r}, expected one of the file's species")
+                reject(place, f"found {quoted(symbol)}, expected one of the file's species")
     for pair, table in term.densities.items():
         _check_table(np.asarray(table), (term.intervals + 3,), pair, f"{where}.{'-'.join(pair)}")
     for symbol, center in term.centers.items():

@@ -56,6 +56,7 @@ from forcemap.potentials.model import (
     TwoBodySplines,
     ZblPairs,
 )
+from forcemap.potentials.quoting import quoted
 from forcemap.potentials.uf3_check import check_files
 from forcemap.potentials.uf3_tables import (
     Axis,
@@ -151,8 +152,8 @@ def _check_types(data: PotentialData, types: Sequence[str]) -> None:
     for symbol in types:
         if symbol not in data.species:
             raise ForcemapError(
-                f"export: found the atom type {symbol!r}, expected one of the potential's species: "
-                f"{', '.join(data.species)} (pair_style uf3 has no NULL)"
+                f"export: found the atom type {quoted(symbol)}, expected one of the potential's "
+                f"species: {', '.join(data.species)} (pair_style uf3 has no NULL)"
             )
     distinct = list(dict.fromkeys(types))
     if list(types[: len(distinct)]) != distinct:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from forcemap.fitter.commands.options import ExistingFile
 
 if TYPE_CHECKING:
     from forcemap.potentials.uf3_export import Uf3Export
@@ -16,7 +17,7 @@ EXAMPLE = "forcemap export out/potential.forcemap --format uf3 -o uf3"
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
-@click.argument("potential", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("potential", type=ExistingFile())
 @click.option(
     "--format",
     "file_format",

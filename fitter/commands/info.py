@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from forcemap.fitter.commands.options import ExistingFile
 
 __all__ = ["describe", "info"]
 
@@ -15,9 +16,7 @@ EXAMPLE = "forcemap info out/potential.forcemap"
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
-@click.argument(
-    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("file", required=False, type=ExistingFile())
 @click.option(
     "--ipi-pes",
     is_flag=True,

@@ -504,13 +504,15 @@ def test_faults_of_the_header(path: Path, old: str, new: str, message: str) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "found 0 bytes, expected a safetensors file"),
+        (b"", "is an empty file, expected a potential "),
+        (b"\x01\x02", "found 2 bytes, expected a safetensors file"),
         (b"\xff" * 8, "found a header of 18446744073709551615 bytes"),
         (struct.pack("<Q", 100) + b"{}", "the file is cut off"),
         (struct.pack("<Q", 2) + b"{}", "found no metadata"),
         (struct.pack("<Q", 2) + b"[]", "expected an object"),
         (struct.pack("<Q", 3) + b'{"\xff', "not valid JSON"),
-        (b"Si 1.0 2.0\n" * 10, "no safetensors file"),
+        (b"Si 1.0 2.0\n" * 10, "is a text file, expected a potential "),
+        (b"2\nenergy=1\n", "is a file of frames (XYZ), expected a potential "),
     ],
 )
 def test_files_that_are_no_container(path: Path, content: bytes, message: str) -> None:
