@@ -52,6 +52,11 @@ TRIAL_ATOMS, TRIAL_FRAMES, TRIAL_POINTS = 1000, 10, 100
 """Size of the fits by whose evidence scales are chosen: half a second each for one species. With 2,500
 atoms and twice the points, Si, Mo, Ni and water choose alike."""
 
+NOISE_IS_GUESSED = (
+    "the fit reproduces the labels almost exactly, which says little of its errors elsewhere: its "
+    "standard deviations rest on the sigmas of the settings, until there are more frames, or others"
+)
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -189,7 +194,9 @@ def accumulate(
     return data
 
 
-def _hyperparameters(data: Groups, terms: Sequence[Term], settings: Settings) -> Hyperparameters:
+def _hyperparameters(
+    data: Groups, terms: Sequence[Term], settings: Settings, frames: Sequence[Frame]
+) -> Hyperparameters:
     """By evidence; where the user gave a delta, the sigmas too are meant as they stand."""
     given = [t.delta for t in settings.terms]
     fixed = [d is not None for d in given]
@@ -198,7 +205,10 @@ def _hyperparameters(data: Groups, terms: Sequence[Term], settings: Settings) ->
         fixed.append(True)
         starts.append(term.delta)
     scale_is_free = not any(fixed[: len(given)])
-    return maximise_evidence(data, [t.size for t in terms], starts, fixed, scale_is_free)
+    distinct = {data_hash([frame]) for frame in frames}
+    repeats = max(1, round(len(frames) / max(len(distinct), 1)))
+    sizes = [t.size for t in terms]
+    return maximise_evidence(data, sizes, starts, fixed, scale_is_free, repeats)
 
 
 # ---- the fit -----------------------------------------------------------------------------------
@@ -309,7 +319,9 @@ def _fit_shared(
         data = accumulate(targets, terms, factors, jobs, advance, ranks, checkpoint, groups)
         if not ranks.is_first:
             return None
-        chosen = _hyperparameters(data, terms, settings)
+        chosen = _hyperparameters(data, terms, settings, frames)
+        if chosen.noise_is_guessed:
+            progress.note(NOISE_IS_GUESSED)
         together = data.together(chosen.sigma_factors)
         del data  # as large as what is needed from here on
         solution = together.solve(np.repeat(chosen.deltas, [term.size for term in terms]))
