@@ -151,11 +151,11 @@ def require_named(frames: Sequence[Frame], keys: Keys, data: Path) -> None:
 
 def load_either(path: Path) -> Potential | Model:
     """The potential or the process in a file. Raises ForcemapError if it holds neither."""
-    from forcemap.fitter.model import read_model
+    from forcemap.fitter.model import checked_model
     from forcemap.potentials import load
     from forcemap.potentials.model import file_format
 
-    return load(path) if file_format(path) == "forcemap.potential" else read_model(path)
+    return load(path) if file_format(path) == "forcemap.potential" else checked_model(path)
 
 
 def predict_frames(
