@@ -650,7 +650,10 @@ def map_file(
     rng = np.random.default_rng(1)
     clusters = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
     soap = given.get("soap")
-    mapped = map_model(model, clusters, tolerance, 1, progress, soap)
+    try:
+        mapped = map_model(model, clusters, tolerance, 1, progress, soap)
+    except ForcemapError as error:
+        raise ForcemapError(f"{model_path}: {error}") from None
     mapped.write(Path(potential_path))
     return {**mapped.errors, "seconds": mapped.seconds}
 

@@ -552,6 +552,8 @@ def _read_soap(
     if len(radial) < 4 or len(own) != basis.n_max or not 1 <= len(weights) <= 128:
         entry.reject("its radial, own or channels tensor has not the size that `basis` asks for")
     zeta = entry["zeta"].integer(1, 4)
+    if np.abs(weights).max() < 1.0 / LARGEST:
+        entry.reject("its channels tensor is 0: the file is damaged; copy it again or fit anew")
     return SoapTerm(basis, zeta, species, weights, radial, own, basis.cutoff)
 
 

@@ -22,6 +22,7 @@ from forcemap.fitter.process import Environment
 from forcemap.fitter.soap import SoapTerm
 from forcemap.fitter.solver import pivoted_cholesky
 from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.model import SoapCenter, SoapFunctions
 from numpy.typing import NDArray
 
@@ -72,7 +73,7 @@ class Form:
 def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame]) -> list[Form]:
     """Complete forms of all species; their order is by importance in `frames`.
 
-    `weights` (points of all blocks,) eV.
+    `weights` (points of all blocks,) eV. Raises ForcemapError for a block without any.
     """
     forms = []
     start = 0
@@ -82,6 +83,11 @@ def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame]) -> list[Fo
         if not block.size:
             continue
         center = block.species[0]
+        if not values.any():
+            raise ForcemapError(
+                f"the weights of all sparse points of {SYMBOLS[center]} in its soap term are 0: the "
+                "model is damaged"
+            )
         free = _isolated(term, frames, center)
         if term.zeta == 1:
             vector = values @ block.points
