@@ -12,7 +12,7 @@ import json
 import re
 import socket
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -27,6 +27,7 @@ from forcemap.ipi_driver.input import (
 )
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.part_file import part_file, writing
 from forcemap.potentials.runs.folder_lock import locked_folder
 from forcemap.potentials.runs.i_pi import find_i_pi, remove_socket, run_i_pi, with_total_steps
 from forcemap.potentials.runs.programs import last_step
@@ -83,10 +84,8 @@ def run_pimd(
     atoms = starting_structure(structure, loaded.species, loaded.cutoff, settings.ensemble)
     progress = progress or Progress.silent()
     place = Path(folder)
-    try:
+    with writing(place):
         place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ForcemapError(f"{place}: cannot be made: {error.strerror}") from None
     with _lock(place) as lock:
         files = {"potential": _digest(potential), "structure": _digest(structure)}
         settings = _prepare(place, files, atoms, settings, clients)
@@ -97,7 +96,8 @@ def run_pimd(
                 "--steps, to begin anew, another folder"
             )
         begin = start[1] if start else 0
-        _set_up(place, start, settings)
+        with writing(place):
+            _set_up(place, start, settings)
         output = place / "pimd.out"
         clock = perf_counter()
         name = f"i-PI, {settings.beads} beads" + (f", from step {begin}" if begin else "")
@@ -188,13 +188,16 @@ def _prepare(
     if settings.mode == "inet":
         settings = replace(settings, port=_free_port())
     settings = replace(settings, batch_size=structures_per_message(settings, len(atoms), clients))
-    ase.io.write(place / "init.xyz", atoms, format="extxyz")
     text = input_text(settings, len(atoms), keep_checkpoints=True)
-    (place / "input.xml").write_text(text, encoding="utf-8")
     content = {"run": told, "address": settings.address, "port": settings.port}
-    temporary = record.with_suffix(".new")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(record)  # the last file: a folder without it holds no run
+    with writing(place), ExitStack() as parts:
+        # All or none, and this the last: a folder without it holds no run.
+        part = parts.enter_context(part_file(record))
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        part = parts.enter_context(part_file(place / "input.xml"))
+        part.write_text(text, encoding="utf-8")
+        part = parts.enter_context(part_file(place / "init.xyz"))
+        ase.io.write(part, atoms, format="extxyz")
     return settings
 
 
