@@ -80,7 +80,7 @@ def with_hidden_symbols(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def name_elements(atoms: Any) -> bool:
-    """Set the elements of Atoms that were read with `with_hidden_symbols`; whether isotopes are among them.
+    """Set the elements of Atoms read with `with_hidden_symbols`; whether isotopes are among them.
 
     Raises KeyError for what is not the symbol of an element.
     """

@@ -624,4 +624,4 @@ class Settings(Checked):
         if fit:
             head += f"# Fit {fit}, as the files that belong to it say too.\n"
         values = self.to_dict(folder or Path(path).parent)
-        write_whole(path, head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        write_whole(Path(path), head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

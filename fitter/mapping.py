@@ -639,12 +639,22 @@ def map_file(
     model = read_model(model_path)
     if model.unmapped:
         raise ForcemapError(f"{model_path}: {no_map(model)}")
+    given = model.settings.get("map", {})
+    given = given if isinstance(given, Mapping) else {}
     if tolerance is None:
-        tolerance = float(model.settings.get("map", {}).get("tolerance", 1e-4))
+        tolerance = given.get("tolerance", 1e-4)
+        if not isinstance(tolerance, int | float) or not 1e-10 <= tolerance <= 1.0:
+            raise ForcemapError(
+                f"{model_path}: its settings have {tolerance!r} as map.tolerance, expected a number "
+                "from 1e-10 to 1; give --tolerance"
+            )
     rng = np.random.default_rng(1)
     clusters = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
-    soap = model.settings.get("map", {}).get("soap")
-    mapped = map_model(model, clusters, tolerance, 1, progress, soap)
+    soap = given.get("soap")
+    try:
+        mapped = map_model(model, clusters, tolerance, 1, progress, soap)
+    except ForcemapError as error:
+        raise ForcemapError(f"{model_path}: {error}") from None
     mapped.write(Path(potential_path))
     return {**mapped.errors, "seconds": mapped.seconds}
 

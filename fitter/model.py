@@ -47,13 +47,19 @@ from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.quoting import quoted
 from numpy.typing import NDArray
 
-__all__ = ["Model", "read_model", "write_model"]
+__all__ = ["Model", "checked_model", "read_model", "write_model"]
 
 Array = NDArray[np.float64]
 
 FORMAT = "forcemap.model"
 VERSION = 1
 MOST_INTERVALS = 2000
+LARGEST = 1e20
+"""In the units of the file, far beyond what any fit has; sums of fourth powers do not overflow."""
+
+LENGTHSCALES = 1e-6, 1e6
+"""Å, or what else a kernel's argument is measured in."""
+
 ATOMS_OF = {
     "one_body": 1,
     "two_body": 2,
@@ -109,27 +115,44 @@ class Model:
     def predict(self, frame: Frame) -> tuple[float, Array, Array]:
         """Process mean without isolated atoms and core: energy, forces (n, 3), strain (6,).
 
-        Energy in eV, forces in eV/Å, strain derivatives in eV (xx yy zz yz xz xy).
+        Energy in eV, forces in eV/Å, strain derivatives in eV (xx yy zz yz xz xy). Raises
+        ForcemapError if one is not finite.
         """
         return self._means(frame, frame_rows(frame, self.terms))
 
     def _means(self, frame: Frame, rows: Array) -> tuple[float, Array, Array]:
-        values = rows @ self.weights
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = _finite(rows @ self.weights)
         n = len(frame.numbers)
         return float(values[0]), values[1 : 1 + 3 * n].reshape(n, 3), values[1 + 3 * n :]
 
     @cached_property
     def _factors(self) -> list[Array]:
         """Cholesky factor of every block's covariance."""
-        return [
-            scipy.linalg.cholesky(term.covariance(block), lower=True)
-            for term, block, _ in columns(self.terms)
-        ]
+        found = []
+        for term, block, _ in columns(self.terms):
+            try:
+                found.append(scipy.linalg.cholesky(term.covariance(block), lower=True))
+            except (scipy.linalg.LinAlgError, ValueError):  # ValueError: a number is not finite
+                names = "-".join(SYMBOLS[z] for z in block.species)
+                raise ForcemapError(
+                    f"the covariance of the sparse points of {names} in its {term.kind} term is not "
+                    "positive definite: the file is damaged; copy it again or fit anew"
+                ) from None
+        return found
+
+    def check(self) -> None:
+        """Work out what deviations need, which is slow and may fail in a damaged model.
+
+        Raises ForcemapError if a block's covariance has no Cholesky factor.
+        """
+        _ = self._factors
 
     def variances(self, frame: Frame) -> Array:
         """Posterior variances of the frame's energy, forces and strain derivatives, (1 + 3n + 6,).
 
-        Of the process itself, without the noise of the labels: eV², (eV/Å)², eV².
+        Of the process itself, without the noise of the labels: eV², (eV/Å)², eV². Raises
+        ForcemapError if one is not finite, or a covariance has no Cholesky factor.
         """
         return self._variances(frame_rows(frame, self.terms))
 
@@ -142,10 +165,26 @@ class Model:
         whitened = np.empty_like(rows)
         for (term, _, where), factor in zip(columns(self.terms), self._factors, strict=True):
             whitened[:, where] = (
-                term.delta * scipy.linalg.solve_triangular(factor, rows[:, where].T, lower=True).T
+                term.delta
+                * scipy.linalg.solve_triangular(
+                    factor, rows[:, where].T, lower=True, check_finite=False
+                ).T
             )
-        half = scipy.linalg.solve_triangular(self.posterior, whitened.T, lower=True)
-        return np.asarray(np.sum(half**2, axis=0))
+        half = scipy.linalg.solve_triangular(
+            self.posterior, _finite(whitened).T, lower=True, check_finite=False
+        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finite(np.sum(half**2, axis=0))
+
+
+def _finite(values: Array) -> Array:
+    """`values`; raises ForcemapError if one is not finite: no NaN leaves a process silently."""
+    if not np.isfinite(values).all():
+        raise ForcemapError(
+            "the process gives numbers that are not finite: the structure is far outside what can be "
+            "evaluated, or the model is damaged"
+        )
+    return np.asarray(values)
 
 
 def write_model(model: Model, path: str | PathLike[str]) -> None:
@@ -242,6 +281,7 @@ def read_model(path: str | PathLike[str]) -> Model:
         ModelFileError: the file is not a usable model; the text names the file and the fault.
     """
     container = read_container(path)
+    _check_sizes(container)
     root = container.view()
     kind = root["format"].string()
     if kind != FORMAT:
@@ -261,25 +301,75 @@ def read_model(path: str | PathLike[str]) -> Model:
     ]
     e0 = {}
     for z in species:
-        e0[z] = root["e0"][SYMBOLS[z]].number()
+        e0[z] = _within(root["e0"][SYMBOLS[z]], -LARGEST, LARGEST)
     root["e0"].allow_only(*(SYMBOLS[z] for z in species))
-    noise_factor = root["noise_factor"].number()
-    if not noise_factor > 0.0:
-        root["noise_factor"].reject(f"found {noise_factor}, expected a number above 0")
+    noise_factor = _positive(root["noise_factor"])
     size = sum(term.size for term in terms)
+    posterior = container.tensor("posterior", (size, size))
+    _check_posterior(container, posterior)
     return Model(
         species=species,
         terms=tuple(terms),
         weights=container.tensor("weights", (size,)),
         e0=e0,
         core=core,
-        posterior=container.tensor("posterior", (size, size)),
+        posterior=posterior,
         noise_factor=noise_factor,
         log_marginal_likelihood=root["log_marginal_likelihood"].number(),
         settings=root["settings"].members(),
         data=root["data"].members(),
         identity=root["fit"].string() if "fit" in root else "",
     )
+
+
+def checked_model(path: str | PathLike[str]) -> Model:
+    """Read a model file and `Model.check` it; errors name the file."""
+    model = read_model(path)
+    try:
+        model.check()
+    except ForcemapError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    return model
+
+
+def _check_sizes(container: Container) -> None:
+    """Refuse numbers whose powers and sums might overflow, far beyond those of any fit."""
+    for name, tensor in container.tensors.items():
+        if tensor.dtype.kind != "f" or not tensor.size or np.abs(tensor).max() <= LARGEST:
+            continue
+        index = tuple(int(i) for i in np.argwhere(np.abs(tensor) > LARGEST)[0])
+        raise ModelFileError(
+            f"{container.path}: tensor {name[:60]!r}: found {tensor[index]} at {index}, expected "
+            f"numbers up to {LARGEST:g}: the file is damaged; copy it again or fit anew"
+        )
+
+
+def _check_posterior(container: Container, posterior: Array) -> None:
+    """Refuse what is no Cholesky factor of 1 + a matrix without negative eigenvalues."""
+    diagonal = np.diag(posterior)
+    low = np.flatnonzero(diagonal < 1.0 - 1e-6)
+    if len(low):
+        raise ModelFileError(
+            f"{container.path}: tensor 'posterior': found {diagonal[low[0]]} at "
+            f"({low[0]}, {low[0]}), expected at least 1: it is not positive definite, the file is "
+            "damaged; copy it again or fit anew"
+        )
+
+
+def _within(view: DocumentView, smallest: float, largest: float) -> float:
+    """A number in [smallest, largest]."""
+    value = view.number()
+    if not smallest <= value <= largest:
+        view.reject(f"found {value}, expected a number from {smallest:g} to {largest:g}")
+    return value
+
+
+def _positive(view: DocumentView) -> float:
+    """A number above 0 that is not extreme."""
+    value = view.number()
+    if not value > 0.0:
+        view.reject(f"found {value}, expected a number above 0")
+    return _within(view, 1.0 / LARGEST, LARGEST)
 
 
 def _element(view: DocumentView, known: tuple[int, ...] | None = None) -> int:
@@ -300,8 +390,8 @@ def _read_core(entry: DocumentView, species: tuple[int, ...]) -> tuple[tuple[int
     if len(pair) != 2 or pair[0] > pair[1]:
         entry["species"].reject("expected two elements, the lower atomic number first")
     core = CorePair(entry["shortest"].number(), entry["inner"].number(), entry["outer"].number())
-    if not (0.0 <= core.inner < core.outer <= 100.0 and 0.0 < core.shortest <= 100.0):
-        entry.reject("needs 0 <= inner < outer and shortest > 0")
+    if not (0.0 <= core.inner < core.outer <= 100.0 and 1e-3 <= core.shortest <= 100.0):
+        entry.reject("needs 0 <= inner < outer and shortest > 0.001 (Å), all up to 100")
     return (pair[0], pair[1]), core
 
 
@@ -334,9 +424,7 @@ def _read_term(
         else:
             dimension = 3 if kind == "three_body" else 1
         blocks.append(Block(combination, _points(container, f"points.{number}.{b}", dimension)))
-    cutoff, delta = entry["cutoff"].number(), entry["delta"].number()
-    if not delta > 0.0:
-        entry["delta"].reject(f"found {delta}, expected a number above 0")
+    cutoff, delta = entry["cutoff"].number(), _positive(entry["delta"])
     if whole is not None:
         return replace(whole, delta=delta, blocks=tuple(blocks))
     if kind == "one_body":
@@ -360,8 +448,7 @@ def _read_term(
         one_of("cutoff_function", "quintic", "cosine"),
         tuple(blocks),
     )
-    if not (0.0 < term.cutoff_width <= term.cutoff <= 100.0 and term.lengthscale > 0.0):
-        entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
+    _check_distances(entry, term)
     grid = tuple(size.integer(1, MOST_INTERVALS) for size in entry["grid"])
     if not grid:
         return term
@@ -371,6 +458,22 @@ def _read_term(
     if kind == "three_body" and term.kernel != "squared_exponential":
         entry["grid"].reject("only the squared exponential has one in three_body terms")
     return term.projected(grid, core)
+
+
+def _check_distances(entry: DocumentView, term: FewBodyTerm) -> None:
+    """Refuse a few-body term whose distances (Å) are not those of any fit."""
+    if not (0.0 < term.cutoff_width <= term.cutoff <= 100.0 and term.lengthscale > 0.0):
+        entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
+    _within(entry["lengthscale"], *LENGTHSCALES)
+    for block in term.blocks:
+        # The third distance of a triplet may be twice the cutoff.
+        wrong = block.points[(block.points < 0.0) | (block.points > 2.0 * term.cutoff + 1e-6)]
+        if len(wrong):
+            names = "-".join(SYMBOLS[z] for z in block.species)
+            entry.reject(
+                f"found a sparse point of {names} with the distance {wrong[0]:g} Å, expected 0 to "
+                f"{2.0 * term.cutoff:g} Å: the file is damaged; copy it again or fit anew"
+            )
 
 
 def _points(container: Container, name: str, dimension: int) -> Array:
@@ -391,13 +494,9 @@ def _read_nbody(
     if given["kernel"].string() == "power":
         comparison = DotPower(given["power"].integer(1, 8))
     elif given["kernel"].string() == "squared_exponential":
-        comparison = SquaredExponential(given["distance_lengthscale"].number())
-        if not comparison.lengthscale > 0.0:
-            given["distance_lengthscale"].reject("expected a number above 0")
+        comparison = SquaredExponential(_within(given["distance_lengthscale"], *LENGTHSCALES))
     else:
         given["kernel"].reject("expected power or squared_exponential")
-    if not (0.0 < width <= cutoff <= 100.0 and lengthscale > 0.0):
-        entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
     if function not in ("quintic", "cosine"):
         entry["cutoff_function"].reject(f"found {quoted(function)}, expected quintic or cosine")
     blocks = []
@@ -409,9 +508,7 @@ def _read_nbody(
     scales = {}
     for z in species:
         if SYMBOLS[z] in entry["scales"].members():
-            scales[z] = entry["scales"][SYMBOLS[z]].number()
-            if not scales[z] > 0.0:
-                entry["scales"].reject("expected numbers above 0")
+            scales[z] = _positive(entry["scales"][SYMBOLS[z]])
     triplets = FewBodyTerm(
         "three_body",
         cutoff,
@@ -422,10 +519,11 @@ def _read_nbody(
         cutoff_function=function,
         blocks=tuple(blocks),
     )
+    _check_distances(entry, triplets)
     term = NBodyTerm(triplets, comparison, cutoff, scales)
     try:
         variances = [np.diag(factor) ** 2 for factor in term.factors]
-    except scipy.linalg.LinAlgError:
+    except (scipy.linalg.LinAlgError, ValueError):
         variances = [np.zeros(1)]
     # What each triplet adds to those before it; the fit keeps none below RANK_TOLERANCE.
     if any(np.min(v, initial=np.inf) < 1e-3 * RANK_TOLERANCE for v in variances):
@@ -456,6 +554,8 @@ def _read_soap(
     if len(radial) < 4 or len(own) != basis.n_max or not 1 <= len(weights) <= 128:
         entry.reject("its radial, own or channels tensor has not the size that `basis` asks for")
     zeta = entry["zeta"].integer(1, 4)
+    if np.abs(weights).max() < 1.0 / LARGEST:
+        entry.reject("its channels tensor is 0: the file is damaged; copy it again or fit anew")
     return SoapTerm(basis, zeta, species, weights, radial, own, basis.cutoff)
 
 
@@ -498,7 +598,7 @@ def _read_embedding(
         entry["grid"].reject(f"found {len(grid)} sizes, expected 2")
     lengthscale = entry["lengthscale"].number()
     scales = by_element(entry["scales"])
-    if not (1e-3 <= lengthscale <= 1e3 and all(0.0 < s < 1e290 for s in scales.values())):
+    if not (1e-3 <= lengthscale <= 1e3 and all(0.0 < s <= LARGEST for s in scales.values())):
         entry.reject("lengthscale and scales must be positive and not extreme")
     if not all(0.0 <= w <= 1e3 for w in density.weights.values()):
         given["weights"].reject("found a weight that is not between 0 and 1000")

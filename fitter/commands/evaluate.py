@@ -154,7 +154,7 @@ def require_named(frames: Sequence[Frame], keys: Keys, data: Path) -> None:
 
 def load_either(path: Path) -> Potential | Model:
     """The potential or the process in a file. Raises ForcemapError if it holds neither."""
-    from forcemap.fitter.model import read_model
+    from forcemap.fitter.model import checked_model
     from forcemap.potentials import load
     from forcemap.potentials.errors import ForcemapError
     from forcemap.potentials.file_kind import FRAMES, kind_of_file
@@ -165,7 +165,7 @@ def load_either(path: Path) -> Potential | Model:
             f"{path}: is {FRAMES}, expected a potential or model of forcemap; the potential comes "
             "first, then the frames"
         )
-    return load(path) if file_format(path) == "forcemap.potential" else read_model(path)
+    return load(path) if file_format(path) == "forcemap.potential" else checked_model(path)
 
 
 def predict_frames(

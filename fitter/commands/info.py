@@ -102,11 +102,11 @@ def _potential_term(term: Mapping[str, Any]) -> str:
 
 
 def _describe_model(path: Path) -> list[tuple[str, str]]:
-    from forcemap.fitter.model import read_model
+    from forcemap.fitter.model import checked_model
     from forcemap.potentials.container import read_document
     from forcemap.potentials.elements import SYMBOLS
 
-    model = read_model(path)
+    model = checked_model(path)
     use = "it has no map" if model.unmapped else "map it with: forcemap map"
     rows = _head(path, f"Gaussian process ({use})", read_document(path))
     rows.append(("species", " ".join(SYMBOLS[z] for z in model.species)))

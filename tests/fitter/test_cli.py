@@ -567,6 +567,18 @@ def test_demo_refuses_a_folder_with_files(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_demo_on_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    result = invoke("demo", tmp_path / "demo")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"Error: {tmp_path / 'demo'}: cannot be written: No space left on device\n",
+    )
+
+
 def test_demo_copies_the_example_for_runs_beside_the_potential(tmp_path: Path) -> None:
     copy_example(tmp_path / "demo", force=False)
     example = {path.name for path in (tmp_path / "demo" / "example").iterdir()}

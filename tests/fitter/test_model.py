@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -178,9 +179,25 @@ def test_truncated_files_are_refused(path: Path) -> None:
             read_model(path)
 
 
-def test_bytes_that_changed_are_refused_or_harmless(path: Path) -> None:
+def test_bits_that_flipped_are_refused(path: Path) -> None:
+    """Of the length, the header with the document, and the numbers."""
+    content = path.read_bytes()
+    rng = np.random.default_rng(3)
+    for position in [*range(120), *rng.integers(120, len(content), 300), len(content) - 1]:
+        altered = bytearray(content)
+        altered[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(altered)
+        with pytest.raises(ModelFileError, match=r"model\.forcemap"):
+            read_model(path)
+
+
+def test_bytes_that_changed_without_a_checksum_are_refused_or_harmless(path: Path) -> None:
     """Whatever byte of the header changes: a model or a ModelFileError, never anything else."""
     content = path.read_bytes()
+    found = re.search(b'"checksum":"[0-9a-f]{16}",', content)
+    assert found is not None
+    length = int.from_bytes(content[:8], "little") - len(found[0])
+    content = length.to_bytes(8, "little") + content[8:].replace(found[0], b"", 1)
     header = 8 + int.from_bytes(content[:8], "little")
     rng = np.random.default_rng(2)
     refused = 0

@@ -198,7 +198,7 @@ def wide(document: dict[str, Any], tensors: dict[str, Array]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (no_scale, r"terms\[0\].scales: expected numbers above 0"),
+        (no_scale, r"terms\[0\]\.scales\.Si: found -1\.0, expected a number above 0"),
         (repeated, r"terms\[0\].triplets: some of its triplets repeat others"),
         (unknown_kernel, r"terms\[0\].comparison.kernel: expected power or squared_exponential"),
         (wide, r"points\.0\.0"),

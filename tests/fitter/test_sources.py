@@ -308,13 +308,25 @@ STEP = """<calculation>
 def test_vasprun_is_read(tmp_path: Path, name: str) -> None:
     steps = "".join(STEP.format(energy=-8.0 - n, free=-9.0 - n) for n in range(3))
     path = packed(tmp_path / name, VASPRUN.format(steps=steps))
-    found = read_frames([Source(path, "1:")])
-    assert [(f.index, f.energy) for f in found] == [(1, -9.0), (2, -10.0)]
+    with pytest.warns(UserWarning, match='"free_energy" is read, which the forces belong to'):
+        found = read_frames([Source(path, "1:")])
+    assert [(f.index, f.energy) for f in found] == [(1, -10.0), (2, -11.0)]
     assert found[0].forces is not None
     assert found[0].forces.tolist() == [[0.5, 0.0, 0.0], [-0.5, 0.0, 0.0]]
     assert found[0].stress is not None
-    (free,) = read_frames([Source(path, "0")], Keys(energy="free_energy"))
-    assert free.energy == -9.0
+    (other,) = read_frames([Source(path, "0")], Keys(energy="energy"))
+    assert other.energy == -8.0
+
+
+@pytest.mark.parametrize("key", ["Properties", "Lattice"])
+def test_lower_case_is_read(tmp_path: Path, key: str) -> None:
+    paths = [tmp_path / "as_usual.xyz", tmp_path / "lower.xyz"]
+    for path, text in zip(paths, (GOOD, GOOD.replace(key, key.lower())), strict=True):
+        path.write_text(text, encoding="utf-8")
+    usual, lower = (read_frames([Source(path)], require_labels=False) for path in paths)
+    for one, other in zip(usual, lower, strict=True):
+        np.testing.assert_array_equal(one.cell, other.cell)
+        np.testing.assert_array_equal(one.positions, other.positions)
 
 
 def test_broken_files_of_other_formats_are_one_message(tmp_path: Path) -> None:
@@ -590,14 +602,6 @@ MALFORMED = {
         "line 2: Properties are not names, types and numbers of columns, such as species:S:1:pos:R:3: "
         "'True'",
     ),
-    "lower case": (
-        GOOD.replace("Properties", "properties"),
-        "line 2: found 'properties', expected Properties, which readers tell from it",
-    ),
-    "lower case lattice": (
-        GOOD.replace("Lattice", "lattice"),
-        "line 2: found 'lattice', expected Lattice, which readers tell from it",
-    ),
     "open quote": (
         GOOD.replace('7.0"', "7.0"),
         f"""line 2: the " before '{LATTICE[9:][:30]}' is not closed, so the keys behind it """
@@ -705,7 +709,7 @@ def runs(tmp_path: Path) -> Path:
     for number, name in enumerate(["b.xyz", "a.xyz", "deep/c.xyz", "deep/er/d.xyz", "[x].xyz"]):
         path = tmp_path / "runs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(frame_text(number) * 3)
+        path.write_text(frame_text(number + 1) * 3)
     return tmp_path
 
 
