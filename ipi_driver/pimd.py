@@ -30,7 +30,7 @@ from forcemap.ipi_driver.input import (
 from forcemap.ipi_driver.run_table import RunTable
 from forcemap.ipi_driver.shared_memory import remove_left
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.part_file import part_file, writing
+from forcemap.potentials.part_file import has_parts, part_file, writing
 from forcemap.potentials.runs.folder_lock import locked_folder
 from forcemap.potentials.runs.i_pi import find_i_pi, remove_socket, run_i_pi, with_total_steps
 from forcemap.potentials.runs.programs import last_step
@@ -241,9 +241,8 @@ def _prepare(
                 f"{place}: holds a run with another {', '.join(changed)}; give another folder"
             )
         return own
-    temporary = record.with_suffix(".new")
-    # One that was killed over these lines has left this beside its files.
-    ours = temporary.exists()
+    # One that was killed while it put these files in place has left the part of the last one.
+    ours = has_parts(record)
     strange = [path.name for path in place.glob("pimd.*")] + [
         name for name in ("input.xml", "init.xyz", "RESTART") if (place / name).exists()
     ]

@@ -18,7 +18,7 @@ from pathlib import Path
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.leaving import removed_when_ended
 
-__all__ = ["part_file", "remove_abandoned", "writing"]
+__all__ = ["has_parts", "part_file", "remove_abandoned", "writing"]
 
 SUFFIX = ".part"
 
@@ -50,6 +50,11 @@ def part_file(path: str | PathLike[str]) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 part.unlink()
+
+
+def has_parts(path: Path) -> bool:
+    """Whether a process is writing `path`, or was killed while it did."""
+    return any(path.parent.glob(f".{glob.escape(path.name)}.*{SUFFIX}"))
 
 
 def remove_abandoned(path: Path) -> None:
