@@ -442,8 +442,9 @@ TEST(tensors) {
 
 TEST(container) {
   const File file;
-  CHECK_ERROR(parse(""), "found 0 bytes, expected a safetensors file");
-  CHECK_ERROR(parse("1234567"), "found 7 bytes");
+  CHECK_ERROR(parse(""), "is an empty file, expected a potential of forcemap");
+  CHECK_ERROR(parse("1234567"), "is a file of frames (XYZ), expected a potential of forcemap");
+  CHECK_ERROR(parse(std::string(7, '\xFE')), "found 7 bytes, expected a safetensors file");
   CHECK_ERROR(parse(std::string(8, '\xFF')), "found a header of 18446744073709551615 bytes");
   CHECK_ERROR(parse(File::assemble("", "")), "this is no safetensors file");
   CHECK_ERROR(parse(File::assemble("[]", "")), "does not begin with '{'");
@@ -481,7 +482,7 @@ TEST(files_on_disk) {
   CHECK(forcemap::read_bytes(path) == bytes);
   CHECK(forcemap::read_potential(path).numbers.size() == 2);
   std::ofstream(path, std::ios::binary | std::ios::trunc) << "x";
-  CHECK_ERROR(forcemap::read_potential(path), path + ": found 1 bytes");
+  CHECK_ERROR(forcemap::read_potential(path), path + ": is a text file, expected");
   std::remove(path.c_str());
   CHECK_ERROR(forcemap::read_bytes(path), path + ": ");
   CHECK_ERROR(forcemap::read_bytes("."), ".: this is not a regular file");
