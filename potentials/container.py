@@ -120,12 +120,11 @@ def container_bytes(
         raise ModelFileError(f"writing {path}: the document is not valid JSON: {error}") from None
     # File names in the provenance may hold bytes that are no UTF-8; they come as lone surrogates.
     text = text.encode("utf-8", "replace").decode("utf-8")
-    content: bytes = safetensors.numpy.save(arrays, metadata={_ENTRY: text})
-    return content
+    return _sealed(safetensors.numpy.save(arrays, metadata={_ENTRY: text}))
 
 
-def _sealed_header(content: bytes) -> tuple[int, bytes]:
-    """Where the data of a container begin, and what a container with a checksum has before them."""
+def _sealed(content: bytes) -> bytes:
+    """What `safetensors.numpy.save` made, with its checksum."""
     start = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
     opening, digits = b'{"__metadata__":{', b"0" * 16
     text = content[_LENGTH_BYTES:start].rstrip(b" ")
@@ -137,7 +136,7 @@ def _sealed_header(content: bytes) -> tuple[int, bytes]:
     head = len(text).to_bytes(_LENGTH_BYTES, "little") + text
     before = _core.crc64(np.frombuffer(head, dtype=np.uint8))
     checksum = _core.crc64(np.frombuffer(content, dtype=np.uint8)[start:], before)
-    return start, head.replace(entry, entry.replace(digits, b"%016x" % checksum), 1)
+    return head.replace(entry, entry.replace(digits, b"%016x" % checksum), 1) + content[start:]
 
 
 def read_container(path: str | os.PathLike[str]) -> Container:
@@ -277,12 +276,9 @@ def _check_finite(array: NDArray[Any], what: str) -> None:
 
 
 def _write_atomically(path: Path, content: bytes) -> None:
-    """Write what `safetensors.numpy.save` made, with its checksum."""
-    start, head = _sealed_header(content)
     try:
         with part_file(path) as part, part.open("wb") as file:
-            file.write(head)
-            file.write(memoryview(content)[start:])
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
