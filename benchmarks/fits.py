@@ -35,7 +35,7 @@ class Fit(NamedTuple):
 
     Attributes:
         report: content of report.json.
-        cost: of the whole process, its start included; not that of MPI ranks.
+        cost: of the whole process, its start included; the processor time with that of MPI ranks.
         folder: holds the potential and the other files.
     """
 

@@ -17,6 +17,8 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import yaml
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.file.file_kind import kind_of_file, near_name
+from forcemap.potentials.quoting import QUOTED, printable, quoted
 
 __all__ = [
     "Checked",
@@ -50,7 +52,8 @@ class Place:
 
     def key(self, name: object) -> Place:
         """The place of an entry of the mapping here."""
-        return Place(self.origin, f"{self.path}.{name}" if self.path else str(name), self.folder)
+        shown = printable(name, QUOTED)
+        return Place(self.origin, f"{self.path}.{shown}" if self.path else shown, self.folder)
 
     def item(self, index: int) -> Place:
         """The place of an entry of the list here."""
@@ -69,10 +72,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean "x"?`, or `; known are a, b, c` when nothing known is near `word`."""
     names = list(known)
     by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word[:QUOTED].lower(), by_lower, n=1, cutoff=0.6)
     if close:
         return f'; did you mean "{by_lower[close[0]]}"?'
-    return f"; known are {', '.join(names)}" if names else ""
+    return f"; known are {printable(', '.join(names), 300)}" if names else ""
 
 
 def _as_float(value: Any) -> float:
@@ -103,7 +106,7 @@ def number(
     def read(value: Any, place: Place) -> float:
         found = _as_float(value)
         if not (math.isfinite(found) and above < found <= at_most and found >= at_least):
-            place.fail(f"{value!r} is not {allowed}")
+            place.fail(f"{quoted(value)} is not {allowed}")
         return found
 
     return read
@@ -115,7 +118,7 @@ def integer(*, at_least: int, at_most: int) -> Reader:
     def read(value: Any, place: Place) -> int:
         found = _as_float(value)
         if not (at_least <= found <= at_most and found % 1 == 0):
-            place.fail(f"{value!r} is not a whole number from {at_least} to {at_most}")
+            place.fail(f"{quoted(value)} is not a whole number from {at_least} to {at_most}")
         return int(found)
 
     return read
@@ -128,7 +131,7 @@ def choice(*words: str) -> Reader:
         if value not in words:
             hint = nearest(value, words) if isinstance(value, str) else ""
             hint = hint if hint.startswith("; did") else ""
-            place.fail(f"{value!r} is not one of {', '.join(words)}{hint}")
+            place.fail(f"{quoted(value)} is not one of {', '.join(words)}{hint}")
         return str(value)
 
     return read
@@ -137,7 +140,7 @@ def choice(*words: str) -> Reader:
 def name(value: Any, place: Place) -> str:
     """Reader of any text that is not empty."""
     if not isinstance(value, str) or not value.strip():
-        place.fail(f"{value!r} is not a name")
+        place.fail(f"{quoted(value)} is not a name")
     return value
 
 
@@ -149,7 +152,7 @@ def optional(read: Reader) -> Reader:
 def mapping(value: Any, place: Place, example: str) -> Mapping[Any, Any]:
     """`value` if it is a mapping; `example` shows the user one."""
     if not isinstance(value, Mapping):
-        shown = "nothing" if value is None else repr(value)
+        shown = "nothing" if value is None else quoted(value)
         place.fail(f"expected keys and values, such as {{{example}}}, found {shown}")
     return value
 
@@ -236,9 +239,8 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable):
                 if key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f'the key "{key}" is given twice', key_node.start_mark
-                    )
+                    twice = f'the key "{printable(key, QUOTED)}" is given twice'
+                    raise yaml.constructor.ConstructorError(None, None, twice, key_node.start_mark)
                 seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -258,10 +260,26 @@ _Loader.add_implicit_resolver(
 )
 
 
+PROBLEM = 150
+"""Characters shown of what the YAML reader says, which may quote the file."""
+
+MOST_BYTES = 4_000_000
+"""Of a settings file; what is larger holds data, and would take the YAML reader minutes."""
+
+
 def load_yaml(path: Path) -> Any:
-    """Content of a YAML file; ForcemapError, with the line, if it cannot be read."""
+    """Content of a YAML file; ForcemapError, with the line, if it cannot be read or is another kind."""
     try:
-        content = path.read_text(encoding="utf-8")
+        kind = kind_of_file(path)
+        if kind not in ("a text file", "a settings file (YAML)"):
+            raise ForcemapError(f"{path}: is {kind}, expected settings (YAML)")
+        if path.stat().st_size > MOST_BYTES:
+            raise ForcemapError(
+                f"{path}: has {path.stat().st_size / 1e6:.0f} MB, too much for settings (YAML)"
+            )
+        content = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ForcemapError(f"{path}: no such file{near_name(path)}") from None
     except OSError as error:
         raise ForcemapError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -271,6 +289,8 @@ def load_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = f"line {mark.line + 1}: " if mark else ""
-        raise ForcemapError(f"{path}: {line}not valid YAML: {error.problem}") from None
+        problem = printable(error.problem, PROBLEM)
+        raise ForcemapError(f"{path}: {line}not valid YAML: {problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ForcemapError(f"{path}: not valid YAML: {error}") from None
+        problem = printable(error, PROBLEM).replace("\n", " ")
+        raise ForcemapError(f"{path}: not valid YAML: {problem}") from None

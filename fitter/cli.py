@@ -72,11 +72,16 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what is wrong with the input ends it with a message and exit code 1."""
         from forcemap.potentials.errors import ForcemapError
+        from forcemap.potentials.quoting import printable
 
         try:
             return super().invoke(ctx)
         except ForcemapError as error:
-            raise click.ClickException(str(error)) from None
+            raise click.ClickException(printable(error)) from None
+        except click.ClickException as error:
+            if type(error) is not click.ClickException:
+                raise
+            raise click.ClickException(printable(error.message)) from None
 
 
 def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -99,7 +104,9 @@ def _plain_warnings() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        click.echo(f"Warning: {message}", err=True)
+        from forcemap.potentials.quoting import printable
+
+        click.echo(f"Warning: {printable(message)}", err=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)

@@ -39,6 +39,8 @@ from forcemap.fitter.sharing.whole_file import write_whole
 from forcemap.fitter.terms.base import TermSettings
 from forcemap.fitter.terms.kinds import SETTINGS
 from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.quoting import QUOTED, printable, quoted
 
 __all__ = [
     "STRESS_SIGMA",
@@ -72,6 +74,8 @@ def _terms(value: Any, place: Place) -> tuple[TermSettings, ...]:
 
 # ----- the whole -----
 
+EXAMPLE = "data: {train: train.xyz}, terms: [{kind: two_body}]"
+
 
 @dataclass(frozen=True)
 class MapSettings(Checked):
@@ -91,12 +95,14 @@ def _e0(value: Any, place: Place) -> str | dict[str, float]:
     if isinstance(value, Mapping) and value:
         for symbol in value:
             if symbol not in SYMBOLS[1:]:
-                place.key(symbol).fail(f'"{symbol}" is not the symbol of an element')
+                place.key(symbol).fail(
+                    f'"{printable(symbol, QUOTED)}" is not the symbol of an element'
+                )
         read = number()
         return {symbol: read(energy, place.key(symbol)) for symbol, energy in value.items()}
     if value not in ("average", "isolated"):
         place.fail(
-            f"{value!r} is not one of average, isolated, or energies in eV such as {{Si: -0.79}}"
+            f"{quoted(value)} is not one of average, isolated, or energies in eV such as {{Si: -0.79}}"
         )
     return str(value)
 
@@ -132,7 +138,10 @@ class Settings(Checked):
     def read(cls, path: str | os.PathLike[str]) -> Settings:
         """Settings from a YAML file; relative paths are taken from the file's folder."""
         path = Path(path)
-        return cls.from_dict(load_yaml(path), path.parent, origin=str(path))
+        given = load_yaml(path)
+        if given is None:
+            raise ForcemapError(f"{path}: is empty, expected settings (YAML) such as {EXAMPLE}")
+        return cls.from_dict(given, path.parent, origin=str(path))
 
     def to_dict(self, folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """Nested dictionaries, lists and plain values, every default written out.
@@ -187,4 +196,4 @@ class Settings(Checked):
         if fit:
             head += f"# Fit {fit}, as the files that belong to it say too.\n"
         values = self.to_dict(folder or Path(path).parent)
-        write_whole(path, head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        write_whole(Path(path), head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

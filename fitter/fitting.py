@@ -19,6 +19,7 @@ from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.process.accumulate import accumulate
+from forcemap.fitter.process.data_checks import warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import (
@@ -44,6 +45,11 @@ __all__ = ["fit", "fit_frames", "fitted"]
 TRIAL_ATOMS, TRIAL_FRAMES, TRIAL_POINTS = 1000, 10, 100
 """Size of the fits by whose evidence scales are chosen: half a second each for one species. With 2,500
 atoms and twice the points, Si, Mo, Ni and water choose alike."""
+
+NOISE_IS_GUESSED = (
+    "the fit reproduces the labels almost exactly, which says little of its errors elsewhere: its "
+    "standard deviations rest on the sigmas of the settings, until there are more frames, or others"
+)
 
 
 def fit(
@@ -104,6 +110,7 @@ def fitted(given: Settings, frames: Sequence[Frame], run: Run) -> Model | None:
         run.note(line)
     if not any(term.size for term in prior.terms[: len(settings.terms)]):
         raise nothing_to_fit(settings, survey)
+    warn_of_short_cutoffs(settings, frames)
     if run.checkpoint:
         labels = [array for t in targets for array in (t.rows, t.values, t.sigmas)]
         points = [block.points for _, block, _ in columns(prior.terms)]
@@ -114,7 +121,9 @@ def fitted(given: Settings, frames: Sequence[Frame], run: Run) -> Model | None:
         data = accumulate(targets, prior, run, group_count(settings, frames), advance)
         if not run.ranks.is_first:
             return None
-        chosen = _hyperparameters(data, prior.terms, settings)
+        chosen = _hyperparameters(data, prior.terms, settings, frames)
+        if chosen.noise_is_guessed:
+            run.note(NOISE_IS_GUESSED)
         together = data.together(chosen.sigma_factors)
         del data  # as large as what is needed from here on
         model = _solved(settings, survey, e0, prior, together, chosen)
@@ -174,7 +183,9 @@ def _with_baselines(settings: Settings, survey: Survey, run: Run) -> tuple[Surve
     return survey, found
 
 
-def _hyperparameters(data: Groups, terms: Sequence[Term], settings: Settings) -> Hyperparameters:
+def _hyperparameters(
+    data: Groups, terms: Sequence[Term], settings: Settings, frames: Sequence[Frame]
+) -> Hyperparameters:
     """By evidence; where the user gave a delta, the sigmas too are meant as they stand."""
     given = [t.delta for t in settings.terms]
     fixed = [d is not None for d in given]
@@ -183,7 +194,10 @@ def _hyperparameters(data: Groups, terms: Sequence[Term], settings: Settings) ->
         fixed.append(True)
         starts.append(term.delta)
     scale_is_free = not any(fixed[: len(given)])
-    return maximise_evidence(data, [t.size for t in terms], starts, fixed, scale_is_free)
+    distinct = {data_hash([frame]) for frame in frames}
+    repeats = max(1, round(len(frames) / max(len(distinct), 1)))
+    sizes = [t.size for t in terms]
+    return maximise_evidence(data, sizes, starts, fixed, scale_is_free, repeats)
 
 
 def _solved(

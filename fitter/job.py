@@ -23,6 +23,7 @@ from forcemap.fitter.mapping.curves import mapped_curves
 from forcemap.fitter.mapping.map import Mapped, map_model
 from forcemap.fitter.mapping.probes import measured_frames
 from forcemap.fitter.planning.step_cost import microseconds_per_atom
+from forcemap.fitter.process.data_checks import warn_of_shared_frames
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
 from forcemap.fitter.process.truth import truth_in_thread
@@ -117,6 +118,7 @@ class _Data:
         with run.stage("reading frames", 1) as advance:
             train = read_frames(settings.data.train, keys, sigma)
             test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
+            warn_of_shared_frames(train, test)
             advance()
         counts = {"train": label_counts(train), "test": label_counts(test)}
         for line in [*counts["train"], *counts["test"]]:

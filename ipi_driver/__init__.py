@@ -4,7 +4,9 @@
 (``i-pi-driver-py -m custom -P FILE`` and ``<ffdirect>``). Both use one evaluation.
 
 Modules: `units` (the border between atomic units and eV, Å), `protocol` (messages as bytes),
-`connection`, `client` (the conversation), `evaluation`, `template`, `command` (the command line).
+`connection`, `client` (the conversation), `evaluation`, `template`, `atom_order` (is i-PI's first
+structure the template's?), `command` (the command line); `input`, `pimd` and `run_table` (can a
+run's numbers be meant?) are for whole runs.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ def ipi_input(potential: str, structure: str, output: str, **options: Any) -> No
     import ase.io
     from forcemap.ipi_driver.input import input_text, potential_and_start
     from forcemap.potentials.errors import ForcemapError
+    from forcemap.potentials.part_file import part_file, writing
 
     settings = settings_from(options)
     _, atoms = potential_and_start(
@@ -36,7 +37,7 @@ def ipi_input(potential: str, structure: str, output: str, **options: Any) -> No
     )
     target = Path(output)
     init = target.with_name("init.xyz")
-    try:
+    with writing(init):
         if init.exists() and init.resolve() == Path(structure).resolve():
             # Not over what the user gave, unless it is what would be written.
             given = ase.io.read(init, index=0)
@@ -46,10 +47,10 @@ def ipi_input(potential: str, structure: str, output: str, **options: Any) -> No
                     "folder"
                 )
         else:
-            ase.io.write(init, atoms, format="extxyz")
-        target.write_text(input_text(settings, len(atoms)), encoding="utf-8")
-    except OSError as error:
-        raise ForcemapError(f"{error.filename}: cannot be written: {error.strerror}") from None
+            with part_file(init) as part:
+                ase.io.write(part, atoms, format="extxyz")
+    with writing(target), part_file(target) as part:
+        part.write_text(input_text(settings, len(atoms)), encoding="utf-8")
     where = f"--port {settings.port}" if settings.mode == "inet" else f"--unix {settings.address}"
     click.echo(f"wrote {target} and {init}; run them together, in the folder of {target.name}:")
     click.echo(f"  i-pi {target.name}")

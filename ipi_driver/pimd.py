@@ -14,7 +14,7 @@ import re
 import socket
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -30,6 +30,7 @@ from forcemap.ipi_driver.input import (
 from forcemap.ipi_driver.run_table import RunTable
 from forcemap.ipi_driver.shared_memory import remove_left
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.part_file import has_parts, part_file, writing
 from forcemap.potentials.runs.folder_lock import locked_folder
 from forcemap.potentials.runs.i_pi import find_i_pi, remove_socket, run_i_pi, with_total_steps
 from forcemap.potentials.runs.programs import last_step
@@ -100,10 +101,8 @@ def run_pimd(
         potential, structure, settings.ensemble, lambda text: progress.note(f"Note: {text}")
     )
     place = Path(folder)
-    try:
+    with writing(place):
         place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ForcemapError(f"{place}: cannot be made: {error.strerror}") from None
     with _lock(place) as lock:
         for log in place.glob("driver*.log"):
             remove_left(log)
@@ -146,7 +145,8 @@ def _go_on(
 ) -> float:
     """Run i-PI from `start` to the last step; the seconds that it took."""
     begin = start[1] if start else 0
-    _set_up(run.place, start, run.settings)
+    with writing(run.place):
+        _set_up(run.place, start, run.settings)
     clock = perf_counter()
     name = f"i-PI, {run.settings.beads} beads" + (f", from step {begin}" if begin else "")
     try:
@@ -241,9 +241,8 @@ def _prepare(
                 f"{place}: holds a run with another {', '.join(changed)}; give another folder"
             )
         return own
-    temporary = record.with_suffix(".new")
-    # One that was killed over these lines has left this beside its files.
-    ours = temporary.exists()
+    # One that was killed while it put these files in place has left the part of the last one.
+    ours = has_parts(record)
     strange = [path.name for path in place.glob("pimd.*")] + [
         name for name in ("input.xml", "init.xyz", "RESTART") if (place / name).exists()
     ]
@@ -254,12 +253,16 @@ def _prepare(
         )
     settings = replace(settings, port=_port(settings))
     settings = replace(settings, batch_size=structures_per_message(settings, len(atoms), clients))
-    content = {"run": told, "address": settings.address}
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    ase.io.write(place / "init.xyz", atoms, format="extxyz")
     text = input_text(settings, len(atoms), keep_checkpoints=True)
-    (place / "input.xml").write_text(text, encoding="utf-8")
-    temporary.replace(record)  # the last file: a folder without it holds no run
+    content = {"run": told, "address": settings.address}
+    with writing(place), ExitStack() as parts:
+        # All or none, and this the last: a folder without it holds no run.
+        part = parts.enter_context(part_file(record))
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        part = parts.enter_context(part_file(place / "input.xml"))
+        part.write_text(text, encoding="utf-8")
+        part = parts.enter_context(part_file(place / "init.xyz"))
+        ase.io.write(part, atoms, format="extxyz")
     return settings
 
 

@@ -15,8 +15,10 @@
 #include "forcemap/potential.hpp"
 #include "forcemap/potential_file.hpp"
 #include "memory.h"
+#include "modify.h"
 #include "neigh_list.h"
 #include "neighbor.h"
+#include "setup_doubts.h"
 #include "update.h"
 #include "utils.h"
 
@@ -71,12 +73,15 @@ void PairForcemap::compute(int eflag, int vflag) {
 
   const int* species_of = type_to_species.data();
   const int* kinds = one_species ? nullptr : atom->type;
+  const int excluded = excluded_groups();
   std::vector<forcemap::Site>& sites = evaluator->sites;
   std::size_t held = 0;
 
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
     if (kinds && species_of[kinds[i]] < 0) continue;
+    // With neighbours in the list it was not excluded when that was built.
+    if ((atom->mask[i] & excluded) && list->numneigh[i] == 0) continue;
     evaluator->potential.gather(atom->x[0], kinds, species_of, i, list->firstneigh[i],
                                 static_cast<std::size_t>(list->numneigh[i]), NEIGHMASK,
                                 sites[held]);
@@ -88,6 +93,21 @@ void PairForcemap::compute(int eflag, int vflag) {
   if (held > 0) add_sites(held);
 
   if (vflag_fdotr) virial_fdotr_compute();
+}
+
+// Bits of the groups that 'neigh_modify exclude group X all' takes out of everything, which is how
+// fix gcmc tries what the energy would be without an atom. Such an atom has no energy, not even e0:
+// it counts as absent. Exclusions between other groups, by type and by molecule leave atoms where
+// they are.
+int PairForcemap::excluded_groups() const {
+  constexpr int all = 0;  // LAMMPS' first group
+  int bits = 0;
+  if (neighbor->exclude)
+    for (int n = 0; n < neighbor->nex_group; n++) {
+      if (neighbor->ex1_group[n] == all) bits |= neighbor->ex2_bit[n];
+      if (neighbor->ex2_group[n] == all) bits |= neighbor->ex1_bit[n];
+    }
+  return bits;
 }
 
 // Evaluates the gathered sites and books what they give.
@@ -241,6 +261,7 @@ void PairForcemap::coeff(int narg, char** arg) {
                file);
 
   if (!allocated) allocate();
+  doubts.clear();
   evaluator = std::move(read);
   type_to_species = std::move(mapping);
   one_species = std::all_of(type_to_species.begin() + 1, type_to_species.end(),
@@ -324,7 +345,25 @@ void PairForcemap::init_style() {
                        "lj/coul 1.0 1.0 1.0'");
         break;
       }
+  warn_of_doubts();
   neighbor->add_request(this, NeighConst::REQ_FULL);
+}
+
+// Once each, and not at every run.
+void PairForcemap::warn_of_doubts() {
+  if (comm->me != 0) return;
+  std::vector<TypedElement> types;
+  for (int type = 1; type <= atom->ntypes; type++) {
+    const int species = type_to_species[static_cast<std::size_t>(type)];
+    if (species < 0) continue;
+    const std::size_t s = static_cast<std::size_t>(species);
+    const bool known = atom->mass && atom->mass_setflag && atom->mass_setflag[type];
+    types.push_back({type, evaluator->potential.numbers()[s], known ? atom->mass[type] : 0.0,
+                     energy_unit * evaluator->potential.e0()[s]});
+  }
+  for (const std::string& text :
+       {doubts_about_masses(types), doubts_about_reservoirs(*modify, types)})
+    if (!text.empty() && doubts.insert(text).second) error->warning(FLERR, text);
 }
 
 double PairForcemap::init_one(int i, int j) {

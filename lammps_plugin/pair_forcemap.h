@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,9 +38,12 @@ class PairForcemap : public Pair {
   bool one_species = false;          // every type is species 0
   double** scale = nullptr;          // (ntypes + 1, ntypes + 1), for fix adapt; see extract()
   double energy_unit = 1.0;          // LAMMPS' unit of energy per eV
+  std::set<std::string> doubts;      // that there were warnings about
 
   void allocate();
   void require_units();
+  int excluded_groups() const;
+  void warn_of_doubts();
   std::string shared_file(const std::string& path);
   void add_sites(std::size_t count);
   void add_forces(int i, const forcemap::Site& site, double factor, double* forces) const;

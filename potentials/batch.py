@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,20 +54,14 @@ class BatchEvaluator:
         self._numbers = np.array(numbers, dtype=np.int32)
         self._pbc = np.array(np.broadcast_to(np.asarray(pbc, dtype=bool), (3,)))
         self.potential = potential
-        self._settings = {
-            "skin": float(skin),
-            "threads": int(threads),
-            "length": float(length),
-            "energy": float(energy),
-        }
+        self._settings = float(skin), int(threads), float(length), float(energy)
         self._core = _core.BatchCalculator(
-            potential.core, self._numbers, self._pbc, **self._settings
+            potential.core, self._numbers, self._pbc, *self._settings
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled and copied by potential and settings."""
-        make = partial(type(self), **self._settings)
-        return make, (self.potential, self._numbers, self._pbc)
+        return _made, (type(self), self.potential, self._numbers, self._pbc, self._settings)
 
     def compute(
         self, cells: Array, positions: Array, energies: Array, forces: Array, virials: Array
@@ -107,3 +100,14 @@ class BatchEvaluator:
     def slots(self) -> int:
         """Neighbour lists kept."""
         return int(self._core.slots)
+
+
+def _made(
+    kind: type[BatchEvaluator],
+    potential: Potential,
+    numbers: ArrayLike,
+    pbc: ArrayLike,
+    settings: tuple[float, int, float, float],
+) -> BatchEvaluator:
+    skin, threads, length, energy = settings
+    return kind(potential, numbers, pbc, skin=skin, threads=threads, length=length, energy=energy)

@@ -1,6 +1,7 @@
 """Symbols of the chemical elements, without importing ASE."""
 
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.quoting import quoted
 
 __all__ = ["SYMBOLS", "atomic_number"]
 
@@ -21,4 +22,4 @@ def atomic_number(symbol: str) -> int:
     try:
         return _NUMBERS[symbol]
     except KeyError:
-        raise ForcemapError(f"{symbol!r} is not the symbol of an element") from None
+        raise ForcemapError(f"{quoted(symbol)} is not the symbol of an element") from None

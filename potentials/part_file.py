@@ -15,11 +15,21 @@ from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
+from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.leaving import removed_when_ended
 
-__all__ = ["part_file", "remove_abandoned"]
+__all__ = ["has_parts", "part_file", "remove_abandoned", "writing"]
 
 SUFFIX = ".part"
+
+
+@contextmanager
+def writing(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn an OSError of the block into a ForcemapError: `path` cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise ForcemapError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -40,6 +50,11 @@ def part_file(path: str | PathLike[str]) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 part.unlink()
+
+
+def has_parts(path: Path) -> bool:
+    """Whether a process is writing `path`, or was killed while it did."""
+    return any(path.parent.glob(f".{glob.escape(path.name)}.*{SUFFIX}"))
 
 
 def remove_abandoned(path: Path) -> None:

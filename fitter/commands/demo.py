@@ -80,6 +80,7 @@ def copy_example(folder: Path, force: bool) -> None:
 
     from forcemap.fitter.sharing.whole_file import make_folder
     from forcemap.potentials.errors import ForcemapError
+    from forcemap.potentials.part_file import writing
 
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise ForcemapError(f"{folder}: is not empty; name another folder, or give --force")
@@ -88,17 +89,18 @@ def copy_example(folder: Path, force: bool) -> None:
         raise ForcemapError(f"{source}: the example is not installed; install forcemap again")
     for part in ("example", "lammps", "ipi"):
         make_folder(folder / part)
-    for item in source.iterdir():
-        if item.is_file():
-            (folder / "example" / item.name).write_bytes(item.read_bytes())
-    example = folder / "example"
-    for name in ("input.xml", "init.xyz"):
-        shutil.copyfile(example / name, folder / "ipi" / name)
-    # The runs stand beside the potential, not above it.
-    for name, target in (("in.lammps", "lammps"), ("input.xml", "ipi")):
-        text = (example / name).read_text(encoding="utf-8")
-        text = text.replace("out/potential.forcemap", "../potential.forcemap")
-        (folder / target / name).write_text(text, encoding="utf-8")
+    with writing(folder):
+        for item in source.iterdir():
+            if item.is_file():
+                (folder / "example" / item.name).write_bytes(item.read_bytes())
+        example = folder / "example"
+        for name in ("input.xml", "init.xyz"):
+            shutil.copyfile(example / name, folder / "ipi" / name)
+        # The runs stand beside the potential, not above it.
+        for name, target in (("in.lammps", "lammps"), ("input.xml", "ipi")):
+            text = (example / name).read_text(encoding="utf-8")
+            text = text.replace("out/potential.forcemap", "../potential.forcemap")
+            (folder / target / name).write_text(text, encoding="utf-8")
 
 
 def summary(report: dict[str, Any], lammps: LammpsRun, ipi: IpiRun) -> list[tuple[str, str]]:

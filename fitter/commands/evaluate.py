@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
-from forcemap.fitter.commands.options import jobs_option, quiet_option
+from forcemap.fitter.commands.options import ExistingFile, jobs_option, quiet_option
 
 if TYPE_CHECKING:
     from forcemap.fitter.config import Keys
@@ -39,8 +39,8 @@ class Predicted(NamedTuple):
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
-@click.argument("potential", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("potential", type=ExistingFile())
+@click.argument("data", type=ExistingFile())
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -126,12 +126,13 @@ def parse_keys(text: str | None) -> Keys:
     from forcemap.fitter.checked import Place, read_fields
     from forcemap.fitter.config import Keys
     from forcemap.potentials.errors import ForcemapError
+    from forcemap.potentials.quoting import quoted
 
     given = {}
     for part in (text or "").split(","):
         name, equals, key = part.strip().partition("=")
         if part.strip() and not equals:
-            raise ForcemapError(f"--keys: found {part.strip()!r}, expected label=name")
+            raise ForcemapError(f"--keys: found {quoted(part.strip())}, expected label=name")
         if part.strip():
             given[name.strip()] = key.strip()
     return read_fields(Keys, given, Place("--keys"))
@@ -153,11 +154,18 @@ def require_named(frames: Sequence[Frame], keys: Keys, data: Path) -> None:
 
 def load_either(path: Path) -> Potential | Model:
     """The potential or the process in a file. Raises ForcemapError if it holds neither."""
-    from forcemap.fitter.process.model_file import read_model
+    from forcemap.fitter.process.model_file import checked_model
     from forcemap.potentials import load
+    from forcemap.potentials.errors import ForcemapError
+    from forcemap.potentials.file.file_kind import FRAMES, kind_of_file
     from forcemap.potentials.file.potential_file import file_format
 
-    return load(path) if file_format(path) == "forcemap.potential" else read_model(path)
+    if kind_of_file(path) == FRAMES:
+        raise ForcemapError(
+            f"{path}: is {FRAMES}, expected a potential or model of forcemap; the potential comes "
+            "first, then the frames"
+        )
+    return load(path) if file_format(path) == "forcemap.potential" else checked_model(path)
 
 
 def predict_frames(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from forcemap.fitter.commands.options import ExistingFile
 
 if TYPE_CHECKING:
     from forcemap.potentials.export.registry import Written
@@ -27,7 +28,7 @@ def _print_list(ctx: click.Context, parameter: click.Parameter, value: bool) -> 
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
-@click.argument("potential", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("potential", type=ExistingFile())
 @click.option(
     "--list",
     is_flag=True,

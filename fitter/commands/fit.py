@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from forcemap.fitter.commands.options import jobs_option, quiet_option
+from forcemap.fitter.commands.options import ExistingFile, jobs_option, quiet_option
 from forcemap.fitter.sharing.launch import rank_number
 
 __all__ = ["fit", "fit_settings"]
@@ -16,7 +16,7 @@ EXAMPLE = "forcemap fit settings.yaml -o out"
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
-@click.argument("settings", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("settings", type=ExistingFile())
 @click.option(
     "-o",
     "--output",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from forcemap.fitter.commands.options import ExistingFile
 
 __all__ = ["describe", "info"]
 
@@ -15,9 +16,7 @@ EXAMPLE = "forcemap info out/potential.forcemap"
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
-@click.argument(
-    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("file", required=False, type=ExistingFile())
 @click.option(
     "--ipi-pes",
     is_flag=True,
@@ -73,11 +72,11 @@ def _describe_potential(path: Path) -> list[tuple[str, str]]:
 
 
 def _describe_model(path: Path) -> list[tuple[str, str]]:
-    from forcemap.fitter.process.model_file import read_model
+    from forcemap.fitter.process.model_file import checked_model
     from forcemap.potentials.elements import SYMBOLS
     from forcemap.potentials.file.container import read_document
 
-    model = read_model(path)
+    model = checked_model(path)
     use = "it has no map" if model.unmapped else "map it with: forcemap map"
     rows = _head(path, f"Gaussian process ({use})", read_document(path))
     rows.append(("species", " ".join(SYMBOLS[z] for z in model.species)))

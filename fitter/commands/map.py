@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from forcemap.fitter.commands.options import quiet_option
+from forcemap.fitter.commands.options import ExistingFile, quiet_option
 
 __all__ = ["map_command"]
 
@@ -20,7 +20,7 @@ ROWS = (
 
 
 @click.command("map", epilog=f"Example: {EXAMPLE}")
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", type=ExistingFile())
 @click.option(
     "-o",
     "--output",

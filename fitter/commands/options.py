@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from forcemap.fitter.sharing.launch import launched
 
-__all__ = ["jobs_option", "quiet_option"]
+__all__ = ["ExistingFile", "jobs_option", "quiet_option"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class ExistingFile(click.Path):
+    """A file that is there; a missing one is named with its nearest neighbour."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            if not os.path.lexists(value):
+                from forcemap.potentials.file.file_kind import near_name
+
+                message = error.message.rstrip(".") + near_name(value)
+                raise click.BadParameter(message, ctx, param) from None
+            raise
 
 
 def available_cpus() -> int:

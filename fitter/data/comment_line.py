@@ -7,12 +7,19 @@ ASE wants ``Properties``, ``Lattice`` and ``pbc`` in this case, nine numbers for
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
 from forcemap.potentials.elements import SYMBOLS
 
-__all__ = ["ISOTOPES", "PRIVATE_PREFIX", "name_elements", "parse_comment"]
+__all__ = [
+    "ISOTOPES",
+    "PRIVATE_PREFIX",
+    "name_elements",
+    "parse_comment",
+    "with_hidden_symbols",
+]
 
 PRIVATE_PREFIX = "_forcemap_"
 """Prefix that keeps ASE from reading `stress` and `virial`: it would take nine numbers only."""
@@ -25,27 +32,55 @@ _NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)} | ISOTOPES
 _SPECIAL = re.compile(r"(?<!\S)(stress|virial)(?=\s*=)")
 _STRUCTURE = re.compile(r"(?<!\S)(properties|lattice|pbc)(?=\s*=)", re.IGNORECASE)
 _AS_ASE_SPELLS = {"properties": "Properties", "lattice": "Lattice", "pbc": "pbc"}
+_NUMBERS_IN_QUOTES = re.compile(r'(?<!\S)([A-Za-z_]\w*)="([-+.\deE \t]{24,})"(?!\S)')
+_OTHER_QUOTES = re.compile(r"""['{\[\\]""")
 _NESTED = re.compile(r'=\s*(\[\s*\[[^"=]*?\]\s*\])')
 
 
 def parse_comment(line: str) -> dict[str, Any]:
-    """Keys and values of a comment line, for ASE's `read_xyz` as its `properties_parser`.
+    """Keys and values of a comment line.
 
-    The column of symbols goes under a name of our own: `name_elements` makes elements of it.
+    Long lists of numbers in quotes, most of a comment, are taken out before ASE sees it, since ASE goes
+    through its characters one by one; where other quotes could hold them, all is left to it.
+
+    Raises ValueError, or what ASE's parser raises on malformed text.
     """
     from ase.io.extxyz import key_val_str_to_dict
 
     line = _STRUCTURE.sub(lambda found: _AS_ASE_SPELLS[found[1].lower()], line)
     line = _SPECIAL.sub(rf"{PRIVATE_PREFIX}\1", _NESTED.sub(r'="\1"', line))
-    values = cast("dict[str, Any]", key_val_str_to_dict(line))
-    columns = values.setdefault("Properties", f"{_SPECIES}:S:1:pos:R:3")
+    taken: dict[str, Any] = {}
+    if not _OTHER_QUOTES.search(line):
+
+        def take(found: re.Match[str]) -> str:
+            try:
+                taken[found[1]] = np.array(found[2].split(), dtype=np.float64)
+            except ValueError:
+                return found[0]
+            return " "
+
+        line = _NUMBERS_IN_QUOTES.sub(take, line)
+        if "Lattice" in taken:
+            if taken["Lattice"].shape != (9,):
+                raise ValueError("a Lattice has nine numbers")
+            taken["Lattice"] = taken["Lattice"].reshape((3, 3), order="F")
+    return cast("dict[str, Any]", key_val_str_to_dict(line)) | taken if line.strip() else taken
+
+
+def with_hidden_symbols(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What `parse_comment` gave, for ASE's `read_xyz` as the result of its `properties_parser`.
+
+    The column of symbols goes under a name of our own: `name_elements` makes elements of it.
+    """
+    found = dict(values)
+    columns = found.setdefault("Properties", f"{_SPECIES}:S:1:pos:R:3")
     if isinstance(columns, str) and columns.startswith(f"{_SPECIES}:S:1"):
-        values["Properties"] = PRIVATE_PREFIX + columns
-    return values
+        found["Properties"] = PRIVATE_PREFIX + columns
+    return found
 
 
 def name_elements(atoms: Any) -> bool:
-    """Set the elements of Atoms that were read with `parse_comment`; whether isotopes are among them.
+    """Set the elements of Atoms read with `with_hidden_symbols`; whether isotopes are among them.
 
     Raises KeyError for what is not the symbol of an element.
     """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from forcemap.fitter.checked import (
     read_by,
     read_fields,
 )
+from forcemap.potentials.quoting import quoted
 
 __all__ = [
     "STRESS_SIGMA",
@@ -43,19 +45,23 @@ def _index(value: Any, place: Place) -> str:
     parts = text.split(":")
     zero_step = len(parts) == 3 and parts[2] != "" and parts[2].strip("+-0") == ""
     if not _INDEX.fullmatch(text) or zero_step:
-        place.fail(f'{value!r} is not a selection of frames such as 5, ":100" or "::2"')
+        place.fail(f'{quoted(value)} is not a selection of frames such as 5, ":100" or "::2"')
     return text
 
 
 def _path(value: Any, place: Place) -> Path:
-    if not isinstance(value, str | os.PathLike) or not str(value).strip():
-        place.fail(f"{value!r} is not a path")
+    if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
+        place.fail(f"{quoted(value)} is not a path")
     return place.folder / Path(value).expanduser()
 
 
 @dataclass(frozen=True)
 class Source(Checked):
-    """One file of frames, and which of them (`index`: ASE's "a:b:c" or a number)."""
+    """One file of frames, and which of them (`index`: ASE's "a:b:c" or a number).
+
+    In settings the path may be a pattern, such as data/*.xyz or runs/**/OUTCAR: `index` then goes for
+    each of its files.
+    """
 
     path: Path = field(metadata=read_by(_path))
     index: str = field(default=":", metadata=read_by(_index))
@@ -80,9 +86,31 @@ def _source(value: Any, place: Place) -> Source:
 def _sources(value: Any, place: Place) -> tuple[Source, ...]:
     if value is None:
         return ()
-    if isinstance(value, list | tuple):
-        return tuple(_source(item, place.item(i)) for i, item in enumerate(value))
-    return (_source(value, place),)
+    items = value if isinstance(value, list | tuple) else [value]
+    found: list[Source] = []
+    of_patterns: list[Source] = []
+    for i, item in enumerate(items):
+        where = place.item(i) if isinstance(value, list | tuple) else place
+        sources, of_pattern = _files_of(_source(item, where), where)
+        for source in sources:
+            # Whoever names a file twice in full means it; a pattern may well overlap with another.
+            if source in found and (of_pattern or source in of_patterns):
+                where.fail(f"{source.path} is named twice; its frames would count twice")
+            found.append(source)
+        of_patterns += sources if of_pattern else []
+    return tuple(found)
+
+
+def _files_of(source: Source, place: Place) -> tuple[list[Source], bool]:
+    """The files that a pattern such as data/*.xyz stands for, by name, and whether it is a pattern."""
+    pattern = str(source.path)
+    if not glob.has_magic(pattern) or os.path.exists(pattern):
+        return [source], False
+    paths = sorted(Path(path) for path in glob.iglob(pattern, recursive=True))
+    files = [path for path in paths if not os.path.isdir(path)]
+    if not files:
+        place.fail(f"no file matches the pattern {quoted(pattern)}")
+    return [replace(source, path=path) for path in files], True
 
 
 def _some_sources(value: Any, place: Place) -> tuple[Source, ...]:

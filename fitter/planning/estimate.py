@@ -29,6 +29,7 @@ from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.fitting import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
 from forcemap.fitter.process.accumulate import ROWS_PER_BLOCK
+from forcemap.fitter.process.data_checks import warn_of_shared_frames, warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
 from forcemap.fitter.process.prior import Opened, alternatives, nothing_to_fit, widest_cutoff
 from forcemap.fitter.process.survey import Survey
@@ -152,6 +153,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
     with progress.stage("reading frames", 1) as advance:
         train = read_frames(read.data.train, read.data.keys, read.sigma)
         test = read_frames(read.data.test, read.data.keys, read.sigma) if read.data.test else []
+        warn_of_shared_frames(train, test)
         advance()
     for line in [*label_counts(train), *label_counts(test)]:
         progress.note(line)
@@ -187,6 +189,7 @@ def estimate(
         columns = sum(c.n_sparse for c in look.combinations)
         if columns == 0:
             raise nothing_to_fit(look.settings, Survey.of(frames, settings))
+        warn_of_short_cutoffs(look.settings, frames)
         row = look.row
         whiten, add, solve = _matrix_seconds([c.n_sparse for c in look.combinations])
     counts = [

@@ -12,8 +12,9 @@ import scipy.linalg
 from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.process.remainder import remainders
-from forcemap.fitter.terms.base import Array, Term
+from forcemap.fitter.terms.base import Array, Term, named
 from forcemap.fitter.terms.rows import RowLayout, columns, frame_rows, term_columns
+from forcemap.potentials.errors import ForcemapError
 
 __all__ = ["Model"]
 
@@ -63,26 +64,45 @@ class Model:
     def predict(self, frame: Frame) -> tuple[float, Array, Array]:
         """Process mean without isolated atoms and repulsion: energy, forces (n, 3), strain (6,).
 
-        Energy in eV, forces in eV/Å, strain derivatives in eV (the order of `voigt`).
+        Energy in eV, forces in eV/Å, strain derivatives in eV (the order of `voigt`). Raises
+        ForcemapError if one is not finite.
         """
         return self._means(frame, frame_rows(frame, self.terms))
 
     def _means(self, frame: Frame, rows: Array) -> tuple[float, Array, Array]:
-        return RowLayout(len(frame.numbers)).split(rows @ self.weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return RowLayout(len(frame.numbers)).split(_finite(rows @ self.weights))
 
     @cached_property
     def factors(self) -> list[Array]:
-        """Cholesky factor of every block's covariance, unit variance."""
-        return [
-            scipy.linalg.cholesky(term.covariance(block), lower=True)
-            for term, block, _ in columns(self.terms)
-        ]
+        """Cholesky factor of every block's covariance, unit variance.
+
+        Raises ForcemapError if there is none.
+        """
+        found = []
+        for term, block, _ in columns(self.terms):
+            try:
+                found.append(scipy.linalg.cholesky(term.covariance(block), lower=True))
+            except (scipy.linalg.LinAlgError, ValueError):  # ValueError: a number is not finite
+                raise ForcemapError(
+                    f"the covariance of the sparse points of {named(block.species)} in its {term.kind} "
+                    "term is not positive definite: the file is damaged; copy it again or fit anew"
+                ) from None
+        return found
+
+    def check(self) -> None:
+        """Work out what deviations need, which is slow and may fail in a damaged model.
+
+        Raises ForcemapError if a block's covariance has no Cholesky factor.
+        """
+        _ = self.factors
 
     def variances(self, frame: Frame) -> Array:
         """Posterior variances of the frame's rows (`rows.RowLayout`), (count,).
 
         Of the process itself, without the noise of the labels: eV², (eV/Å)², eV². With what the
-        sparse points leave open of the prior, see `remainder`.
+        sparse points leave open of the prior, see `remainder`. Raises ForcemapError if one is not
+        finite, or a covariance has no Cholesky factor.
         """
         return self._variances(frame, frame_rows(frame, self.terms))
 
@@ -94,9 +114,23 @@ class Model:
     def _variances(self, frame: Frame, rows: Array) -> Array:
         whitened = np.empty_like(rows)
         for (term, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
-            whitened[:, where] = (
-                term.delta * scipy.linalg.solve_triangular(factor, rows[:, where].T, lower=True).T
+            half = scipy.linalg.solve_triangular(
+                factor, rows[:, where].T, lower=True, check_finite=False
             )
-        half = scipy.linalg.solve_triangular(self.posterior, whitened.T, lower=True)
+            whitened[:, where] = term.delta * half.T
+        half = scipy.linalg.solve_triangular(
+            self.posterior, _finite(whitened).T, lower=True, check_finite=False
+        )
         left = remainders(frame, self.terms)
-        return np.asarray(np.sum(half**2, axis=0) + left)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finite(np.sum(half**2, axis=0) + left)
+
+
+def _finite(values: Array) -> Array:
+    """`values`; raises ForcemapError if one is not finite: no NaN leaves a process silently."""
+    if not np.isfinite(values).all():
+        raise ForcemapError(
+            "the process gives numbers that are not finite: the structure is far outside what can be "
+            "evaluated, or the model is damaged"
+        )
+    return np.asarray(values)

@@ -18,16 +18,27 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
+import numpy as np
 from forcemap.fitter.baseline.repulsion import ShortRange
 from forcemap.fitter.process.model import Model
-from forcemap.fitter.terms.base import Array, Term, TermView, element_of, tensor_name
+from forcemap.fitter.terms.base import (
+    LARGEST,
+    Array,
+    Term,
+    TermView,
+    element_of,
+    positive,
+    tensor_name,
+    within,
+)
 from forcemap.fitter.terms.kinds import TERMS
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.errors import ModelFileError
-from forcemap.potentials.file.container import read_container, write_container
+from forcemap.potentials.errors import ForcemapError, ModelFileError
+from forcemap.potentials.file.container import Container, read_container, write_container
 from forcemap.potentials.file.document import DocumentView
+from forcemap.potentials.quoting import quoted
 
-__all__ = ["read_model", "write_model"]
+__all__ = ["checked_model", "read_model", "write_model"]
 
 FORMAT = "forcemap.model"
 VERSION = 1
@@ -84,12 +95,13 @@ def read_model(path: str | PathLike[str]) -> Model:
         ModelFileError: the file is not a usable model; the text names the file and the fault.
     """
     container = read_container(path)
+    _check_sizes(container)
     root = container.view()
     kind = root["format"].string()
     if kind != FORMAT:
         raise ModelFileError(
-            f"{path}: found a file of the kind {kind!r}, expected {FORMAT!r} (the Gaussian process "
-            "that `forcemap fit` writes beside the potential)"
+            f"{path}: found a file of the kind {quoted(kind)}, expected {FORMAT!r} (the Gaussian "
+            "process that `forcemap fit` writes beside the potential)"
         )
     if root["version"].integer(1, 1_000_000) > VERSION:
         raise ModelFileError(f"{path}: written by a newer forcemap; upgrade to read it")
@@ -101,25 +113,59 @@ def read_model(path: str | PathLike[str]) -> Model:
         _read_term(TermView(entry, number, container, species, repulsion))
         for number, entry in enumerate(root["terms"])
     )
-    e0 = {z: root["e0"][SYMBOLS[z]].number() for z in species}
+    e0 = {z: within(root["e0"][SYMBOLS[z]], -LARGEST, LARGEST) for z in species}
     root["e0"].allow_only(*(SYMBOLS[z] for z in species))
-    noise_factor = root["noise_factor"].number()
-    if not noise_factor > 0.0:
-        root["noise_factor"].reject(f"found {noise_factor}, expected a number above 0")
+    noise_factor = positive(root["noise_factor"])
     size = sum(term.size for term in terms)
+    posterior = container.tensor("posterior", (size, size))
+    _check_posterior(container, posterior)
     return Model(
         species=species,
         terms=terms,
         weights=container.tensor("weights", (size,)),
         e0=e0,
         repulsion=repulsion,
-        posterior=container.tensor("posterior", (size, size)),
+        posterior=posterior,
         noise_factor=noise_factor,
         log_marginal_likelihood=root["log_marginal_likelihood"].number(),
         settings=root["settings"].members(),
         data=root["data"].members(),
         identity=root["fit"].string() if "fit" in root else "",
     )
+
+
+def checked_model(path: str | PathLike[str]) -> Model:
+    """Read a model file and `Model.check` it; errors name the file."""
+    model = read_model(path)
+    try:
+        model.check()
+    except ForcemapError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    return model
+
+
+def _check_sizes(container: Container) -> None:
+    """Refuse numbers whose powers and sums might overflow, far beyond those of any fit."""
+    for name, tensor in container.tensors.items():
+        if tensor.dtype.kind != "f" or not tensor.size or np.abs(tensor).max() <= LARGEST:
+            continue
+        index = tuple(int(i) for i in np.argwhere(np.abs(tensor) > LARGEST)[0])
+        raise ModelFileError(
+            f"{container.path}: tensor {quoted(name)}: found {tensor[index]} at {index}, expected "
+            f"numbers up to {LARGEST:g}: the file is damaged; copy it again or fit anew"
+        )
+
+
+def _check_posterior(container: Container, posterior: Array) -> None:
+    """Refuse what is no Cholesky factor of 1 + a matrix without negative eigenvalues."""
+    diagonal = np.diag(posterior)
+    low = np.flatnonzero(diagonal < 1.0 - 1e-6)
+    if len(low):
+        raise ModelFileError(
+            f"{container.path}: tensor 'posterior': found {diagonal[low[0]]} at "
+            f"({low[0]}, {low[0]}), expected at least 1: it is not positive definite, the file is "
+            "damaged; copy it again or fit anew"
+        )
 
 
 def _read_term(view: TermView) -> Term:
@@ -133,6 +179,6 @@ def _read_repulsion(
     if len(pair) != 2 or pair[0] > pair[1]:
         entry["species"].reject("expected two elements, the lower atomic number first")
     short = ShortRange(entry["shortest"].number(), entry["inner"].number(), entry["outer"].number())
-    if not (0.0 <= short.inner < short.outer <= 100.0 and 0.0 < short.shortest <= 100.0):
-        entry.reject("needs 0 <= inner < outer and shortest > 0")
+    if not (0.0 <= short.inner < short.outer <= 100.0 and 1e-3 <= short.shortest <= 100.0):
+        entry.reject("needs 0 <= inner < outer and shortest > 0.001 (Å), all up to 100")
     return (pair[0], pair[1]), short

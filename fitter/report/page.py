@@ -67,7 +67,7 @@ def _cell(value: Any) -> str:
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("forcemap.fitter.report", "."),
+        loader=jinja2.PackageLoader("forcemap.fitter.report.report", "."),
         autoescape=True,
         trim_blocks=True,
     )

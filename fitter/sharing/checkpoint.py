@@ -3,7 +3,8 @@
 FORMAT. ``checkpoint-KEY-RANK-of-RANKS.safetensors`` in the output folder, one for each rank of an MPI
 job: a safetensors file with ``counts`` (I64: blocks done, rows of each group) and, F64, for each group
 K, ``gram_K``, ``gram_low_K``, ``vector_K`` and ``vector_low_K`` as in `solver.Accumulator` (matrices
-column by column), and a JSON object ``"forcemap"`` in ``__metadata__``. KEY is a hash of everything
+column by column), at the end ``checksum`` (U64), the CRC-64/XZ of all bytes before it, and a JSON
+object ``"forcemap"`` in ``__metadata__``. KEY is a hash of everything
 the sums follow from: settings, frames, targets, sparse points and the version of the program.
 
 A file is written under another name, brought to disk and renamed: at any moment there is a whole one.
@@ -16,7 +17,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from os import fsync, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.solve.solver import Groups
+from forcemap.potentials import _core
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.leaving import removed_when_ended
 from numpy.typing import NDArray
@@ -57,6 +59,14 @@ def fit_key(settings: Mapping[str, Any], frames: str, *arrays: NDArray[Any]) -> 
         digest.update(repr((array.shape, array.dtype.str, by_columns)).encode())
         digest.update(np.ascontiguousarray(array.T if by_columns else array).data)
     return digest.hexdigest()
+
+
+def _checksum(header: bytes, parts: Sequence[NDArray[Any]]) -> bytes:
+    """The last 8 bytes of a checkpoint: a flipped bit would go into the fit unnoticed."""
+    found = _core.crc64(np.frombuffer(header, dtype=np.uint8))
+    for array in parts:
+        found = _core.crc64(np.frombuffer(array.data.cast("B"), dtype=np.uint8), found)
+    return found.to_bytes(8, "little")
 
 
 class Checkpoint:
@@ -139,7 +149,7 @@ class Checkpoint:
                 whole = file.read(len(header)) == header and all(
                     file.readinto(part.data.cast("B")) == part.nbytes for part in parts
                 )
-                whole = whole and not file.read(1)
+                whole = whole and file.read() == _checksum(header, parts)
         except OSError as error:
             raise ForcemapError(f"{self.path}: {error.strerror or error}") from None
         finite = all(bool(np.isfinite(np.sum(part))) for part in parts[1:])
@@ -172,14 +182,15 @@ class Checkpoint:
         self._due = end + max(self.every, WRITING_SHARE * (end - start) if self.every else 0.0)
 
     def _write(self, data: Groups, blocks: int) -> None:
-        part = self.path.with_suffix(".part")
+        part, header = self.path.with_suffix(".part"), self._header(data)
         counts = np.array([blocks, *data.counts], dtype="<i8")
         parts: list[NDArray[Any]] = [counts, *(array for pair in data.sums for array in pair)]
         try:
             with removed_when_ended(part), part.open("wb") as file:
-                file.write(self._header(data))
+                file.write(header)
                 for array in parts:
                     file.write(array.data.cast("B"))
+                file.write(_checksum(header, parts))
                 file.flush()
                 fsync(file.fileno())
                 replace(part, self.path)
@@ -194,7 +205,7 @@ class Checkpoint:
 
     def _header(self, data: Groups) -> bytes:
         """Header of a safetensors file with the sums of `data`."""
-        about = {"format": "forcemap.checkpoint", "version": 2, "fit": self._key}
+        about = {"format": "forcemap.checkpoint", "version": 3, "fit": self._key}
         header: dict[str, Any] = {"__metadata__": {"forcemap": json.dumps(about)}}
         start = 0
         size, groups = data.size, len(data.members)
@@ -206,6 +217,7 @@ class Checkpoint:
                 (f"vector_{k}", "F64", [size + 2]),
                 (f"vector_low_{k}", "F64", [size + 2]),
             ]
+        tensors.append(("checksum", "U64", [1]))
         for name, kind, shape in tensors:
             stop = start + 8 * int(np.prod(shape))
             header[name] = {"dtype": kind, "shape": shape, "data_offsets": [start, stop]}

@@ -22,6 +22,7 @@ from pathlib import Path
 from forcemap.fitter.sharing.whole_file import new_folder
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.container import read_document
+from forcemap.potentials.part_file import writing
 from forcemap.potentials.runs.folder_lock import locked_folder
 from forcemap.potentials.runs.leaving import removed_when_ended
 
@@ -63,7 +64,7 @@ def put_together(out: Path) -> Iterator[Path]:
     Raises:
         ForcemapError: something cannot be written.
     """
-    try:
+    with writing(out):
         part = Path(tempfile.mkdtemp(prefix=PARTS, dir=out))
         with removed_when_ended(part):
             try:
@@ -78,8 +79,6 @@ def put_together(out: Path) -> Iterator[Path]:
                         (out / name).unlink(missing_ok=True)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-    except OSError as error:
-        raise ForcemapError(f"{out}: cannot be written: {error.strerror or error}") from None
 
 
 def _to_disk(path: Path) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.part_file import part_file
+from forcemap.potentials.part_file import part_file, writing
 
 __all__ = ["check_writable", "make_folder", "new_folder", "replacing", "write_whole"]
 
@@ -19,11 +18,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises ForcemapError if the file cannot be written.
     """
-    try:
-        with part_file(path) as part:
-            yield part
-    except OSError as error:
-        raise ForcemapError(f"{path}: cannot be written: {error.strerror or error}") from None
+    with writing(path), part_file(path) as part:
+        yield part
 
 
 def write_whole(path: str | Path, text: str) -> None:
@@ -46,19 +42,14 @@ def make_folder(path: str | Path) -> None:
     Raises ForcemapError if it cannot be made or written.
     """
     path = Path(path)
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ForcemapError(f"{path}: cannot be written: {error.strerror or error}") from None
     _check_folder(path, path)
 
 
 def _check_folder(folder: Path, named: Path) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ForcemapError(f"{named}: cannot be written: {error.strerror or error}") from None
+    with writing(named), tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 @contextmanager

@@ -46,6 +46,9 @@ Array = NDArray[np.float64]
 GRAM_ROUNDING = 1e-12
 """Relative rounding of sums over some 1e5 rows, with room."""
 
+MISFIT_ROUNDING = 1e-15
+"""Of a misfit, relative to the squares that cancel in it."""
+
 DELTA_PRIOR = 1e-3
 """Weight, per datum, of the squared logarithm of delta against the evidence, which few-body functions
 that cannot explain all of the forces would answer with ever larger deltas."""
@@ -114,7 +117,8 @@ class Sums:
         right = deltas * self.right
         half = scipy.linalg.solve_triangular(factor, right, lower=True, check_finite=False)
         values = scipy.linalg.solve_triangular(factor.T, half, lower=False, check_finite=False)
-        misfit = max(self.squares - float(half @ half), 1e-300)
+        least = max(MISFIT_ROUNDING * self.squares, 1e-300)
+        misfit = max(self.squares - float(half @ half), least)
         log_determinant = 2.0 * float(np.sum(np.log(np.diag(factor))))
         return Solution(values * deltas, factor, misfit, log_determinant, self)
 
@@ -232,19 +236,47 @@ class Groups:
 
     def together(self, factors: Array) -> Sums:
         """The sums of all rows, the sigmas of each group times its factor; `settle` first."""
-        first, *others = self.members
-        if not others and factors[0] == 1.0:
-            return first
-        whole = Sums(first.gram / factors[0] ** 2, first.vector / factors[0] ** 2, 0)
-        for member, factor in zip(others, factors[1:], strict=True):
-            whole.gram += member.gram / factor**2
-            whole.vector += member.vector / factor**2
-        whole.count = int(self.counts.sum())
-        whole.vector[-1] = sum(
-            member.log_sigma + member.count * np.log(factor)
-            for member, factor in zip(self.members, factors, strict=True)
-        )
-        return whole
+        return together(self.members, factors)
+
+
+def together(groups: Sequence[Sums], factors: Array) -> Sums:
+    """The sums of all rows, the sigmas of each group times its factor."""
+    first, *others = groups
+    if not others and factors[0] == 1.0:
+        return first
+    whole = Sums(first.gram / factors[0] ** 2, first.vector / factors[0] ** 2, 0)
+    for member, factor in zip(others, factors[1:], strict=True):
+        whole.gram += member.gram / factor**2
+        whole.vector += member.vector / factor**2
+    whole.count = sum(member.count for member in groups)
+    whole.vector[-1] = sum(
+        member.log_sigma + member.count * np.log(factor)
+        for member, factor in zip(groups, factors, strict=True)
+    )
+    return whole
+
+
+GUESS, GUESS_OF_GROUP = 1.0, 0.1
+"""Where `with_guesses` puts a label, in units of the given sigmas: what the user or the default expects
+of the labels of the first group; less of groups whose sigma was given as a mere start."""
+
+
+def with_guesses(groups: Sequence[Sums], repeats: int) -> list[Sums]:
+    """The same groups with `repeats` rows more in each that has any: labels that the process cannot
+    explain, with covariances of zero, GUESS sigmas off.
+
+    They are the conjugate prior of a variance (inverse gamma), worth one row of evidence. Rows that
+    show how far off the process is outvote them; where it reproduces all labels, since there are few
+    or they are alike, the evidence alone would find no noise at all, and with it no variance anywhere.
+    n such rows take a sigma to GUESS / sqrt(n + 1) of the given one and no further.
+    """
+    found = []
+    for number, member in enumerate(groups):
+        rows = repeats if member.count else 0
+        vector = member.vector.copy()
+        vector[-2] += rows * (GUESS if number == 0 else GUESS_OF_GROUP) ** 2
+        found.append(Sums(member.gram, vector, member.count + rows))
+    return found
 
 
 @dataclass(frozen=True)
@@ -288,11 +320,14 @@ class Hyperparameters:
         deltas: (terms,) prior standard deviations, in the units of the given sigmas.
         noise_factor: common factor of all sigmas and deltas, or 1.
         sigma_factors: (groups,) factors of the sigmas of each group, beside the common one.
+        noise_is_guessed: whether the common factor is free and the labels' residuals are less than
+            those of `with_guesses`: the process reproduces them.
     """
 
     deltas: Array
     noise_factor: float
     sigma_factors: Array
+    noise_is_guessed: bool = False
 
 
 def maximise_evidence(
@@ -301,6 +336,7 @@ def maximise_evidence(
     start: Sequence[float],
     fixed: Sequence[bool],
     scale_is_free: bool,
+    repeats: int = 1,
 ) -> Hyperparameters:
     """Prior standard deviation of each term, and sigmas of groups of rows, by evidence.
 
@@ -311,13 +347,16 @@ def maximise_evidence(
         start: first guess of each delta, eV.
         fixed: which deltas are to stay as they are.
         scale_is_free: whether a common factor of all sigmas and deltas is chosen too.
+        repeats: how often every row is there: copies say no more of the noise than one.
     """
+    members = with_guesses(data.members, repeats)
+    count = sum(member.count for member in members)
     free = [n for n, f in enumerate(fixed) if not f]
-    groups = [k for k, member in enumerate(data.members) if k > 0 and member.count]
+    groups = [k for k, member in enumerate(members) if k > 0 and member.count]
     term_of_column = np.repeat(np.arange(len(sizes)), sizes)
 
     def chosen(logs: Array) -> tuple[Array, Array]:
-        per_term, factors = np.array(start, dtype=float), np.ones(len(data.members))
+        per_term, factors = np.array(start, dtype=float), np.ones(len(members))
         per_term[free] = np.exp(logs[: len(free)])
         factors[groups] = np.exp(logs[len(free) :])
         return per_term, factors
@@ -325,7 +364,7 @@ def maximise_evidence(
     def cost(logs: Array) -> tuple[float, Array]:
         per_term, factors = chosen(logs)
         deltas = np.repeat(per_term, sizes)
-        solution = data.together(factors).solve(deltas)
+        solution = together(members, factors).solve(deltas)
         factor = solution.best_noise_factor if scale_is_free else 1.0
         # With S = 1 + D G D, v = S^-1 D b: d(log det S)/d(log delta_t) = 2 sum_t (1 - S^-1_ii) and
         # d(misfit)/d(log delta_t) = -2 sum_t v_i^2; a free common factor is at its best, and drops out.
@@ -336,17 +375,17 @@ def maximise_evidence(
         # A group's sigma is at its best where its squared residuals are its rows less the part of the
         # degrees of freedom that these rows determine (MacKay, Neural Comput. 4, 415 (1992)).
         for place, k in enumerate(groups, start=len(free)):
-            member = data.members[k]
+            member = members[k]
             determined = 2.0 * np.einsum("ij,ij,i,j->", inverse, member.gram, deltas, deltas)
             determined -= float((np.diag(inverse) * np.diag(member.gram)) @ deltas**2)
             residual = member.residual(solution.values) / factor**2
             slopes[place] = member.count - (residual + determined) / factors[k] ** 2
-        prior = np.where(np.arange(len(logs)) < len(free), DELTA_PRIOR * data.counts.sum(), 0.0)
+        prior = np.where(np.arange(len(logs)) < len(free), DELTA_PRIOR * count, 0.0)
         value = -solution.log_marginal_likelihood(factor) + float(prior @ logs**2)
         return value, slopes + 2.0 * prior * logs
 
     logs = np.log(np.array([start[n] for n in free] + [1.0] * len(groups), dtype=float))
-    if len(logs) and data.counts.any():
+    if len(logs) and count:
         found = scipy.optimize.minimize(
             cost,
             logs,
@@ -357,10 +396,12 @@ def maximise_evidence(
         )
         logs = np.asarray(found.x)
     per_term, factors = chosen(logs)
-    noise_factor = 1.0
-    if scale_is_free and data.counts.any():
-        noise_factor = data.together(factors).solve(np.repeat(per_term, sizes)).best_noise_factor
-    return Hyperparameters(per_term, noise_factor, factors)
+    if not (scale_is_free and count):
+        return Hyperparameters(per_term, 1.0, factors)
+    solution = together(members, factors).solve(np.repeat(per_term, sizes))
+    first = members[0]
+    guessed = bool(first.count) and first.residual(solution.values) < 2.0 * repeats * GUESS**2
+    return Hyperparameters(per_term, solution.best_noise_factor, factors, guessed)
 
 
 def solve_by_qr(rows: Array, targets: Array, covariance: Array) -> Array:

@@ -34,10 +34,13 @@ from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import Container
 from forcemap.potentials.file.document import DocumentView
+from forcemap.potentials.quoting import quoted
 from forcemap.potentials.terms.base import MappedTerm
 from numpy.typing import NDArray
 
 __all__ = [
+    "LARGEST",
+    "LENGTHSCALES",
     "SPARSE_METHODS",
     "Array",
     "Block",
@@ -51,11 +54,19 @@ __all__ = [
     "TermView",
     "element_of",
     "named",
+    "positive",
     "tensor_name",
+    "within",
 ]
 
 Array = NDArray[np.float64]
 Species: TypeAlias = tuple[int, ...]
+LARGEST = 1e20
+"""In the units of a model's file, far beyond any fit; sums of fourth powers do not overflow."""
+
+LENGTHSCALES = 1e-6, 1e6
+"""Å, or what else a kernel's argument is measured in."""
+
 AnySettings = TypeVar("AnySettings", bound="TermSettings")
 AnyTerm = TypeVar("AnyTerm", bound="Term")
 Value = TypeVar("Value")
@@ -483,7 +494,7 @@ class TermView:
         """The entry `name`, one of `words`."""
         word = self.entry[name].string()
         if word not in words:
-            self.entry[name].reject(f"found {word!r}, expected one of {', '.join(words)}")
+            self.entry[name].reject(f"found {quoted(word)}, expected one of {', '.join(words)}")
         return word
 
     @property
@@ -494,10 +505,7 @@ class TermView:
     @property
     def delta(self) -> float:
         """The prior standard deviation, eV, above 0."""
-        delta = self.entry["delta"].number()
-        if not delta > 0.0:
-            self.entry["delta"].reject(f"found {delta}, expected a number above 0")
-        return delta
+        return positive(self.entry["delta"])
 
     def element(self, view: DocumentView) -> int:
         """Atomic number of a symbol of one of the model's elements."""
@@ -508,7 +516,7 @@ class TermView:
         found = {}
         for symbol in view.members():
             if symbol not in SYMBOLS[1:]:
-                view.reject(f"found {symbol[:60]!r}, expected elements")
+                view.reject(f"found {quoted(symbol)}, expected elements")
             found[atomic_number(symbol)] = view[symbol].number()
         return found
 
@@ -536,6 +544,22 @@ class TermView:
         found = self.container.tensors.get(name)
         first = len(found) if found is not None and found.ndim == len(rest) + 1 else 0
         return self.container.tensor(name, (first, *rest))
+
+
+def within(view: DocumentView, smallest: float, largest: float) -> float:
+    """A number of a file in [smallest, largest]."""
+    value = view.number()
+    if not smallest <= value <= largest:
+        view.reject(f"found {value}, expected a number from {smallest:g} to {largest:g}")
+    return value
+
+
+def positive(view: DocumentView) -> float:
+    """A number of a file above 0 that is not extreme."""
+    value = view.number()
+    if not value > 0.0:
+        view.reject(f"found {value}, expected a number above 0")
+    return within(view, 1.0 / LARGEST, LARGEST)
 
 
 def element_of(view: DocumentView, known: tuple[int, ...] | None = None) -> int:

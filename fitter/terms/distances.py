@@ -25,7 +25,7 @@ interpolations: rows cost no more.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -36,6 +36,7 @@ from forcemap.fitter.checked import choice, number, optional, read_by
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.terms.base import (
     DISTANCE,
+    LENGTHSCALES,
     SPARSE,
     Array,
     Block,
@@ -44,6 +45,8 @@ from forcemap.fitter.terms.base import (
     Term,
     TermSettings,
     TermView,
+    named,
+    within,
 )
 from forcemap.potentials import _core
 
@@ -232,7 +235,10 @@ class DistanceTerm(Term):
             view.entry.reject(
                 "cutoff, cutoff_width and lengthscale must be positive and consistent"
             )
+        within(view.entry["lengthscale"], *LENGTHSCALES)
         grid = tuple(size.integer(1, MOST_INTERVALS) for size in view.entry["grid"])
+        blocks = view.blocks(cls.bodies, lambda species: cls.dimension)
+        check_distances(view, blocks, cutoff)
         return {
             "cutoff": cutoff,
             "cutoff_width": width,
@@ -240,7 +246,7 @@ class DistanceTerm(Term):
             "lengthscale": lengthscale,
             "delta": view.delta,
             "cutoff_function": view.one_of("cutoff_function", "quintic", "cosine"),
-            "blocks": view.blocks(cls.bodies, lambda species: cls.dimension),
+            "blocks": blocks,
             "repulsion": view.repulsion,
             "grid": grid or None,
         }
@@ -274,3 +280,15 @@ def symbols_of(species: Sequence[int]) -> tuple[str, ...]:
     from forcemap.potentials.elements import SYMBOLS
 
     return tuple(SYMBOLS[z] for z in species)
+
+
+def check_distances(view: TermView, blocks: Iterable[Block], cutoff: float) -> None:
+    """Raise ModelFileError for sparse points whose distances (Å) are not those of any fit."""
+    for block in blocks:
+        # The third distance of a triangle may be twice the cutoff.
+        wrong = block.points[(block.points < 0.0) | (block.points > 2.0 * cutoff + 1e-6)]
+        if len(wrong):
+            view.entry.reject(
+                f"found a sparse point of {named(block.species)} with the distance {wrong[0]:g} Å, "
+                f"expected 0 to {2.0 * cutoff:g} Å: the file is damaged; copy it again or fit anew"
+            )

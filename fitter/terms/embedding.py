@@ -44,6 +44,7 @@ from forcemap.fitter.checked import (
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.terms.base import (
     DISTANCE,
+    LARGEST,
     SPARSE,
     Array,
     Block,
@@ -61,6 +62,7 @@ from forcemap.fitter.terms.splines import open_spline_coefficients, spline_coeff
 from forcemap.fitter.terms.two_body import CUTOFF_WIDTH
 from forcemap.potentials import _core
 from forcemap.potentials.elements import SYMBOLS, atomic_number
+from forcemap.potentials.quoting import quoted
 from forcemap.potentials.terms import EmbeddingCenter, EmbeddingFunctions
 from scipy.interpolate import CubicSpline
 
@@ -428,7 +430,7 @@ class EmbeddingTerm(Term):
             entry["grid"].reject(f"found {len(grid)} sizes, expected 2")
         lengthscale = entry["lengthscale"].number()
         scales, middles = view.by_element(entry["scales"]), view.by_element(entry["middles"])
-        if not (1e-3 <= lengthscale <= 1e3 and all(0.0 < s < 1e290 for s in scales.values())):
+        if not (1e-3 <= lengthscale <= 1e3 and all(0.0 < s <= LARGEST for s in scales.values())):
             entry.reject("lengthscale and scales must be positive and not extreme")
         if not all(0.0 <= m <= 1.0 for m in middles.values()):
             entry["middles"].reject("found a density that is not between 0 and 1")
@@ -448,7 +450,7 @@ def _read_density(view: TermView) -> Density:
     given.allow_only(*(spec.name for spec in fields(Density)))
     shape = given["kind"].string()
     if shape not in DENSITIES:
-        given["kind"].reject(f"found {shape[:60]!r}, expected polynomial or exponential")
+        given["kind"].reject(f"found {quoted(shape)}, expected polynomial or exponential")
     density = Density(
         shape,
         exponent=given["exponent"].number(),

@@ -44,6 +44,7 @@ from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.cholesky import RANK_TOLERANCE
 from forcemap.fitter.terms.base import (
     DISTANCE,
+    LENGTHSCALES,
     Array,
     Block,
     MapPlan,
@@ -51,7 +52,10 @@ from forcemap.fitter.terms.base import (
     Species,
     Survey,
     TermView,
+    positive,
+    within,
 )
+from forcemap.fitter.terms.distances import check_distances
 from forcemap.fitter.terms.environments import (
     Comparison,
     DotPower,
@@ -62,7 +66,7 @@ from forcemap.fitter.terms.environments import (
 )
 from forcemap.fitter.terms.three_body import CUTOFF_WIDTH, LENGTHSCALE, ThreeBodyTerm
 from forcemap.potentials import _core
-from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.elements import SYMBOLS, atomic_number
 
 __all__ = ["NBodySettings", "NBodyTerm"]
 
@@ -253,9 +257,10 @@ class NBodyTerm(EnvironmentTerm):
             entry["triplets"].reject(
                 "expected a centre and two neighbours, the lower atomic number first"
             )
-        scales = view.by_element(entry["scales"])
-        if not all(scale > 0.0 for scale in scales.values()):
-            entry["scales"].reject("expected numbers above 0")
+        check_distances(view, blocks, view.cutoff)
+        within(entry["lengthscale"], *LENGTHSCALES)
+        given = entry["scales"]
+        scales = {atomic_number(symbol): positive(given[symbol]) for symbol in given.members()}
         triplets = ThreeBodyTerm(
             cutoff=view.cutoff,
             cutoff_width=width,
@@ -272,7 +277,7 @@ class NBodyTerm(EnvironmentTerm):
         """Raise ModelFileError if triplets of a file repeat others."""
         try:
             variances = [np.diag(factor) ** 2 for factor in self.factors]
-        except scipy.linalg.LinAlgError:
+        except (scipy.linalg.LinAlgError, ValueError):  # ValueError: a number is not finite
             variances = [np.zeros(1)]
         # What each triplet adds to those before it; the fit keeps none below RANK_TOLERANCE.
         if any(np.min(v, initial=np.inf) < 1e-3 * RANK_TOLERANCE for v in variances):
@@ -286,7 +291,4 @@ def _read_comparison(view: TermView) -> Comparison:
         return DotPower(given["power"].integer(1, 8))
     if name != "squared_exponential":
         given["kernel"].reject("expected power or squared_exponential")
-    lengthscale = given["distance_lengthscale"].number()
-    if not lengthscale > 0.0:
-        given["distance_lengthscale"].reject("expected a number above 0")
-    return SquaredExponential(lengthscale)
+    return SquaredExponential(within(given["distance_lengthscale"], *LENGTHSCALES))

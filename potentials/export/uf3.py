@@ -35,9 +35,8 @@ Every file is read again after writing and compared with our splines at random d
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import combinations_with_replacement, count
 from pathlib import Path
@@ -56,6 +55,8 @@ from forcemap.potentials.export.uf3_tables import (
     whole_axis,
 )
 from forcemap.potentials.file.potential_file import PotentialData
+from forcemap.potentials.part_file import part_file
+from forcemap.potentials.quoting import quoted
 from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines, ZblPairs
 from forcemap.potentials.terms.base import Pair, Triplet
 from numpy.typing import NDArray
@@ -146,8 +147,8 @@ def _check_types(data: PotentialData, types: Sequence[str]) -> None:
     for symbol in types:
         if symbol not in data.species:
             raise ForcemapError(
-                f"export: found the atom type {symbol!r}, expected one of the potential's species: "
-                f"{', '.join(data.species)} (pair_style uf3 has no NULL)"
+                f"export: found the atom type {quoted(symbol)}, expected one of the potential's "
+                f"species: {', '.join(data.species)} (pair_style uf3 has no NULL)"
             )
     distinct = list(dict.fromkeys(types))
     if list(types[: len(distinct)]) != distinct:
@@ -419,18 +420,12 @@ def _write_checked(
     directory: Path, texts: Mapping[str, str], names: Sequence[str], data: PotentialData
 ) -> None:
     """Write all files under temporary names, check what they hold, and only then rename them."""
-    token = secrets.token_hex(6)
-    temporary = {name: directory / f".{name}.{token}.tmp" for name in texts}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            temporary[name].write_text(text, encoding="utf-8")
-        check_files([temporary[name] for name in names], data)
-        for name, path in temporary.items():
-            path.replace(directory / name)
+        with ExitStack() as stack:
+            parts = {name: stack.enter_context(part_file(directory / name)) for name in texts}
+            for name, text in texts.items():
+                parts[name].write_text(text, encoding="utf-8")
+            check_files([parts[name] for name in names], data)
     except OSError as error:
         raise ForcemapError(f"cannot write into {directory}: {error.strerror or error}") from None
-    finally:
-        for path in temporary.values():
-            with suppress(OSError):
-                path.unlink()

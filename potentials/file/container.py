@@ -28,7 +28,9 @@ import safetensors.numpy
 from forcemap.potentials import _core
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.file.document import DocumentView, parse_document
+from forcemap.potentials.file.file_kind import HEAD_BYTES, near_name
 from forcemap.potentials.part_file import part_file
+from forcemap.potentials.quoting import quoted
 from numpy.typing import NDArray
 
 __all__ = [
@@ -67,16 +69,16 @@ class Container:
         """The array `name`; raises ModelFileError unless it has this shape and dtype."""
         if name not in self.tensors:
             raise ModelFileError(
-                f"{self.path}: found no tensor {name!r}, which the document asks for"
+                f"{self.path}: found no tensor {quoted(name)}, which the document asks for"
             )
         array = self.tensors[name]
         if array.dtype != np.dtype(_DTYPES[dtype]):
             raise ModelFileError(
-                f"{self.path}: tensor {name!r}: found the type {array.dtype}, expected {dtype}"
+                f"{self.path}: tensor {quoted(name)}: found the type {array.dtype}, expected {dtype}"
             )
         if array.shape != shape:
             raise ModelFileError(
-                f"{self.path}: tensor {name!r}: found the shape {array.shape}, expected {shape}"
+                f"{self.path}: tensor {quoted(name)}: found the shape {array.shape}, expected {shape}"
             )
         return array
 
@@ -105,10 +107,10 @@ def packed(document: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]], wha
         array = np.ascontiguousarray(tensor).reshape(np.shape(tensor))
         if array.dtype.newbyteorder("<").str not in _DTYPES.values():
             raise ModelFileError(
-                f"{what}: tensor {name!r}: found the type {array.dtype}, "
+                f"{what}: tensor {quoted(name)}: found the type {array.dtype}, "
                 f"expected one of {', '.join(_DTYPES)}"
             )
-        _check_finite(array, f"{what}: tensor {name!r}")
+        _check_finite(array, f"{what}: tensor {quoted(name)}")
         arrays[name] = array
     try:
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
@@ -158,11 +160,11 @@ def unpacked(content: bytes, path: Path) -> Container:
         dtype = _DTYPES.get(entry["dtype"])
         if dtype is None:
             raise ModelFileError(
-                f"{path}: tensor {name[:60]!r}: found the type {entry['dtype']}, "
+                f"{path}: tensor {quoted(name)}: found the type {entry['dtype']}, "
                 f"expected one of {', '.join(_DTYPES)}"
             )
         array = np.frombuffer(entry["data"], dtype=dtype).reshape(entry["shape"])
-        _check_finite(array, f"{path}: tensor {name[:60]!r}")
+        _check_finite(array, f"{path}: tensor {quoted(name)}")
         tensors[name] = array
     return Container(path, document, tensors)
 
@@ -197,13 +199,18 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
             # A header is small as a rule: do not read the data for it.
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             file.seek(0)
-            return file.read(min(limit, _LENGTH_BYTES + length))
+            return file.read(min(limit, max(HEAD_BYTES, _LENGTH_BYTES + length)))
+    except FileNotFoundError as error:
+        raise ModelFileError(f"{path}: {error.strerror}{near_name(path)}") from None
     except OSError as error:
         raise ModelFileError(f"{path}: {error.strerror or error}") from None
 
 
 def _header(path: Path, content: bytes) -> bytes:
     """Return the JSON header of a safetensors file's bytes."""
+    if _core.is_of_another_kind(content[:HEAD_BYTES]):
+        kind = _core.describe_content(content[:HEAD_BYTES])
+        raise ModelFileError(f"{path}: is {kind}, expected a potential or model of forcemap")
     if len(content) < _LENGTH_BYTES:
         raise ModelFileError(
             f"{path}: found {len(content)} bytes, expected a safetensors file "

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from forcemap.potentials.errors import ModelFileError
+from forcemap.potentials.quoting import printable, quoted
 
 __all__ = ["MAX_DEPTH", "DocumentView", "parse_document"]
 
@@ -39,7 +40,7 @@ def parse_document(text: str | bytes, what: str) -> Any:
         if len(members) != len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ModelFileError(f"{what}: found the name {twice[:60]!r} twice in one object")
+            raise ModelFileError(f"{what}: found the name {quoted(twice)} twice in one object")
         return members
 
     too_deep = f"{what}: found more than {MAX_DEPTH} arrays and objects within each other"
@@ -52,7 +53,7 @@ def parse_document(text: str | bytes, what: str) -> Any:
     except RecursionError:
         raise ModelFileError(too_deep) from None
     except ValueError as error:  # also UnicodeDecodeError and integers with too many digits
-        raise ModelFileError(f"{what}: this is not valid JSON: {error}") from None
+        raise ModelFileError(f"{what}: this is not valid JSON: {printable(error, 200)}") from None
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [
@@ -82,7 +83,7 @@ class DocumentView:
         """Return the member `name` of an object, which is required."""
         members = self.members()
         if name not in members:
-            self.reject(f"found no entry {name!r}, which is required")
+            self.reject(f"found no entry {quoted(name)}, which is required")
         return DocumentView(members[name], self.what, f"{self.path}.{name}" if self.path else name)
 
     def __contains__(self, name: object) -> bool:
@@ -139,7 +140,7 @@ class DocumentView:
         for name in self.members():
             if name not in names:
                 self.reject(
-                    f"found the unknown entry {name[:60]!r}, expected only {', '.join(names)}"
+                    f"found the unknown entry {quoted(name)}, expected only {', '.join(names)}"
                 )
 
     def description(self) -> str:
@@ -150,7 +151,7 @@ class DocumentView:
             case bool():
                 return str(self.value).lower()
             case str():
-                return f"the string {self.value[:60]!r}"
+                return f"the string {quoted(self.value)}"
             case list():
                 return f"an array of {len(self.value)}"
             case dict():

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.part_file import writing
 from forcemap.potentials.runs.leaving import removed_when_ended
 
 __all__ = ["locked_folder"]
@@ -43,7 +44,7 @@ def locked_folder(
         ForcemapError: another process holds the lock, or the file cannot be made.
     """
     path = Path(folder) / name
-    try:
+    with writing(path):
         descriptor = _locked(path)
         if descriptor is None:
             raise ForcemapError(
@@ -56,8 +57,6 @@ def locked_folder(
         except OSError:
             _release(path, descriptor, keep)
             raise
-    except OSError as error:
-        raise ForcemapError(f"{path}: cannot be written: {error.strerror or error}") from None
     try:
         if keep:
             yield descriptor

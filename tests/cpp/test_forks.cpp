@@ -99,7 +99,11 @@ TEST(threads_of_a_child_share_what_it_inherits) {
   CHECK(status == 0);
 }
 
-// At the fork the lock is held and the list half built, most of the times.
+// At the fork the lock is held and the list half built, most of the times. Not with the address
+// sanitizer of GCC 12, whose own allocator takes no part in forks: a child waits for ever for a
+// lock that another thread of the parent held in malloc. tests/potentials/test_sharing.py has the
+// same in Python, without it.
+#ifndef __SANITIZE_ADDRESS__
 TEST(a_fork_during_the_evaluation_of_another_thread) {
   const std::vector<Cube> cubes = answered_cubes(2);
   forcemap::Calculator inherited(pair_potential(), 0.0, 2);
@@ -128,5 +132,6 @@ TEST(a_fork_during_the_evaluation_of_another_thread) {
   busy.join();
   busy_batch.join();
 }
+#endif
 
 int main() { return check::run_all(); }

@@ -125,7 +125,13 @@ TEST(integers_out_of_range) {
 }
 
 TEST(messages_are_safe_to_print) {
-  CHECK(forcemap::quoted("a\x1b[31m\xC3\x85") == "\"a?[31m??\"");
+  CHECK(forcemap::quoted("a\x1b[31m\xC3\x85") == "\"a\\x1b[31m\xC3\x85\"");
+  CHECK(forcemap::quoted("a\r\n\tb\x7f\xC2\x9b\xE2\x80\xAE\xff") ==
+        "\"a\\r\\n\\tb\\x7f\\xc2\\x9b\\xe2\\x80\\xae\\xff\"");
+  std::string rings;
+  for (int i = 0; i < 61; ++i) rings += "\xC3\x85";
+  CHECK(forcemap::quoted(rings) == "\"" + rings.substr(2) + "…\"");
+  CHECK(forcemap::quoted(rings.substr(2)) == "\"" + rings.substr(2) + "\"");
   CHECK(forcemap::quoted(std::string(1000, 'x')).size() < 70);
 }
 

@@ -473,8 +473,9 @@ TEST(tensors) {
 
 TEST(container) {
   const File file;
-  CHECK_ERROR(parse(""), "found 0 bytes, expected a safetensors file");
-  CHECK_ERROR(parse("1234567"), "found 7 bytes");
+  CHECK_ERROR(parse(""), "is an empty file, expected a potential of forcemap");
+  CHECK_ERROR(parse("1234567"), "is a file of frames (XYZ), expected a potential of forcemap");
+  CHECK_ERROR(parse(std::string(7, '\xFE')), "found 7 bytes, expected a safetensors file");
   CHECK_ERROR(parse(std::string(8, '\xFF')), "found a header of 18446744073709551615 bytes");
   CHECK_ERROR(parse(File::assemble("", "")), "this is no safetensors file");
   CHECK_ERROR(parse(File::assemble("[]", "")), "does not begin with '{'");
@@ -512,7 +513,7 @@ TEST(files_on_disk) {
   CHECK(forcemap::read_bytes(path) == bytes);
   CHECK(forcemap::read_potential(path).numbers.size() == 2);
   std::ofstream(path, std::ios::binary | std::ios::trunc) << "x";
-  CHECK_ERROR(forcemap::read_potential(path), path + ": found 1 bytes");
+  CHECK_ERROR(forcemap::read_potential(path), path + ": is a text file, expected");
   std::remove(path.c_str());
   CHECK_ERROR(forcemap::read_bytes(path), path + ": ");
   CHECK_ERROR(forcemap::read_bytes("."), ".: this is not a regular file");
@@ -527,6 +528,16 @@ TEST(element_symbols) {
   CHECK(forcemap::element_symbol(14) == std::string("Si"));
   CHECK(forcemap::element_symbol(0) == std::string("?"));
   CHECK(forcemap::element_symbol(119) == std::string("?"));
+}
+
+TEST(element_masses) {
+  CHECK(forcemap::standard_mass(1) == 1.008 && forcemap::standard_mass(14) == 28.085);
+  CHECK(forcemap::standard_mass(79) == 196.966569 && forcemap::standard_mass(92) == 238.02891);
+  CHECK(forcemap::standard_mass(0) == 0.0 && forcemap::standard_mass(119) == 0.0);
+  for (int number = 2; number <= 118; ++number) {  // in order, but for some neighbours
+    const double ratio = forcemap::standard_mass(number) / forcemap::standard_mass(number - 1);
+    CHECK(ratio > 0.95 && ratio < (number == 2 ? 4.0 : 1.8));
+  }
 }
 
 TEST(every_truncation_is_an_error) {

@@ -569,6 +569,18 @@ def test_demo_refuses_a_folder_with_files(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_demo_on_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    result = invoke("demo", tmp_path / "demo")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        f"Error: {tmp_path / 'demo'}: cannot be written: No space left on device\n",
+    )
+
+
 def test_demo_copies_the_example_for_runs_beside_the_potential(tmp_path: Path) -> None:
     copy_example(tmp_path / "demo", force=False)
     example = {path.name for path in (tmp_path / "demo" / "example").iterdir()}
@@ -605,3 +617,117 @@ def test_demo_goes_all_the_way(tmp_path: Path) -> None:
     assert kinetic is not None
     assert classical is not None
     assert float(kinetic[1]) > float(classical[1])
+
+
+# ----- files of another kind -----
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("fit train.xyz -o out", "train.xyz: is a file of frames (XYZ), expected settings (YAML)"),
+        ("fit train.traj -o out", "train.traj: is a trajectory of ASE, expected settings (YAML)"),
+        (
+            "fit potential.forcemap -o out",
+            "potential.forcemap: is a potential of forcemap, expected settings (YAML)",
+        ),
+        ("fit empty -o out", "empty: is an empty file, expected settings (YAML)"),
+        ("fit bytes -o out", "bytes: is a binary file, expected settings (YAML)"),
+        (
+            "fit list.yaml -o out",
+            "list.yaml: expected keys and values, such as {data: ..., terms: ...}, found ['a', 'b']",
+        ),
+        (
+            "evaluate train.xyz train.xyz",
+            "train.xyz: is a file of frames (XYZ), expected a potential or model of forcemap; the "
+            "potential comes first, then the frames",
+        ),
+        (
+            "evaluate potential.forcemap potential.forcemap",
+            "potential.forcemap: is a potential of forcemap, expected a file of frames (extended XYZ, "
+            "or what ASE reads)",
+        ),
+        (
+            "info train.xyz",
+            "train.xyz: is a file of frames (XYZ), expected a potential or model of forcemap",
+        ),
+        ("info long.yaml", "long.yaml: is a text file, expected a potential or model of forcemap"),
+        (
+            "map train.xyz -o new",
+            "train.xyz: is a file of frames (XYZ), expected a potential or model of forcemap",
+        ),
+        (
+            "export train.xyz --format uf3 -o new",
+            "train.xyz: is a file of frames (XYZ), expected a potential or model of forcemap",
+        ),
+        (
+            "driver train.xyz --template train.xyz --unix a",
+            "train.xyz: is a file of frames (XYZ), expected a potential of forcemap",
+        ),
+        (
+            "pimd train.traj train.xyz",
+            "train.traj: is a trajectory of ASE, expected a potential of forcemap",
+        ),
+    ],
+)
+def test_file_in_place_of_another_is_named_in_one_line(
+    tmp_path: Path, potential: Path, monkeypatch: pytest.MonkeyPatch, command: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("train.xyz", structures())
+    write("train.traj", structures())
+    Path("potential.forcemap").write_bytes(potential.read_bytes())
+    Path("empty").touch()
+    Path("bytes").write_bytes(b"\x00\xff" * 99)
+    Path("list.yaml").write_text("[a, b]\n")
+    Path("long.yaml").write_text("words " * 100_000)
+    result = invoke(*command.split())
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {message}\n"
+    assert not Path("out").exists()
+    assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "words " * 100_000,
+        "data: " + "x" * 100_000,
+        "x" * 1000 + ": 1",
+        "data: {train: a.xyz}\nterms: [{kind: " + "k" * 100_000 + "}]",
+        "data: {train: a.xyz}\nterms: [{kind: two_body, cutoff: [" + "1, " * 50_000 + "]}]",
+        "data: {train: a.xyz}\nterms: [{kind: two_body}]\ne0: {" + "X" * 1000 + ": 1}",
+        'data: {train: "a\\e[31m.xyz"}\nterms: [{kind: "\\e[2J"}]',
+        "data: {train: [" + "a.xyz, " * 1000 + "]}\nterms: 1",
+        "a: !" + "tag" * 50_000 + " 1",
+        "a: *" + "anchor" * 50_000,
+        "a: '" + "b\n" * 1000,
+        "[" * 5000,
+        "seed: " + "9" * 10_000,
+    ],
+    ids=range(13),
+)
+def test_message_of_settings_is_short_whatever_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("settings.yaml").write_text(text)
+    result = invoke("fit", "settings.yaml", "-o", "out")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: settings.yaml: ")
+    assert len(result.stderr) < 450
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.rstrip("\n").isprintable()
+
+
+def test_missing_file_is_told_with_a_near_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("settings.yaml").touch()
+    for name, hint in (("setings.yaml", '; did you mean "settings.yaml"?'), ("other", "")):
+        result = invoke("fit", name, "-o", "out")
+        assert result.exit_code == 2
+        assert f"File '{name}' does not exist{hint}" in result.stderr
+    result = invoke("fit", ".", "-o", "out")
+    assert "File '.' is a directory." in result.stderr

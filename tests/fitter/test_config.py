@@ -300,7 +300,12 @@ def test_mistake_is_told_with_file_place_and_cure(change: dict[str, object], mes
     [
         ("data: [a\nterms: 1", "line 2: not valid YAML: "),
         ("seed: 1\nseed: 2", 'line 2: not valid YAML: the key "seed" is given twice'),
-        ("", "expected keys and values, such as {data: ..., terms: ...}, found nothing"),
+        ("", "is an empty file, expected settings (YAML)"),
+        (
+            "# nothing\n",
+            "is empty, expected settings (YAML) such as data: {train: train.xyz}, terms: [",
+        ),
+        ("[1, 2]", "expected keys and values, such as {data: ..., terms: ...}, found [1, 2]"),
         ("just words", "expected keys and values"),
         ("a: !!python/object:os.system x", "line 1: not valid YAML: could not determine"),
     ],
@@ -313,8 +318,8 @@ def test_broken_file_is_told_with_its_line(tmp_path: Path, text: str, message: s
 
 
 def test_missing_and_binary_files_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ForcemapError, match=r"nowhere\.yaml: cannot be read: No such file"):
+    with pytest.raises(ForcemapError, match=r"nowhere\.yaml: no such file$"):
         Settings.read(tmp_path / "nowhere.yaml")
-    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ForcemapError, match="is not a text file"):
+    (tmp_path / "binary").write_bytes(b"\xff\x00")
+    with pytest.raises(ForcemapError, match=r"is a binary file, expected settings \(YAML\)$"):
         Settings.read(tmp_path / "binary")

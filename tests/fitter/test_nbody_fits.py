@@ -14,12 +14,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model, write_model
+from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.terms.nbody import NBodyTerm
 from forcemap.potentials import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import read_container, write_container
@@ -200,7 +200,7 @@ def wide(document: dict[str, Any], tensors: dict[str, Array]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (no_scale, r"terms\[0\].scales: expected numbers above 0"),
+        (no_scale, r"terms\[0\]\.scales\.Si: found -1\.0, expected a number above 0"),
         (repeated, r"terms\[0\].triplets: some of its triplets repeat others"),
         (unknown_kernel, r"terms\[0\].comparison.kernel: expected power or squared_exponential"),
         (wide, r"points\.0\.0"),

@@ -10,9 +10,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from forcemap.fitter.config import Settings
-from forcemap.fitter.terms.soap.settings import SoapSettings
-from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.terms.soap.scales import COARSE, MOST_CUTOFF, SINGLE, choices
+from forcemap.fitter.terms.soap.settings import SoapSettings
 from forcemap.fitter.terms.soap.shells import Shell, clear_of, first_shell, first_shells
 from numpy.typing import NDArray
 from structures import as_frame

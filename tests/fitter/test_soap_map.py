@@ -12,14 +12,13 @@ import scipy.linalg
 import structures
 from ase.build import bulk
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.terms.base import Block
-from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
-from forcemap.fitter.terms.soap.term import SoapTerm
-from forcemap.fitter.terms.soap.channels import species_weights
-from forcemap.fitter.terms.soap.forms import Form, forms_of
 from forcemap.fitter.sparse.candidates import Pool, descriptor_pools
 from forcemap.fitter.sparse.methods import select_descriptors
+from forcemap.fitter.terms.base import Block
+from forcemap.fitter.terms.soap.channels import species_weights
+from forcemap.fitter.terms.soap.forms import Form, forms_of
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.soap.term import SoapTerm
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]

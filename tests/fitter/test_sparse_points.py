@@ -9,10 +9,10 @@ import pytest
 import scipy.linalg
 import structures
 from forcemap.fitter.config import SPARSE_METHODS
-from forcemap.fitter.terms.distances import FewBodyTerm
-from forcemap.fitter.sparse.methods import MOST_CANDIDATES, independent, leverage_scores, select
-from forcemap.fitter.sparse.candidates import candidates
 from forcemap.fitter.process.survey import shortest_distances
+from forcemap.fitter.sparse.candidates import candidates
+from forcemap.fitter.sparse.methods import MOST_CANDIDATES, independent, leverage_scores, select
+from forcemap.fitter.terms.distances import FewBodyTerm
 from numpy.typing import NDArray
 from structures import as_frame
 

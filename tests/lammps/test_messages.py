@@ -86,6 +86,13 @@ def test_folder_in_place_of_a_file(crystal: Atoms, tmp_path: Path) -> None:
     assert tmp_path.name in message
 
 
+def test_file_of_frames_in_place_of_a_potential(crystal: Atoms, tmp_path: Path) -> None:
+    frames = tmp_path / "train.xyz"
+    frames.write_text("1\nenergy=1\nSi 0 0 0\n")
+    message = refusal(tmp_path, crystal, forcemap_pair(frames, ["Si"]))
+    assert "train.xyz: is a file of frames (XYZ), expected a potential of forcemap" in message
+
+
 @pytest.mark.parametrize("fault", ["empty", "truncated", "text", "not finite"])
 def test_corrupt_file(crystal: Atoms, silicon_file: Path, tmp_path: Path, fault: str) -> None:
     content = silicon_file.read_bytes()

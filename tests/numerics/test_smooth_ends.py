@@ -21,12 +21,11 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from forcemap.fitter.config import Settings
-from forcemap.fitter.terms.embedding import Density, EmbeddingTerm, TOP
-from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.data.frame import Frame, FrameSigma
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.map import Mapped, map_model
 from forcemap.fitter.process.model import Model
-from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.embedding import TOP, Density, EmbeddingTerm
 from forcemap.fitter.terms.rows import frame_rows
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from numpy.typing import NDArray

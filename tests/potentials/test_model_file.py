@@ -6,6 +6,7 @@ import json
 import os
 import re
 import struct
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -20,6 +21,7 @@ from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import read_container, read_document, write_container
 from forcemap.potentials.file.potential_file import (
     PotentialData,
+    as_potential,
     file_format,
     read_potential,
     write_potential,
@@ -164,6 +166,20 @@ def test_writing_again_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.forcemap"
     write_potential(read_potential(path), again)
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_bytes_of_a_potential_are_those_of_its_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They make a potential without a file, where none can be written either."""
+    data = small_potential()
+    assert potential_bytes(data) == path.read_bytes()
+    monkeypatch.setattr(tempfile, "tempdir", str(path))
+    monkeypatch.setattr(os, "fsync", None)
+    assert as_potential(data).e0 == data.e0
+    wrong = replace(data, e0={**data.e0, "H": float("nan")})
+    with pytest.raises(ModelFileError, match=r"writing potential: .*expected"):
+        potential_bytes(wrong)
 
 
 def test_file_format(path: Path, tmp_path: Path) -> None:
@@ -489,13 +505,15 @@ def test_faults_of_the_header(path: Path, old: str, new: str, message: str) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "found 0 bytes, expected a safetensors file"),
+        (b"", "is an empty file, expected a potential "),
+        (b"\x01\x02", "found 2 bytes, expected a safetensors file"),
         (b"\xff" * 8, "found a header of 18446744073709551615 bytes"),
         (struct.pack("<Q", 100) + b"{}", "the file is cut off"),
         (struct.pack("<Q", 2) + b"{}", "found no metadata"),
         (struct.pack("<Q", 2) + b"[]", "expected an object"),
         (struct.pack("<Q", 3) + b'{"\xff', "not valid JSON"),
-        (b"Si 1.0 2.0\n" * 10, "no safetensors file"),
+        (b"Si 1.0 2.0\n" * 10, "is a text file, expected a potential "),
+        (b"2\nenergy=1\n", "is a file of frames (XYZ), expected a potential "),
     ],
 )
 def test_files_that_are_no_container(path: Path, content: bytes, message: str) -> None:

@@ -28,8 +28,7 @@ from forcemap.potentials import (
     Result,
     load,
 )
-from forcemap.potentials.file.potential_file import write_potential
-from forcemap.potentials.file.potential_file import potential_bytes
+from forcemap.potentials.file.potential_file import potential_bytes, write_potential
 from forcemap.potentials.process_lock import ProcessLock
 from numpy.typing import NDArray
 from potentials_factory import random_potential
@@ -39,6 +38,9 @@ Array = NDArray[np.float64]
 SPECIES = ["H", "O", "Si"]
 PATIENCE = 120.0
 """s; how long a child may take before it counts as hanging. It takes a second."""
+
+# Python 3.12 and later warn of what is tested here.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +299,6 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert done.stdout == "0\n"
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_fork_while_another_thread_evaluates(potential: Potential) -> None:
     """What the child inherits is locked and half changed; it answers all the same."""
     atoms = structures.get("molecule", SPECIES)

@@ -278,7 +278,7 @@ def test_command(tmp_path: Path) -> None:
     potential.write_bytes(b"nonsense")
     damaged = CliRunner().invoke(export, arguments)
     assert damaged.exit_code == 1
-    assert "this is no safetensors file" in damaged.stderr
+    assert "is a text file, expected a potential or model of forcemap" in damaged.stderr
 
 
 # In LAMMPS

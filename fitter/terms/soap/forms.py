@@ -29,6 +29,7 @@ from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
 from forcemap.fitter.terms.environments import DotPower
 from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.terms import SoapCenter, SoapFunctions
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -85,6 +86,8 @@ def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame], jobs: int 
 
     `weights` (points of all blocks,) eV. One species after the other, so that memory is that of the
     largest; `jobs` threads, on which the result does not depend.
+
+    Raises ForcemapError for a block without any.
     """
     forms = []
     start = 0
@@ -94,6 +97,11 @@ def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame], jobs: int 
         if not block.size:
             continue
         center = block.species[0]
+        if not values.any():
+            raise ForcemapError(
+                f"the weights of all sparse points of {SYMBOLS[center]} in its soap term are 0: the "
+                "model is damaged"
+            )
         free = _isolated(term, frames, center)
         if term.zeta == 1:
             vector = values @ block.points

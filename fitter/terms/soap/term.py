@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.work import Work
-from forcemap.fitter.terms.base import Array, Block, MapPlan, Species, TermView
+from forcemap.fitter.terms.base import LARGEST, Array, Block, MapPlan, Species, TermView
 from forcemap.fitter.terms.environments import Comparison, DotPower, EnvironmentTerm, Indices
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of, points_functions
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis
@@ -174,5 +174,9 @@ class SoapTerm(EnvironmentTerm):
                 "its radial, own or channels tensor has not the size that `basis` asks for"
             )
         zeta = view.entry["zeta"].integer(1, 4)
+        if np.abs(weights).max() < 1.0 / LARGEST:
+            view.entry.reject(
+                "its channels tensor is 0: the file is damaged; copy it again or fit anew"
+            )
         term = cls(basis, zeta, view.species, weights, radial, own, basis.cutoff, view.delta)
         return term.with_blocks(view.blocks(1, lambda species: term.dimension))

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "forcemap/calculator.hpp"
+#include "forcemap/content.hpp"
 #include "forcemap/potential_file.hpp"
 #include "module.hpp"
 
@@ -36,6 +37,14 @@ nb::tuple compute(Calculator& calculator, Rows3 positions, Integers numbers, Cel
 }  // namespace
 
 void add_potential(nb::module_& m) {
+  m.def(
+      "describe_content",
+      [](nb::bytes head) { return forcemap::describe_content({head.c_str(), head.size()}); },
+      nb::arg("head"), "What a file is by its first bytes, in words for a message.");
+  m.def(
+      "is_of_another_kind",
+      [](nb::bytes head) { return forcemap::is_of_another_kind({head.c_str(), head.size()}); },
+      nb::arg("head"), "Whether a file begins as something known that is no safetensors file.");
   nb::class_<Potential>(m, "Potential", "A mapped potential, read from a file.")
       .def_static(
           "parse",

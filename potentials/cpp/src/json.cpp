@@ -54,6 +54,34 @@ std::size_t utf8_length(std::string_view text) {
   return 0;
 }
 
+// Whether a terminal shows one UTF-8 character as it stands: no control character (C0, DEL, C1), no
+// mark that turns the direction of text, hides, or ends a line.
+bool is_visible(std::string_view character) {
+  auto at = [character](std::size_t i) { return static_cast<unsigned char>(character[i]); };
+  if (character.size() == 1) return at(0) >= 0x20 && at(0) != 0x7F;
+  if (character.size() == 2) return !(at(0) == 0xC2 && at(1) < 0xA0);
+  if (character.size() != 3) return true;
+  const bool marks = at(0) == 0xE2 && at(1) == 0x80 &&
+                     ((at(2) >= 0x8B && at(2) <= 0x8F) || (at(2) >= 0xA8 && at(2) <= 0xAE));
+  const bool isolates = at(0) == 0xE2 && at(1) == 0x81 && at(2) >= 0xA0 && at(2) <= 0xAF;
+  return !marks && !isolates && character != "\xEF\xBB\xBF";
+}
+
+// Bytes as a programmer writes them: \n, \x1b.
+void append_escape(std::string& out, std::string_view bytes) {
+  constexpr char digits[] = "0123456789abcdef";
+  for (const char c : bytes) {
+    if (c == '\n' || c == '\r' || c == '\t') {
+      out += c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    out += "\\x";
+    out += digits[byte >> 4];
+    out += digits[byte & 0xF];
+  }
+}
+
 class Parser {
  public:
   Parser(std::string_view text, const std::string& what, const JsonLimits& limits)
@@ -300,8 +328,18 @@ Json parse_json(std::string_view text, const std::string& what, const JsonLimits
 std::string quoted(std::string_view text) {
   constexpr std::size_t longest = 60;
   std::string out = "\"";
-  for (const char c : text.substr(0, longest)) out.push_back(c >= 0x20 && c < 0x7F ? c : '?');
-  out += text.size() > longest ? "…\"" : "\"";
+  std::size_t at = 0;
+  for (std::size_t shown = 0; at < text.size() && shown < longest; ++shown) {
+    const std::size_t length = utf8_length(text.substr(at));
+    const std::string_view character = text.substr(at, std::max<std::size_t>(length, 1));
+    if (length != 0 && is_visible(character)) {
+      out += character;
+    } else {
+      append_escape(out, character);
+    }
+    at += character.size();
+  }
+  out += at < text.size() ? "…\"" : "\"";
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "forcemap/checksum.hpp"
+#include "forcemap/content.hpp"
 #include "forcemap/json.hpp"
 
 namespace forcemap {
@@ -96,6 +97,9 @@ TensorEntry read_entry(const JsonView& json, const std::string& name, std::strin
 }  // namespace
 
 SafeTensors::SafeTensors(std::string_view bytes, std::string what) : what_(std::move(what)) {
+  if (is_of_another_kind(bytes)) {
+    fail(what_, ": is ", describe_content(bytes), ", expected a potential of forcemap");
+  }
   if (bytes.size() < length_bytes) {
     fail(what_, ": found ", bytes.size(), " bytes, expected a safetensors file (at least ",
          length_bytes, " bytes)");

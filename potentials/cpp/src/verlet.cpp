@@ -171,7 +171,8 @@ bool all_finite(const double* values, std::size_t count) {
 }
 
 bool finite(const SiteSums& sums) {
-  return std::isfinite(sums.energy) && all_finite(sums.forces.data(), sums.forces.size());
+  return std::isfinite(sums.energy) && all_finite(sums.forces.data(), sums.forces.size()) &&
+         all_finite(sums.strain.data(), sums.strain.size());
 }
 
 void virial_of(const SiteSums& sums, double* virial) {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +20,9 @@ from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.fitting import fit_frames
+from forcemap.fitter.mapping.map import Mapped
 from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.process.remainder import remainders
 from forcemap.fitter.process.targets import Targets
@@ -26,6 +31,8 @@ from forcemap.fitter.terms.rows import columns, frame_rows
 from forcemap.potentials import ModelFileError
 from forcemap.potentials.file.container import read_container, write_container
 from numpy.typing import NDArray
+from forcemap.potentials.file.potential_file import as_potential
+from potentials_factory import random_potential
 from structures import SILICON
 
 
@@ -200,9 +207,25 @@ def test_truncated_files_are_refused(path: Path) -> None:
             read_model(path)
 
 
-def test_bytes_that_changed_are_refused_or_harmless(path: Path) -> None:
+def test_bits_that_flipped_are_refused(path: Path) -> None:
+    """Of the length, the header with the document, and the numbers."""
+    content = path.read_bytes()
+    rng = np.random.default_rng(3)
+    for position in [*range(120), *rng.integers(120, len(content), 300), len(content) - 1]:
+        altered = bytearray(content)
+        altered[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(altered)
+        with pytest.raises(ModelFileError, match=r"model\.forcemap"):
+            read_model(path)
+
+
+def test_bytes_that_changed_without_a_checksum_are_refused_or_harmless(path: Path) -> None:
     """Whatever byte of the header changes: a model or a ModelFileError, never anything else."""
     content = path.read_bytes()
+    found = re.search(b'"checksum":"[0-9a-f]{16}",', content)
+    assert found is not None
+    length = int.from_bytes(content[:8], "little") - len(found[0])
+    content = length.to_bytes(8, "little") + content[8:].replace(found[0], b"", 1)
     header = 8 + int.from_bytes(content[:8], "little")
     rng = np.random.default_rng(2)
     refused = 0
@@ -338,3 +361,21 @@ def test_arrays_that_are_wrong_are_refused(name: str, path: Path) -> None:
 def test_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"nothing\.forcemap"):
         read_model(tmp_path / "nothing.forcemap")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_copies_predict_the_same(
+    model: Model, frames: list[Frame], copied: Callable[[Any], Any]
+) -> None:
+    """Also those of a model that was used, and of what is made from it for a pool of processes."""
+    expected, variances = model.predict_with_variances(frames[0])
+    found, found_variances = copied(model).predict_with_variances(copied(frames[0]))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(found_variances, variances)
+    truth = Truth(model)
+    assert copied(truth).of(frames[0])[0] == truth.of(frames[0])[0]
+    data = random_potential(["Si"], 3)
+    mapped = copied(Mapped(data, as_potential(data), {}, 0.0))
+    assert mapped.potential.e0 == data.e0
+    assert mapped.potential.metadata["terms"] == as_potential(mapped.data).metadata["terms"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import Result
-from forcemap.fitter.process import accumulate
+from forcemap.fitter.__UNKNOWN_process import accumulate
 from forcemap.fitter.sharing.checkpoint import PATTERN, Checkpoint, fit_key
 from forcemap.fitter.solve.solver import Groups
 from forcemap.potentials import ForcemapError
@@ -227,7 +227,7 @@ def test_without_resume_a_checkpoint_is_replaced_with_a_warning(
     assert sorted(path.name for path in interrupted.iterdir()) == RESULTS
 
 
-@pytest.mark.parametrize("fault", ["cut", "longer", "header", "number", "rows", "count"])
+@pytest.mark.parametrize("fault", ["cut", "longer", "header", "number", "bit", "rows", "count"])
 def test_damaged_checkpoint_is_told(fault: str, settings: Path, interrupted: Path) -> None:
     (path,) = interrupted.glob(PATTERN)
     content = bytearray(path.read_bytes())
@@ -239,7 +239,9 @@ def test_damaged_checkpoint_is_told(fault: str, settings: Path, interrupted: Pat
     elif fault == "header":
         content[20] ^= 1
     elif fault == "number":
-        content[-8:] = np.array([np.nan]).tobytes()
+        content[-16:-8] = np.array([np.nan]).tobytes()
+    elif fault == "bit":  # a sum that is off by little
+        content[-14] ^= 1
     elif fault == "rows":
         content[data + 8 : data + 16] = (-1).to_bytes(8, "little", signed=True)
     else:

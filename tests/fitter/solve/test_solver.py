@@ -217,6 +217,78 @@ def test_deltas_beyond_the_rounding_of_the_gram_matrix_have_an_evidence() -> Non
     assert maximise_evidence(groups, [8], [1.6e5], [False], False).deltas[0] < 1e3
 
 
+def reproduced(seed: int = 21, rows: int = 60, copies: int = 1, count: int = 1) -> Groups:
+    """Labels that the process can have exactly, in groups."""
+    problem = Problem(seed, rows=rows)
+    problem.y = problem.rows @ np.random.default_rng(2).normal(size=9)
+    data = Groups(9, count)
+    for _ in range(copies):
+        data.add([problem.scaled(slice(k, None, count)) for k in range(count)])
+    data.settle()
+    return data
+
+
+@pytest.mark.parametrize("rows", [12, 60, 400])
+def test_labels_that_are_reproduced_leave_a_noise(rows: int) -> None:
+    """As if one more label were off by a sigma: with n rows 1 / sqrt(n + 1) of the sigmas at least."""
+    found = maximise_evidence(reproduced(rows=rows), [9], [1.0], [False], True)
+    assert found.noise_is_guessed
+    least = (rows + 1.0) ** -0.5
+    assert least <= found.noise_factor < 2.0 * least
+    # The common factor is taken out of the deltas again: these are of the order of the weights.
+    assert 0.1 < found.deltas[0] * found.noise_factor < 10.0
+
+
+def test_copies_say_no_more_of_the_noise_than_one() -> None:
+    once = maximise_evidence(reproduced(), [9], [1.0], [False], True)
+    often = maximise_evidence(reproduced(copies=50), [9], [1.0], [False], True, repeats=50)
+    assert often.noise_factor == pytest.approx(once.noise_factor, rel=0.2)
+
+
+def test_sigma_of_a_group_does_not_vanish() -> None:
+    """Of 30 rows; its given sigma is a start only, and may fall ten times as far."""
+    found = maximise_evidence(reproduced(count=2), [9], [1.0], [False], True)
+    assert found.sigma_factors[1] * found.noise_factor > 0.1 / np.sqrt(31.0) * 0.99
+    for scale_is_free in (False, True):
+        zeros = Groups(9, 2)
+        rows, targets, log_sigma = Problem(16).scaled(slice(None))
+        zeros.add([(rows, targets, log_sigma), (rows[:6], 0.0 * targets[:6], log_sigma)])
+        zeros.settle()
+        found = maximise_evidence(zeros, [9], [1.0], [False], scale_is_free)
+        assert found.sigma_factors[1] * found.noise_factor > 0.1 / np.sqrt(7.0) * 0.99
+
+
+def test_noise_that_the_rows_show_is_not_guessed() -> None:
+    """The guess is one row beside sixty: a change of one in a hundred at most."""
+    problem = Problem(5)
+    found = maximise_evidence(problem.grouped(), [9], [1.3], [True], True)
+    best = problem.accumulated(20).solve(np.full(9, 1.3)).best_noise_factor
+    assert not found.noise_is_guessed
+    assert found.noise_factor == pytest.approx(best, rel=0.01)
+
+
+def test_no_rows_or_rows_of_zeros_leave_everything() -> None:
+    for rows in (0, 12):
+        data = Groups(9, 2)
+        empty = np.zeros((0, 9)), np.zeros(0), 0.0
+        data.add([(np.zeros((rows, 9)), np.zeros(rows), 0.0), empty])
+        data.settle()
+        found = maximise_evidence(data, [9], [0.7], [False], True)
+        assert 0.2 < found.noise_factor <= 1.0
+        assert 0.5 < found.deltas[0] <= 1.0
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e9])
+def test_misfit_is_no_less_than_its_rounding(scale: float) -> None:
+    """Squares of 1e20 cancel to some thousands, whatever their sum comes to."""
+    rows = Problem(5).whitened
+    data = Accumulator(9)
+    data.add(rows, rows @ np.full(9, scale), 0.0)
+    data.settle()
+    solution = data.solve(np.full(9, scale))
+    assert solution.misfit >= 1e-15 * data.squares
+
+
 def test_given_deltas_stay() -> None:
     problem = Problem(7)
     sizes = [4, 5]

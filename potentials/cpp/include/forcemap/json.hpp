@@ -38,7 +38,8 @@ struct JsonLimits {
 /// after the value. Throws Error "`what`, byte N: found …, expected …".
 Json parse_json(std::string_view text, const std::string& what, const JsonLimits& limits = {});
 
-/// `text` in quotes for a message: control characters and non-ASCII bytes replaced, long text cut.
+/// `text` in quotes for a message, on one line: control characters and bytes that are no UTF-8 as
+/// \x1b, at most 60 characters.
 std::string quoted(std::string_view text);
 
 /// A value and where it stands, for reading a document with messages such as

@@ -13,8 +13,8 @@ namespace forcemap {
 // little-endian unsigned integer; the header, a JSON object; the data. The header maps each
 // tensor's name to {"dtype": "F64", "shape": [...], "data_offsets": [begin, end]}, offsets counted
 // from the start of the data, and may hold "__metadata__", an object of strings. The tensors follow
-// each other without overlap or gap and fill the data to the end of the file. A file with a checksum
-// (checksum.hpp) is read only if it is the file's own.
+// each other without overlap or gap and fill the data to the end of the file. A file with a
+// checksum (checksum.hpp) is read only if it is the file's own.
 
 constexpr std::size_t max_safetensors_header = std::size_t{64} << 20;  // bytes
 

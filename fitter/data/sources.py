@@ -1,0 +1,252 @@
+"""Files of frames: ASE's structures of the selected frames, with their numbers in the file.
+
+Extended XYZ is read frame by frame, with faults named by line; databases and trajectories of ASE by
+row and by number; any other file (vasprun.xml, OUTCAR, outputs of CP2K, Quantum ESPRESSO, ...) as ASE
+reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from forcemap.fitter.data.comment_line import name_elements, parse_comment, with_hidden_symbols
+from forcemap.fitter.data.labels import FramePlace
+from forcemap.fitter.data.settings import Keys, Source
+from forcemap.fitter.data.xyz_faults import fault_of_atoms, fault_of_columns, fault_of_comment
+from forcemap.fitter.data.xyz_frames import (
+    DAMAGED,
+    DamagedFileError,
+    XyzFrame,
+    check_unpacks,
+    open_unpacked,
+    reading_faults,
+    uncompressed_name,
+    xyz_frames,
+)
+from forcemap.potentials import _core
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.file.file_kind import HEAD_BYTES, kind_of_file, near_name
+from forcemap.potentials.quoting import printable
+
+__all__ = ["read_structures"]
+
+_READ_FAULTS = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    RecursionError,
+)
+"""What ASE's reader of extended XYZ raises on malformed text."""
+
+XYZ_SUFFIXES = (".xyz", ".extxyz")
+
+SINGLE_NUMBERS = ("sigma_energy", "sigma_force", "sigma_stress")
+"""Keys of a frame that hold one number, beside the energy."""
+
+AHEAD = 200
+"""Frames parsed one after the other before they are looked at: both take 1.5 times as long in turn, as
+neither then stays in the processor's caches."""
+
+Wanted = Callable[[int], bool]
+
+
+def read_structures(source: Source, keys: Keys | None = None) -> Iterator[tuple[int, Any]]:
+    """ASE's Atoms of the selected frames with their numbers in the file, in the selection's order.
+
+    The file is read once, as a stream (twice if `source.index` counts from its end), and only the
+    selected frames are parsed.
+
+    Raises:
+        ForcemapError: the file cannot be read, or its index selects nothing; the text names the file
+            and, where they are known, frame and line.
+    """
+    read = _reader_of(source.path, keys or Keys())
+    # An index that counts from the end can only be understood with the number of frames.
+    known = sum(1 for _ in read(lambda index: False)) if "-" in source.index else sys.maxsize
+    selected = range(known)[source.selection(known)]
+    backwards: list[tuple[int, Any]] = []
+    count = found = 0
+    for index, atoms in enumerate(_ahead(read(selected.__contains__))):
+        count += 1
+        if atoms is None:
+            continue
+        found += 1
+        if len(atoms) == 0:
+            FramePlace(str(source.path), index).fail("has no atoms; remove it")
+        if selected.step > 0:
+            yield index, atoms
+        else:
+            backwards.append((index, atoms))
+    if count == 0:
+        raise ForcemapError(f"{source.path}: holds no frames")
+    if not found:
+        raise ForcemapError(
+            f'{source.path}: index "{source.index}" selects none of its {count} frames '
+            f"(0 to {count - 1})"
+        )
+    yield from reversed(backwards)
+
+
+def _ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """The same items, made AHEAD at a time."""
+    while some := list(islice(items, AHEAD)):
+        yield from some
+
+
+def _reader_of(path: Path, keys: Keys) -> Callable[[Wanted], Iterator[Any]]:
+    """What reads this kind of file: all frames in their order, None for those not wanted."""
+    if os.path.isdir(path):
+        raise ForcemapError(
+            f'{path}: is a folder, expected a file of frames; a pattern such as "{path / "*.xyz"}" '
+            "names the files in it"
+        )
+    with reading_faults(path, lambda: "from its beginning"):
+        kind = _format_of(path)
+    if kind is None:
+        scalars = {keys.energy or "energy", *SINGLE_NUMBERS}
+        return lambda wanted: _from_xyz(path, wanted, scalars)
+    read = {"db": _database, "json": _database, "traj": _trajectory}.get(kind, _other)
+    return lambda wanted: _named_faults(path, kind, read(path, kind, wanted))
+
+
+def _format_of(path: Path) -> str | None:
+    """ASE's name of the format; None for extended XYZ and for whatever is not known."""
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    if Path(uncompressed_name(path)).suffix.lower() in XYZ_SUFFIXES:
+        return None
+    if not os.path.lexists(path):
+        raise ForcemapError(f"{path}: no such file{near_name(path)}")
+    if kind_of_file(path) == "not a regular file":
+        raise ForcemapError(f"{path}: is not a regular file")
+    with open_unpacked(path) as file:
+        try:
+            kind = _core.describe_content(file.peek(HEAD_BYTES)[:HEAD_BYTES])
+        except DAMAGED:
+            return None  # the reader of text names the fault
+    if "SQLite" in kind:
+        return "db"
+    if "forcemap" in kind or "XYZ" in kind or "YAML" in kind or "UTF-16" in kind:
+        return None
+    try:
+        found = str(filetype(str(path.absolute()), guess=False))
+    except (UnknownFileTypeError, *DAMAGED):
+        return None
+    return None if found in ("xyz", "extxyz") else found
+
+
+# ----- extended XYZ -----
+
+
+def _from_xyz(path: Path, wanted: Wanted, scalars: set[str]) -> Iterator[Any]:
+    isotopes = False
+    try:
+        for index, frame in enumerate(xyz_frames(path, wanted)):
+            if frame is None:
+                yield None
+                continue
+            atoms, has_isotopes = _atoms(frame, FramePlace(str(path), index), scalars)
+            isotopes |= has_isotopes
+            yield atoms
+    except DamagedFileError:
+        raise
+    except ForcemapError:
+        check_unpacks(path)
+        raise
+    if isotopes:
+        warnings.warn(
+            f"{path}: D and T are read as H: energies do not depend on masses", stacklevel=6
+        )
+
+
+def _atoms(frame: XyzFrame, place: FramePlace, scalars: set[str]) -> tuple[Any, bool]:
+    """ASE's Atoms of a frame's text, and whether isotopes are among them."""
+    from ase.io.extxyz import read_xyz
+
+    fault = fault_of_comment(frame, scalars)
+    if fault:
+        place.fail(fault)
+    info: dict[str, Any] = {}
+    try:
+        info = parse_comment(frame.comment) if frame.comment else {}
+        fault = fault_of_columns(frame, info)
+        if fault:
+            place.fail(fault)
+        read = read_xyz(
+            StringIO(frame.text), properties_parser=lambda line: with_hidden_symbols(info)
+        )
+        atoms = next(iter(read))
+        return atoms, name_elements(atoms)
+    except _READ_FAULTS as error:
+        fault = fault_of_comment(frame, scalars, whole=True) or fault_of_atoms(frame, info)
+        reason = f"{type(error).__name__}: {printable(error, 200)}"
+        place.fail(fault or f"line {frame.line}: cannot be read as extended XYZ: {reason}")
+
+
+# ----- what else ASE reads -----
+
+
+def _named_faults(path: Path, kind: str, frames: Iterator[Any]) -> Iterator[Any]:
+    """The frames; what the reader raises becomes a ForcemapError that names file and frame."""
+    index = 0
+    while True:
+        try:
+            atoms = next(frames)
+        except StopIteration:
+            return
+        except ForcemapError:
+            raise
+        except Exception as error:  # ASE's readers raise whatever their parsing meets
+            reason = printable(str(error) or type(error).__name__, 200)
+            FramePlace(str(path), index).fail(f"cannot be read as {kind}: {reason}")
+        yield atoms
+        index += 1
+
+
+def _trajectory(path: Path, kind: str, wanted: Wanted) -> Iterator[Any]:
+    from ase.io.trajectory import TrajectoryReader
+
+    with closing(TrajectoryReader(str(path))) as frames:
+        for index in range(len(frames)):
+            yield frames[index] if wanted(index) else None
+
+
+def _database(path: Path, kind: str, wanted: Wanted) -> Iterator[Any]:
+    """Rows by their ids; their key-value pairs are keys of the frame, as in a comment."""
+    import ase.db
+
+    database = ase.db.connect(str(path), type=kind, serial=True)
+    for index, row in enumerate(database.select()):
+        if not wanted(index):
+            yield None
+            continue
+        try:
+            atoms = row.toatoms()
+        except Exception as error:
+            reason = printable(str(error) or type(error).__name__, 200)
+            FramePlace(str(path), index).fail(f"row {row.id} cannot be read: {reason}")
+        atoms.info.update(row.key_value_pairs)
+        yield atoms
+
+
+def _other(path: Path, kind: str, wanted: Wanted) -> Iterator[Any]:
+    from ase.io import iread
+
+    frames = iread(
+        str(path.absolute()), ":", format=kind, parallel=False, do_not_split_by_at_sign=True
+    )
+    for index, atoms in enumerate(frames):
+        yield atoms if wanted(index) else None
