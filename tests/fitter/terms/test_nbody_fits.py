@@ -14,12 +14,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model, write_model
+from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.terms.nbody import NBodyTerm
 from forcemap.potentials import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import read_container, write_container
