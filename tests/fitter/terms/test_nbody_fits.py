@@ -89,7 +89,7 @@ def read(folder: Path, name: str) -> list[Frame]:
 
 def force_error(model: Model, frames: list[Frame]) -> float:
     truth = Truth(model)
-    errors = [(truth.of(f)[1] - f.forces).ravel() for f in frames]
+    errors = [(truth.prediction(f).forces - f.forces).ravel() for f in frames]
     return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
 
 

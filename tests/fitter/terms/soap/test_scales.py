@@ -13,14 +13,16 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.neighborlist import neighbor_list
 from forcemap.fitter.config import Settings
-from forcemap.fitter.terms.soap.settings import SoapSettings
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.fit import fit, of_largest_evidence
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.terms.soap.scales import COARSE, FINE, choices, cutoff_by_neighbors
+from forcemap.fitter.fit import fit, of_largest_evidence
+from forcemap.fitter.process.prior import alternatives
+from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.terms.soap.scales import COARSE, FINE, cutoff_by_neighbors
+from forcemap.fitter.terms.soap.settings import SoapSettings
 from forcemap.potentials import ForcemapError
 from numpy.typing import NDArray
-from structures import SILICON
+from structures import SILICON, as_frame
 
 
 def frames_of(structures: list[Atoms], path: Path) -> list[Frame]:
@@ -38,8 +40,8 @@ def test_cutoff_has_thirty_neighbours(tmp_path: Path) -> None:
     assert cutoff_by_neighbors(frames) == pytest.approx(5.4, abs=0.05)
     dense = frames_of([bulk("Ni", "fcc", a=2.6, cubic=True)], tmp_path / "dense.xyz")
     assert cutoff_by_neighbors(dense) == 4.0
-    few = frames_of([Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]])], tmp_path / "few.xyz")
-    assert cutoff_by_neighbors(few) == 6.0
+    few = as_frame(Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]))
+    assert cutoff_by_neighbors([few]) == 6.0
 
 
 def angle_energy(atoms: Atoms) -> float:
@@ -70,6 +72,11 @@ def angle_forces(atoms: Atoms) -> NDArray[np.float64]:
 @pytest.fixture
 def silicon(tmp_path: Path) -> list[Frame]:
     return frames_of([bulk("Si", "diamond", a=5.43, cubic=True)], tmp_path / "si.xyz")
+
+
+def choices(given: Settings, frames: list[Frame]) -> list[Settings]:
+    """The settings that these stand for."""
+    return alternatives(given, Survey.of(frames, given))
 
 
 def chosen(frames: list[Frame], **term: Any) -> list[SoapSettings]:

@@ -30,15 +30,15 @@ import reference
 import scipy.special
 import structures
 from ase import Atoms
-from forcemap.fitter import radial_basis
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.terms.base import Block
 from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.base import Block
 from forcemap.fitter.terms.rows import frame_rows
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis, cutoff_values, tabulate
-from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.fitter.terms.soap import radial_basis
 from forcemap.fitter.terms.soap.channels import species_weights
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, cutoff_values, tabulate
+from forcemap.fitter.terms.soap.term import SoapTerm
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.potential_file import PotentialData, as_potential
 from numpy.typing import NDArray
@@ -94,10 +94,10 @@ def make_term(
 
 def spectra(term: SoapTerm, atoms: Atoms) -> Array:
     """Normalised power spectra of all atoms, (n, dimension)."""
-    environment = Environment(as_frame(atoms), term.cutoff)
+    structure = Structure(as_frame(atoms), term.cutoff)
     result = np.full((len(atoms), term.dimension), np.nan)
     for z in sorted({int(z) for z in atoms.numbers}):
-        where, found = term.descriptors(environment, z)
+        where, found = term.descriptors(structure, z)
         result[where] = found
     return result
 
@@ -583,14 +583,14 @@ import sys
 import numpy as np
 sys.path[:0] = sys.argv[2:]
 import structures
-import test_soap
+import test_spectra
 from forcemap.potentials import _core
 found = {"instruction_set": np.array(_core.instruction_set())}
 for case in ("2 species", "4 species, 2 channels"):
-    term = test_soap.weighted_term(case, 3, points=4)
-    for name in test_soap.PLACES:
-        atoms = structures.get(name, test_soap.SPECIES[test_soap.WEIGHTS[case][0]])
-        found[f"{case}, {name}"] = test_soap.rows(atoms, [term])
+    term = test_spectra.weighted_term(case, 3, points=4)
+    for name in test_spectra.PLACES:
+        atoms = structures.get(name, test_spectra.SPECIES[test_spectra.WEIGHTS[case][0]])
+        found[f"{case}, {name}"] = test_spectra.rows(atoms, [term])
 np.savez(sys.argv[1], **found)
 """
 
@@ -602,7 +602,7 @@ def test_rows_are_the_same_with_every_instruction_set(tmp_path: Path) -> None:
     for asked in ("generic", "avx2", "avx512"):
         out = tmp_path / f"{asked}.npz"
         subprocess.run(
-            [sys.executable, "-c", ROWS_OF_ALL, out, here, here.parent],
+            [sys.executable, "-c", ROWS_OF_ALL, out, here, here.parents[2]],
             env={**os.environ, "FORCEMAP_SIMD": asked, "OPENBLAS_NUM_THREADS": "1"},
             check=True,
             timeout=120,
