@@ -32,8 +32,10 @@ from forcemap.fitter.planning.estimate import estimate
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.process.prior import Prior, alternatives, widest_cutoff
+from forcemap.fitter.process.remainder import remainders
 from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.sparse.methods import independent
 from forcemap.fitter.terms import kinds
 from forcemap.fitter.terms.base import (
     Array,
@@ -255,6 +257,21 @@ def test_diagonal_is_that_of_the_kernel(kind: str) -> None:
             term.diagonal(block.species, block.points), np.diag(matrix), rtol=1e-12
         )
         assert np.linalg.eigvalsh(matrix)[0] > -1e-9 * np.abs(matrix).max()
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_sparse_points_leave_nothing_open_where_they_are(kind: str) -> None:
+    """The energy of a frame all of whose function values are those at sparse points is determined.
+
+    To 1e-7 of the prior's variance, where points count as repeats.
+    """
+    term, frame = term_of(kind), FRAMES[2]
+    found = term.candidates(Structure(frame, term.cutoff, derivatives=False))
+    blocks = [independent(term, points, species)[0] for species, points in found.items()]
+    none, prior = (remainders(frame, [term.with_blocks(some)]) for some in (blocks, []))
+    assert none.min() >= 0.0
+    assert none[0] <= 1e-7 * prior.max()
+    assert prior[0] > 0.0
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
