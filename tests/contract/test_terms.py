@@ -36,7 +36,7 @@ from forcemap.fitter.process.remainder import remainders
 from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.sparse.methods import independent
-from forcemap.fitter.terms import kinds
+from forcemap.fitter.terms import base, kinds
 from forcemap.fitter.terms.base import (
     Array,
     Block,
@@ -76,7 +76,7 @@ class ShellsSettings(TermSettings):
 
     shells: int = field(default=5, metadata=read_by(integer(at_least=1, at_most=20)))
 
-    def open(self, survey: Survey) -> ShellsTerm:
+    def open(self, survey: base.Survey) -> ShellsTerm:
         assert self.cutoff is not None
         return ShellsTerm(self.cutoff, self.shells, self.delta or 1.0)
 

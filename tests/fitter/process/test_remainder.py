@@ -18,7 +18,7 @@ from ase import Atoms
 from ase.calculators.lj import LennardJones
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame, FrameSigma
-from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.remainder import remainders
 from forcemap.fitter.process.truth import Truth

@@ -15,7 +15,7 @@ from ase.io import write
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model, write_model

@@ -23,7 +23,7 @@ from ase.calculators.emt import EMT
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.map import Mapped, map_model
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.terms.embedding import TOP, Density, EmbeddingTerm

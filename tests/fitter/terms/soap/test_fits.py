@@ -20,7 +20,7 @@ from ase.build import bulk
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.data.prediction import evaluated
-from forcemap.fitter.fit import fit_frames
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.mapping.rank import CLUSTER_ALLOWANCE, ENERGY_ALLOWANCE
 from forcemap.fitter.process.model import Model

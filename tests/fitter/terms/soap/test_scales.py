@@ -15,7 +15,7 @@ from ase.neighborlist import neighbor_list
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.fit import fit, of_largest_evidence
+from forcemap.fitter.fitting import fit, of_largest_evidence
 from forcemap.fitter.process.prior import alternatives
 from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.terms.soap.scales import COARSE, FINE, cutoff_by_neighbors
