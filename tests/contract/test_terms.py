@@ -105,8 +105,8 @@ class ShellsTerm(Term):
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
         found = {
-            pair: structure.neighbors.distances(*pair, self.cutoff)
-            for pair in self.combinations(sorted(structure.species))
+            (a, b): structure.neighbors.distances(a, b, self.cutoff)
+            for a, b in self.combinations(sorted(structure.species))
         }
         return {pair: r[:, None] for pair, r in found.items() if len(r)}
 
@@ -120,11 +120,10 @@ class ShellsTerm(Term):
 
     def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
         for block in self.blocks:
+            a, b = block.species
             if structure.species.issuperset(block.species):
                 splines = self.splines(block)
-                _core.add_splines(
-                    structure.neighbors, self.cutoff, *block.species, splines, rows, start
-                )
+                _core.add_splines(structure.neighbors, self.cutoff, a, b, splines, rows, start)
             start += block.size
 
     def mapped(self, weights: Array, plan: MapPlan) -> TwoBodySplines:

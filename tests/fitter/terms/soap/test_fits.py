@@ -50,7 +50,9 @@ METHODS = ("random", "farthest", "cur", "pivoted_cholesky")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def bare_frame(numbers: Array, positions: Array, cell: Array, index: int, group: str) -> Frame:
+def bare_frame(
+    numbers: NDArray[Any], positions: Array, cell: Array, index: int, group: str
+) -> Frame:
     atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True)
     sigma = FrameSigma(1e-4, 1e-3, 1e-4)
     return structures.as_frame(atoms, config_type=group, sigma=sigma, index=index)

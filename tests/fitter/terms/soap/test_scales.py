@@ -90,6 +90,7 @@ def chosen(frames: list[Frame], **term: Any) -> list[SoapSettings]:
 def test_bare_term_is_a_fine_one_and_a_coarse_one(silicon: list[Frame]) -> None:
     fine, coarse = chosen(silicon, n_max=5, zeta=3)
     for term, scale in zip((fine, coarse), (FINE[0], COARSE), strict=True):
+        assert term.cutoff is not None
         assert term.cutoff == pytest.approx(5.4 * scale.reach, abs=0.006)
         assert term.cutoff_width == pytest.approx(scale.cutoff_width * term.cutoff)
         assert term.atom_sigma == pytest.approx(scale.atom_sigma * term.cutoff)
@@ -126,10 +127,10 @@ def test_two_scales_take_the_shape_that_is_given(silicon: list[Frame]) -> None:
 
 
 def test_terms_with_a_cutoff_stay(silicon: list[Frame]) -> None:
-    terms = [{"kind": "two_body"}, {"kind": "soap", "cutoff": 4.0}]
+    terms: list[dict[str, Any]] = [{"kind": "two_body"}, {"kind": "soap", "cutoff": 4.0}]
     given = Settings.from_dict({"data": {"train": "a.xyz"}, "terms": terms})
     assert choices(given, silicon) == [given]
-    terms[1]["n_scales"] = 2  # type: ignore[assignment]
+    terms[1]["n_scales"] = 2
     with pytest.raises(ForcemapError, match=r"n_scales.*without a cutoff"):
         Settings.from_dict({"data": {"train": "a.xyz"}, "terms": terms})
 

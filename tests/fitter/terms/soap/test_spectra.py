@@ -329,12 +329,12 @@ def test_kernels_are_those_of_other_programs(
     other cutoff functions, so that no neighbour stands where they are not 1."""
     pytest.importorskip(package, reason=f"{package} is not installed")
     cutoff, sigma = 5.0, 0.5
-    clusters = [cluster(seed, symbols, 2.4) for seed in (3, 4)]
-    numbers = sorted({int(z) for z in clusters[0].numbers})
-    found = [np.asarray(other(atoms, numbers, cutoff, sigma)) for atoms in clusters]
+    one, two = (cluster(seed, symbols, 2.4) for seed in (3, 4))
+    numbers = sorted({int(z) for z in one.numbers})
+    found = [np.asarray(other(atoms, numbers, cutoff, sigma)) for atoms in (one, two)]
     theirs = found[0] @ found[1] / np.linalg.norm(found[0]) / np.linalg.norm(found[1])
     basis = RadialBasis(cutoff=cutoff, cutoff_width=1.0, n_max=16, l_max=12, atom_sigma=sigma)
-    assert kernel(basis, *clusters, {}) == pytest.approx(theirs, abs=tolerance)
+    assert kernel(basis, one, two, {}) == pytest.approx(theirs, abs=tolerance)
 
 
 # ----- brute force -----
@@ -362,17 +362,17 @@ def brute_spectrum(term: SoapTerm, atoms: Atoms, i: int) -> Array:
             for k in range(-order, order + 1):
                 angular = complex_harmonic(order, k, vector).conjugate()
                 c[order**2 + order + k] += angular * np.outer(weights, radial[order])
-    c = c.reshape(len(c), -1)
-    p = []
+    flat = c.reshape(len(c), -1)
+    p: list[float] = []
     for order in range(basis.l_max + 1):
-        block = c[order**2 : (order + 1) ** 2]
+        block = flat[order**2 : (order + 1) ** 2]
         square = (block.conj().T @ block).real / np.sqrt(2 * order + 1)
         p += [
             square[a, b] * (1.0 if a == b else np.sqrt(2.0))
             for a in range(len(square))
             for b in range(a, len(square))
         ]
-    return np.asarray(p) / np.linalg.norm(p)
+    return np.asarray(np.asarray(p) / np.linalg.norm(p))
 
 
 WEIGHTS: dict[str, tuple[int, Array | None]] = {
@@ -506,7 +506,7 @@ def brute_energy(term: SoapTerm, atoms: Atoms) -> Array:
     row = []
     for block in term.blocks:
         total = np.zeros(block.size)
-        for i in np.flatnonzero(atoms.numbers == block.species[0]):
+        for i in np.flatnonzero(atoms.numbers == block.species[0]).tolist():
             free = Atoms(numbers=[block.species[0]], positions=[[0.0, 0.0, 0.0]])
             total += (block.points @ brute_spectrum(term, atoms, i)) ** term.zeta
             total -= (block.points @ brute_spectrum(term, free, 0)) ** term.zeta
