@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from forcemap.fitter.terms.environments import Comparison, DotPower, SquaredExponential
-from forcemap.fitter.terms.distances import FewBodyTerm
-from forcemap.fitter.terms.nbody import NBodyTerm
 from forcemap.fitter.terms.base import Block
-from forcemap.fitter.sparse.methods import combinations_of
+from forcemap.fitter.terms.environments import Comparison, DotPower, SquaredExponential
+from forcemap.fitter.terms.nbody import NBodyTerm
+from forcemap.fitter.terms.three_body import ThreeBodyTerm
 
 COMPARISONS = (DotPower(1), DotPower(3), SquaredExponential(1.5))
 
 
-def triplet_term(cutoff: float = 3.7) -> FewBodyTerm:
+def triplet_term(cutoff: float = 3.7) -> ThreeBodyTerm:
     """Kernel and cutoff of triplets, without any."""
-    return FewBodyTerm("three_body", cutoff, 0.6 * cutoff, "squared_exponential", 1.1, 1.0)
+    return ThreeBodyTerm(cutoff, 0.6 * cutoff, "squared_exponential", 1.1)
 
 
 def random_nbody(numbers: Sequence[int], comparison: Comparison, seed: int = 0) -> NBodyTerm:
@@ -25,8 +24,7 @@ def random_nbody(numbers: Sequence[int], comparison: Comparison, seed: int = 0) 
     rng = np.random.default_rng(seed)
     species = sorted({int(z) for z in numbers})
     triplets = triplet_term()
-    combinations = combinations_of("three_body", "central", species)
-    blocks = [Block(c, rng.uniform(1.5, 3.7, (4, 3))) for c in combinations]
+    blocks = [Block(c, rng.uniform(1.5, 3.7, (4, 3))) for c in triplets.combinations(species)]
     term = NBodyTerm(triplets.with_blocks(blocks), comparison, 3.7, {z: 40.0 + z for z in species})
     points = [Block((z,), rng.normal(size=(3, term.dimension_of(z)))) for z in species]
     return replace(term, blocks=tuple(points))

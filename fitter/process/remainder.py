@@ -10,8 +10,9 @@ derivatives. It is had from more points of the same kind: for points Z that a fr
 values and their slopes are spanned by, k** = k_Z K_ZZ⁻¹ k_Zᵀ. Z are what the term sees in the frame and
 in copies of it whose atoms are displaced and whose cell is strained a little, so that slopes count as
 differences. The result is a bound from below, near the truth where displacements are small beside the
-lengthscale. What an isolated atom of a soap term is, which Z does not hold, does not count: it is no
-error that data could show.
+lengthscale. Terms that count energies from that of the isolated atom (`Term.reference`) have its
+function value known beside those at the sparse points: it is in every energy, and what the sparse
+points leave open of it is no error of a frame whose environments they all hold.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def remainders(frame: Frame, terms: Sequence[Term]) -> Array:
             if len(points) > MOST_POINTS:
                 points = points[np.sort(rng.choice(len(points), MOST_POINTS, replace=False))]
             sparse = own.get(species, np.zeros((0, points.shape[1])))
-            total += term.delta**2 * _left_open(structures[0], term, species, sparse, points)
+            reference = term.reference(structures[0], species)
+            known = sparse if reference is None else np.concatenate([sparse, reference[None, :]])
+            total += term.delta**2 * _left_open(structures[0], term, species, known, points)
     return total
 
 
@@ -72,19 +75,19 @@ def _displaced(frame: Frame, rng: np.random.Generator) -> Frame:
 
 
 def _left_open(
-    structure: Structure, term: Term, species: Species, sparse: Array, points: Array
+    structure: Structure, term: Term, species: Species, known: Array, points: Array
 ) -> Array:
     """(rows,) variance of functions of one combination of species, unit delta.
 
-    By a factor of the covariance of sparse points and Z together: what the columns after the sparse
-    points' add.
+    By a factor of the covariance of the `known` points and Z together: what the columns after those of
+    the known points add.
     """
-    n = len(sparse)
-    factor = np.zeros((0, 0))
-    whitened = np.zeros((n, len(points)))
-    if n:
-        factor = scipy.linalg.cholesky(term.kernel(species, sparse, sparse), lower=True)
-        cross = term.kernel(species, sparse, points)
+    n = 0
+    whitened = np.zeros((0, len(points)))
+    if len(known):
+        kept, factor = pivoted_cholesky(term.kernel(species, known, known), term.rank_tolerance)
+        known, n = np.ascontiguousarray(known[kept]), len(kept)
+        cross = term.kernel(species, known, points)
         whitened = scipy.linalg.solve_triangular(factor, cross, lower=True)
     schur = term.kernel(species, points, points) - whitened.T @ whitened
     scale = float(np.max(term.diagonal(species, points), initial=0.0))
@@ -92,7 +95,7 @@ def _left_open(
         return np.zeros(RowLayout(len(structure.frame.numbers)).count)
     tolerance = TOLERANCE * scale / float(np.max(np.diag(schur)))
     kept, rest = pivoted_cholesky(0.5 * (schur + schur.T), tolerance)
-    both = np.concatenate([sparse, points[kept]])
+    both = np.concatenate([known, points[kept]])
     rows = np.zeros((RowLayout(len(structure.frame.numbers)).count, len(both)))
     term.with_blocks([Block(species, both)]).add_rows(structure, rows, 0)
     beyond = rows[:, n:].T

@@ -373,6 +373,10 @@ class Term(ABC):
         """(n, d) vectors by whose span points represent others (CUR); None: those of the kernel."""
         return None
 
+    def reference(self, structure: Structure, species: Species) -> Array | None:
+        """(dimension,) as which the kernel sees an isolated atom, if energies count from its value."""
+        return None
+
     def covariance(self, block: Block) -> Array:
         """(n, n) covariance of the block's own points, unit variance."""
         return self.kernel(block.species, block.points, block.points)

@@ -315,6 +315,10 @@ class EmbeddingTerm(Term):
         """See `Term.kernel`."""
         return self._kernel(a[:, 0], b[:, 0])[0]
 
+    def reference(self, structure: Structure, species: Species) -> Array:
+        """See `Term.reference`: no density."""
+        return np.zeros(1)
+
     def _kernel(self, x: Array, points: Array) -> tuple[Array, Array]:
         """(n, m) kernel of densities x (n,) and points (m,), and its derivative by x."""
         d = (x[:, None] - points) / self.lengthscale

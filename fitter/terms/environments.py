@@ -252,6 +252,10 @@ class EnvironmentTerm(Term):
         """See `Term.kernel`."""
         return self.comparison.values_and_slopes(a, b)[0]
 
+    def reference(self, structure: Structure, species: Species) -> Array:
+        """See `Term.reference`: the descriptor of an isolated atom."""
+        return self.isolated(structure, species[0])
+
     def features(self, species: Species, points: Array) -> Array:
         """See `Term.features`: the descriptors themselves."""
         return points

@@ -30,15 +30,15 @@ import reference
 import scipy.special
 import structures
 from ase import Atoms
-from forcemap.fitter import radial_basis
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.terms.base import Block
 from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.base import Block
 from forcemap.fitter.terms.rows import frame_rows
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis, cutoff_values, tabulate
-from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.fitter.terms.soap import radial_basis
 from forcemap.fitter.terms.soap.channels import species_weights
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, cutoff_values, tabulate
+from forcemap.fitter.terms.soap.term import SoapTerm
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.potential_file import PotentialData, as_potential
 from numpy.typing import NDArray
@@ -94,10 +94,10 @@ def make_term(
 
 def spectra(term: SoapTerm, atoms: Atoms) -> Array:
     """Normalised power spectra of all atoms, (n, dimension)."""
-    environment = Environment(as_frame(atoms), term.cutoff)
+    structure = Structure(as_frame(atoms), term.cutoff)
     result = np.full((len(atoms), term.dimension), np.nan)
     for z in sorted({int(z) for z in atoms.numbers}):
-        where, found = term.descriptors(environment, z)
+        where, found = term.descriptors(structure, z)
         result[where] = found
     return result
 
@@ -329,12 +329,12 @@ def test_kernels_are_those_of_other_programs(
     other cutoff functions, so that no neighbour stands where they are not 1."""
     pytest.importorskip(package, reason=f"{package} is not installed")
     cutoff, sigma = 5.0, 0.5
-    clusters = [cluster(seed, symbols, 2.4) for seed in (3, 4)]
-    numbers = sorted({int(z) for z in clusters[0].numbers})
-    found = [np.asarray(other(atoms, numbers, cutoff, sigma)) for atoms in clusters]
+    one, two = (cluster(seed, symbols, 2.4) for seed in (3, 4))
+    numbers = sorted({int(z) for z in one.numbers})
+    found = [np.asarray(other(atoms, numbers, cutoff, sigma)) for atoms in (one, two)]
     theirs = found[0] @ found[1] / np.linalg.norm(found[0]) / np.linalg.norm(found[1])
     basis = RadialBasis(cutoff=cutoff, cutoff_width=1.0, n_max=16, l_max=12, atom_sigma=sigma)
-    assert kernel(basis, *clusters, {}) == pytest.approx(theirs, abs=tolerance)
+    assert kernel(basis, one, two, {}) == pytest.approx(theirs, abs=tolerance)
 
 
 # ----- brute force -----
@@ -362,17 +362,17 @@ def brute_spectrum(term: SoapTerm, atoms: Atoms, i: int) -> Array:
             for k in range(-order, order + 1):
                 angular = complex_harmonic(order, k, vector).conjugate()
                 c[order**2 + order + k] += angular * np.outer(weights, radial[order])
-    c = c.reshape(len(c), -1)
-    p = []
+    flat = c.reshape(len(c), -1)
+    p: list[float] = []
     for order in range(basis.l_max + 1):
-        block = c[order**2 : (order + 1) ** 2]
+        block = flat[order**2 : (order + 1) ** 2]
         square = (block.conj().T @ block).real / np.sqrt(2 * order + 1)
         p += [
             square[a, b] * (1.0 if a == b else np.sqrt(2.0))
             for a in range(len(square))
             for b in range(a, len(square))
         ]
-    return np.asarray(p) / np.linalg.norm(p)
+    return np.asarray(np.asarray(p) / np.linalg.norm(p))
 
 
 WEIGHTS: dict[str, tuple[int, Array | None]] = {
@@ -506,7 +506,7 @@ def brute_energy(term: SoapTerm, atoms: Atoms) -> Array:
     row = []
     for block in term.blocks:
         total = np.zeros(block.size)
-        for i in np.flatnonzero(atoms.numbers == block.species[0]):
+        for i in np.flatnonzero(atoms.numbers == block.species[0]).tolist():
             free = Atoms(numbers=[block.species[0]], positions=[[0.0, 0.0, 0.0]])
             total += (block.points @ brute_spectrum(term, atoms, i)) ** term.zeta
             total -= (block.points @ brute_spectrum(term, free, 0)) ** term.zeta
@@ -583,14 +583,14 @@ import sys
 import numpy as np
 sys.path[:0] = sys.argv[2:]
 import structures
-import test_soap
+import test_spectra
 from forcemap.potentials import _core
 found = {"instruction_set": np.array(_core.instruction_set())}
 for case in ("2 species", "4 species, 2 channels"):
-    term = test_soap.weighted_term(case, 3, points=4)
-    for name in test_soap.PLACES:
-        atoms = structures.get(name, test_soap.SPECIES[test_soap.WEIGHTS[case][0]])
-        found[f"{case}, {name}"] = test_soap.rows(atoms, [term])
+    term = test_spectra.weighted_term(case, 3, points=4)
+    for name in test_spectra.PLACES:
+        atoms = structures.get(name, test_spectra.SPECIES[test_spectra.WEIGHTS[case][0]])
+        found[f"{case}, {name}"] = test_spectra.rows(atoms, [term])
 np.savez(sys.argv[1], **found)
 """
 
@@ -602,7 +602,7 @@ def test_rows_are_the_same_with_every_instruction_set(tmp_path: Path) -> None:
     for asked in ("generic", "avx2", "avx512"):
         out = tmp_path / f"{asked}.npz"
         subprocess.run(
-            [sys.executable, "-c", ROWS_OF_ALL, out, here, here.parent],
+            [sys.executable, "-c", ROWS_OF_ALL, out, here, here.parents[2]],
             env={**os.environ, "FORCEMAP_SIMD": asked, "OPENBLAS_NUM_THREADS": "1"},
             check=True,
             timeout=120,

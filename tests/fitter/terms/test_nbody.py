@@ -15,15 +15,15 @@ import pytest
 import reference
 import structures
 from ase import Atoms
-from forcemap.fitter.terms.environments import Comparison, DotPower, SquaredExponential
-from forcemap.fitter.terms.distances import FewBodyTerm
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.terms.nbody import NBodyTerm
-from forcemap.fitter.terms.base import Block
 from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.sparse.candidates import candidate_pools
+from forcemap.fitter.sparse.methods import chosen_blocks
+from forcemap.fitter.terms.base import Block
+from forcemap.fitter.terms.environments import Comparison, DotPower, SquaredExponential
+from forcemap.fitter.terms.nbody import NBodyTerm
 from forcemap.fitter.terms.rows import frame_rows
-from forcemap.fitter.sparse.candidates import candidates
-from forcemap.fitter.sparse.methods import independent, select
+from forcemap.fitter.terms.three_body import ThreeBodyTerm
 from nbody_terms import COMPARISONS, random_nbody, triplet_term
 from numpy.typing import NDArray
 from structures import as_frame
@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 Triplet = tuple[int, int, int, Array]
 
 
-def triplets_of(atoms: Atoms, i: int, term: FewBodyTerm) -> list[tuple[float, Triplet]]:
+def triplets_of(atoms: Atoms, i: int, term: ThreeBodyTerm) -> list[tuple[float, Triplet]]:
     """(cutoff factors, (centre, j, k, distances)) of every unordered pair of neighbours."""
 
     def factor(r: float) -> float:
@@ -47,7 +47,7 @@ def triplets_of(atoms: Atoms, i: int, term: FewBodyTerm) -> list[tuple[float, Tr
     return found
 
 
-def brute_kernel(a: tuple[Atoms, int], b: tuple[Atoms, int], term: FewBodyTerm) -> float:
+def brute_kernel(a: tuple[Atoms, int], b: tuple[Atoms, int], term: ThreeBodyTerm) -> float:
     """k_3 of the environments of two atoms by the double sum."""
     total = 0.0
     for (f, (c, j, k, q)), (g, (d, m, n, p)) in product(
@@ -63,20 +63,19 @@ def brute_kernel(a: tuple[Atoms, int], b: tuple[Atoms, int], term: FewBodyTerm) 
     return total
 
 
-def with_features(frames: Sequence[Frame], species: Sequence[int], count: int) -> NBodyTerm:
+def with_features(frames: Sequence[Frame], count: int) -> NBodyTerm:
     """`count` inducing triplets of each combination chosen from the frames."""
     rng = np.random.default_rng(0)
     triplets = triplet_term()
-    blocks = []
-    for combination, pool in candidates(frames, triplets, species, rng).items():
-        points = select(triplets, pool, combination, count, "pivoted_cholesky", rng)
-        blocks.append(independent(triplets, points, combination)[0])
-    return NBodyTerm(triplets.with_blocks(blocks), DotPower(1), triplets.cutoff, {})
+    pools, _ = candidate_pools(frames, triplets, rng)
+    found = chosen_blocks(triplets, pools, "pivoted_cholesky", dict.fromkeys(pools, count), rng=rng)
+    triplets = triplets.with_blocks([block for block, _ in found])
+    return NBodyTerm(triplets, DotPower(1), triplets.cutoff, {})
 
 
 def descriptor(term: NBodyTerm, atoms: Atoms, i: int) -> Array:
     center = int(atoms.numbers[i])
-    owners, found = term.descriptors(Environment(as_frame(atoms), term.cutoff), center)
+    owners, found = term.descriptors(Structure(as_frame(atoms), term.cutoff), center)
     return np.asarray(found[owners.tolist().index(i)])
 
 
@@ -86,7 +85,7 @@ def descriptor(term: NBodyTerm, atoms: Atoms, i: int) -> Array:
 def test_descriptors_give_the_double_sum_with_all_triplets(name: str, species: list[str]) -> None:
     """Tolerance: the root of the rank at which triplets count as repeats, 1e-9."""
     atoms = structures.get(name, species)
-    term = with_features([as_frame(atoms)], sorted(set(atoms.numbers.tolist())), 10_000)
+    term = with_features([as_frame(atoms)], 10_000)
     compared = 0
     for i, j in product(range(len(atoms)), repeat=2):
         if atoms.numbers[i] != atoms.numbers[j]:
@@ -106,7 +105,7 @@ def test_error_of_the_double_sum_falls_with_the_number_of_features() -> None:
     expected = brute_kernel((other, 0), (other, 0), triplet_term())
     errors = []
     for count in (4, 16, 64, 200):
-        term = with_features([as_frame(known)], [14], count)
+        term = with_features([as_frame(known)], count)
         phi = descriptor(term, other, 0)
         errors.append((expected - float(phi @ phi)) / expected)
     assert all(e > 0.0 for e in errors)
@@ -118,7 +117,7 @@ def test_error_of_the_double_sum_falls_with_the_number_of_features() -> None:
 def test_energy_row_is_that_of_the_kernel_of_double_sums(comparison: Comparison) -> None:
     """Sum over atoms of k(rho, rho_s) - k(nothing, rho_s), k from the double sums (5.30, 5.31)."""
     atoms, other = structures.get("molecule", ["H", "O", "Si"]), structures.get("wire", ["O", "Si"])
-    base = with_features([as_frame(atoms), as_frame(other)], [1, 8, 14], 10_000)
+    base = with_features([as_frame(atoms), as_frame(other)], 10_000)
     atom = 1
     center = int(other.numbers[atom])
     point = descriptor(base, other, atom)

@@ -15,12 +15,13 @@ import pytest
 import reference
 import structures
 from ase import Atoms
-from forcemap.fitter.terms.environments import Comparison
-from forcemap.fitter.terms.distances import FewBodyTerm
+from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.terms.base import Block, Term
 from forcemap.fitter.terms.constants import ConstantsTerm
-from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.sparse.methods import combinations_of
+from forcemap.fitter.terms.distances import DistanceTerm
+from forcemap.fitter.terms.environments import Comparison
+from forcemap.fitter.terms.three_body import ThreeBodyTerm
+from forcemap.fitter.terms.two_body import TwoBodyTerm
 from forcemap.potentials import ForcemapError
 from nbody_terms import COMPARISONS, random_nbody
 from numpy.typing import NDArray
@@ -50,29 +51,31 @@ def make_term(
     symmetry: str = "central",
     cutoff_function: str = "quintic",
     points: int = 3,
-) -> FewBodyTerm:
+) -> DistanceTerm:
     """A term with `points` random sparse points for every combination of species."""
     rng = np.random.default_rng(seed)
     cutoff = CUTOFF[kind]
-    term = FewBodyTerm(kind, cutoff, 0.6 * cutoff, kernel, 1.1, 1.0, symmetry, cutoff_function)
-    dimension = 1 if kind == "two_body" else 3
+    shape = (cutoff, 0.6 * cutoff, kernel, 1.1)
+    term: DistanceTerm = TwoBodyTerm(*shape, cutoff_function=cutoff_function)
+    if kind == "three_body":
+        term = ThreeBodyTerm(*shape, cutoff_function=cutoff_function, symmetry=symmetry)
     return term.with_blocks(
         [
-            Block(species, rng.uniform(1.5, cutoff, (points, dimension)))
-            for species in combinations_of(term.kind, term.symmetry, sorted(set(numbers)))
+            Block(species, rng.uniform(1.5, cutoff, (points, term.dimension)))
+            for species in term.combinations(sorted(set(numbers)))
         ]
     )
 
 
-def kernel(term: FewBodyTerm, a: Array, b: Array) -> float:
+def kernel(term: DistanceTerm, a: Array, b: Array) -> float:
     d = float(np.linalg.norm(np.subtract(a, b))) / term.lengthscale
-    if term.kernel == "squared_exponential":
+    if term.kernel_name == "squared_exponential":
         return float(np.exp(-(d**2) / 2))
     u = np.sqrt(5) * d
     return float((1 + u + u**2 / 3) * np.exp(-u))
 
 
-def cutoff_factor(term: FewBodyTerm, r: float) -> float:
+def cutoff_factor(term: DistanceTerm, r: float) -> float:
     x = np.clip((r - term.cutoff + term.cutoff_width) / term.cutoff_width, 0, 1)
     if term.cutoff_function == "cosine":
         return float((1 + np.cos(np.pi * x)) / 2)
@@ -80,7 +83,7 @@ def cutoff_factor(term: FewBodyTerm, r: float) -> float:
 
 
 def triplet_covariance(
-    term: FewBodyTerm, block: Block, point: Array, z: Sequence[int], q: Array
+    term: ThreeBodyTerm, block: Block, point: Array, z: Sequence[int], q: Array
 ) -> float:
     """k summed over the orders of the sparse point's atoms that put its elements onto z_i z_j z_k."""
     legs = {frozenset((0, 1)): point[0], frozenset((0, 2)): point[1], frozenset((1, 2)): point[2]}
@@ -95,7 +98,7 @@ def triplet_covariance(
     return total
 
 
-def brute_energy(term: FewBodyTerm, atoms: Atoms) -> Array:
+def brute_energy(term: DistanceTerm, atoms: Atoms) -> Array:
     """The energy row by loops over atoms, images and pairs of neighbours."""
     row = []
     numbers = atoms.numbers
@@ -104,12 +107,13 @@ def brute_energy(term: FewBodyTerm, atoms: Atoms) -> Array:
         for point in block.points:
             total = 0.0
             for i, neighbors in enumerate(around):
-                if term.kind == "two_body":
+                if isinstance(term, TwoBodyTerm):
                     for j, vector in neighbors:
                         if sorted((numbers[i], numbers[j])) == sorted(block.species):
                             r = float(np.linalg.norm(vector))
                             total += cutoff_factor(term, r) * kernel(term, np.array([r]), point)
                     continue
+                assert isinstance(term, ThreeBodyTerm)
                 for (j, r_ij), (k, r_ik) in combinations(neighbors, 2):
                     z = (numbers[i], numbers[j], numbers[k])
                     if sorted(z) != sorted(block.species):
@@ -243,7 +247,7 @@ def all_terms(atoms: Atoms) -> list[Term]:
         make_term("two_body", atoms.numbers, 4),
         make_term("three_body", atoms.numbers, 5),
         make_term("three_body", atoms.numbers, 6, kernel="matern52", symmetry="full"),
-        OneBodyTerm.of(sorted({int(z) for z in atoms.numbers}), 1.0),
+        ConstantsTerm.of(sorted({int(z) for z in atoms.numbers})),
         *(random_nbody(atoms.numbers, c, 7) for c in COMPARISONS),
     ]
 
@@ -281,7 +285,7 @@ def test_forces_sum_to_zero(atoms: Atoms) -> None:
 def test_descriptors_are_those_of_brute_force() -> None:
     """Each triplet once. Each pair once, but that of an atom and its own image from both sides."""
     atoms = structures.get("wire", ["O", "Si"])
-    env = environments(as_frame(atoms), 4.3)
+    env = Structure(as_frame(atoms), 4.3).neighbors
     z = atoms.numbers
     around = [reference.neighbors_of(atoms, i, 4.3) for i in range(len(atoms))]
     for a, b in ((8, 8), (8, 14), (14, 14)):
@@ -315,13 +319,13 @@ def test_descriptors_are_those_of_brute_force() -> None:
 def test_atoms_in_one_place_are_named() -> None:
     frame = as_frame(Atoms("Si3", [[0, 0, 0], [2.0, 0, 0], [2.0, 0, 0]]))
     with pytest.raises(ForcemapError, match="atoms 1 and 2 are in the same place"):
-        environments(frame, 3.0)
+        Structure(frame, 3.0)
 
 
 def test_positions_that_are_not_finite_are_refused() -> None:
     frame = as_frame(Atoms("Si2", [[0, 0, 0], [np.nan, 0, 0]]))
     with pytest.raises(ForcemapError, match="position of atom 1 is not finite"):
-        environments(frame, 3.0)
+        Structure(frame, 3.0)
 
 
 # ----- an independent program -----
@@ -339,13 +343,8 @@ def test_two_body_rows_equal_those_of_quip() -> None:
     cutoff, width, lengthscale = 4.0, 1.3, 0.9
     points = np.array([1.9, 2.7, 3.6])
     block = Block((14, 14), points[:, None])
-    term = FewBodyTerm(
-        "two_body",
-        cutoff,
-        width,
-        "squared_exponential",
-        lengthscale,
-        1.0,
+    term = TwoBodyTerm(
+        *(cutoff, width, "squared_exponential", lengthscale),
         cutoff_function="cosine",
         blocks=(block,),
     )

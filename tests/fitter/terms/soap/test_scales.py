@@ -13,14 +13,16 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.neighborlist import neighbor_list
 from forcemap.fitter.config import Settings
-from forcemap.fitter.terms.soap.settings import SoapSettings
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.fit import fit, of_largest_evidence
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.terms.soap.scales import COARSE, FINE, choices, cutoff_by_neighbors
+from forcemap.fitter.fitting import fit, of_largest_evidence
+from forcemap.fitter.process.prior import alternatives
+from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.terms.soap.scales import COARSE, FINE, cutoff_by_neighbors
+from forcemap.fitter.terms.soap.settings import SoapSettings
 from forcemap.potentials import ForcemapError
 from numpy.typing import NDArray
-from structures import SILICON
+from structures import SILICON, as_frame
 
 
 def frames_of(structures: list[Atoms], path: Path) -> list[Frame]:
@@ -38,8 +40,8 @@ def test_cutoff_has_thirty_neighbours(tmp_path: Path) -> None:
     assert cutoff_by_neighbors(frames) == pytest.approx(5.4, abs=0.05)
     dense = frames_of([bulk("Ni", "fcc", a=2.6, cubic=True)], tmp_path / "dense.xyz")
     assert cutoff_by_neighbors(dense) == 4.0
-    few = frames_of([Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]])], tmp_path / "few.xyz")
-    assert cutoff_by_neighbors(few) == 6.0
+    few = as_frame(Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]))
+    assert cutoff_by_neighbors([few]) == 6.0
 
 
 def angle_energy(atoms: Atoms) -> float:
@@ -72,6 +74,11 @@ def silicon(tmp_path: Path) -> list[Frame]:
     return frames_of([bulk("Si", "diamond", a=5.43, cubic=True)], tmp_path / "si.xyz")
 
 
+def choices(given: Settings, frames: list[Frame]) -> list[Settings]:
+    """The settings that these stand for."""
+    return alternatives(given, Survey.of(frames, given))
+
+
 def chosen(frames: list[Frame], **term: Any) -> list[SoapSettings]:
     """The soap terms that one with these settings stands for."""
     given = Settings.from_dict({"data": {"train": "a.xyz"}, "terms": [{"kind": "soap", **term}]})
@@ -83,6 +90,7 @@ def chosen(frames: list[Frame], **term: Any) -> list[SoapSettings]:
 def test_bare_term_is_a_fine_one_and_a_coarse_one(silicon: list[Frame]) -> None:
     fine, coarse = chosen(silicon, n_max=5, zeta=3)
     for term, scale in zip((fine, coarse), (FINE[0], COARSE), strict=True):
+        assert term.cutoff is not None
         assert term.cutoff == pytest.approx(5.4 * scale.reach, abs=0.006)
         assert term.cutoff_width == pytest.approx(scale.cutoff_width * term.cutoff)
         assert term.atom_sigma == pytest.approx(scale.atom_sigma * term.cutoff)
@@ -119,10 +127,10 @@ def test_two_scales_take_the_shape_that_is_given(silicon: list[Frame]) -> None:
 
 
 def test_terms_with_a_cutoff_stay(silicon: list[Frame]) -> None:
-    terms = [{"kind": "two_body"}, {"kind": "soap", "cutoff": 4.0}]
+    terms: list[dict[str, Any]] = [{"kind": "two_body"}, {"kind": "soap", "cutoff": 4.0}]
     given = Settings.from_dict({"data": {"train": "a.xyz"}, "terms": terms})
     assert choices(given, silicon) == [given]
-    terms[1]["n_scales"] = 2  # type: ignore[assignment]
+    terms[1]["n_scales"] = 2
     with pytest.raises(ForcemapError, match=r"n_scales.*without a cutoff"):
         Settings.from_dict({"data": {"train": "a.xyz"}, "terms": terms})
 

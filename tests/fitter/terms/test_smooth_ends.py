@@ -22,6 +22,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame, FrameSigma
+from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.map import Mapped, map_model
 from forcemap.fitter.process.model import Model
@@ -122,12 +123,12 @@ def check(forces: Forces, atoms: Atoms, direction: Array, rounding: float = 1e-6
 
 def ends_of(model: Model) -> dict[str, float]:
     """All distances at which a function of them has an end."""
-    (core,) = model.core.values()
+    (pair,) = model.repulsion.values()
     ends = {
-        "ZBL inner": core.inner,
-        "ZBL outer": core.outer,
-        "fading": core.fading,
-        "faded": core.faded,
+        "ZBL inner": pair.inner,
+        "ZBL outer": pair.outer,
+        "fading": pair.fading,
+        "faded": pair.faded,
     }
     for number, given in enumerate(TERMS):
         name = f"{number} {given['kind']}"
@@ -175,9 +176,9 @@ def test_two_derivatives_where_the_density_passes_an_end(
         return Atoms(f"Cu{len(places)}", factor * places)
 
     def missing(factor: float) -> float:
-        environment = Environment(as_frame(scaled(factor)), term.cutoff)
+        structure = Structure(as_frame(scaled(factor)), term.cutoff)
         densities, _ = term.splines[29]
-        return float(term.densities_at(environment, 29, densities)[-1]) - wanted
+        return float(term.densities_at(structure, 29, densities)[-1]) - wanted
 
     atoms = scaled(float(brentq(missing, 0.6, 1.5, xtol=1e-15)))
     direction = atoms.positions[0] / np.linalg.norm(atoms.positions[0])

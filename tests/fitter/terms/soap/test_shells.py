@@ -10,7 +10,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from forcemap.fitter.config import Settings
-from forcemap.fitter.terms.soap.scales import COARSE, MOST_CUTOFF, SINGLE, choices
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.process.prior import alternatives
+from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.terms.soap.scales import COARSE, MOST_CUTOFF, SINGLE
 from forcemap.fitter.terms.soap.settings import SoapSettings
 from forcemap.fitter.terms.soap.shells import Shell, clear_of, first_shell, first_shells
 from numpy.typing import NDArray
@@ -65,9 +68,9 @@ def liquid(count: int = 64, diameter: float = 2.5, side: float = 9.6) -> list[At
 def distances(structures: Sequence[Atoms]) -> dict[tuple[int, int], Array]:
     found: dict[tuple[int, int], list[Array]] = {}
     for atoms in structures:
-        core = environments(as_frame(atoms), MOST_CUTOFF)
+        neighbors = Structure(as_frame(atoms), MOST_CUTOFF).neighbors
         for a, b in combinations_with_replacement(sorted({int(z) for z in atoms.numbers}), 2):
-            found.setdefault((a, b), []).append(core.distances(a, b, MOST_CUTOFF))
+            found.setdefault((a, b), []).append(neighbors.distances(a, b, MOST_CUTOFF))
     return {pair: np.concatenate(some) for pair, some in found.items()}
 
 
@@ -129,7 +132,8 @@ def test_reaches_in_a_shell_move_to_the_nearest_place_beyond_the_first() -> None
 
 def soaps_of(structures: Sequence[Atoms], **term: object) -> list[list[SoapSettings]]:
     given = Settings.from_dict({"data": {"train": "a.xyz"}, "terms": [{"kind": "soap", **term}]})
-    options = choices(given, [as_frame(atoms) for atoms in structures])
+    survey = Survey.of([as_frame(atoms) for atoms in structures], given)
+    options = alternatives(given, survey)
     return [[t for t in o.terms if isinstance(t, SoapSettings)] for o in options]
 
 

@@ -12,9 +12,10 @@ import scipy.linalg
 import structures
 from ase.build import bulk
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.sparse.candidates import Pool, descriptor_pools
-from forcemap.fitter.sparse.methods import select_descriptors
-from forcemap.fitter.terms.base import Block
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.sparse.candidates import candidate_pools
+from forcemap.fitter.sparse.methods import select
+from forcemap.fitter.terms.base import Block, Pool
 from forcemap.fitter.terms.soap.channels import species_weights
 from forcemap.fitter.terms.soap.forms import Form, forms_of
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
@@ -49,8 +50,8 @@ def term_of(frames: list[Frame], points: int, **basis: Any) -> SoapTerm:
     species = tuple(sorted({int(z) for frame in frames for z in frame.numbers}))
     weights = species_weights(species, None)
     term = SoapTerm(radial_basis, 2, species, weights, radial, own, radial_basis.cutoff)
-    pools = descriptor_pools(frames, term, np.random.default_rng(0))
-    return term.with_blocks([Block((z,), p.descriptors[:points]) for z, p in pools.items()])
+    pools, _ = candidate_pools(frames, term, np.random.default_rng(0))
+    return term.with_blocks([Block(species, p.points[:points]) for species, p in pools.items()])
 
 
 def values_of(form: Form, spectra: Array) -> Array:
@@ -63,11 +64,11 @@ def dense_covariance(term: SoapTerm, frames: list[Frame], center: int) -> Array:
     for frame in frames:
         if center not in frame.numbers:
             continue
-        environment = Environment(frame, term.cutoff)
-        _, spectra = term.descriptors(environment, center)
+        structure = Structure(frame, term.cutoff)
+        _, spectra = term.descriptors(structure, center)
         moments[0] += spectra.T @ spectra
         for n in np.unique(np.linspace(0, len(spectra) - 1, 6).astype(int)).tolist():
-            rows = term.expansion.derivatives(environment.core, center, n, n + 1)[2][:-6]
+            rows = term.expansion.derivatives(structure.neighbors, center, n, n + 1)[2][:-6]
             moments[1] += rows.T @ rows
     return np.asarray(moments[0] / np.trace(moments[0]) + moments[1] / np.trace(moments[1]))
 
@@ -85,9 +86,9 @@ def test_forms_are_the_sum_over_sparse_points(points: int) -> None:
     weights = np.random.default_rng(1).normal(size=term.size)
     (form,) = forms_of(term, weights, frames)
     assert len(form.factors) <= min(points, term.dimension)
-    pool = descriptor_pools(frames, term, np.random.default_rng(0))[29].descriptors
+    pools, _ = candidate_pools(frames, term, np.random.default_rng(0))
     anything = np.random.default_rng(2).normal(size=(30, term.dimension))
-    for spectra, tolerance in ((pool, 1e-12), (anything, 1e-6)):
+    for spectra, tolerance in ((pools[29,].points, 1e-12), (anything, 1e-6)):
         expected = ((spectra @ term.blocks[0].points.T) ** 2) @ weights
         np.testing.assert_allclose(
             values_of(form, spectra), expected, rtol=0.0, atol=tolerance * np.abs(expected).max()
@@ -162,9 +163,11 @@ def test_many_elements_form_no_matrix_of_their_dimension() -> None:
     weights = np.random.default_rng(6).normal(size=term.size)
     assert peak_bytes(lambda: forms_of(term, weights, frames[:2])) < 0.5 * square
     rng = np.random.default_rng(0)
-    pool = Pool(rng.random((60, term.dimension)), np.full(60, "any"))
+    points = rng.random((60, term.dimension))
+    low, high = points.min(axis=0), points.max(axis=0)
+    pool = Pool(points, np.full(60, "any"), rng.random(60), low, high, 60)
 
     def choose() -> None:
-        select_descriptors(term, pool, 20, "cur", {}, rng)
+        select(term, (13,), pool, 20, "cur", {}, rng)
 
     assert peak_bytes(choose) < 0.2 * square

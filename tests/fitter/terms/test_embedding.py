@@ -14,11 +14,11 @@ import reference
 import scipy.interpolate
 import structures
 from ase import Atoms
-from forcemap.fitter.terms.embedding import Density, EmbeddingTerm, TOP
-from forcemap.fitter.terms.base import Block
-from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.terms.rows import frame_rows
 from forcemap.fitter.baseline.repulsion import ShortRange
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.terms.base import Block
+from forcemap.fitter.terms.embedding import TOP, Density, EmbeddingTerm
+from forcemap.fitter.terms.rows import frame_rows
 from forcemap.fitter.terms.splines import open_spline_coefficients
 from numpy.typing import NDArray
 from process_rows import (
@@ -52,12 +52,12 @@ def make_term(
     term = EmbeddingTerm(DENSITIES[density], numbers, {}, {}, kernel, lengthscale, grid)
     scales = {}
     for z in numbers:
-        found = term.densities_at(Environment(as_frame(atoms), CUTOFF), z, term.densities_of(z, {}))
+        found = term.densities_at(Structure(as_frame(atoms), CUTOFF), z, term.densities_of(z))
         scales[z] = 1.4 / float(found.max())
     rng = np.random.default_rng(3)
     blocks = [Block((z,), rng.uniform(0.2, 1.0, (2, 1))) for z in numbers]
     middles = dict.fromkeys(numbers, 0.6)
-    return replace(term, scales=scales, middles=middles).with_blocks(blocks).projected({})
+    return replace(term, scales=scales, middles=middles).with_blocks(blocks)
 
 
 def spline(coefficients: Array, length: float) -> scipy.interpolate.BSpline:
@@ -69,7 +69,7 @@ def densities(term: EmbeddingTerm, atoms: Atoms) -> Array:
     """rho of every atom."""
     found = np.zeros(len(atoms))
     for i, z in enumerate(atoms.numbers):
-        tables = term.densities_of(int(z), {})
+        tables = term.densities_of(int(z))
         for j, vector in reference.neighbors_of(atoms, i, term.cutoff):
             phi = spline(tables[term.numbers.index(int(atoms.numbers[j]))], term.cutoff)
             found[i] += float(phi(np.linalg.norm(vector)))
@@ -184,7 +184,7 @@ def test_functions_are_the_kernel_within_the_data_and_straight_beyond(kernel: st
     worst = []
     for intervals in (60, 120):
         fine = replace(term, grid=(40, intervals)).with_blocks([Block((14,), points[:, None])])
-        columns = spline(fine.projected({}).splines[14].functions, TOP)
+        columns = spline(fine.splines[14].functions, TOP)
         r = np.linspace(0.0, TOP, 500)
         worst.append(float(np.abs(columns(r) - fine.functions(r, points, 0.6)).max()))
     assert worst[1] < worst[0] / 8
@@ -204,13 +204,13 @@ def test_open_splines_end_straight_and_keep_lines() -> None:
 @pytest.mark.parametrize("name", list(DENSITIES))
 def test_densities_vanish_at_the_cutoff_and_level_off_below_the_data(name: str) -> None:
     density = DENSITIES[name]
-    core = CorePair.from_shortest(2.0)
-    phi = spline(density.coefficients(core, 60), CUTOFF)
-    r = np.linspace(core.fading, CUTOFF, 300)
+    pair = ShortRange.from_shortest(2.0)
+    phi = spline(density.coefficients(pair, 60), CUTOFF)
+    r = np.linspace(pair.fading, CUTOFF, 300)
     shape = density.shape(r)
     np.testing.assert_allclose(phi(r), shape, rtol=0, atol=3e-4 * shape.max())
     assert np.all(np.diff(shape) <= 0.0)
-    below = np.linspace(0.0, 0.8 * core.faded, 50)
+    below = np.linspace(0.0, 0.8 * pair.faded, 50)
     np.testing.assert_allclose(phi(below), phi(0.0), rtol=1e-3)
     assert phi(0.0) > shape[0]
     for derivative in (0, 1):

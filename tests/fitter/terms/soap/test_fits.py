@@ -17,22 +17,23 @@ import pytest
 import structures
 from ase import Atoms
 from ase.build import bulk
-from forcemap.fitter.data.prediction import evaluated
 from forcemap.fitter.config import Settings
-from forcemap.fitter.terms.soap.settings import SoapSettings
-from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.data.frame import Frame, FrameSigma
-from forcemap.fitter.mapping.map import CLUSTER_ALLOWANCE, ENERGY_ALLOWANCE, map_model
-from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.data.prediction import evaluated
+from forcemap.fitter.fitting import fit_frames
+from forcemap.fitter.mapping.map import map_model
+from forcemap.fitter.mapping.rank import CLUSTER_ALLOWANCE, ENERGY_ALLOWANCE
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model, write_model
-from forcemap.fitter.terms.base import Block
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
-from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.sparse.candidates import candidate_pools
+from forcemap.fitter.sparse.methods import select
+from forcemap.fitter.terms.base import Block, Pool, Species
 from forcemap.fitter.terms.soap.channels import species_weights
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of
-from forcemap.fitter.sparse.candidates import descriptor_pools
-from forcemap.fitter.sparse.methods import select_descriptors
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.soap.settings import SoapSettings
+from forcemap.fitter.terms.soap.term import SoapTerm
 from forcemap.potentials import ForcemapError, ModelFileError
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.container import read_container, write_container
@@ -49,7 +50,9 @@ METHODS = ("random", "farthest", "cur", "pivoted_cholesky")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def bare_frame(numbers: Array, positions: Array, cell: Array, index: int, group: str) -> Frame:
+def bare_frame(
+    numbers: NDArray[Any], positions: Array, cell: Array, index: int, group: str
+) -> Frame:
     atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=True)
     sigma = FrameSigma(1e-4, 1e-3, 1e-4)
     return structures.as_frame(atoms, config_type=group, sigma=sigma, index=index)
@@ -78,12 +81,17 @@ def bare_term(frames: Sequence[Frame], zeta: int = 2, **changes: Any) -> SoapTer
     return SoapTerm(basis, zeta, numbers, species_weights(numbers, None), radial, own, basis.cutoff)
 
 
+def pools_of(frames: Sequence[Frame], term: SoapTerm) -> dict[Species, Pool]:
+    """The environments of the frames by species of centre."""
+    return candidate_pools(frames, term, np.random.default_rng(0))[0]
+
+
 def known_function(frames: Sequence[Frame], zeta: int, seed: int, **changes: Any) -> SoapFunctions:
     """The map of a random process whose points are every seventh environment."""
     term = bare_term(frames, zeta, **changes)
     rng = np.random.default_rng(seed)
-    pools = descriptor_pools(frames, term, rng)
-    term = term.with_blocks([Block((z,), pool.descriptors[::7]) for z, pool in pools.items()])
+    pools, _ = candidate_pools(frames, term, rng)
+    term = term.with_blocks([Block(z, pool.points[::7]) for z, pool in pools.items()])
     return functions_of(term, forms_of(term, rng.normal(0.0, 4.0, term.size), frames))
 
 
@@ -117,7 +125,7 @@ def force_error(model: Model, frames: Sequence[Frame]) -> tuple[float, float]:
     differences, sizes = [], []
     for frame in frames:
         assert frame.forces is not None
-        differences.append((truth.of(frame)[1] - frame.forces).ravel())
+        differences.append((truth.prediction(frame).forces - frame.forces).ravel())
         sizes.append(frame.forces.ravel())
 
     def rms(parts: list[Array]) -> float:
@@ -141,7 +149,7 @@ def test_fit_finds_a_known_soap_potential(symbols: tuple[str, ...], zeta: int) -
     assert error < 1e-3 * size, (error, size)
     truth = Truth(model)
     for frame in made[30:]:
-        energy = truth.of(frame)[0]
+        energy = truth.prediction(frame).energy
         assert frame.energy is not None
         assert energy == pytest.approx(frame.energy, abs=5e-5 * len(frame.numbers))
     assert [block.species for block in model.terms[0].blocks] == [
@@ -235,8 +243,8 @@ def test_methods_choose_environments_of_the_data(method: str) -> None:
     np.testing.assert_array_equal(chosen, points(1))
     if method in ("random", "cur"):
         assert not np.array_equal(chosen, points(2))
-    pools = descriptor_pools(frames, bare_term(frames), np.random.default_rng(0))
-    every = np.vstack([pool.descriptors for pool in pools.values()])
+    pools = pools_of(frames, bare_term(frames))
+    every = np.vstack([pool.points for pool in pools.values()])
     distances = np.abs(chosen[:, None] - every[None]).max(axis=2)
     assert distances.min(axis=1).max() < 1e-14
     assert len(np.unique(distances.argmin(axis=1))) == len(chosen)
@@ -250,11 +258,11 @@ def smallest_gap(points: Array) -> float:
 def test_farthest_points_and_greedy_ones_spread_more_than_random_ones() -> None:
     frames = unlabelled(("Si",), 30)
     term = bare_term(frames)
-    pool = descriptor_pools(frames, term, np.random.default_rng(0))[14]
+    pool = pools_of(frames, term)[14,]
 
     def gap(method: str, seed: int = 0) -> float:
         rng = np.random.default_rng(seed)
-        return smallest_gap(select_descriptors(term, pool, 20, method, {}, rng))
+        return smallest_gap(select(term, (14,), pool, 20, method, {}, rng))
 
     usual = float(np.median([gap("random", seed) for seed in range(9)]))
     assert gap("farthest") > 1.5 * usual
@@ -273,13 +281,11 @@ def test_config_types_have_their_quotas(method: str) -> None:
     """The rest of the points comes from the other groups."""
     frames = unlabelled(("O", "Si"), 12)
     term = bare_term(frames)
-    pool = descriptor_pools(frames, term, np.random.default_rng(0))[14]
-    odd = {
-        row.tobytes() for row, g in zip(pool.descriptors, pool.groups, strict=True) if g == "Odd"
-    }
+    pool = pools_of(frames, term)[14,]
+    odd = {row.tobytes() for row, g in zip(pool.points, pool.groups, strict=True) if g == "Odd"}
     for quota in (2, 9):
         rng = np.random.default_rng(1)
-        chosen = select_descriptors(term, pool, 12, method, {"Odd": quota}, rng)
+        chosen = select(term, (14,), pool, 12, method, {"Odd": quota}, rng)
         assert len(chosen) == 12
         assert sum(row.tobytes() in odd for row in chosen) == quota
     assert len(odd) == 6 * 4
@@ -292,12 +298,11 @@ def test_quotas_hold_in_a_fit() -> None:
     model = fit_frames(given, made)
     term = model.terms[0]
     assert isinstance(term, SoapTerm)
-    pools = descriptor_pools(made, term, np.random.default_rng(0))
+    pools = pools_of(made, term)
     for block in term.blocks:
-        pool = pools[block.species[0]]
+        pool = pools[block.species]
         groups = [
-            pool.groups[np.abs(pool.descriptors - point).max(axis=1).argmin()]
-            for point in block.points
+            pool.groups[np.abs(pool.points - point).max(axis=1).argmin()] for point in block.points
         ]
         assert (groups.count("Even"), groups.count("Odd")) == (3, 7)
 
@@ -313,12 +318,12 @@ def test_equal_environments_are_one_point() -> None:
 
 
 def test_pool_is_a_bounded_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("forcemap.fitter.sparse_points.POOL_NUMBERS", 1)
+    monkeypatch.setattr("forcemap.fitter.sparse.candidates.POOL_NUMBERS", 1)
     frames = unlabelled(("Si",), 34)
-    pool = descriptor_pools(frames, bare_term(frames), np.random.default_rng(0))[14]
-    assert len(pool.descriptors) == len(pool.groups) == 100
-    again = descriptor_pools(frames, bare_term(frames), np.random.default_rng(0))[14]
-    np.testing.assert_array_equal(pool.descriptors, again.descriptors)
+    pool = pools_of(frames, bare_term(frames))[14,]
+    assert len(pool.points) == len(pool.groups) == 100
+    again = pools_of(frames, bare_term(frames))[14,]
+    np.testing.assert_array_equal(pool.points, again.points)
 
 
 # ----- maps -----
@@ -335,7 +340,8 @@ def fitted() -> tuple[Model, list[Frame]]:
 def worst_force(mapped: Any, model: Model, frames: Sequence[Frame]) -> float:
     truth, evaluator = Truth(model), mapped.potential.evaluator(skin=0.0)
     return max(
-        float(np.abs(evaluate_frame(evaluator, f)[1] - truth.of(f)[1]).max()) for f in frames
+        float(np.abs(evaluated(evaluator, f).forces - truth.prediction(f).forces).max())
+        for f in frames
     )
 
 
@@ -406,8 +412,8 @@ def test_the_core_decides_below_the_data() -> None:
     model = fit_frames(settings({"n_sparse": 60}, core="zbl", e0="average"), made)
     mapped = map_model(model, made, 1e-3)
     evaluator = mapped.potential.evaluator()
-    (core,) = model.core.values()
-    r = np.geomspace(0.9 * core.shortest, 1e-6, 120)
+    (pair,) = model.repulsion.values()
+    r = np.geomspace(0.9 * pair.shortest, 1e-6, 120)
     axis = np.array([0.36, 0.48, 0.8])
     for others in (np.zeros((0, 3)), np.array([[2.3, 0.0, 0.0], [0.2, -2.2, 0.9]])):
         energies = []
@@ -416,11 +422,11 @@ def test_the_core_decides_below_the_data() -> None:
             found = evaluator.compute(positions, [14] * len(positions), np.eye(3), False)
             energies.append(found.energy)
             assert np.isfinite(found.forces).all(), distance
-            if 1e-6 <= distance < 0.7 * core.shortest:
+            if 1e-6 <= distance < 0.7 * pair.shortest:
                 assert found.forces[1] @ axis > 1.0, distance
                 sideways = found.forces[1] - (found.forces[1] @ axis) * axis
                 assert np.linalg.norm(sideways) < found.forces[1] @ axis, distance
-        close = r < 0.7 * core.shortest
+        close = r < 0.7 * pair.shortest
         assert np.all(np.diff(np.array(energies[: len(r)])[close]) > 0.0)
 
 
@@ -490,7 +496,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"kappa": {"Si-O": 1.5}}, "terms[0].kappa.Si-O: 1.5 is not a number"),
     (
         {"kappa": {"Si-O": 0.5}, "n_species_channels": 2},
-        "terms[0].kappa: goes not together with n_species_channels",
+        "terms[0].kappa: cannot be combined with n_species_channels; give one",
     ),
     ({"n_species_channels": 0}, "terms[0].n_species_channels: 0 is not a whole number"),
     ({"radial_scaling": {"power": 2}}, "terms[0].radial_scaling.power: unknown key"),
