@@ -28,8 +28,7 @@ from forcemap.potentials import (
     Result,
     load,
 )
-from forcemap.potentials.file.potential_file import write_potential
-from forcemap.potentials.file.potential_file import potential_bytes
+from forcemap.potentials.file.potential_file import potential_bytes, write_potential
 from forcemap.potentials.process_lock import ProcessLock
 from numpy.typing import NDArray
 from potentials_factory import random_potential
