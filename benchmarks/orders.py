@@ -20,10 +20,10 @@ import numpy as np
 from fits import SILICON
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.report.metrics import error_block
-from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.fit import fit_frames
 from forcemap.fitter.process.truth import truth_in_thread
+from forcemap.fitter.report.metrics import error_block
 from forcemap.fitter.sharing.threads import in_order
 from published_sets import SETS
 from text_table import shown, text_table
