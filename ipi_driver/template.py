@@ -11,8 +11,8 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 import numpy as np
-from forcemap.potentials.file.container import MAX_HEADER_BYTES
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.file.container import MAX_HEADER_BYTES
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:

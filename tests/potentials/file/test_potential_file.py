@@ -184,7 +184,7 @@ def test_document_is_read_without_the_data(path: Path) -> None:
         file.truncate(8 + header)
     assert read_document(path)["species"] == ["H", "O"]
     refused(path, f"{path}{DAMAGED}")
-    with pytest.raises(ModelFileError, match="no intact safetensors file.*the file is cut off"):
+    with pytest.raises(ModelFileError, match=r"no intact safetensors file.*the file is cut off"):
         file_format(path)
 
 
