@@ -1,8 +1,8 @@
 """The laws that every kind of term obeys, and the promise that a new kind is one file.
 
-All laws run over the registry, and over a kind that is defined here: `ShellsTerm`, pair functions spanned
-by a few given shells. It is read from settings, fitted, mapped, written, read, run in LAMMPS, sized,
-estimated, resumed, shared over MPI ranks and shown, and no other file names it.
+All laws run over the registry, and over a kind that is defined here: `ShellsTerm`, pair functions
+spanned by a few given shells. It is read from settings, fitted, mapped, written, read, run in LAMMPS,
+sized, estimated, resumed, shared over MPI ranks and shown, and no other file names it.
 """
 
 from __future__ import annotations
