@@ -35,6 +35,8 @@ from forcemap.potentials.terms import (
 )
 
 Document = dict[str, Any]
+Change = Callable[[Document, dict[str, np.ndarray]], object]
+"""Of a document and tensors, in place."""
 
 
 def small_potential() -> PotentialData:
@@ -97,7 +99,7 @@ def soap_path(tmp_path: Path) -> Path:
     return path
 
 
-def altered(path: Path, change: Callable[[Document, dict[str, np.ndarray]], None]) -> None:
+def altered(path: Path, change: Change) -> None:
     """Write the file again with its document and tensors changed, without any check."""
     container = read_container(path)
     tensors = {name: array.copy() for name, array in container.tensors.items()}
@@ -240,7 +242,7 @@ def test_version_1_is_read(path: Path) -> None:
     refused(path, 'found the unknown entry "columns"')
 
 
-def set_in(*keys: str | int, to: object) -> Callable[[Document, dict[str, np.ndarray]], None]:
+def set_in(*keys: str | int, to: object) -> Change:
     def change(document: Document, _tensors: dict[str, np.ndarray]) -> None:
         place: Any = document
         for key in keys[:-1]:
@@ -250,16 +252,16 @@ def set_in(*keys: str | int, to: object) -> Callable[[Document, dict[str, np.nda
     return change
 
 
-def drop(key: str) -> Callable[[Document, dict[str, np.ndarray]], None]:
+def drop(key: str) -> Change:
     return lambda document, _tensors: document.pop(key)
 
 
-def set_tensor(name: str, value: np.ndarray) -> Callable[[Document, dict[str, np.ndarray]], None]:
+def set_tensor(name: str, value: np.ndarray) -> Change:
     return lambda _document, tensors: tensors.update({name: value})
 
 
 PAIR = {"species": ["H", "O"], "inner": 0.4, "outer": 0.7}
-FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], str]] = {
+FAULTS: dict[str, tuple[Change, str]] = {
     "format": (set_in("format", to="x"), 'format: found "x", expected "forcemap.potential"'),
     "newer": (set_in("version", to=3), "written by a newer forcemap; upgrade"),
     "version 0": (set_in("version", to=0), "version: found 0, expected an integer"),
@@ -391,12 +393,12 @@ def test_soap_term_is_read_as_it_was_written(soap_path: Path, tmp_path: Path) ->
     assert again.read_bytes() == soap_path.read_bytes()
 
 
-def without(name: str) -> Callable[[Document, dict[str, np.ndarray]], None]:
-    return lambda _document, tensors: tensors.pop(name)  # type: ignore[return-value]
+def without(name: str) -> Change:
+    return lambda _document, tensors: tensors.pop(name)
 
 
 CENTER = {"species": "H", "count": 1, "constant": 0.0}
-SOAP_FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], str]] = {
+SOAP_FAULTS: dict[str, tuple[Change, str]] = {
     "entry": (set_in("terms", 0, "sigma", to=1), 'terms[0]: found the unknown entry "sigma"'),
     "no cutoff": (lambda d, _: d["terms"][0].pop("cutoff"), 'found no entry "cutoff"'),
     "cutoff 0": (set_in("terms", 0, "cutoff", to=0), "terms[0].cutoff: found 0"),
