@@ -27,9 +27,11 @@ from fits import SILICON, fit_silicon
 from forcemap.fitter import Frame, Model, Settings, fit_frames
 from forcemap.fitter.config import Source
 from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.data.prediction import evaluated
+from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.process.truth import Truth
-from forcemap.fitter.terms.base import Block, Term
-from forcemap.fitter.terms.distances import FewBodyTerm
+from forcemap.fitter.terms.base import Array, Block, Species, Term
+from forcemap.fitter.terms.distances import DistanceTerm
 from forcemap.potentials import Potential
 from forcemap.potentials.file.potential_file import as_potential
 from grids import exact, table_sizes, tabulate
@@ -99,7 +101,7 @@ class GridError:
 def grid_errors(case: Case, grids: Sequence[int], jobs: int) -> list[GridError]:
     """Errors on the test frames for all numbers of leg intervals."""
     truth = Truth(case.model)
-    truths = [truth.of(frame) for frame in case.test]
+    truths = [truth.prediction(frame) for frame in case.test]
     found = []
     for legs in grids:
         start = time.process_time()
@@ -109,10 +111,10 @@ def grid_errors(case: Case, grids: Sequence[int], jobs: int) -> list[GridError]:
         potential = as_potential(data)
         evaluator = potential.evaluator(skin=0.0)
         forces, energies = [], []
-        for frame, (energy, force) in zip(case.test, truths, strict=True):
-            mapped_energy, mapped_force, _ = evaluate_frame(evaluator, frame)
-            energies.append((mapped_energy - energy) / len(frame.numbers))
-            forces.append((mapped_force - force).ravel())
+        for frame, expected in zip(case.test, truths, strict=True):
+            mapped = evaluated(evaluator, frame)
+            energies.append((mapped.energy - expected.energy) / len(frame.numbers))
+            forces.append((mapped.forces - expected.forces).ravel())
         error = np.concatenate(forces)
         found.append(
             GridError(
@@ -160,22 +162,16 @@ def full_model(case: Case) -> Model:
 
 def full_term(term: Term, frames: Sequence[Frame]) -> Term:
     """The term with all descriptors of `frames` as points."""
-    if not isinstance(term, FewBodyTerm):
+    if not isinstance(term, DistanceTerm):
         return term
-    blocks = []
-    for block in term.blocks:
-        parts = []
-        for frame in frames:
-            if set(frame.numbers.tolist()).issuperset(block.species):
-                env = environments(frame, term.cutoff)
-                if term.kind == "two_body":
-                    a, b = block.species
-                    parts.append(env.distances(a, b, term.cutoff)[:, None])
-                else:
-                    centre, a, b = block.species
-                    parts.append(env.triplets(centre, a, b, term.cutoff))
-        blocks.append(Block(block.species, np.concatenate(parts)))
-    return term.with_blocks(blocks)
+    found: dict[Species, list[Array]] = {}
+    for frame in frames:
+        structure = Structure(frame, term.cutoff, derivatives=False)
+        for species, points in term.candidates(structure).items():
+            found.setdefault(species, []).append(points)
+    return term.with_blocks(
+        [Block(block.species, np.concatenate(found[block.species])) for block in term.blocks]
+    )
 
 
 def timed(call: Callable[[], object], budget: float) -> float:

@@ -123,6 +123,11 @@ class Settings(Checked):
     )
     seed: int = field(default=0, metadata=read_by(integer(at_least=0, at_most=2**32 - 1)))
 
+    @property
+    def has_repulsion(self) -> bool:
+        """Whether the process has a repulsion of near atoms beneath it."""
+        return self.core != "none"
+
     @classmethod
     def from_dict(
         cls, given: Mapping[str, Any], base_dir: str | os.PathLike[str] = ".", origin: str = ""

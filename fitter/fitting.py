@@ -173,7 +173,7 @@ def of_largest_evidence(
 def _with_baselines(settings: Settings, survey: Survey, run: Run) -> tuple[Survey, list[Any]]:
     """The survey with the repulsion, and what that gives for every frame."""
     with run.stage("short distances and core", len(survey.frames)) as advance:
-        if settings.core == "zbl":
+        if settings.has_repulsion:
             survey = survey.with_repulsion(widest_cutoff(settings))
         baseline = Baseline(survey.species, survey.repulsion)
         found = []

@@ -87,11 +87,9 @@ def fit_to_folder(
         }
         judgement = Judgement(
             *judged,
-            mapping={} if mapped is None else mapped.errors,
+            **_map_block(mapped),
             fit=fit_block,
             settings=settings.to_dict(),
-            curves={} if mapped is None else mapped_curves(mapped.potential),
-            errors_of="process" if mapped is None else "mapped potential",
             warnings=found,
             fit_id=model.identity,
             size=size,
@@ -199,6 +197,14 @@ def _fit_block(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> di
             for t in model.terms
         ],
     }
+
+
+def _map_block(mapped: Mapped | None) -> dict[str, Any]:
+    """What a judgement says of the map, or of there being none."""
+    if mapped is None:
+        return {"mapping": {}, "curves": {}, "errors_of": "process"}
+    curves = mapped_curves(mapped.potential)
+    return {"mapping": mapped.errors, "curves": curves, "errors_of": "mapped potential"}
 
 
 def _written(

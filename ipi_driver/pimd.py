@@ -32,7 +32,13 @@ from forcemap.ipi_driver.shared_memory import remove_left
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.part_file import has_parts, part_file, writing
 from forcemap.potentials.runs.folder_lock import locked_folder
-from forcemap.potentials.runs.i_pi import find_i_pi, remove_socket, run_i_pi, with_total_steps
+from forcemap.potentials.runs.i_pi import (
+    Drivers,
+    find_i_pi,
+    remove_socket,
+    run_i_pi,
+    with_total_steps,
+)
 from forcemap.potentials.runs.programs import last_step
 from forcemap.potentials.runs.progress import Progress
 
@@ -100,9 +106,7 @@ def run_pimd(
     _, atoms = potential_and_start(
         potential, structure, settings.ensemble, lambda text: progress.note(f"Note: {text}")
     )
-    place = Path(folder)
-    with writing(place):
-        place.mkdir(parents=True, exist_ok=True)
+    place = _made(Path(folder))
     with _lock(place) as lock:
         for log in place.glob("driver*.log"):
             remove_left(log)
@@ -123,6 +127,13 @@ def run_pimd(
     if doubt is not None:
         warnings.warn(doubt, UserWarning, stacklevel=2)
     return PimdRun(run.table.path, reached, begin, 1000.0 * seconds / max(reached - begin, 1))
+
+
+def _made(place: Path) -> Path:
+    """The folder, made if it is not there."""
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+    return place
 
 
 @dataclass(frozen=True)
@@ -154,12 +165,9 @@ def _go_on(
             log = run_i_pi(
                 run.place,
                 "continue.xml" if start else "input.xml",
-                run.potential,
-                _socket(run.settings),
+                Drivers(run.potential, _socket(run.settings), threads, clients),
                 _step_counter(run, begin),
                 advance,
-                threads=threads,
-                clients=clients,
                 stall=STALL,
                 keep_open=(lock,),
             )

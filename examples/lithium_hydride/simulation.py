@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 from ase import Atoms
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.runs.i_pi import find_i_pi, run_i_pi
+from forcemap.potentials.runs.i_pi import Drivers, find_i_pi, run_i_pi
 from forcemap.potentials.runs.programs import last_step
 from numpy.typing import NDArray
 
@@ -96,7 +96,8 @@ def simulate(folder: Path, potential: Path, atoms: Atoms, plan: Plan) -> Output:
     address = f"forcemap-{uuid.uuid4().hex[:12]}"
     (folder / "input.xml").write_text(plan.input_text(address), encoding="utf-8")
     table = folder / "md.out"
-    run_i_pi(folder, "input.xml", potential, address, lambda: last_step(table), lambda _: None)
+    drivers = Drivers(potential, address)
+    run_i_pi(folder, "input.xml", drivers, lambda: last_step(table), lambda _: None)
     return read_output(folder, plan)
 
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.runs.i_pi import run_i_pi, with_total_steps
+from forcemap.potentials.runs.i_pi import Drivers, run_i_pi, with_total_steps
 from forcemap.potentials.runs.programs import Program, find_program, last_step, supervise
 from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
@@ -169,7 +169,8 @@ def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD
     begin = perf_counter()
     try:
         with progress.stage("i-PI, path integrals with 8 beads", steps) as advance:
-            run_i_pi(folder, "input.xml", potential, name, lambda: last_step(output), advance)
+            drivers = Drivers(potential, name)
+            run_i_pi(folder, "input.xml", drivers, lambda: last_step(output), advance)
     finally:
         # Whoever starts the run again finds the name that the example's text tells.
         source.write_text(text, encoding="utf-8")

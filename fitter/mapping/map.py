@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from forcemap.fitter.checked import Place, mapping, read_fields
+from forcemap.fitter.config import MapSettings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction, evaluated
 from forcemap.fitter.mapping.measure import MapError, map_error
@@ -178,16 +180,23 @@ def map_file(
 ) -> dict[str, Any]:
     """Map a model file anew. Without the frames at hand, the error is that on random clusters.
 
-    Returns the errors that are also written into the potential file.
+    `tolerance` is that of the model's settings where it is None.
+
+    Returns the errors that are also written into the potential file. Raises ForcemapError for a file
+    that is no model that has a map.
     """
     model = read_model(model_path)
     if model.unmapped:
         raise ForcemapError(f"{model_path}: {no_map(model)}")
-    if tolerance is None:
-        tolerance = float(model.settings.get("map", {}).get("tolerance", 1e-4))
+    place = Place(str(model_path), "settings.map")
+    given = mapping(model.settings.get("map", {}), place, "tolerance: 1.0e-4")
+    chosen = read_fields(MapSettings, given, place)
+    tolerance = chosen.tolerance if tolerance is None else tolerance
     rng = np.random.default_rng(1)
     clusters = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
-    soap = model.settings.get("map", {}).get("soap")
-    mapped = map_model(model, clusters, tolerance, 1, progress, soap)
+    try:
+        mapped = map_model(model, clusters, tolerance, 1, progress, chosen.soap)
+    except ForcemapError as error:
+        raise ForcemapError(f"{model_path}: {error}") from None
     mapped.write(Path(potential_path))
     return {**mapped.errors, "seconds": mapped.seconds}

@@ -31,7 +31,13 @@ from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_
 from forcemap.fitter.process.accumulate import ROWS_PER_BLOCK
 from forcemap.fitter.process.data_checks import warn_of_shared_frames, warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
-from forcemap.fitter.process.prior import Opened, alternatives, nothing_to_fit, widest_cutoff
+from forcemap.fitter.process.prior import (
+    Opened,
+    added_terms,
+    alternatives,
+    nothing_to_fit,
+    widest_cutoff,
+)
 from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.process.targets import group_count
 from forcemap.fitter.sharing.launch import launched
@@ -40,7 +46,6 @@ from forcemap.fitter.solve.work import FLOAT, Rates, Work, seconds_of
 from forcemap.fitter.sparse.candidates import most_candidates
 from forcemap.fitter.sparse.methods import independent, work_of_choice
 from forcemap.fitter.terms.base import Array, Block, Species, Term, named
-from forcemap.fitter.terms.constants import ConstantsTerm
 from forcemap.fitter.terms.rows import RowLayout, frame_rows
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
@@ -300,12 +305,12 @@ class _Look:
                 f"the sparse points of {kinds} terms are counted, not chosen: those that repeat others "
                 "count too"
             )
-        if given.e0 == "average":
-            constants = ConstantsTerm.of(survey.species)
+        for added in added_terms(given, survey.species):
             for terms in look.timed:
-                terms.append(constants)
+                terms.append(added)
             look.combinations += tuple(
-                Combination(constants.kind, (z,), share.atoms[z], 1) for z in survey.species
+                Combination(added.kind, block.species, share.atoms[block.species[0]], block.size)
+                for block in added.blocks
             )
         if len(options) > 1:
             look._trials(len(options))
@@ -314,7 +319,7 @@ class _Look:
     def _survey(self, survey: Survey) -> Survey:
         """With the repulsion, where there is one."""
         start = time.perf_counter()
-        if self.settings.core == "zbl":
+        if self.settings.has_repulsion:
             survey = survey.with_repulsion(widest_cutoff(self.settings))
         baseline = Baseline(survey.species, survey.repulsion)
         for frame in self.sample:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 from forcemap.fitter.config import Settings
 from forcemap.fitter.process.survey import Survey, shortest_distances
 from forcemap.fitter.sparse.candidates import Pool, candidate_pools
@@ -15,7 +16,15 @@ from forcemap.fitter.terms.base import Array, Block, Species, Term, TermSettings
 from forcemap.fitter.terms.constants import ConstantsTerm
 from forcemap.potentials.errors import ForcemapError
 
-__all__ = ["Opened", "Prior", "alternatives", "nothing_to_fit", "widest_cutoff"]
+__all__ = [
+    "Opened",
+    "Prior",
+    "added_terms",
+    "alternatives",
+    "dropped_points",
+    "nothing_to_fit",
+    "widest_cutoff",
+]
 
 FAR = 15.0
 """Å; how far to look for two atoms to speak of."""
@@ -39,6 +48,14 @@ def widest_cutoff(settings: Settings) -> float:
     return max(term.cutoff or 0.0 for term in settings.terms)
 
 
+def added_terms(settings: Settings, species: Sequence[int]) -> list[Term]:
+    """Terms that a fit has beside those of its settings, with their blocks.
+
+    With ``e0: average`` a constant of each species is fitted together with the terms.
+    """
+    return [ConstantsTerm.of(species)] if settings.e0 == "average" else []
+
+
 @dataclass(frozen=True, eq=False)
 class Prior:
     """The terms of a process before its data are seen.
@@ -55,10 +72,7 @@ class Prior:
     def of(
         cls, settings: Settings, survey: Survey, advance: Callable[[], Any] = lambda: None
     ) -> Prior:
-        """The terms that the settings ask for, each with sparse points chosen from the data.
-
-        With ``e0: average`` a constant of each species is fitted together with the terms.
-        """
+        """The terms that the settings ask for, each with sparse points chosen from the data."""
         terms: list[Term] = []
         factors: list[Array] = []
         for given in settings.terms:
@@ -67,10 +81,11 @@ class Prior:
             terms.append(opened.term.with_blocks([block for block, _ in blocks]))
             factors.extend(factor for _, factor in blocks)
             advance()
-        if settings.e0 == "average":
-            constants = ConstantsTerm.of(survey.species)
-            terms.append(constants)
-            factors.extend(np.eye(1) for _ in constants.blocks)
+        for term in added_terms(settings, survey.species):
+            terms.append(term)
+            factors.extend(
+                scipy.linalg.cholesky(term.covariance(block), lower=True) for block in term.blocks
+            )
         return cls(tuple(terms), tuple(factors))
 
     @property

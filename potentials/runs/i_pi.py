@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from forcemap.potentials.errors import ForcemapError
@@ -17,7 +18,14 @@ from forcemap.potentials.runs.programs import (
     supervise,
 )
 
-__all__ = ["SOCKETS_PREFIX", "find_i_pi", "remove_socket", "run_i_pi", "with_total_steps"]
+__all__ = [
+    "SOCKETS_PREFIX",
+    "Drivers",
+    "find_i_pi",
+    "remove_socket",
+    "run_i_pi",
+    "with_total_steps",
+]
 
 SOCKETS_PREFIX = "/tmp/ipi_"
 """i-PI's default; what stands in front of the ``<address>`` of a unix socket."""
@@ -28,16 +36,45 @@ def find_i_pi() -> str:
     return find_program("i-pi", "install i-PI beside forcemap: pip install 'ipi>=3.3.1,<3.4'")
 
 
+@dataclass(frozen=True)
+class Drivers:
+    """The ``forcemap driver`` processes of a run.
+
+    Attributes:
+        potential: their file.
+        socket: the ``<address>`` of a unix socket, which nobody else may use, or the ``<port>``.
+        threads: of each; None: all cores over the drivers.
+        clients: how many there are.
+    """
+
+    potential: Path
+    socket: str | int
+    threads: int | None = None
+    clients: int = 1
+
+    def programs(self, folder: Path) -> list[Program]:
+        """For a run in `folder`, where ``init.xyz`` is."""
+        threads = self.threads or max(1, (os.cpu_count() or 1) // self.clients)
+        by_port = isinstance(self.socket, int)
+        command = forcemap_command(
+            # i-PI itself reads this file; atoms may exchange places before a later start.
+            *("driver", str(self.potential.resolve()), "--template", "init.xyz"),
+            "--trust-template",
+            *("--port" if by_port else "--unix", str(self.socket), "--threads", str(threads)),
+        )
+        logs = ["driver.log"]
+        if self.clients > 1:
+            logs = [f"driver-{n + 1}.log" for n in range(self.clients)]
+        return [Program("forcemap driver", command, folder, folder / log) for log in logs]
+
+
 def run_i_pi(
     folder: Path,
     xml: str,
-    potential: Path,
-    socket: str | int,
+    drivers: Drivers,
     step: Callable[[], int],
     advance: Callable[[int], None],
     *,
-    threads: int | None = None,
-    clients: int = 1,
     stall: float = STALL,
     keep_open: Sequence[int] = (),
 ) -> Path:
@@ -46,12 +83,9 @@ def run_i_pi(
     Args:
         folder: where they run; it holds ``init.xyz``, and gets ``i-pi.log`` and ``driver.log``.
         xml: name of the input in it.
-        potential: the drivers' potential.
-        socket: the ``<address>`` of a unix socket, which nobody else may use, or the ``<port>``.
+        drivers: of the run.
         step: the step that the run has reached, -1 before the first.
         advance: called with the number of new steps.
-        threads: of each driver; None: all cores over the drivers.
-        clients: number of drivers.
         stall: seconds without a new step after which the run is given up.
         keep_open: files that stay open in i-PI.
 
@@ -71,26 +105,10 @@ def run_i_pi(
         # i-PI's own matrices are small: threads of its BLAS only take time from the drivers.
         environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
-    threads = threads or max(1, (os.cpu_count() or 1) // clients)
-    where = ("--port", str(socket)) if isinstance(socket, int) else ("--unix", socket)
-    drivers = [
-        Program(
-            "forcemap driver",
-            forcemap_command(
-                # i-PI itself reads this file; atoms may exchange places before a later start.
-                *("driver", str(potential.resolve()), "--template", "init.xyz"),
-                "--trust-template",
-                *(*where, "--threads", str(threads)),
-            ),
-            folder,
-            folder / ("driver.log" if clients == 1 else f"driver-{n + 1}.log"),
-        )
-        for n in range(clients)
-    ]
     try:
-        supervise([server, *drivers], step, advance, stall)
+        supervise([server, *drivers.programs(folder)], step, advance, stall)
     finally:
-        remove_socket(socket)
+        remove_socket(drivers.socket)
     return server.log
 
 

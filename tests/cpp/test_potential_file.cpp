@@ -215,7 +215,7 @@ TEST(format_and_version) {
   CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 1.0"), "version: found 1.0");
   CHECK_ERROR(parse_with("\"version\": 1, ", ""), "found no entry \"version\"");
   CHECK_ERROR(parse_with("\"species\"", "\"speices\""), "unknown entry \"speices\"");
-  CHECK_ERROR(parse_with("\"eV\"", "\"Ry\""), "units.energy: found another unit, expected eV");
+  CHECK_ERROR(parse_with("\"eV\"", "\"Ry\""), "units.energy: found \"Ry\", expected \"eV\"");
   CHECK_ERROR(parse_with("{\"note\": \"test\"}", "3"), "provenance: found 3, expected an object");
 }
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from ase.io import read
 from forcemap.fitter import Settings, fit_to_folder
+from forcemap.fitter.sharing.run import Run
 from forcemap.potentials import ForcemapCalculator
-from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -47,7 +47,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     """Folder of a fit with the example's settings, and its report."""
     out = tmp_path_factory.mktemp("lithium-hydride")
     settings = Settings.read(EXAMPLE / "settings.yaml")
-    return out, fit_to_folder(settings, out, 2, Progress.silent())
+    return out, fit_to_folder(settings, out, Run(jobs=2))
 
 
 @pytest.fixture(scope="module")

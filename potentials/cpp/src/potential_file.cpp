@@ -12,9 +12,10 @@
 #include "forcemap/safetensors.hpp"
 #include "terms/term_reader.hpp"
 
-// The format, versions 1 and 2 (written by forcemap/potentials/file/potential_file.py, which describes
-// it in full): a safetensors file whose metadata are a "checksum" (checksum.hpp; may be absent) and
-// "forcemap", a JSON document, here without the free members "provenance" and "mapping",
+// The format, versions 1 and 2 (written by forcemap/potentials/file/potential_file.py, which
+// describes it in full): a safetensors file whose metadata are a "checksum" (checksum.hpp; may be
+// absent) and "forcemap", a JSON document, here without the free members "provenance" and
+// "mapping",
 //   {"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",
 //    "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"},
 //    "terms": [{"kind": "two_body", "cutoff": 5.5, ...}, ...]}
@@ -23,9 +24,10 @@
 //
 // Version 2 leaves room for draws from the process beside its mean. The document may have the
 // member "columns" (1 to 4096; 1 where it is missing: the mean alone). With more than one, each
-// tensor that is linear in the weights of the fit, "e0" or "terms.INDEX.PART", may be accompanied by
-// another with ".draws" after its name, of shape (columns - 1, and that of the tensor): the same numbers for the draws, in the order of the
-// draws. This reader checks them and leaves them where they are; what is evaluated is the mean.
+// tensor that is linear in the weights of the fit, "e0" or "terms.INDEX.PART", may be accompanied
+// by another with ".draws" after its name, of shape (columns - 1, and that of the tensor): the same
+// numbers for the draws, in the order of the draws. This reader checks them and leaves them where
+// they are; what is evaluated is the mean.
 
 namespace forcemap {
 
@@ -90,7 +92,8 @@ class Reader {
   }
 
   static void check_unit(const JsonView& unit, const char* expected) {
-    if (unit.string() != expected) unit.reject("found another unit, expected ", expected);
+    if (unit.string() == expected) return;
+    unit.reject("found ", quoted(unit.string()), ", expected \"", expected, "\"");
   }
 
   void read_species(const JsonView& species) {

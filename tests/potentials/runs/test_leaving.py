@@ -17,8 +17,9 @@ BUSY = {
     # A loop in C that never comes back to Python, and keeps its lock.
     "python": "import collections, itertools; work = lambda: "
     "collections.deque(itertools.repeat(0), 0)",
-    "lapack": "import numpy, scipy.linalg; a = numpy.random.default_rng(0).normal(size=(4000, 4000));"
-    "work = lambda: scipy.linalg.eigh(a + a.T)",
+    # One call: Python would hear the signal between two of them.
+    "lapack": "import numpy; from scipy.linalg.lapack import dsyevd;"
+    "a = numpy.random.default_rng(0).normal(size=(4000, 4000)); work = lambda: dsyevd(a)",
 }
 
 SCRIPT = """

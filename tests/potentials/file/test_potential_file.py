@@ -1,4 +1,4 @@
-"""The potential file: what is written is read again, and every fault is told."""
+"""The potential file: what is written is read again, and every fault is reported."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 from forcemap.potentials import Potential, _core, load
-from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import read_container, read_document, write_container
 from forcemap.potentials.file.potential_file import (
     PotentialData,
     as_potential,
     file_format,
+    potential_bytes,
     read_potential,
     write_potential,
 )
@@ -37,6 +37,8 @@ from forcemap.potentials.terms import (
 )
 
 Document = dict[str, Any]
+Change = Callable[[Document, dict[str, np.ndarray]], object]
+"""Of a document and tensors, in place."""
 
 
 def small_potential() -> PotentialData:
@@ -99,7 +101,7 @@ def soap_path(tmp_path: Path) -> Path:
     return path
 
 
-def altered(path: Path, change: Callable[[Document, dict[str, np.ndarray]], None]) -> None:
+def altered(path: Path, change: Change) -> None:
     """Write the file again with its document and tensors changed, without any check."""
     container = read_container(path)
     tensors = {name: array.copy() for name, array in container.tensors.items()}
@@ -107,14 +109,14 @@ def altered(path: Path, change: Callable[[Document, dict[str, np.ndarray]], None
     write_container(path, container.document, tensors)
 
 
-def refused_by_both(path: Path, message: str) -> None:
-    """The Python and the C++ reader refuse the file, naming it, with this in the message."""
+def refused(path: Path, message: str) -> None:
+    """Python and the core refuse the file in the same words, which name it and have this in them."""
     with pytest.raises(ModelFileError) as python:
         read_potential(path)
     with pytest.raises(ForcemapError) as core:
         load(path)
-    for error in (python, core):
-        assert str(path) in str(error.value)
+    assert str(python.value) == str(core.value)
+    assert str(path) in str(python.value)
     assert message in str(python.value)
 
 
@@ -187,7 +189,7 @@ def test_file_format(path: Path, tmp_path: Path) -> None:
     model = tmp_path / "model.forcemap"
     write_container(model, {"format": "forcemap.model", "version": 1}, {"x": np.zeros(3)})
     assert file_format(model) == "forcemap.model"
-    refused_by_both(model, "forcemap map")
+    refused(model, "forcemap map")
     other = tmp_path / "other"
     write_container(other, {"format": "else"}, {"x": np.zeros(3)})
     with pytest.raises(ModelFileError, match=r"found 'else', expected forcemap\.potential or"):
@@ -199,10 +201,64 @@ def test_document_is_read_without_the_data(path: Path) -> None:
         header = struct.unpack("<Q", file.read(8))[0]
         file.truncate(8 + header)
     assert read_document(path)["species"] == ["H", "O"]
-    refused_by_both(path, "no intact safetensors file")
+    refused(path, f"{path}{DAMAGED}")
+    with pytest.raises(ModelFileError, match=r"no intact safetensors file.*the file is cut off"):
+        file_format(path)
 
 
-def set_in(*keys: str | int, to: object) -> Callable[[Document, dict[str, np.ndarray]], None]:
+def drawn_potential() -> PotentialData:
+    """The potential with two draws beside the mean, of the energies and of some of its tensors."""
+    rng = np.random.default_rng(6)
+    data = small_potential()
+    names = [("H-H",), ("O-H-O",), (), ("O",)]
+    terms = [
+        replace(
+            term,
+            draws={name: rng.normal(size=(2, *term.tensors()[name].shape)) for name in some},
+        )
+        for term, some in zip(data.terms, names, strict=True)
+    ]
+    return replace(data, terms=tuple(terms), e0_draws=rng.normal(size=(2, 2)))
+
+
+def test_draws_come_back_and_leave_the_mean_alone(path: Path, tmp_path: Path) -> None:
+    written = drawn_potential()
+    write_potential(written, tmp_path / "draws.forcemap")
+    read = read_potential(tmp_path / "draws.forcemap")
+    assert (small_potential().columns, written.columns, read.columns) == (1, 3, 3)
+    assert written.e0_draws is not None
+    np.testing.assert_array_equal(read.e0_draws, written.e0_draws)
+    for one, other in zip(read.terms, written.terms, strict=True):
+        assert list(one.draws) == list(other.draws)
+        for name, values in other.draws.items():
+            np.testing.assert_array_equal(one.draws[name], values)
+    positions = [[0.0, 0, 0], [0.9, 0.3, 0], [0.1, 1.2, 0.4]]
+    plain, drawn = (
+        load(file).evaluator().compute(positions, [1, 8, 1], np.zeros((3, 3)), False)
+        for file in (path, tmp_path / "draws.forcemap")
+    )
+    assert plain.energy == drawn.energy
+    np.testing.assert_array_equal(plain.forces, drawn.forces)
+
+
+def test_draws_of_another_number_are_not_written(tmp_path: Path) -> None:
+    data = replace(drawn_potential(), e0_draws=np.zeros((3, 2)))
+    message = r"""tensor "terms\.0\.H-H\.draws": found the shape \(2, 5\), expected \(3, 5\)"""
+    with pytest.raises(ModelFileError, match=message):
+        write_potential(data, tmp_path / "x.forcemap")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version_1_is_read(path: Path) -> None:
+    """It had no `columns`."""
+    expected = potential_bytes(read_potential(path))
+    altered(path, lambda document, _: (document.update(version=1), document.pop("columns")))
+    assert potential_bytes(read_potential(path)) == expected
+    altered(path, set_in("columns", to=1))
+    refused(path, 'found the unknown entry "columns"')
+
+
+def set_in(*keys: str | int, to: object) -> Change:
     def change(document: Document, _tensors: dict[str, np.ndarray]) -> None:
         place: Any = document
         for key in keys[:-1]:
@@ -212,44 +268,53 @@ def set_in(*keys: str | int, to: object) -> Callable[[Document, dict[str, np.nda
     return change
 
 
-def drop(key: str) -> Callable[[Document, dict[str, np.ndarray]], None]:
+def drop(key: str) -> Change:
     return lambda document, _tensors: document.pop(key)
 
 
-def set_tensor(name: str, value: np.ndarray) -> Callable[[Document, dict[str, np.ndarray]], None]:
+def set_tensor(name: str, value: np.ndarray) -> Change:
     return lambda _document, tensors: tensors.update({name: value})
 
 
 PAIR = {"species": ["H", "O"], "inner": 0.4, "outer": 0.7}
-FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], str]] = {
-    "format": (set_in("format", to="x"), "format: found 'x', expected 'forcemap.potential'"),
+FAULTS: dict[str, tuple[Change, str]] = {
+    "format": (set_in("format", to="x"), 'format: found "x", expected "forcemap.potential"'),
     "newer": (set_in("version", to=3), "written by a newer forcemap; upgrade"),
     "version 0": (set_in("version", to=0), "version: found 0, expected an integer"),
     "version real": (set_in("version", to=1.0), "version: found 1.0, expected an integer"),
     "version true": (set_in("version", to=True), "version: found true, expected an integer"),
-    "no version": (drop("version"), "found no entry 'version'"),
-    "no units": (drop("units"), "found no entry 'units'"),
-    "unit": (set_in("units", "energy", to="Ry"), "units.energy: found the string 'Ry'"),
-    "unknown entry": (set_in("extra", to=1), "found the unknown entry 'extra'"),
+    "no version": (drop("version"), 'found no entry "version"'),
+    "no units": (drop("units"), 'found no entry "units"'),
+    "unit": (set_in("units", "energy", to="Ry"), 'units.energy: found "Ry", expected "eV"'),
+    "unknown entry": (set_in("extra", to=1), 'found the unknown entry "extra"'),
     "provenance": (set_in("provenance", to=3), "provenance: found 3, expected an object"),
     "order": (set_in("species", to=["O", "H"]), "species[1]: found H after O"),
     "twice": (set_in("species", to=["H", "H"]), "expected increasing atomic numbers"),
-    "element": (set_in("species", to=["H", "Oo"]), "species[1]: 'Oo' is not the symbol"),
-    "species": (set_in("species", to="H"), "species: found the string 'H', expected an array"),
+    "element": (set_in("species", to=["H", "Oo"]), 'species[1]: found "Oo", expected an element'),
+    "species": (set_in("species", to="H"), 'species: found the string "H", expected an array'),
     "no terms": (set_in("terms", to=[]), "expected at least one term"),
-    "kind": (set_in("terms", 0, "kind", to="x"), "terms[0].kind: found 'x'"),
+    "kind": (set_in("terms", 0, "kind", to="x"), 'terms[0].kind: found "x", expected two_body, '),
     "term's entry": (set_in("terms", 0, "scale", to=2), "terms[0]: found the unknown entry"),
     "cutoff 0": (set_in("terms", 0, "cutoff", to=0), "terms[0].cutoff: found 0"),
     "cutoff 101": (set_in("terms", 1, "cutoff", to=101.0), "0 < cutoff <= 100"),
-    "cutoff text": (set_in("terms", 0, "cutoff", to="5"), "found the string '5', expected a num"),
+    "cutoff text": (set_in("terms", 0, "cutoff", to="5"), 'found the string "5", expected a num'),
     "intervals 0": (set_in("terms", 0, "intervals", to=0), "terms[0].intervals: found 0"),
-    "intervals": (set_in("terms", 0, "intervals", to=3), "found the shape (5,), expected (6,)"),
+    "intervals": (set_in("terms", 0, "intervals", to=3), "found the shape (5), expected (6)"),
     "intervals huge": (set_in("terms", 1, "leg_intervals", to=10**6), "from 1 to 100000"),
     "no tables": (set_in("terms", 0, "tables", to=[]), "expected at least one table"),
-    "table twice": (set_in("terms", 0, "tables", to=[["H", "O"]] * 2), "H-O twice"),
+    "table twice": (
+        set_in("terms", 0, "tables", to=[["H", "O"]] * 2),
+        "terms[0].tables[1]: found a table that stands before",
+    ),
     "table's length": (set_in("terms", 0, "tables", 0, to=["H"]), "expected 2 species"),
-    "table's species": (set_in("terms", 0, "tables", 0, to=["H", "C"]), "found no tensor"),
-    "table's order": (set_in("terms", 0, "tables", 0, to=["O", "H"]), "found no tensor"),
+    "table's species": (
+        set_in("terms", 0, "tables", 0, to=["H", "C"]),
+        'terms[0].tables[0][1]: found "C", expected one of the file\'s species',
+    ),
+    "table's order": (
+        set_in("terms", 0, "tables", 0, to=["O", "H"]),
+        "terms[0].tables[0]: found O-H, expected the lower atomic number first",
+    ),
     "inner": (set_in("terms", 2, "pairs", 0, "inner", to=0.7), "expected 0 <= inner < outer"),
     "negative": (set_in("terms", 2, "pairs", 0, "inner", to=-0.1), "expected 0 <= inner < outer"),
     "outer": (set_in("terms", 2, "pairs", 0, "outer", to=200), "expected 0 <= inner < outer"),
@@ -266,61 +331,64 @@ FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], str]]
             tensors.pop("terms.3.O-H"),
             tensors.pop("terms.3.H-H"),
         ),
-        "terms[3].tables: found none",
+        "terms[3].tables: found an empty array, expected at least one",
     ),
     "density twice": (
         set_in("terms", 3, "tables", to=[["O", "H"], ["H", "H"], ["O", "H"]]),
-        "'O-H' twice",
+        "terms[3].tables[2]: found a table that stands before",
     ),
     "density's order": (set_in("terms", 3, "tables", 0, to=["H", "O"]), "found no tensor"),
-    "density's species": (set_in("terms", 3, "tables", 0, to=["O", "C"]), "found no tensor"),
+    "density's species": (
+        set_in("terms", 3, "tables", 0, to=["O", "C"]),
+        'terms[3].tables[0][1]: found "C", expected one of the file\'s species',
+    ),
     "no centers": (
         lambda document, tensors: (
             document["terms"][3].update(centers=[]),
             tensors.pop("terms.3.O"),
         ),
-        "terms[3].centers: found none",
+        "terms[3].centers: found an empty array, expected at least one",
     ),
     "center twice": (
         lambda document, _tensors: document["terms"][3]["centers"].append(
             document["terms"][3]["centers"][0]
         ),
-        "'O' twice",
+        "terms[3].centers[1].species: found a species that stands before",
     ),
     "center's species": (
         set_in("terms", 3, "centers", 0, "species", to="C"),
-        "found no tensor",
+        'terms[3].centers[0].species: found "C", expected one of the file\'s species',
     ),
     "center's range": (
         set_in("terms", 3, "centers", 0, "range", to=0),
-        "found the range 0.0, expected 1e-09 < range <= 1e+09",
+        "terms[3].centers[0].range: found 0, expected 1e-09 < range <= 1000000000",
     ),
     "center's intervals": (
         set_in("terms", 3, "centers", 0, "intervals", to=5),
-        "found the shape (7,), expected (8,)",
+        "found the shape (7), expected (8)",
     ),
     "function": (
         set_tensor("terms.3.O", np.zeros((7, 1))),
-        "found the shape (7, 1), expected (7,)",
+        "found the shape (7, 1), expected (7)",
     ),
     "extra tensor": (
         set_tensor("more", np.zeros(2)),
-        "found the tensor 'more', which no term uses",
+        'found the tensor "more", which no term uses',
     ),
-    "dtype": (set_tensor("e0", np.zeros(2, np.int64)), "found the type int64, expected F64"),
-    "shape": (set_tensor("e0", np.zeros((2, 1))), "found the shape (2, 1), expected (2,)"),
+    "dtype": (set_tensor("e0", np.zeros(2, np.int64)), "found the type I64, expected F64"),
+    "shape": (set_tensor("e0", np.zeros((2, 1))), "found the shape (2, 1), expected (2)"),
     "asymmetric": (
         set_tensor("terms.1.O-H-H", np.random.default_rng(0).normal(size=(4, 4, 5))),
-        "expected it symmetric",
+        "expected them equal: the neighbours are of one species",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", list(FAULTS))
-def test_faults_are_refused_by_both_readers(path: Path, fault: str) -> None:
+def test_faults_are_refused_in_the_same_words(path: Path, fault: str) -> None:
     change, message = FAULTS[fault]
     altered(path, change)
-    refused_by_both(path, message)
+    refused(path, message)
 
 
 def test_soap_term_is_read_as_it_was_written(soap_path: Path, tmp_path: Path) -> None:
@@ -341,14 +409,14 @@ def test_soap_term_is_read_as_it_was_written(soap_path: Path, tmp_path: Path) ->
     assert again.read_bytes() == soap_path.read_bytes()
 
 
-def without(name: str) -> Callable[[Document, dict[str, np.ndarray]], None]:
-    return lambda _document, tensors: tensors.pop(name)  # type: ignore[return-value]
+def without(name: str) -> Change:
+    return lambda _document, tensors: tensors.pop(name)
 
 
 CENTER = {"species": "H", "count": 1, "constant": 0.0}
-SOAP_FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], str]] = {
-    "entry": (set_in("terms", 0, "sigma", to=1), "terms[0]: found the unknown entry 'sigma'"),
-    "no cutoff": (lambda d, _: d["terms"][0].pop("cutoff"), "found no entry 'cutoff'"),
+SOAP_FAULTS: dict[str, tuple[Change, str]] = {
+    "entry": (set_in("terms", 0, "sigma", to=1), 'terms[0]: found the unknown entry "sigma"'),
+    "no cutoff": (lambda d, _: d["terms"][0].pop("cutoff"), 'found no entry "cutoff"'),
     "cutoff 0": (set_in("terms", 0, "cutoff", to=0), "terms[0].cutoff: found 0"),
     "cutoff 101": (set_in("terms", 0, "cutoff", to=101), "0 < cutoff <= 100"),
     "intervals 0": (set_in("terms", 0, "intervals", to=0), "terms[0].intervals: found 0"),
@@ -365,7 +433,7 @@ SOAP_FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], 
     "channels": (set_in("terms", 0, "channels", to=2), "found the shape"),
     "zeta 0": (set_in("terms", 0, "zeta", to=0), "zeta: found 0, expected an integer from 1 to 4"),
     "zeta 5": (set_in("terms", 0, "zeta", to=5), "zeta: found 5, expected an integer from 1 to 4"),
-    "zeta text": (set_in("terms", 0, "zeta", to="2"), "found the string '2', expected an integer"),
+    "zeta text": (set_in("terms", 0, "zeta", to="2"), 'found the string "2", expected an integer'),
     "no centres": (set_in("terms", 0, "centers", to=[]), "expected at least one"),
     "centre twice": (
         set_in("terms", 0, "centers", to=[CENTER, CENTER]),
@@ -373,21 +441,21 @@ SOAP_FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], 
     ),
     "centre": (
         set_in("terms", 0, "centers", 0, "species", to="Si"),
-        "found 'Si', expected one of the file's species",
+        'found "Si", expected one of the file\'s species',
     ),
     "centre's entry": (
         set_in("terms", 0, "centers", 0, "rank", to=2),
-        "centers[0]: found the unknown entry 'rank'",
+        'centers[0]: found the unknown entry "rank"',
     ),
     "count 0": (set_in("terms", 0, "centers", 0, "count", to=0), "centers[0].count: found 0"),
     "count huge": (set_in("terms", 0, "centers", 0, "count", to=10**7), "count: found 10000000"),
     "count": (
         set_in("terms", 0, "centers", 1, "count", to=4),
-        "found the shape (3,), expected (4,)",
+        "found the shape (3), expected (4)",
     ),
     "constant": (
         set_in("terms", 0, "centers", 0, "constant", to="x"),
-        "centers[0].constant: found the string 'x', expected a number",
+        'centers[0].constant: found the string "x", expected a number',
     ),
     "unused centre": (
         set_in("terms", 0, "centers", to=[CENTER]),
@@ -406,41 +474,50 @@ SOAP_FAULTS: dict[str, tuple[Callable[[Document, dict[str, np.ndarray]], None], 
         set_tensor("terms.0.radial", np.zeros((5, 4))),
         "found the shape (5, 4), expected (5, 2, 2)",
     ),
-    "self": (set_tensor("terms.0.self", np.zeros(3)), "found the shape (3,), expected (2,)"),
+    "self": (set_tensor("terms.0.self", np.zeros(3)), "found the shape (3), expected (2)"),
     "weights": (set_tensor("terms.0.weights", np.zeros((2, 1))), "expected (1, 2)"),
     "type": (
         set_tensor("terms.0.self", np.zeros(2, np.int64)),
-        "found the type int64, expected F64",
+        "found the type I64, expected F64",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", list(SOAP_FAULTS))
-def test_faults_of_soap_terms_are_refused_by_both_readers(soap_path: Path, fault: str) -> None:
+def test_faults_of_soap_terms_are_refused_in_the_same_words(soap_path: Path, fault: str) -> None:
     change, message = SOAP_FAULTS[fault]
     altered(soap_path, change)
-    refused_by_both(soap_path, message)
+    refused(soap_path, message)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"cutoff": 0.0}, "terms[0].cutoff: found 0.0"),
+        ({"cutoff": 0.0}, "terms[0].cutoff: found 0, expected 0 < cutoff <= 100"),
         ({"zeta": 5}, "terms[0].zeta: found 5, expected an integer from 1 to 4"),
         ({"l_max": -1}, "terms[0].l_max: found -1"),
-        ({"centers": {}}, "terms[0].centers: found none"),
+        ({"centers": {}}, "terms[0].centers: found an empty array, expected at least one"),
         ({"weights": np.zeros((0, 2))}, "terms[0].channels: found 0"),
-        ({"weights": np.zeros((1, 3))}, "terms[0].weights: found an array of shape (1, 3)"),
-        ({"radial": np.zeros((5, 2, 3))}, "terms[0].radial: found an array of shape (5, 2, 3)"),
-        ({"self_density": np.array([0.0, np.nan])}, "terms[0].self: found a number that is not"),
-        ({"centers": {"Si": small_soap().centers["H"]}}, "found 'Si', expected one of the file's"),
+        (
+            {"weights": np.zeros((1, 3))},
+            'tensor "terms.0.weights": found the shape (1, 3), expected (1, 2)',
+        ),
+        (
+            {"radial": np.zeros((5, 2, 3))},
+            'tensor "terms.0.radial": found the shape (5, 2, 3), expected (5, 2, 2)',
+        ),
+        (
+            {"self_density": np.array([0.0, np.nan])},
+            "tensor 'terms.0.self': found nan at (1,), expected finite",
+        ),
+        ({"centers": {"Si": small_soap().centers["H"]}}, 'found "Si", expected one of the file\'s'),
         (
             {"centers": {"H": SoapCenter(np.zeros(2), np.zeros((1, 6)), 0.0)}},
-            "terms[0].H.vectors: found an array of shape (1, 6), expected (2, 6)",
+            'tensor "terms.0.H.vectors": found the shape (1, 6), expected (2, 6)',
         ),
         (
             {"centers": {"H": SoapCenter(np.zeros(0), np.zeros((0, 6)), 0.0)}},
-            "terms[0].H: found no vectors",
+            "terms[0].centers[0].count: found 0, expected an integer from 1",
         ),
     ],
 )
@@ -455,12 +532,12 @@ def test_wrong_soap_terms_are_not_written(
 
 
 def test_number_that_is_not_finite(path: Path, soap_path: Path) -> None:
-    for file, place in ((path, "(5,)"), (soap_path, "(0, 1)")):
+    for file, place in ((path, 5), (soap_path, 1)):
         without_checksum(file)
         content = bytearray(file.read_bytes())
         content[-8:] = struct.pack("<d", np.nan)
         file.write_bytes(content)
-        refused_by_both(file, f"found nan at {place}, expected finite numbers")
+        refused(file, f"found nan at item {place}, expected finite numbers")
 
 
 def without_checksum(path: Path) -> None:
@@ -480,26 +557,34 @@ def with_header(path: Path, change: Callable[[str], str]) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"forcemap":"', '"other":"x","forcemap":"', "found the unknown entry 'other'"),
+        ('"forcemap":"', '"other":"x","forcemap":"', 'found the metadata entry "other"'),
         (
-            '\\"version\\": 1',
-            '\\"version\\": 1, \\"version\\": 1',
-            "found the name 'version' twice",
+            '\\"version\\": 2',
+            '\\"version\\": 2, \\"version\\": 2',
+            'found the name "version" twice',
         ),
-        ('\\"cutoff\\": 5.5', '\\"cutoff\\": NaN', "found NaN, expected finite numbers"),
-        ('\\"cutoff\\": 5.5', '\\"cutoff\\": 1e999', "found 1e999, expected finite numbers"),
-        ('\\"cutoff\\": 5.5', '\\"cutoff\\": ' + "9" * 5000, "not valid JSON"),
+        ('\\"cutoff\\": 5.5', '\\"cutoff\\": NaN', 'found "N", expected a value'),
+        (
+            '\\"cutoff\\": 5.5',
+            '\\"cutoff\\": 1e999',
+            'found the number "1e999", expected one that fits in double precision',
+        ),
+        (
+            '\\"cutoff\\": 5.5',
+            '\\"cutoff\\": ' + "9" * 5000,
+            "expected one that fits in double precision",
+        ),
         ('\\"frames\\": 80', '\\"frames\\": ' + "[" * 70 + "]" * 70, "within each other"),
         ('\\"frames\\": 80', '\\"frames\\": ' + "[" * 200000, "within each other"),
-        ('\\"frames\\": 80', '\\"frames\\": 80,', "not valid JSON"),
-        ("[0,16]", "[0,24]", "no intact safetensors file"),
-        ("[0,16]", "[8,24]", "no intact safetensors file"),
-        ('"dtype":"F64"', '"dtype":"F65"', "no intact safetensors file"),
+        ('\\"frames\\": 80', '\\"frames\\": 80,', 'found "}", expected a name in quotes'),
+        ("[0,16]", "[0,24]", "found 24 bytes, expected 16 for type F64 and shape (2)"),
+        ("[0,16]", "[8,24]", 'the data of tensor "e0" at byte 8, expected it at 0'),
+        ('"dtype":"F64"', '"dtype":"F65"', 'found the unknown type "F65"'),
     ],
 )
 def test_faults_of_the_header(path: Path, old: str, new: str, message: str) -> None:
     with_header(path, lambda header: header.replace(old, new, 1))
-    refused_by_both(path, message)
+    refused(path, message)
 
 
 @pytest.mark.parametrize(
@@ -510,26 +595,26 @@ def test_faults_of_the_header(path: Path, old: str, new: str, message: str) -> N
         (b"\xff" * 8, "found a header of 18446744073709551615 bytes"),
         (struct.pack("<Q", 100) + b"{}", "the file is cut off"),
         (struct.pack("<Q", 2) + b"{}", "found no metadata"),
-        (struct.pack("<Q", 2) + b"[]", "expected an object"),
-        (struct.pack("<Q", 3) + b'{"\xff', "not valid JSON"),
+        (struct.pack("<Q", 2) + b"[]", "this is no safetensors file"),
+        (struct.pack("<Q", 3) + b'{"\xff', 'header, byte 2: found "?", expected UTF-8'),
         (b"Si 1.0 2.0\n" * 10, "is a text file, expected a potential "),
         (b"2\nenergy=1\n", "is a file of frames (XYZ), expected a potential "),
     ],
 )
 def test_files_that_are_no_container(path: Path, content: bytes, message: str) -> None:
     path.write_bytes(content)
-    refused_by_both(path, message)
+    refused(path, message)
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    refused_by_both(tmp_path / "none", "No such file")
-    refused_by_both(tmp_path, "not a regular file")
+    refused(tmp_path / "none", "No such file")
+    refused(tmp_path, "not a regular file")
 
 
 def test_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    refused_by_both(pipe, "not a regular file")
+    refused(pipe, "not a regular file")
 
 
 @pytest.mark.parametrize("kind", ["path", "soap_path"])
@@ -600,33 +685,31 @@ def test_crc_goes_on_from_what_precedes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["path", "soap_path"])
-def test_every_flipped_bit_is_noticed_by_both_readers(
-    kind: str, request: pytest.FixtureRequest
-) -> None:
+def test_every_flipped_bit_is_noticed(kind: str, request: pytest.FixtureRequest) -> None:
     """Of the length, the header with names and shapes, the document, and the numbers."""
     path: Path = request.getfixturevalue(kind)
     content = path.read_bytes()
-    told = 0
+    named = 0
     for position in range(len(content)):
         damaged = bytearray(content)
         damaged[position] ^= 1 << (position % 8)
         with pytest.raises(ForcemapError) as core:
             Potential.from_bytes(bytes(damaged), "file")
-        told += str(core.value) == f"file{DAMAGED}"
+        named += str(core.value) == f"file{DAMAGED}"
         if position % 5 == 0:
             path.write_bytes(damaged)
             with pytest.raises(ModelFileError, match=re.escape(str(path))):
                 read_potential(path)
-    # But for the length and the entry itself, damage is told as what it is.
-    assert told > len(content) - 60
+    # But for the length and the entry itself, damage is reported as what it is.
+    assert named > len(content) - 60
 
 
-def test_damage_is_told_as_such(path: Path) -> None:
+def test_damage_is_reported_as_such(path: Path) -> None:
     content = path.read_bytes()
     document = content.index(b'\\"cutoff\\": 5.5') + 12
     for position in (document, len(content) - 1, content.index(b"e0")):
         path.write_bytes(content[:position] + b"6" + content[position + 1 :])
-        refused_by_both(path, f"{path}{DAMAGED}")
+        refused(path, f"{path}{DAMAGED}")
 
 
 def test_file_without_a_checksum_is_read(path: Path, soap_path: Path) -> None:
@@ -640,7 +723,7 @@ def test_file_without_a_checksum_is_read(path: Path, soap_path: Path) -> None:
 def test_checksum_in_another_form_is_refused(path: Path) -> None:
     """It would not be noticed by those who look for the form; nobody is to rely on it in vain."""
     with_header(path, lambda h: h.replace('{"forcemap"', '{"checksum": "00ff","forcemap"', 1))
-    refused_by_both(path, "checksum")
+    refused(path, "checksum")
 
 
 @pytest.mark.parametrize(
@@ -648,17 +731,20 @@ def test_checksum_in_another_form_is_refused(path: Path) -> None:
     [
         (replace(small_potential(), species=("O", "H")), "expected increasing atomic numbers"),
         (replace(small_potential(), e0={"H": 1.0}), "e0: found energies of H, expected H, O"),
-        (replace(small_potential(), e0={"H": 1.0, "O": np.nan}), "e0: found nan for O"),
+        (
+            replace(small_potential(), e0={"H": 1.0, "O": np.nan}),
+            "tensor 'e0': found nan at (1,), expected finite",
+        ),
         (replace(small_potential(), terms=()), "expected at least one term"),
         (
             replace(small_potential(), terms=(TwoBodySplines(1.0, 2, {("H", "H"): np.ones(4)}),)),
-            "H-H: found float64 of shape (4,), expected float64 of shape (5,)",
+            'tensor "terms.0.H-H": found the shape (4), expected (5)',
         ),
         (
             replace(
                 small_potential(), terms=(TwoBodySplines(1.0, 1, {("H", "H"): np.full(4, np.inf)}),)
             ),
-            "a coefficient that is not finite",
+            "tensor 'terms.0.H-H': found inf at (0,), expected finite",
         ),
         (replace(small_potential(), mapping={"x": np.inf}), "the document is not valid JSON"),
         (replace(small_potential(), provenance={"x": object()}), "the document is not valid JSON"),
@@ -700,11 +786,3 @@ def test_document_is_one_json_text(path: Path) -> None:
     header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
     assert list(header["__metadata__"]) == ["checksum", "forcemap"]
     assert json.loads(header["__metadata__"]["forcemap"])["format"] == "forcemap.potential"
-
-
-def test_symbols() -> None:
-    assert len(SYMBOLS) == 119
-    assert [atomic_number(symbol) for symbol in ("H", "Si", "Og")] == [1, 14, 118]
-    for wrong in ("X", "si", ""):
-        with pytest.raises(ForcemapError, match="is not the symbol of an element"):
-            atomic_number(wrong)

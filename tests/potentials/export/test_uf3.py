@@ -13,14 +13,12 @@ import pytest
 import reference
 from ase import Atoms
 from ase.build import bulk
-from click.testing import CliRunner
-from forcemap.fitter.commands.export import export
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.export import uf3 as uf3_export
 from forcemap.potentials.export import uf3_check
 from forcemap.potentials.export.uf3 import export_uf3
 from forcemap.potentials.export.uf3_tables import clamped_knots, split_axis, whole_axis
-from forcemap.potentials.file.potential_file import PotentialData, write_potential
+from forcemap.potentials.file.potential_file import PotentialData
 from forcemap.potentials.terms import ThreeBodySplines, TwoBodySplines, ZblPairs
 from lammps_runs import PROBES, Answer, Frame, answer, program, run_lmp, session, structure_input
 from potentials_factory import random_potential
@@ -258,27 +256,6 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ForcemapError, match=r"cannot write into .*file"):
         export_uf3(random_potential(["Si"], 1), tmp_path / "file")
-
-
-def test_command(tmp_path: Path) -> None:
-    potential = tmp_path / "sic.forcemap"
-    write_potential(random_potential(["Si", "C"], 1), potential)
-    arguments = [str(potential), "--format", "uf3", "-o", str(tmp_path / "uf3")]
-    result = CliRunner().invoke(export, [*arguments, "--types", "Si C Si"])
-    assert result.exit_code == 0, result.output
-    assert str(tmp_path / "uf3" / "sic.uf3") in result.stdout
-    lines = (tmp_path / "uf3" / "in.potential").read_text()
-    assert "# Atom types: 1 Si, 2 C, 3 Si" in lines
-    wrong = CliRunner().invoke(export, [*arguments, "--types", "Si Si C"])
-    assert wrong.exit_code == 1
-    assert "Error: export: found the atom types Si Si C" in wrong.stderr
-    assert "Traceback" not in wrong.output
-    missing = CliRunner().invoke(export, [str(tmp_path / "none"), *arguments[1:]])
-    assert missing.exit_code == 2
-    potential.write_bytes(b"nonsense")
-    damaged = CliRunner().invoke(export, arguments)
-    assert damaged.exit_code == 1
-    assert "is a text file, expected a potential or model of forcemap" in damaged.stderr
 
 
 # In LAMMPS
