@@ -141,7 +141,7 @@ def cli(ctx: click.Context) -> None:
 
 def _leave_on_signals() -> None:
     """Who is terminated stops the programs it started and removes half-written files."""
-    from forcemap.potentials.runs.leaving import leave_on_signals
+    from forcemap.potentials.leaving import leave_on_signals
 
     leave_on_signals()
 

@@ -16,7 +16,7 @@ from os import PathLike
 from pathlib import Path
 
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.runs.leaving import removed_when_ended
+from forcemap.potentials.leaving import removed_when_ended
 
 __all__ = ["has_parts", "part_file", "remove_abandoned", "writing"]
 

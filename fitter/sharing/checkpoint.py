@@ -27,7 +27,7 @@ import numpy as np
 from forcemap.fitter.solve.solver import Groups
 from forcemap.potentials import _core
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.runs.leaving import removed_when_ended
+from forcemap.potentials.leaving import removed_when_ended
 from numpy.typing import NDArray
 
 __all__ = ["Checkpoint", "fit_key"]

@@ -24,7 +24,7 @@ from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.container import read_document
 from forcemap.potentials.part_file import writing
 from forcemap.potentials.runs.folder_lock import locked_folder
-from forcemap.potentials.runs.leaving import removed_when_ended
+from forcemap.potentials.leaving import removed_when_ended
 
 __all__ = ["FILES", "fit_folder", "identity_of", "put_together", "warn_of_mixture"]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.part_file import writing
-from forcemap.potentials.runs.leaving import removed_when_ended
+from forcemap.potentials.leaving import removed_when_ended
 
 __all__ = ["locked_folder"]
 

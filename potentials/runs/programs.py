@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.runs.leaving import stopped_when_ended
+from forcemap.potentials.leaving import stopped_when_ended
 
 __all__ = ["Program", "find_program", "forcemap_command", "last_step", "supervise"]
 

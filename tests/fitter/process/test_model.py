@@ -22,16 +22,16 @@ from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.map import Mapped
 from forcemap.fitter.process.model import Model
-from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.process.remainder import remainders
 from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.terms.embedding import EmbeddingTerm
 from forcemap.fitter.terms.rows import columns, frame_rows
 from forcemap.potentials import ModelFileError
 from forcemap.potentials.file.container import read_container, write_container
-from numpy.typing import NDArray
 from forcemap.potentials.file.potential_file import as_potential
+from numpy.typing import NDArray
 from potentials_factory import random_potential
 from structures import SILICON
 

@@ -13,6 +13,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.fitting import NOISE_IS_GUESSED, fit_frames
@@ -70,13 +71,13 @@ def expected_and_actual(
     model = fit_frames(
         Settings.from_dict({"data": {"train": "unused.xyz"}, "terms": TERMS[terms]}), train
     )
-    core = CoreEnergy(model.species, model.core)
+    baseline = Baseline(model.species, model.repulsion)
     deviations, errors = [], []
     for frame in test:
         (_, forces, _), variances = model.predict_with_variances(frame)
         assert frame.forces is not None
         deviations.append(variances[1 : 1 + forces.size])
-        errors.append((forces + core.of(frame)[1] - frame.forces).ravel() ** 2)
+        errors.append((forces + baseline.of(frame).forces - frame.forces).ravel() ** 2)
     rms = [float(np.sqrt(np.mean(np.concatenate(some)))) for some in (deviations, errors)]
     deltas = [term.delta for term in model.terms[: len(TERMS[terms])]]
     return rms[0], rms[1], model.noise_factor, deltas
