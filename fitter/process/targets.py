@@ -66,7 +66,7 @@ class Targets:
     @property
     def of_stress(self) -> NDArray[np.bool_]:
         """(rows,) which of the rows are of the stress."""
-        return self.rows >= RowLayout(len(self.frame.numbers)).strain.start
+        return np.asarray(self.rows >= RowLayout(len(self.frame.numbers)).strain.start)
 
     @property
     def has_derivatives(self) -> bool:

@@ -22,9 +22,9 @@ from pathlib import Path
 from forcemap.fitter.sharing.whole_file import new_folder
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.container import read_document
+from forcemap.potentials.leaving import removed_when_ended
 from forcemap.potentials.part_file import writing
 from forcemap.potentials.runs.folder_lock import locked_folder
-from forcemap.potentials.leaving import removed_when_ended
 
 __all__ = ["FILES", "fit_folder", "identity_of", "put_together", "warn_of_mixture"]
 

@@ -148,7 +148,7 @@ def _cur(among: _Choice, count: int, rng: np.random.Generator) -> Indices:
         scores = _leverage_of_gram(matrix, count)
     else:
         scores = _leverage(vectors, count)
-    count = min(count, np.count_nonzero(scores))
+    count = min(count, int(np.count_nonzero(scores)))
     return places[np.sort(rng.choice(len(places), count, replace=False, p=scores / scores.sum()))]
 
 

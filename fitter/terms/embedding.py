@@ -275,7 +275,7 @@ class EmbeddingTerm(Term):
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
         """See `Term.candidates`: densities at atoms that have neighbours."""
-        found = {}
+        found: dict[Species, Array] = {}
         for center in sorted(structure.species):
             densities = self.densities_at(structure, center, self.all_densities[center])
             found[center,] = densities[densities > 0.0][:, None]

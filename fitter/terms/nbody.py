@@ -152,7 +152,9 @@ class NBodyTerm(EnvironmentTerm):
         """See `Term.fitted_to`: scales, and the lengthscale of distances, if it is open."""
         scales = {z: float(np.mean(np.sum(pool.points**2, axis=1))) for (z,), pool in pools.items()}
         scales = {z: scale for z, scale in scales.items() if scale > 0.0}
-        scaled = {(z,): pools[z,].scaled(1.0 / np.sqrt(scales[z])) for z in scales}
+        scaled: dict[Species, Pool] = {
+            (z,): pools[z,].scaled(1.0 / np.sqrt(scales[z])) for z in scales
+        }
         comparison = self.comparison
         if comparison == SquaredExponential(OPEN):
             spreads = [np.sum(np.var(pool.points, axis=0)) for pool in scaled.values()]

@@ -137,7 +137,7 @@ class ThreeBodyTerm(DistanceTerm):
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
         """See `Term.candidates`: the three distances of triangles."""
-        found = {}
+        found: dict[Species, Array] = {}
         for c, a, b in self.combinations(sorted(structure.species)):
             triangles = structure.neighbors.triplets(c, a, b, self.cutoff)
             if len(triangles):
@@ -177,7 +177,7 @@ class ThreeBodyTerm(DistanceTerm):
         )
 
     @cached_property
-    def products(self) -> Mapping[tuple[int, Species], tuple[Array, ...]]:  # type: ignore[override]
+    def products(self) -> Mapping[tuple[int, Species], tuple[Array, ...]]:
         """See `DistanceTerm.products`."""
         assert self.grid is not None
         legs, base = self.knots(*self.grid)
@@ -208,11 +208,14 @@ class ThreeBodyTerm(DistanceTerm):
         start: int,
     ) -> None:
         """See `DistanceTerm.add_projected`."""
-        _core.add_product(structure.neighbors, self.cutoff, *view, *splines, rows, start)
+        (c, a, b), (first, second, base) = view, splines
+        near = structure.neighbors
+        _core.add_product(near, self.cutoff, c, a, b, first, second, base, rows, start)
 
     def add_exact(self, structure: Structure, view: View, rows: Array, start: int) -> None:
         """See `DistanceTerm.add_exact`."""
-        structure.neighbors.add_three_body(self.settings, *view.species, view.images, rows, start)
+        c, a, b = view.species
+        structure.neighbors.add_three_body(self.settings, c, a, b, view.images, rows, start)
 
     # ---- the map
 

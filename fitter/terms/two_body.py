@@ -96,7 +96,7 @@ class TwoBodyTerm(DistanceTerm):
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
         """See `Term.candidates`: distances."""
-        found = {}
+        found: dict[Species, Array] = {}
         for a, b in self.combinations(sorted(structure.species)):
             r = structure.neighbors.distances(a, b, self.cutoff)
             if len(r):
@@ -137,7 +137,7 @@ class TwoBodyTerm(DistanceTerm):
         return np.where((r < start)[:, None], inside, whole(r))
 
     @cached_property
-    def products(self) -> Mapping[tuple[int, Species], tuple[Array, ...]]:  # type: ignore[override]
+    def products(self) -> Mapping[tuple[int, Species], tuple[Array, ...]]:
         """See `DistanceTerm.products`."""
         assert self.grid is not None
         knots = np.linspace(0.0, self.cutoff, self.grid[0] + 1)
@@ -157,12 +157,14 @@ class TwoBodyTerm(DistanceTerm):
         start: int,
     ) -> None:
         """See `DistanceTerm.add_projected`."""
-        _core.add_splines(structure.neighbors, self.cutoff, *view, *splines, rows, start)
+        (a, b), (values,) = view, splines
+        _core.add_splines(structure.neighbors, self.cutoff, a, b, values, rows, start)
 
     def add_exact(self, structure: Structure, view: View, rows: Array, start: int) -> None:
         """See `DistanceTerm.add_exact`."""
+        a, b = view.species
         points = np.ascontiguousarray(view.images[:, 0, 0])
-        structure.neighbors.add_two_body(self.settings, *view.species, points, rows, start)
+        structure.neighbors.add_two_body(self.settings, a, b, points, rows, start)
 
     def mapped(self, weights: Array, plan: MapPlan) -> TwoBodySplines | None:
         """See `Term.mapped`."""

@@ -18,8 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.part_file import writing
 from forcemap.potentials.leaving import removed_when_ended
+from forcemap.potentials.part_file import writing
 
 __all__ = ["locked_folder"]
 

@@ -49,8 +49,8 @@ CPP_EXCEPTIONS = {
     "potentials/cpp/include/forcemap/soap.hpp": "the same",
     "potentials/cpp/src/zbl.cpp": "the repulsion's function, for the term and for tests of it",
     "potentials/cpp/include/forcemap/zbl.hpp": "the same",
-    "potentials/cpp/src/process.cpp": "builds the rows of each kind's process",
-    "potentials/cpp/include/forcemap/process.hpp": "the same",
+    "potentials/cpp/src/rows/*": "rows of a process, a file for each number of atoms and the embedding",
+    "potentials/cpp/include/forcemap/rows.hpp": "declares them",
     "potentials/cpp/bindings/*": "gives Python the rows of each kind by name",
 }
 """Reasons by file, or pattern of files."""

@@ -146,8 +146,10 @@ class SoapSettings(EnvironmentSettings):
 
     def resized(self, size: Size) -> SoapSettings:
         """See `TermSettings.resized`: with other numbers of functions, too."""
+        other = super().resized(size)
+        assert isinstance(other, SoapSettings)
         return replace(
-            super().resized(size),  # type: ignore[arg-type]
+            other,
             n_max=min(32, Size.times(self.n_max, size.radial, 2)),
             l_max=min(20, Size.times(self.l_max, size.angular, 1)),
         )

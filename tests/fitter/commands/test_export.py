@@ -52,5 +52,5 @@ def test_what_cannot_be_exported_is_answered_with_a_message(tmp_path: Path) -> N
     potential.write_bytes(b"nonsense")
     damaged = invoke("export", potential, *arguments)
     assert damaged.exit_code == 1
-    assert "this is no safetensors file" in damaged.stderr
+    assert "is a text file, expected a potential" in damaged.stderr
     assert not (tmp_path / "uf3").exists()

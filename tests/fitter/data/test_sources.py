@@ -17,8 +17,8 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io import write
-from forcemap.fitter import xyz_frames
 from forcemap.fitter.config import Keys, Settings, Source
+from forcemap.fitter.data import xyz_frames
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.sources import read_structures
 from forcemap.potentials.errors import ForcemapError

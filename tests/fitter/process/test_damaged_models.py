@@ -209,8 +209,7 @@ FAULTS: dict[str, tuple[str, Callable[[Document, Tensors], None], str, tuple[str
     "tolerance": (
         "few bodies",
         set_map(tolerance="small"),
-        "its settings have 'small' as map.tolerance, expected a number from 1e-10 to 1; give "
-        "--tolerance",
+        "settings.map.tolerance: 'small' is not a number at least 1e-10 and at most 1",
         ("map",),
     ),
 }

@@ -12,7 +12,6 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.job import fit_to_folder
 from forcemap.fitter.process.data_checks import warn_of_shared_frames, warn_of_short_cutoffs
-from forcemap.potentials.runs.progress import Progress
 from structures import as_frame
 
 
@@ -73,7 +72,7 @@ def test_pairs_and_atoms_alone_are_no_reason_to_warn() -> None:
 
 
 def test_fit_warns_of_its_test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from forcemap.fitter import fitting
+    from forcemap.fitter import job
 
     (tmp_path / "a.xyz").write_text("1\n\nHe 0 0 0\n")
     settings = Settings.from_dict(
@@ -84,12 +83,12 @@ def test_fit_warns_of_its_test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         tmp_path,
     )
     frames = [crystal(seed, energy=1.0) for seed in range(3)]
-    monkeypatch.setattr(fitting, "read_frames", lambda *args: frames)
-    monkeypatch.setattr(fitting, "choices", lambda *args: 1 / 0)
+    monkeypatch.setattr(job, "read_frames", lambda *args: frames)
+    monkeypatch.setattr(job, "fitted", lambda *args: 1 / 0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with pytest.raises(ZeroDivisionError):
-            fit_to_folder(settings, tmp_path / "out", 1, Progress.silent())
+            fit_to_folder(settings, tmp_path / "out")
     messages = [str(w.message) for w in caught]
     assert messages[0].startswith("train.xyz: 3 of 3 frames are frames of the training data")
 

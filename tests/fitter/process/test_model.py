@@ -374,7 +374,7 @@ def test_copies_predict_the_same(
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(found_variances, variances)
     truth = Truth(model)
-    assert copied(truth).of(frames[0])[0] == truth.of(frames[0])[0]
+    assert copied(truth).prediction(frames[0]).energy == truth.prediction(frames[0]).energy
     data = random_potential(["Si"], 3)
     mapped = copied(Mapped(data, as_potential(data), {}, 0.0))
     assert mapped.potential.e0 == data.e0
