@@ -1,8 +1,9 @@
 """Checks of single values in the settings, and YAML read without its traps.
 
 A reader takes a value and the place where it stands; it returns the checked value or raises a
-ForcemapError that names the place, the value and what is allowed. The settings' dataclasses (see
-`config`) derive from `Checked` and carry one reader per field.
+ForcemapError that names the place, the value and what is allowed. It also carries what it takes as
+a JSON schema, for editors. The settings' dataclasses (see `config`) derive from `Checked` and carry
+one reader per field.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "Place",
     "Reader",
     "choice",
+    "either",
     "integer",
     "load_yaml",
     "mapping",
@@ -37,6 +39,8 @@ __all__ = [
     "plain",
     "read_by",
     "read_fields",
+    "reader",
+    "schema_of",
 ]
 
 _T = TypeVar("_T")
@@ -65,7 +69,37 @@ class Place:
         raise ForcemapError(f"{place}: {text}" if place else text)
 
 
-Reader: TypeAlias = Callable[[Any, Place], Any]
+Schema: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A check of a value, and what it takes as a JSON schema (draft 2020-12).
+
+    Attributes:
+        read: takes a value and its place; raises ForcemapError.
+        schema: made when it is asked for, since kinds of terms may be added until then.
+    """
+
+    read: Callable[[Any, Place], Any]
+    schema: Callable[[], Schema]
+
+    def __call__(self, value: Any, place: Place) -> Any:
+        """The checked value."""
+        return self.read(value, place)
+
+
+def reader(
+    schema: Schema | Callable[[], Schema],
+) -> Callable[[Callable[[Any, Place], Any]], Reader]:
+    """A function that makes a reader of the one that it decorates."""
+    made = schema if callable(schema) else lambda: schema
+    return lambda read: Reader(read, made)
+
+
+def either(*schemas: Schema) -> Schema:
+    """The schema of values that fit one of `schemas`."""
+    return {"anyOf": list(schemas)}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -102,7 +136,10 @@ def number(
         if given
     ]
     allowed = " ".join(["a number", " and ".join(limits)]).strip()
+    bounds = {"exclusiveMinimum": above, "minimum": at_least, "maximum": at_most}
+    schema = {"type": "number"} | {k: v for k, v in bounds.items() if math.isfinite(v)}
 
+    @reader(schema)
     def read(value: Any, place: Place) -> float:
         found = _as_float(value)
         if not (math.isfinite(found) and above < found <= at_most and found >= at_least):
@@ -115,6 +152,7 @@ def number(
 def integer(*, at_least: int, at_most: int) -> Reader:
     """Reader of a whole number within bounds."""
 
+    @reader({"type": "integer", "minimum": at_least, "maximum": at_most})
     def read(value: Any, place: Place) -> int:
         found = _as_float(value)
         if not (at_least <= found <= at_most and found % 1 == 0):
@@ -127,6 +165,7 @@ def integer(*, at_least: int, at_most: int) -> Reader:
 def choice(*words: str) -> Reader:
     """Reader of one of `words`."""
 
+    @reader({"enum": list(words)})
     def read(value: Any, place: Place) -> str:
         if value not in words:
             hint = nearest(value, words) if isinstance(value, str) else ""
@@ -137,6 +176,7 @@ def choice(*words: str) -> Reader:
     return read
 
 
+@reader({"type": "string", "pattern": r"\S"})
 def name(value: Any, place: Place) -> str:
     """Reader of any text that is not empty."""
     if not isinstance(value, str) or not value.strip():
@@ -146,7 +186,12 @@ def name(value: Any, place: Place) -> str:
 
 def optional(read: Reader) -> Reader:
     """Reader of None or what `read` takes."""
-    return lambda value, place: None if value is None else read(value, place)
+
+    @reader(lambda: either(read.schema(), {"type": "null"}))
+    def read_it(value: Any, place: Place) -> Any:
+        return None if value is None else read(value, place)
+
+    return read_it
 
 
 def mapping(value: Any, place: Place, example: str) -> Mapping[Any, Any]:
@@ -160,6 +205,7 @@ def mapping(value: Any, place: Place, example: str) -> Mapping[Any, Any]:
 def nested(cls: type[Any], example: str) -> Reader:
     """Reader of the dataclass `cls`, from an instance or a mapping."""
 
+    @reader(lambda: schema_of(cls))
     def read(value: Any, place: Place) -> Any:
         if isinstance(value, cls):
             return value
@@ -214,6 +260,25 @@ def read_fields(cls: type[_T], given: Mapping[Any, Any], place: Place) -> _T:
         return cls(**values)
     except CrossCheckError as error:
         place.key(error.name).fail(error.text)
+
+
+def schema_of(cls: type[Any], **constants: str) -> Schema:
+    """The JSON schema of the mappings that `read_fields` takes for `cls`, and of constant keys."""
+    properties: dict[str, Any] = {key: {"const": value} for key, value in constants.items()}
+    required = list(constants)
+    for spec in fields(cls):
+        properties[spec.name] = dict(spec.metadata["read"].schema())
+        if spec.default is not MISSING:
+            properties[spec.name]["default"] = plain(spec.default)
+        elif spec.default_factory is MISSING:
+            required.append(spec.name)
+    return {
+        "type": "object",
+        "description": " ".join((cls.__doc__ or "").replace("`", "").split()),
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 def plain(value: Any) -> Any:

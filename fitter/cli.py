@@ -31,6 +31,7 @@ COMMANDS = {
     ),
     "export": ("forcemap.fitter.commands.export:export", "Write LAMMPS' own pair_style uf3."),
     "info": ("forcemap.fitter.commands.info:info", "Tell what a potential or model file holds."),
+    "schema": ("forcemap.fitter.commands.schema:schema", "Print a JSON schema of settings files."),
     "driver": ("forcemap.ipi_driver.command:driver", "Evaluate potentials for a running i-PI."),
     "ipi-input": ("forcemap.ipi_driver.input_command:ipi_input", "Write an input for i-PI."),
     "pimd": ("forcemap.ipi_driver.pimd_command:pimd", "Run path integrals with i-PI."),

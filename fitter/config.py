@@ -17,6 +17,7 @@ from forcemap.fitter.checked import (
     Checked,
     Place,
     choice,
+    either,
     integer,
     load_yaml,
     mapping,
@@ -26,6 +27,8 @@ from forcemap.fitter.checked import (
     plain,
     read_by,
     read_fields,
+    reader,
+    schema_of,
 )
 from forcemap.fitter.data.settings import (
     STRESS_SIGMA,
@@ -56,6 +59,7 @@ __all__ = [
 # ----- terms of the energy -----
 
 
+@reader(lambda: {"oneOf": [schema_of(cls, kind=kind) for kind, cls in SETTINGS.items()]})
 def _term(value: Any, place: Place) -> TermSettings:
     if isinstance(value, TermSettings):
         return value
@@ -66,6 +70,7 @@ def _term(value: Any, place: Place) -> TermSettings:
     return read_fields(SETTINGS[kind], given, place)
 
 
+@reader(lambda: {"type": "array", "items": _term.schema(), "minItems": 1})
 def _terms(value: Any, place: Place) -> tuple[TermSettings, ...]:
     if not isinstance(value, list | tuple) or not value:
         place.fail("expected a list of terms, such as [{kind: two_body, cutoff: 5.5}]")
@@ -91,6 +96,17 @@ class MapSettings(Checked):
     soap: str | None = field(default=None, metadata=read_by(optional(choice("exact", "low_rank"))))
 
 
+@reader(
+    lambda: either(
+        {"enum": ["average", "isolated"]},
+        {
+            "type": "object",
+            "propertyNames": {"enum": list(SYMBOLS[1:])},
+            "additionalProperties": {"type": "number"},
+            "minProperties": 1,
+        },
+    )
+)
 def _e0(value: Any, place: Place) -> str | dict[str, float]:
     if isinstance(value, Mapping) and value:
         for symbol in value:
@@ -127,6 +143,15 @@ class Settings(Checked):
     def has_repulsion(self) -> bool:
         """Whether the process has a repulsion of near atoms beneath it."""
         return self.core != "none"
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """The JSON schema (draft 2020-12) of settings files, for editors and other programs."""
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "Settings of forcemap fit",
+            **schema_of(cls),
+        }
 
     @classmethod
     def from_dict(

@@ -13,6 +13,7 @@ from typing import Any
 from forcemap.fitter.checked import (
     Checked,
     Place,
+    either,
     mapping,
     name,
     nested,
@@ -20,6 +21,8 @@ from forcemap.fitter.checked import (
     optional,
     read_by,
     read_fields,
+    reader,
+    schema_of,
 )
 from forcemap.potentials.quoting import quoted
 
@@ -40,6 +43,7 @@ _SIGMA = number(above=0, at_most=1e6)
 _INDEX = re.compile(r"[+-]?\d+|([+-]?\d+)?:([+-]?\d+)?(:([+-]?\d+)?)?")
 
 
+@reader(either({"type": "integer"}, {"type": "string", "pattern": "[0-9:]"}))
 def _index(value: Any, place: Place) -> str:
     text = "" if isinstance(value, bool) else str(value).replace(" ", "")
     parts = text.split(":")
@@ -49,6 +53,7 @@ def _index(value: Any, place: Place) -> str:
     return text
 
 
+@reader({"type": "string", "pattern": r"\S"})
 def _path(value: Any, place: Place) -> Path:
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         place.fail(f"{quoted(value)} is not a path")
@@ -75,6 +80,7 @@ class Source(Checked):
         return slice(start, start + 1) if start >= 0 else slice(0, 0)
 
 
+@reader(lambda: either(_path.schema(), schema_of(Source)))
 def _source(value: Any, place: Place) -> Source:
     if isinstance(value, Source):
         return value
@@ -83,6 +89,9 @@ def _source(value: Any, place: Place) -> Source:
     return Source(_path(value, place))
 
 
+@reader(
+    lambda: either(_source.schema(), {"type": "array", "items": _source.schema()}, {"type": "null"})
+)
 def _sources(value: Any, place: Place) -> tuple[Source, ...]:
     if value is None:
         return ()
@@ -113,8 +122,11 @@ def _files_of(source: Source, place: Place) -> tuple[list[Source], bool]:
     return [replace(source, path=path) for path in files], True
 
 
+@reader(
+    lambda: either(_source.schema(), {"type": "array", "items": _source.schema(), "minItems": 1})
+)
 def _some_sources(value: Any, place: Place) -> tuple[Source, ...]:
-    sources = _sources(value, place)
+    sources: tuple[Source, ...] = _sources(value, place)
     if not sources:
         place.fail("names no file; give a path, a list of paths, or {path: ..., index: ...}")
     return sources
@@ -159,6 +171,7 @@ class SigmaOverride(Checked):
     stress: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
 
 
+@reader(lambda: {"type": ["object", "null"], "additionalProperties": schema_of(SigmaOverride)})
 def _overrides(value: Any, place: Place) -> dict[str, SigmaOverride]:
     read = nested(SigmaOverride, "energy: 0.0005")
     given = mapping({} if value is None else value, place, "Elastic: {energy: 0.0005}")

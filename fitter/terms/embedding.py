@@ -40,6 +40,7 @@ from forcemap.fitter.checked import (
     number,
     optional,
     read_by,
+    reader,
 )
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.terms.base import (
@@ -57,7 +58,7 @@ from forcemap.fitter.terms.base import (
     TermView,
 )
 from forcemap.fitter.terms.distances import KERNELS, MOST_INTERVALS
-from forcemap.fitter.terms.environments import element
+from forcemap.fitter.terms.environments import ELEMENTS, element
 from forcemap.fitter.terms.splines import open_spline_coefficients, spline_coefficients
 from forcemap.fitter.terms.two_body import CUTOFF_WIDTH
 from forcemap.potentials import _core
@@ -89,6 +90,13 @@ OPEN = float("inf")
 _WEIGHT = number(at_least=0, at_most=100)
 
 
+@reader(
+    lambda: {
+        "type": ["object", "null"],
+        "propertyNames": ELEMENTS,
+        "additionalProperties": _WEIGHT.schema(),
+    }
+)
 def _weights(value: Any, place: Place) -> dict[str, float]:
     given = mapping({} if value is None else value, place, "Al: 0.6")
     return {element(s, place.key(s)): float(_WEIGHT(w, place.key(s))) for s, w in given.items()}

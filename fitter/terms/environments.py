@@ -20,10 +20,12 @@ import numpy as np
 from forcemap.fitter.checked import (
     Place,
     choice,
+    either,
     mapping,
     number,
     optional,
     read_by,
+    reader,
 )
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.terms.base import (
@@ -39,6 +41,7 @@ from forcemap.fitter.terms.base import (
 from forcemap.fitter.terms.rows import RowLayout
 from forcemap.potentials import _core
 from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.quoting import QUOTED, printable
 from numpy.typing import NDArray
 
 __all__ = [
@@ -66,19 +69,31 @@ MOST_POINTS_OF_ALL = 4000
 """Of all species together: the time of a fit grows with the square of their number."""
 
 
+ELEMENTS: Mapping[str, Any] = {"enum": list(SYMBOLS[1:])}
+"""The JSON schema of the symbols of elements."""
+
+
+@reader(ELEMENTS)
 def element(symbol: Any, place: Place) -> str:
     """Reader of the symbol of an element."""
     if symbol not in SYMBOLS[1:]:
-        place.fail(f'"{symbol}" is not the symbol of an element')
+        place.fail(f'"{printable(symbol, QUOTED)}" is not the symbol of an element')
     return str(symbol)
 
 
+@reader(
+    lambda: either(
+        SPARSE.schema(),
+        {"type": "object", "propertyNames": ELEMENTS, "additionalProperties": SPARSE.schema()},
+    )
+)
 def _per_species(value: Any, place: Place) -> int | dict[str, int]:
     if not isinstance(value, Mapping):
         return int(SPARSE(value, place))
     return {element(s, place.key(s)): int(SPARSE(n, place.key(s))) for s, n in value.items()}
 
 
+@reader(lambda: {"type": ["object", "null"], "additionalProperties": SPARSE.schema()})
 def _quotas(value: Any, place: Place) -> dict[str, int]:
     given = mapping({} if value is None else value, place, "Liquid: 200")
     return {str(group): int(SPARSE(n, place.key(group))) for group, n in given.items()}

@@ -16,6 +16,7 @@ from forcemap.fitter.checked import (
     number,
     optional,
     read_by,
+    reader,
 )
 from forcemap.fitter.terms.base import DISTANCE, Array, Size, Survey, TermSettings
 from forcemap.fitter.terms.environments import EnvironmentSettings, element
@@ -31,6 +32,13 @@ __all__ = ["RadialScaling", "SoapSettings"]
 _SIMILARITY = number(at_least=-1, at_most=1)
 
 
+@reader(
+    lambda: {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Z][a-z]?-[A-Z][a-z]?$"},
+        "additionalProperties": _SIMILARITY.schema(),
+    }
+)
 def _kappa(value: Any, place: Place) -> dict[str, float]:
     found = {}
     for pair, similarity in mapping(value, place, "Si-O: 0.3").items():

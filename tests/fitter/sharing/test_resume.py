@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import Result
-from forcemap.fitter.__UNKNOWN_process import accumulate
+from forcemap.fitter.process import accumulate
 from forcemap.fitter.sharing.checkpoint import PATTERN, Checkpoint, fit_key
 from forcemap.fitter.solve.solver import Groups
 from forcemap.potentials import ForcemapError

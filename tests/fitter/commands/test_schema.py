@@ -1,0 +1,113 @@
+"""The JSON schema of settings files takes what the fit takes, and refuses what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forcemap.fitter.checked import load_yaml
+from forcemap.fitter.config import Settings
+from forcemap.fitter.terms.kinds import SETTINGS
+from forcemap.potentials.errors import ForcemapError
+from forcemap_runs import invoke
+from jsonschema import Draft202012Validator
+
+ROOT = Path(__file__).parents[3]
+DATA = {"train": "a.xyz"}
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft202012Validator:
+    result = invoke("schema")
+    assert result.exit_code == 0, result.output
+    schema = json.loads(result.stdout)
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*(ROOT / "examples").glob("*/settings.yaml"), *(ROOT / "benchmarks/settings").glob("*.yaml")],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_settings_of_this_repository_are_valid(path: Path, validator: Draft202012Validator) -> None:
+    given = {"data": DATA, **load_yaml(path)}
+    assert validator.is_valid(given)
+    validator.validate(Settings.from_dict(given).to_dict())
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_every_kind_with_its_defaults_is_valid(kind: str, validator: Draft202012Validator) -> None:
+    given = {"data": DATA, "terms": [{"kind": kind}]}
+    validator.validate(given)
+    validator.validate(Settings.from_dict(given).to_dict())
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_every_key_of_every_kind_is_in_the_schema(kind: str) -> None:
+    (schema,) = (
+        term
+        for term in Settings.schema()["properties"]["terms"]["items"]["oneOf"]
+        if term["properties"]["kind"] == {"const": kind}
+    )
+    assert list(schema["properties"]) == ["kind", *(f.name for f in fields(SETTINGS[kind]))]  # type: ignore[arg-type]
+    assert schema["description"]
+
+
+PAIR = {"kind": "two_body"}
+SOAP = {"kind": "soap"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "valid"),
+    [
+        ({}, True),
+        ({"data": "a.xyz"}, False),
+        ({"data": {}}, False),
+        ({"data": {"train": []}}, False),
+        ({"data": {"train": {"path": "a.xyz", "index": ":3"}, "test": ["b.xyz"]}}, True),
+        ({"data": {"train": {"path": "a.xyz", "index": "all"}}}, False),
+        ({"data": {"train": "a.xyz", "tset": "b.xyz"}}, False),
+        ({"data": {"train": "a.xyz", "keys": {"energy": "dft", "forces": None}}}, True),
+        ({"data": {"train": "a.xyz", "keys": {"energy": ""}}}, False),
+        ({"terms": []}, False),
+        ({"terms": [{"cutoff": 5.0}]}, False),
+        ({"terms": [{"kind": "tow_body"}]}, False),
+        ({"terms": [{**PAIR, "cutoff": 0}]}, False),
+        ({"terms": [{**PAIR, "cutoff": 101}]}, False),
+        ({"terms": [{**PAIR, "n_sparse": 2.5}]}, False),
+        ({"terms": [{**PAIR, "sparse_method": "best"}]}, False),
+        ({"terms": [{**PAIR, "zeta": 2}]}, False),
+        ({"terms": [{**SOAP, "n_sparse": {"Si": 100, "O": 50}}]}, True),
+        ({"terms": [{**SOAP, "n_sparse": {"Xx": 100}}]}, False),
+        ({"terms": [{**SOAP, "kappa": {"Si-O": 0.3}}]}, True),
+        ({"terms": [{**SOAP, "kappa": {"Si-O": 3}}]}, False),
+        ({"terms": [{"kind": "embedding", "weights": {"Al": 0.6}}]}, True),
+        ({"terms": [{"kind": "embedding", "weights": {"Al": -1}}]}, False),
+        ({"e0": {"Si": -0.8}}, True),
+        ({"e0": {}}, False),
+        ({"e0": "mean"}, False),
+        ({"sigma": {"energy": 0}}, False),
+        ({"sigma": {"config_type": {"bulk": {"force": 0.1}}}}, True),
+        ({"sigma": {"config_type": {"bulk": {"forces": 0.1}}}}, False),
+        ({"core": "none"}, True),
+        ({"core": "soft"}, False),
+        ({"map": {"tolerance": 2}}, False),
+        ({"seed": -1}, False),
+    ],
+)
+def test_schema_and_fit_agree(
+    changes: Mapping[str, Any], valid: bool, validator: Draft202012Validator
+) -> None:
+    given = {"data": DATA, "terms": [PAIR], **changes}
+    assert validator.is_valid(given) == valid
+    try:
+        Settings.from_dict(given)
+    except ForcemapError:
+        assert not valid
+    else:
+        assert valid
