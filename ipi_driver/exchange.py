@@ -21,6 +21,7 @@ from forcemap.ipi_driver.protocol import (
 )
 from forcemap.ipi_driver.shared_memory import KINDS, NAME_PREFIX, Segment, announcement
 from forcemap.potentials.errors import ForcemapError
+from typing_extensions import override
 
 __all__ = ["Exchange", "open_exchange"]
 
@@ -64,7 +65,7 @@ def open_exchange(channel: Channel, n_atoms: int, batch_size: int) -> Exchange:
     return SocketExchange(channel, n_atoms, batch_size)
 
 
-class SocketExchange:
+class SocketExchange(Exchange):
     """Structures and answers through the socket."""
 
     def __init__(self, channel: Channel, n_atoms: int, batch_size: int) -> None:
@@ -89,8 +90,8 @@ class SocketExchange:
         self._count = _INT.pack(n_atoms)
         self._no_extras = _INT.pack(0) * batch_size
 
+    @override
     def receive(self) -> None:
-        """See `Exchange`."""
         try:
             self._channel.read_structures(self._head, self._positions, self._announced)
         except AtomCountError:
@@ -105,8 +106,8 @@ class SocketExchange:
         _check_count(self._found(), self._n_atoms)
         return 24 * self._found() * self._batch_size
 
+    @override
     def send(self, extras: Sequence[str]) -> None:
-        """See `Exchange`."""
         self._channel.send_all(
             [
                 Message.FORCEREADY.header,
@@ -122,7 +123,7 @@ class SocketExchange:
         """Nothing is shared."""
 
 
-class SharedMemoryExchange:
+class SharedMemoryExchange(Exchange):
     """Structures and answers in segments that i-PI made and will remove; texts by the socket."""
 
     def __init__(self, channel: Channel, n_atoms: int, batch_size: int) -> None:
@@ -134,8 +135,8 @@ class SharedMemoryExchange:
         self._segments: list[Segment] = []
         self._attached = False
 
+    @override
     def receive(self) -> None:
-        """See `Exchange`."""
         found = self._channel.read_int()
         _check_count(found, self._n_atoms)
         if not self._attached:
@@ -177,8 +178,8 @@ class SharedMemoryExchange:
         )
         self._attached = True
 
+    @override
     def send(self, extras: Sequence[str]) -> None:
-        """See `Exchange`."""
         self._channel.send_all([Message.FORCEREADY.header, _texts(extras)])
 
     def close(self) -> None:

@@ -149,7 +149,10 @@ class Evaluator:
     """
 
     def __init__(self, potential: Potential, skin: float = DEFAULT_SKIN, threads: int = 1) -> None:
-        """See `Potential.evaluator`; raises ForcemapError for a negative skin or no threads."""
+        """An evaluator with `threads` and a neighbour list of so large a `skin` (Å).
+
+        Raises ForcemapError for a negative skin or no threads.
+        """
         self.potential = potential
         self.skin = float(skin)
         self.threads = int(threads)

@@ -194,7 +194,7 @@ class _Reader:
             file.read(len(UTF8_MARK))
 
     def frames(self, text: IO[str], wanted: Callable[[int], bool]) -> Iterator[XyzFrame | None]:
-        """See `xyz_frames`."""
+        """The frames of an open file whose numbers are `wanted`, None for the others."""
         while line := text.readline(COUNT_CHARACTERS):
             self.number += 1
             if not line.strip():

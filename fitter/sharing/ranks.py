@@ -35,6 +35,7 @@ from forcemap.fitter.solve.solver import Groups, add_exactly
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
+from typing_extensions import override
 
 __all__ = ["Ranks", "share", "started_ranks"]
 
@@ -162,13 +163,13 @@ class MpiRanks(Ranks):
         self.over = False
         """Whether all ranks know that one has failed."""
 
+    @override
     def look(self) -> None:
-        """See `Ranks.look`."""
         if self._comm.Iprobe(source=self._mpi.ANY_SOURCE, tag=_FAILURE):
             raise OtherRankFailed("another rank failed")
 
+    @override
     def meet(self) -> None:
-        """See `Ranks.meet`."""
         if self._failed(False):
             raise SystemExit(1)
 
@@ -194,8 +195,8 @@ class MpiRanks(Ranks):
                 self._comm.Recv(np.zeros(0, dtype=np.uint8), source=rank, tag=_FAILURE)
         return failed
 
+    @override
     def on_first(self, function: Callable[[], Value]) -> Value:
-        """See `Ranks.on_first`."""
         value: Any = function() if self.is_first else None
         self.meet()
         if not self.is_first:
@@ -206,6 +207,7 @@ class MpiRanks(Ranks):
             self._comm.Bcast(piece)
         return value  # type: ignore[no-any-return]
 
+    @override
     def map_in_order(
         self,
         function: Callable[[Item], Value],
@@ -213,7 +215,6 @@ class MpiRanks(Ranks):
         costs: Sequence[float],
         jobs: int,
     ) -> Iterable[Value]:
-        """See `Ranks.map_in_order`."""
         mine: list[Value] = []
         wanted = share(costs, self.rank, self.size)
         with threadpool_limits(limits=1, user_api="blas"):
@@ -234,7 +235,7 @@ class MpiRanks(Ranks):
         return [results[n] for n in range(len(items))]
 
     def add_up(self, data: Groups) -> None:
-        """See `Ranks.add_up`. A binary tree, whose sums do not depend on its shape."""
+        """Add up all ranks' sums on the first, by a binary tree: they do not depend on its shape."""
         self.meet()
         counts = np.zeros((self.size, len(data.counts)), dtype=np.int64)
         self._comm.Allgather(data.counts, counts)

@@ -229,7 +229,7 @@ class Groups:
                 member.add(whitened, targets, log_sigma, self._scratch)
 
     def settle(self) -> None:
-        """See `Accumulator.settle`."""
+        """Settle the sums of all groups; no rows can be added any more."""
         self._scratch = np.zeros((0, 0), order="F")
         for member in self.members:
             member.settle()

@@ -326,7 +326,7 @@ class Term(ABC):
     is_slow: ClassVar[bool] = False
     """Whether the process takes so long that its map is judged on some of the frames only."""
     rank_tolerance: ClassVar[float] = RANK_TOLERANCE
-    """See `solve.cholesky.pivoted_cholesky`: where a sparse point counts as a repeat."""
+    """Relative residual variance below which a sparse point counts as a repeat."""
 
     cutoff: float
     delta: float

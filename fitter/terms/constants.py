@@ -13,6 +13,7 @@ import numpy as np
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.terms.base import Array, Block, MapPlan, Species, Term, TermView
 from forcemap.fitter.terms.rows import RowLayout
+from typing_extensions import override
 
 __all__ = ["ConstantsTerm"]
 
@@ -35,38 +36,38 @@ class ConstantsTerm(Term):
         """For all `species`."""
         return cls(blocks=tuple(Block((z,), np.zeros((1, 1))) for z in species))
 
+    @override
     def combinations(self, species: Sequence[int]) -> list[Species]:
-        """See `Term.combinations`."""
         return [(z,) for z in sorted(species)]
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """See `Term.candidates`: one, the same for all atoms."""
+        """One, the same for all atoms."""
         return {(z,): np.zeros((1, 1)) for z in sorted(structure.species)}
 
     def kernel(self, species: Species, a: Array, b: Array) -> Array:
-        """See `Term.kernel`: a constant covaries with itself alone."""
+        """A constant covaries with itself alone."""
         return np.ones((len(a), len(b)))
 
+    @override
     def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
-        """See `Term.add_rows`."""
         for column, block in enumerate(self.blocks, start):
             rows[RowLayout.energy, column] += np.count_nonzero(
                 structure.frame.numbers == block.species[0]
             )
 
+    @override
     def atom_energies(self, weights: Array) -> Mapping[int, Array]:
-        """See `Term.atom_energies`."""
         return {block.species[0]: some[0] for block, some in self.block_weights(weights)}
 
     def mapped(self, weights: Array, plan: MapPlan) -> None:
-        """See `Term.mapped`: the constants are in the energies of isolated atoms."""
+        """The constants are in the energies of isolated atoms."""
         return None
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `Term.document`."""
         return {}
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> ConstantsTerm:
-        """See `Term.read`."""
         return cls(view.delta, view.blocks(1, lambda species: 1))

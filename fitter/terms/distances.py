@@ -49,6 +49,7 @@ from forcemap.fitter.terms.base import (
     within,
 )
 from forcemap.potentials import _core
+from typing_extensions import override
 
 __all__ = [
     "KERNELS",
@@ -94,7 +95,7 @@ class DistanceSettings(TermSettings):
     kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
 
     def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
-        """See `TermSettings.points_wanted`: fewer for many elements, so that a fit stays short."""
+        """Fewer for many elements, so that a fit stays short."""
         return self.points_of_each(blocks)
 
     def points_of_each(self, blocks: int) -> int:
@@ -105,12 +106,12 @@ class DistanceSettings(TermSettings):
         count = max(self.fewest_points, min(self.most_points, most))
         return max(1, round(count * self.n_sparse_factor))
 
+    @override
     def small(self, points: int) -> DistanceSettings:
-        """See `TermSettings.small`."""
         return replace(self, n_sparse=min(points, self.points_of_each(1)))
 
+    @override
     def resized(self, size: Size) -> DistanceSettings:
-        """See `TermSettings.resized`."""
         return replace(super().resized(size), n_sparse_factor=self.n_sparse_factor * size.points)
 
 
@@ -186,7 +187,7 @@ class DistanceTerm(Term):
         return {name: value for name, value in vars(self).items() if name != "products"}
 
     def kernel(self, species: Species, a: Array, b: Array) -> Array:
-        """See `Term.kernel`: summed over the permutations of b that leave the function unchanged."""
+        """Summed over the permutations of b that leave the function unchanged."""
         view = next(v for v in self.views(Block(species, b)) if v.species == species)
         return self.settings.matrix(np.ascontiguousarray(a), view.images)
 
@@ -198,11 +199,11 @@ class DistanceTerm(Term):
 
     @property
     def map_is_exact(self) -> bool:
-        """See `Term.map_is_exact`: whether the fitted functions are splines already."""
+        """Whether the fitted functions are splines already."""
         return self.grid is not None
 
+    @override
     def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
-        """See `Term.add_rows`."""
         present = structure.species
         for number_, block in enumerate(self.blocks):
             if self.grid is not None:
@@ -215,8 +216,8 @@ class DistanceTerm(Term):
                         self.add_exact(structure, view, rows, start)
             start += block.size
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `Term.document`."""
         return {
             "cutoff_width": self.cutoff_width,
             "kernel": self.kernel_name,
@@ -257,8 +258,8 @@ class DistanceTerm(Term):
         if found not in (0, wanted):
             view.entry["grid"].reject(f"found {found} sizes, expected {wanted} or none")
 
+    @override
     def summary(self) -> dict[str, Any]:
-        """See `Term.summary`."""
         return {
             "kernel": self.kernel_name,
             "lengthscale": self.lengthscale,

@@ -66,6 +66,7 @@ from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.quoting import quoted
 from forcemap.potentials.terms import EmbeddingCenter, EmbeddingFunctions
 from scipy.interpolate import CubicSpline
+from typing_extensions import override
 
 __all__ = ["TOP", "Density", "EmbeddingSettings", "EmbeddingTerm"]
 
@@ -140,8 +141,8 @@ class EmbeddingSettings(TermSettings):
             if getattr(self, other) is not None:
                 raise CrossCheckError(other, f"is not a parameter of the {self.density} density")
 
+    @override
     def open(self, survey: Survey) -> EmbeddingTerm:
-        """See `TermSettings.open`."""
         density = Density(
             kind=self.density,
             exponent=self.exponent or EXPONENT,
@@ -158,12 +159,12 @@ class EmbeddingSettings(TermSettings):
             repulsion=survey.repulsion,
         )
 
+    @override
     def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
-        """See `TermSettings.points_wanted`."""
         return self.n_sparse
 
     def resized(self, size: Any) -> EmbeddingSettings:
-        """See `TermSettings.resized`: it costs next to nothing at any size."""
+        """It costs next to nothing at any size."""
         return self
 
 
@@ -262,8 +263,8 @@ class EmbeddingTerm(Term):
         """Of the density, Å."""
         return self.density.cutoff
 
+    @override
     def summary(self) -> dict[str, Any]:
-        """See `Term.summary`."""
         shape: dict[str, Any] = {"density": self.density.kind}
         if self.density.kind == "polynomial":
             shape |= {"exponent": self.density.exponent}
@@ -277,12 +278,12 @@ class EmbeddingTerm(Term):
 
     # ---- sparse points
 
+    @override
     def combinations(self, species: Sequence[int]) -> list[Species]:
-        """See `Term.combinations`."""
         return [(z,) for z in sorted(species)]
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """See `Term.candidates`: densities at atoms that have neighbours."""
+        """Densities at atoms that have neighbours."""
         found: dict[Species, Array] = {}
         for center in sorted(structure.species):
             densities = self.densities_at(structure, center, self.all_densities[center])
@@ -297,7 +298,7 @@ class EmbeddingTerm(Term):
     def fitted_to(
         self, pools: Mapping[Species, Pool]
     ) -> tuple[EmbeddingTerm, Mapping[Species, Pool]]:
-        """See `Term.fitted_to`: 1 is the largest density of the data from here on."""
+        """1 is the largest density of the data from here on."""
         scaled = {
             species: pool.scaled(1.0 / float(pool.largest[0])) for species, pool in pools.items()
         }
@@ -315,16 +316,16 @@ class EmbeddingTerm(Term):
         )
         return term, scaled
 
+    @override
     def interval(self, pool: Pool) -> tuple[float, float]:
-        """See `Term.interval`."""
         return float(pool.lowest[0]), 1.0
 
+    @override
     def kernel(self, species: Species, a: Array, b: Array) -> Array:
-        """See `Term.kernel`."""
         return self._kernel(a[:, 0], b[:, 0])[0]
 
     def reference(self, structure: Structure, species: Species) -> Array:
-        """See `Term.reference`: no density."""
+        """No density."""
         return np.zeros(1)
 
     def _kernel(self, x: Array, points: Array) -> tuple[Array, Array]:
@@ -386,8 +387,8 @@ class EmbeddingTerm(Term):
             _core.densities(structure.neighbors, self.cutoff, center, numbers, densities)
         )
 
+    @override
     def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
-        """See `Term.add_rows`."""
         numbers = np.array(self.numbers, dtype=np.int32)
         for block in self.blocks:
             center = block.species[0]
@@ -402,7 +403,7 @@ class EmbeddingTerm(Term):
     # ---- the map and the file
 
     def mapped(self, weights: Array, plan: MapPlan) -> EmbeddingFunctions | None:
-        """See `Term.mapped`: it is one of splines already."""
+        """It is one of splines already."""
         if not self.blocks:
             return None
         densities: dict[tuple[str, str], Array] = {}
@@ -419,8 +420,8 @@ class EmbeddingTerm(Term):
                 densities[center, SYMBOLS[z]] = table
         return EmbeddingFunctions(self.cutoff, self.grid[0], densities, centers, draws=draws)
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `Term.document`."""
         density = asdict(self.density)
         density["weights"] = {SYMBOLS[z]: w for z, w in self.density.weights.items()}
         return {
@@ -433,8 +434,8 @@ class EmbeddingTerm(Term):
         }
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> EmbeddingTerm:
-        """See `Term.read`."""
         entry = view.entry
         density = _read_density(view)
         grid = [size.integer(4, MOST_INTERVALS) for size in entry["grid"]]

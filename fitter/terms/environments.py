@@ -43,6 +43,7 @@ from forcemap.potentials import _core
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.quoting import QUOTED, printable
 from numpy.typing import NDArray
+from typing_extensions import override
 
 __all__ = [
     "Comparison",
@@ -121,18 +122,18 @@ class EnvironmentSettings(TermSettings):
     config_type_n_sparse: Mapping[str, int] = field(default_factory=dict, metadata=read_by(_quotas))
 
     @property
+    @override
     def quotas(self) -> Mapping[str, int]:
-        """See `TermSettings.quotas`."""
         return self.config_type_n_sparse
 
+    @override
     def points_given(self, species: Species) -> int | None:
-        """See `TermSettings.points_given`."""
         if isinstance(self.n_sparse, Mapping):
             return self.n_sparse.get(SYMBOLS[species[0]])
         return self.n_sparse
 
     def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
-        """See `TermSettings.points_wanted`: as given, or by the number of environments."""
+        """As given, or by the number of environments."""
         given = self.points_given(species)
         if given is not None:
             return given
@@ -140,12 +141,12 @@ class EnvironmentSettings(TermSettings):
         by_data = np.clip(candidates / ENVIRONMENTS_PER_POINT, LEAST_POINTS, most)
         return max(1, round(float(by_data) * self.n_sparse_factor))
 
+    @override
     def small(self, points: int) -> EnvironmentSettings:
-        """See `TermSettings.small`."""
         return replace(self, n_sparse=points, config_type_n_sparse={})
 
+    @override
     def resized(self, size: Size) -> EnvironmentSettings:
-        """See `TermSettings.resized`."""
         quotas = {g: Size.times(n, size.points, 1) for g, n in self.quotas.items()}
         within = sum(quotas.values())  # rounding may have made these too many
         count = self.n_sparse
@@ -185,13 +186,13 @@ class DotPower(Comparison):
     power: int
     pull = 0.0
 
+    @override
     def values_and_slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
-        """See `Comparison.values_and_slopes`."""
         dots = a @ b.T
         return dots**self.power, self.power * dots ** (self.power - 1)
 
+    @override
     def named(self) -> dict[str, Any]:
-        """See `Comparison.named`."""
         return {"kernel": "power", "power": self.power}
 
 
@@ -202,14 +203,14 @@ class SquaredExponential(Comparison):
     lengthscale: float
     pull = 1.0
 
+    @override
     def values_and_slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
-        """See `Comparison.values_and_slopes`."""
         squares = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1) - 2.0 * (a @ b.T)
         values = np.exp(np.maximum(squares, 0.0) * (-0.5 / self.lengthscale**2))
         return values, values / self.lengthscale**2
 
+    @override
     def named(self) -> dict[str, Any]:
-        """See `Comparison.named`."""
         return {"kernel": "squared_exponential", "distance_lengthscale": self.lengthscale}
 
 
@@ -255,28 +256,28 @@ class EnvironmentTerm(Term):
         of its centre among the atoms that `descriptors` gives.
         """
 
+    @override
     def combinations(self, species: Sequence[int]) -> list[Species]:
-        """See `Term.combinations`."""
         return [(z,) for z in sorted(species)]
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """See `Term.candidates`: descriptors."""
+        """Descriptors."""
         return {(z,): self.descriptors(structure, z)[1] for z in sorted(structure.species)}
 
+    @override
     def kernel(self, species: Species, a: Array, b: Array) -> Array:
-        """See `Term.kernel`."""
         return self.comparison.values_and_slopes(a, b)[0]
 
     def reference(self, structure: Structure, species: Species) -> Array:
-        """See `Term.reference`: the descriptor of an isolated atom."""
+        """The descriptor of an isolated atom."""
         return self.isolated(structure, species[0])
 
     def features(self, species: Species, points: Array) -> Array:
-        """See `Term.features`: the descriptors themselves."""
+        """The descriptors themselves."""
         return points
 
+    @override
     def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
-        """See `Term.add_rows`."""
         for block in self.blocks:
             if block.species[0] in structure.species and block.size:
                 self._add_block(structure, block, rows, start)

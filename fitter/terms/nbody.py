@@ -67,6 +67,7 @@ from forcemap.fitter.terms.environments import (
 from forcemap.fitter.terms.three_body import CUTOFF_WIDTH, LENGTHSCALE, ThreeBodyTerm
 from forcemap.potentials import _core
 from forcemap.potentials.elements import SYMBOLS, atomic_number
+from typing_extensions import override
 
 __all__ = ["NBodySettings", "NBodyTerm"]
 
@@ -106,7 +107,7 @@ class NBodySettings(EnvironmentSettings):
                 raise CrossCheckError(key, f"goes with kernel: {kernel}, not {self.kernel}")
 
     def open(self, survey: Survey) -> NBodyTerm:
-        """See `TermSettings.open`: with inducing triplets chosen from the data."""
+        """With inducing triplets chosen from the data."""
         triplets = ThreeBodyTerm(
             cutoff=self.cutoff,
             cutoff_width=min(self.cutoff_width or CUTOFF_WIDTH * self.cutoff, self.cutoff),
@@ -149,7 +150,7 @@ class NBodyTerm(EnvironmentTerm):
     has_map: ClassVar[bool] = False
 
     def fitted_to(self, pools: Mapping[Species, Pool]) -> tuple[NBodyTerm, Mapping[Species, Pool]]:
-        """See `Term.fitted_to`: scales, and the lengthscale of distances, if it is open."""
+        """Scales, and the lengthscale of distances, if it is open."""
         scales = {z: float(np.mean(np.sum(pool.points**2, axis=1))) for (z,), pool in pools.items()}
         scales = {z: scale for z, scale in scales.items() if scale > 0.0}
         scaled: dict[Species, Pool] = {
@@ -182,8 +183,8 @@ class NBodyTerm(EnvironmentTerm):
             for block in self.triplets.blocks
         ]
 
+    @override
     def summary(self) -> dict[str, Any]:
-        """See `Term.summary`."""
         return {
             **self.comparison.named(),
             "lengthscale": self.triplets.lengthscale,
@@ -191,23 +192,23 @@ class NBodyTerm(EnvironmentTerm):
             "n_features": self.triplets.size,
         }
 
+    @override
     def dimension_of(self, center: int) -> int:
-        """See `EnvironmentTerm.dimension_of`."""
         return sum(block.size for block in self.triplets.blocks if block.species[0] == center)
 
+    @override
     def descriptors(self, structure: Structure, center: int) -> tuple[Indices, Array]:
-        """See `EnvironmentTerm.descriptors`."""
         atoms, sums = self.expansion.values(structure.neighbors, center)
         return atoms, self._whitened(sums, center)
 
     def isolated(self, structure: Structure, center: int) -> Array:
-        """See `EnvironmentTerm.isolated`: without triplets, phi is 0."""
+        """Without triplets, phi is 0."""
         return np.zeros(self.dimension_of(center))
 
+    @override
     def derivatives(
         self, structure: Structure, center: int, first: int, last: int
     ) -> tuple[Indices, Indices, Array]:
-        """See `EnvironmentTerm.derivatives`."""
         targets, centers, sums = self.expansion.derivatives(
             structure.neighbors, center, first, last
         )
@@ -227,13 +228,13 @@ class NBodyTerm(EnvironmentTerm):
         return np.asarray(found / np.sqrt(self.scales.get(center, 1.0)))
 
     def mapped(self, weights: Array, plan: MapPlan) -> None:
-        """See `Term.mapped`: neither kernel is a function of few distances."""
+        """Neither kernel is a function of few distances."""
         return None
 
     # ---- the file
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `Term.document`."""
         return {
             "cutoff_width": self.triplets.cutoff_width,
             "lengthscale": self.triplets.lengthscale,
@@ -243,13 +244,13 @@ class NBodyTerm(EnvironmentTerm):
             "scales": {SYMBOLS[z]: scale for z, scale in self.scales.items()},
         }
 
+    @override
     def tensors(self) -> dict[str, Array]:
-        """See `Term.tensors`."""
         return {f"triplets.{b}": block.points for b, block in enumerate(self.triplets.blocks)}
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> NBodyTerm:
-        """See `Term.read`."""
         entry = view.entry
         width, lengthscale = entry["cutoff_width"].number(), entry["lengthscale"].number()
         if not (0.0 < width <= view.cutoff <= 100.0 and lengthscale > 0.0):

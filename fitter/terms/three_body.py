@@ -31,6 +31,7 @@ from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials import _core
 from forcemap.potentials.terms import ThreeBodySplines
 from forcemap.potentials.terms.base import joined
+from typing_extensions import override
 
 __all__ = ["CUTOFF_WIDTH", "LENGTHSCALE", "ThreeBodySettings", "ThreeBodyTerm"]
 
@@ -73,8 +74,8 @@ class ThreeBodySettings(DistanceSettings):
     cutoff: float = field(default=4.0, metadata=read_by(DISTANCE))
     symmetry: str = field(default="central", metadata=read_by(choice("central", "full")))
 
+    @override
     def open(self, survey: Survey) -> ThreeBodyTerm:
-        """See `TermSettings.open`."""
         blocks = len(_combinations(self.symmetry, survey.species))
         lengthscale = self.lengthscale or self._lengthscale(self.points_of_each(blocks))
         grid = None
@@ -131,12 +132,12 @@ class ThreeBodyTerm(DistanceTerm):
 
     symmetry: str = "central"
 
+    @override
     def combinations(self, species: Sequence[int]) -> list[Species]:
-        """See `Term.combinations`."""
         return _combinations(self.symmetry, species)
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """See `Term.candidates`: the three distances of triangles."""
+        """The three distances of triangles."""
         found: dict[Species, Array] = {}
         for c, a, b in self.combinations(sorted(structure.species)):
             triangles = structure.neighbors.triplets(c, a, b, self.cutoff)
@@ -144,8 +145,8 @@ class ThreeBodyTerm(DistanceTerm):
                 found[c, a, b] = triangles
         return found
 
+    @override
     def views(self, block: Block) -> list[View]:
-        """See `DistanceTerm.views`."""
         points = np.asarray(block.points, dtype=np.float64)
         if self.symmetry == "central":
             orders = [(0, 1, 2)]
@@ -177,8 +178,8 @@ class ThreeBodyTerm(DistanceTerm):
         )
 
     @cached_property
+    @override
     def products(self) -> Mapping[tuple[int, Species], tuple[Array, ...]]:
-        """See `DistanceTerm.products`."""
         assert self.grid is not None
         legs, base = self.knots(*self.grid)
 
@@ -199,6 +200,7 @@ class ThreeBodyTerm(DistanceTerm):
                 )
         return products
 
+    @override
     def add_projected(
         self,
         structure: Structure,
@@ -207,13 +209,12 @@ class ThreeBodyTerm(DistanceTerm):
         rows: Array,
         start: int,
     ) -> None:
-        """See `DistanceTerm.add_projected`."""
         (c, a, b), (first, second, base) = view, splines
         near = structure.neighbors
         _core.add_product(near, self.cutoff, c, a, b, first, second, base, rows, start)
 
+    @override
     def add_exact(self, structure: Structure, view: View, rows: Array, start: int) -> None:
-        """See `DistanceTerm.add_exact`."""
         c, a, b = view.species
         structure.neighbors.add_three_body(self.settings, c, a, b, view.images, rows, start)
 
@@ -226,14 +227,14 @@ class ThreeBodyTerm(DistanceTerm):
         legs = int(np.ceil(self.cutoff / plan.spacing))
         return legs, int(np.ceil(2.0 * self.cutoff / (plan.spacing * BASE_RATIO)))
 
+    @override
     def map_bytes(self, plan: MapPlan) -> int:
-        """See `Term.map_bytes`."""
         legs, base = self.intervals(plan)
         views = sum(len(self.views(block)) for block in self.blocks)
         return 8 * views * (legs + 3) ** 2 * (base + 3)
 
+    @override
     def mapped(self, weights: Array, plan: MapPlan) -> ThreeBodySplines | None:
-        """See `Term.mapped`."""
         if not self.blocks:
             return None
         legs, base = self.intervals(plan)
@@ -310,13 +311,13 @@ class ThreeBodyTerm(DistanceTerm):
 
     # ---- the file
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `Term.document`."""
         return super().document() | {"symmetry": self.symmetry}
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> ThreeBodyTerm:
-        """See `Term.read`."""
         cls._check_grid(view, 2)
         found = cls._fields(view)
         if found["grid"] and found["kernel_name"] != "squared_exponential":

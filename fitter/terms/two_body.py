@@ -35,6 +35,7 @@ from forcemap.potentials import _core
 from forcemap.potentials.terms import TwoBodySplines
 from forcemap.potentials.terms.base import joined
 from scipy.interpolate import CubicSpline
+from typing_extensions import override
 
 __all__ = ["CUTOFF_WIDTH", "TwoBodySettings", "TwoBodyTerm"]
 
@@ -56,8 +57,8 @@ class TwoBodySettings(DistanceSettings):
 
     cutoff: float = field(default=5.5, metadata=read_by(DISTANCE))
 
+    @override
     def open(self, survey: Survey) -> TwoBodyTerm:
-        """See `TermSettings.open`."""
         lengthscale = self.lengthscale or LENGTHSCALE * self.cutoff
         return TwoBodyTerm(
             cutoff=self.cutoff,
@@ -90,12 +91,12 @@ class TwoBodyTerm(DistanceTerm):
     bodies: ClassVar[int] = 2
     dimension: ClassVar[int] = 1
 
+    @override
     def combinations(self, species: Sequence[int]) -> list[Species]:
-        """See `Term.combinations`."""
         return list(combinations_with_replacement(sorted(species), 2))
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """See `Term.candidates`: distances."""
+        """Distances."""
         found: dict[Species, Array] = {}
         for a, b in self.combinations(sorted(structure.species)):
             r = structure.neighbors.distances(a, b, self.cutoff)
@@ -104,11 +105,11 @@ class TwoBodyTerm(DistanceTerm):
         return found
 
     def interval(self, pool: Pool) -> tuple[float, float]:
-        """See `Term.interval`: to the cutoff, however far the data reach."""
+        """To the cutoff, however far the data reach."""
         return float(pool.points.min()), self.cutoff
 
+    @override
     def views(self, block: Block) -> list[View]:
-        """See `DistanceTerm.views`."""
         points = np.asarray(block.points, dtype=np.float64)
         return [View(block.species, np.ascontiguousarray(points[:, None, :]))]
 
@@ -137,8 +138,8 @@ class TwoBodyTerm(DistanceTerm):
         return np.where((r < start)[:, None], inside, whole(r))
 
     @cached_property
+    @override
     def products(self) -> Mapping[tuple[int, Species], tuple[Array, ...]]:
-        """See `DistanceTerm.products`."""
         assert self.grid is not None
         knots = np.linspace(0.0, self.cutoff, self.grid[0] + 1)
         return {
@@ -148,6 +149,7 @@ class TwoBodyTerm(DistanceTerm):
             for n, block in enumerate(self.blocks)
         }
 
+    @override
     def add_projected(
         self,
         structure: Structure,
@@ -156,18 +158,17 @@ class TwoBodyTerm(DistanceTerm):
         rows: Array,
         start: int,
     ) -> None:
-        """See `DistanceTerm.add_projected`."""
         (a, b), (values,) = view, splines
         _core.add_splines(structure.neighbors, self.cutoff, a, b, values, rows, start)
 
+    @override
     def add_exact(self, structure: Structure, view: View, rows: Array, start: int) -> None:
-        """See `DistanceTerm.add_exact`."""
         a, b = view.species
         points = np.ascontiguousarray(view.images[:, 0, 0])
         structure.neighbors.add_two_body(self.settings, a, b, points, rows, start)
 
+    @override
     def mapped(self, weights: Array, plan: MapPlan) -> TwoBodySplines | None:
-        """See `Term.mapped`."""
         if not self.blocks:
             return None
         intervals = self.grid[0] if self.grid else int(np.ceil(4.0 * self.cutoff / plan.spacing))
@@ -185,7 +186,7 @@ class TwoBodyTerm(DistanceTerm):
         return TwoBodySplines(self.cutoff, intervals, tables, draws=draws)
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> TwoBodyTerm:
-        """See `Term.read`."""
         cls._check_grid(view, 1)
         return cls(**cls._fields(view))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from forcemap.potentials.terms.base import Coefficients, MappedTerm, Pair, TermView, joined
+from typing_extensions import override
 
 __all__ = ["EmbeddingCenter", "EmbeddingFunctions"]
 
@@ -42,8 +43,8 @@ class EmbeddingFunctions(MappedTerm):
     densities: Mapping[Pair, Coefficients]
     centers: Mapping[str, EmbeddingCenter]
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `MappedTerm.document`."""
         return {
             "cutoff": float(self.cutoff),
             "intervals": int(self.intervals),
@@ -58,14 +59,14 @@ class EmbeddingFunctions(MappedTerm):
             ],
         }
 
+    @override
     def tensors(self) -> dict[str, Coefficients]:
-        """See `MappedTerm.tensors`."""
         tensors = {joined(pair): table for pair, table in self.densities.items()}
         return tensors | {symbol: c.coefficients for symbol, c in self.centers.items()}
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> EmbeddingFunctions:
-        """See `MappedTerm.read`."""
         densities = {(a, b): view.arrays[joined((a, b))] for a, b in view.tables()}
         centers = {
             symbol: EmbeddingCenter(item["range"].number(), view.arrays[symbol])
@@ -77,8 +78,8 @@ class EmbeddingFunctions(MappedTerm):
         )
 
     @classmethod
+    @override
     def described(cls, document: Mapping[str, Any]) -> str:
-        """See `MappedTerm.described`."""
         names = ", ".join(joined(table) for table in document["tables"])
         centers = ", ".join(
             f"{c['species']} {c['intervals']} intervals" for c in document["centers"]
@@ -88,7 +89,7 @@ class EmbeddingFunctions(MappedTerm):
             f"intervals, functions of {centers}"
         )
 
+    @override
     def sizes(self) -> dict[str, Any]:
-        """See `MappedTerm.sizes`."""
         counts = {symbol: len(c.coefficients) - 3 for symbol, c in self.centers.items()}
         return {"intervals": self.intervals, "density_intervals": counts}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from forcemap.potentials.terms.base import Coefficients, MappedTerm, TermView
+from typing_extensions import override
 
 __all__ = ["SoapCenter", "SoapFunctions"]
 
@@ -55,7 +56,7 @@ class SoapFunctions(MappedTerm):
 
     @property
     def rank(self) -> int:
-        """See `MappedTerm.rank`: vectors of the largest form."""
+        """Vectors of the largest form."""
         return max(len(center.factors) for center in self.centers.values())
 
     @property
@@ -63,8 +64,8 @@ class SoapFunctions(MappedTerm):
         """Numbers of the power spectrum."""
         return _dimension(len(self.weights), self.n_max, self.l_max)
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `MappedTerm.document`."""
         return {
             "cutoff": float(self.cutoff),
             "intervals": int(self.intervals),
@@ -78,8 +79,8 @@ class SoapFunctions(MappedTerm):
             ],
         }
 
+    @override
     def tensors(self) -> dict[str, Coefficients]:
-        """See `MappedTerm.tensors`."""
         tensors = {"radial": self.radial, "self": self.self_density, "weights": self.weights}
         for symbol, center in self.centers.items():
             tensors[f"{symbol}.vectors"] = center.vectors
@@ -87,8 +88,8 @@ class SoapFunctions(MappedTerm):
         return tensors
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> SoapFunctions:
-        """See `MappedTerm.read`."""
         centers = {}
         for item in view.document["centers"]:
             symbol = item["species"].string()
@@ -111,8 +112,8 @@ class SoapFunctions(MappedTerm):
         )
 
     @classmethod
+    @override
     def described(cls, document: Mapping[str, Any]) -> str:
-        """See `MappedTerm.described`."""
         centers = ", ".join(f"{c['species']} {c['count']} vectors" for c in document["centers"])
         dimension = _dimension(document["channels"], document["n_max"], document["l_max"])
         return (
@@ -121,8 +122,8 @@ class SoapFunctions(MappedTerm):
             f"{dimension} numbers: {centers}"
         )
 
+    @override
     def sizes(self) -> dict[str, Any]:
-        """See `MappedTerm.sizes`."""
         return {
             "zeta": self.zeta,
             "dimension": self.dimension,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from forcemap.potentials.terms.base import Coefficients, MappedTerm, TermView, Triplet, joined
+from typing_extensions import override
 
 __all__ = ["ThreeBodySplines"]
 
@@ -30,8 +31,8 @@ class ThreeBodySplines(MappedTerm):
     base_intervals: int
     tables: Mapping[Triplet, Coefficients]
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `MappedTerm.document`."""
         return {
             "cutoff": float(self.cutoff),
             "leg_intervals": int(self.leg_intervals),
@@ -39,13 +40,13 @@ class ThreeBodySplines(MappedTerm):
             "tables": [list(triplet) for triplet in self.tables],
         }
 
+    @override
     def tensors(self) -> dict[str, Coefficients]:
-        """See `MappedTerm.tensors`."""
         return {joined(triplet): table for triplet, table in self.tables.items()}
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> ThreeBodySplines:
-        """See `MappedTerm.read`."""
         return cls(
             view.number("cutoff"),
             view.integer("leg_intervals"),
@@ -55,8 +56,8 @@ class ThreeBodySplines(MappedTerm):
         )
 
     @classmethod
+    @override
     def described(cls, document: Mapping[str, Any]) -> str:
-        """See `MappedTerm.described`."""
         legs, base = document["leg_intervals"], document["base_intervals"]
         names = ", ".join(joined(table) for table in document["tables"])
         megabytes = 8e-6 * (legs + 3) ** 2 * (base + 3) * len(document["tables"])
@@ -65,6 +66,6 @@ class ThreeBodySplines(MappedTerm):
             f"{megabytes:.2g} MB: {names}"
         )
 
+    @override
     def sizes(self) -> dict[str, Any]:
-        """See `MappedTerm.sizes`."""
         return {"leg_intervals": self.leg_intervals, "base_intervals": self.base_intervals}

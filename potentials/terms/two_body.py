@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from forcemap.potentials.terms.base import Coefficients, MappedTerm, Pair, TermView, joined
+from typing_extensions import override
 
 __all__ = ["TwoBodySplines"]
 
@@ -27,27 +28,27 @@ class TwoBodySplines(MappedTerm):
     intervals: int
     tables: Mapping[Pair, Coefficients]
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `MappedTerm.document`."""
         return {
             "cutoff": float(self.cutoff),
             "intervals": int(self.intervals),
             "tables": [list(pair) for pair in self.tables],
         }
 
+    @override
     def tensors(self) -> dict[str, Coefficients]:
-        """See `MappedTerm.tensors`."""
         return {joined(pair): table for pair, table in self.tables.items()}
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> TwoBodySplines:
-        """See `MappedTerm.read`."""
         tables = {(a, b): view.arrays[joined((a, b))] for a, b in view.tables()}
         return cls(view.number("cutoff"), view.integer("intervals"), tables, draws=view.draws)
 
     @classmethod
+    @override
     def described(cls, document: Mapping[str, Any]) -> str:
-        """See `MappedTerm.described`."""
         names = ", ".join(joined(table) for table in document["tables"])
         megabytes = 8e-6 * (document["intervals"] + 3) * len(document["tables"])
         return (
@@ -55,6 +56,6 @@ class TwoBodySplines(MappedTerm):
             f"{megabytes:.2g} MB: {names}"
         )
 
+    @override
     def sizes(self) -> dict[str, Any]:
-        """See `MappedTerm.sizes`."""
         return {"intervals": self.intervals}

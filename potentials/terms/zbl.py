@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from forcemap.potentials.terms.base import Coefficients, MappedTerm, Pair, TermView
+from typing_extensions import override
 
 __all__ = ["ZblPairs"]
 
@@ -22,8 +23,8 @@ class ZblPairs(MappedTerm):
 
     pairs: Mapping[Pair, tuple[float, float]]
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `MappedTerm.document`."""
         return {
             "pairs": [
                 {"species": list(species), "inner": float(inner), "outer": float(outer)}
@@ -32,12 +33,12 @@ class ZblPairs(MappedTerm):
         }
 
     def tensors(self) -> dict[str, Coefficients]:
-        """See `MappedTerm.tensors`; there are none."""
+        """None: the function is universal."""
         return {}
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> ZblPairs:
-        """See `MappedTerm.read`."""
         pairs = {}
         for item in view.document["pairs"]:
             a, b = (symbol.string() for symbol in item["species"])
@@ -45,8 +46,8 @@ class ZblPairs(MappedTerm):
         return cls(pairs)
 
     @classmethod
+    @override
     def described(cls, document: Mapping[str, Any]) -> str:
-        """See `MappedTerm.described`."""
         return ", ".join(
             f"{'-'.join(pair['species'])} whole below {pair['inner']:.3g} Å, "
             f"gone beyond {pair['outer']:.3g} Å"

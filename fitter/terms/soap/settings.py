@@ -26,6 +26,7 @@ from forcemap.fitter.terms.soap.scales import SINGLE, Reaches, Scale
 from forcemap.fitter.terms.soap.term import SoapTerm
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.errors import ForcemapError
+from typing_extensions import override
 
 __all__ = ["RadialScaling", "SoapSettings"]
 
@@ -100,7 +101,7 @@ class SoapSettings(EnvironmentSettings):
     # ---- scales
 
     def alternatives(self, survey: Survey) -> Sequence[tuple[TermSettings, ...]]:
-        """See `TermSettings.alternatives`: a cutoff, and as many terms as there are scales."""
+        """A cutoff, and as many terms as there are scales."""
         if self.cutoff is not None:
             return [(self,)]
         reaches = survey.once("reaches of soap terms", lambda: Reaches.of(survey.frames))
@@ -148,12 +149,12 @@ class SoapSettings(EnvironmentSettings):
             )
         return tuple(found)
 
+    @override
     def for_trial(self, points: int) -> SoapSettings:
-        """See `TermSettings.for_trial`."""
         return self.small(points)  # type: ignore[return-value]
 
     def resized(self, size: Size) -> SoapSettings:
-        """See `TermSettings.resized`: with other numbers of functions, too."""
+        """With other numbers of functions, too."""
         other = super().resized(size)
         assert isinstance(other, SoapSettings)
         return replace(
@@ -165,7 +166,7 @@ class SoapSettings(EnvironmentSettings):
     # ---- the term
 
     def open(self, survey: Survey) -> SoapTerm:
-        """See `TermSettings.open`.
+        """The term with its radial functions, species channels and widths; no points.
 
         Raises:
             ValueError: the cutoff is open; see `alternatives`.

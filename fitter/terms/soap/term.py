@@ -28,6 +28,7 @@ from forcemap.fitter.terms.soap.forms import forms_of, functions_of, points_func
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis
 from forcemap.potentials import _core
 from forcemap.potentials.terms import SoapFunctions
+from typing_extensions import override
 
 __all__ = ["SoapTerm"]
 
@@ -72,8 +73,8 @@ class SoapTerm(EnvironmentTerm):
         """Numbers of the power spectrum."""
         return int(self.expansion.dimension)
 
+    @override
     def summary(self) -> dict[str, Any]:
-        """See `Term.summary`."""
         basis = self.basis
         return {
             "cutoff_width": basis.cutoff_width,
@@ -86,27 +87,27 @@ class SoapTerm(EnvironmentTerm):
         }
 
     @cached_property
+    @override
     def comparison(self) -> Comparison:  # type: ignore[override]
-        """See `EnvironmentTerm.comparison`."""
         return DotPower(self.zeta)
 
+    @override
     def dimension_of(self, center: int) -> int:
-        """See `EnvironmentTerm.dimension_of`."""
         return self.dimension
 
     def descriptors(self, structure: Structure, center: int) -> tuple[Indices, Array]:
-        """See `EnvironmentTerm.descriptors`: normalised power spectra."""
+        """Normalised power spectra."""
         atoms, spectra = self.expansion.spectra(structure.neighbors, center)
         return atoms, spectra
 
+    @override
     def isolated(self, structure: Structure, center: int) -> Array:
-        """See `EnvironmentTerm.isolated`."""
         return np.asarray(self.expansion.isolated(structure.neighbors, center))
 
+    @override
     def derivatives(
         self, structure: Structure, center: int, first: int, last: int
     ) -> tuple[Indices, Indices, Array]:
-        """See `EnvironmentTerm.derivatives`."""
         targets, centers, rows = self.expansion.derivatives(
             structure.neighbors, center, first, last
         )
@@ -115,11 +116,11 @@ class SoapTerm(EnvironmentTerm):
     # ---- the map and the file
 
     def may_leave_out(self, choice: str | None) -> bool:
-        """See `Term.may_leave_out`: a form of few vectors holds what matters; sparse points do not."""
+        """A form of few vectors holds what matters; sparse points do not."""
         return choice == "low_rank" if choice is not None else self.zeta <= 2
 
     def map_work(self, sizes: Mapping[Species, int], atoms: int) -> Work:
-        """See `Term.map_work`: a form for each species of centre, in the span of its points."""
+        """A form for each species of centre, in the span of its points."""
         work = Work()
         d = float(self.dimension)
         for size in sizes.values():
@@ -135,7 +136,7 @@ class SoapTerm(EnvironmentTerm):
         return work
 
     def mapped(self, weights: Array, plan: MapPlan) -> SoapFunctions | None:
-        """See `Term.mapped`.
+        """Forms of the spectra.
 
         The mean alone becomes a form of as few vectors as `plan.part` keeps; with further columns,
         which share its vectors, all sparse points are kept.
@@ -149,17 +150,17 @@ class SoapTerm(EnvironmentTerm):
         )
         return functions_of(self, forms, plan.part)
 
+    @override
     def document(self) -> dict[str, Any]:
-        """See `Term.document`."""
         return {"zeta": self.zeta, "basis": asdict(self.basis)}
 
+    @override
     def tensors(self) -> dict[str, Array]:
-        """See `Term.tensors`."""
         return {"radial": self.radial, "own": self.own, "channels": self.weights}
 
     @classmethod
+    @override
     def read(cls, view: TermView) -> SoapTerm:
-        """See `Term.read`."""
         given = view.entry["basis"]
         names = [spec.name for spec in fields(RadialBasis)]
         given.allow_only(*names)
