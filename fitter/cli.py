@@ -63,7 +63,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; a misspelt one is told with the nearest name."""
+        """Find the command; the message for a misspelt one has the nearest name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from forcemap.fitter.checked import nearest
 

@@ -125,7 +125,7 @@ def _e0(value: Any, place: Place) -> str | dict[str, float]:
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """Everything a fit is told. Sensible defaults for all but `data` and `terms`."""
+    """All settings of a fit. Sensible defaults for all but `data` and `terms`."""
 
     data: DataSettings = field(metadata=read_by(nested(DataSettings, "train: train.xyz")))
     terms: tuple[TermSettings, ...] = field(metadata=read_by(_terms))

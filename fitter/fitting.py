@@ -149,7 +149,7 @@ def of_largest_evidence(
 ) -> Settings:
     """The settings that explain the frames best, of alternatives.
 
-    By small fits, to a few frames with few sparse points: they tell apart what differs much.
+    By small fits, to a few frames with few sparse points: they distinguish what differs much.
     """
     if len(options) == 1:
         return options[0]

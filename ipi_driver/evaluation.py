@@ -180,7 +180,7 @@ class BeadEvaluator:
         )
 
     def _write_fault(self, structures: Batch, which: int) -> str:
-        """Write a structure to `FAULT_FILE`, complete or not at all; returns what to tell."""
+        """Write a structure to `FAULT_FILE`, complete or not at all; returns what to report."""
         import ase
         import ase.io
 

@@ -110,7 +110,7 @@ class InputSettings:
     port: int = field(default_factory=lambda: random.SystemRandom().randrange(20000, 32000))
 
     def __post_init__(self) -> None:
-        """Check what no type tells.
+        """Check what no type ensures.
 
         Raises:
             ForcemapError: a value out of its range, or piglet without its matrices.

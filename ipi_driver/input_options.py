@@ -1,4 +1,4 @@
-"""Options of ``forcemap ipi-input`` and ``forcemap pimd``, told once."""
+"""Options of ``forcemap ipi-input`` and ``forcemap pimd``, in one place."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ def _prepare(
     """Write the run's files, or check that the folder holds them; the settings with its address."""
     import ase.io
 
-    told = {
+    asked = {
         **files,
         **{
             name: value
@@ -243,7 +243,7 @@ def _prepare(
             before = known["run"]
         except (ValueError, KeyError, TypeError) as error:
             raise ForcemapError(f"{record}: cannot be read: {error}") from None
-        changed = [name for name in told if before.get(name) != told[name]]
+        changed = [name for name in asked if before.get(name) != asked[name]]
         if changed:
             raise ForcemapError(
                 f"{place}: holds a run with another {', '.join(changed)}; give another folder"
@@ -262,7 +262,7 @@ def _prepare(
     settings = replace(settings, port=_port(settings))
     settings = replace(settings, batch_size=structures_per_message(settings, len(atoms), clients))
     text = input_text(settings, len(atoms), keep_checkpoints=True)
-    content = {"run": told, "address": settings.address}
+    content = {"run": asked, "address": settings.address}
     with writing(place), ExitStack() as parts:
         # All or none, and this the last: a folder without it holds no run.
         part = parts.enter_context(part_file(record))

@@ -202,7 +202,7 @@ class Channel:
                     select.select([self._socket], [], [], HEADER_SECONDS)[0]
                 )
             except OSError:
-                return  # the next read tells
+                return  # the next read reports it
             else:
                 if not part:
                     return

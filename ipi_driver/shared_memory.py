@@ -84,7 +84,7 @@ class Segment:
         while it has no work for them may get the same: it then replaces the first one's segments by
         the second one's, and a first client that had not yet attached would work for the second,
         while i-PI takes zeros from the segments that are gone. They still show as deleted files of
-        i-PI's process; where that cannot be seen, a lock at least tells of the second client.
+        i-PI's process; where that cannot be seen, a lock at least reveals the second client.
 
         Raises:
             ForcemapError: another client has it, or was to have it.

@@ -23,7 +23,7 @@ __all__ = ["Template", "is_potential", "read_structure", "read_template"]
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What i-PI does not send, and what tells whether it is the same structure.
+    """What i-PI does not send, and what shows whether it is the same structure.
 
     Attributes:
         numbers: (n,) atomic numbers.

@@ -279,7 +279,7 @@ void PairForcemap::coeff(int narg, char** arg) {
 
 // The bytes of a potential file, found where LAMMPS looks for potentials (here, then in
 // LAMMPS_POTENTIALS). One rank reads, so that a thousand do not ask the file system at once; it
-// tells the others whether it could, so that all stop together.
+// reports to the others whether it could, so that all stop together.
 std::string PairForcemap::shared_file(const std::string& path) {
   std::string bytes, problem;
 #ifdef FORCEMAP_NO_MPI

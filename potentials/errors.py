@@ -4,7 +4,7 @@ __all__ = ["ForcemapError", "ModelFileError"]
 
 
 class ForcemapError(Exception):
-    """A fault in the input (a file, a setting, a structure), told in words for the user.
+    """A fault in the input (a file, a setting, a structure), described in words for the user.
 
     Attributes:
         structure: which structure of a batch it is about; None where there is no batch.

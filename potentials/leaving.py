@@ -1,4 +1,4 @@
-"""How a process leaves that is told to: without half-written files and without programs still running.
+"""How a process leaves when asked to: without half-written files and without programs still running.
 
 SIGTERM and Ctrl-C become exceptions (SystemExit, KeyboardInterrupt), which undo everything on their
 way out. Python raises them between two of its instructions only, and a decomposition of a large
@@ -53,7 +53,7 @@ def leave_on_signals(grace: float = GRACE) -> None:
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, leave)
-    heard, told = os.pipe()
-    os.set_blocking(told, False)  # as Python asks for
-    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    heard, written = os.pipe()
+    os.set_blocking(written, False)  # as Python asks for
+    signal.set_wakeup_fd(written, warn_on_full_buffer=False)
     _core.watch_signals(heard, grace)

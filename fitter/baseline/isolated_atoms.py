@@ -29,7 +29,7 @@ def atomic_energies(
     Args:
         frames: the training frames.
         e0: "isolated": from frames of one atom; "average": least squares of energy per atom over
-            composition, of smallest norm where compositions do not tell elements apart; or
+            composition, of smallest norm where compositions do not determine those of all elements; or
             energies by symbol.
         baseline: (frames,) eV; part of the energy that another term explains, such as the core.
 

@@ -172,7 +172,7 @@ def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD
             drivers = Drivers(potential, name)
             run_i_pi(folder, "input.xml", drivers, lambda: last_step(output), advance)
     finally:
-        # Whoever starts the run again finds the name that the example's text tells.
+        # Whoever starts the run again finds the name that the example's text has.
         source.write_text(text, encoding="utf-8")
     return read_ipi_output(output, text, folder / "init.xyz", steps, perf_counter() - begin)
 

@@ -77,7 +77,7 @@ def evaluate(
     that report.json has.
 
     POTENTIAL may also be a model.forcemap: then the Gaussian process itself is evaluated, slowly,
-    and tells beside its predictions how far it expects to be off (standard deviations of the
+    and gives, beside its predictions, the errors that it expects (standard deviations of the
     process, without noise).
     """
     from forcemap.fitter.checked import Place, read_fields
@@ -219,7 +219,7 @@ def _check_species(frames: Sequence[Frame], known: set[int], what: str) -> None:
 
 
 def _named(predict: Callable[[Frame], Answer], frame: Frame) -> Answer:
-    """The prediction; what is wrong with the frame is told with its name."""
+    """The prediction; a message on what is wrong with the frame has its name."""
     from forcemap.potentials.errors import ForcemapError
 
     try:

@@ -39,7 +39,7 @@ def info(file: Path | None, ipi_pes: bool) -> None:
 
 
 def describe(path: Path) -> list[tuple[str, str]]:
-    """Names and values that tell what a file holds. Raises ForcemapError if it is not usable."""
+    """Names and values that describe what a file holds. Raises ForcemapError if it is not usable."""
     from forcemap.potentials.file.potential_file import file_format
 
     if file_format(path) == "forcemap.potential":

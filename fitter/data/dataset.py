@@ -2,7 +2,7 @@
 
 Labels are found where ASE puts them (a calculator, ``info`` or ``arrays``), under the names that
 the settings give. Frames are counted from 0, as ASE's index does. Whatever a user's file can get
-wrong is told here, once, with the file and the frame.
+wrong is reported here, once, with the file and the frame.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _for_sigmas(names: LabelNames, require_labels: bool) -> Mapping[str, Sequenc
 
 
 def _check_structure(frame: Frame, place: FramePlace) -> None:
-    """Whatever a neighbour list cannot take is told now, not in the midst of a fit."""
+    """Whatever a neighbour list cannot take is refused now, not in the midst of a fit."""
     try:
         Structure(frame, NEAREST)
     except ForcemapError as error:

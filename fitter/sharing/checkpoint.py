@@ -51,9 +51,9 @@ def fit_key(settings: Mapping[str, Any], frames: str, *arrays: NDArray[Any]) -> 
     """
     from forcemap import __version__
 
-    told = {name: value for name, value in settings.items() if name != "data"}
+    asked = {name: value for name, value in settings.items() if name != "data"}
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(json.dumps([__version__, frames, told], sort_keys=True).encode())
+    digest.update(json.dumps([__version__, frames, asked], sort_keys=True).encode())
     for array in arrays:
         by_columns = array.flags.f_contiguous  # hashed without a copy: a factor may be large
         digest.update(repr((array.shape, array.dtype.str, by_columns)).encode())
@@ -93,7 +93,7 @@ class Checkpoint:
 
     @property
     def path(self) -> Path:
-        """The file, once `open` has been told of which fit."""
+        """The file, once `open` has been called for a fit."""
         return self.folder / f"checkpoint-{self._key}-{self.rank}-of-{self.size}.safetensors"
 
     def open(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""What a launcher such as ``mpirun`` has told this process: its rank, and how many there are.
+"""What a launcher such as ``mpirun`` has passed to this process: its rank, and how many there are.
 
 Only the environment is looked at, so that the command line can ask without importing MPI.
 """
@@ -43,6 +43,6 @@ def launched() -> Launch | None:
 
 
 def rank_number() -> int:
-    """This process's rank as its launcher has told; 0 without one."""
+    """This process's rank as its launcher has set it; 0 without one."""
     launch = launched()
     return launch.rank if launch else 0

@@ -7,7 +7,7 @@ reduction), which solves, maps and writes; what the process says of the frames, 
 shared again (`Ranks.map_in_order`). The others sleep while they wait. Blocks are the same however
 many ranks there are, and their sums carry twice the working precision: so the sums are the same.
 
-**Errors.** Ranks `meet` before every exchange of data, and tell whether one of them has failed. A rank
+**Errors.** Ranks `meet` before every exchange of data, and learn whether one of them has failed. A rank
 that fails goes to the next meeting at once, and the others hear of it at their next block
 (`Ranks.look`), so that all end together, with the message of the first that failed. What nobody
 foresaw (a fault of the program, no memory) ends the job through MPI_Abort.
@@ -52,11 +52,11 @@ SLEEP = 0.005
 """Seconds between looks at a meeting: waiting ranks leave the processors to those that work."""
 
 _FAILURE = 1
-"""Tag of the message by which a rank tells the others that it has failed."""
+"""Tag of the message by which a rank reports to the others that it has failed."""
 
 
 class OtherRankFailed(ForcemapError):
-    """Another rank has failed and tells why."""
+    """Another rank has failed and reports why."""
 
 
 class Ranks:
@@ -76,7 +76,7 @@ class Ranks:
         return self.rank == 0
 
     def look(self) -> None:
-        """Raise OtherRankFailed if another rank has told that it failed; costs next to nothing."""
+        """Raise OtherRankFailed if another rank has reported that it failed; costs next to nothing."""
 
     def meet(self) -> None:
         """Wait for all ranks. Raises SystemExit if one of them has failed."""
@@ -183,7 +183,7 @@ class MpiRanks(Ranks):
         return first
 
     def _failed(self, mine: bool) -> list[int]:
-        """The ranks that have failed, once all have told."""
+        """The ranks that have failed, once all have reported."""
         flags = np.zeros(self.size, dtype=np.uint8)
         request = self._comm.Iallgather(np.array([mine], dtype=np.uint8), flags)
         while not request.Test():
@@ -311,7 +311,7 @@ def started_ranks() -> Iterator[Ranks]:
 
 
 def _connected(launch: Launch) -> MpiRanks:
-    """The job's ranks; what is wrong is told by the launcher's first process only."""
+    """The job's ranks; what is wrong is reported by the launcher's first process only."""
 
     def reject(text: str) -> SystemExit | ForcemapError:
         return SystemExit(1) if launch.rank else ForcemapError(text)

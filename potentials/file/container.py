@@ -257,7 +257,7 @@ def _check_size(path: Path, header: bytes, size: int) -> None:
     if size < expected:
         raise ModelFileError(
             f"{path}: this is no intact safetensors file: found {size} bytes, expected the {expected} "
-            "that its header tells of; the file is cut off"
+            "that its header announces; the file is cut off"
         )
 
 

@@ -327,7 +327,7 @@ def test_info_refuses_damaged_files(potential: Path, tmp_path: Path) -> None:
         assert result.exit_code == 1
         assert result.stderr == (
             f"Error: {damaged}: this is no intact safetensors file: found {len(content) - 8} bytes, "
-            f"expected the {len(content)} that its header tells of; the file is cut off\n"
+            f"expected the {len(content)} that its header announces; the file is cut off\n"
         )
 
 

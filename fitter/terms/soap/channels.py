@@ -4,8 +4,9 @@ Two elements are alike where they act alike on their neighbours. A two-body forc
 some of the forces; the element b is described by its pair functions V_ab(r) with all elements a, and
 the similarity of two elements is the cosine between their descriptions. The leading eigenvectors of
 this matrix are the channels: with as many channels as elements nothing is lost, with fewer what is
-lost is the least of what tells the elements apart (the low-rank species coupling of Willatt, Musil and
-Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018), with similarities from data).
+lost is the least of what distinguishes the elements (the low-rank species coupling of Willatt, Musil
+and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018), doi:10.1039/C8CP05921G, with similarities from
+data).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ RIDGE = 0.05
 def learned_similarity(frames: Sequence[Frame], species: Sequence[int], cutoff: float) -> Array:
     """(species, species) matrix of similarities, positive semi-definite with a unit diagonal.
 
-    Elements that no force tells apart from nothing are similar to themselves only.
+    Elements on which no force depends are similar to themselves only.
     """
     term = _pair_term(species, cutoff)
     weights = _fitted(frames, term)

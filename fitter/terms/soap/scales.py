@@ -1,6 +1,6 @@
 """Soap terms that leave their cutoff open: the cutoffs, and two resolutions of different reach.
 
-One resolution for all distances wastes functions: near neighbours are told apart by tenths of an Å,
+One resolution for all distances wastes functions: near neighbours are distinguished by tenths of an Å,
 those far away by their shells only. A fine term of short reach and a coarse one of long reach, of half
 the sparse points each, have smaller errors than one term with all of them (multi-scale SOAP:
 Bartók et al., Sci. Adv. 3, e1701816 (2017)). How short the fine one's reach should be differs (water
@@ -27,7 +27,7 @@ LEAST_CUTOFF, MOST_CUTOFF = 4.0, 6.0
 
 NEIGHBORS = 30.0
 """Such a cutoff has this many neighbours on average (Si 5.4 Å, Mo 5.1 Å, Ni 4.3 Å): what is farther
-away costs more than it tells."""
+away costs more than it is worth."""
 
 SAMPLE = 30
 """Frames by which a cutoff is chosen."""

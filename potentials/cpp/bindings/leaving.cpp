@@ -1,4 +1,4 @@
-// Ends a process that was told to leave and cannot: its main thread is in a long call of LAPACK,
+// Ends a process that was asked to leave and cannot: its main thread is in a long call of LAPACK,
 // say, so that Python never comes to run a signal's handler.
 #include <nanobind/stl/string.h>
 #include <pthread.h>
