@@ -373,7 +373,8 @@ def maximise_evidence(
         slopes = np.zeros(len(logs))
         slopes[: len(free)] = np.bincount(term_of_column, by_column, len(sizes))[free]
         # A group's sigma is at its best where its squared residuals are its rows less the part of the
-        # degrees of freedom that these rows determine (MacKay, Neural Comput. 4, 415 (1992)).
+        # degrees of freedom that these rows determine (MacKay, Neural Comput. 4, 415
+        # (1992), DOI 10.1162/neco.1992.4.3.415).
         for place, k in enumerate(groups, start=len(free)):
             member = members[k]
             determined = 2.0 * np.einsum("ij,ij,i,j->", inverse, member.gram, deltas, deltas)

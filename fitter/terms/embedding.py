@@ -1,8 +1,9 @@
 """Embedding terms: functions of the density of the neighbours at an atom.
 
-As in the embedded-atom method (Daw and Baskes, Phys. Rev. B 29, 6443 (1984)) the local energy of atom i
-is a function of a sum over its neighbours, with a Gaussian-process prior of variance ``delta**2`` on V
-(as in tabGAP: Byggmästar, Nordlund and Djurabekova, Phys. Rev. B 104, 104101 (2021))::
+As in the embedded-atom method (Daw and Baskes, Phys. Rev. B 29, 6443 (1984), DOI
+10.1103/PhysRevB.29.6443) the local energy of atom i is a function of a sum over its neighbours, with a
+Gaussian-process prior of variance ``delta**2`` on V (as in tabGAP: Byggmästar, Nordlund and Djurabekova,
+Phys. Rev. B 104, 104101 (2021), DOI 10.1103/PhysRevB.104.104101)::
 
     e_i = V(rho_i) - V(0),    rho_i = sum_j phi(r_ij)
 

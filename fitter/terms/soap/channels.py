@@ -5,7 +5,7 @@ some of the forces; the element b is described by its pair functions V_ab(r) wit
 the similarity of two elements is the cosine between their descriptions. The leading eigenvectors of
 this matrix are the channels: with as many channels as elements nothing is lost, with fewer what is
 lost is the least of what distinguishes the elements (the low-rank species coupling of Willatt, Musil
-and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018), doi:10.1039/C8CP05921G, with similarities from
+and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018), DOI 10.1039/C8CP05921G, with similarities from
 data).
 """
 

@@ -1,16 +1,16 @@
 """Radial functions of a density expansion, tabulated once and evaluated as splines.
 
 Each neighbour at distance r is a Gaussian of width ``atom_sigma``; its expansion in spherical
-harmonics about the centre has the radial parts (Bartok, Kondor and Csanyi, Phys. Rev. B 87, 184115
-(2013))::
+harmonics about the centre has the radial parts (Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115
+(2013), DOI 10.1103/PhysRevB.87.184115)::
 
     4 pi exp(-(r^2 + x^2) / 2 s^2) i_l(r x / s^2)
 
 with the modified spherical Bessel functions i_l. They are projected on orthonormal functions g_n(x) of
 Gaussian type, x^n exp(-x^2 / 2 s_n^2) with s_n = cutoff max(sqrt n, 1) / n_max (those of Musil et al.,
-J. Chem. Phys. 154, 114109 (2021)), and multiplied by the cutoff function and, where asked for, by a
-weight that falls with the distance (Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661
-(2018)). In a fit and in molecular dynamics the same spline is used: it is the definition, not an
+J. Chem. Phys. 154, 114109 (2021), DOI 10.1063/5.0044689), and multiplied by the cutoff function and,
+where asked for, by a weight that falls with the distance (Willatt, Musil and Ceriotti, Phys. Chem.
+Chem. Phys. 20, 29661 (2018), DOI 10.1039/C8CP05921G). In a fit and in molecular dynamics the same spline is used: it is the definition, not an
 approximation of it.
 """
 

@@ -2,14 +2,15 @@
 
 The density of neighbours about an atom is expanded in radial functions (`radial_basis`) and spherical
 harmonics; its power spectrum p is invariant to rotations. The local energy has the covariance
-``delta**2 (p . p')**zeta`` of normalised spectra (Bartok, Kondor and Csanyi, Phys. Rev. B 87, 184115
-(2013)). The centre's own density is part of p, which so is never zero.
+``delta**2 (p . p')**zeta`` of normalised spectra (Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115
+(2013), DOI 10.1103/PhysRevB.87.184115). The centre's own density is part of p, which so is never zero.
 
 Elements have channels: c[alpha] = sum over elements of weights[alpha, element] times that element's
 coefficients. Plain SOAP has a channel for each element (the weights are a unit matrix). A matrix
-kappa of similarities between elements (De, Bartok, Csanyi and Ceriotti, Phys. Chem. Chem. Phys. 18,
-13754 (2016)) is the same as weights with weights.T @ weights = kappa, and fewer channels than elements
-compress them (Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018)).
+kappa of similarities between elements (De, Bartók, Csányi and Ceriotti, Phys. Chem. Chem. Phys. 18,
+13754 (2016), DOI 10.1039/C6CP00415F) is the same as weights with weights.T @ weights = kappa, and
+fewer channels than elements compress them (Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20,
+29661 (2018), DOI 10.1039/C8CP05921G).
 """
 
 from __future__ import annotations

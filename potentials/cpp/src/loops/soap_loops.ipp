@@ -2,7 +2,7 @@
 // instruction set like site_loops.ipp, which includes it.
 //
 // c[lm][a] = sum_j w_a R_nl(r_j) Y_lm(r_j),  p[l][a <= b] = (2 l + 1)^-1/2 sum_m c[lm][a] c[lm][b]
-// (Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013)), off-diagonal a < b once and times
+// (Bartok, Kondor, Csanyi, DOI 10.1103/PhysRevB.87.184115), off-diagonal a < b once and times
 // sqrt(2), p normalised. From dE/dp follow dE/dc and then the forces; no derivative of p is formed.
 
 #include "soap_kernels.hpp"
