@@ -10,8 +10,8 @@ with the modified spherical Bessel functions i_l. They are projected on orthonor
 Gaussian type, x^n exp(-x^2 / 2 s_n^2) with s_n = cutoff max(sqrt n, 1) / n_max (those of Musil et al.,
 J. Chem. Phys. 154, 114109 (2021), DOI 10.1063/5.0044689), and multiplied by the cutoff function and,
 where asked for, by a weight that falls with the distance (Willatt, Musil and Ceriotti, Phys. Chem.
-Chem. Phys. 20, 29661 (2018), DOI 10.1039/C8CP05921G). In a fit and in molecular dynamics the same spline is used: it is the definition, not an
-approximation of it.
+Chem. Phys. 20, 29661 (2018), DOI 10.1039/C8CP05921G). In a fit and in molecular dynamics the same
+spline is used: it is the definition, not an approximation of it.
 """
 
 from __future__ import annotations

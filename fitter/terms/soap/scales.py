@@ -2,10 +2,10 @@
 
 One resolution for all distances wastes functions: near neighbours are distinguished by tenths of an Å,
 those far away by their shells only. A fine term of short reach and a coarse one of long reach, of half
-the sparse points each, have smaller errors than one term with all of them (multi-scale SOAP:
-Bartók et al., Sci. Adv. 3, e1701816 (2017), DOI 10.1126/sciadv.1701816). How short the fine one's
-reach should be differs (water 2.4 Å, nickel 3.0, molybdenum 3.6, silicon 3.8); small fits decide, by their evidence. No reach ends
-within the first shell of a pair of species (see `shells`).
+the sparse points each, have smaller errors than one term with all of them (multi-scale SOAP: Bartók et
+al., Sci. Adv. 3, e1701816 (2017), DOI 10.1126/sciadv.1701816). How short the fine one's reach should be
+differs (water 2.4 Å, nickel 3.0, molybdenum 3.6, silicon 3.8); small fits decide, by their evidence. No
+reach ends within the first shell of a pair of species (see `shells`).
 """
 
 from __future__ import annotations
