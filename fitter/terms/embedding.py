@@ -2,8 +2,8 @@
 
 As in the embedded-atom method (Daw and Baskes, Phys. Rev. B 29, 6443 (1984), DOI
 10.1103/PhysRevB.29.6443) the local energy of atom i is a function of a sum over its neighbours, with a
-Gaussian-process prior of variance ``delta**2`` on V (as in tabGAP: Byggmästar, Nordlund and Djurabekova,
-Phys. Rev. B 104, 104101 (2021), DOI 10.1103/PhysRevB.104.104101)::
+Gaussian-process prior of variance ``delta**2`` on V (as in tabGAP: Byggmästar, Nordlund and
+Djurabekova, Phys. Rev. B 104, 104101 (2021), DOI 10.1103/PhysRevB.104.104101)::
 
     e_i = V(rho_i) - V(0),    rho_i = sum_j phi(r_ij)
 
