@@ -108,6 +108,27 @@ class Boxes {
   std::vector<int> found_;
 };
 
+/// Images of the atoms within `margin` (fractions of the cell) about the cell.
+void append_images(const bool* pbc, const Vec3& margin, const std::vector<Vec3>& fraction,
+                   NeighborList& list) {
+  for (std::size_t i = 0; i < fraction.size(); ++i) {
+    std::array<int, 3> lo{}, hi{};
+    for (std::size_t d = 0; d < 3; ++d) {
+      if (!pbc[d]) continue;
+      lo[d] = static_cast<int>(std::ceil(-margin[d] - fraction[i][d]));
+      hi[d] = static_cast<int>(std::floor(1.0 + margin[d] - fraction[i][d]));
+    }
+    const std::array<int, 3> home = list.shift[i];
+    for (int a = lo[0]; a <= hi[0]; ++a)
+      for (int b = lo[1]; b <= hi[1]; ++b)
+        for (int c = lo[2]; c <= hi[2]; ++c) {
+          if (a == 0 && b == 0 && c == 0) continue;
+          list.owner.push_back(static_cast<int>(i));
+          list.shift.push_back({home[0] + a, home[1] + b, home[2] + c});
+        }
+  }
+}
+
 }  // namespace
 
 std::array<double, 9> inverse3(const double* m) {
@@ -199,22 +220,7 @@ NeighborList find_neighbors(std::size_t count, const double* positions, const do
   if (images > 2e9)
     fail("the cell is too small for the range of ", range, " Å: ", images, " images");
 
-  for (std::size_t i = 0; i < count; ++i) {
-    std::array<int, 3> lo{}, hi{};
-    for (std::size_t d = 0; d < 3; ++d) {
-      if (!pbc[d]) continue;
-      lo[d] = static_cast<int>(std::ceil(-margin[d] - fraction[i][d]));
-      hi[d] = static_cast<int>(std::floor(1.0 + margin[d] - fraction[i][d]));
-    }
-    const std::array<int, 3> home = list.shift[i];
-    for (int a = lo[0]; a <= hi[0]; ++a)
-      for (int b = lo[1]; b <= hi[1]; ++b)
-        for (int c = lo[2]; c <= hi[2]; ++c) {
-          if (a == 0 && b == 0 && c == 0) continue;
-          list.owner.push_back(static_cast<int>(i));
-          list.shift.push_back({home[0] + a, home[1] + b, home[2] + c});
-        }
-  }
+  append_images(pbc, margin, fraction, list);
 
   std::vector<double> placed;
   list.place(positions, cell, placed);

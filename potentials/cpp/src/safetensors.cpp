@@ -94,6 +94,30 @@ TensorEntry read_entry(const JsonView& json, const std::string& name, std::strin
   return entry;
 }
 
+/// The data of all tensors are the whole of `data`, one after the other.
+void check_layout(const std::vector<TensorEntry>& tensors, std::string_view data,
+                  const std::string& what) {
+  std::vector<const TensorEntry*> in_file;
+  for (const TensorEntry& tensor : tensors) in_file.push_back(&tensor);
+  std::sort(in_file.begin(), in_file.end(), [](const TensorEntry* a, const TensorEntry* b) {
+    return a->data != b->data ? a->data < b->data : a->size < b->size;
+  });
+  const char* end = data.data();
+  for (const TensorEntry* tensor : in_file) {
+    if (tensor->data != end) {
+      fail(what, ": found the data of tensor ", quoted(tensor->name), " at byte ",
+           tensor->data - data.data(), ", expected it at ", end - data.data(), " (",
+           tensor->data < end ? "tensors overlap" : "a gap between tensors", ")");
+    }
+    end += tensor->size;
+  }
+  const auto used = static_cast<std::size_t>(end - data.data());
+  if (used != data.size()) {
+    fail(what, ": found ", data.size(), " bytes of data, expected ", used,
+         ", the size of all tensors");
+  }
+}
+
 }  // namespace
 
 SafeTensors::SafeTensors(std::string_view bytes, std::string what) : what_(std::move(what)) {
@@ -137,26 +161,7 @@ SafeTensors::SafeTensors(std::string_view bytes, std::string what) : what_(std::
       tensors_.push_back(read_entry(value, member.name, data));
     }
   }
-
-  std::vector<const TensorEntry*> in_file;
-  for (const TensorEntry& tensor : tensors_) in_file.push_back(&tensor);
-  std::sort(in_file.begin(), in_file.end(), [](const TensorEntry* a, const TensorEntry* b) {
-    return a->data != b->data ? a->data < b->data : a->size < b->size;
-  });
-  const char* end = data.data();
-  for (const TensorEntry* tensor : in_file) {
-    if (tensor->data != end) {
-      fail(what_, ": found the data of tensor ", quoted(tensor->name), " at byte ",
-           tensor->data - data.data(), ", expected it at ", end - data.data(), " (",
-           tensor->data < end ? "tensors overlap" : "a gap between tensors", ")");
-    }
-    end += tensor->size;
-  }
-  const auto used = static_cast<std::size_t>(end - data.data());
-  if (used != data.size()) {
-    fail(what_, ": found ", data.size(), " bytes of data, expected ", used,
-         ", the size of all tensors");
-  }
+  check_layout(tensors_, data, what_);
 }
 
 const TensorEntry* SafeTensors::find(std::string_view name) const {
