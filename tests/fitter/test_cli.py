@@ -658,7 +658,7 @@ def test_demo_goes_all_the_way(tmp_path: Path) -> None:
         ),
         (
             "export train.xyz --format uf3 -o new",
-            "train.xyz: is a file of frames (XYZ), expected a potential or model of forcemap",
+            "train.xyz: is a file of frames (XYZ), expected a potential of forcemap",
         ),
         (
             "driver train.xyz --template train.xyz --unix a",

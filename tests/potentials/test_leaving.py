@@ -28,7 +28,7 @@ from pathlib import Path
 import click
 from forcemap.fitter import cli
 from forcemap.potentials.part_file import part_file
-from forcemap.potentials.runs import leaving
+from forcemap.potentials import leaving
 from forcemap.potentials.runs.programs import Program, supervise
 
 folder = Path(sys.argv.pop())
