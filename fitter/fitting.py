@@ -33,7 +33,8 @@ from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.process.targets import Targets, group_count
 from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.run import Run
-from forcemap.fitter.solve.solver import Groups, Hyperparameters, Sums, maximise_evidence
+from forcemap.fitter.solve.evidence import Hyperparameters, maximise_evidence
+from forcemap.fitter.solve.solver import Groups, Sums
 from forcemap.fitter.terms.base import Term
 from forcemap.fitter.terms.rows import columns
 from forcemap.potentials.errors import ForcemapError

@@ -197,11 +197,7 @@ def estimate(
         warn_of_short_cutoffs(look.settings, frames)
         row = look.row
         whiten, add, solve = _matrix_seconds([c.n_sparse for c in look.combinations])
-    counts = [
-        sum(f.energy is not None for f in frames),
-        sum(3 * int(np.count_nonzero(f.labelled)) for f in frames if f.forces is not None),
-        sum(6 for f in frames if f.stress is not None),
-    ]
+    counts = _row_counts(frames)
     n_rows, atoms = sum(counts), look.atoms
     workers = atoms * row.of(columns) + whiten * n_rows
     adding = add * n_rows
@@ -214,10 +210,6 @@ def estimate(
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
-    gram = FLOAT * columns**2
-    layout = max(RowLayout(len(f.numbers)).count for f in frames)
-    block = FLOAT * columns * (ROWS_PER_BLOCK + layout // 2)
-    waiting = 2 * jobs + 1 if jobs > 1 else 0
     return Estimate(
         n_frames=len(frames),
         n_test=n_test,
@@ -228,12 +220,7 @@ def estimate(
         combinations=look.combinations,
         whole=look.whole,
         choosing_bytes=look.choosing.bytes,
-        gram_bytes=gram,
-        # Sums and what rounding cuts off from them; later the sums, all together, and two factors.
-        sums_bytes=(1 + 2 * group_count(settings, frames)) * gram
-        + FLOAT * sum(c.n_sparse**2 for c in look.combinations),
-        block_bytes=block,
-        blocks_bytes=block * (waiting + 3 * jobs),
+        **_matrix_bytes(look, frames, group_count(settings, frames), jobs),
         frames_bytes=BYTES_PER_ATOM * atoms,
         map_bytes=look.mapping.bytes,
         seconds=seconds,
@@ -241,6 +228,31 @@ def estimate(
         ranks=ranks,
         extrapolated=look.extrapolated,
     )
+
+
+def _row_counts(frames: Sequence[Frame]) -> tuple[int, int, int]:
+    """Rows of energies, forces and stresses."""
+    return (
+        sum(f.energy is not None for f in frames),
+        sum(3 * int(np.count_nonzero(f.labelled)) for f in frames if f.forces is not None),
+        sum(6 for f in frames if f.stress is not None),
+    )
+
+
+def _matrix_bytes(look: _Look, frames: Sequence[Frame], groups: int, jobs: int) -> dict[str, int]:
+    """Memory of the Gram matrix, of all sums and of the blocks of rows, by attribute of `Estimate`."""
+    sizes = [c.n_sparse for c in look.combinations]
+    gram = FLOAT * sum(sizes) ** 2
+    layout = max(RowLayout(len(f.numbers)).count for f in frames)
+    block = FLOAT * sum(sizes) * (ROWS_PER_BLOCK + layout // 2)
+    waiting = 2 * jobs + 1 if jobs > 1 else 0
+    return {
+        "gram_bytes": gram,
+        # Sums and what rounding cuts off from them; later the sums, all together, and two factors.
+        "sums_bytes": (1 + 2 * groups) * gram + FLOAT * sum(size**2 for size in sizes),
+        "block_bytes": block,
+        "blocks_bytes": block * (waiting + 3 * jobs),
+    }
 
 
 # ---- a look at the data ----------------------------------------------------------------------------

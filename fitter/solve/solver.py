@@ -26,19 +26,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-import scipy.optimize
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 __all__ = [
     "Accumulator",
     "Groups",
-    "Hyperparameters",
     "Solution",
     "Sums",
     "add_exactly",
-    "maximise_evidence",
     "solve_by_qr",
+    "together",
 ]
 
 Array = NDArray[np.float64]
@@ -48,11 +45,6 @@ GRAM_ROUNDING = 1e-12
 
 MISFIT_ROUNDING = 1e-15
 """Of a misfit, relative to the squares that cancel in it."""
-
-DELTA_PRIOR = 1e-3
-"""Weight, per datum, of the squared logarithm of delta against the evidence, which few-body functions
-that cannot explain all of the forces would answer with ever larger deltas."""
-
 
 STRIP = 16_384
 """Numbers of the Gram matrix summed at once: their operands stay in the processor's cache."""
@@ -256,29 +248,6 @@ def together(groups: Sequence[Sums], factors: Array) -> Sums:
     return whole
 
 
-GUESS, GUESS_OF_GROUP = 1.0, 0.1
-"""Where `with_guesses` puts a label, in units of the given sigmas: what the user or the default expects
-of the labels of the first group; less of groups whose sigma was given as a mere start."""
-
-
-def with_guesses(groups: Sequence[Sums], repeats: int) -> list[Sums]:
-    """The same groups with `repeats` rows more in each that has any: labels that the process cannot
-    explain, with covariances of zero, GUESS sigmas off.
-
-    They are the conjugate prior of a variance (inverse gamma), worth one row of evidence. Rows that
-    show how far off the process is outvote them; where it reproduces all labels, since there are few
-    or they are alike, the evidence alone would find no noise at all, and with it no variance anywhere.
-    n such rows take a sigma to GUESS / sqrt(n + 1) of the given one and no further.
-    """
-    found = []
-    for number, member in enumerate(groups):
-        rows = repeats if member.count else 0
-        vector = member.vector.copy()
-        vector[-2] += rows * (GUESS if number == 0 else GUESS_OF_GROUP) ** 2
-        found.append(Sums(member.gram, vector, member.count + rows))
-    return found
-
-
 @dataclass(frozen=True)
 class Solution:
     """Posterior of the sparse Gaussian process.
@@ -310,99 +279,6 @@ class Solution:
     def best_noise_factor(self) -> float:
         """The factor of all sigmas and deltas that the evidence prefers (a closed form)."""
         return float(np.sqrt(self.misfit / max(self.data.count, 1)))
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """What the evidence has chosen.
-
-    Attributes:
-        deltas: (terms,) prior standard deviations, in the units of the given sigmas.
-        noise_factor: common factor of all sigmas and deltas, or 1.
-        sigma_factors: (groups,) factors of the sigmas of each group, beside the common one.
-        noise_is_guessed: whether the common factor is free and the labels' residuals are less than
-            those of `with_guesses`: the process reproduces them.
-    """
-
-    deltas: Array
-    noise_factor: float
-    sigma_factors: Array
-    noise_is_guessed: bool = False
-
-
-def maximise_evidence(
-    data: Groups,
-    sizes: Sequence[int],
-    start: Sequence[float],
-    fixed: Sequence[bool],
-    scale_is_free: bool,
-    repeats: int = 1,
-) -> Hyperparameters:
-    """Prior standard deviation of each term, and sigmas of groups of rows, by evidence.
-
-    Args:
-        data: the streamed rows, settled. The sigmas of the first group keep their values, but for the
-            common factor; those of the others are free.
-        sizes: number of columns of each term.
-        start: first guess of each delta, eV.
-        fixed: which deltas are to stay as they are.
-        scale_is_free: whether a common factor of all sigmas and deltas is chosen too.
-        repeats: how often every row is there: copies say no more of the noise than one.
-    """
-    members = with_guesses(data.members, repeats)
-    count = sum(member.count for member in members)
-    free = [n for n, f in enumerate(fixed) if not f]
-    groups = [k for k, member in enumerate(members) if k > 0 and member.count]
-    term_of_column = np.repeat(np.arange(len(sizes)), sizes)
-
-    def chosen(logs: Array) -> tuple[Array, Array]:
-        per_term, factors = np.array(start, dtype=float), np.ones(len(members))
-        per_term[free] = np.exp(logs[: len(free)])
-        factors[groups] = np.exp(logs[len(free) :])
-        return per_term, factors
-
-    def cost(logs: Array) -> tuple[float, Array]:
-        per_term, factors = chosen(logs)
-        deltas = np.repeat(per_term, sizes)
-        solution = together(members, factors).solve(deltas)
-        factor = solution.best_noise_factor if scale_is_free else 1.0
-        # With S = 1 + D G D, v = S^-1 D b: d(log det S)/d(log delta_t) = 2 sum_t (1 - S^-1_ii) and
-        # d(misfit)/d(log delta_t) = -2 sum_t v_i^2; a free common factor is at its best, and drops out.
-        inverse, _ = lapack.dpotri(solution.factor.T, lower=0)  # column by column: not copied twice
-        by_column = (1.0 - np.diag(inverse)) - (solution.values / deltas / factor) ** 2
-        slopes = np.zeros(len(logs))
-        slopes[: len(free)] = np.bincount(term_of_column, by_column, len(sizes))[free]
-        # A group's sigma is at its best where its squared residuals are its rows less the part of the
-        # degrees of freedom that these rows determine (MacKay, Neural Comput. 4, 415
-        # (1992), DOI 10.1162/neco.1992.4.3.415).
-        for place, k in enumerate(groups, start=len(free)):
-            member = members[k]
-            determined = 2.0 * np.einsum("ij,ij,i,j->", inverse, member.gram, deltas, deltas)
-            determined -= float((np.diag(inverse) * np.diag(member.gram)) @ deltas**2)
-            residual = member.residual(solution.values) / factor**2
-            slopes[place] = member.count - (residual + determined) / factors[k] ** 2
-        prior = np.where(np.arange(len(logs)) < len(free), DELTA_PRIOR * count, 0.0)
-        value = -solution.log_marginal_likelihood(factor) + float(prior @ logs**2)
-        return value, slopes + 2.0 * prior * logs
-
-    logs = np.log(np.array([start[n] for n in free] + [1.0] * len(groups), dtype=float))
-    if len(logs) and count:
-        found = scipy.optimize.minimize(
-            cost,
-            logs,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(-7.0, 12.0)] * len(free) + [(-7.0, 7.0)] * len(groups),
-            options={"maxiter": 60, "ftol": 1e-7, "gtol": 0.05},
-        )
-        logs = np.asarray(found.x)
-    per_term, factors = chosen(logs)
-    if not (scale_is_free and count):
-        return Hyperparameters(per_term, 1.0, factors)
-    solution = together(members, factors).solve(np.repeat(per_term, sizes))
-    first = members[0]
-    guessed = bool(first.count) and first.residual(solution.values) < 2.0 * repeats * GUESS**2
-    return Hyperparameters(per_term, solution.best_noise_factor, factors, guessed)
 
 
 def solve_by_qr(rows: Array, targets: Array, covariance: Array) -> Array:

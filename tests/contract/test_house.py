@@ -61,13 +61,7 @@ LONGEST = 60
 MOST_ARGUMENTS = 7
 """Of a function, self and cls not counted."""
 
-LONG = {
-    (
-        "fitter/solve/solver.py",
-        "maximise_evidence",
-    ): "value and slopes of one function share all sums",
-    ("fitter/planning/estimate.py", "estimate"): "a table of sizes, a line each",
-}
+LONG: dict[tuple[str, str], str] = {}
 """Functions that are longer, with reasons."""
 
 # ---- names of kinds --------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.planning import estimate as module
 from forcemap.fitter.planning.estimate import Estimate, estimate
-from forcemap.fitter.solve.solver import Accumulator, Groups, maximise_evidence
+from forcemap.fitter.solve.evidence import maximise_evidence
+from forcemap.fitter.solve.solver import Accumulator, Groups
 from forcemap.fitter.terms.base import MapPlan
 from forcemap.fitter.terms.constants import ConstantsTerm
 from forcemap.fitter.terms.rows import frame_rows

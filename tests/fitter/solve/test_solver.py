@@ -9,12 +9,11 @@ import pytest
 import scipy.linalg
 import scipy.stats
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
+from forcemap.fitter.solve.evidence import DELTA_PRIOR, maximise_evidence
 from forcemap.fitter.solve.solver import (
-    DELTA_PRIOR,
     Accumulator,
     Groups,
     add_exactly,
-    maximise_evidence,
     solve_by_qr,
 )
 from numpy.typing import NDArray

@@ -19,7 +19,8 @@ namespace forcemap {
 std::uint64_t crc64(std::string_view bytes, std::uint64_t before = 0);
 
 /// Throws Error if `container` holds a checksum that is not its own; returns whether it holds one.
-/// It reads the bytes as they stand, so that damage is reported as such before the header is parsed.
+/// It reads the bytes as they stand, so that damage is reported as such before the header is
+/// parsed.
 bool check_checksum(std::string_view container, const std::string& what);
 
 }  // namespace forcemap
