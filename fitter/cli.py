@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any, TextIO
 
 import click
@@ -22,22 +21,82 @@ __all__ = ["cli", "main"]
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells give it."""
 
-COMMANDS = {
-    "fit": ("forcemap.fitter.commands.fit:fit", "Fit a potential to frames, map it, judge it."),
-    "map": ("forcemap.fitter.commands.map:map_command", "Map a Gaussian process again."),
-    "evaluate": (
-        "forcemap.fitter.commands.evaluate:evaluate",
-        "Errors on labelled frames, predictions for others.",
-    ),
-    "export": ("forcemap.fitter.commands.export:export", "Write LAMMPS' own pair_style uf3."),
-    "info": ("forcemap.fitter.commands.info:info", "Tell what a potential or model file holds."),
-    "schema": ("forcemap.fitter.commands.schema:schema", "Print a JSON schema of settings files."),
-    "driver": ("forcemap.ipi_driver.command:driver", "Evaluate potentials for a running i-PI."),
-    "ipi-input": ("forcemap.ipi_driver.input_command:ipi_input", "Write an input for i-PI."),
-    "pimd": ("forcemap.ipi_driver.pimd_command:pimd", "Run path integrals with i-PI."),
-    "demo": ("forcemap.fitter.commands.demo:demo", "Fit silicon, run LAMMPS and i-PI with it."),
+# ----- the commands, each imported when it is named -----
+
+
+def _fit() -> click.Command:
+    from forcemap.fitter.commands.fit import fit
+
+    return fit
+
+
+def _map() -> click.Command:
+    from forcemap.fitter.commands.map import map_command
+
+    return map_command
+
+
+def _evaluate() -> click.Command:
+    from forcemap.fitter.commands.evaluate import evaluate
+
+    return evaluate
+
+
+def _export() -> click.Command:
+    from forcemap.fitter.commands.export import export
+
+    return export
+
+
+def _info() -> click.Command:
+    from forcemap.fitter.commands.info import info
+
+    return info
+
+
+def _schema() -> click.Command:
+    from forcemap.fitter.commands.schema import schema
+
+    return schema
+
+
+def _driver() -> click.Command:
+    from forcemap.ipi_driver.command import driver
+
+    return driver
+
+
+def _ipi_input() -> click.Command:
+    from forcemap.ipi_driver.input_command import ipi_input
+
+    return ipi_input
+
+
+def _pimd() -> click.Command:
+    from forcemap.ipi_driver.pimd_command import pimd
+
+    return pimd
+
+
+def _demo() -> click.Command:
+    from forcemap.fitter.commands.demo import demo
+
+    return demo
+
+
+COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
+    "fit": (_fit, "Fit a potential to frames, map it, judge it."),
+    "map": (_map, "Map a Gaussian process again."),
+    "evaluate": (_evaluate, "Errors on labelled frames, predictions for others."),
+    "export": (_export, "Write LAMMPS' own pair_style uf3."),
+    "info": (_info, "Show what a potential or model file holds."),
+    "schema": (_schema, "Print a JSON schema of settings files."),
+    "driver": (_driver, "Evaluate potentials for a running i-PI."),
+    "ipi-input": (_ipi_input, "Write an input for i-PI."),
+    "pimd": (_pimd, "Run path integrals with i-PI."),
+    "demo": (_demo, "Fit silicon, run LAMMPS and i-PI with it."),
 }
-"""Where each command is, and what the list of commands says of it."""
+"""What imports each command, and what the list of commands says of it."""
 
 
 class LazyGroup(click.Group):
@@ -51,9 +110,7 @@ class LazyGroup(click.Group):
         """Import a command; None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
+        return COMMANDS[cmd_name][0]()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands; none is imported for it."""
