@@ -24,7 +24,7 @@ EXAMPLE = "forcemap info out/potential.forcemap"
     "i-pi-driver-py -m custom -P PATH, and <pes_path> of <ffdirect>.",
 )
 def info(file: Path | None, ipi_pes: bool) -> None:
-    """Tell what FILE (potential.forcemap or model.forcemap) holds, after checking all of it."""
+    """Show what FILE (potential.forcemap or model.forcemap) holds, after checking all of it."""
     if ipi_pes == (file is not None):
         raise click.UsageError("give either a FILE or --ipi-pes")
     if file is None:
