@@ -26,7 +26,7 @@ TWO_BODY = {"kind": "two_body", "cutoff": 4.5, "n_sparse": 8}
 
 
 def write_settings(folder: Path, name: str = "settings.yaml", **changes: Any) -> Path:
-    """Settings of a fit of a second, of frames with made-up labels."""
+    """Settings of a fit of a second, of frames with made-up labels, and sigmas as wide as these."""
     rng = np.random.default_rng(0)
     frames = []
     for seed in range(3):
@@ -37,8 +37,13 @@ def write_settings(folder: Path, name: str = "settings.yaml", **changes: Any) ->
         frames.append(atoms)
     write(folder / "train.xyz", frames)
     path = folder / name
-    given = {"data": {"train": "train.xyz"}, "terms": [TWO_BODY], "e0": {"Si": -1.0}, **changes}
-    path.write_text(yaml.safe_dump(given), encoding="utf-8")
+    given = {
+        "data": {"train": "train.xyz"},
+        "terms": [TWO_BODY],
+        "e0": {"Si": -1.0},
+        "sigma": {"force": 1.0},
+    }
+    path.write_text(yaml.safe_dump({**given, **changes}), encoding="utf-8")
     return path
 
 

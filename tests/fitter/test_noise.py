@@ -115,7 +115,8 @@ def test_single_atom_leaves_the_sigmas() -> None:
     """Neither labels nor rows that are not zero: there is nothing to estimate a factor from."""
     atoms = Atoms("Cu", cell=[12.0] * 3, pbc=True)
     terms = {"data": {"train": "unused.xyz"}, "terms": TERMS["pairs and soap"]}
-    model = fit_frames(Settings.from_dict(terms), [labelled(atoms, EMT)])
+    with pytest.warns(UserWarning, match="0 neighbours on average"):
+        model = fit_frames(Settings.from_dict(terms), [labelled(atoms, EMT)])
     assert 0.3 < model.noise_factor <= 1.0
     assert all(0.3 < term.delta <= 1.0 for term in model.terms[:2])
 

@@ -19,7 +19,7 @@ from forcemap.fitter.frame import Frame
 from forcemap.fitter.scales import COARSE, FINE, choices, cutoff_by_neighbors
 from forcemap.potentials import ForcemapError
 from numpy.typing import NDArray
-from structures import SILICON
+from structures import SILICON, as_frame
 
 
 def frames_of(structures: list[Atoms], path: Path) -> list[Frame]:
@@ -37,8 +37,8 @@ def test_cutoff_has_thirty_neighbours(tmp_path: Path) -> None:
     assert cutoff_by_neighbors(frames) == pytest.approx(5.4, abs=0.05)
     dense = frames_of([bulk("Ni", "fcc", a=2.6, cubic=True)], tmp_path / "dense.xyz")
     assert cutoff_by_neighbors(dense) == 4.0
-    few = frames_of([Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]])], tmp_path / "few.xyz")
-    assert cutoff_by_neighbors(few) == 6.0
+    few = as_frame(Atoms("Si2", [[0, 0, 0], [0, 0, 2.3]]))
+    assert cutoff_by_neighbors([few]) == 6.0
 
 
 def angle_energy(atoms: Atoms) -> float:
