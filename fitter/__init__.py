@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forcemap.fitter.config import Settings
+    from forcemap.fitter.data.dataset import read_frames
     from forcemap.fitter.data.frame import Frame
     from forcemap.fitter.fitting import fit, fit_frames
     from forcemap.fitter.job import fit_to_folder
@@ -25,6 +26,7 @@ __all__ = [
     "fit_frames",
     "fit_to_folder",
     "map_model",
+    "read_frames",
     "read_model",
     "write_model",
 ]
@@ -37,6 +39,7 @@ _HOME = {
     "fit_frames": "fitting",
     "fit_to_folder": "job",
     "map_model": "mapping.map",
+    "read_frames": "data.dataset",
     "read_model": "process.model_file",
     "write_model": "process.model_file",
 }

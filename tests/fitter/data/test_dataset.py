@@ -373,3 +373,10 @@ def test_hash_is_of_content_not_of_names(read: Reader) -> None:
     ]
     hashes = {data_hash([replace(frame, **change)]) for change in changes}
     assert len(hashes | {data_hash([frame]), data_hash([frame, frame])}) == len(changes) + 2
+
+
+def test_frames_are_read_by_the_names_that_scripts_use() -> None:
+    from forcemap import fitter
+    from forcemap.fitter import dataset
+
+    assert fitter.read_frames is dataset.read_frames is read_frames

@@ -1,0 +1,5 @@
+"""``read_frames`` under the name by which scripts import it; its room is `data`."""
+
+from forcemap.fitter.data.dataset import read_frames
+
+__all__ = ["read_frames"]
