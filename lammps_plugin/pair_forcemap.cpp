@@ -82,9 +82,9 @@ void PairForcemap::compute(int eflag, int vflag) {
     if (kinds && species_of[kinds[i]] < 0) continue;
     // With neighbours in the list it was not excluded when that was built.
     if ((atom->mask[i] & excluded) && list->numneigh[i] == 0) continue;
-    evaluator->potential.gather(atom->x[0], kinds, species_of, i, list->firstneigh[i],
-                                static_cast<std::size_t>(list->numneigh[i]), NEIGHMASK,
-                                sites[held]);
+    const auto length = static_cast<std::size_t>(list->numneigh[i]);
+    evaluator->potential.gather(
+        {atom->x[0], kinds, species_of, i, list->firstneigh[i], length, NEIGHMASK}, sites[held]);
     evaluator->centers[held++] = i;
     if (held < sites.size()) continue;
     add_sites(held);

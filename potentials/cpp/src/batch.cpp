@@ -202,7 +202,7 @@ struct BatchState {
       const VerletList& list = slots[slot_of[u]]->list;
       list.neighbors().place(s.positions, s.cell, w.placed);
       sums.clear(atoms);
-      sum_sites(*potential, list, w.placed.data(), identity.data(), from, to, w.scratch, sums,
+      sum_sites(*potential, {list, w.placed.data(), identity.data(), from, to}, w.scratch, sums,
                 nullptr);
       if (complete) write(b, u, sums);
       at += to - from;

@@ -49,8 +49,9 @@ struct CalculatorState {
     auto task = [&](int thread) {
       const std::size_t t = static_cast<std::size_t>(thread);
       sums[t].clear(s.count);
-      sum_sites(*potential, list, placed.data(), identity.data(), s.count * t / parts,
-                s.count * (t + 1) / parts, sites[t], sums[t], result.energies);
+      const SiteRange range{list, placed.data(), identity.data(), s.count * t / parts,
+                            s.count * (t + 1) / parts};
+      sum_sites(*potential, range, sites[t], sums[t], result.energies);
     };
     pool.run(std::ref(task));
     for (std::size_t t = 1; t < parts; ++t) sums[0].add(sums[t]);

@@ -132,12 +132,10 @@ int Potential::species_of(int number) const {
   return found == all.end() ? -1 : static_cast<int>(found - all.begin());
 }
 
-void Potential::gather(const double* positions, const int* kinds, const int* kind_to_species, int i,
-                       const int* list, std::size_t list_length, int mask, Site& site) const {
-  site.reserve(list_length);
-  site.species = kinds ? kind_to_species[kinds[i]] : 0;
-  site.count = site_kernels().gather(positions, kinds, kind_to_species, i, list, list_length, mask,
-                                     impl_->cutoff, site.scratch->view);
+void Potential::gather(const Surroundings& around, Site& site) const {
+  site.reserve(around.length);
+  site.species = around.kinds ? around.kind_to_species[around.kinds[around.center]] : 0;
+  site.count = site_kernels().gather(around, impl_->cutoff, site.scratch->view);
 }
 
 double Potential::evaluate(Site& site) const {

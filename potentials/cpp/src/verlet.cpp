@@ -134,18 +134,17 @@ void add_site(const Site& site, const NeighborList& list, std::size_t i, SiteSum
 
 }  // namespace
 
-void sum_sites(const Potential& potential, const VerletList& verlet, const double* placed,
-               const int* identity, std::size_t from, std::size_t to, SiteScratch& scratch,
+void sum_sites(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
                SiteSums& out, double* energies) {
-  const NeighborList& list = verlet.neighbors();
+  const NeighborList& list = range.list.neighbors();
   std::vector<Site>& sites = scratch.sites;
-  const int* kinds = potential.numbers().size() == 1 ? nullptr : verlet.kinds();
-  for (std::size_t begin = from; begin < to; begin += sites.size()) {
-    const std::size_t count = std::min(sites.size(), to - begin);
+  const int* kinds = potential.numbers().size() == 1 ? nullptr : range.list.kinds();
+  for (std::size_t begin = range.from; begin < range.to; begin += sites.size()) {
+    const std::size_t count = std::min(sites.size(), range.to - begin);
     for (std::size_t n = 0; n < count; ++n) {
       const std::size_t i = begin + n;
-      potential.gather(placed, kinds, identity, static_cast<int>(i),
-                       list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i], ~0,
+      potential.gather({range.placed, kinds, range.identity, static_cast<int>(i),
+                        list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i]},
                        sites[n]);
     }
     potential.evaluate(sites.data(), count, scratch.energies.data());

@@ -56,12 +56,18 @@ struct SiteSums {
   void add(const SiteSums& other);
 };
 
-/// Add the sites `from` to `to` of the structure whose entries are at `placed`.
+/// Sites of a structure with a list.
+struct SiteRange {
+  const VerletList& list;
+  const double* placed;  // where its entries are
+  const int* identity;   // 0, 1, 2, ...: the list's kinds are species already
+  std::size_t from, to;
+};
+
+/// Add the sites of `range`.
 ///   scratch   of this thread
-///   identity  0, 1, 2, ...: the list's kinds are species already
 ///   energies  (atoms) filled with the site energies; may be null
-void sum_sites(const Potential& potential, const VerletList& list, const double* placed,
-               const int* identity, std::size_t from, std::size_t to, SiteScratch& scratch,
+void sum_sites(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
                SiteSums& out, double* energies);
 
 bool all_finite(const double* values, std::size_t count);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "forcemap/potential_data.hpp"
+#include "forcemap/surroundings.hpp"
 
 namespace forcemap {
 
@@ -55,15 +56,8 @@ class Potential {
   /// Index of an atomic number in numbers(), or -1.
   int species_of(int number) const;
 
-  /// Fill `site` with those of `list` that lie within the cutoff of atom `i`.
-  ///   positions          (n, 3) row-major, Å
-  ///   kinds              (n) the caller's kind of each atom (a LAMMPS type, say); null, which is
-  ///                      faster: all are of species 0
-  ///   kind_to_species    species index of each kind; -1: the atom is ignored
-  ///   list, list_length  candidate neighbours; `mask` is and-ed to each entry (LAMMPS' NEIGHMASK)
-  /// `i` itself must not be in the list, and its kind must have a species.
-  void gather(const double* positions, const int* kinds, const int* kind_to_species, int i,
-              const int* list, std::size_t list_length, int mask, Site& site) const;
+  /// Fill `site` with those candidates that lie within the cutoff of the centre.
+  void gather(const Surroundings& around, Site& site) const;
 
   /// Site energy (eV, e0 included) of the gathered neighbourhood; fills gx, gy, gz.
   /// Any distance > 0 gives a finite answer; two atoms in one place give NaN, and non-finite

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "embedding_kernels.hpp"
+#include "forcemap/surroundings.hpp"
 #include "pair_kernels.hpp"
 #include "soap_kernels.hpp"
 #include "three_body_kernels.hpp"
@@ -26,9 +27,8 @@ struct SiteView {
   double *gx, *gy, *gz;  // dE_i/dr_j, to which terms add
 };
 
-using GatherFunction = std::size_t (*)(const double* positions, const int* kinds,
-                                       const int* kind_to_species, int i, const int* list,
-                                       std::size_t list_length, int mask, double cutoff,
+/// Fills the site with the candidates within the cutoff of the centre; returns their number.
+using GatherFunction = std::size_t (*)(const Surroundings& around, double cutoff,
                                        const SiteView& site);
 /// What all terms need of the gathered neighbours: distances, gradients of zero, entries without a
 /// neighbour at the distance `beyond`. False where two atoms coincide.

@@ -17,20 +17,22 @@ namespace FORCEMAP_LOOPS {
 
 // ---- neighbours within the cutoff --------------------------------------------------------------
 
-static std::size_t gather(const double* positions, const int* kinds, const int* kind_to_species,
-                          int i, const int* list, std::size_t list_length, int mask, double cutoff,
-                          const SiteView& site) {
-  const double* center = positions + 3 * static_cast<std::ptrdiff_t>(i);
-  const double xi = center[0], yi = center[1], zi = center[2];
-  const double cutoff2 = cutoff * cutoff;
-  std::size_t found = 0, n = 0;
 #if defined(__AVX512F__)
-  const Vec8 cx = splat8(xi), cy = splat8(yi), cz = splat8(zi), limit = splat8(cutoff2);
+// The candidates within the cutoff, eight at a time; returns how many there are.
+static std::size_t gather_all(const Surroundings& around, double cutoff2, const SiteView& site) {
+  const double* positions = around.positions;
+  const double* center = positions + 3 * static_cast<std::ptrdiff_t>(around.center);
+  const int* list = around.list;
+  const int mask = around.mask;
+  const std::size_t length = around.length;
+  std::size_t found = 0;
+  const Vec8 cx = splat8(center[0]), cy = splat8(center[1]), cz = splat8(center[2]),
+             limit = splat8(cutoff2);
   const __m512i front = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
   const __m512i back = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
   const __m256i entry_mask = _mm256_set1_epi32(mask);
-  for (; n < list_length; n += 8) {
-    const unsigned lanes = first_lanes(list_length - n);
+  for (std::size_t n = 0; n < length; n += 8) {
+    const unsigned lanes = first_lanes(length - n);
     const __m256i entries = _mm256_and_si256(
         _mm256_maskz_loadu_epi32(static_cast<__mmask8>(lanes), list + n), entry_mask);
     int rest[8];
@@ -62,10 +64,21 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
                         _mm256_maskz_compress_epi32(static_cast<__mmask8>(kept), entries));
     found += static_cast<std::size_t>(__builtin_popcount(kept));
   }
-#elif defined(__AVX2__)
-  const Vec4 cx = splat(xi), cy = splat(yi), cz = splat(zi), limit = splat(cutoff2);
+  return found;
+}
+#else
+#if defined(__AVX2__)
+// The same, four at a time, of all but the last `n` % 4; returns how many there are.
+static std::size_t gather_fours(const Surroundings& around, double cutoff2, const SiteView& site) {
+  const double* positions = around.positions;
+  const double* center = positions + 3 * static_cast<std::ptrdiff_t>(around.center);
+  const int* list = around.list;
+  const int mask = around.mask;
+  std::size_t found = 0;
+  const Vec4 cx = splat(center[0]), cy = splat(center[1]), cz = splat(center[2]),
+             limit = splat(cutoff2);
   const __m128i entry_mask = _mm_set1_epi32(mask);
-  for (; n + 4 <= list_length; n += 4) {
+  for (std::size_t n = 0; n + 4 <= around.length; n += 4) {
     const __m128i entries =
         _mm_and_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(list + n)), entry_mask);
     const double* a = positions + 3 * static_cast<std::ptrdiff_t>(_mm_extract_epi32(entries, 0));
@@ -97,8 +110,22 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
                      _mm256_castsi256_si128(narrow));
     found += static_cast<std::size_t>(__builtin_popcount(kept));
   }
+  return found;
+}
 #endif
-  for (; n < list_length; ++n) {
+
+static std::size_t gather_all(const Surroundings& around, double cutoff2, const SiteView& site) {
+  const double* positions = around.positions;
+  const double* center = positions + 3 * static_cast<std::ptrdiff_t>(around.center);
+  const int* list = around.list;
+  const int mask = around.mask;
+  const double xi = center[0], yi = center[1], zi = center[2];
+  std::size_t found = 0, n = 0;
+#if defined(__AVX2__)
+  found = gather_fours(around, cutoff2, site);
+  n = around.length / 4 * 4;
+#endif
+  for (; n < around.length; ++n) {
     const int j = list[n] & mask;
     const double* p = positions + 3 * static_cast<std::ptrdiff_t>(j);
     const double dx = p[0] - xi, dy = p[1] - yi, dz = p[2] - zi;
@@ -109,6 +136,13 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
     site.index[found] = j;
     ++found;
   }
+  return found;
+}
+#endif
+
+// Those of the first `found` whose species is known, which it notes; returns how many there are.
+static std::size_t keep_known(const Surroundings& around, std::size_t found, const SiteView& site) {
+  const int* kinds = around.kinds;
   if (!kinds) {
     for (std::size_t m = 0; m < found; ++m) site.kind[m] = 0;
     return found;
@@ -116,7 +150,7 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
   std::size_t count = 0;
   for (std::size_t m = 0; m < found; ++m) {
     const int j = site.index[m];
-    const int species = kind_to_species[kinds[j]];
+    const int species = around.kind_to_species[kinds[j]];
     site.kind[m] = species;
     if (species >= 0 && count == m) {
       ++count;
@@ -131,6 +165,10 @@ static std::size_t gather(const double* positions, const int* kinds, const int* 
     ++count;
   }
   return count;
+}
+
+static std::size_t gather(const Surroundings& around, double cutoff, const SiteView& site) {
+  return keep_known(around, gather_all(around, cutoff * cutoff, site), site);
 }
 
 static std::size_t near(const Candidates& candidates, std::size_t from, std::size_t to,

@@ -155,23 +155,29 @@ static void soap_harmonics(const SoapView& v, SoapWork& w) {
 // ---- coefficients
 // --------------------------------------------------------------------------------
 
+// Rows of an array that are `stride` apart.
+template <typename T>
+struct SoapRows {
+  T* first;
+  std::size_t stride;
+};
+
 // M rows of coefficients from neighbours [begin, end): row m of `out` is the sum of radial
 // functions times harmonic m.
 template <int M>
-FORCEMAP_INLINE void expand_rows(const double* radial, std::size_t radial_stride,
-                                 const double* harmonics, std::size_t harmonic_stride,
-                                 std::size_t begin, std::size_t end, double* out,
-                                 std::size_t out_stride) {
+FORCEMAP_INLINE void expand_rows(const SoapRows<const double>& radial,
+                                 const SoapRows<const double>& harmonics, std::size_t begin,
+                                 std::size_t end, const SoapRows<double>& out) {
   Lanes sums_of[M];
   for (int m = 0; m < M; ++m) sums_of[m] = all(0.0);
   for (std::size_t j = begin; j < end; ++j) {
-    const Lanes r = take(radial + j * radial_stride);
+    const Lanes r = take(radial.first + j * radial.stride);
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m)
-      sums_of[m] =
-          mad(r, all(harmonics[static_cast<std::size_t>(m) * harmonic_stride + j]), sums_of[m]);
+      sums_of[m] = mad(r, all(harmonics.first[static_cast<std::size_t>(m) * harmonics.stride + j]),
+                       sums_of[m]);
   }
-  for (int m = 0; m < M; ++m) put(out + static_cast<std::size_t>(m) * out_stride, sums_of[m]);
+  for (int m = 0; m < M; ++m) put(out.first + static_cast<std::size_t>(m) * out.stride, sums_of[m]);
 }
 
 // M rows times a matrix: out[m][q] = sum_a rows[m][a] matrix[a][q], one vector of columns q.
@@ -229,9 +235,9 @@ static void soap_expand(const SoapView& v, const SoapWork& w, std::size_t specie
   for (std::size_t l = 0; l <= v.l_max; ++l)
     for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
       const double* radial = w.value + l * v.n_padded + n;
-#define FORCEMAP_CALL(M)                                                          \
-  expand_rows<M>(radial, row, w.y + (l * l + first) * stride, stride, begin, end, \
-                 out + (l * l + first) * out_stride + n, out_stride)
+#define FORCEMAP_CALL(M)                                                              \
+  expand_rows<M>({radial, row}, {w.y + (l * l + first) * stride, stride}, begin, end, \
+                 {out + (l * l + first) * out_stride + n, out_stride})
       FORCEMAP_IN_BLOCKS(2 * l + 1, first, FORCEMAP_CALL)
 #undef FORCEMAP_CALL
     }
@@ -446,12 +452,12 @@ struct SoapPull {
 };
 
 // Forces on two neighbours from dE/dc of their species, one vector of radial functions.
-FORCEMAP_INLINE void pull_two(const SoapView& v, const SoapWork& w, const double* adjoint,
-                              std::size_t adjoint_stride, std::size_t n, std::size_t j,
+FORCEMAP_INLINE void pull_two(const SoapView& v, const SoapWork& w,
+                              const SoapRows<const double>& adjoint, std::size_t n, std::size_t j,
                               SoapPull& first, SoapPull& second) {
   const std::size_t stride = w.padded, row = (v.l_max + 1) * v.n_padded;
   const double *y = w.y + j, *yx = w.yx + j, *yy = w.yy + j, *yz = w.yz + j;
-  const double* a = adjoint + n;
+  const double* a = adjoint.first + n;
   for (std::size_t l = 0; l <= v.l_max; ++l) {
     Lanes r0 = all(0.0), x0 = r0, y0 = r0, z0 = r0, r1 = r0, x1 = r0, y1 = r0, z1 = r0;
     for (std::size_t m = 0; m < 2 * l + 1; ++m) {
@@ -464,7 +470,7 @@ FORCEMAP_INLINE void pull_two(const SoapView& v, const SoapWork& w, const double
       y1 = mad(c, all(yy[1]), y1);
       z0 = mad(c, all(yz[0]), z0);
       z1 = mad(c, all(yz[1]), z1);
-      a += adjoint_stride;
+      a += adjoint.stride;
       y += stride;
       yx += stride;
       yy += stride;
@@ -522,7 +528,7 @@ static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
       // Where the arrays end there, the last one is done twice.
       const std::size_t at = j + 1 < w.padded || j == 0 ? j : j - 1;
       for (std::size_t n = 0; n < v.n_padded; n += kLanes)
-        pull_two(v, w, adjoint, stride, n, at, first, second);
+        pull_two(v, w, {adjoint, stride}, n, at, first, second);
       if (at == j) {
         add_pull(s, w, j, first);
         if (j + 1 < end) add_pull(s, w, j + 1, second);
