@@ -19,7 +19,8 @@ namespace FORCEMAP_LOOPS {
 
 #if defined(__AVX512F__)
 // The candidates within the cutoff, eight at a time; returns how many there are.
-static std::size_t gather_all(const Surroundings& around, double cutoff2, const SiteView& site) {
+FORCEMAP_INLINE std::size_t gather_all(const Surroundings& around, double cutoff2,
+                                       const SiteView& site) {
   const double* positions = around.positions;
   const double* center = positions + 3 * static_cast<std::ptrdiff_t>(around.center);
   const int* list = around.list;
@@ -69,7 +70,8 @@ static std::size_t gather_all(const Surroundings& around, double cutoff2, const 
 #else
 #if defined(__AVX2__)
 // The same, four at a time, of all but the last `n` % 4; returns how many there are.
-static std::size_t gather_fours(const Surroundings& around, double cutoff2, const SiteView& site) {
+FORCEMAP_INLINE std::size_t gather_fours(const Surroundings& around, double cutoff2,
+                                         const SiteView& site) {
   const double* positions = around.positions;
   const double* center = positions + 3 * static_cast<std::ptrdiff_t>(around.center);
   const int* list = around.list;
@@ -114,7 +116,8 @@ static std::size_t gather_fours(const Surroundings& around, double cutoff2, cons
 }
 #endif
 
-static std::size_t gather_all(const Surroundings& around, double cutoff2, const SiteView& site) {
+FORCEMAP_INLINE std::size_t gather_all(const Surroundings& around, double cutoff2,
+                                       const SiteView& site) {
   const double* positions = around.positions;
   const double* center = positions + 3 * static_cast<std::ptrdiff_t>(around.center);
   const int* list = around.list;
@@ -141,7 +144,8 @@ static std::size_t gather_all(const Surroundings& around, double cutoff2, const 
 #endif
 
 // Those of the first `found` whose species is known, which it notes; returns how many there are.
-static std::size_t keep_known(const Surroundings& around, std::size_t found, const SiteView& site) {
+FORCEMAP_INLINE std::size_t keep_known(const Surroundings& around, std::size_t found,
+                                       const SiteView& site) {
   const int* kinds = around.kinds;
   if (!kinds) {
     for (std::size_t m = 0; m < found; ++m) site.kind[m] = 0;
