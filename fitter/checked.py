@@ -17,17 +17,20 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import yaml
+from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.file_kind import kind_of_file, near_name
 from forcemap.potentials.quoting import QUOTED, printable, quoted
 
 __all__ = [
+    "ELEMENTS",
     "Checked",
     "CrossCheckError",
     "Place",
     "Reader",
     "choice",
     "either",
+    "element",
     "integer",
     "load_yaml",
     "mapping",
@@ -182,6 +185,18 @@ def name(value: Any, place: Place) -> str:
     if not isinstance(value, str) or not value.strip():
         place.fail(f"{quoted(value)} is not a name")
     return value
+
+
+ELEMENTS: Mapping[str, Any] = {"enum": list(SYMBOLS[1:])}
+"""The JSON schema of the symbols of elements."""
+
+
+@reader(ELEMENTS)
+def element(symbol: Any, place: Place) -> str:
+    """Reader of the symbol of an element."""
+    if symbol not in SYMBOLS[1:]:
+        place.fail(f'"{printable(symbol, QUOTED)}" is not the symbol of an element')
+    return str(symbol)
 
 
 def optional(read: Reader) -> Reader:

@@ -14,10 +14,12 @@ from typing import Any
 
 import yaml
 from forcemap.fitter.checked import (
+    ELEMENTS,
     Checked,
     Place,
     choice,
     either,
+    element,
     integer,
     load_yaml,
     mapping,
@@ -41,9 +43,8 @@ from forcemap.fitter.data.settings import (
 from forcemap.fitter.sharing.whole_file import write_whole
 from forcemap.fitter.terms.base import TermSettings
 from forcemap.fitter.terms.kinds import SETTINGS
-from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.quoting import QUOTED, printable, quoted
+from forcemap.potentials.quoting import quoted
 
 __all__ = [
     "STRESS_SIGMA",
@@ -101,7 +102,7 @@ class MapSettings(Checked):
         {"enum": ["average", "isolated"]},
         {
             "type": "object",
-            "propertyNames": {"enum": list(SYMBOLS[1:])},
+            "propertyNames": ELEMENTS,
             "additionalProperties": {"type": "number"},
             "minProperties": 1,
         },
@@ -110,10 +111,7 @@ class MapSettings(Checked):
 def _e0(value: Any, place: Place) -> str | dict[str, float]:
     if isinstance(value, Mapping) and value:
         for symbol in value:
-            if symbol not in SYMBOLS[1:]:
-                place.key(symbol).fail(
-                    f'"{printable(symbol, QUOTED)}" is not the symbol of an element'
-                )
+            element(symbol, place.key(symbol))
         read = number()
         return {symbol: read(energy, place.key(symbol)) for symbol, energy in value.items()}
     if value not in ("average", "isolated"):

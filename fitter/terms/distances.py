@@ -230,13 +230,8 @@ class DistanceTerm(Term):
     @classmethod
     def _fields(cls, view: TermView) -> dict[str, Any]:
         """What all terms of distances have in a file."""
-        cutoff, width = view.cutoff, view.entry["cutoff_width"].number()
-        lengthscale = view.entry["lengthscale"].number()
-        if not (0.0 < width <= cutoff <= 100.0 and lengthscale > 0.0):
-            view.entry.reject(
-                "cutoff, cutoff_width and lengthscale must be positive and consistent"
-            )
-        within(view.entry["lengthscale"], *LENGTHSCALES)
+        cutoff = view.cutoff
+        width, lengthscale = read_lengths(view)
         grid = tuple(size.integer(1, MOST_INTERVALS) for size in view.entry["grid"])
         blocks = view.blocks(cls.bodies, lambda species: cls.dimension)
         check_distances(view, blocks, cutoff)
@@ -281,6 +276,15 @@ def symbols_of(species: Sequence[int]) -> tuple[str, ...]:
     from forcemap.potentials.elements import SYMBOLS
 
     return tuple(SYMBOLS[z] for z in species)
+
+
+def read_lengths(view: TermView) -> tuple[float, float]:
+    """Width of the transition and lengthscale, Å. Raises ModelFileError if they cannot be meant."""
+    entry = view.entry
+    width, lengthscale = entry["cutoff_width"].number(), entry["lengthscale"].number()
+    if not (0.0 < width <= view.cutoff <= 100.0 and lengthscale > 0.0):
+        entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
+    return width, within(entry["lengthscale"], *LENGTHSCALES)
 
 
 def check_distances(view: TermView, blocks: Iterable[Block], cutoff: float) -> None:

@@ -34,9 +34,11 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from forcemap.fitter.baseline.repulsion import Repulsion, ShortRange, fade, short_range
 from forcemap.fitter.checked import (
+    ELEMENTS,
     CrossCheckError,
     Place,
     choice,
+    element,
     mapping,
     number,
     optional,
@@ -59,7 +61,6 @@ from forcemap.fitter.terms.base import (
     TermView,
 )
 from forcemap.fitter.terms.distances import KERNELS, MOST_INTERVALS
-from forcemap.fitter.terms.environments import ELEMENTS, element
 from forcemap.fitter.terms.splines import open_spline_coefficients, spline_coefficients
 from forcemap.fitter.terms.two_body import CUTOFF_WIDTH
 from forcemap.potentials import _core

@@ -18,9 +18,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from forcemap.fitter.checked import (
+    ELEMENTS,
     Place,
     choice,
     either,
+    element,
     mapping,
     number,
     optional,
@@ -41,7 +43,6 @@ from forcemap.fitter.terms.base import (
 from forcemap.fitter.terms.rows import RowLayout
 from forcemap.potentials import _core
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.quoting import QUOTED, printable
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -68,18 +69,6 @@ LEAST_POINTS, MOST_POINTS = 200, 2000
 
 MOST_POINTS_OF_ALL = 4000
 """Of all species together: the time of a fit grows with the square of their number."""
-
-
-ELEMENTS: Mapping[str, Any] = {"enum": list(SYMBOLS[1:])}
-"""The JSON schema of the symbols of elements."""
-
-
-@reader(ELEMENTS)
-def element(symbol: Any, place: Place) -> str:
-    """Reader of the symbol of an element."""
-    if symbol not in SYMBOLS[1:]:
-        place.fail(f'"{printable(symbol, QUOTED)}" is not the symbol of an element')
-    return str(symbol)
 
 
 @reader(

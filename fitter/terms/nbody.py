@@ -55,7 +55,7 @@ from forcemap.fitter.terms.base import (
     positive,
     within,
 )
-from forcemap.fitter.terms.distances import check_distances
+from forcemap.fitter.terms.distances import check_distances, read_lengths
 from forcemap.fitter.terms.environments import (
     Comparison,
     DotPower,
@@ -252,16 +252,13 @@ class NBodyTerm(EnvironmentTerm):
     @override
     def read(cls, view: TermView) -> NBodyTerm:
         entry = view.entry
-        width, lengthscale = entry["cutoff_width"].number(), entry["lengthscale"].number()
-        if not (0.0 < width <= view.cutoff <= 100.0 and lengthscale > 0.0):
-            entry.reject("cutoff, cutoff_width and lengthscale must be positive and consistent")
+        width, lengthscale = read_lengths(view)
         blocks = view.blocks(3, lambda species: 3, entry="triplets", prefix="triplets")
         if any(block.species[1] > block.species[2] for block in blocks):
             entry["triplets"].reject(
                 "expected a centre and two neighbours, the lower atomic number first"
             )
         check_distances(view, blocks, view.cutoff)
-        within(entry["lengthscale"], *LENGTHSCALES)
         given = entry["scales"]
         scales = {atomic_number(symbol): positive(given[symbol]) for symbol in given.members()}
         triplets = ThreeBodyTerm(

@@ -10,6 +10,7 @@ from forcemap.fitter.checked import (
     Checked,
     CrossCheckError,
     Place,
+    element,
     integer,
     mapping,
     nested,
@@ -19,7 +20,7 @@ from forcemap.fitter.checked import (
     reader,
 )
 from forcemap.fitter.terms.base import DISTANCE, Array, Size, Survey, TermSettings
-from forcemap.fitter.terms.environments import EnvironmentSettings, element
+from forcemap.fitter.terms.environments import EnvironmentSettings
 from forcemap.fitter.terms.soap.channels import channels_of, learned_similarity, species_weights
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.fitter.terms.soap.scales import SINGLE, Reaches, Scale
