@@ -262,15 +262,6 @@ class DistanceTerm(Term):
         }
 
 
-def drawn(columns: Mapping[Any, Array]) -> dict[Any, Array]:
-    """Further columns of tables whose last axis is (mean, draws ...): (draws, table)."""
-    return {
-        key: np.ascontiguousarray(np.moveaxis(table[..., 1:], -1, 0))
-        for key, table in columns.items()
-        if table.shape[-1] > 1
-    }
-
-
 def symbols_of(species: Sequence[int]) -> tuple[str, ...]:
     """Symbols of atomic numbers."""
     from forcemap.potentials.elements import SYMBOLS

@@ -410,17 +410,13 @@ class EmbeddingTerm(Term):
             return None
         densities: dict[tuple[str, str], Array] = {}
         centers: dict[str, EmbeddingCenter] = {}
-        draws: dict[str, Array] = {}
         for block, some in self.block_weights(weights):
             center = SYMBOLS[block.species[0]]
             splines = self.splines[block.species[0]]
-            columns = splines.functions @ some
-            centers[center] = EmbeddingCenter(TOP, np.ascontiguousarray(columns[:, 0]))
-            if columns.shape[1] > 1:
-                draws[center] = np.ascontiguousarray(columns[:, 1:].T)
+            centers[center] = EmbeddingCenter(TOP, plan.columns(splines.functions @ some))
             for z, table in zip(self.numbers, splines.densities, strict=True):
                 densities[center, SYMBOLS[z]] = table
-        return EmbeddingFunctions(self.cutoff, self.grid[0], densities, centers, draws=draws)
+        return EmbeddingFunctions(self.cutoff, self.grid[0], densities, centers)
 
     @override
     def document(self) -> dict[str, Any]:

@@ -26,14 +26,12 @@ from forcemap.fitter.terms.distances import (
     DistanceSettings,
     DistanceTerm,
     View,
-    drawn,
     fineness,
     symbols_of,
 )
 from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials import _core
 from forcemap.potentials.terms import TwoBodySplines
-from forcemap.potentials.terms.base import joined
 from scipy.interpolate import CubicSpline
 from typing_extensions import override
 
@@ -167,23 +165,34 @@ class TwoBodyTerm(DistanceTerm):
         points = np.ascontiguousarray(view.images[:, 0, 0])
         structure.neighbors.add_two_body(self.settings, a, b, points, rows, start)
 
+    # ---- the map and the file
+
+    def intervals(self, plan: MapPlan) -> int:
+        """Of the map's tables: the grid of the projection, or by the plan's spacing.
+
+        A draw's table is small enough to be exact where the mean's is.
+        """
+        return self.grid[0] if self.grid else int(np.ceil(4.0 * self.cutoff / plan.spacing))
+
+    @override
+    def map_bytes(self, plan: MapPlan) -> int:
+        if self.grid:
+            return 0
+        return 8 * max(plan.draws, 1) * len(self.blocks) * (self.intervals(plan) + 3)
+
     @override
     def mapped(self, weights: Array, plan: MapPlan) -> TwoBodySplines | None:
         if not self.blocks:
             return None
-        intervals = self.grid[0] if self.grid else int(np.ceil(4.0 * self.cutoff / plan.spacing))
+        intervals = self.intervals(plan)
         knots = np.linspace(0.0, self.cutoff, intervals + 1)
-        columns = {
-            symbols_of(block.species): spline_coefficients(
-                self.pair_values(block, knots) @ some, axes=1, fading=1
+        tables: dict[Any, Array] = {
+            symbols_of(block.species): plan.columns(
+                spline_coefficients(self.pair_values(block, knots) @ some, axes=1, fading=1)
             )
             for block, some in self.block_weights(weights)
         }
-        draws = {joined(pair): table for pair, table in drawn(columns).items()}
-        tables: dict[Any, Array] = {
-            pair: np.ascontiguousarray(table[:, 0]) for pair, table in columns.items()
-        }
-        return TwoBodySplines(self.cutoff, intervals, tables, draws=draws)
+        return TwoBodySplines(self.cutoff, intervals, tables)
 
     @classmethod
     @override
