@@ -352,6 +352,8 @@ class Term(ABC):
     kind: ClassVar[str]
     bodies: ClassVar[int] = 1
     """Atoms that a combination of species names."""
+    sees_angles: ClassVar[bool] = True
+    """Whether it depends on more than the distances of an atom's neighbours."""
     has_map: ClassVar[bool] = True
     """Whether it can be mapped at all, exactly or not."""
     is_slow: ClassVar[bool] = False

@@ -248,6 +248,7 @@ class EmbeddingTerm(Term):
     """
 
     kind: ClassVar[str] = "embedding"
+    sees_angles: ClassVar[bool] = False
 
     density: Density
     numbers: tuple[int, ...]

@@ -87,6 +87,7 @@ class TwoBodyTerm(DistanceTerm):
 
     kind: ClassVar[str] = "two_body"
     bodies: ClassVar[int] = 2
+    sees_angles: ClassVar[bool] = False
     dimension: ClassVar[int] = 1
 
     @override
