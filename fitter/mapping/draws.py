@@ -1,9 +1,9 @@
 """Maps draws from the posterior of a model's weights, all of them together.
 
 A deviation need not be known to more than a few percent, so that draws have tables of their own, with
-knots far apart, and forms of fewer functions. How coarse is measured: the parts of all terms of one draw
-cancel (constants of species against pair functions and forms, to a thousandth), and what counts is the
-error of a term's part relative to the whole draw. No part is left out, faded or cut off on its own.
+knots far apart, and forms of fewer functions. How coarse is measured: the parts of all terms of one
+draw cancel (constants of species against pair functions and forms, to a thousandth), and what counts is
+the error of a term's part relative to the whole draw. No part is left out, faded or cut off on its own.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from forcemap.fitter.terms.rows import RowLayout, frame_rows, term_columns
 from forcemap.potentials.file.potential_file import Draws, PotentialData, as_potential
 from forcemap.potentials.terms.base import MappedTerm
 
-__all__ = ["DrawMap", "DrawErrors"]
+__all__ = ["DrawErrors", "DrawMap"]
 
 FORCE_ERROR, ENERGY_ERROR = 0.03, 0.06
-"""Errors that the draws' forces, and energies of frames, may have: root mean square, relative to that of
-what they are errors of."""
+"""Errors that the draws' forces, and energies of frames, may have: root mean square, relative to that
+of what they are errors of."""
 
 MOST_BYTES = 256 << 20
 """Memory of the draws of all terms together, at most: larger tables are not made."""

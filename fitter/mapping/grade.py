@@ -95,9 +95,7 @@ def _features(
 
     def of_frame(frame: Frame) -> Array:
         evaluator = potential.evaluator(skin=0.0)
-        return evaluator.features(
-            frame.positions, frame.numbers, frame.cell, frame.pbc, moments
-        )
+        return evaluator.features(frame.positions, frame.numbers, frame.cell, frame.pbc, moments)
 
     found: dict[int, list[Array]] = {z: [] for z in model.species}
     for frame, rows in zip(frames, in_order(of_frame, frames, jobs), strict=True):
@@ -131,9 +129,7 @@ def whitening(features: Array) -> tuple[Array, Array]:
     return mean, np.tril(white / (scale if scale > 0.0 else 1.0))
 
 
-def _shortest(
-    model: Model, frames: Sequence[Frame], cutoff: float
-) -> dict[tuple[str, str], float]:
+def _shortest(model: Model, frames: Sequence[Frame], cutoff: float) -> dict[tuple[str, str], float]:
     """The data's shortest distances by pair of symbols, those of the repulsion where there is one."""
     if model.repulsion:
         found = {pair: short.shortest for pair, short in model.repulsion.items()}

@@ -312,7 +312,9 @@ class MapPlan:
 
     def of_draws(self, count: int) -> MapPlan:
         """For so many draws of what this plan maps the mean of, as coarse as they may be at first."""
-        return replace(self, draws=count, spacing=DRAWN_SPACING, functions=DRAWN_FUNCTIONS, part=1.0)
+        return replace(
+            self, draws=count, spacing=DRAWN_SPACING, functions=DRAWN_FUNCTIONS, part=1.0
+        )
 
     def finer(self, excess: float) -> MapPlan:
         """The next finer plan for draws, where the error is `excess` (> 1) times what it may be."""

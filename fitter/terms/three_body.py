@@ -315,7 +315,7 @@ class ThreeBodyTerm(DistanceTerm):
     def _grid_sum(
         self, points: tuple[Array, Array, Array], images: Array, weights: Array, jobs: int
     ) -> Array:
-        """Sums of the kernel at (first[i], second[i], base[k]), (pairs, n, columns), by `jobs` threads."""
+        """Sums of the kernel at (first[i], second[i], base[k]), (pairs, n, columns); `jobs` threads."""
         first, second, base = points
         settings = self.settings
         alone = np.ascontiguousarray(weights[:, 0]) if weights.shape[1] == 1 else None

@@ -3,8 +3,8 @@
 The energies of a draw are, as the mean's, sum_s w_s (p_s . p)**zeta of the normalised power spectrum p,
 with weights w that are differences to the mean's.
 
-For zeta = 2 that is a form p . W p. The draws' forms are not small where the mean's is (there they would
-lose most of themselves), but the spectra of the data lie about their mean: with its direction q,
+For zeta = 2 that is a form p . W p. The draws' forms are not small where the mean's is (there they
+would lose most of themselves), but the spectra of the data lie about their mean: with its direction q,
 p = a q + d, a = q . p,
 
     p . W p = 2 a (l . p) - a**2 (l . q) + d . W d,    l = W q,
@@ -12,11 +12,12 @@ p = a q + d, a = q . p,
 and only d . W d is taken in fewer coordinates, y = B d: the leading directions of the mean over the
 draws of (C^1/2 W C^1/2)**2, with the covariance C of d and of the spectra's derivatives in the data.
 Constants of species, pair functions and forms of one draw cancel to a thousandth and less, and small
-errors of one sign add up in the energy of many atoms. What the data's atoms lose on average is therefore
-added to l, and one more coordinate makes the isolated atom exact, from which all energies count.
+errors of one sign add up in the energy of many atoms. What the data's atoms lose on average is
+therefore added to l, and one more coordinate makes the isolated atom exact, from which all energies
+count.
 
-For zeta = 1 every draw is one vector, and for zeta = 3 and 4 the draws are factors of some of the sparse
-points, as the mean is.
+For zeta = 1 every draw is one vector, and for zeta = 3 and 4 the draws are factors of some of the
+sparse points, as the mean is.
 """
 
 from __future__ import annotations
@@ -44,11 +45,14 @@ MOST_FUNCTIONS = 256
 """Coordinates of d at the most; about 100 hold what a deviation needs of one element."""
 
 SPECTRA_COUNT = 10.0
-"""Spectra count so many times as much as their derivatives: forces are no worse for it, and energies, where
-the parts of a draw cancel, twice as good."""
+"""Spectra count so many times as much as their derivatives: forces are no worse for it, and energies,
+where the parts of a draw cancel, twice as good."""
 
 FLOOR = 1e-10
 """Directions whose variance in the data is below this part of the largest never occur."""
+
+REPEATED = 1e-8
+"""A direction of which no more is left without the others is one of their span."""
 
 FORMS_AT_ONCE = 16_000_000
 """Numbers of the draws' forms that are held; larger ones are applied by their sparse points."""
@@ -178,13 +182,13 @@ class Expanded:
         rows = np.concatenate([rows, self.free_row[None]])
         forms = np.pad(forms, ((0, 0), (0, 1), (0, 1)))
         forms[:, -1, -1] = (self.free_energies - energies) / own**2 if own else 0.0
-        # B = L Q, so that the rows of the file's subspace are orthonormal.
-        upper, lower = scipy.linalg.qr(rows.T, mode="economic", check_finite=False)
-        forms = lower @ forms @ lower.T
+        inside = _orthonormal(q, rows)
+        lower = rows @ inside
+        forms = lower.T @ forms @ lower
         return SoapQuadraticCenter(
             spectrum=np.ascontiguousarray(span.vectors(q[None])[0]),
             lines=np.ascontiguousarray(span.vectors(lines)),
-            subspace=np.ascontiguousarray(span.vectors(upper.T)),
+            subspace=np.ascontiguousarray(span.vectors(inside.T)),
             forms=np.ascontiguousarray(0.5 * (forms + forms.transpose(0, 2, 1))),
         )
 
@@ -203,6 +207,18 @@ def free_direction(values: Array, vectors: Array, direction: Array, free: Array)
     return np.asarray(found / length if length > 0.0 else found)
 
 
+def _orthonormal(direction: Array, rows: Array) -> Array:
+    """(size, n) orthonormal columns that span `rows`, all orthogonal to `direction`, as they are.
+
+    One fewer than there are rows if the last one is in the span of the others.
+    """
+    together = np.concatenate([direction[None], rows])
+    found, upper = scipy.linalg.qr(together.T, mode="economic", check_finite=False)
+    lengths = np.linalg.norm(together, axis=1)[: len(upper)]
+    new = np.abs(np.diag(upper)) > REPEATED * lengths
+    return np.asarray(found[:, new][:, 1:])
+
+
 def _without(direction: Array, moments: Array) -> Array:
     """Second moments of what is left of vectors without their part along a direction of length 1."""
     projected = moments - np.outer(direction, direction @ moments)
@@ -210,7 +226,7 @@ def _without(direction: Array, moments: Array) -> Array:
 
 
 class _Forms:
-    """Quadratic forms M_k = sum_s weights[s, k] points[s] points[s]^T in a space of `size` coordinates."""
+    """Quadratic forms M_k = sum_s weights[s, k] points[s] points[s]^T, (size, size) each."""
 
     def __init__(self, points: Array, weights: Array) -> None:
         self.points, self.weights = points, weights

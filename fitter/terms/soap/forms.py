@@ -209,9 +209,7 @@ def spectra_seen(term: SoapTerm, block: Block, plan: MapPlan) -> Seen:
     return plan.once(("spectra", id(term), block.species), see)
 
 
-def _seen(
-    term: SoapTerm, frames: Sequence[Frame], center: int, span: Span, jobs: int
-) -> Seen:
+def _seen(term: SoapTerm, frames: Sequence[Frame], center: int, span: Span, jobs: int) -> Seen:
     """Derivatives of `jobs` frames are computed at a time, each by one thread of BLAS, and summed in
     the frames' order."""
     moments = [np.zeros((span.size, span.size)) for _ in range(2)]
