@@ -24,7 +24,7 @@ from forcemap.potentials.terms.base import MappedTerm
 
 __all__ = ["DrawErrors", "DrawMap"]
 
-FORCE_ERROR, ENERGY_ERROR = 0.03, 0.06
+FORCE_ERROR, ENERGY_ERROR = 0.03, 0.08
 """Errors that the draws' forces, and energies of frames, may have: root mean square, relative to that
 of what they are errors of."""
 
@@ -33,6 +33,9 @@ MOST_BYTES = 256 << 20
 
 WIDEST_SPACING = 1.5
 """Å between knots, where memory does not suffice for less."""
+
+FEWEST_FUNCTIONS = 8
+"""That a form keeps, where memory does not suffice for more."""
 
 POOR = 5.0
 """How many times as large as they may be errors are when there is a warning."""
@@ -143,7 +146,7 @@ class DrawMap:
     def _term(self, t: int, advance: Callable[[], Any]) -> MappedTerm | None:
         """The draws of the term at place `t`."""
         term, where = list(term_columns(self.model.terms))[t]
-        plan = self._first_plan(term)
+        plan = self._within_memory(term, self.plan.of_draws(self.count))
         # Errors of terms add up in squares.
         allowed = 1.0 / np.sqrt(sum(_is_finer(some, plan) for some in self.model.terms) or 1)
         while True:
@@ -153,24 +156,20 @@ class DrawMap:
             alone = Draws(self.count, (mapped,), np.zeros((self.count, len(self.model.species))))
             excess = self.errors(alone, self.parts[t]).excess / allowed
             advance()
-            finer = plan.finer(excess)
-            if excess <= 1.0 or term.map_bytes(finer) > self._most_bytes:
+            if excess <= 1.0:
+                return mapped
+            finer = self._within_memory(term, plan.finer(excess))
+            if term.map_bytes(finer) <= term.map_bytes(plan):
                 return mapped
             plan = finer
 
-    def _first_plan(self, term: Term) -> MapPlan:
-        """The coarsest, and coarser if that is too large."""
-        plan = self.plan.of_draws(self.count)
-        while term.map_bytes(plan) > self._most_bytes and plan.spacing < WIDEST_SPACING:
-            plan = replace(
-                plan, spacing=1.2 * plan.spacing, functions=max(8, plan.functions * 2 // 3)
-            )
+    def _within_memory(self, term: Term, plan: MapPlan) -> MapPlan:
+        """The plan, or a coarser one that has not too large tables."""
+        most = MOST_BYTES // len(self.model.terms)
+        while term.map_bytes(plan) > most and plan.spacing < WIDEST_SPACING:
+            fewer = max(FEWEST_FUNCTIONS, int(plan.functions / 1.1))
+            plan = replace(plan, spacing=1.1 * plan.spacing, functions=fewer)
         return plan
-
-    @property
-    def _most_bytes(self) -> int:
-        """Of one term."""
-        return MOST_BYTES // len(self.model.terms)
 
     def _e0(self) -> Array:
         """(R, species) eV: what the fitted constants of each draw differ by."""
