@@ -68,7 +68,8 @@ def fit_to_folder(
         run.ranks.on_first(hold)
         start = time.perf_counter()
         data = _Data.read(settings, run)
-        model = fitted(settings, data.train, run)
+        fit = fitted(settings, data.train, replace(run, scratch=out))
+        model, left_out = (fit.model, fit.left_out) if fit else (None, [])
         fit_seconds = time.perf_counter() - start
         has_map = run.ranks.on_first(lambda: model is not None and not model.unmapped)
         truths = _shared_truths(model, data.train, run) if has_map and run.ranks.size > 1 else None

@@ -1,0 +1,5 @@
+"""x"""
+
+
+def calibrated(model, left_out, note):
+    return model
