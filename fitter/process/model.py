@@ -151,8 +151,12 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):
             return _finite(np.sum(half**2, axis=0))
 
+    def open_variances(self, frame: Frame) -> Array:
+        """(count,) variances that the sparse points leave open of the prior, see `remainder`."""
+        return remainders(frame, self.terms, self.factors)
+
     def _variances(self, frame: Frame, rows: Array) -> Array:
-        return _finite(self.raw_variances(rows) + remainders(frame, self.terms))
+        return _finite(self.raw_variances(rows) + self.open_variances(frame))
 
 
 def _finite(values: Array) -> Array:
