@@ -80,7 +80,7 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
     if model.uncertainty is not None:
         document["uncertainty"] = {
             name: values | {"open": model.open_levels.get(name, 0.0)}
-            for name, values in model.uncertainty.to_dict().items()
+            for name, values in model.uncertainty.document().items()
         }
     if model.identity:
         document["fit"] = model.identity
