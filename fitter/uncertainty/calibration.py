@@ -1,17 +1,17 @@
 """What makes a fit's standard deviations honest: residuals of frames that were left out.
 
 The deviations of the process alone are several times too small, since most of a fit's errors is what a
-process of these terms cannot describe, and yet they are proportional to the errors. So the squares e² of
-the residuals of left-out frames, with raw variances v, are described by
+process of these terms cannot describe, and yet they are proportional to the errors. So the squares e²
+of the residuals of left-out frames, with raw variances v, are described by
 
     floor² + factor² v + noise²
 
 `floor` is what is seen where v is next to nothing (components that are zero by symmetry: their raw
 deviation is 1e-8 of the others', and any rounding of the labels would be thousands of deviations off).
-`factor` and `noise` maximise the likelihood of all residuals. The noise is the labels', not the model's,
-up to the sigma that the fit has found; what the data want beyond it is no scatter of labels, and goes
-into the floor. The residuals contain the labels' noise: the model's own part is what is left without it,
-and nothing counts twice.
+`factor` and `noise` maximise the likelihood of all residuals. The noise is the labels', not the
+model's, up to the sigma that the fit has found; what the data want beyond it is no scatter of labels,
+and goes into the floor. The residuals contain the labels' noise: the model's own part is what is left
+without it, and nothing counts twice.
 
 Where there are few residuals the factor is held near a known one (that of the forces for energies and
 stresses), and the noise near the fit's sigma, each by a broad normal prior of its logarithm.
@@ -43,7 +43,7 @@ SPREAD_OF_FACTOR, SPREAD_OF_NOISE = 1.0, 1.5
 """Standard deviations of the logarithms of factor and noise before the data are seen."""
 
 LEVEL_FRAMES, LEVEL_SHARE = 4, 0.01
-"""So many frames, of one in a hundred of all atoms (or one frame), show what sparse points leave open."""
+"""So many frames, of one in a hundred of all atoms, or one frame, show what sparse points leave open."""
 
 NOT_CALIBRATED = (
     "with one frame there is none to leave out: its standard deviations are those of the process, not "
@@ -125,7 +125,7 @@ def calibration(residuals: Residuals, sigma: float, least: float, near: float) -
 def _cost(
     squares: Array, variances: Array, floor: float, sigma: float, near: float
 ) -> Callable[[Array], tuple[float, Array]]:
-    """Minus the mean logarithm of likelihood and priors, and its slopes, of log factor and log noise."""
+    """Minus the mean logarithm of likelihood and priors, by log factor and log noise; its slopes."""
 
     def cost(logs: Array) -> tuple[float, Array]:
         explained, scatter = np.exp(2.0 * logs[0]) * variances, float(np.exp(2.0 * logs[1]))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class KeptRows:
         self._columns = columns
         self._places: dict[int, tuple[int, int]] = {}
         self._there: set[int] = set()
-        self._file: IO[bytes] | None = None
+        self._file: int | None = None
         self.bytes = ITEM * columns * sum(counts[number] for number in mine)
         self.room = 0
         self.folder = folder or _usual_folder()
@@ -68,7 +68,8 @@ class KeptRows:
                     break
                 self._places[number] = (self.room, counts[number])
                 self.room += size
-            self._file = tempfile.TemporaryFile(dir=self.folder, prefix=".rows-")
+            self._file, name = tempfile.mkstemp(prefix=".rows-", dir=self.folder)
+            os.unlink(name)
 
     @classmethod
     def none(cls) -> KeptRows:
@@ -85,7 +86,7 @@ class KeptRows:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            self._file.close()
+            os.close(self._file)
             self._file = None
 
     def keep(self, number: int, rows: Array) -> None:
@@ -96,7 +97,7 @@ class KeptRows:
         left, start = _as_bytes(np.ascontiguousarray(rows)), place[0]
         try:
             while len(left):
-                written = os.pwrite(self._file.fileno(), left, start)
+                written = os.pwrite(self._file, left, start)
                 left, start = left[written:], start + written
         except OSError:  # no room any more: the block is computed again
             return
@@ -111,7 +112,7 @@ class KeptRows:
         left = _as_bytes(rows)
         try:
             while len(left):
-                read = os.preadv(self._file.fileno(), [left], start)
+                read = os.preadv(self._file, [left], start)
                 if not read:
                     return None
                 left, start = left[read:], start + read

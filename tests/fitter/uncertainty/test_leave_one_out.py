@@ -54,7 +54,7 @@ def fit(given: Settings, frames: Sequence[Frame], jobs: int = 1) -> Fitted:
 
 
 def refit_errors(found: Fitted, left: LeftOut) -> tuple[Array, Array]:
-    """Errors and variances of a fit to all other frames, by QR, with the same points, deltas, sigmas."""
+    """Errors and variances of a fit to all others by QR, with the same points, deltas and sigmas."""
     model, blocks = found.model, []
     for term, block, _ in columns(model.terms):
         blocks.append(term.covariance(block) / term.delta**2)
