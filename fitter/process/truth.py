@@ -58,8 +58,7 @@ class Truth:
         levels, count = self.model.open_levels, len(frame.numbers)
         found = np.full(RowLayout(count).count, levels.get("force", 0.0))
         found[RowLayout.energy] = count * levels.get("energy", 0.0)
-        volume = abs(float(np.linalg.det(frame.cell)))
-        found[RowLayout(count).strain] = volume**2 * levels.get("stress", 0.0)
+        found[RowLayout(count).strain] = count * levels.get("stress", 0.0)
         return found
 
     def _whole(self, frame: Frame, means: tuple[float, Array, Array]) -> Prediction:
