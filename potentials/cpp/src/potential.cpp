@@ -99,6 +99,10 @@ struct Potential::Impl {
     double sums[most_sites_at_once];
     std::size_t held = 0;
     for (std::size_t n = 0; n < count; ++n) {
+      if (sites[n].count == 0) {
+        energies[n] = data.e0[static_cast<std::size_t>(sites[n].species)];
+        continue;
+      }
       SiteView& view = sites[n].scratch->view;
       view.count = sites[n].count;
       view.species = sites[n].species;

@@ -7,7 +7,7 @@
 
 namespace forcemap {
 
-/// Prepared sites of any species; no two atoms of them coincide.
+/// Prepared sites of any species, each with at least one neighbour; no two atoms of them coincide.
 struct Sites {
   std::size_t count;
   const SiteView* const* site;  // (count)

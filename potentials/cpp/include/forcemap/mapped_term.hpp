@@ -23,7 +23,8 @@ class MappedTerm {
   virtual std::size_t sites_at_once() const { return 1; }
 
   /// Add the sites' energies (eV) to `energies` (sites.count) and their derivatives by the
-  /// neighbours' positions (eV/Å) to the sites' gradients. `space` is the calling thread's.
+  /// neighbours' positions (eV/Å) to the sites' gradients. Every site has a neighbour: an atom on
+  /// its own has its e0, to which no term adds. `space` is the calling thread's.
   virtual void add(const Sites& sites, double* energies, Workspace& space) const = 0;
 };
 
