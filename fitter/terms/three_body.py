@@ -209,14 +209,12 @@ class ThreeBodyTerm(DistanceTerm):
         rows: Array,
         start: int,
     ) -> None:
-        (c, a, b), (first, second, base) = view, splines
-        near = structure.neighbors
-        _core.add_product(near, self.cutoff, c, a, b, first, second, base, rows, start)
+        _core.add_product(structure.neighbors, self.cutoff, view, splines, rows, start)
 
     @override
     def add_exact(self, structure: Structure, view: View, rows: Array, start: int) -> None:
-        c, a, b = view.species
-        structure.neighbors.add_three_body(self.settings, c, a, b, view.images, rows, start)
+        near = structure.neighbors
+        near.add_three_body(self.settings, view.species, view.images, rows, start)
 
     # ---- the map
 
