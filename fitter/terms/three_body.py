@@ -137,13 +137,14 @@ class ThreeBodyTerm(DistanceTerm):
         return _combinations(self.symmetry, species)
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """The three distances of triangles."""
-        found: dict[Species, Array] = {}
-        for c, a, b in self.combinations(sorted(structure.species)):
-            triangles = structure.neighbors.triplets(c, a, b, self.cutoff)
-            if len(triangles):
-                found[c, a, b] = triangles
-        return found
+        """The three distances of triangles: with full symmetry of each once, about whichever atom."""
+        near = structure.neighbors
+        of_species = near.triangles if self.symmetry == "full" else near.triplets
+        triangles = {
+            species: of_species(*species, self.cutoff)
+            for species in self.combinations(sorted(structure.species))
+        }
+        return {species: sides for species, sides in triangles.items() if len(sides)}
 
     @override
     def views(self, block: Block) -> list[View]:

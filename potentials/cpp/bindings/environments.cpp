@@ -59,6 +59,13 @@ void add_environments(nb::module_& m) {
           nb::arg("center"), nb::arg("a"), nb::arg("b"), nb::arg("cutoff"),
           "(r_ij, r_ik, r_jk) of each unordered triplet, (n, 3), Å.")
       .def(
+          "triangles",
+          [](const Environments& e, int a, int b, int c, double cutoff) {
+            return to_array(e.triangles({a, b, c}, cutoff), 3);
+          },
+          nb::arg("a"), nb::arg("b"), nb::arg("c"), nb::arg("cutoff"),
+          "(r_12, r_13, r_23) of each triangle with two sides below the cutoff, (n, 3), Å.")
+      .def(
           "triplet_count",
           [](const Environments& e, int c, int a, int b, double cutoff) {
             return e.triplet_count({c, a, b}, cutoff);
