@@ -46,8 +46,8 @@ class ShortRange:
 
     @property
     def fading(self) -> float:
-        """Å; the process is complete at and above it. It lies a little below the data, which the error of
-        a spline at the beginning of the fading then does not reach."""
+        """Å; the process is complete at and above it. It lies a little below the data, which the error
+        of a spline at the beginning of the fading then does not reach."""
         return 0.88 * self.shortest
 
     @property
