@@ -64,7 +64,7 @@ CHOICE_SECONDS = 4.0
 """Longest time for choosing sparse points (the sample being all data); else they are counted."""
 
 FEW_POINTS = 12
-"""Sparse points of each combination of species for which rows are timed; also for four times as many."""
+"""Sparse points of each combination of species for which rows are timed, and for four times as many."""
 
 TIMED_ATOMS = 150
 """Most atoms of a large periodic frame that are timed."""

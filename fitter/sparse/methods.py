@@ -4,10 +4,10 @@
 cell of a grid), ``random``, ``farthest`` (farthest-point sampling, chapter eq. 6.9), ``cur`` (drawn at
 random with the leverage scores of the leading left singular vectors as probabilities, eqs. 6.10-6.11;
 Mahoney and Drineas, PNAS 106, 697 (2009), DOI 10.1073/pnas.0803205106) and ``pivoted_cholesky``
-(greedy: the point of largest remaining variance). ``cur`` takes the singular
-vectors of `Term.features`: descriptors of environments as they are; for distances and triangles, whose
-likeness only the kernel defines, those of the kernel. All are seeded; `independent` afterwards leaves
-out points that repeat others.
+(greedy: the point of largest remaining variance). ``cur`` takes the singular vectors of
+`Term.features`: descriptors of environments as they are; for distances and triangles, whose likeness
+only the kernel defines, those of the kernel. All are seeded; `independent` afterwards leaves out points
+that repeat others.
 """
 
 from __future__ import annotations
