@@ -95,16 +95,16 @@ class SocketExchange(Exchange):
         try:
             self._channel.read_structures(self._head, self._positions, self._announced)
         except AtomCountError:
-            raise _wrong_count(self._found(), self._n_atoms) from None
+            raise _wrong_count(self._count_in_head(), self._n_atoms) from None
 
-    def _found(self) -> int:
-        found: int
-        (found,) = _INT.unpack_from(self._head, self._count_at)
-        return found
+    def _count_in_head(self) -> int:
+        count: int
+        (count,) = _INT.unpack_from(self._head, self._count_at)
+        return count
 
     def _announced(self) -> int:
-        _check_count(self._found(), self._n_atoms)
-        return 24 * self._found() * self._batch_size
+        _check_count(self._count_in_head(), self._n_atoms)
+        return 24 * self._count_in_head() * self._batch_size
 
     @override
     def send(self, extras: Sequence[str]) -> None:

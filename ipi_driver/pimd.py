@@ -292,12 +292,12 @@ def _checkpoint(place: Path) -> tuple[Path, int] | None:
 
     i-PI writes them in place: a checkpoint is cut short if i-PI is killed while it writes.
     """
-    found = [
+    checkpoints = [
         (path, step)
         for path in (*place.glob("pimd.checkpoint_*"), place / "RESTART", place / "continue.xml")
         if (step := _step_of(path)) is not None
     ]
-    return max(found, key=lambda one: one[1]) if found else None
+    return max(checkpoints, key=lambda one: one[1]) if checkpoints else None
 
 
 def _step_of(path: Path) -> int | None:
@@ -358,8 +358,8 @@ def _cut(path: Path, step: int) -> None:
 def _copy_frames(old: Any, new: Any, step: int) -> None:
     while count := old.readline().strip():
         lines = [old.readline() for _ in range(int(count) + 1)]
-        found = re.search(r"\bStep: +(\d+)", lines[0])
-        if found is None or int(found[1]) > step or not lines[-1].endswith("\n"):
+        match = re.search(r"\bStep: +(\d+)", lines[0])
+        if match is None or int(match[1]) > step or not lines[-1].endswith("\n"):
             return
         new.writelines([count + "\n", *lines])
 

@@ -243,17 +243,17 @@ def standard_error(values: Array, blocks: int = 8) -> float:
 
 def _text(root: ElementTree.Element, place: str, path: Path) -> str:
     """Text of an element of i-PI's input."""
-    found = root.findtext(place)
-    if found is None:
+    text = root.findtext(place)
+    if text is None:
         raise ForcemapError(f"{path}: its input.xml has no {place}")
-    return found.strip()
+    return text.strip()
 
 
 def _one(pattern: str, text: str, path: Path) -> str:
-    found = re.search(pattern, text, re.M | re.S)
-    if found is None:
+    match = re.search(pattern, text, re.M | re.S)
+    if match is None:
         raise ForcemapError(f"{path}: found nothing like {pattern!r}")
-    return found[1]
+    return match[1]
 
 
 def _replace(pattern: str, value: str, text: str, path: Path) -> str:

@@ -72,11 +72,11 @@ def with_hidden_symbols(values: Mapping[str, Any]) -> dict[str, Any]:
 
     The column of symbols goes under a name of our own: `name_elements` makes elements of it.
     """
-    found = dict(values)
-    columns = found.setdefault("Properties", f"{_SPECIES}:S:1:pos:R:3")
+    properties = dict(values)
+    columns = properties.setdefault("Properties", f"{_SPECIES}:S:1:pos:R:3")
     if isinstance(columns, str) and columns.startswith(f"{_SPECIES}:S:1"):
-        found["Properties"] = PRIVATE_PREFIX + columns
-    return found
+        properties["Properties"] = PRIVATE_PREFIX + columns
+    return properties
 
 
 def name_elements(atoms: Any) -> bool:

@@ -345,9 +345,9 @@ class _Decisions:
             f"({NAME_IT})"
         )
 
-    def require(self, found: Mapping[str, tuple[str, ...]]) -> None:
+    def require(self, names: Mapping[str, tuple[str, ...]]) -> None:
         """Raise ForcemapError if a file that has to be labelled has neither energies nor forces."""
-        if not self.survey.frames_with(found["energy"] + found["forces"]):
+        if not self.survey.frames_with(names["energy"] + names["forces"]):
             raise ForcemapError(
                 f'{self.path}: no frame has an energy under "{self.keys.energy or "energy"}" or forces '
                 f'under "{self.keys.forces or "forces"}". Keys in this file: '
@@ -380,13 +380,13 @@ def read_keys(
     """
     survey = KeySurvey(structures)
     decisions = _Decisions(path, survey, keys, strict)
-    found: dict[str, tuple[str, ...]] = {}
+    chosen: dict[str, tuple[str, ...]] = {}
     for label in LABELS:
-        found |= decisions.names_of(label)
+        chosen |= decisions.names_of(label)
     if strict:
-        decisions.require(found)
-    names = LabelNames(**found, spelled=survey.spelled)
-    if keys.energy is None and "energy" in found["energy"]:
+        decisions.require(chosen)
+    names = LabelNames(**chosen, spelled=survey.spelled)
+    if keys.energy is None and "energy" in chosen["energy"]:
         names = _of_forces(names, structures, decisions.warnings)
     decisions.say()
     return names

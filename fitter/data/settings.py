@@ -96,18 +96,18 @@ def _sources(value: Any, place: Place) -> tuple[Source, ...]:
     if value is None:
         return ()
     items = value if isinstance(value, list | tuple) else [value]
-    found: list[Source] = []
+    named: list[Source] = []
     of_patterns: list[Source] = []
     for i, item in enumerate(items):
         where = place.item(i) if isinstance(value, list | tuple) else place
         sources, of_pattern = _files_of(_source(item, where), where)
         for source in sources:
             # A file that is named twice in full is meant twice; patterns overlap by accident.
-            if source in found and (of_pattern or source in of_patterns):
+            if source in named and (of_pattern or source in of_patterns):
                 where.fail(f"{source.path} is named twice; its frames would count twice")
-            found.append(source)
+            named.append(source)
         of_patterns += sources if of_pattern else []
-    return tuple(found)
+    return tuple(named)
 
 
 def _files_of(source: Source, place: Place) -> tuple[list[Source], bool]:

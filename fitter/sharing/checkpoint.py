@@ -63,10 +63,10 @@ def fit_key(settings: Mapping[str, Any], frames: str, *arrays: NDArray[Any]) -> 
 
 def _checksum(header: bytes, parts: Sequence[NDArray[Any]]) -> bytes:
     """The last 8 bytes of a checkpoint: a flipped bit would go into the fit unnoticed."""
-    found = _core.crc64(np.frombuffer(header, dtype=np.uint8))
+    checksum = _core.crc64(np.frombuffer(header, dtype=np.uint8))
     for array in parts:
-        found = _core.crc64(np.frombuffer(array.data.cast("B"), dtype=np.uint8), found)
-    return found.to_bytes(8, "little")
+        checksum = _core.crc64(np.frombuffer(array.data.cast("B"), dtype=np.uint8), checksum)
+    return checksum.to_bytes(8, "little")
 
 
 class Checkpoint:
@@ -105,17 +105,17 @@ class Checkpoint:
             ForcemapError: the only files to resume from are of another fit.
         """
         self._key = key
-        found = sorted(path.name for path in self.folder.glob(PATTERN))
-        same = [n for n in found if n.startswith(f"checkpoint-{key}-")]
+        files = sorted(path.name for path in self.folder.glob(PATTERN))
+        same = [n for n in files if n.startswith(f"checkpoint-{key}-")]
         ours = [n for n in same if n.endswith(f"-of-{self.size}.safetensors")]
         if not self.resume:
-            if found:
+            if files:
                 warnings.warn(
-                    f"{self.folder / found[0]}: an interrupted fit has left this; it is not used and "
+                    f"{self.folder / files[0]}: an interrupted fit has left this; it is not used and "
                     "will be replaced (--resume continues an interrupted fit)",
                     stacklevel=2,
                 )
-        elif not found:
+        elif not files:
             warnings.warn(
                 f"{self.folder}: holds no checkpoint of an interrupted fit; starting anew",
                 stacklevel=2,
@@ -128,7 +128,7 @@ class Checkpoint:
             )
         elif not ours:
             raise ForcemapError(
-                f"{self.folder / found[0]}: is of another fit (settings, frames, sparse points or the "
+                f"{self.folder / files[0]}: is of another fit (settings, frames, sparse points or the "
                 "version of forcemap differ); fit with what it was started with, or start anew "
                 "without --resume"
             )

@@ -91,17 +91,17 @@ def identity_of(path: Path) -> str | None:
     with suppress(ForcemapError, OSError, ValueError, TypeError, AttributeError):
         if path.suffix == ".forcemap":
             document = read_document(path)
-            found = document.get("fit") or document.get("provenance", {}).get("fit")
+            identity = document.get("fit") or document.get("provenance", {}).get("fit")
         elif path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8")).get("fit_id")
+            identity = json.loads(path.read_text(encoding="utf-8")).get("fit_id")
         else:
             with path.open(encoding="utf-8", errors="replace") as file:
                 head = file.read(2000)
             match = re.search(
                 r'^# Fit ([0-9a-f]{16})\b|name="fit" content="([0-9a-f]{16})"', head, re.M
             )
-            found = match and (match[1] or match[2])
-        return found if isinstance(found, str) else None
+            identity = match and (match[1] or match[2])
+        return identity if isinstance(identity, str) else None
     return None
 
 
@@ -114,7 +114,7 @@ def warn_of_mixture(path: Path) -> None:
         return
     own = identity_of(path)
     others = {name: identity_of(path.parent / name) for name in FILES if name != path.name}
-    strange = [name for name, found in others.items() if own and found and found != own]
+    strange = [name for name, other in others.items() if own and other and other != own]
     if strange:
         warnings.warn(
             f"{path}: is of another fit than {' and '.join(strange)} beside it; fit anew, or copy the "

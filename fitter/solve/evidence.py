@@ -38,13 +38,13 @@ def with_guesses(groups: Sequence[Sums], repeats: int) -> list[Sums]:
     are few or alike, the evidence alone would find no noise at all, and with it no variance anywhere.
     n such rows take a sigma to GUESS / sqrt(n + 1) of the given one and no further.
     """
-    found = []
+    more = []
     for number, member in enumerate(groups):
         rows = repeats if member.count else 0
         vector = member.vector.copy()
         vector[-2] += rows * (GUESS if number == 0 else GUESS_OF_GROUP) ** 2
-        found.append(Sums(member.gram, vector, member.count + rows))
-    return found
+        more.append(Sums(member.gram, vector, member.count + rows))
+    return more
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def maximise_evidence(
     evidence = _Evidence(with_guesses(data.members, repeats), sizes, start, fixed, scale_is_free)
     logs = evidence.first
     if len(logs) and evidence.count:
-        found = scipy.optimize.minimize(
+        optimum = scipy.optimize.minimize(
             evidence.cost,
             logs,
             jac=True,
@@ -95,7 +95,7 @@ def maximise_evidence(
             bounds=[(-7.0, 12.0)] * len(evidence.free) + [(-7.0, 7.0)] * len(evidence.groups),
             options={"maxiter": 60, "ftol": 1e-7, "gtol": 0.05},
         )
-        logs = np.asarray(found.x)
+        logs = np.asarray(optimum.x)
     deltas, factors = evidence.chosen(logs)
     if not (scale_is_free and evidence.count):
         return Hyperparameters(deltas, 1.0, factors)

@@ -50,18 +50,18 @@ def candidate_pools(
             break
         atoms += len(frame.numbers)
         structure = Structure(frame, term.cutoff, derivatives=False)
-        for species, found in term.candidates(structure).items():
-            if not len(found):
+        for species, points in term.candidates(structure).items():
+            if not len(points):
                 continue
             some = Pool(
-                found,
-                np.full(len(found), frame.config_type),
-                rng.random(len(found)),
-                found.min(axis=0),
-                found.max(axis=0),
-                len(found),
+                points,
+                np.full(len(points), frame.config_type),
+                rng.random(len(points)),
+                points.min(axis=0),
+                points.max(axis=0),
+                len(points),
             )
-            most = most_candidates(found.shape[1])
+            most = most_candidates(points.shape[1])
             some = some.kept(most)
             if species in pools:
                 some = pools[species].merged(some)

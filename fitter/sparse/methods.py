@@ -77,16 +77,16 @@ def select(
             return members
         return members[METHODS[method](_Choice(term, species, pool, members), number, rng)]
 
-    found: list[Indices] = []
+    parts: list[Indices] = []
     rest = np.ones(len(pool.groups), dtype=bool)
     for group, quota in quotas.items():
         members = np.flatnonzero(pool.groups == group)
         rest[members] = False
-        found.append(chosen(members, quota))
-    left = count - sum(len(c) for c in found)
+        parts.append(chosen(members, quota))
+    left = count - sum(len(c) for c in parts)
     if left > 0:
-        found.append(chosen(np.flatnonzero(rest), left))
-    return np.ascontiguousarray(pool.points[np.concatenate(found)])
+        parts.append(chosen(np.flatnonzero(rest), left))
+    return np.ascontiguousarray(pool.points[np.concatenate(parts)])
 
 
 class _Choice:
