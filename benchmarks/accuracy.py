@@ -1,7 +1,7 @@
 """Errors on published test sets, of the mapped potential that ``forcemap fit`` writes.
 
-Every set is fitted by a process of its own, so that its time and peak memory are its own. Nothing is
-tuned to a set: all settings that have no option here are forcemap's defaults.
+Every set is fitted by a process of its own, whose time and peak memory are measured. Nothing is tuned
+to a set: all settings without an option here are forcemap's defaults.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def settings_file(name: str, given: Path) -> Path:
 
 
 def missing(name: str, options: argparse.Namespace) -> Path | None:
-    """What a set's fit would need and is not there."""
+    """Missing files that the fit of a set needs."""
     data: Path = options.data / name
     if not data.is_dir():
         return data
@@ -36,7 +36,7 @@ def missing(name: str, options: argparse.Namespace) -> Path | None:
 
 
 def settings(name: str, train: Path, test: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The settings of a fit: paths, terms, and whatever the command line gives."""
+    """The settings of a fit: paths, terms, and the options of the command line."""
     data = {"train": str(train.resolve()), "test": str(test.resolve())}
     if options.settings is not None:
         file = settings_file(name, options.settings)

@@ -2,8 +2,8 @@
 
 Settings from small to large are fitted to the published silicon set (mlearn_Si), each by ``forcemap
 fit`` in a process of its own. The peers' points were measured once on another day on a machine of the
-same kind (their own defaults; 2 shared cores), and are drawn as they were found: look at factors, not
-at per cents. The time of our fits is that of the processor, of the whole program with its start; the
+same kind (their own defaults; 2 shared cores), and are drawn unchanged: compare factors, not
+per cents. The time of our fits is that of the processor, of the whole program with its start; the
 peers' was taken on the wall.
 """
 

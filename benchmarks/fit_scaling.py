@@ -1,8 +1,8 @@
 """Processor time and peak memory of ``forcemap fit`` on a set and on the same set many times over.
 
 Every fit runs in a process of its own; its peak memory is that of the whole process, as the operating
-system counts it. What grows with the number of frames is the frames themselves with their labels and
-predictions; the last column says how much that is for each atom. With ``--ranks`` the fits run under
+system counts it. Only the frames themselves, with their labels and predictions, grow with the
+number of frames; the last column holds their memory for each atom. With ``--ranks`` the fits run under
 mpirun, and the memory is that of the first rank, which holds most.
 """
 
@@ -37,9 +37,9 @@ HEAD = [
 def settings(options: argparse.Namespace, times: int) -> dict[str, Any]:
     """The settings of a fit to `times` copies of the training set."""
     if options.settings is not None:
-        found: dict[str, Any] = yaml.safe_load(options.settings.read_text(encoding="utf-8"))
+        content: dict[str, Any] = yaml.safe_load(options.settings.read_text(encoding="utf-8"))
         folder = options.settings.resolve().parent
-        given = found["data"]["train"]
+        given = content["data"]["train"]
         train = given if isinstance(given, list) else [given]
         paths = [
             {**source, "path": str(folder / source["path"])}
@@ -47,8 +47,8 @@ def settings(options: argparse.Namespace, times: int) -> dict[str, Any]:
             else str(folder / source)
             for source in train
         ]
-        found["data"] = {**found["data"], "train": times * paths, "test": []}
-        return found
+        content["data"] = {**content["data"], "train": times * paths, "test": []}
+        return content
     three_body = {"kind": "three_body", "cutoff": options.cutoff3, "n_sparse": options.n_sparse}
     return {
         "data": {"train": times * [str(options.train.resolve())]},

@@ -32,9 +32,9 @@ def forcemap_fit(data: Path, folder: Path, points: int, threads: int) -> tuple[C
         "data": {"train": str(data / "train.xyz"), "test": str(data / "test.xyz")},
         "terms": [soap | {"n_sparse": points}],
     }
-    found = fit_by_command("forcemap", settings, folder, threads)
-    test = found.report["test"]
-    return found.cost, [test["energy_rmse_mev_per_atom"], test["force_rmse_ev_per_a"]]
+    fit = fit_by_command("forcemap", settings, folder, threads)
+    test = fit.report["test"]
+    return fit.cost, [test["energy_rmse_mev_per_atom"], test["force_rmse_ev_per_a"]]
 
 
 def gap_fit(data: Path, folder: Path, points: int, threads: int) -> tuple[Cost, list[float]]:
@@ -90,22 +90,22 @@ def main() -> None:
     parser.add_argument("--no-gap", action="store_true", help="leave gap_fit out")
     options = parser.parse_args()
     data = silicon_folder(parser, options)
-    found = {}
+    fits = {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, fit in (("forcemap", forcemap_fit), ("gap_fit", gap_fit)):
             if name == "gap_fit" and options.no_gap:
                 continue
-            found[name] = fit(data, Path(scratch), options.points, options.threads)
+            fits[name] = fit(data, Path(scratch), options.points, options.threads)
     rows = [
         [
             *(name, f"{cost.wall:.1f}", f"{cost.processor:.1f}", f"{cost.memory:.0f}"),
             *(f"{errors[0]:.2f}", f"{errors[1]:.4f}"),
         ]
-        for name, (cost, errors) in found.items()
+        for name, (cost, errors) in fits.items()
     ]
     print(text_table(["fit", "wall s", "processor s", "peak MB", "E RMSE", "F RMSE"], rows))
-    if len(found) == 2:
-        ours, theirs = found["forcemap"][0], found["gap_fit"][0]
+    if len(fits) == 2:
+        ours, theirs = fits["forcemap"][0], fits["gap_fit"][0]
         for label, a, b in zip(("wall", "processor", "memory"), ours, theirs, strict=True):
             print(f"{label}: 1/{b / a:.1f} of gap_fit's")
 

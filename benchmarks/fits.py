@@ -23,7 +23,7 @@ SILICON = Path(__file__).resolve().parents[1] / "examples" / "silicon"
 
 
 class Cost(NamedTuple):
-    """What a process took: wall s, processor s, peak MB."""
+    """Cost of a process: wall s, processor s, peak MB."""
 
     wall: float
     processor: float
@@ -31,7 +31,7 @@ class Cost(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """What ``forcemap fit`` gave.
+    """Result of ``forcemap fit``.
 
     Attributes:
         report: content of report.json.
@@ -47,7 +47,7 @@ class Fit(NamedTuple):
 def timed(
     name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
 ) -> tuple[Cost, str]:
-    """Run a program to its end in `folder`; its cost, and what it wrote to stderr.
+    """Run a program to its end in `folder`; returns its cost and its stderr.
 
     Its output goes to files there; exits with the end of it if the program fails.
     """
@@ -74,7 +74,7 @@ def timed(
 def fit_by_command(
     name: str, settings: Mapping[str, Any], folder: Path, jobs: int = 1, ranks: int = 1
 ) -> Fit:
-    """Fit as `settings` say by ``forcemap fit`` into `folder`/out, under mpirun if `ranks` > 1.
+    """Fit `settings` by ``forcemap fit`` into `folder`/out, under mpirun if `ranks` > 1.
 
     `name` is for messages; warnings go to stderr. Exits with the fit's message if it fails.
     """

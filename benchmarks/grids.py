@@ -25,14 +25,14 @@ def exact(model: Model) -> Model:
 def tabulate(
     model: Model, two_body: int, legs: int, base: int, jobs: int = 1, bare: bool = False
 ) -> PotentialData:
-    """The potential of `model` on tables of so many intervals.
+    """The potential of `model` on tables of given numbers of intervals.
 
     Args:
         model: the process.
         two_body: intervals of every two-body table.
         legs, base: intervals of every three-body table, over [0, cutoff] and [0, 2 cutoff].
         jobs: threads.
-        bare: leave out what is not a spline, the isolated atoms' energies and the core.
+        bare: leave out all but splines: the isolated atoms' energies and the core.
     """
     grids = {1: (two_body,), 3: (legs, base)}
     terms = tuple(

@@ -1,12 +1,12 @@
-"""What the driver costs: milliseconds per step of i-PI (NVT) with its clients, and their ratios.
+"""Cost of the driver: milliseconds per step of i-PI (NVT) with its clients, and their ratios.
 
 First, without i-PI, the microseconds from a structure (or all of a step) sent to its answer read: this
 is what a client adds to a step, and hardly depends on other work on the machine.
 
 With a potential that costs nothing (isolated atoms):
 
-- ``weight 0``: i-PI's own work, no force is asked for;
-- ``bare C`` and ``bare C, batched``: the least a client can do, `bare_client.c` (needs a C compiler);
+- ``weight 0``: i-PI's own work, without forces;
+- ``bare C`` and ``bare C, batched``: the least work of a client, `bare_client.c` (needs a C compiler);
 - ``fix ipi``: LAMMPS with ``pair_style zero``;
 - ``driver``, ``batched``, ``shm``: ``forcemap driver``, one structure a message or all beads of a step;
 - ``direct``: the potential inside of i-PI, by ``forcemap info --ipi-pes``.
@@ -19,8 +19,8 @@ beside the ideal, weight 0 + beads x time of one evaluation on one thread / thre
 and 512 atoms, 1.15 at 4096. ``sockets`` is what i-PI itself adds for a client that answers at once
 (bare C, batched - weight 0), over the ideal: one client of a socket cannot come below 1 + that.
 
-Steps are timed on the wall, since they wait for messages; a second table holds what i-PI and its
-clients took of the processors. For use on machines with other work, too: every step is timed, the
+Steps are timed on the wall, since they wait for messages; a second table holds the processors' time of
+i-PI and its clients. For use on machines with other work, too: every step is timed, the
 median of a run counts, and the contenders take turns, ``--rounds`` times. ``min`` is the ratio of the
 least times, ``median`` that of the ratios within a round; on a quiet machine the two agree. The load is
 printed. Where other work keeps cores busy, ``--threads 1`` says more.
@@ -399,7 +399,7 @@ def load_text() -> str:
 
 
 def client_ratios(times: dict[str, list[float]]) -> list[str]:
-    """What the driver makes of i-PI's step over what a bare client makes of it."""
+    """Ratios of i-PI's step with the driver over that with a bare client."""
     return [
         ratio(times[name], times[yardstick], bar) for name, (yardstick, bar) in CLIENT_BARS.items()
     ]

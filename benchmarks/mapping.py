@@ -2,7 +2,7 @@
 
 As Fig. 5.11 of A. Glielmo, C. Zeni, A. Fekete, A. De Vita, "Building nonparametric n-body force
 fields using Gaussian process regression" (Machine Learning Meets Quantum Physics, Springer 2020), on
-the same system where ../shared/data is there (Ni19 cluster), else on examples/silicon.
+the same system (Ni19 cluster) if the data folder holds it, else on examples/silicon.
 
 Speeds are those of energy and forces of one frame, one thread:
 
@@ -40,7 +40,7 @@ from text_table import text_table
 from threadpoolctl import threadpool_limits
 
 FINE_PAIRS = 2000
-"""Intervals of the 2-body tables: their part of the error is none."""
+"""Intervals of the 2-body tables, which then add nothing to the error."""
 
 BASE_RATIO = 1.4
 """Knot distances along r_jk over those along r_ij and r_ik, as the fitter has them."""
@@ -48,7 +48,7 @@ BASE_RATIO = 1.4
 
 @dataclass(frozen=True)
 class Case:
-    """What is mapped."""
+    """The process that is mapped, and its frames."""
 
     name: str
     model: Model
@@ -102,7 +102,7 @@ def grid_errors(case: Case, grids: Sequence[int], jobs: int) -> list[GridError]:
     """Errors on the test frames for all numbers of leg intervals."""
     truth = Truth(case.model)
     truths = [truth.prediction(frame) for frame in case.test]
-    found = []
+    errors = []
     for legs in grids:
         start = time.process_time()
         data = tabulate(case.model, FINE_PAIRS, legs, round(2 * legs / BASE_RATIO), jobs)
@@ -116,7 +116,7 @@ def grid_errors(case: Case, grids: Sequence[int], jobs: int) -> list[GridError]:
             energies.append((mapped.energy - expected.energy) / len(frame.numbers))
             forces.append((mapped.forces - expected.forces).ravel())
         error = np.concatenate(forces)
-        found.append(
+        errors.append(
             GridError(
                 legs,
                 size,
@@ -128,7 +128,7 @@ def grid_errors(case: Case, grids: Sequence[int], jobs: int) -> list[GridError]:
                 potential,
             )
         )
-    return found
+    return errors
 
 
 def plot(case: Case, errors: Sequence[GridError], path: Path) -> None:
@@ -164,13 +164,13 @@ def full_term(term: Term, frames: Sequence[Frame]) -> Term:
     """The term with all descriptors of `frames` as points."""
     if not isinstance(term, DistanceTerm):
         return term
-    found: dict[Species, list[Array]] = {}
+    descriptors: dict[Species, list[Array]] = {}
     for frame in frames:
         structure = Structure(frame, term.cutoff, derivatives=False)
         for species, points in term.candidates(structure).items():
-            found.setdefault(species, []).append(points)
+            descriptors.setdefault(species, []).append(points)
     return term.with_blocks(
-        [Block(block.species, np.concatenate(found[block.species])) for block in term.blocks]
+        [Block(block.species, np.concatenate(descriptors[block.species])) for block in term.blocks]
     )
 
 
@@ -193,15 +193,15 @@ def speed_rows(case: Case, potential: Potential, full: bool) -> list[list[str]]:
     mapped = timed(
         lambda: evaluator.compute(frame.positions, frame.numbers, frame.cell, frame.pbc), 1.0
     )
-    found = [["mapped", "", f"{1e6 * mapped / atoms:.2f}", ""]]
+    rows = [["mapped", "", f"{1e6 * mapped / atoms:.2f}", ""]]
     models = {"sparse process": case.model}
     if full:
         models["full process"] = full_model(case)
     for name, model in models.items():
         seconds = timed(lambda model=model: model.predict(frame), 2.0)  # type: ignore[misc]
         points = sum(term.size for term in model.terms)
-        found.append([name, str(points), f"{1e6 * seconds / atoms:.4g}", f"{seconds / mapped:.3g}"])
-    return found
+        rows.append([name, str(points), f"{1e6 * seconds / atoms:.4g}", f"{seconds / mapped:.3g}"])
+    return rows
 
 
 # ---- the program -------------------------------------------------------------------------------

@@ -47,14 +47,14 @@ SAME_ENERGY = 1e-9
 
 def first_energy(log: str) -> float:
     """Potential energy of the start, eV."""
-    found = re.search(r"^\s+0\s+\S+\s+(\S+)", log, flags=re.MULTILINE)
-    assert found is not None
-    return float(found[1])
+    match = re.search(r"^\s+0\s+\S+\s+(\S+)", log, flags=re.MULTILINE)
+    assert match is not None
+    return float(match[1])
 
 
 @dataclass(frozen=True)
 class Potentials:
-    """LAMMPS input lines of the contenders and what is to be told about them."""
+    """LAMMPS input lines of the contenders and notes about them."""
 
     lines: Mapping[str, str]
     fitted: Path
@@ -135,14 +135,14 @@ def compare(
 def rows(cutoff: float, size: int, times: Mapping[str, Sequence[float]]) -> list[list[str]]:
     """Lines of the table; ratios of minima."""
     least = {name: min(values) for name, values in times.items()}
-    found = []
+    lines = []
     for name, values in times.items():
         ratios = {
             "uf3": least[name] / least["uf3"] if name == "forcemap" else None,
             "sw": least[name] / least["sw"] if name.startswith("forcemap") else None,
             "lammps": least[name] / least["forcemap, fitted"] if "Python" in name else None,
         }
-        found.append(
+        lines.append(
             [
                 f"{cutoff:.1f} Å {size:5d} {name}",
                 f"{least[name]:.3f}",
@@ -150,7 +150,7 @@ def rows(cutoff: float, size: int, times: Mapping[str, Sequence[float]]) -> list
                 *("" if value is None else f"{value:.3f}" for value in ratios.values()),
             ]
         )
-    return found
+    return lines
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -4,11 +4,11 @@ Builds a diamond crystal of about ``--atoms`` atoms, lets it come to equilibrium
 fits a straight line to the total energy: eV per atom and ns, with its error. The neighbour list has
 a narrow skin, so that it is built again some thousand times and atoms cross the cutoffs between.
 
-What Verlet's integrator conserves is not H but H + Δt² (vᵀH''v / 12 − |F|² / 24 m) + O(Δt⁴) (Hairer,
+Verlet's integrator does not conserve H but H + Δt² (vᵀH''v / 12 − |F|² / 24 m) + O(Δt⁴) (Hairer,
 Lubich & Wanner, Acta Numerica 12, 399 (2003), doi:10.1017/S0962492902000144). As vᵀH''v is the second
 derivative of the potential energy by time plus |F|² / m, it is H + Δt² |F|² / 24 m in means over many
 vibrations. H itself follows the forces, which change for tens of picoseconds while vibrations
-exchange energy; the second line of the result has that taken off, nothing is fitted to it.
+exchange energy; the second line of the result has that subtracted, without any fit.
 
 What is left is correlated in time, and walks at random: where an atom crosses a knot of a cubic spline
 the third derivative jumps, and a step over it gains or loses some 1e-7 eV. The error counts both: the
@@ -61,7 +61,7 @@ run {steps}
 """
 
 MASS = 28.0855 * 1.0364269e-4
-"""Of silicon, eV ps²/Å²."""
+"""Mass of silicon, eV ps²/Å²."""
 
 BLOCKS = (8, 16, 32, 64)
 """Numbers of blocks; the largest error counts."""
@@ -72,7 +72,7 @@ FEWEST = 2 * max(BLOCKS)
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What a log holds of its last run."""
+    """The last run of a log."""
 
     atoms: int
     time: NDArray[np.float64]  # (n,), ns
@@ -173,7 +173,7 @@ def run(options: argparse.Namespace, folder: Path) -> str:
 
 
 def report(trajectory: Trajectory, builds: str) -> str:
-    """What the run was, and the drift of its energy."""
+    """Description of the run, and the drift of its energy."""
     long = trajectory.time[-1] - trajectory.time[0]
     fits = {
         "total energy": fit_drift(trajectory.time, trajectory.energy),

@@ -2,7 +2,7 @@
 
 The 3-body kernel of environments to the powers 1, 2, 3 (functions of up to 3, 5, 7 atoms), sums of
 these powers, and the squared exponential on its distance, each beside the same 2-body term; and the
-three_body term, whose own sum over triplets power 1 approximates. Errors are those of the process: the
+three_body term, whose sum over triplets power 1 approximates. Errors are those of the process: the
 many-body terms have no map. Which order serves best depends on the number of training frames.
 """
 

@@ -1,4 +1,4 @@
-"""The published sets that benchmarks fit: where they are, how they are split, what others reached."""
+"""The published sets that benchmarks fit: their places and splits, and errors of other potentials."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ase.io import read, write
 __all__ = ["DATA", "SETS", "DataSet", "Split", "add_silicon_option", "silicon_folder"]
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-"""Where they are looked for, beside the repository."""
+"""Folder of the sets, beside the repository."""
 
 SEED = 0
 NI19_TRAIN = 200
-"""Of 792 frames; the others are the test."""
+"""Training frames of 792; the others are the test."""
 
 Split = tuple[Path, Path]
 
@@ -43,8 +43,8 @@ class DataSet:
 
     Attributes:
         split: paths of training and test frames, given the set's folder and one to write into.
-        published: RMSE energy (meV/atom) / force (eV/Å), MAE in brackets, as the folder's README.md
-            tells them.
+        published: RMSE energy (meV/atom) / force (eV/Å), MAE in brackets, from the folder's
+            README.md.
     """
 
     split: Callable[[Path, Path], Split]

@@ -10,8 +10,8 @@ n_max 8, l_max 6, cutoff 5.0 Å (28 neighbours in the crystal), 1,000 sparse poi
 All start from one thermal configuration. Runs are interleaved (A B C A B C ...), each on one core,
 after a warm-up; times are the processor's, which other programs on the machine hardly change. Then our
 potentials in LAMMPS on one and two MPI ranks, by the clock on the wall, which needs two idle cores; the
-potential's own processor time shows what to expect where they are not. quippy and snap's files are not
-needed: what is missing is left out of the table.
+potential's own processor time shows what to expect where they are not. quippy and snap's files are
+optional: the table leaves out contenders that are missing.
 """
 
 from __future__ import annotations
@@ -51,21 +51,21 @@ from timed_runs import (
 
 CUTOFF, N_MAX, L_MAX, POINTS, ATOM_SIGMA = 5.0, 8, 6, 1000, 0.5
 TOLERANCE = 1e-4
-"""Of the map, eV/Å; the fit's default."""
+"""Tolerance of the map, eV/Å; the fit's default."""
 
 FORCEMAP = "pair_style forcemap\npair_coeff * * {} Si"
 QUIPPY = "quippy, zeta 4"
 SNAP = "snap"
 
 BARS = {QUIPPY: 1 / 60, SNAP: 1 / 8}
-"""At most these parts of the others' times are asked for."""
+"""Bars: parts of the others' times that ours may take at most."""
 
 SPEED_UP = 1.9
-"""At least this is asked for on two ranks."""
+"""Bar: least speed-up on two ranks."""
 
 
 def make_forcemap(folder: Path, points: int) -> tuple[dict[str, Path], list[str]]:
-    """Fit and map; the potentials' files by name, and what is to be told about them."""
+    """Fit and map; returns the potentials' files by name, and notes about them."""
     files: dict[str, Path] = {}
     notes = []
     for zeta in (2, 4):
@@ -100,7 +100,7 @@ def make_forcemap(folder: Path, points: int) -> tuple[dict[str, Path], list[str]
 
 
 def make_gap(folder: Path, points: int) -> Path:
-    """A GAP of the same size by gap_fit; of the energies alone: its speed depends on numbers only."""
+    """A GAP of the same size by gap_fit, of energies alone: its speed depends on numbers only."""
     path = folder / "gap.xml"
     train = shutil.copy(SILICON / "train.xyz", folder)  # gap_fit leaves an index beside its data
     soap = (
@@ -139,7 +139,7 @@ def quippy_contender(path: Path, atoms: Atoms, calls: int) -> Contender:
         seconds = 0.0
         for n in range(calls + 1):
             structure = structures[n % 2]
-            # Else the calculator would keep what it has found before.
+            # Otherwise the calculator would keep its earlier results.
             structure.calc.reset()
             start = time.process_time()
             structure.get_forces()
@@ -164,14 +164,14 @@ def snap_lines() -> str | None:
 def ratio_rows(times: Mapping[str, Sequence[float]]) -> list[list[str]]:
     """Lines of the table; ratios of minima, as parts of quippy's and snap's time."""
     least = {name: min(values) for name, values in times.items()}
-    found = []
+    rows = []
     for name, values in times.items():
         ratios = []
         for other in (QUIPPY, SNAP):
             ours = name.startswith("forcemap") and other in least
             ratios.append(f"1/{least[other] / least[name]:.1f}" if ours else "")
-        found.append([name, f"{least[name]:.2f}", f"{statistics.median(values):.2f}", *ratios])
-    return found
+        rows.append([name, f"{least[name]:.2f}", f"{statistics.median(values):.2f}", *ratios])
+    return rows
 
 
 def verdicts(times: Mapping[str, Sequence[float]]) -> list[str]:
@@ -194,19 +194,19 @@ def verdicts(times: Mapping[str, Sequence[float]]) -> list[str]:
 def pair_time(log: str) -> float:
     """Processor time of the potential in the last run of a log with `timer full`, s, mean of ranks."""
     number = r"\s*(\S+)\s*\|"
-    found = re.findall(rf"^Pair\s*\|{number * 5}", log, flags=re.MULTILINE)
-    _, mean, _, _, use = (float(text) for text in found[-1])
+    lines = re.findall(rf"^Pair\s*\|{number * 5}", log, flags=re.MULTILINE)
+    _, mean, _, _, use = (float(text) for text in lines[-1])
     return mean * use / 100.0
 
 
 def parallel_rows(
     names: Sequence[str], wall: Mapping[str, Sequence[float]], pair: Mapping[str, Sequence[float]]
 ) -> list[list[str]]:
-    """Lines of the table of MPI ranks: wall clock, and what the potential alone took of a processor."""
-    found = []
+    """Lines of the table of MPI ranks: wall clock, and processor time of the potential alone."""
+    rows = []
     for name in names:
         one, two = (wall[f"{name}/{ranks}"] for ranks in (1, 2))
-        found.append(
+        rows.append(
             [
                 name,
                 f"{min(one):.2f}",
@@ -215,7 +215,7 @@ def parallel_rows(
                 f"{min(pair[f'{name}/1']) / min(pair[f'{name}/2']):.2f}",
             ]
         )
-    return found
+    return rows
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -86,7 +86,7 @@ class Lammps:
 
 
 def crystal_size(text: str) -> int:
-    """A number of atoms of a cube of diamond, as an option gives it. Raises ValueError for others."""
+    """An option's number of atoms in a cube of diamond. Raises ValueError for others."""
     cells = round((int(text) / 8) ** (1 / 3))
     if cells < 2 or 8 * cells**3 != int(text):
         raise ValueError
@@ -101,7 +101,7 @@ def sw_lines(folder: Path) -> str:
 
 
 def thermal(lammps: Lammps, atoms: int, temperature: float) -> Path:
-    """A LAMMPS data file of so many atoms of silicon at `temperature` (K)."""
+    """A LAMMPS data file of `atoms` atoms of silicon at `temperature` (K)."""
     data = lammps.folder / f"thermal_{atoms}.data"
     lammps.run(
         EQUILIBRATE.format(
@@ -127,11 +127,11 @@ def read_silicon(data: Path) -> Atoms:
 def loop_time(log: str, clock: str = "cpu") -> float:
     """Time of the last run, µs per atom and step.
 
-    With clock "cpu" what the processor spent on it, which another program on the machine hardly
-    changes; with "wall" what passed.
+    Clock "cpu" takes the processor's time, which other programs on the machine hardly change; "wall"
+    the time that passed.
     """
-    found = re.findall(r"Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms", log)
-    seconds, steps, atoms = (float(number) for number in found[-1])
+    loops = re.findall(r"Loop time of (\S+) on \d+ procs for (\d+) steps with (\d+) atoms", log)
+    seconds, steps, atoms = (float(number) for number in loops[-1])
     use = re.findall(r"(\S+)% CPU use with", log)
     part = float(use[-1]) / 100.0 if clock == "cpu" else 1.0
     return 1e6 * part * seconds / steps / atoms

@@ -3,10 +3,10 @@
 ``forcemap driver`` speaks i-PI's socket protocol; `pes_path` is a file for i-PI's own programs
 (``i-pi-driver-py -m custom -P FILE`` and ``<ffdirect>``). Both use one evaluation.
 
-Modules: `units` (the border between atomic units and eV, Å), `protocol` (messages as bytes),
-`connection`, `client` (the conversation), `evaluation`, `template`, `atom_order` (is i-PI's first
-structure the template's?), `command` (the command line); `input`, `pimd` and `run_table` (can a
-run's numbers be meant?) are for whole runs.
+Modules: `units` (conversion between atomic units and eV, Å), `protocol` (messages as bytes),
+`connection`, `client` (the conversation), `evaluation`, `template`, `atom_order` (compares i-PI's
+first structure with the template), `command` (the command line); `input`, `pimd` and `run_table`
+(judges a run by its numbers) are for whole runs.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Compares the first structure that i-PI sends with the template: are its atoms in that order?
+"""Compares the order of the atoms in the first structure that i-PI sends with the template's.
 
-i-PI sends positions without elements. With a template in another order they would be evaluated as
-the wrong elements, and nothing in the numbers would show it. Both the template and i-PI's first
-structure are known, so they can be compared. What happens then:
+i-PI sends positions without elements. A template in another order would give them the wrong elements,
+and nothing in the numbers would show it. The template and i-PI's first structure are therefore
+compared:
 
-- Every atom is near its own place: nothing.
+- Every atom is near its own place: no message.
 - The atoms stand on the template's places, but on those of other elements: an error. Where they
   stand exactly there (`EXACT`), it is the template's structure in another order, and one atom is
   enough. A run that goes on from a checkpoint is displaced by temperature and, in a path, by the
-  bead; atoms may have exchanged places by diffusion, too. There, as many as `EXCHANGED` of the atoms
-  must stand on places of other elements.
+  bead; atoms may have exchanged places by diffusion, too. In such a run, the part `EXCHANGED` of
+  the atoms must stand on places of other elements.
 - The atoms are elsewhere, as in a liquid some time after its start: a warning.
 
 Atoms of one element may stand on each other's places: the energy is the same.
@@ -33,18 +33,18 @@ __all__ = ["OrderError", "check_order"]
 Array = NDArray[np.float64]
 
 AT_HOME = 0.3
-"""Å; an atom this near its own place is on no other: the shortest bond, that of H2, is 0.74 Å."""
+"""Å; an atom this near its own place is on no other one: the shortest bond, that of H2, is 0.74 Å."""
 
 REACH = 3.0
-"""Å; as far as neighbouring places are looked for."""
+"""Å; range of the search for neighbouring places."""
 
 NEAR = 0.35
-"""Of the distance from a place to its neighbour: the part within which an atom stands on it. In a
-close-packed crystal, 1 of 8 atoms thrown in at random would; atoms of a solid do (Lindemann: 0.1),
-and so do hydrogen's beads around a bond of 1 Å for the most part."""
+"""An atom within this part of the distance from a place to its neighbour stands on the place. One of 8
+atoms thrown at random into a close-packed crystal would; atoms of a solid do (Lindemann: 0.1), and so
+do most beads of hydrogen around a bond of 1 Å."""
 
 EXACT = 0.05
-"""Å; nearer than thermal displacements, farther than files round."""
+"""Å; smaller than thermal displacements, larger than the rounding of files."""
 
 STANDING = 0.75
 """Part of the atoms that must stand on places if the structure is to be the template's, displaced."""
@@ -53,13 +53,13 @@ EXCHANGED = 0.1
 """Part of the atoms of a displaced structure on places of other elements that no diffusion makes."""
 
 FEWEST_EXCHANGED = 4
-"""At least so many: a molecule of two or three atoms may have turned over."""
+"""Fewest atoms on places of other elements: a molecule of two or three may have turned over."""
 
 LOST = 0.1
 """Part of the atoms that may be away from all places without a warning."""
 
 CELL_RATIO = 1.5
-"""Ratio of lengths beyond which a cell is not the template's, expanded or compressed."""
+"""Largest ratio of lengths of a cell that is the template's, expanded or compressed."""
 
 SHOWN = 3
 """Atoms that a message names."""
@@ -126,7 +126,7 @@ def check_order(template: Template, cell: Array, positions: Array) -> None:
     A template without positions is not compared.
 
     Args:
-        template: what the atoms are taken for.
+        template: elements of the atoms.
         cell: (3, 3) Å, i-PI's lattice vectors in the rows.
         positions: (n, 3) Å, as many as the template has.
 
@@ -137,7 +137,7 @@ def check_order(template: Template, cell: Array, positions: Array) -> None:
     Warns (UserWarning) where atoms or cell are far from the template's and no order explains it.
     """
     if template.positions is None or not (np.isfinite(cell).all() and np.isfinite(positions).all()):
-        return  # what is not finite, the evaluation refuses
+        return  # the evaluation refuses numbers that are not finite
     if not _is_usable(cell):
         return
     _check_cell(template, cell)
@@ -207,7 +207,7 @@ def _lengths(values: Array) -> str:
 
 
 def _places(template: Template, cell: Array) -> list[Array]:
-    """The template's positions in i-PI's cell, (n, 3) Å each: as they are, and with the cell.
+    """The template's positions in i-PI's cell, (n, 3) Å each: unchanged, and scaled with the cell.
 
     i-PI turns cells, and those of its checkpoints may have another size.
     """
@@ -219,7 +219,7 @@ def _places(template: Template, cell: Array) -> list[Array]:
 
 
 def _wrapped(vectors: Array, cell: Array) -> Array:
-    """Nearest images: exact up to half of the cell's smallest height, which is all that counts."""
+    """Nearest images: exact up to half of the cell's smallest height, which is enough here."""
     fractional = np.linalg.solve(cell.T, vectors.T).T
     wrapped: Array = (fractional - np.round(fractional)) @ cell
     return wrapped

@@ -1,11 +1,11 @@
-"""The conversation with i-PI: connect, answer until the server ends, leave in good order.
+"""The conversation with i-PI: connects, answers until the server ends, leaves in good order.
 
 When a client dies (i-PI 3.3.1, ``ipi/interfaces/sockets.py``; tried with 2 to 100,000 atoms)
 ---------------------------------------------------------------------------------------------
 i-PI gives the structure to another client, or waits for one, if the client dies during the
 evaluation, while it sends its answer, or while i-PI still writes a structure that is larger than the
-socket's buffers (some 200 kB, 9,000 atoms). For the first of these the client reads the message that
-follows the structure before it evaluates (`Channel.look_ahead`).
+socket's buffers (some 200 kB, 9,000 atoms). So that this holds during the evaluation, the client
+first reads the message that follows the structure (`Channel.look_ahead`).
 
 i-PI waits for ever if the client is killed in the milliseconds between the end of i-PI's writing
 and the end of the client's reading. The system then resets the connection; ``recv_into`` in
@@ -43,7 +43,7 @@ from forcemap.ipi_driver.template import Template
 __all__ = ["Client", "run_driver"]
 
 LEAVE_SECONDS = 5.0
-"""How long a client that cannot evaluate waits for the message it has to take along."""
+"""Seconds that a client which cannot evaluate waits for the message it has to take along."""
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def run_driver(
     """Serve an i-PI until it ends; returns how it ended.
 
     Args:
-        potential: one, or a sequence of two and more: a committee, see `BeadEvaluator`.
+        potential: one, or a sequence of two or more, a committee (`BeadEvaluator`).
         template: elements in i-PI's order.
         address: where i-PI listens.
         skin: of the neighbour lists, Å.
@@ -82,7 +82,7 @@ class Client:
     """One connection's conversation."""
 
     def __init__(self, channel: Channel, evaluator: BeadEvaluator) -> None:
-        """Nothing is sent or read before `serve`."""
+        """Prepare; nothing is sent or read before `serve`."""
         self._channel = channel
         self._evaluator = evaluator
         self._state = Message.NEEDINIT
@@ -134,8 +134,8 @@ class Client:
     def _evaluate(self) -> None:
         """Read the structures and evaluate them.
 
-        A client that cannot, for whatever reason, takes the server's next message along: i-PI then
-        requeues the structure, where it would wait for ever for a client that just vanished.
+        A client that cannot takes the server's next message along before it leaves. i-PI then requeues
+        the structure; it would wait for ever for a client that just vanished.
         """
         try:
             if self._exchange is None:

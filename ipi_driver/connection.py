@@ -1,4 +1,4 @@
-"""Connects to i-PI, waiting for it to come up."""
+"""Connects to i-PI, and waits for it to start."""
 
 from __future__ import annotations
 

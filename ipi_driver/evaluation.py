@@ -1,4 +1,4 @@
-"""Evaluates the structures that i-PI sends; `client` and `pes` share it."""
+"""Evaluates the structures that i-PI sends, for `client` and `pes`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["FAULT_FILE", "BatchEvaluatorLike", "BeadEvaluator", "PotentialLike"]
 
 FAULT_FILE = "forcemap_driver_fault.xyz"
-"""Where the structure goes that could not be evaluated, in the working folder."""
+"""File in the working folder for a structure that could not be evaluated."""
 
 Array = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class BatchEvaluatorLike(Protocol):
 
     @property
     def fault(self) -> int:
-        """Which structure the last error is about."""
+        """Number of the structure that the last error is about."""
 
     def compute(
         self, cells: Array, positions: Array, energies: Array, forces: Array, virials: Array
@@ -73,8 +73,8 @@ class BeadEvaluator:
         """Prepare for the template's atoms.
 
         Args:
-            potentials: one of them, or two and more: a committee, which answers with the mean and
-                puts its members' answers into the extras, as i-PI's ``<ffcommittee>`` reads them.
+            potentials: one, or two or more, a committee, which answers with the mean and puts its
+                members' answers into the extras, as i-PI's ``<ffcommittee>`` reads them.
             template: elements and periodicity.
             skin: of the neighbour lists, Å; 0 builds a list for every structure.
             threads: threads over structures and atoms.
@@ -121,11 +121,11 @@ class BeadEvaluator:
         Equal structures that follow each other are evaluated once: i-PI fills an incomplete batch
         by repeating its last structure.
 
-        The first structure is compared with the template, see `check_order`.
+        The first structure is compared with the template (`check_order`).
 
         Raises:
-            ForcemapError: a structure cannot be evaluated. It is in `FAULT_FILE`, which the message
-                says. Or the first one is not the template's.
+            ForcemapError: a structure cannot be evaluated (the message names `FAULT_FILE`, which
+                holds it), or the first one is not the template's.
         """
         with self._lock:
             return self._evaluate(batch)

@@ -1,4 +1,4 @@
-"""How structures come and answers go: through the socket, or through i-PI's shared memory.
+"""Exchange of structures and answers through the socket or through i-PI's shared memory.
 
 Both kinds keep their arrays for the whole connection; nothing is allocated at a step.
 """
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Exchange(Protocol):
-    """One connection's way to exchange structures and answers."""
+    """Exchange of structures and answers over one connection."""
 
     batch: Batch
 
@@ -49,7 +49,7 @@ class Exchange(Protocol):
         """Answer GETFORCE with the batch's answers and a text for each structure."""
 
     def close(self) -> None:
-        """Let go of what is shared with the server."""
+        """Release what is shared with the server."""
 
 
 def open_exchange(channel: Channel, n_atoms: int, batch_size: int) -> Exchange:
@@ -95,16 +95,16 @@ class SocketExchange(Exchange):
         try:
             self._channel.read_structures(self._head, self._positions, self._announced)
         except AtomCountError:
-            raise _wrong_count(self._found(), self._n_atoms) from None
+            raise _wrong_count(self._count_in_head(), self._n_atoms) from None
 
-    def _found(self) -> int:
-        found: int
-        (found,) = _INT.unpack_from(self._head, self._count_at)
-        return found
+    def _count_in_head(self) -> int:
+        count: int
+        (count,) = _INT.unpack_from(self._head, self._count_at)
+        return count
 
     def _announced(self) -> int:
-        _check_count(self._found(), self._n_atoms)
-        return 24 * self._found() * self._batch_size
+        _check_count(self._count_in_head(), self._n_atoms)
+        return 24 * self._count_in_head() * self._batch_size
 
     @override
     def send(self, extras: Sequence[str]) -> None:
@@ -120,7 +120,7 @@ class SocketExchange(Exchange):
         )
 
     def close(self) -> None:
-        """Nothing is shared."""
+        """Do nothing: nothing is shared."""
 
 
 class SharedMemoryExchange(Exchange):

@@ -64,11 +64,11 @@ NPT_PROPERTIES = ("volume{angstrom3}", "density{g/cm3}", "pressure_cv{bar}")
 
 @dataclass(frozen=True)
 class InputSettings:
-    """What a run of path integrals is made of.
+    """Settings of a run of path integrals.
 
     Attributes:
         beads: beads of each ring polymer; 1 is classical dynamics.
-        temperature: K; without an ensemble that has one, of the first velocities.
+        temperature: K; in nve, of the first velocities only.
         ensemble: nvt, npt (the cell scales isotropically) or nve.
         thermostat: pile_g (damps internal modes critically, centroids by velocity rescaling),
             pile_l (the same, centroids by a Langevin equation) or piglet (needs `gle`).
@@ -76,13 +76,13 @@ class InputSettings:
         steps: number of steps.
         timestep: fs.
         tau: time constant of the thermostat of the centroids, fs.
-        pressure: of npt, bar.
+        pressure: bar, in npt.
         barostat_tau: time constant of the barostat, fs.
-        mode: how i-PI and its clients talk.
-        batch_size: structures in one message; None: see `structures_per_message`.
+        mode: how i-PI and its clients exchange data.
+        batch_size: structures in one message; None: `structures_per_message`.
         latency: seconds that i-PI waits for more structures; None: from the size.
         output_stride: steps between lines of properties.
-        trajectory: which positions are written.
+        trajectory: the positions that are written.
         trajectory_stride: steps between them; None: 10 x `output_stride`.
         checkpoint_stride: steps between checkpoints; None: 100 x `output_stride`.
         seed: of i-PI's random numbers; None: another one each time.
@@ -110,7 +110,7 @@ class InputSettings:
     port: int = field(default_factory=lambda: random.SystemRandom().randrange(20000, 32000))
 
     def __post_init__(self) -> None:
-        """Check what no type ensures.
+        """Check the values.
 
         Raises:
             ForcemapError: a value out of its range, or piglet without its matrices.
@@ -138,7 +138,7 @@ class InputSettings:
             )
 
     def stride(self, name: Literal["trajectory", "checkpoint"]) -> int:
-        """Stride of what has a default that follows `output_stride`."""
+        """A stride whose default follows `output_stride`."""
         given: int | None = getattr(self, f"{name}_stride")
         factor = {"trajectory": 10, "checkpoint": 100}[name]
         return factor * self.output_stride if given is None else given
@@ -147,7 +147,7 @@ class InputSettings:
 def batch_latency(n_atoms: int) -> float:
     """Seconds that i-PI should wait for the beads of a step to come together.
 
-    With less, the first batches go off with a part of the beads, padded; with more, i-PI sleeps.
+    If it waits less, the first batches leave with a part of the beads, padded; if more, it sleeps.
     Measured (benchmarks/ipi_cost.py): 64 atoms x 16 beads take 1.4 ms at 0.3 ms and 3 ms at 2 ms;
     512 x 16 take 5.0 ms at 0.1 ms and 3.8 ms from 0.3 ms on.
     """
@@ -155,8 +155,8 @@ def batch_latency(n_atoms: int) -> float:
 
 
 def structures_per_message(settings: InputSettings, n_atoms: int, clients: int = 1) -> int:
-    """Beads that i-PI should send at once: all of a step over the clients, if the message is not
-    too long for the time that i-PI gives it.
+    """Beads that i-PI should send at once: all of a step over the clients, unless the message is
+    too long for the time that i-PI allows it.
     """
     if settings.batch_size is not None:
         return settings.batch_size
@@ -197,7 +197,7 @@ def input_text(settings: InputSettings, n_atoms: int, *, keep_checkpoints: bool 
     _add(start, "velocities", f"{s.temperature:.12g}", mode="thermal", units="kelvin")
     _add(_add(system, "forces"), "force", forcefield="forcemap")
     motion = _add(system, "motion", mode="dynamics")
-    if n_atoms == 1:  # without its centre of mass, nothing is left that could move
+    if n_atoms == 1:  # nothing but its centre of mass could move
         _add(motion, "fixcom", False)
     dynamics = _add(motion, "dynamics", mode=s.ensemble)
     _add(dynamics, "timestep", f"{s.timestep:.12g}", units="femtosecond")
@@ -250,11 +250,11 @@ def _add(
 
 
 def read_gle_file(path: str | PathLike[str], beads: int) -> str:
-    """The thermostat of a file of matrices in i-PI's format, as gle4md.org gives it.
+    """The thermostat from a file of matrices in i-PI's format, as gle4md.org makes it.
 
     Args:
         path: a file with ``<A shape='(beads, n, n)' units=...>`` and ``<C ...>``.
-        beads: for which the matrices must be.
+        beads: number of beads that the matrices must be for.
 
     Raises:
         ForcemapError: the file cannot be read, or its matrices are for another number of beads.
@@ -298,7 +298,7 @@ def potential_and_start(
     ensemble: Ensemble,
     note: Callable[[str], None] = lambda text: None,
 ) -> tuple[Potential, Atoms]:
-    """Load a run's two files: the potential, and where to start (see `starting_structure`).
+    """Load a run's two files: the potential, and the structure to start from (`starting_structure`).
 
     Raises:
         ForcemapError: one of them cannot be used, or they are exchanged.
@@ -324,9 +324,9 @@ def starting_structure(
     Args:
         path: any file that ASE reads; its first structure is taken.
         species: elements of the potential.
-        cutoff: of the potential, Å; without a cell, the box is made that much larger.
+        cutoff: of the potential, Å; enlarges the box of a structure without a cell.
         ensemble: npt needs a structure that is periodic in all directions.
-        note: called with a line on the box that a structure without a cell gets.
+        note: called with a line about the box of a structure without a cell.
 
     Raises:
         ForcemapError: the file cannot be used.

@@ -39,7 +39,7 @@ def ipi_input(potential: str, structure: str, output: str, **options: Any) -> No
     init = target.with_name("init.xyz")
     with writing(init):
         if init.exists() and init.resolve() == Path(structure).resolve():
-            # Not over what the user gave, unless it is what would be written.
+            # Never overwrite the user's structure with another one.
             given = ase.io.read(init, index=0)
             if abs(given.cell.array - atoms.cell.array).max() > 1e-6:
                 raise ForcemapError(

@@ -44,7 +44,7 @@ class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Take the parameters of i-PI's input; what else i-PI adds goes to its base class."""
+        """Take the parameters of i-PI's input; further ones that i-PI adds go to its base class."""
         self._parameters = (str(potential), str(template), float(skin), int(threads))
         self._trusted = str(trust_template).lower() in ("true", "1", "yes")
         super().__init__(*args, **kwargs)
@@ -81,7 +81,7 @@ class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
         cell: NDArray[np.float64] | list[NDArray[np.float64]],
         pos: NDArray[np.float64] | list[NDArray[np.float64]],
     ) -> Structure | list[Structure]:
-        """Evaluate a structure, or a list of them to a list."""
+        """Evaluate a structure, or a list of structures; the answer is a list, too, then."""
         if isinstance(cell, list) and isinstance(pos, list):
             return self._compute_all(cell, pos)
         return self.compute_structure(np.asarray(cell), np.asarray(pos))

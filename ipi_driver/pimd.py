@@ -1,7 +1,7 @@
 """Runs i-PI and its drivers together in a folder, to the last step, over kills and crashes.
 
-The folder holds: ``run.json`` (what is run, and under which address), ``init.xyz``, ``input.xml``,
-``continue.xml`` (the checkpoint a later start went on from), ``pimd.*`` (i-PI's outputs and its
+The folder holds: ``run.json`` (the settings and the address of the run), ``init.xyz``, ``input.xml``,
+``continue.xml`` (the checkpoint that a later start went on from), ``pimd.*`` (i-PI's outputs and its
 last two checkpoints), ``i-pi.log``, ``driver.log`` and ``run.lock``, which is locked while i-PI runs.
 """
 
@@ -55,7 +55,7 @@ KEPT_CHECKPOINTS = 2
 
 @dataclass(frozen=True)
 class PimdRun:
-    """What a run did.
+    """Result of a run.
 
     Attributes:
         output: its table of properties.
@@ -80,16 +80,16 @@ def run_pimd(
     clients: int = 1,
     progress: Progress | None = None,
 ) -> PimdRun:
-    """Run path integrals, or go on with those of an interrupted call with the same arguments.
+    """Run path integrals, or continue those of an interrupted call with the same arguments.
 
     A run that has come to its last step is left as it is.
 
     Args:
         potential: the potential's file.
-        structure: where to start from.
+        structure: the structure to start from.
         settings: what to run.
-        folder: where everything goes; made if it is not there.
-        threads: of each driver; None: all cores over the drivers.
+        folder: for all files; made if it does not exist.
+        threads: of each driver; None: all cores, shared by the drivers.
         clients: number of drivers.
         progress: shows the steps.
 
@@ -98,7 +98,7 @@ def run_pimd(
             still goes on, i-PI did not come to the last step, or the run has blown up (which stops
             it).
 
-    Warns (UserWarning) of a finished run whose numbers are suspicious, see `RunTable`.
+    Warns (UserWarning) about a finished run whose numbers are suspicious (`RunTable`).
     """
     # Before anything is written:
     find_i_pi()
@@ -130,7 +130,7 @@ def run_pimd(
 
 
 def _made(place: Path) -> Path:
-    """The folder, made if it is not there."""
+    """The folder, made if it does not exist."""
     with writing(place):
         place.mkdir(parents=True, exist_ok=True)
     return place
@@ -154,7 +154,7 @@ def _go_on(
     threads: int | None,
     clients: int,
 ) -> float:
-    """Run i-PI from `start` to the last step; the seconds that it took."""
+    """Run i-PI from `start` to the last step; returns the seconds that it took."""
     begin = start[1] if start else 0
     with writing(run.place):
         _set_up(run.place, start, run.settings)
@@ -172,7 +172,7 @@ def _go_on(
                 keep_open=(lock,),
             )
     except ForcemapError as error:
-        # Atoms that fly apart, or into each other, are what a driver may have refused.
+        # A driver may have refused atoms that fly apart or into each other.
         fault = run.table.fault()
         raise ForcemapError(f"{fault}; {error}") if fault else error from None
     seconds = perf_counter() - clock
@@ -194,7 +194,7 @@ def _refuse_blown_up(table: RunTable, until: float = math.inf) -> None:
 def _step_counter(run: _Run, begin: int) -> Callable[[], int]:
     """Steps made since `begin`; with each new one, old checkpoints are removed.
 
-    It raises ForcemapError, which stops the run, when that has exploded.
+    Raises ForcemapError, which stops the run, when the run has blown up.
     """
     shown = begin
 
@@ -249,7 +249,7 @@ def _prepare(
                 f"{place}: holds a run with another {', '.join(changed)}; give another folder"
             )
         return own
-    # One that was killed while it put these files in place has left the part of the last one.
+    # A call that was killed while it put these files in place has left the part of the last one.
     ours = has_parts(record)
     strange = [path.name for path in place.glob("pimd.*")] + [
         name for name in ("input.xml", "init.xyz", "RESTART") if (place / name).exists()
@@ -264,7 +264,7 @@ def _prepare(
     text = input_text(settings, len(atoms), keep_checkpoints=True)
     content = {"run": asked, "address": settings.address}
     with writing(place), ExitStack() as parts:
-        # All or none, and this the last: a folder without it holds no run.
+        # All files or none, and run.json last: a folder without it holds no run.
         part = parts.enter_context(part_file(record))
         part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         part = parts.enter_context(part_file(place / "input.xml"))
@@ -288,16 +288,16 @@ def _port(settings: InputSettings) -> int:
 
 
 def _checkpoint(place: Path) -> tuple[Path, int] | None:
-    """The checkpoint with the highest step, and the step; None if there is none that is whole.
+    """The complete checkpoint with the highest step, and the step; None if there is none.
 
-    i-PI writes them in place: one that it was killed over is cut short.
+    i-PI writes them in place: a checkpoint is cut short if i-PI is killed while it writes.
     """
-    found = [
+    checkpoints = [
         (path, step)
         for path in (*place.glob("pimd.checkpoint_*"), place / "RESTART", place / "continue.xml")
         if (step := _step_of(path)) is not None
     ]
-    return max(found, key=lambda one: one[1]) if found else None
+    return max(checkpoints, key=lambda one: one[1]) if checkpoints else None
 
 
 def _step_of(path: Path) -> int | None:
@@ -310,14 +310,14 @@ def _step_of(path: Path) -> int | None:
 
 
 def _prune(place: Path) -> None:
-    """Remove all checkpoints but the last two, and those that are not whole but older."""
+    """Remove all checkpoints but the last two, and older ones that are not complete."""
     paths = sorted(place.glob("pimd.checkpoint_*"), key=lambda path: path.stat().st_mtime_ns)
     for path in paths[:-KEPT_CHECKPOINTS]:
         path.unlink(missing_ok=True)
 
 
 def _set_up(place: Path, start: tuple[Path, int] | None, settings: InputSettings) -> None:
-    """Let i-PI begin at `start`: its input, and outputs without what came after."""
+    """Let i-PI begin at `start`: write its input, and cut later lines off its outputs."""
     remove_socket(_socket(settings))
     if start is None:
         for old in place.glob("pimd.*"):
@@ -340,7 +340,7 @@ def _set_up(place: Path, start: tuple[Path, int] | None, settings: InputSettings
 
 
 def _cut(path: Path, step: int) -> None:
-    """Drop what an output has beyond `step`, and a last line that is not whole."""
+    """Drop the lines of an output beyond `step`, and an incomplete last line."""
     temporary = path.with_name(f"{path.name}.new")
     with path.open(encoding="utf-8", errors="replace") as old, temporary.open("w") as new:
         if path.suffix == ".xyz":
@@ -358,8 +358,8 @@ def _cut(path: Path, step: int) -> None:
 def _copy_frames(old: Any, new: Any, step: int) -> None:
     while count := old.readline().strip():
         lines = [old.readline() for _ in range(int(count) + 1)]
-        found = re.search(r"\bStep: +(\d+)", lines[0])
-        if found is None or int(found[1]) > step or not lines[-1].endswith("\n"):
+        match = re.search(r"\bStep: +(\d+)", lines[0])
+        if match is None or int(match[1]) > step or not lines[-1].endswith("\n"):
             return
         new.writelines([count + "\n", *lines])
 

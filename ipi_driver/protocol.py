@@ -15,7 +15,7 @@ and in atomic units:
     forces and virials; FORCEREADY is followed by int32 length and text of each structure only
 
 Servers may send several messages in one write (i-PI since 3.2 joins POSDATA and GETFORCE), and a
-socket may hand them over in any pieces: all reads here ask for exact lengths. What comes from the
+socket may hand them over in any pieces: all reads here ask for exact lengths. Input from the
 wire is not trusted: lengths are bounded before anything is allocated or read.
 """
 
@@ -49,7 +49,7 @@ HEADER_LENGTH = 12
 MAX_INIT_LENGTH = 1 << 20  # bytes; i-PI sends its <parameters>, some hundred bytes
 MAX_BATCH_SIZE = 4096
 MAX_ATOMS = 50_000_000  # in one message
-SCRAP = 1 << 16  # bytes read at once of what nobody wants
+SCRAP = 1 << 16  # bytes of unwanted input read at once
 MAX_SCRAPS = 1 << 12
 HEADER_SECONDS = 0.1  # for a header that should follow at once
 
@@ -81,7 +81,7 @@ _MESSAGES = {message.header: message for message in Message}
 
 
 class ProtocolError(ForcemapError):
-    """The server sent what the protocol does not allow here, or more than we accept."""
+    """The server sent a message that the protocol does not allow here, or too long a one."""
 
 
 class ConnectionLost(ForcemapError):
@@ -94,7 +94,7 @@ class AtomCountError(ForcemapError):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Structures and the answers to them, in hartree and bohr; the arrays are used again.
+    """Structures and the answers to them, in hartree and bohr; the arrays are reused.
 
     Attributes:
         cells: (s, 3, 3), vectors in columns.
@@ -112,14 +112,14 @@ class Batch:
 
     @classmethod
     def empty(cls, cells: NDArray[np.float64], n_atoms: int) -> Batch:
-        """Room for as many structures as there are `cells`."""
+        """Arrays for as many structures as `cells` holds."""
         n = len(cells)
         shapes = ((n, n_atoms, 3), (n,), (n, n_atoms, 3), (n, 3, 3))
         return cls(cells, *(np.zeros(shape) for shape in shapes))
 
 
 def announced_batch_size(text: str) -> int:
-    """Structures per POSDATA announced in the text of INIT; 1 where it says nothing.
+    """Structures per POSDATA announced in the text of INIT; 1 where it announces none.
 
     Raises:
         ProtocolError: the number is not an integer from 1 to `MAX_BATCH_SIZE`.
@@ -229,13 +229,13 @@ class Channel:
     def read_structures(
         self, head: memoryview, positions: memoryview, check: Callable[[], int]
     ) -> None:
-        """Fill `head`, then `positions`; and what has come of the next header is read ahead.
+        """Fill `head`, then `positions`, and read ahead the bytes of the next header that have come.
 
         Args:
-            head: what comes before the positions.
+            head: bytes before the positions.
             positions: as long as they should be.
-            check: called when `head` is filled; how many bytes of positions the server announced.
-                If this is not the length of `positions`, they are dropped.
+            check: called when `head` is filled; returns the number of bytes of positions that the
+                server announced. They are dropped unless it is the length of `positions`.
 
         Raises:
             AtomCountError: the server announced another number; the message was read to its end.
@@ -272,7 +272,7 @@ class Channel:
         return self._receive_int()
 
     def read_bytes(self, count: int) -> bytes:
-        """So many bytes; the caller has bounded the number."""
+        """`count` bytes; the caller has bounded the number."""
         return bytes(self._receive(count))
 
     def _receive_int(self) -> int:
@@ -328,7 +328,7 @@ class Channel:
         self._send(message.header)
 
     def send_all(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Send what the parts hold, one after another."""
+        """Send the parts, one after another."""
         try:
             sent = self._socket.sendmsg(parts)
             total = sum(map(len, parts))
@@ -358,7 +358,7 @@ class Channel:
             logger.debug("while leaving: %s", error)
 
     def close(self) -> None:
-        """Close the connection with nothing unread, as far as it has come."""
+        """Close the connection after reading all that has arrived."""
         with contextlib.suppress(OSError):
             self._socket.setblocking(False)
             for _ in range(MAX_SCRAPS):

@@ -1,4 +1,4 @@
-"""The table of properties that i-PI writes in a run of ``forcemap pimd``: can its numbers be meant?
+"""Judges a run of ``forcemap pimd`` by the table of properties that i-PI writes.
 
 A timestep that is too large, or a structure outside the data, lets the atoms fly apart; i-PI goes on
 to the last step all the same. Small systems fluctuate (the temperature of f degrees of freedom by
@@ -20,32 +20,32 @@ __all__ = ["RunTable"]
 Array = NDArray[np.float64]
 
 BLOWN_UP = 20_000.0
-"""K, and 20 times what was asked for: 2.6 eV of kinetic energy per atom, no solid or liquid has it."""
+"""K, and 20 times the temperature asked for: 2.6 eV per atom, more than any solid or liquid has."""
 
 BLOWN_UP_RATIO = 20.0
 
 EXPLODED = 50.0
-"""Times that: a single line of it is enough, whatever comes later."""
+"""Times `BLOWN_UP`: a single such line is enough, whatever follows."""
 
 LASTING = 10
 """Lines that must be beyond `BLOWN_UP` before a run is stopped: atoms that start too near each other
 are hot until the thermostat has cooled them."""
 
 LAST = 5
-"""Lines that are averaged at the end."""
+"""Lines at the end of a run that are averaged."""
 
 HOT, HOT_RATIO = 5_000.0, 10.0
-"""K, and times what was asked for: suspicious at the end, though a strained start may do it."""
+"""K, and times the temperature asked for: suspicious at the end, though a strained start may do it."""
 
 SETTLED = 10.0
-"""Time constants of the thermostat after which a temperature should be what was asked for."""
+"""Time constants of the thermostat after which the temperature should be the one asked for."""
 
 SETTLED_RATIO = 1.5
-"""Times what was asked for, and six standard errors more: suspicious in a run that has settled."""
+"""Times the temperature asked for, and six standard errors more: suspicious in a settled run."""
 
 DRIFT = 0.5
-"""Of the kinetic energy of the beads: suspicious as drift of the conserved quantity, over a run
-without a thermostat, or in one time constant of it."""
+"""Part of the beads' kinetic energy that is suspicious as drift of the conserved quantity: over a run
+without a thermostat, or in one time constant of the thermostat."""
 
 DEEP = 10.0
 """eV per atom: no bond energy is that large (tungsten 8.9), so a potential energy that falls by more
@@ -61,7 +61,7 @@ class RunTable:
     """The table of one run, read anew at each question."""
 
     def __init__(self, path: Path, settings: InputSettings, n_atoms: int) -> None:
-        """Nothing is read before it is asked for; the table need not be there."""
+        """Prepare; nothing is read yet, and the table need not exist."""
         self.path = path
         self._settings = settings
         self._n_atoms = n_atoms
@@ -78,7 +78,7 @@ class RunTable:
         return len(rows) == LASTING and bool((hot > self._limit).all())
 
     def fault(self, until: float = np.inf) -> str | None:
-        """Why the run, up to a step, cannot be meant; None if it can."""
+        """Reason why the run, up to a step, has failed; None if it has not."""
         rows = self._until(until)
         if len(rows) == 0:
             return None
@@ -98,7 +98,7 @@ class RunTable:
         )
 
     def doubt(self) -> str | None:
-        """What is suspicious in a run without a fault; None if nothing is."""
+        """Anything suspicious in a run that has not failed; None if nothing is."""
         rows = self._rows()
         if len(rows) < 2:
             return None
@@ -199,7 +199,7 @@ class RunTable:
                 lines = file.read().decode("utf-8", errors="replace").split("\n")[:-1]
         except OSError:
             lines = []
-        # The first line of a tail may be cut; so may be one that i-PI was killed over.
+        # The first line of a tail may be cut, and so may a line that i-PI was writing when killed.
         words = [line.split() for line in lines[bool(tail) :] if not line.startswith("#")]
         width = len(PROPERTIES + (NPT_PROPERTIES if self._settings.ensemble == "npt" else ()))
         rows = [row for row in words if len(row) == width]

@@ -1,8 +1,8 @@
 """Segments of POSIX shared memory that i-PI made for its ``mode="shm"``.
 
-``multiprocessing.shared_memory`` would do for reading, but before Python 3.13 it takes whoever
-attaches to a segment for its owner: its resource tracker removes i-PI's segments when this process
-ends. Here a segment is opened and mapped, and never removed.
+``multiprocessing.shared_memory`` would do for reading, but before Python 3.13 it takes any process
+that attaches to a segment for its owner: its resource tracker removes i-PI's segments when this
+process ends. Here a segment is opened and mapped, and never removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 __all__ = ["KINDS", "NAME_PREFIX", "Segment", "announcement", "remove_left"]
 
 KINDS = ("pos", "h", "ih", "pot", "force", "vir")
-"""What the six segments hold, in the order in which i-PI names them."""
+"""Contents of the six segments, in the order in which i-PI names them."""
 
 NAME_PREFIX = b"ipi_shm_"
 
@@ -118,7 +118,7 @@ class Segment:
 
     def close(self) -> None:
         """Detach."""
-        # While an array is in use the map stays; it goes away with the array.
+        # The map stays while an array uses it, and goes away with the array.
         with contextlib.suppress(BufferError):
             self._map.close()
         self._close_file()
@@ -130,23 +130,23 @@ class Segment:
 
 
 def announcement(segments: Sequence[Segment]) -> str:
-    """What a driver's log says of the segments it works with; `remove_left` reads it."""
+    """The line of a driver's log about the segments it works with; `remove_left` reads it."""
     return f"shared memory {' '.join(segment.identity() for segment in segments)}"
 
 
 def remove_left(log: Path) -> list[str]:
-    """Remove the segments that an i-PI has left which was killed together with its helpers.
+    """Remove the segments left by an i-PI that was killed together with its helpers.
 
     i-PI removes its segments when it ends, and Python's resource tracker does when i-PI is killed
     alone. A segment is removed if the log announces it by name and number, it belongs to this user,
-    and the process in its name does not use it any more: other i-PIs, also ones that were given the
-    same process number, keep theirs.
+    and the process in its name does not use it any more: other i-PIs keep theirs, even one
+    with the same process number.
 
     Args:
         log: of a driver (see `announcement`); it need not exist. No run may go on beside it.
 
     Returns:
-        The names of what was removed.
+        Names of the removed segments.
     """
     try:
         text = log.read_text(encoding="utf-8", errors="replace")

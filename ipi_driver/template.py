@@ -1,4 +1,4 @@
-"""The template: which elements i-PI's atoms are, in their order, and which directions repeat.
+"""The template: the elements of i-PI's atoms, in their order, and the periodic directions.
 
 i-PI sends positions and a cell, nothing else. The template's own are kept to compare them with.
 """
@@ -23,7 +23,7 @@ __all__ = ["Template", "is_potential", "read_structure", "read_template"]
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What i-PI does not send, and what shows whether it is the same structure.
+    """Elements and periodicity, which i-PI does not send, and a structure to compare i-PI's with.
 
     Attributes:
         numbers: (n,) atomic numbers.
@@ -86,9 +86,9 @@ def read_template(
 def read_structure(
     path: str | PathLike[str], what: str, species: Sequence[str] | None = None
 ) -> Atoms:
-    """The first structure of a file; `what` it is for stands in messages.
+    """The first structure of a file; messages call it `what`.
 
-    Labels (energies, forces) may be anything, they are not used.
+    Labels (energies, forces) may be anything; they are not used.
 
     Raises:
         ForcemapError: as in `read_template`.
@@ -106,7 +106,7 @@ def read_structure(
             f"cannot read the {what} {name}: ASE knows no format of structures of its name and "
             "content; give a structure, such as extended xyz"
         ) from None
-    except Exception as error:  # ASE's readers raise whatever their parsing meets
+    except Exception as error:  # ASE's readers raise exceptions of any kind
         reason = str(error) or type(error).__name__
         raise ForcemapError(f"cannot read the {what} {name}: {reason}") from error
     if len(atoms) == 0:

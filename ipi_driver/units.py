@@ -1,8 +1,8 @@
-"""The border between i-PI (atomic units, cell vectors in columns) and forcemap (eV, Å, rows).
+"""Conversion between i-PI (atomic units, cell vectors in columns) and forcemap (eV, Å, rows).
 
 Structures and answers are converted where they are read and written, in the core's
-`BatchCalculator`, by the two factors below. They are i-PI's own, so that what i-PI converts on its
-side comes back as the same number. Forces are converted by their ratio, not by i-PI's rounded
+`BatchCalculator`, by the two factors below. They are i-PI's own, so that numbers that i-PI converts
+on its side come back unchanged. Forces are converted by their ratio, not by i-PI's rounded
 ``ev/ang`` (1e-7 away), so that they stay the gradient of the energy. The virial -V * stress has the
 same sign on both sides.
 """

@@ -1,7 +1,7 @@
-"""Harmonic lattice dynamics with quantum nuclei, in closed form: what path integrals must come to.
+"""Harmonic lattice dynamics with quantum nuclei, in closed form: the reference of path integrals.
 
 The force constants come from finite differences of the forces in the simulated cell itself, so the
-modes are those that the simulation has. The remaining difference is the crystal's anharmonicity.
+modes are those of the simulation. The remaining difference is the crystal's anharmonicity.
 """
 
 from __future__ import annotations

@@ -5,11 +5,11 @@ After ``forcemap fit settings.yaml -o out``::
 
     python3 run.py                 # everything, in runs/, two simulations at a time
     python3 run.py --steps 500     # a quick look
-    python3 run.py --reuse         # evaluate the runs that are there
+    python3 run.py --reuse         # evaluate existing runs
 
 The crystal of 64 atoms is simulated with 1 (classical), 4, 8, 16 and 32 beads, and with 32 beads
 also with two heavier isotopes in hydrogen's place: deuterium, and a fictitious one in between,
-which the thermodynamic integration needs. Written are results.json and quantum.png.
+which the thermodynamic integration needs. The script writes results.json and quantum.png.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return f"beads-{self.beads}-mass-{self.mass:.3f}"
 
 
@@ -77,7 +77,7 @@ class Result:
 
 
 def all_runs() -> list[Run]:
-    """The runs, the longest first, so that none is left over for the end."""
+    """The runs, the longest first, so that none is left at the end."""
     runs = [Run(MOST_BEADS, DEUTERIUM), Run(MOST_BEADS, MIDDLE)]
     return runs + [Run(beads) for beads in reversed(BEADS)]
 

@@ -1,4 +1,4 @@
-"""One simulation with i-PI and the project's driver: runs it and reads what it wrote."""
+"""One simulation with i-PI and the project's driver: runs it and reads its output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INPUT = Path(__file__).with_name("input.xml")
 
 @dataclass(frozen=True)
 class Plan:
-    """What differs from `input.xml`.
+    """Differences from `input.xml`.
 
     Attributes:
         beads: 1 is classical mechanics.
@@ -61,7 +61,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Output:
-    """What a simulation gave.
+    """Result of a simulation.
 
     Attributes:
         time: (rows,) ps.
@@ -78,7 +78,7 @@ def simulate(folder: Path, potential: Path, atoms: Atoms, plan: Plan) -> Output:
     """Run i-PI with one `forcemap driver` in `folder`, whose earlier output is removed.
 
     Args:
-        folder: made if need be.
+        folder: made if it does not exist.
         potential: file for the driver.
         atoms: start; its cell stays, and its masses are those of the simulation.
         plan: what to run.

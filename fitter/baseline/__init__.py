@@ -1,1 +1,1 @@
-"""baseline"""
+"""What a fit subtracts before it learns: isolated atoms and the repulsion."""

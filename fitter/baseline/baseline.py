@@ -1,4 +1,4 @@
-"""What the process does not have to learn: isolated atoms and the short-range repulsion."""
+"""The part of an energy that the process does not have to learn: isolated atoms and repulsion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Energies of the isolated atoms, `e0`: what a fit takes off before it learns interactions."""
+"""Energies of the isolated atoms, `e0`, which a fit subtracts before it learns interactions."""
 
 from __future__ import annotations
 

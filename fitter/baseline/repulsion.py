@@ -22,8 +22,8 @@ class ShortRange:
 
     Attributes:
         shortest: shortest distance in the data, Å; the process is faded out below it.
-        inner: the ZBL repulsion is whole below, Å.
-        outer: it has gone beyond, Å.
+        inner: the ZBL repulsion is complete below this distance, Å.
+        outer: it is zero beyond this distance, Å.
     """
 
     shortest: float
@@ -34,25 +34,25 @@ class ShortRange:
     def from_shortest(cls, shortest: float) -> ShortRange:
         """The repulsion for data that come as near as `shortest`.
 
-        It reaches a quarter beyond the shortest distance, so that the process has only a correction
-        left to learn where the data end, and goes over to the bare repulsion as the data thin out.
+        It reaches a quarter beyond the shortest distance, so that the process has to learn only a
+        correction where the data end and the bare repulsion takes over as the data thin out.
         """
         return cls(shortest, 0.7 * shortest, 1.25 * shortest)
 
     @classmethod
     def without_data(cls, a: int, b: int) -> ShortRange:
-        """For a pair of elements that the data never bring together: from covalent radii."""
+        """The repulsion of two elements that the data never bring together, from covalent radii."""
         return cls.from_shortest(0.8 * float(covalent_radii[a] + covalent_radii[b]))
 
     @property
     def fading(self) -> float:
-        """Å; the process is whole at and above it. A little below the data, so that the spline's
-        error where the fading begins does not reach them."""
+        """Å; the process is complete at and above it. It lies a little below the data, which the error
+        of a spline at the beginning of the fading then does not reach."""
         return 0.88 * self.shortest
 
     @property
     def faded(self) -> float:
-        """Å; below it nothing of the process is left."""
+        """Å; the process is zero below it."""
         return 0.35 * self.shortest
 
 
@@ -61,7 +61,7 @@ Repulsion: TypeAlias = Mapping[tuple[int, int], ShortRange]
 
 
 def fade(pair: ShortRange | None, r: Array) -> Array:
-    """Factor that takes the process out below the data: 1 at r >= fading, 0 at r <= faded."""
+    """Factor that removes the process below the data: 1 at r >= fading, 0 at r <= faded."""
     if pair is None:
         return np.ones_like(r)
     return smooth_step((r - pair.faded) / (pair.fading - pair.faded))

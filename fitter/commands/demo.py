@@ -1,4 +1,4 @@
-"""``forcemap demo``: the whole road on a small example, from DFT frames to path integrals."""
+"""``forcemap demo``: a small example from DFT frames to path integrals."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def copy_example(folder: Path, force: bool) -> None:
         example = folder / "example"
         for name in ("input.xml", "init.xyz"):
             shutil.copyfile(example / name, folder / "ipi" / name)
-        # The runs stand beside the potential, not above it.
+        # The folders of the runs lie beside the potential, not above it.
         for name, target in (("in.lammps", "lammps"), ("input.xml", "ipi")):
             text = (example / name).read_text(encoding="utf-8")
             text = text.replace("out/potential.forcemap", "../potential.forcemap")
@@ -104,7 +104,7 @@ def copy_example(folder: Path, force: bool) -> None:
 
 
 def summary(report: dict[str, Any], lammps: LammpsRun, ipi: IpiRun) -> list[tuple[str, str]]:
-    """The demo's results in a few rows."""
+    """A table of the demo's results."""
     test, fit = report["test"], report["fit"]
     return [
         ("frames, training and test", f"{report['train']['n_frames']} and {test['n_frames']}"),

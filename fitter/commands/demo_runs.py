@@ -31,7 +31,7 @@ class LammpsRun:
     Attributes:
         log: its log file.
         plot: temperature and energy over time.
-        atoms, steps: numbers of.
+        atoms, steps: their numbers.
         microseconds: per atom and step.
         ns_per_day: at the input's time step.
         temperature: mean of the second half, K.
@@ -125,11 +125,11 @@ class IpiRun:
     Attributes:
         output: its table of properties.
         plot: quantum kinetic energy over time.
-        beads, atoms, steps: numbers of.
+        beads, atoms, steps: their numbers.
         milliseconds: per step of all beads.
         kinetic_virial: centroid-virial estimator, mean of the second half, meV per atom.
         kinetic_virial_error: its standard error.
-        kinetic_thermodynamic: the other estimator, which must agree, but is noisier.
+        kinetic_thermodynamic: the other estimator, which has the same mean and more noise.
         kinetic_thermodynamic_error: its standard error.
         kinetic_classical: 3/2 kT, meV per atom.
         temperature: mean of the second half, K.
@@ -152,7 +152,7 @@ class IpiRun:
 def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD_STEPS) -> IpiRun:
     """Run `input.xml` in `folder` for `steps` steps, with one `forcemap driver` as its client.
 
-    For the time of the run the socket has a name that no other run has. Raises ForcemapError if
+    During the run the socket has a name of its own. Raises ForcemapError if
     i-PI is not found, one of the two programs fails, or i-PI does not come to its last step.
     """
     from time import perf_counter
@@ -172,7 +172,7 @@ def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD
             drivers = Drivers(potential, name)
             run_i_pi(folder, "input.xml", drivers, lambda: last_step(output), advance)
     finally:
-        # Whoever starts the run again finds the name that the example's text has.
+        # A later start by hand finds the name that the example's text gives.
         source.write_text(text, encoding="utf-8")
     return read_ipi_output(output, text, folder / "init.xyz", steps, perf_counter() - begin)
 
@@ -180,7 +180,7 @@ def run_ipi(folder: Path, potential: Path, progress: Progress, steps: int = PIMD
 def read_ipi_output(output: Path, xml: str, init: Path, steps: int, seconds: float) -> IpiRun:
     """Judge a run by its table of properties and plot it beside.
 
-    Raises ForcemapError if the last step is not in it: i-PI ends with exit code 0 even then.
+    Raises ForcemapError if the table lacks the last step: i-PI ends with exit code 0 even then.
     """
     simulation = ElementTree.fromstring(xml)
     properties = _text(simulation, "output/properties", output).strip(" []").split(",")
@@ -236,28 +236,28 @@ def read_ipi_output(output: Path, xml: str, init: Path, steps: int, seconds: flo
 
 
 def standard_error(values: Array, blocks: int = 8) -> float:
-    """Standard error of the mean of a correlated series, from the means of `blocks` parts of it."""
+    """Standard error of the mean of a correlated series, from the means of its `blocks` parts."""
     means = [part.mean() for part in np.array_split(values, min(blocks, len(values)))]
     return float(np.std(means, ddof=1) / np.sqrt(len(means))) if len(means) > 1 else 0.0
 
 
 def _text(root: ElementTree.Element, place: str, path: Path) -> str:
     """Text of an element of i-PI's input."""
-    found = root.findtext(place)
-    if found is None:
+    text = root.findtext(place)
+    if text is None:
         raise ForcemapError(f"{path}: its input.xml has no {place}")
-    return found.strip()
+    return text.strip()
 
 
 def _one(pattern: str, text: str, path: Path) -> str:
-    found = re.search(pattern, text, re.M | re.S)
-    if found is None:
+    match = re.search(pattern, text, re.M | re.S)
+    if match is None:
         raise ForcemapError(f"{path}: found nothing like {pattern!r}")
-    return found[1]
+    return match[1]
 
 
 def _replace(pattern: str, value: str, text: str, path: Path) -> str:
-    """Put `value` between the two groups of `pattern`, which must be there once."""
+    """Put `value` between the two groups of `pattern`, which must occur once."""
     changed, count = re.subn(pattern, rf"\g<1> {value} \g<2>", text)
     if count != 1:
         raise ForcemapError(f"{path}: found {pattern!r} {count} times, expected it once")

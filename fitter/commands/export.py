@@ -76,8 +76,8 @@ def export_potential(
 ) -> Written:
     """Write the potential file's content in the format `form`, named after the file.
 
-    Raises ForcemapError if there is no such format, the file cannot be read, or what it holds has no
-    place in the format.
+    Raises ForcemapError if the format is unknown, the file cannot be read, or the format cannot hold
+    its terms.
     """
     from forcemap.fitter.checked import nearest
     from forcemap.potentials.errors import ForcemapError

@@ -1,4 +1,4 @@
-"""``forcemap map``: a fitted process onto splines once more."""
+"""``forcemap map``: maps a fitted process onto splines once more."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class ExistingFile(click.Path):
-    """A file that is there; a missing one is named with its nearest neighbour."""
+    """An existing file; the message about a missing one names the file with the nearest name."""
 
     def __init__(self) -> None:
         super().__init__(exists=True, dir_okay=False, path_type=Path)
@@ -46,7 +46,7 @@ def available_cpus() -> int:
 
 
 def jobs_option(function: Function) -> Function:
-    """Adds ``--jobs``, by default as many as processors."""
+    """Adds ``--jobs``, by default the number of processors."""
     return click.option(
         "--jobs",
         type=click.IntRange(min=1, max=1024),

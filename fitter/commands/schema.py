@@ -1,4 +1,4 @@
-"""``forcemap schema``: what a settings file may hold, for editors."""
+"""``forcemap schema``: describes settings files, for editors."""
 
 from __future__ import annotations
 

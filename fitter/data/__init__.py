@@ -1,1 +1,1 @@
-"""data"""
+"""Frames: their files, labels, sigmas and structures."""

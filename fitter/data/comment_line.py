@@ -41,7 +41,7 @@ def parse_comment(line: str) -> dict[str, Any]:
     """Keys and values of a comment line.
 
     Long lists of numbers in quotes, most of a comment, are taken out before ASE sees it, since ASE goes
-    through its characters one by one; where other quotes could hold them, all is left to it.
+    through its characters one by one; where other quotes could hold them, ASE reads everything.
 
     Raises ValueError, or what ASE's parser raises on malformed text.
     """
@@ -68,19 +68,19 @@ def parse_comment(line: str) -> dict[str, Any]:
 
 
 def with_hidden_symbols(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What `parse_comment` gave, for ASE's `read_xyz` as the result of its `properties_parser`.
+    """The result of `parse_comment`, for ASE's `read_xyz` as the result of its `properties_parser`.
 
     The column of symbols goes under a name of our own: `name_elements` makes elements of it.
     """
-    found = dict(values)
-    columns = found.setdefault("Properties", f"{_SPECIES}:S:1:pos:R:3")
+    properties = dict(values)
+    columns = properties.setdefault("Properties", f"{_SPECIES}:S:1:pos:R:3")
     if isinstance(columns, str) and columns.startswith(f"{_SPECIES}:S:1"):
-        found["Properties"] = PRIVATE_PREFIX + columns
-    return found
+        properties["Properties"] = PRIVATE_PREFIX + columns
+    return properties
 
 
 def name_elements(atoms: Any) -> bool:
-    """Set the elements of Atoms read with `with_hidden_symbols`; whether isotopes are among them.
+    """Set the elements of Atoms read with `with_hidden_symbols`; returns whether any is an isotope.
 
     Raises KeyError for what is not the symbol of an element.
     """

@@ -1,8 +1,8 @@
 """Frames with their labels: extended XYZ, read through ASE, to checked arrays.
 
 Labels are found where ASE puts them (a calculator, ``info`` or ``arrays``), under the names that
-the settings give. Frames are counted from 0, as ASE's index does. Whatever a user's file can get
-wrong is reported here, once, with the file and the frame.
+the settings give. Frames are counted from 0, as ASE's index does. This module reports every fault of a
+user's file, once, with the file and the frame.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def read_frames(
 ) -> list[Frame]:
     """Read the selected frames of all sources.
 
-    Warns (UserWarning) of labels that will not be used.
+    Warns (UserWarning) about labels that will not be used.
 
     Raises:
         ForcemapError: a file cannot be read, a frame or label is unusable, or (`require_labels`) a
@@ -91,7 +91,7 @@ def _for_sigmas(names: LabelNames, require_labels: bool) -> Mapping[str, Sequenc
 
 
 def _check_structure(frame: Frame, place: FramePlace) -> None:
-    """Whatever a neighbour list cannot take is refused now, not in the midst of a fit."""
+    """Refuse now, not in the midst of a fit, a structure that no neighbour list can be made of."""
     try:
         Structure(frame, NEAREST)
     except ForcemapError as error:

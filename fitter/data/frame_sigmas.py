@@ -1,4 +1,4 @@
-"""The sigmas and the mask that stand in a frame: this program's own, and those that gap_fit reads.
+"""The sigmas and the mask that a frame holds: this program's own, and those that gap_fit reads.
 
 gap_fit's are written by wfl and autoplex, too. Their `energy_sigma` (eV) and `virial_sigma` (eV) are of
 the whole frame, not per atom; `force_mask` is true for atoms whose forces are left out of the fit.
@@ -81,7 +81,7 @@ class FrameSigmas:
         return None
 
     def _given(self, atoms: Any, label: str, place: FramePlace) -> tuple[str, float | Array] | None:
-        """What the frame itself says of one label, in this program's units, and under which name."""
+        """The frame's own sigma of one label, after its name, in this program's units."""
         n = len(atoms)
         for name in (OWN[label], *GAP[label]):
             of_atoms = name in ("force_component_sigma", "force_atom_sigma")
@@ -117,7 +117,7 @@ class FrameSigmas:
 def warn_of_unread(
     path: str, structures: Sequence[Any], spelled: Mapping[str, Sequence[str]]
 ) -> None:
-    """Warn (UserWarning) of weights and sigmas of a file that are not read."""
+    """Warn (UserWarning) about weights and sigmas of a file that are not read."""
     known = {*OWN.values(), *(name for names in GAP.values() for name in names)}
     sigmas = [
         keys[0] for low, keys in spelled.items() if _SIGMA_LIKE.fullmatch(low) and low not in known

@@ -1,7 +1,7 @@
-"""Doubts about labels that only the frames of a file together can raise: units, signs, placeholders.
+"""Doubts about labels that only all frames of a file together can raise: units, signs, placeholders.
 
-Each check has an answer that no correct labels give, whatever the material; where the frames do not
-decide, nothing is said.
+Each check looks for a result that correct labels of no material have; where the frames do not decide,
+it stays silent.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ HUGE_STRESS = 2.0
 """eV/Å³ (320 GPa)."""
 
 HUGE_WORK, LARGE_WORK = 200.0, 20.0
-"""eV per atom, stress times volume: of no calculation whose forces are small; of hardly any.
+"""eV per atom, stress times volume. With small forces no calculation reaches the first, hardly any the
+second.
 
 Tungsten at 1 TPa has 56, hydrogen at 500 GPa 4."""
 
 PAIRS = 2000
-"""Pairs of frames that the work of the stresses is computed for, at most."""
+"""Largest number of pairs of frames for which the work of the stresses is computed."""
 
 LOOKED_AT = 50
-"""Frames with labels of zero whose neighbours are looked for, at most."""
+"""Largest number of frames with labels of zero that are checked for neighbours."""
 
 NEIGHBOUR = 4.0
 """Å; atoms without neighbours within this may have labels of zero."""
@@ -41,7 +42,7 @@ NEIGHBOUR = 4.0
 def label_counts(frames: Iterable[Frame]) -> list[str]:
     """A line for each file: how many energies, forces and stresses it gives.
 
-    Of the forces' atoms those are counted that no force_mask leaves out.
+    Atoms that a force_mask leaves out do not count among the forces.
     """
     files: dict[str, list[Frame]] = {}
     for frame in frames:
@@ -67,7 +68,7 @@ def label_counts(frames: Iterable[Frame]) -> list[str]:
 
 
 def check_labels(path: str, frames: Sequence[Frame], stress_key: str) -> None:
-    """Warn (UserWarning) of labels of one file that are probably not meant.
+    """Warn (UserWarning) about labels of one file that are probably not meant.
 
     `stress_key`: where the stresses stand, for messages. Raises ForcemapError for stresses whose unit
     or sign contradicts the energies and forces.
@@ -111,7 +112,7 @@ def _is_lopsided(frame: Frame) -> bool:
 
 
 def _warn_of_zeros(path: str, frames: Sequence[Frame]) -> None:
-    """Energies, forces and stresses that are exactly zero, but cannot be."""
+    """Energies, forces and stresses that are exactly zero and cannot be."""
     several = [frame for frame in frames if len(frame.numbers) > 1]
     zero = {
         "an energy": (_zero_energies(several), _is_bonded),
@@ -134,7 +135,7 @@ def _warn_of_zeros(path: str, frames: Sequence[Frame]) -> None:
 
 
 def _zero_energies(frames: Sequence[Frame]) -> list[Frame]:
-    """Frames with an energy of exactly zero, but for the one that all energies are relative to."""
+    """Frames with an energy of exactly zero, except the one that all energies are relative to."""
     energies = np.array([frame.energy for frame in frames if frame.energy is not None])
     others = energies[energies != 0.0]
     if len(energies) - len(others) < 2 and (
@@ -165,7 +166,7 @@ class Work:
         slope: of the changes against the work; 1 for correct labels.
         error: standard error of the slope.
         ratio: root mean squares of the changes over those of the work.
-        correlation: of the two, without their means taken off.
+        correlation: of the two; their means are not subtracted.
         count: pairs of frames.
     """
 
@@ -210,7 +211,7 @@ def work_of_stresses(frames: Sequence[Frame]) -> Work | None:
 
 
 def _change_and_work(a: Frame, b: Frame) -> tuple[float, float] | None:
-    """Change of the energy but for what forces explain, and work of the stress, eV per atom."""
+    """Change of the energy beyond what the forces explain, and work of the stress, eV per atom."""
     assert a.energy is not None
     assert b.energy is not None
     assert a.stress is not None
@@ -240,7 +241,7 @@ def _work_per_atom(frame: Frame) -> float:
 
 
 def _is_quiet(frame: Frame) -> bool:
-    """Whether the forces are smaller than those that a stress has on a face of 1 Å²."""
+    """Whether the forces are smaller than that of the stress on a face of 1 Å²."""
     if not frame.labelled.any():
         return True
     return float(np.abs(_forces(frame)).max()) < _largest(frame)
@@ -274,7 +275,7 @@ def _force_bound(frame: Frame) -> str:
 
 
 def _expected(largest: float, factor: float | None = None) -> str:
-    """What unit it may be, and the cure. `factor`: how much too large, where it is known."""
+    """The unit that it may be, and the cure. `factor`: how much too large it is, if that is known."""
     if factor is None:
         likely = [unit for unit, size in UNITS.items() if 0.003 < largest / size < 0.5]
     else:

@@ -1,9 +1,9 @@
 """Which keys of a file hold its labels: those that the settings name, or the usual names.
 
-The keys of all frames are surveyed first, and each label is decided upon once for the whole file. A
-label is read without being asked for only where its meaning is certain: under its own name in whatever
-case, or under the one usual name, such as REF_energy, that the file has in its place. Whatever is not
-read, though it may be a label, is named.
+All frames' keys are surveyed first, and each label is decided once for the whole file. A label that the
+settings do not name is read only where its meaning is certain: under its own name in upper or lower
+case, or under the one usual name, such as REF_energy, that the file has in its place. A warning names
+everything else that may be a label.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OWN_NAMES = {
     "stress": ("stress",),
     "virial": ("virial",),
 }
-"""Names of the quantities that are read without a word, in lower case."""
+"""Names of the quantities that are read without a message, in lower case."""
 
 BASES = OWN_NAMES | {"virial": ("virial", "virials")}
 SAME_ENERGY = 1e-5
@@ -59,7 +59,7 @@ _LIKE = {
     "stress": re.compile(r"stress|virial|press", re.IGNORECASE),
 }
 _PARTS = re.compile(r"kin|hull|fermi|zero|zpe|vdw|disp|per_?atom|form|atomi[sz]|cohes|bind", re.I)
-"""Of energies that are parts of the total energy, or derived from it."""
+"""Words in the names of energies that are parts of the total energy, or derived from it."""
 
 _NAMED = {
     "energy": re.compile("energy", re.I),
@@ -76,12 +76,12 @@ _OTHERS = {
         r"cell|latt|strain|born|polar|quad|inert|dielec|alpha|deform|rotat|box", re.I
     ),
 }
-"""Names of other things of the same shape, of which nothing is said."""
+"""Names of other quantities of the same shape, which no message mentions."""
 
 
 @dataclass(frozen=True)
 class LabelNames:
-    """The names to look for in the frames of one file, the first that a frame has counts.
+    """The names to look for in the frames of one file; the first that a frame has counts.
 
     `spelled` gives keys as the file spells them, by their lower case.
     """
@@ -124,7 +124,7 @@ def _shape_of(value: Any, per_atom: bool) -> str:
 
 
 class KeySurvey:
-    """The keys of a file's frames: who has them, and what they may be.
+    """The keys of a file's frames: which frames have them, and what they may be.
 
     Attributes:
         places: by key, the numbers of the frames (in the file) that have it, in their order.
@@ -159,15 +159,15 @@ class KeySurvey:
             self.shapes.setdefault(key, set()).add(_shape_of(value, per_atom))
 
     def spellings(self, *names: str) -> tuple[str, ...]:
-        """The keys of the file that are one of `names` in whatever case, `names` themselves first."""
+        """The keys of the file that are one of `names`, in any case; `names` themselves first."""
         exact = [name for name in names if name in self.places]
         others = [key for name in names for key in self.spelled.get(name.lower(), ())]
         return tuple(dict.fromkeys([*exact, *others]))
 
     def own_names(self, asked: str | None, usual: tuple[str, ...]) -> tuple[str, ...]:
-        """The keys that are `asked`, or its `usual` names, in whatever case.
+        """The keys that are `asked`, or its `usual` names, in any case.
 
-        Of keys that some frame has both of, only the first is read.
+        If some frame has two of these keys, only the first of them is read.
         """
         names: list[str] = []
         for key in self.spellings(*((asked,) if asked else usual)):
@@ -264,7 +264,7 @@ class _Decisions:
             )
 
     def _warn_of_likely_lost(self, label: str, have: set[int]) -> None:
-        """Keys of an uncertain name that only frames without the label have may be the label, too."""
+        """Keys of uncertain names may be the label, too, if only frames without the label have them."""
         survey = self.survey
         without = set(survey.indices) - have
         if not without or not self.strict:
@@ -289,7 +289,7 @@ class _Decisions:
         return [key for key in shaped if not _OTHERS[label].search(key)]
 
     def _like(self, label: str) -> list[str]:
-        """Keys that by name and shape may be a label, but have none of the known names."""
+        """Keys whose names and shapes suggest a label, but are none of the known names."""
         known = {FREE_ENERGY, *(name for q in LABELS[label] for name in OWN_NAMES[q])}
         keys = self.survey.shaped(SHAPES[LABELS[label][0]])
         like = [key for key in keys if _NAMED[label].search(key) and not _PARTS.search(key)]
@@ -331,7 +331,7 @@ class _Decisions:
         return {q: tuple(keys) for q, keys in usual.items()}
 
     def _warn_of_none(self, label: str, asked: Mapping[str, str | None]) -> None:
-        """Warn of a label that no frame has, with what may be it."""
+        """Warn about a label that no frame has, and name the keys that may hold it."""
         survey = self.survey
         like = self._candidates(label)
         needed = {"energy": True, "forces": survey.several, "stress": False}[label]
@@ -345,9 +345,9 @@ class _Decisions:
             f"({NAME_IT})"
         )
 
-    def require(self, found: Mapping[str, tuple[str, ...]]) -> None:
+    def require(self, names: Mapping[str, tuple[str, ...]]) -> None:
         """Raise ForcemapError if a file that has to be labelled has neither energies nor forces."""
-        if not self.survey.frames_with(found["energy"] + found["forces"]):
+        if not self.survey.frames_with(names["energy"] + names["forces"]):
             raise ForcemapError(
                 f'{self.path}: no frame has an energy under "{self.keys.energy or "energy"}" or forces '
                 f'under "{self.keys.forces or "forces"}". Keys in this file: '
@@ -356,7 +356,7 @@ class _Decisions:
             )
 
     def say(self) -> None:
-        """Warn (UserWarning) of all that was not read as one might think."""
+        """Warn (UserWarning) about everything that is not read as one might expect."""
         for text in self.warnings:
             warnings.warn(f"{self.path}: {text}", stacklevel=4)
 
@@ -364,9 +364,9 @@ class _Decisions:
 def read_keys(
     path: str, structures: Sequence[tuple[int, Any]], keys: Keys, strict: bool
 ) -> LabelNames:
-    """Decide for one file which of its keys are the labels.
+    """Decide which keys of one file are the labels.
 
-    Warns (UserWarning) of labels that are not read, or are read from another name than their own.
+    Warns (UserWarning) about labels that are not read, or are read under another name than their own.
 
     Args:
         path: the file, for messages.
@@ -380,13 +380,13 @@ def read_keys(
     """
     survey = KeySurvey(structures)
     decisions = _Decisions(path, survey, keys, strict)
-    found: dict[str, tuple[str, ...]] = {}
+    chosen: dict[str, tuple[str, ...]] = {}
     for label in LABELS:
-        found |= decisions.names_of(label)
+        chosen |= decisions.names_of(label)
     if strict:
-        decisions.require(found)
-    names = LabelNames(**found, spelled=survey.spelled)
-    if keys.energy is None and "energy" in found["energy"]:
+        decisions.require(chosen)
+    names = LabelNames(**chosen, spelled=survey.spelled)
+    if keys.energy is None and "energy" in chosen["energy"]:
         names = _of_forces(names, structures, decisions.warnings)
     decisions.say()
     return names

@@ -1,4 +1,4 @@
-"""Finds the labels of one structure where ASE put them, and checks all of it."""
+"""Finds the labels of one structure where ASE put them, and checks them and the structure."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Labels:
         return None
 
     def frame(self, sigmas: FrameSigmas) -> Frame:
-        """The frame; raises ForcemapError for whatever is wrong with it."""
+        """The frame; raises ForcemapError for any fault of it."""
         atoms, n = self.atoms, len(self.atoms)
         positions = self.place.numbers(atoms.positions, "a position", [(n, 3)])
         if np.any(atoms.numbers <= 0) or np.any(atoms.numbers >= len(SYMBOLS)):

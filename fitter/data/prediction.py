@@ -35,7 +35,7 @@ class Prediction:
 
     @classmethod
     def of(cls, frame: Frame, energy: float, forces: Array, strain: Array) -> Prediction:
-        """For a frame, which has a volume or none."""
+        """The prediction for a frame, which has a volume or none."""
         volume = abs(float(np.linalg.det(frame.cell))) if np.all(frame.pbc) else None
         return cls(energy, forces, strain, volume)
 
@@ -55,7 +55,7 @@ class Prediction:
 
 
 def evaluated(evaluator: Evaluator, frame: Frame) -> Prediction:
-    """What a potential gives for a frame. Raises ForcemapError for one that it is not for."""
+    """A potential's answer for a frame. Raises ForcemapError for a frame with elements it lacks."""
     return evaluated_with_grades(evaluator, frame)[0]
 
 

@@ -96,18 +96,18 @@ def _sources(value: Any, place: Place) -> tuple[Source, ...]:
     if value is None:
         return ()
     items = value if isinstance(value, list | tuple) else [value]
-    found: list[Source] = []
+    named: list[Source] = []
     of_patterns: list[Source] = []
     for i, item in enumerate(items):
         where = place.item(i) if isinstance(value, list | tuple) else place
         sources, of_pattern = _files_of(_source(item, where), where)
         for source in sources:
-            # Whoever names a file twice in full means it; a pattern may well overlap with another.
-            if source in found and (of_pattern or source in of_patterns):
+            # A file that is named twice in full is meant twice; patterns overlap by accident.
+            if source in named and (of_pattern or source in of_patterns):
                 where.fail(f"{source.path} is named twice; its frames would count twice")
-            found.append(source)
+            named.append(source)
         of_patterns += sources if of_pattern else []
-    return tuple(found)
+    return tuple(named)
 
 
 def _files_of(source: Source, place: Place) -> tuple[list[Source], bool]:
@@ -136,8 +136,8 @@ def _some_sources(value: Any, place: Place) -> tuple[Source, ...]:
 class Keys(Checked):
     """Names under which the labels stand in the files.
 
-    None: under the label's own name (energy, forces, stress, virial), or under the one usual name
-    that a file has in its place, such as REF_energy.
+    None: the label's own name (energy, forces, stress, virial), or the one usual name that a file has
+    in its place, such as REF_energy.
     """
 
     energy: str | None = field(default=None, metadata=read_by(optional(name)))
@@ -159,7 +159,7 @@ class DataSettings(Checked):
 
 
 STRESS_SIGMA = 0.005
-"""eV/Å³; of stresses where no sigma is given, before the fit finds a common factor of all of these."""
+"""eV/Å³; sigma of stresses that have none, before the fit finds a common factor for all of them."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _overrides(value: Any, place: Place) -> dict[str, SigmaOverride]:
 class SigmaSettings(Checked):
     """Expected errors of the labels: energy eV per atom, force eV/Å, stress eV/Å³.
 
-    Where no `stress` is given the fit finds it, starting from STRESS_SIGMA: stresses of published sets
+    The fit finds `stress` where it is not given, starting from STRESS_SIGMA: stresses of published sets
     are either much better than that or have a wrong zero. The weight of energies against forces is not
     left to the evidence, which takes the energies' errors, common to all atoms of a frame, for noise:
     it would give most of them away (silicon: 9 meV per atom in place of 2).

@@ -57,8 +57,8 @@ SINGLE_NUMBERS = ("sigma_energy", "sigma_force", "sigma_stress")
 """Keys of a frame that hold one number, beside the energy."""
 
 AHEAD = 200
-"""Frames parsed one after the other before they are looked at: both take 1.5 times as long in turn, as
-neither then stays in the processor's caches."""
+"""Frames parsed one after the other before they are checked: alternating frame by frame, parsing and
+checking take 1.5 times as long, as neither stays in the processor's caches."""
 
 Wanted = Callable[[int], bool]
 
@@ -74,7 +74,7 @@ def read_structures(source: Source, keys: Keys | None = None) -> Iterator[tuple[
             and, where they are known, frame and line.
     """
     read = _reader_of(source.path, keys or Keys())
-    # An index that counts from the end can only be understood with the number of frames.
+    # An index that counts from the end needs the number of frames.
     known = sum(1 for _ in read(lambda index: False)) if "-" in source.index else sys.maxsize
     selected = range(known)[source.selection(known)]
     backwards: list[tuple[int, Any]] = []
@@ -107,7 +107,7 @@ def _ahead(items: Iterator[Any]) -> Iterator[Any]:
 
 
 def _reader_of(path: Path, keys: Keys) -> Callable[[Wanted], Iterator[Any]]:
-    """What reads this kind of file: all frames in their order, None for those not wanted."""
+    """The reader for this kind of file: yields all frames in their order, None for those not wanted."""
     if os.path.isdir(path):
         raise ForcemapError(
             f'{path}: is a folder, expected a file of frames; a pattern such as "{path / "*.xyz"}" '
@@ -123,7 +123,7 @@ def _reader_of(path: Path, keys: Keys) -> Callable[[Wanted], Iterator[Any]]:
 
 
 def _format_of(path: Path) -> str | None:
-    """ASE's name of the format; None for extended XYZ and for whatever is not known."""
+    """ASE's name of the format; None for extended XYZ and for unknown formats."""
     from ase.io.formats import UnknownFileTypeError, filetype
 
     if Path(uncompressed_name(path)).suffix.lower() in XYZ_SUFFIXES:
@@ -200,7 +200,7 @@ def _atoms(frame: XyzFrame, place: FramePlace, scalars: set[str]) -> tuple[Any, 
 
 
 def _named_faults(path: Path, kind: str, frames: Iterator[Any]) -> Iterator[Any]:
-    """The frames; what the reader raises becomes a ForcemapError that names file and frame."""
+    """The frames; errors of the reader become a ForcemapError that names file and frame."""
     index = 0
     while True:
         try:
@@ -209,7 +209,7 @@ def _named_faults(path: Path, kind: str, frames: Iterator[Any]) -> Iterator[Any]
             return
         except ForcemapError:
             raise
-        except Exception as error:  # ASE's readers raise whatever their parsing meets
+        except Exception as error:  # ASE's readers raise exceptions of any kind
             reason = printable(str(error) or type(error).__name__, 200)
             FramePlace(str(path), index).fail(f"cannot be read as {kind}: {reason}")
         yield atoms

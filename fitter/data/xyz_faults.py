@@ -1,4 +1,4 @@
-"""Says what is wrong with a frame of extended XYZ that ASE's reader cannot take, or would misread."""
+"""Describes what is wrong with a frame of extended XYZ that ASE's reader rejects or would misread."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def fault_of_comment(
 ) -> str | None:
     """What is wrong with a frame's comment as text, and its line; None if nothing is.
 
-    `scalars`: keys whose values are single numbers. `whole`: every key is looked at, not only where
-    something is suspicious, which takes longer.
+    `scalars`: keys whose values are single numbers. `whole`: check every key, which takes
+    longer, and not only suspicious ones.
     """
     comment = frame.comment
     fault = _open_quote(comment)

@@ -1,7 +1,7 @@
 """The frames of a file of extended XYZ as text, streamed: one frame is held at a time.
 
-A file is read from its beginning to its end once, compressed or not: nothing is sought for, which in
-a compressed file means to unpack it from the start again.
+A file is read once from its beginning to its end, compressed or not: going back in a compressed file
+would unpack it from the start again.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ COMPRESSED: dict[str, tuple[str, bytes, Callable[..., Any]]] = {
 """Suffixes, with the compression's name, its first bytes and what opens it."""
 
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
-"""What reading a file raises, one that is compressed among them."""
+"""Exceptions that reading a file, also a compressed one, may raise."""
 
 UTF8_MARK = b"\xef\xbb\xbf"
 
 COUNT_CHARACTERS = 1000
-"""Of the line with the number of atoms; a file without ends of lines is not read whole for it."""
+"""Longest line with a number of atoms: a file without line ends is not read as a whole."""
 
 COMMENT_CHARACTERS = 1 << 26
 
 LINES_AT_ONCE = 4096
-"""Of large frames: a wrong number of atoms is found before the rest of the file is in memory."""
+"""Lines of a frame read at once: a wrong number of atoms shows before the whole file is in memory."""
 
 LEAST_WORDS = 4
-"""In the line of an atom: an element and a position."""
+"""Fewest words in the line of an atom: an element and a position."""
 
 
 class DamagedFileError(ForcemapError):

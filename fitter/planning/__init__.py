@@ -1,1 +1,1 @@
-"""planning"""
+"""What a fit and a potential will cost, estimated before they run."""

@@ -1,11 +1,11 @@
 """What a fit will take, estimated before it starts: ``forcemap fit --dry-run``.
 
 Settings and frames are read in full. The stages are those of the fit: a survey, terms opened on it,
-candidates for their sparse points, rows, sums, the map. Candidates are looked for, and rows are
-computed, in a sample of the frames and with few sparse points; algebra is counted, and its rate is
-measured. The rest is proportion: times are meant to be right within a factor of two or three on a
-quiet machine, without that of making the map's tables. No trial fit is made: where the evidence is to
-choose among alternatives, the first stands for all.
+candidates for their sparse points, rows, sums, the map. A sample of the frames and few sparse
+points give the candidates and the time of the rows; algebra is counted, and its rate is measured. The
+rest is proportion: times are meant to be right within a factor of two or three on a
+quiet machine, without that of making the map's tables. No trial fit is made: where the evidence
+chooses among alternatives, the first stands for all.
 """
 
 from __future__ import annotations
@@ -58,25 +58,25 @@ SAMPLE_ATOMS = 2000
 """Atoms of the sample of frames; smaller data are looked at in full."""
 
 SAMPLE_SECONDS = 1.0
-"""Time spent on finding candidates of a term, on rows, at most (and at least one frame)."""
+"""Longest time spent on a term's candidates, and on rows (of one frame at least)."""
 
 CHOICE_SECONDS = 4.0
-"""Sparse points of data that are looked at in full are chosen if that takes no longer."""
+"""Longest time for choosing sparse points (the sample being all data); else they are counted."""
 
 FEW_POINTS = 12
-"""Of each combination of species, for which rows are timed, and four times as many."""
+"""Sparse points of each combination of species for which rows are timed, and for four times as many."""
 
 TIMED_ATOMS = 150
-"""Of large periodic frames, so many atoms are timed, at most."""
+"""Most atoms of a large periodic frame that are timed."""
 
 TIMED_COLUMNS = 1000
-"""Size of the matrices that are timed, at most."""
+"""Largest size of the matrices that are timed."""
 
 EVIDENCE_STEPS = 12
 """Solutions that the search for the deltas takes; mostly 6 to 13 on published sets."""
 
 BYTES_PER_ATOM = 220
-"""Of frames, labels, targets and predictions, measured by `benchmarks/fit_scaling.py`."""
+"""Memory of frames, labels, targets and predictions, measured by `benchmarks/fit_scaling.py`."""
 
 CLUSTER_ATOMS = 24
 
@@ -89,7 +89,7 @@ class Combination:
         kind: of the term.
         species: atomic numbers.
         candidates: distances, triangles or environments in the data.
-        n_sparse: points that will be chosen, at most.
+        n_sparse: largest number of points that will be chosen.
     """
 
     kind: str
@@ -113,7 +113,7 @@ class Estimate:
         frames_bytes: frames, their labels and the predictions.
         map_bytes: what the map takes while it is made.
         seconds: by stage.
-        extrapolated: sentences on what was not looked at.
+        extrapolated: sentences about what was extrapolated.
     """
 
     n_frames: int
@@ -260,12 +260,12 @@ def _matrix_bytes(look: _Look, frames: Sequence[Frame], groups: int, jobs: int) 
 
 @dataclass
 class _Look:
-    """What a sample of the frames says.
+    """Sizes and times by a sample of the frames.
 
     Attributes:
         settings: with the first of all alternatives.
         atoms: of all frames.
-        sample: the frames that were looked at; `whole`: whether they are all.
+        sample: frames of the sample; `whole`: whether they are all frames.
         combinations: sizes.
         timed: the terms, with few sparse points and with some more.
         choosing, mapping: work of choosing sparse points, and of making the map.
@@ -294,7 +294,7 @@ class _Look:
 
     @classmethod
     def at(cls, given: Settings, frames: Sequence[Frame]) -> _Look:
-        """Of the frames of a fit."""
+        """A look at the frames of a fit."""
         options = alternatives(given, Survey.of(frames, given))
         sample = sample_of(frames, SAMPLE_ATOMS)
         atoms = sum(len(f.numbers) for f in frames)
@@ -376,7 +376,7 @@ class _Look:
         )
 
     def _trials(self, count: int) -> None:
-        """The time of the small fits by which alternatives are compared, from rows of few points."""
+        """Time of the small fits that compare alternatives, from rows of few points."""
         atoms = min(TRIAL_ATOMS, self.atoms)
         blocks = sum(len(term.blocks) for term in self.timed[0])
         each = atoms * self.row.of(blocks * TRIAL_POINTS)
@@ -419,13 +419,13 @@ def _some_points(opened: Opened, count: int) -> list[Block]:
 
 @dataclass(frozen=True)
 class _RowSeconds:
-    """Seconds that an atom's rows take: what they take anyhow, and for each sparse point."""
+    """Seconds that an atom's rows take: a fixed part, and a part for each sparse point."""
 
     fixed: float
     each: float
 
     def of(self, columns: int) -> float:
-        """For so many sparse points."""
+        """Seconds for `columns` sparse points."""
         return self.fixed + self.each * columns
 
 
@@ -452,10 +452,10 @@ def _row_seconds(
 
 
 def _part(frame: Frame, most: int) -> Frame:
-    """A periodic frame cut down to at most so many atoms, as densely as they are, without labels.
+    """A periodic frame cut down to at most `most` atoms, at the same density, without labels.
 
-    Half of the cell along its longest periodic direction, and so on: an atom at the cut has other
-    neighbours, but about as many. What is not periodic stays whole.
+    The cell is halved along its longest periodic direction, and so on: an atom at the cut has other
+    neighbours, but about as many. Directions that are not periodic stay whole.
     """
     cell, positions, numbers = np.array(frame.cell), frame.positions, frame.numbers
     while len(numbers) > most and np.any(frame.pbc):
@@ -520,56 +520,56 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200.0 else f"{seconds / 3600:.1f} h"
 
 
-def estimate_table(found: Estimate) -> Any:
+def estimate_table(estimated: Estimate) -> Any:
     """The estimate as tables for rich's console."""
     from forcemap.fitter.report.terminal import rows_table
     from rich.console import Group
 
-    each = " of each rank" if found.ranks > 1 else ""
-    ranks = f", {found.ranks} ranks" if found.ranks > 1 else ""
+    each = " of each rank" if estimated.ranks > 1 else ""
+    ranks = f", {estimated.ranks} ranks" if estimated.ranks > 1 else ""
     sizes = [
-        ("training frames", f"{found.n_frames}, {found.n_atoms} atoms"),
-        ("test frames", f"{found.n_test}"),
+        ("training frames", f"{estimated.n_frames}, {estimated.n_atoms} atoms"),
+        ("test frames", f"{estimated.n_test}"),
         (
             "rows",
-            f"{found.n_rows}: {found.n_energies} energies, {found.n_forces} forces, "
-            f"{found.n_stresses} stresses",
+            f"{estimated.n_rows}: {estimated.n_energies} energies, {estimated.n_forces} forces, "
+            f"{estimated.n_stresses} stresses",
         ),
-        ("columns", f"{found.n_columns} sparse points"),
+        ("columns", f"{estimated.n_columns} sparse points"),
     ]
     memory = [
-        ("choosing sparse points", _memory(found.choosing_bytes)),
-        ("Gram matrix", _memory(found.gram_bytes)),
-        ("its sums and solution", _memory(found.sums_bytes)),
-        ("block of rows", _memory(found.block_bytes)),
-        ("all blocks at a time", _memory(found.blocks_bytes)),
-        ("frames", _memory(found.frames_bytes)),
-        ("making the map", _memory(found.map_bytes)),
+        ("choosing sparse points", _memory(estimated.choosing_bytes)),
+        ("Gram matrix", _memory(estimated.gram_bytes)),
+        ("its sums and solution", _memory(estimated.sums_bytes)),
+        ("block of rows", _memory(estimated.block_bytes)),
+        ("all blocks at a time", _memory(estimated.blocks_bytes)),
+        ("frames", _memory(estimated.frames_bytes)),
+        ("making the map", _memory(estimated.map_bytes)),
         ("the program itself", "100 MiB"),
     ]
-    times = [(stage, f"about {_time(seconds)}") for stage, seconds in found.seconds.items()]
-    times.append(("in all", f"about {_time(sum(found.seconds.values()))}"))
-    notes = [f"Note: {sentence}." for sentence in found.extrapolated]
+    times = [(stage, f"about {_time(seconds)}") for stage, seconds in estimated.seconds.items()]
+    times.append(("in all", f"about {_time(sum(estimated.seconds.values()))}"))
+    notes = [f"Note: {sentence}." for sentence in estimated.extrapolated]
     return Group(
         rows_table(sizes, title="Sizes"),
-        _terms_table(found),
+        _terms_table(estimated),
         rows_table(memory, title=f"Memory{each}"),
         "",
-        rows_table(times, title=f"Time by {found.jobs} thread(s){ranks}"),
+        rows_table(times, title=f"Time by {estimated.jobs} thread(s){ranks}"),
         *(["", *notes] if notes else []),
     )
 
 
-def _terms_table(found: Estimate) -> Any:
+def _terms_table(estimated: Estimate) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    about = "" if found.whole else "about "
+    about = "" if estimated.whole else "about "
     table = Table(box=SIMPLE_HEAD)
     for heading in ("term", "species"):
         table.add_column(heading)
     for heading in ("candidates", "sparse points"):
         table.add_column(heading, justify="right")
-    for c in found.combinations:
+    for c in estimated.combinations:
         table.add_row(c.kind, named(c.species), f"{about}{c.candidates}", f"{about}{c.n_sparse}")
     return table

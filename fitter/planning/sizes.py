@@ -1,4 +1,4 @@
-"""The same settings in several sizes: what accuracy costs, before a size is chosen."""
+"""The same settings in several sizes, which show what accuracy costs before one is chosen."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def parse_sizes(text: str) -> list[str]:
 
 
 def scaled(settings: Settings, name: str) -> Settings:
-    """The settings in the size `name`; cutoffs stay, and what is given of the kernels."""
+    """The settings in the size `name`; cutoffs and given parameters of kernels stay."""
     return replace(settings, terms=tuple(term.resized(SIZES[name]) for term in settings.terms))
 
 

@@ -1,4 +1,4 @@
-"""What a potential costs at every step of molecular dynamics."""
+"""Cost of a potential at every step of molecular dynamics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from forcemap.potentials import Potential
 __all__ = ["microseconds_per_atom"]
 
 ATOMS = 400
-"""A small frame is repeated to at least so many atoms, which a step of molecular dynamics has."""
+"""Fewest atoms of the timed structure, as in molecular dynamics: small frames are repeated."""
 
 BUDGET = 0.3  # seconds
 REPEATS = 20

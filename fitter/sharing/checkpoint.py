@@ -7,8 +7,8 @@ column by column), at the end ``checksum`` (U64), the CRC-64/XZ of all bytes bef
 object ``"forcemap"`` in ``__metadata__``. KEY is a hash of everything
 the sums follow from: settings, frames, targets, sparse points and the version of the program.
 
-A file is written under another name, brought to disk and renamed: at any moment there is a whole one.
-Ranks sum up independently, so their files need not be of the same moment.
+A file is written under another name, brought to disk and renamed, so that a whole one exists at any
+moment. Ranks sum up independently: their files need not be of the same moment.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from numpy.typing import NDArray
 __all__ = ["Checkpoint", "fit_key"]
 
 WRITING_SHARE = 20.0
-"""Between two checkpoints lies at least this many times the time that writing one takes."""
+"""Shortest time between two checkpoints, in units of the time that writing one takes."""
 
 MOST_ROWS = 2**50
-"""More than any fit has: a file with a larger count is damaged."""
+"""Larger than any count of a fit: a file with a larger one is damaged."""
 
 PATTERN = "checkpoint-*-*-of-*.safetensors"
 
@@ -63,10 +63,10 @@ def fit_key(settings: Mapping[str, Any], frames: str, *arrays: NDArray[Any]) -> 
 
 def _checksum(header: bytes, parts: Sequence[NDArray[Any]]) -> bytes:
     """The last 8 bytes of a checkpoint: a flipped bit would go into the fit unnoticed."""
-    found = _core.crc64(np.frombuffer(header, dtype=np.uint8))
+    checksum = _core.crc64(np.frombuffer(header, dtype=np.uint8))
     for array in parts:
-        found = _core.crc64(np.frombuffer(array.data.cast("B"), dtype=np.uint8), found)
-    return found.to_bytes(8, "little")
+        checksum = _core.crc64(np.frombuffer(array.data.cast("B"), dtype=np.uint8), checksum)
+    return checksum.to_bytes(8, "little")
 
 
 class Checkpoint:
@@ -99,23 +99,23 @@ class Checkpoint:
     def open(self, key: str) -> None:
         """Look for the file of the fit `key` (of `fit_key`).
 
-        Warns (UserWarning) if there is none to resume from, or one that will not be used.
+        Warns (UserWarning) if no file can be resumed from, or one will not be used.
 
         Raises:
-            ForcemapError: to resume, there are only files of another fit.
+            ForcemapError: the only files to resume from are of another fit.
         """
         self._key = key
-        found = sorted(path.name for path in self.folder.glob(PATTERN))
-        same = [n for n in found if n.startswith(f"checkpoint-{key}-")]
+        files = sorted(path.name for path in self.folder.glob(PATTERN))
+        same = [n for n in files if n.startswith(f"checkpoint-{key}-")]
         ours = [n for n in same if n.endswith(f"-of-{self.size}.safetensors")]
         if not self.resume:
-            if found:
+            if files:
                 warnings.warn(
-                    f"{self.folder / found[0]}: an interrupted fit has left this; it is not used and "
+                    f"{self.folder / files[0]}: an interrupted fit has left this; it is not used and "
                     "will be replaced (--resume continues an interrupted fit)",
                     stacklevel=2,
                 )
-        elif not found:
+        elif not files:
             warnings.warn(
                 f"{self.folder}: holds no checkpoint of an interrupted fit; starting anew",
                 stacklevel=2,
@@ -128,7 +128,7 @@ class Checkpoint:
             )
         elif not ours:
             raise ForcemapError(
-                f"{self.folder / found[0]}: is of another fit (settings, frames, sparse points or the "
+                f"{self.folder / files[0]}: is of another fit (settings, frames, sparse points or the "
                 "version of forcemap differ); fit with what it was started with, or start anew "
                 "without --resume"
             )
@@ -198,7 +198,7 @@ class Checkpoint:
             with suppress(OSError):
                 part.unlink()
             raise
-        # Those of an earlier fit are of no more use to anybody, and may be large.
+        # Files of an earlier fit are of no more use, and may be large.
         for old in self.folder.glob(PATTERN):
             if not old.name.startswith(f"checkpoint-{self._key}-"):
                 old.unlink(missing_ok=True)
@@ -227,7 +227,7 @@ class Checkpoint:
         return len(text).to_bytes(8, "little") + text
 
     def remove(self) -> None:
-        """Remove all ranks' files, and what writing them may have left: the fit is finished."""
+        """Remove all ranks' files, and leftovers of writing them: the fit is finished."""
         for pattern in (PATTERN, PATTERN.replace(".safetensors", ".part")):
             for path in self.folder.glob(pattern):
                 with suppress(OSError):

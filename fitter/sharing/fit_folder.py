@@ -3,8 +3,8 @@
 The files of a fit are written into a folder within it and renamed together when all are there. Each
 holds the fit's identity (`checkpoint.fit_key`): as ``fit`` in the document of model.forcemap and in
 ``provenance`` of that of potential.forcemap, as ``fit_id`` in report.json, in a comment at the top of
-settings.yaml and in a ``<meta>`` of report.html. Where two of them differ, somebody has copied files
-about, or was killed while he renamed them.
+settings.yaml and in a ``<meta>`` of report.html. Where two of them differ, somebody has copied
+files, or the fit was killed while it renamed them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from forcemap.potentials.runs.folder_lock import locked_folder
 __all__ = ["FILES", "fit_folder", "identity_of", "put_together", "warn_of_mixture"]
 
 FILES = ("potential.forcemap", "model.forcemap", "settings.yaml", "report.json", "report.html")
-"""What a fit writes; put in place from the last to the first: who sees the potential sees the rest."""
+"""Files of a fit, put in place from the last to the first: where the potential is, the rest is."""
 
 LOCK = "fit.lock"
 PARTS = ".fit-"
@@ -37,9 +37,9 @@ PARTS = ".fit-"
 
 @contextmanager
 def fit_folder(out: Path) -> Iterator[None]:
-    """Make a fit's folder, and keep other fits out of it; what a killed one has left is removed.
+    """Make a fit's folder, keep other fits out of it, and remove leftovers of a killed one.
 
-    A folder that was made, and is empty when the block fails, is removed again.
+    A folder made here that is empty when the block fails is removed again.
 
     Raises:
         ForcemapError: the folder cannot be written, or another fit is going on in it.
@@ -58,8 +58,8 @@ def fit_folder(out: Path) -> Iterator[None]:
 def put_together(out: Path) -> Iterator[Path]:
     """A folder within `out` to write FILES to; they are put in place when the block ends well.
 
-    Those of FILES that are not written are removed from `out`: an earlier fit has left them. For the
-    holder of `fit_folder`.
+    Files among FILES that are not written are removed from `out`, where an earlier fit has left them.
+    Only the holder of `fit_folder` may call this.
 
     Raises:
         ForcemapError: something cannot be written.
@@ -91,30 +91,30 @@ def identity_of(path: Path) -> str | None:
     with suppress(ForcemapError, OSError, ValueError, TypeError, AttributeError):
         if path.suffix == ".forcemap":
             document = read_document(path)
-            found = document.get("fit") or document.get("provenance", {}).get("fit")
+            identity = document.get("fit") or document.get("provenance", {}).get("fit")
         elif path.suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8")).get("fit_id")
+            identity = json.loads(path.read_text(encoding="utf-8")).get("fit_id")
         else:
             with path.open(encoding="utf-8", errors="replace") as file:
                 head = file.read(2000)
             match = re.search(
                 r'^# Fit ([0-9a-f]{16})\b|name="fit" content="([0-9a-f]{16})"', head, re.M
             )
-            found = match and (match[1] or match[2])
-        return found if isinstance(found, str) else None
+            identity = match and (match[1] or match[2])
+        return identity if isinstance(identity, str) else None
     return None
 
 
 def warn_of_mixture(path: Path) -> None:
     """Warn (UserWarning) if `path` and the files beside it are of different fits.
 
-    Only where `path` is one of FILES by its name: another was put there on purpose.
+    A `path` whose name is none of FILES was put there on purpose, and is not compared.
     """
     if path.name not in FILES:
         return
     own = identity_of(path)
     others = {name: identity_of(path.parent / name) for name in FILES if name != path.name}
-    strange = [name for name, found in others.items() if own and found and found != own]
+    strange = [name for name, other in others.items() if own and other and other != own]
     if strange:
         warnings.warn(
             f"{path}: is of another fit than {' and '.join(strange)} beside it; fit anew, or copy the "

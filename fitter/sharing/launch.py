@@ -1,6 +1,6 @@
-"""What a launcher such as ``mpirun`` has passed to this process: its rank, and how many there are.
+"""The rank of this process and the number of ranks, passed on by a launcher such as ``mpirun``.
 
-Only the environment is looked at, so that the command line can ask without importing MPI.
+Both are read from the environment, so that the command line need not import MPI.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAUNCHERS = (
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE"),  # MVAPICH
     ("PMIX_RANK", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE"),  # srun --mpi=pmix
 )
-"""Variables for the rank, the number of ranks, and that on this machine."""
+"""Variables for the rank, the number of ranks, and their number on this machine."""
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,15 @@
 Every rank reads all frames, which is cheap, and computes the rows of its share of the blocks (`share`).
 The first rank alone chooses the sparse points, from all frames, and sends them to the others bit for
 bit (`Ranks.on_first`); the ranks' Gram matrices are summed on the first rank (`Ranks.add_up`, the one
-reduction), which solves, maps and writes; what the process says of the frames, to judge the map by, is
-shared again (`Ranks.map_in_order`). The others sleep while they wait. Blocks are the same however
-many ranks there are, and their sums carry twice the working precision: so the sums are the same.
+reduction), which solves, maps and writes; the predictions of the process for the frames, by which the
+map is judged, are shared again (`Ranks.map_in_order`). The others sleep while they wait. Blocks do not
+depend on the number of ranks, and their sums carry twice the working precision: so the sums are the
+same.
 
 **Errors.** Ranks `meet` before every exchange of data, and learn whether one of them has failed. A rank
-that fails goes to the next meeting at once, and the others hear of it at their next block
-(`Ranks.look`), so that all end together, with the message of the first that failed. What nobody
-foresaw (a fault of the program, no memory) ends the job through MPI_Abort.
+that fails goes to the next meeting at once, and the others notice at their next block (`Ranks.look`),
+so that all end together, with the message of the first that failed. Unforeseen failures (a fault of
+the program, no memory) end the job through MPI_Abort.
 
 mpi4py is imported only by a process that a launcher started, see `launch`.
 """
@@ -82,9 +83,9 @@ class Ranks:
         """Wait for all ranks. Raises SystemExit if one of them has failed."""
 
     def on_first(self, function: Callable[[], Value]) -> Value:
-        """What `function` returns on the first rank, where alone it is called, on all ranks.
+        """Call `function` on the first rank only; returns its result on all ranks.
 
-        The value must be one that can be pickled; its arrays arrive bit for bit.
+        It must be possible to pickle the value; its arrays arrive bit for bit.
         """
         return function()
 
@@ -101,7 +102,7 @@ class Ranks:
     ) -> Iterable[Value]:
         """Results of `function` over `items`, on the first rank; each rank does its share (`share`).
 
-        Results must be such as can be pickled. The other ranks get none.
+        It must be possible to pickle the results. The other ranks get none.
         """
         return in_order(function, items, jobs)
 
@@ -174,7 +175,7 @@ class MpiRanks(Ranks):
             raise SystemExit(1)
 
     def fail(self) -> bool:
-        """Tell all ranks that this one has failed; whether it is the one to give the message."""
+        """Report to all ranks that this one has failed; returns whether it gives the message."""
         empty = np.zeros(0, dtype=np.uint8)
         others = [rank for rank in range(self.size) if rank != self.rank]
         sent = [self._comm.Isend(empty, dest=rank, tag=_FAILURE) for rank in others]
@@ -311,7 +312,7 @@ def started_ranks() -> Iterator[Ranks]:
 
 
 def _connected(launch: Launch) -> MpiRanks:
-    """The job's ranks; what is wrong is reported by the launcher's first process only."""
+    """The job's ranks; only the launcher's first process reports a fault."""
 
     def reject(text: str) -> SystemExit | ForcemapError:
         return SystemExit(1) if launch.rank else ForcemapError(text)

@@ -1,4 +1,4 @@
-"""How a piece of work is run: by how many threads and ranks, shown where, kept where."""
+"""How work is run: its threads and ranks, where it shows progress, where it keeps sums."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Run:
     scratch: Path | None = None
 
     def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Any]:
-        """Show a stage of the work; see `Progress.stage`."""
+        """Show a stage of the work, as `Progress.stage` does."""
         return self.progress.stage(name, total)
 
     def note(self, line: str) -> None:

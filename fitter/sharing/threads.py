@@ -30,5 +30,5 @@ def in_order(
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for future in waiting:  # nobody will ask for them any more
+            for future in waiting:  # no longer wanted
                 future.cancel()

@@ -1,4 +1,4 @@
-"""Writes a file whole or not at all, into folders that are there."""
+"""Writes a file completely or not at all, into an existing folder."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _check_folder(folder: Path, named: Path) -> None:
 
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[None]:
-    """`make_folder`; what the block leaves empty when it fails is removed again."""
+    """`make_folder`; folders that are empty when the block fails are removed again."""
     path = Path(path)
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     make_folder(path)

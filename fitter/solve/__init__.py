@@ -1,1 +1,1 @@
-"""solve"""
+"""The linear algebra of a fit: sums of rows, the posterior and its evidence."""

@@ -1,7 +1,7 @@
 """Hyperparameters by the evidence: prior standard deviations of the terms, sigmas of groups of rows.
 
-All follow from the sums that `solver` makes, one for each group of rows, without another look at the
-data.
+All of them follow from the sums that `solver` makes for each group of rows, without another look at
+the data.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ __all__ = ["DELTA_PRIOR", "Hyperparameters", "maximise_evidence", "with_guesses"
 Array = NDArray[np.float64]
 
 DELTA_PRIOR = 1e-3
-"""Weight, per datum, of the squared logarithm of delta against the evidence, which few-body functions
-that cannot explain all of the forces would answer with ever larger deltas."""
+"""Weight, per datum, of the squared logarithm of delta against the evidence. Without it, few-body
+functions that cannot explain all of the forces would have ever larger deltas."""
 
 GUESS, GUESS_OF_GROUP = 1.0, 0.1
-"""Where `with_guesses` puts a label, in units of the given sigmas: what the user or the default expects
-of the labels of the first group; less of groups whose sigma was given as a mere start."""
+"""Error of the labels that `with_guesses` adds, in units of the given sigmas: the expected one in the
+first group; less in groups whose sigma was given as a mere start."""
 
 
 def with_guesses(groups: Sequence[Sums], repeats: int) -> list[Sums]:
-    """The same groups with `repeats` rows more in each that has any: labels that the process cannot
-    explain, with covariances of zero, GUESS sigmas off.
+    """The groups with `repeats` more rows in each that has any: labels that the process cannot explain
+    (covariances of zero), GUESS sigmas off.
 
     They are the conjugate prior of a variance (inverse gamma), worth one row of evidence. Rows that
-    show how far off the process is outvote them; where it reproduces all labels, since there are few
-    or they are alike, the evidence alone would find no noise at all, and with it no variance anywhere.
+    show how far off the process is outvote them. Where the process reproduces all labels, since they
+    are few or alike, the evidence alone would find no noise at all, and with it no variance anywhere.
     n such rows take a sigma to GUESS / sqrt(n + 1) of the given one and no further.
     """
-    found = []
+    more = []
     for number, member in enumerate(groups):
         rows = repeats if member.count else 0
         vector = member.vector.copy()
         vector[-2] += rows * (GUESS if number == 0 else GUESS_OF_GROUP) ** 2
-        found.append(Sums(member.gram, vector, member.count + rows))
-    return found
+        more.append(Sums(member.gram, vector, member.count + rows))
+    return more
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ def maximise_evidence(
         start: first guess of each delta, eV.
         fixed: which deltas are to stay as they are.
         scale_is_free: whether a common factor of all sigmas and deltas is chosen too.
-        repeats: how often every row is there: copies say no more of the noise than one.
+        repeats: how often the data hold every row: copies say no more about the noise than one.
     """
     evidence = _Evidence(with_guesses(data.members, repeats), sizes, start, fixed, scale_is_free)
     logs = evidence.first
     if len(logs) and evidence.count:
-        found = scipy.optimize.minimize(
+        optimum = scipy.optimize.minimize(
             evidence.cost,
             logs,
             jac=True,
@@ -95,7 +95,7 @@ def maximise_evidence(
             bounds=[(-7.0, 12.0)] * len(evidence.free) + [(-7.0, 7.0)] * len(evidence.groups),
             options={"maxiter": 60, "ftol": 1e-7, "gtol": 0.05},
         )
-        logs = np.asarray(found.x)
+        logs = np.asarray(optimum.x)
     deltas, factors = evidence.chosen(logs)
     if not (scale_is_free and evidence.count):
         return Hyperparameters(deltas, 1.0, factors)
@@ -144,7 +144,7 @@ class _Evidence:
         return deltas, factors
 
     def solution(self, deltas: Array, factors: Array) -> Solution:
-        """With these deltas of all terms and factors of the sigmas of all groups."""
+        """The posterior for these deltas of all terms and factors of the sigmas of all groups."""
         return together(self.members, factors).solve(np.repeat(deltas, self.sizes))
 
     def cost(self, logs: Array) -> tuple[float, Array]:

@@ -8,7 +8,7 @@ same way (y), the posterior mean of the sparse values' weights is that of the le
 (Foster et al., J. Mach. Learn. Res. 10, 857 (2009), method V: the rows are whitened *before* the
 Gram matrix is formed, which keeps its condition number bounded where the normal equations of K_nm
 fail). A block of rows adds to the Gram matrix and to the right-hand side and is then forgotten.
-`solve_by_qr` keeps all rows and is what this is tested against.
+`solve_by_qr`, which keeps all rows, is the reference in tests.
 
 Blocks are summed in twice the working precision (two-sum: Knuth, The Art of Computer Programming 2,
 4.2.2): with wide deltas, forces change by 1e-7 eV/Å with the rounding of a plain sum, and would depend
@@ -44,7 +44,7 @@ GRAM_ROUNDING = 1e-12
 """Relative rounding of sums over some 1e5 rows, with room."""
 
 MISFIT_ROUNDING = 1e-15
-"""Of a misfit, relative to the squares that cancel in it."""
+"""Rounding of a misfit, relative to the squares that cancel in it."""
 
 STRIP = 16_384
 """Numbers of the Gram matrix summed at once: their operands stay in the processor's cache."""
@@ -60,7 +60,7 @@ def add_exactly(high: Array, low: Array, value: Array) -> None:
 
 @dataclass
 class Sums:
-    """What the posterior and its evidence follow from.
+    """The sums that the posterior and its evidence follow from.
 
     Attributes:
         gram: (m, m) sum of whitened rows' outer products (upper triangle; zeros below).
@@ -117,8 +117,8 @@ class Sums:
     def _cholesky(self, deltas: Array) -> Array:
         """Lower Cholesky factor of 1 + the Gram matrix of columns scaled by `deltas`.
 
-        Where deltas are so wide (a line search tries any) that the Gram matrix' rounding is more than
-        that 1, its diagonal is raised by as much: the evidence stays finite, and leads back.
+        A line search may try deltas so wide that the Gram matrix' rounding exceeds that 1. The diagonal
+        is then raised by as much: the evidence stays finite, and leads back.
         """
         try:
             return self._factor(deltas, 1.0)
@@ -141,7 +141,7 @@ class Accumulator(Sums):
         size: number of sparse points, m.
 
     Attributes:
-        gram_low, vector_low: what rounding has cut off from `gram` and `vector`, until `settle`.
+        gram_low, vector_low: the parts that rounding has cut off `gram` and `vector`, until `settle`.
     """
 
     def __init__(self, size: int) -> None:
@@ -150,7 +150,7 @@ class Accumulator(Sums):
 
     @property
     def sums(self) -> list[tuple[Array, Array]]:
-        """All sums, flat, each with what rounding has cut off from it; views, to be changed."""
+        """All sums, flat, each with the part that rounding has cut off; views, to be changed."""
         gram, low = (array.T.reshape(-1) for array in (self.gram, self.gram_low))
         return [(gram, low), (self.vector, self.vector_low)]
 
@@ -213,7 +213,7 @@ class Groups:
             member.count = int(value)
 
     def add(self, rows: Sequence[tuple[Array, Array, float]]) -> None:
-        """For each group the arguments of `Accumulator.add`."""
+        """Add rows to each group, by the arguments of `Accumulator.add`."""
         if len(self._scratch) != self.size:
             self._scratch = np.zeros((self.size, self.size), order="F")
         for member, (whitened, targets, log_sigma) in zip(self.members, rows, strict=True):

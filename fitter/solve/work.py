@@ -1,4 +1,4 @@
-"""How long algebra takes on this machine: work in floating-point operations, and its rate."""
+"""Time that algebra takes on this machine: floating-point operations, and their rate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Work:
     bytes: int = 0
 
     def __add__(self, other: Work) -> Work:
-        """One after the other."""
+        """Both, one after the other."""
         return Work(
             self.products + other.products,
             self.eigen + other.eigen,
@@ -51,7 +51,7 @@ class Rates:
 
     @classmethod
     def measured(cls) -> Rates:
-        """On this machine, in a tenth of a second."""
+        """The rates of this machine, measured in a tenth of a second."""
         rng = np.random.default_rng(0)
         square = rng.normal(size=(400, 400))
         symmetric = square + square.T
@@ -63,7 +63,7 @@ class Rates:
         )
 
     def seconds(self, work: Work) -> float:
-        """That one thread takes."""
+        """Seconds that one thread takes for some work."""
         return work.products / self.products + work.eigen / self.eigen + work.passes / self.passes
 
 

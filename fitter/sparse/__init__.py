@@ -1,1 +1,1 @@
-"""sparse"""
+"""Sparse points: their candidates in the data, and how they are chosen among these."""

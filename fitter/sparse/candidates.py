@@ -21,14 +21,14 @@ __all__ = ["Pool", "candidate_pools", "most_candidates"]
 Array = NDArray[np.float64]
 
 MOST_CANDIDATES = 12_000
-"""Kept of each combination of species; a uniform sample of all that the data hold."""
+"""Candidates kept for each combination of species, a uniform sample of those in the data."""
 
 POOL_NUMBERS = 32_000_000
 """Doubles kept as candidates of a combination of species (256 MB), whatever the data."""
 
 
 def most_candidates(dimension: int) -> int:
-    """Candidates of a combination of species that are kept, of so many numbers each."""
+    """Number of candidates kept for a combination of species; each has `dimension` numbers."""
     return max(100, min(MOST_CANDIDATES, POOL_NUMBERS // max(dimension, 1)))
 
 
@@ -40,8 +40,8 @@ def candidate_pools(
 ) -> tuple[dict[Species, Pool], int]:
     """Candidates of the data by combination of species, and the number of atoms looked at.
 
-    Combinations that never occur are left out. With `most_seconds` no further frame is looked at after
-    so long.
+    Combinations that never occur are left out. `most_seconds` is the time after which no further frame
+    is looked at.
     """
     pools: dict[Species, Pool] = {}
     start, atoms = time.perf_counter(), 0
@@ -50,18 +50,18 @@ def candidate_pools(
             break
         atoms += len(frame.numbers)
         structure = Structure(frame, term.cutoff, derivatives=False)
-        for species, found in term.candidates(structure).items():
-            if not len(found):
+        for species, points in term.candidates(structure).items():
+            if not len(points):
                 continue
             some = Pool(
-                found,
-                np.full(len(found), frame.config_type),
-                rng.random(len(found)),
-                found.min(axis=0),
-                found.max(axis=0),
-                len(found),
+                points,
+                np.full(len(points), frame.config_type),
+                rng.random(len(points)),
+                points.min(axis=0),
+                points.max(axis=0),
+                len(points),
             )
-            most = most_candidates(found.shape[1])
+            most = most_candidates(points.shape[1])
             some = some.kept(most)
             if species in pools:
                 some = pools[species].merged(some)

@@ -4,10 +4,10 @@
 cell of a grid), ``random``, ``farthest`` (farthest-point sampling, chapter eq. 6.9), ``cur`` (drawn at
 random with the leverage scores of the leading left singular vectors as probabilities, eqs. 6.10-6.11;
 Mahoney and Drineas, PNAS 106, 697 (2009), DOI 10.1073/pnas.0803205106) and ``pivoted_cholesky``
-(greedy: the point of largest remaining variance). The vectors whose singular values ``cur`` looks at
-are those of `Term.features`: descriptors of environments as they are; for distances and triangles, of
-which the kernel alone says how alike they are, the kernel's own. All are seeded; points that repeat
-others are left out afterwards by `independent`.
+(greedy: the point of largest remaining variance). ``cur`` takes the singular vectors of
+`Term.features`: descriptors of environments as they are; for distances and triangles, whose likeness
+only the kernel defines, those of the kernel. All are seeded; `independent` afterwards leaves out points
+that repeat others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 MOST_OF_KERNEL = 4000
-"""Candidates whose kernel matrix is diagonalised; of more, a random sample."""
+"""Largest number of candidates whose kernel matrix is diagonalised: a random sample of more."""
 
 NO_QUOTAS: Mapping[str, int] = {}
 
@@ -65,9 +65,9 @@ def select(
     quotas: Mapping[str, int],
     rng: np.random.Generator,
 ) -> Array:
-    """`count` candidates by `method`, (m, dimension); of a config_type in `quotas` that many.
+    """`count` candidates by `method`, (m, dimension); each config_type in `quotas` has its number.
 
-    Fewer where there are no more. The quotas hold even where they add up to more than `count`.
+    Fewer if the pool holds no more. The quotas hold even where they add up to more than `count`.
     """
     if method == "uniform" and pool.points.shape[1] == 1:
         return np.linspace(*term.interval(pool), count)[:, None]
@@ -77,16 +77,16 @@ def select(
             return members
         return members[METHODS[method](_Choice(term, species, pool, members), number, rng)]
 
-    found: list[Indices] = []
+    parts: list[Indices] = []
     rest = np.ones(len(pool.groups), dtype=bool)
     for group, quota in quotas.items():
         members = np.flatnonzero(pool.groups == group)
         rest[members] = False
-        found.append(chosen(members, quota))
-    left = count - sum(len(c) for c in found)
+        parts.append(chosen(members, quota))
+    left = count - sum(len(c) for c in parts)
     if left > 0:
-        found.append(chosen(np.flatnonzero(rest), left))
-    return np.ascontiguousarray(pool.points[np.concatenate(found)])
+        parts.append(chosen(np.flatnonzero(rest), left))
+    return np.ascontiguousarray(pool.points[np.concatenate(parts)])
 
 
 class _Choice:
@@ -167,7 +167,7 @@ def _leverage(vectors: Array, count: int) -> Array:
 
 
 def _leverage_of_gram(gram: Array, count: int) -> Array:
-    """The same from the products of all rows, (n, n)."""
+    """Leverage scores from the products of all rows, (n, n)."""
     values, left = scipy.linalg.eigh(gram, check_finite=False)
     leading = np.flatnonzero(values > 1e-13 * values[-1])[-count:]
     return np.asarray(np.sum(left[:, leading] ** 2, axis=1))
@@ -205,11 +205,11 @@ METHODS: dict[str, Callable[[_Choice, int, np.random.Generator], Indices]] = {
     "cur": _cur,
     "pivoted_cholesky": _greedy,
 }
-"""By the name in settings."""
+"""Methods by their names in settings."""
 
 
 def work_of_choice(method: str, candidates: int, dimension: int, count: int) -> Work:
-    """Algebra of choosing `count` of so many candidates of so many numbers, repeats left out."""
+    """Algebra of choosing `count` of `candidates` points of `dimension` numbers, repeats left out."""
     n, d, m = float(candidates), float(dimension), float(min(count, candidates))
     covariance = Work(products=2.0 * m**2 * d + m**3, bytes=int(FLOAT * (n * d + 2 * m**2)))
     if candidates <= count or method in ("random", "uniform"):

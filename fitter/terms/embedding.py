@@ -385,22 +385,23 @@ class EmbeddingTerm(Term):
 
     def densities_at(self, structure: Structure, center: int, densities: Array) -> Array:
         """(atoms,) densities at the atoms of one species, given the splines about it."""
-        numbers = np.array(self.numbers, dtype=np.int32)
         return np.asarray(
-            _core.densities(structure.neighbors, self.cutoff, center, numbers, densities)
+            _core.densities(structure.neighbors, self._density_splines(densities), center)
         )
+
+    def _density_splines(self, densities: Array) -> _core.DensitySplines:
+        numbers = np.array(self.numbers, dtype=np.int32)
+        return _core.DensitySplines(self.cutoff, numbers, densities)
 
     @override
     def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
-        numbers = np.array(self.numbers, dtype=np.int32)
         for block in self.blocks:
             center = block.species[0]
             if center in structure.species and block.size:
                 densities, functions = self.splines[center]
-                _core.add_embedding(
-                    *(structure.neighbors, self.cutoff, center, numbers, densities),
-                    *(TOP, functions, rows, start),
-                )
+                density = self._density_splines(densities)
+                near = structure.neighbors
+                _core.add_embedding(near, density, center, TOP, functions, rows, start)
             start += block.size
 
     # ---- the map and the file

@@ -138,13 +138,14 @@ class ThreeBodyTerm(DistanceTerm):
         return _combinations(self.symmetry, species)
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """The three distances of triangles."""
-        found: dict[Species, Array] = {}
-        for c, a, b in self.combinations(sorted(structure.species)):
-            triangles = structure.neighbors.triplets(c, a, b, self.cutoff)
-            if len(triangles):
-                found[c, a, b] = triangles
-        return found
+        """The three distances of triangles: with full symmetry of each once, about whichever atom."""
+        near = structure.neighbors
+        of_species = near.triangles if self.symmetry == "full" else near.triplets
+        triangles = {
+            species: of_species(*species, self.cutoff)
+            for species in self.combinations(sorted(structure.species))
+        }
+        return {species: sides for species, sides in triangles.items() if len(sides)}
 
     @override
     def views(self, block: Block) -> list[View]:
@@ -213,14 +214,12 @@ class ThreeBodyTerm(DistanceTerm):
         rows: Array,
         start: int,
     ) -> None:
-        (c, a, b), (first, second, base) = view, splines
-        near = structure.neighbors
-        _core.add_product(near, self.cutoff, c, a, b, first, second, base, rows, start)
+        _core.add_product(structure.neighbors, self.cutoff, view, splines, rows, start)
 
     @override
     def add_exact(self, structure: Structure, view: View, rows: Array, start: int) -> None:
-        c, a, b = view.species
-        structure.neighbors.add_three_body(self.settings, c, a, b, view.images, rows, start)
+        near = structure.neighbors
+        near.add_three_body(self.settings, view.species, view.images, rows, start)
 
     # ---- the map
 

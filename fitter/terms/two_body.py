@@ -157,14 +157,13 @@ class TwoBodyTerm(DistanceTerm):
         rows: Array,
         start: int,
     ) -> None:
-        (a, b), (values,) = view, splines
-        _core.add_splines(structure.neighbors, self.cutoff, a, b, values, rows, start)
+        (values,) = splines
+        _core.add_splines(structure.neighbors, self.cutoff, view, values, rows, start)
 
     @override
     def add_exact(self, structure: Structure, view: View, rows: Array, start: int) -> None:
-        a, b = view.species
         points = np.ascontiguousarray(view.images[:, 0, 0])
-        structure.neighbors.add_two_body(self.settings, a, b, points, rows, start)
+        structure.neighbors.add_two_body(self.settings, view.species, points, rows, start)
 
     # ---- the map and the file
 

@@ -318,3 +318,71 @@ def test_functions_take_few_arguments() -> None:
         if arguments(node) > MOST_ARGUMENTS and not is_command(node)
     ]
     assert many == [], f"more than {MOST_ARGUMENTS} arguments; put together what goes together"
+
+
+# ---- functions of C++ ------------------------------------------------------------------------------
+
+DEFINED = re.compile(r"\b(\w+)\s*(\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))[\s\w]*?(?:{|->|:(?!:))")
+"""Name and arguments of what may be the definition of a function: a body or initializers follow."""
+
+NO_FUNCTION = {"if", "for", "while", "switch", "catch", "return", "constexpr", "new"}
+
+
+class CppFunction(NamedTuple):
+    """A definition of a function."""
+
+    name: str
+    arguments: int
+    lines: int
+
+
+def cpp_functions(source: str) -> Iterator[CppFunction]:
+    """Functions that have a name, as they are defined in C++ code formatted by clang-format."""
+    code = NO_CODE.sub(lambda match: "\n" * match[0].count("\n"), source)
+    for match in (m for m in DEFINED.finditer(code) if m[1] not in NO_FUNCTION):
+        line = code[code.rfind("\n", 0, match.start()) + 1 : match.start()]
+        # Neither a ? b(c) : d nor a member's own initializer is a function.
+        is_name = not match[0].endswith(":") or re.fullmatch(r" *(explicit )?(\w+::)*", line)
+        if not is_name or re.match(r" *:(?!:)|.*, *$", line) or match[1].endswith("_"):
+            continue
+        rest = code[match.start() :]
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        end = re.match(r".*} *$", rest, re.MULTILINE) or re.search(rf"(?m)^{indent}}}|{{}}$", rest)
+        yield CppFunction(
+            match[1], _commas(match[2]), rest[: end.end() if end else None].count("\n") + 1
+        )
+
+
+def _commas(arguments: str) -> int:
+    """Number of arguments in "(...)"; commas of their types do not count."""
+    inside = arguments[1:-1]
+    while (less := re.sub(r"\([^()]*\)|<[^<>]*>|\[[^\[\]]*\]|\{[^{}]*\}", "", inside)) != inside:
+        inside = less
+    return inside.count(",") + 1 if inside.strip() else 0
+
+
+def test_functions_of_cpp_are_short_and_take_few_arguments() -> None:
+    defined = [
+        (path, function)
+        for path, text in files(CPP, {".cpp", ".hpp", ".ipp", ".h"}).items()
+        for function in cpp_functions(text)
+    ]
+    assert len(defined) > 300
+    wide = [(path, f.name) for path, f in defined if f.arguments > MOST_ARGUMENTS]
+    assert wide == [], f"more than {MOST_ARGUMENTS} arguments; put together what goes together"
+    long = [(path, f.name, f.lines) for path, f in defined if f.lines > LONGEST]
+    assert long == [], f"longer than {LONGEST} lines"
+
+
+@pytest.mark.parametrize(
+    ("code", "function"),
+    [
+        ("void f(int a, int b) {\n  g(a);\n  if (a) {\n  }\n}\n", ("f", 2, 5)),
+        ("void f() {}\n", ("f", 0, 1)),
+        ("  double f(std::pair<int, int> a, void (*b)(int, int)) const {\n  }\n", ("f", 2, 2)),
+        ("A::A(int a, int b, int c)\n    : a_(a), b_{b} {\n  c;\n}\n", ("A", 3, 4)),
+        ("auto f(int a) -> int {\n  return a;\n}\n", ("f", 1, 3)),
+    ],
+)
+def test_a_function_of_cpp_is_measured(code: str, function: tuple[str, int, int]) -> None:
+    assert function in [tuple(found) for found in cpp_functions(code)]

@@ -124,10 +124,9 @@ class ShellsTerm(Term):
 
     def add_rows(self, structure: Structure, rows: Array, start: int) -> None:
         for block in self.blocks:
-            a, b = block.species
             if structure.species.issuperset(block.species):
-                splines = self.splines(block)
-                _core.add_splines(structure.neighbors, self.cutoff, a, b, splines, rows, start)
+                splines, pair = self.splines(block), block.species
+                _core.add_splines(structure.neighbors, self.cutoff, pair, splines, rows, start)
             start += block.size
 
     def mapped(self, weights: Array, plan: MapPlan) -> TwoBodySplines:

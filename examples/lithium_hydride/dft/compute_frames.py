@@ -4,8 +4,8 @@
 Every frame is a single point with GPAW in plane-wave mode: PBE, projector augmented waves,
 spin-paired, one cutoff for all of them (the constants below).  The first round holds structures
 that need no potential: compressed and strained crystals, and crystals with random normal
-displacements.  The second round labels what ``sample_beads.py`` took from path-integral and
-classical molecular dynamics with a fit of the first round.  All random numbers are seeded.
+displacements.  The second round labels frames that ``sample_beads.py`` took from path-integral
+and classical molecular dynamics with a fit of the first round.  All random numbers are seeded.
 
 What to install (Debian or a derivative)::
 

@@ -2,8 +2,8 @@
 """Take the structures of the second round from molecular dynamics with a fit of the first.
 
 Every frame is one bead, picked at random, of a path-integral simulation (or the only one of a
-classical simulation): just what the potential is asked for when it runs. The cells are small and
-slightly strained, each simulation has its own. The frames are not labelled here::
+classical simulation): just the structures that the potential meets when it runs. The cells are small
+and slightly strained; each simulation has its own. The frames are not labelled here::
 
     forcemap fit first.yaml -o first
     python3 sample_beads.py first/potential.forcemap --work dft-work

@@ -3,8 +3,8 @@
 
 Every frame is a single point with GPAW in plane-wave mode: PBE, projector augmented waves,
 spin-paired, one cutoff and one Fermi-Dirac smearing for all of them (the constants below).
-The energy stored is the free energy of the smeared electrons, which is the one whose derivatives
-the forces and the stress are.  The structures come from small deformations of the diamond
+The stored energy is the free energy of the smeared electrons, whose derivatives are the forces
+and the stress.  The structures come from small deformations of the diamond
 crystal and from molecular dynamics with the Stillinger-Weber potential written out below, so no
 molecular dynamics is done with DFT.  All random numbers are seeded.
 

@@ -1,9 +1,22 @@
 // Blocks of rows in arrays of Python.
 #pragma once
 
+#include <tuple>
+
 #include "forcemap/environments.hpp"
 #include "forcemap/frame_rows.hpp"
 #include "module.hpp"
+
+using Pair = std::tuple<int, int>;
+using Triplet = std::tuple<int, int, int>;  // centre, a, b
+
+inline forcemap::PairSpecies species_of(const Pair& pair) {
+  return {std::get<0>(pair), std::get<1>(pair)};
+}
+
+inline forcemap::TripletSpecies species_of(const Triplet& triplet) {
+  return {std::get<0>(triplet), std::get<1>(triplet), std::get<2>(triplet)};
+}
 
 /// `count` columns of `rows` from `column` on.
 inline forcemap::RowBlock row_block(const forcemap::Environments& environments,

@@ -1,6 +1,8 @@
 // Structures' environments, and the rows of blocks of exact kernels, for Python.
 #include "forcemap/environments.hpp"
 
+#include <nanobind/stl/tuple.h>
+
 #include "blocks.hpp"
 #include "forcemap/rows.hpp"
 #include "module.hpp"
@@ -18,19 +20,19 @@ void make(Environments* self, Rows3 positions, Integers numbers, Cell cell, Flag
                           pbc.data(), cutoff);
 }
 
-void add_two_body(const Environments& e, const KernelSettings& s, int a, int b, Doubles points,
-                  MutableMatrix rows, std::size_t column) {
+void add_two_body(const Environments& e, const KernelSettings& s, const Pair& species,
+                  Doubles points, MutableMatrix rows, std::size_t column) {
   const forcemap::RowBlock block = row_block(e, rows, column, points.shape(0));
   nb::gil_scoped_release release;
-  forcemap::add_two_body(e, s, {a, b}, {points.data(), points.shape(0), 1, 1}, block);
+  forcemap::add_two_body(e, s, species_of(species), {points.data(), points.shape(0), 1, 1}, block);
 }
 
-void add_three_body(const Environments& e, const KernelSettings& s, int c, int a, int b,
+void add_three_body(const Environments& e, const KernelSettings& s, const Triplet& species,
                     Images images, MutableMatrix rows, std::size_t column) {
   check_triplets(images);
   const forcemap::RowBlock block = row_block(e, rows, column, images.shape(0));
   nb::gil_scoped_release release;
-  forcemap::add_three_body(e, s, {c, a, b}, sparse_points(images), block);
+  forcemap::add_three_body(e, s, species_of(species), sparse_points(images), block);
 }
 
 }  // namespace
@@ -57,15 +59,22 @@ void add_environments(nb::module_& m) {
           nb::arg("center"), nb::arg("a"), nb::arg("b"), nb::arg("cutoff"),
           "(r_ij, r_ik, r_jk) of each unordered triplet, (n, 3), Å.")
       .def(
+          "triangles",
+          [](const Environments& e, int a, int b, int c, double cutoff) {
+            return to_array(e.triangles({a, b, c}, cutoff), 3);
+          },
+          nb::arg("a"), nb::arg("b"), nb::arg("c"), nb::arg("cutoff"),
+          "(r_12, r_13, r_23) of each triangle with two sides below the cutoff, (n, 3), Å.")
+      .def(
           "triplet_count",
           [](const Environments& e, int c, int a, int b, double cutoff) {
             return e.triplet_count({c, a, b}, cutoff);
           },
           nb::arg("center"), nb::arg("a"), nb::arg("b"), nb::arg("cutoff"))
-      .def("add_two_body", &add_two_body, nb::arg("settings"), nb::arg("a"), nb::arg("b"),
-           nb::arg("points"), nb::arg("rows"), nb::arg("column"),
+      .def("add_two_body", &add_two_body, nb::arg("settings"), nb::arg("species"),
+           nb::arg("points"), nb::arg("rows").noconvert(), nb::arg("column"),
            "Add the rows of a 2-body block from `column` on.")
-      .def("add_three_body", &add_three_body, nb::arg("settings"), nb::arg("center"), nb::arg("a"),
-           nb::arg("b"), nb::arg("images"), nb::arg("rows"), nb::arg("column"),
-           "Add the rows of a 3-body block from `column` on.");
+      .def("add_three_body", &add_three_body, nb::arg("settings"), nb::arg("species"),
+           nb::arg("images"), nb::arg("rows").noconvert(), nb::arg("column"),
+           "Add the rows of a 3-body block, of species (centre, a, b), from `column` on.");
 }

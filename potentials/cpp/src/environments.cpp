@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "forcemap/fail.hpp"
 
@@ -76,6 +77,37 @@ std::vector<double> Environments::triplets(const TripletSpecies& species, double
       const double dx = q.x - p.x, dy = q.y - p.y, dz = q.z - p.z;
       all.insert(all.end(), {p.r, q.r, std::sqrt(dx * dx + dy * dy + dz * dz)});
     });
+  }
+  return all;
+}
+
+std::vector<double> Environments::triangles(const std::array<int, 3>& species,
+                                            double cutoff) const {
+  check(cutoff);
+  std::vector<double> all;
+  for (std::size_t corner = 0; corner < 3; ++corner) {
+    const int center = species[corner];
+    if (std::find(species.begin(), species.begin() + corner, center) != species.begin() + corner)
+      continue;
+    const std::size_t first = corner == 0 ? 1 : 0, second = corner == 2 ? 1 : 2;
+    for (const std::size_t i : of_species(center)) {
+      const auto earlier = [&](const Neighbor& n) {
+        return std::make_pair(n.number, n.owner) < std::make_pair(center, static_cast<int>(i));
+      };
+      const Range around = near(i, cutoff);
+      each_pair(around, species[first], species[second], [&](std::size_t j, std::size_t k) {
+        const Neighbor &p = around[j], &q = around[k];
+        const double dx = q.x - p.x, dy = q.y - p.y, dz = q.z - p.z;
+        const double r = std::sqrt(dx * dx + dy * dy + dz * dz);
+        // With three short sides every atom is a centre.
+        if (r < cutoff && (earlier(p) || earlier(q))) return;
+        double sides[3];
+        sides[corner + first - 1] = p.r;
+        sides[corner + second - 1] = q.r;
+        sides[first + second - 1] = r;
+        all.insert(all.end(), sides, sides + 3);
+      });
+    }
   }
   return all;
 }

@@ -105,11 +105,17 @@ struct Potential::Impl {
     double energy[most_sites_at_once];
   };
 
-  // NaN for the energies of the others.
-  Prepared prepare(Site* sites, std::size_t count, double* energies) const {
+  // NaN for the energies of the others. An atom on its own has its e0, to which no term adds; it is
+  // kept only where more than its energy is wanted.
+  enum class Alone { kept, left_out };
+  Prepared prepare(Site* sites, std::size_t count, double* energies, Alone alone) const {
     const PrepareFunction prepare = site_kernels().prepare;
     Prepared found;
     for (std::size_t n = 0; n < count; ++n) {
+      if (sites[n].count == 0 && alone == Alone::left_out) {
+        energies[n] = data.e0[static_cast<std::size_t>(sites[n].species)];
+        continue;
+      }
       SiteView& view = sites[n].scratch->view;
       view.count = sites[n].count;
       view.species = sites[n].species;
@@ -125,7 +131,7 @@ struct Potential::Impl {
   }
 
   void evaluate(Site* sites, std::size_t count, double* energies) const {
-    Prepared found = prepare(sites, count, energies);
+    Prepared found = prepare(sites, count, energies, Alone::left_out);
     if (found.count == 0) return;
     for (const auto& term : data.terms)
       term->add({found.count, found.view}, found.energy, sites[0].scratch->space);
@@ -136,7 +142,7 @@ struct Potential::Impl {
   void evaluate(Site* sites, std::size_t count, double* energies, const Moments* moments,
                 double* features, std::size_t stride) const {
     std::fill_n(features, count * stride, 0.0);
-    Prepared found = prepare(sites, count, energies);
+    Prepared found = prepare(sites, count, energies, Alone::kept);
     if (found.count == 0) return;
     Workspace& space = sites[0].scratch->space;
     double* next[most_sites_at_once];
@@ -175,7 +181,7 @@ struct Potential::Impl {
     const std::size_t species = data.numbers.size(), own = static_cast<std::size_t>(site.species);
     double energy = 0.0;
     out.energies.resize(draws.count);
-    const bool usable = prepare(&site, 1, &energy).count == 1;
+    const bool usable = prepare(&site, 1, &energy, Alone::kept).count == 1;
     for (std::size_t k = 0; k < draws.count; ++k)
       out.energies[k] = usable ? draws.e0[k * species + own] : std::nan("");
     const SiteView& view = site.scratch->view;

@@ -117,6 +117,22 @@ def dense(data: Array, r: Array, *, forces: bool) -> tuple[Array, Array]:
     return left(covariance(r, r), of_energy), left(covariance(r, r, (True, True)), of_slope)
 
 
+def sparse(points: Array, data: Array, r: Array) -> tuple[Array, Array]:
+    """Deviations at r by the process of sparse points with all labels, and what these leave open."""
+    factor = np.linalg.cholesky(covariance(points, points))
+    rows = np.vstack([covariance(data, points), covariance(data, points, (True, False))])
+    noise = np.repeat([2.0 * SIGMA.energy**2, float(SIGMA.force) ** 2 / 2.0], len(data))
+    whitened = np.linalg.solve(factor, rows.T) / np.sqrt(noise)
+    posterior = np.eye(len(points)) + whitened @ whitened.T
+
+    def deviation(slope: bool) -> Array:
+        half = np.linalg.solve(factor, covariance(r, points, (slope, False)).T)
+        left = np.diag(covariance(r, r, (slope, slope))) - np.sum(half**2, axis=0)
+        return np.asarray(np.sqrt(left + np.sum(half * np.linalg.solve(posterior, half), axis=0)))
+
+    return deviation(False), deviation(True)
+
+
 def test_covariance_of_slopes_is_the_derivative_of_the_covariance() -> None:
     a, b, h = np.array([4.1, 6.7]), np.array([3.9, 7.1, 5.0]), 1e-5
     by_a = (covariance(a + h, b) - covariance(a - h, b)) / (2 * h)
@@ -204,6 +220,22 @@ def test_deviations_with_forces_are_those_of_a_dense_process_to_a_twentieth() ->
     found = np.array([deviations(model, dimer(x)) for x in r])
     for one, other in zip(found.T, dense(DATA, r, forces=True), strict=True):
         np.testing.assert_allclose(one, other, rtol=0.05)
+
+
+@pytest.mark.parametrize(("method", "points"), [("random", 6), ("random", 8), ("cur", 6)])
+def test_deviations_with_few_sparse_points_are_those_of_the_sparse_process(
+    method: str, points: int
+) -> None:
+    """Also where slopes are open and values are not, between sparse points.
+
+    Energies but for the splines; slopes are differences of displaced copies.
+    """
+    model = fitted(DATA, sparse_method=method, n_sparse=points)
+    r = np.array([3.4, 3.55, 3.7, 4.0, 4.3, 4.5, 4.6, 4.7, 4.9, 5.2, 5.6, 6.0, 6.6, 7.2])
+    found = np.array([deviations(model, dimer(x)) for x in r])
+    energies, slopes = sparse(model.terms[0].blocks[0].points[:, 0], DATA, r)
+    np.testing.assert_allclose(found[:, 0], energies, rtol=2e-3)
+    np.testing.assert_allclose(found[:, 1], slopes, rtol=2e-2)
 
 
 def test_energy_of_several_pairs_has_the_covariances_of_all_of_them() -> None:

@@ -316,6 +316,32 @@ def test_descriptors_are_those_of_brute_force() -> None:
             np.testing.assert_allclose(by_row, expected_rows, atol=2e-9)
 
 
+@pytest.mark.parametrize("name", ["molecule", "three species"])
+def test_triangles_are_those_about_any_atom_once(name: str) -> None:
+    """Of a cluster, by all triples of its atoms: two sides below the cutoff, whoever is between."""
+    atoms = structures.get(name)
+    atoms.pbc = False
+    cutoff = 3.0
+    r, z = atoms.get_all_distances(), atoms.numbers
+    expected: dict[tuple[int, ...], list[list[float]]] = {}
+    for triple in combinations(range(len(atoms)), 3):
+        i, j, k = sorted(triple, key=lambda n: z[n])
+        sides = [r[i, j], r[i, k], r[j, k]]
+        if sum(side < cutoff for side in sides) >= 2:
+            # Exchanging atoms of one species leaves the triangle what it is.
+            orders = [o for o in permutations((i, j, k)) if [*z[list(o)]] == [*z[[i, j, k]]]]
+            sides = min([r[a, b], r[a, c], r[b, c]] for a, b, c in orders)
+            expected.setdefault((z[i], z[j], z[k]), []).append(sides)
+    assert len(expected) >= 4
+    term = ThreeBodyTerm(cutoff, 1.0, "squared_exponential", 1.1, symmetry="full")
+    found = term.candidates(Structure(as_frame(atoms), cutoff))
+    assert set(found) == set(expected)
+    for species, sides in found.items():
+        images = next(v for v in term.views(Block(species, sides)) if v.species == species).images
+        ordered = sorted(min(map(tuple, np.round(triangle, 9).tolist())) for triangle in images)
+        np.testing.assert_allclose(ordered, sorted(expected[species]), atol=2e-9)
+
+
 def test_atoms_in_one_place_are_named() -> None:
     frame = as_frame(Atoms("Si3", [[0, 0, 0], [2.0, 0, 0], [2.0, 0, 0]]))
     with pytest.raises(ForcemapError, match="atoms 1 and 2 are in the same place"):

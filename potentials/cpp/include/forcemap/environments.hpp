@@ -1,6 +1,7 @@
 // A structure's atoms and the neighbours of each, for fitting.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <vector>
 
@@ -57,7 +58,12 @@ class Environments {
   /// legs < cutoff, each unordered pair once. (n, 3)
   std::vector<double> triplets(const TripletSpecies& species, double cutoff) const;
 
-  /// Number of those triplets.
+  /// Triangles of three species, two or three of whose sides are < cutoff, each once: a triplet
+  /// about one of its atoms, whichever. Sides (12, 13, 23) of atoms in the order of `species`.
+  /// A triangle with two images of one atom may come twice. (n, 3)
+  std::vector<double> triangles(const std::array<int, 3>& species, double cutoff) const;
+
+  /// Number of the triplets about centres.
   std::size_t triplet_count(const TripletSpecies& species, double cutoff) const;
 
  private:
