@@ -27,8 +27,8 @@ class MappedTerm {
 
   /// Add the sites' energies (eV) to `energies` (sites.count) and their derivatives by the
   /// neighbours' positions (eV/Å) to the sites' gradients; write their features where they are
-  /// wanted. An atom on its own has its e0, to which no term adds; it may be left out. `space` is the
-  /// calling thread's.
+  /// wanted. An atom on its own has its e0, to which no term adds; it may be left out. `space` is
+  /// the calling thread's.
   virtual void add(const Sites& sites, double* energies, Workspace& space) const = 0;
 };
 
