@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "arena.hpp"
 #include "loops/site_kernels.hpp"
@@ -11,17 +12,15 @@ namespace forcemap {
 
 namespace {
 
+std::size_t padded(std::size_t count) { return (count + 7) / 8 * 8; }
+
 // |whitening (features - mean)|
 double distance(const Grade::Center& center, const double* features) {
+  double x[Grade::most_features];
   const std::size_t count = center.mean.size();
-  double squares = 0.0;
-  for (std::size_t row = 0; row < count; ++row) {
-    const double* const w = &center.whitening[row * count];
-    double sum = 0.0;
-    for (std::size_t n = 0; n <= row; ++n) sum += w[n] * (features[n] - center.mean[n]);
-    squares += sum * sum;
-  }
-  return std::sqrt(squares);
+  for (std::size_t n = 0; n < count; ++n) x[n] = features[n] - center.mean[n];
+  for (std::size_t n = count; n < padded(count); ++n) x[n] = 0.0;
+  return std::sqrt(site_kernels().whiten(center.blocks.data(), padded(count), x));
 }
 
 // The sums over neighbours that the moments of a site are made of.
@@ -40,6 +39,15 @@ double product(const double* a, const double* b, std::size_t l) {
 }
 
 }  // namespace
+
+Grade::Center::Center(std::vector<double> given, const std::vector<double>& whitening)
+    : mean(std::move(given)) {
+  const std::size_t count = mean.size();
+  for (std::size_t end = 8; end <= padded(count); end += 8)
+    for (std::size_t column = 0; column < end; ++column)
+      for (std::size_t row = end - 8; row < end; ++row)
+        blocks.push_back(row < count && column <= row ? whitening[row * count + column] : 0.0);
+}
 
 void Moments::evaluate(const SiteView& site, std::size_t species, double* features,
                        Workspace& space) const {

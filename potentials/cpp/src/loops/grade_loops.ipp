@@ -1,9 +1,24 @@
-// Moments of the neighbours' density. Included by site_loops.ipp.
+// Mahalanobis distances, and moments of the neighbours' density. Included by site_loops.ipp.
 
-#include "moments_kernels.hpp"
+#include "grade_kernels.hpp"
 
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
+
+static double whiten(const double* blocks, std::size_t count, const double* x) {
+  Vec8 squares = splat8(0.0);
+  for (std::size_t end = 8; end <= count; end += 8) {
+    // Two sums, which do not wait for each other.
+    Vec8 even = splat8(0.0), odd = even;
+    for (std::size_t n = 0; n < end; n += 2, blocks += 16) {
+      even = fma(load8(blocks), splat8(x[n]), even);
+      odd = fma(load8(blocks + 8), splat8(x[n + 1]), odd);
+    }
+    const Vec8 y = even + odd;
+    squares = fma(y, y, squares);
+  }
+  return sum(squares);
+}
 
 // Eight neighbours: the weights of the harmonics by L, the largest l.
 template <int L>
@@ -66,9 +81,17 @@ FORCEMAP_INLINE void moments_of_one(const MomentsView& v, const SiteView& s, dou
       value = following;
     }
   }
-  for (std::size_t m = 0; m < v.radial; ++m)
+  // Eight sums at a time.
+  double partial[kPartial * 16], eight[8];
+  for (std::size_t m = 0; m < v.radial; ++m) {
     for (int c = 0; c < parts; ++c)
-      sums[m * kMomentParts + static_cast<std::size_t>(c)] = sum(total[m][c]);
+      store_partial(partial + kPartial * static_cast<std::size_t>(c), total[m][c]);
+    for (std::size_t c = 0; c < parts; c += 8) {
+      store(eight, sum_partials(partial + kPartial * c));
+      for (std::size_t k = 0; k < 8 && c + k < parts; ++k)
+        sums[m * kMomentParts + c + k] = eight[k];
+    }
+  }
 }
 
 // Several species: each lane goes to its own.

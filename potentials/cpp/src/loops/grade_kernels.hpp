@@ -1,4 +1,4 @@
-// The boundary between moments and their loop (moments_loops.ipp), as in site_kernels.hpp.
+// The boundary between grades and their loops (grade_loops.ipp), as in site_kernels.hpp.
 #pragma once
 
 #include <cstddef>
@@ -18,5 +18,9 @@ struct MomentsView {
 
 /// Fills sums (species, radial, kMomentParts), as far as l_max asks for.
 using MomentsFunction = void (*)(const MomentsView& moments, const SiteView& site, double* sums);
+
+/// |W x|^2 of a lower triangular W, (count, count) with a multiple of 8 as count, by blocks of 8 rows:
+/// of each the columns up to its last row, 8 numbers of each.
+using WhitenFunction = double (*)(const double* blocks, std::size_t count, const double* x);
 
 }  // namespace forcemap
