@@ -8,7 +8,7 @@ namespace forcemap {
 struct SiteView;
 
 /// Sums of a channel: f; f x, f y, f z; f xx, f yy, f zz, f yz, f xz, f xy of unit vectors.
-constexpr std::size_t kMomentParts = 10;
+constexpr std::size_t kMomentParts = 12;  // ten and two that nobody reads
 
 /// See Moments (grade.hpp).
 struct MomentsView {
@@ -16,7 +16,8 @@ struct MomentsView {
   std::size_t radial, l_max, species;
 };
 
-/// Fills sums (species, radial, kMomentParts), as far as l_max asks for.
+/// Fills sums (parts, channels), as far as l_max asks for. There is room for (2 kMomentParts,
+/// channels).
 using MomentsFunction = void (*)(const MomentsView& moments, const SiteView& site, double* sums);
 
 /// |W x|^2 of a lower triangular W, (count, count) with a multiple of 8 as count, by blocks of 8 rows:

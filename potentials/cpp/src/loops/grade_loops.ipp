@@ -64,67 +64,89 @@ FORCEMAP_INLINE Vec8 next_chebyshev(bool first, Vec8 t, Vec8 value, Vec8 previou
 // One species: vectors of sums, added up at the end.
 template <int L>
 FORCEMAP_INLINE void moments_of_one(const MomentsView& v, const SiteView& s, double* sums) {
-  constexpr int parts = MomentLanes<L>::parts;
-  Vec8 total[16][parts];
-  for (std::size_t m = 0; m < v.radial; ++m)
-    for (int c = 0; c < parts; ++c) total[m][c] = splat8(0.0);
+  constexpr std::size_t parts = MomentLanes<L>::parts;
+  const std::size_t radial = v.radial, count = radial * parts;
+  Vec8 total[16 * parts + 8];  // (parts, radial)
+  for (std::size_t i = 0; i < count + 8; ++i) total[i] = splat8(0.0);
   for (std::size_t n = 0; n < s.padded; n += 8) {
     MomentLanes<L> lanes;
     if (!moment_lanes(v, s, n, lanes)) continue;
     Vec8 value = lanes.value, previous = value;
-    for (std::size_t m = 0; m < v.radial; ++m) {
-      total[m][0] = total[m][0] + value;
+    for (std::size_t m = 0; m < radial; ++m) {
+      total[m] = total[m] + value;
 #pragma GCC unroll 9
-      for (int c = 1; c < parts; ++c) total[m][c] = fma(value, lanes.part[c], total[m][c]);
+      for (std::size_t c = 1; c < parts; ++c)
+        total[c * radial + m] = fma(value, lanes.part[c], total[c * radial + m]);
       const Vec8 following = next_chebyshev(m == 0, lanes.t, value, previous);
       previous = value;
       value = following;
     }
   }
   // Eight sums at a time.
-  double partial[kPartial * 16], eight[8];
-  for (std::size_t m = 0; m < v.radial; ++m) {
-    for (int c = 0; c < parts; ++c)
-      store_partial(partial + kPartial * static_cast<std::size_t>(c), total[m][c]);
-    for (std::size_t c = 0; c < parts; c += 8) {
-      store(eight, sum_partials(partial + kPartial * c));
-      for (std::size_t k = 0; k < 8 && c + k < parts; ++k)
-        sums[m * kMomentParts + c + k] = eight[k];
-    }
+  double partial[4 * kPartial], eight[8];
+  for (std::size_t n = 0; n < count; n += 8) {
+    for (std::size_t k = 0; k < 4; ++k)
+      store_partial(partial + kPartial * k, half_sums(total[n + 2 * k], total[n + 2 * k + 1]));
+    store(eight, sum_partials(partial));
+    for (std::size_t k = 0; k < 8 && n + k < count; ++k) sums[n + k] = eight[k];
   }
 }
 
-// Several species: each lane goes to its own.
+// Parts of up to four harmonics, a row for each of eight neighbours.
+template <int L>
+FORCEMAP_INLINE void store_parts(const MomentLanes<L>& lanes, int first, double* rows) {
+  Vec8 columns[4];
+  for (int c = 0; c < 4; ++c)
+    columns[c] = first + c < MomentLanes<L>::parts ? lanes.part[first + c] : splat8(0.0);
+  store_rows(rows, columns);
+}
+
+// Several species: the lanes of a vector are the harmonics.
 template <int L>
 FORCEMAP_INLINE void moments_of_some(const MomentsView& v, const SiteView& s, double* sums) {
-  constexpr int parts = MomentLanes<L>::parts;
-  for (std::size_t n = 0; n < v.species * v.radial * kMomentParts; ++n) sums[n] = 0.0;
+  constexpr int parts = MomentLanes<L>::parts, fours = (parts + 3) / 4;
+  const std::size_t channels = v.species * v.radial;
+  for (std::size_t n = 0; n < channels * 4 * fours; n += 4) store(sums + n, splat(0.0));
   for (std::size_t n = 0; n < s.padded; n += 8) {
     MomentLanes<L> lanes;
     if (!moment_lanes(v, s, n, lanes)) continue;
-    const std::size_t rest = s.count - n, real = rest < 8 ? rest : 8;
+    double rows[fours][32], values[16][8];
+    for (int four = 0; four < fours; ++four) store_parts(lanes, 4 * four, rows[four]);
     Vec8 value = lanes.value, previous = value;
     for (std::size_t m = 0; m < v.radial; ++m) {
-      for (int c = 0; c < parts; ++c) {
-        double lane[8];
-        store(lane, c == 0 ? value : value * lanes.part[c]);
-        for (std::size_t k = 0; k < real; ++k)
-          sums[(static_cast<std::size_t>(s.kind[n + k]) * v.radial + m) * kMomentParts +
-               static_cast<std::size_t>(c)] += lane[k];
-      }
+      store(values[m], value);
       const Vec8 following = next_chebyshev(m == 0, lanes.t, value, previous);
       previous = value;
       value = following;
     }
+    const std::size_t rest = s.count - n, real = rest < 8 ? rest : 8;
+    for (std::size_t k = 0; k < real; ++k) {
+      double* to = sums + static_cast<std::size_t>(s.kind[n + k]) * v.radial * 4 * fours;
+      for (std::size_t m = 0; m < v.radial; ++m)
+        for (int four = 0; four < fours; ++four, to += 4)
+          store(to, fma(splat(values[m][k]), load(rows[four] + 4 * k), load(to)));
+    }
   }
+}
+
+// (channels, width) as (parts, channels), within `sums`, by way of the room behind them.
+FORCEMAP_INLINE void by_parts(std::size_t channels, std::size_t width, std::size_t parts,
+                              double* sums) {
+  double* const spare = sums + channels * kMomentParts;
+  for (std::size_t n = 0; n < channels * width; ++n) spare[n] = sums[n];
+  for (std::size_t c = 0; c < parts; ++c)
+    for (std::size_t a = 0; a < channels; ++a) sums[c * channels + a] = spare[a * width + c];
 }
 
 template <int L>
 FORCEMAP_INLINE void moments_up_to(const MomentsView& v, const SiteView& s, double* sums) {
-  if (v.species == 1)
+  constexpr std::size_t parts = MomentLanes<L>::parts;
+  if (v.species == 1) {
     moments_of_one<L>(v, s, sums);
-  else
+  } else {
     moments_of_some<L>(v, s, sums);
+    by_parts(v.species * v.radial, (parts + 3) / 4 * 4, parts, sums);
+  }
 }
 
 static void moments(const MomentsView& v, const SiteView& s, double* sums) {
