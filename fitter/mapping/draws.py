@@ -38,7 +38,7 @@ FEWEST_FUNCTIONS = 8
 """That a form keeps, where memory does not suffice for more."""
 
 POOR = 4.0
-"""How many times as large as they may be errors are at the most; a wrong deviation is worse than none."""
+"""How many times as large as they may be errors are at most; wrong deviations are worse than none."""
 
 FEWEST_DRAWS = 4
 """Where memory does not suffice for more."""
