@@ -30,6 +30,7 @@ from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import RowLayout
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
+from numpy.typing import NDArray
 
 __all__ = ["LEAST", "NOT_CALIBRATED", "Residuals", "calibrated", "calibration", "open_levels"]
 
@@ -79,7 +80,7 @@ class Residuals:
         }
 
 
-def _quantities(frame: Frame, rows: Array) -> dict[str, tuple[Array, float]]:
+def _quantities(frame: Frame, rows: NDArray[np.intp]) -> dict[str, tuple[Array, float]]:
     """Which of a frame's rows are of which quantity, and the unit of each in those of the rows."""
     count = len(frame.numbers)
     layout = RowLayout(count)

@@ -218,6 +218,7 @@ def work_of_leaving_out(counts: Sequence[int], columns: int) -> Work:
     rows = float(sum(counts))
     products = rows * columns**2
     for count in counts:
-        small = float(min(count, columns))
-        products += 2.0 * max(count, columns) * small**2 + 2.0 * small**3
+        small, large = float(min(count, columns)), float(max(count, columns))
+        passes = 1 if count <= columns else 2  # of `without_rows`
+        products += 2.0 * passes * large * small**2 + 3.3 * small**3
     return Work(products, passes=4.0 * rows * columns, bytes=FLOAT * columns**2)
