@@ -520,56 +520,56 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200.0 else f"{seconds / 3600:.1f} h"
 
 
-def estimate_table(sizes: Estimate) -> Any:
+def estimate_table(estimated: Estimate) -> Any:
     """The estimate as tables for rich's console."""
     from forcemap.fitter.report.terminal import rows_table
     from rich.console import Group
 
-    each = " of each rank" if sizes.ranks > 1 else ""
-    ranks = f", {sizes.ranks} ranks" if sizes.ranks > 1 else ""
+    each = " of each rank" if estimated.ranks > 1 else ""
+    ranks = f", {estimated.ranks} ranks" if estimated.ranks > 1 else ""
     sizes = [
-        ("training frames", f"{sizes.n_frames}, {sizes.n_atoms} atoms"),
-        ("test frames", f"{sizes.n_test}"),
+        ("training frames", f"{estimated.n_frames}, {estimated.n_atoms} atoms"),
+        ("test frames", f"{estimated.n_test}"),
         (
             "rows",
-            f"{sizes.n_rows}: {sizes.n_energies} energies, {sizes.n_forces} forces, "
-            f"{sizes.n_stresses} stresses",
+            f"{estimated.n_rows}: {estimated.n_energies} energies, {estimated.n_forces} forces, "
+            f"{estimated.n_stresses} stresses",
         ),
-        ("columns", f"{sizes.n_columns} sparse points"),
+        ("columns", f"{estimated.n_columns} sparse points"),
     ]
     memory = [
-        ("choosing sparse points", _memory(sizes.choosing_bytes)),
-        ("Gram matrix", _memory(sizes.gram_bytes)),
-        ("its sums and solution", _memory(sizes.sums_bytes)),
-        ("block of rows", _memory(sizes.block_bytes)),
-        ("all blocks at a time", _memory(sizes.blocks_bytes)),
-        ("frames", _memory(sizes.frames_bytes)),
-        ("making the map", _memory(sizes.map_bytes)),
+        ("choosing sparse points", _memory(estimated.choosing_bytes)),
+        ("Gram matrix", _memory(estimated.gram_bytes)),
+        ("its sums and solution", _memory(estimated.sums_bytes)),
+        ("block of rows", _memory(estimated.block_bytes)),
+        ("all blocks at a time", _memory(estimated.blocks_bytes)),
+        ("frames", _memory(estimated.frames_bytes)),
+        ("making the map", _memory(estimated.map_bytes)),
         ("the program itself", "100 MiB"),
     ]
-    times = [(stage, f"about {_time(seconds)}") for stage, seconds in sizes.seconds.items()]
-    times.append(("in all", f"about {_time(sum(sizes.seconds.values()))}"))
-    notes = [f"Note: {sentence}." for sentence in sizes.extrapolated]
+    times = [(stage, f"about {_time(seconds)}") for stage, seconds in estimated.seconds.items()]
+    times.append(("in all", f"about {_time(sum(estimated.seconds.values()))}"))
+    notes = [f"Note: {sentence}." for sentence in estimated.extrapolated]
     return Group(
         rows_table(sizes, title="Sizes"),
-        _terms_table(sizes),
+        _terms_table(estimated),
         rows_table(memory, title=f"Memory{each}"),
         "",
-        rows_table(times, title=f"Time by {sizes.jobs} thread(s){ranks}"),
+        rows_table(times, title=f"Time by {estimated.jobs} thread(s){ranks}"),
         *(["", *notes] if notes else []),
     )
 
 
-def _terms_table(sizes: Estimate) -> Any:
+def _terms_table(estimated: Estimate) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    about = "" if sizes.whole else "about "
+    about = "" if estimated.whole else "about "
     table = Table(box=SIMPLE_HEAD)
     for heading in ("term", "species"):
         table.add_column(heading)
     for heading in ("candidates", "sparse points"):
         table.add_column(heading, justify="right")
-    for c in sizes.combinations:
+    for c in estimated.combinations:
         table.add_row(c.kind, named(c.species), f"{about}{c.candidates}", f"{about}{c.n_sparse}")
     return table
