@@ -62,7 +62,7 @@ EXAMPLE = "forcemap driver out/potential.forcemap --template init.xyz --unix sil
     is_flag=True,
     help="Answer as a committee; two or more potentials do so without it.",
 )
-@click.option("--verbose", is_flag=True, help="Tell every message of the server.")
+@click.option("--verbose", is_flag=True, help="Report every message of the server.")
 def driver(
     potentials: tuple[str, ...],
     template: str,

@@ -142,8 +142,8 @@ class ThreeBodyTerm(DistanceTerm):
         near = structure.neighbors
         of_species = near.triangles if self.symmetry == "full" else near.triplets
         triangles = {
-            species: of_species(*species, self.cutoff)
-            for species in self.combinations(sorted(structure.species))
+            (c, a, b): of_species(c, a, b, self.cutoff)
+            for c, a, b in self.combinations(sorted(structure.species))
         }
         return {species: sides for species, sides in triangles.items() if len(sides)}
 

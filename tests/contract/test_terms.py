@@ -294,6 +294,14 @@ def test_map_says_what_the_process_says(kind: str, crystal: Atoms) -> None:
     )
     assert abs(found.energy - truth.energy) < 1e-4
     np.testing.assert_allclose(found.forces, truth.forces, rtol=0, atol=1e-4)
+    # No term adds to the energy of an atom on its own: the core does not ask them.
+    for symbol, energy in mapped.potential.e0.items():
+        atom = Atoms(symbol, cell=[30.0] * 3)
+        alone = mapped.potential.evaluator().compute(
+            atom.positions, atom.numbers, atom.cell.array, atom.pbc
+        )
+        assert alone.energy == energy
+        assert Truth(model).prediction(as_frame(atom)).energy == pytest.approx(energy, abs=1e-9)
 
 
 def process_draws(model: Model, frame: Frame, draws: Array) -> tuple[Array, Array, Array]:

@@ -1,21 +1,20 @@
 // Blocks of rows in arrays of Python.
 #pragma once
 
-#include <tuple>
+#include <vector>
 
 #include "forcemap/environments.hpp"
 #include "forcemap/frame_rows.hpp"
 #include "module.hpp"
 
-using Pair = std::tuple<int, int>;
-using Triplet = std::tuple<int, int, int>;  // centre, a, b
-
-inline forcemap::PairSpecies species_of(const Pair& pair) {
-  return {std::get<0>(pair), std::get<1>(pair)};
+inline forcemap::PairSpecies pair_of(const std::vector<int>& species) {
+  if (species.size() != 2) throw nb::value_error("species must be (a, b)");
+  return {species[0], species[1]};
 }
 
-inline forcemap::TripletSpecies species_of(const Triplet& triplet) {
-  return {std::get<0>(triplet), std::get<1>(triplet), std::get<2>(triplet)};
+inline forcemap::TripletSpecies triplet_of(const std::vector<int>& species) {
+  if (species.size() != 3) throw nb::value_error("species must be (center, a, b)");
+  return {species[0], species[1], species[2]};
 }
 
 /// `count` columns of `rows` from `column` on.

@@ -1,7 +1,7 @@
 // Structures' environments, and the rows of blocks of exact kernels, for Python.
 #include "forcemap/environments.hpp"
 
-#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
 #include "blocks.hpp"
 #include "forcemap/rows.hpp"
@@ -20,19 +20,19 @@ void make(Environments* self, Rows3 positions, Integers numbers, Cell cell, Flag
                           pbc.data(), cutoff);
 }
 
-void add_two_body(const Environments& e, const KernelSettings& s, const Pair& species,
+void add_two_body(const Environments& e, const KernelSettings& s, const std::vector<int>& species,
                   Doubles points, MutableMatrix rows, std::size_t column) {
   const forcemap::RowBlock block = row_block(e, rows, column, points.shape(0));
   nb::gil_scoped_release release;
-  forcemap::add_two_body(e, s, species_of(species), {points.data(), points.shape(0), 1, 1}, block);
+  forcemap::add_two_body(e, s, pair_of(species), {points.data(), points.shape(0), 1, 1}, block);
 }
 
-void add_three_body(const Environments& e, const KernelSettings& s, const Triplet& species,
+void add_three_body(const Environments& e, const KernelSettings& s, const std::vector<int>& species,
                     Images images, MutableMatrix rows, std::size_t column) {
   check_triplets(images);
   const forcemap::RowBlock block = row_block(e, rows, column, images.shape(0));
   nb::gil_scoped_release release;
-  forcemap::add_three_body(e, s, species_of(species), sparse_points(images), block);
+  forcemap::add_three_body(e, s, triplet_of(species), sparse_points(images), block);
 }
 
 }  // namespace

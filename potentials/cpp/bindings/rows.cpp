@@ -1,9 +1,7 @@
 // Rows of blocks of splines for Python.
 #include "forcemap/rows.hpp"
 
-#include <nanobind/stl/tuple.h>
-
-#include <tuple>
+#include <nanobind/stl/vector.h>
 
 #include "blocks.hpp"
 #include "module.hpp"
@@ -28,20 +26,20 @@ void make_density(Density* self, double cutoff, Integers numbers, Matrix coeffic
        std::vector<int>(numbers.data(), numbers.data() + numbers.shape(0)), coefficients.data()}};
 }
 
-void add_splines(const Environments& e, double cutoff, const Pair& species, Matrix coefficients,
-                 MutableMatrix rows, std::size_t column) {
+void add_splines(const Environments& e, double cutoff, const std::vector<int>& species,
+                 Matrix coefficients, MutableMatrix rows, std::size_t column) {
   if (coefficients.shape(0) < 4) throw nb::value_error("coefficients need 4 rows at least");
   const std::size_t count = coefficients.shape(1);
   const forcemap::RowBlock block = row_block(e, rows, column, count);
   nb::gil_scoped_release release;
-  forcemap::add_splines(e, species_of(species),
+  forcemap::add_splines(e, pair_of(species),
                         {cutoff, coefficients.shape(0) - 3, count, coefficients.data()}, block);
 }
 
-void add_product(const Environments& e, double cutoff, const Triplet& species,
-                 const std::tuple<Images, Images, Images>& splines, MutableMatrix rows,
-                 std::size_t column) {
-  const auto& [first, second, base] = splines;
+void add_product(const Environments& e, double cutoff, const std::vector<int>& species,
+                 const std::vector<Images>& splines, MutableMatrix rows, std::size_t column) {
+  if (splines.size() != 3) throw nb::value_error("splines must be those of r_ij, r_ik and r_jk");
+  const Images &first = splines[0], &second = splines[1], &base = splines[2];
   const std::size_t images = first.shape(0), count = first.shape(2);
   if (second.shape(0) != images || base.shape(0) != images || second.shape(2) != count ||
       base.shape(2) != count || second.shape(1) != first.shape(1) || first.shape(1) < 4 ||
@@ -52,7 +50,7 @@ void add_product(const Environments& e, double cutoff, const Triplet& species,
       cutoff,       count,         images,     first.shape(1) - 3, base.shape(1) - 3,
       first.data(), second.data(), base.data()};
   nb::gil_scoped_release release;
-  forcemap::add_product(e, species_of(species), product, block);
+  forcemap::add_product(e, triplet_of(species), product, block);
 }
 
 nb::ndarray<nb::numpy, double> densities(const Environments& e, const Density& density,
