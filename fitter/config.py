@@ -31,6 +31,7 @@ from forcemap.fitter.checked import (
     read_fields,
     reader,
     schema_of,
+    yes_or_no,
 )
 from forcemap.fitter.data.settings import (
     STRESS_SIGMA,
@@ -123,7 +124,11 @@ def _e0(value: Any, place: Place) -> str | dict[str, float]:
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """All settings of a fit. Sensible defaults for all but `data` and `terms`."""
+    """All settings of a fit. Sensible defaults for all but `data` and `terms`.
+
+    `optimise`: whether the evidence chooses the hyperparameters of all terms, starting from what is
+    given; `optimise` of a term does so for it alone, or for some of its hyperparameters by name.
+    """
 
     data: DataSettings = field(metadata=read_by(nested(DataSettings, "train: train.xyz")))
     terms: tuple[TermSettings, ...] = field(metadata=read_by(_terms))
@@ -136,6 +141,7 @@ class Settings(Checked):
         default=MapSettings(), metadata=read_by(nested(MapSettings, "tolerance: 1.0e-4"))
     )
     seed: int = field(default=0, metadata=read_by(integer(at_least=0, at_most=2**32 - 1)))
+    optimise: bool = field(default=False, metadata=read_by(yes_or_no))
 
     @property
     def has_repulsion(self) -> bool:
@@ -208,6 +214,7 @@ class Settings(Checked):
             "core": self.core,
             "map": plain(self.map),
             "seed": self.seed,
+            "optimise": self.optimise,
         }
 
     def dump(self, path: str | os.PathLike[str], folder: Path | None = None, fit: str = "") -> None:

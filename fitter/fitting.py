@@ -13,6 +13,13 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.isolated_atoms import atomic_energies
+from forcemap.fitter.choice.optimise import (
+    Optimised,
+    freedom_of,
+    optimise,
+    wanted,
+    without_optimise,
+)
 from forcemap.fitter.config import STRESS_SIGMA, Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
@@ -34,8 +41,7 @@ from forcemap.fitter.process.targets import Targets, group_count
 from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.evidence import Hyperparameters, maximise_evidence
-from forcemap.fitter.solve.solver import Groups, Sums
-from forcemap.fitter.terms.base import Term
+from forcemap.fitter.solve.solver import Sums
 from forcemap.fitter.terms.rows import columns
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
@@ -101,6 +107,12 @@ def fitted(given: Settings, frames: Sequence[Frame], run: Run) -> Model | None:
     survey, baselines = _with_baselines(settings, survey, run)
     e0 = atomic_energies(frames, settings.e0, baseline=[b.energy for b in baselines])
     targets = [Targets.of(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
+    optimised = _optimised(settings, survey, targets, run)
+    if optimised is not None:
+        reach, settings = widest_cutoff(settings), optimised.settings
+        if widest_cutoff(settings) != reach:
+            survey, baselines = _with_baselines(settings, survey, run)
+            targets = [Targets.of(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
     # One thread of BLAS: its rounding decides between equals, on any machine alike.
     with (
         run.stage("choosing sparse points", len(settings.terms)) as advance,
@@ -122,13 +134,18 @@ def fitted(given: Settings, frames: Sequence[Frame], run: Run) -> Model | None:
         data = accumulate(targets, prior, run, group_count(settings, frames), advance)
         if not run.ranks.is_first:
             return None
-        chosen = _hyperparameters(data, prior.terms, settings, frames)
+        freedom = freedom_of(settings, prior.terms, frames)
+        sizes = [term.size for term in prior.terms]
+        chosen = maximise_evidence(
+            *(data, sizes, freedom.start, freedom.fixed, freedom.scale_is_free, freedom.repeats)
+        )
         if chosen.noise_is_guessed:
             run.note(NOISE_IS_GUESSED)
         together = data.together(chosen.sigma_factors)
         del data  # as large as what is needed from here on
         model = _solved(settings, survey, e0, prior, together, chosen)
-    return replace(model, settings=given.to_dict())
+    found = {} if optimised is None else {"optimised": optimised.summary}
+    return replace(model, settings=given.to_dict(), data={**model.data, **found})
 
 
 # ---- the stages ----------------------------------------------------------------------------------
@@ -161,7 +178,8 @@ def of_largest_evidence(
         terms = tuple(term.for_trial(TRIAL_POINTS) for term in option.terms)
         # There may be no isolated atom in the sample.
         e0 = "average" if option.e0 == "isolated" else option.e0
-        found = fit_frames(replace(option, terms=terms, e0=e0), sample)
+        trial = without_optimise(replace(option, terms=terms, e0=e0))
+        found = fit_frames(trial, sample)
         advance()
         return found.log_marginal_likelihood
 
@@ -169,6 +187,16 @@ def of_largest_evidence(
         warnings.simplefilter("ignore")  # what the sample lacks the frames may have
         found = [evidence(option) for option in options]
     return options[int(np.argmax(found))]
+
+
+def _optimised(
+    settings: Settings, survey: Survey, targets: Sequence[Targets], run: Run
+) -> Optimised | None:
+    """The settings with hyperparameters at the largest evidence; None where none is asked for."""
+    if not any(wanted(settings)):
+        return None
+    with run.stage("optimising hyperparameters") as advance:
+        return run.ranks.on_first(lambda: optimise(settings, survey, targets, run.jobs, advance))
 
 
 def _with_baselines(settings: Settings, survey: Survey, run: Run) -> tuple[Survey, list[Any]]:
@@ -182,23 +210,6 @@ def _with_baselines(settings: Settings, survey: Survey, run: Run) -> tuple[Surve
             found.append(baseline.of(frame))
             advance()
     return survey, found
-
-
-def _hyperparameters(
-    data: Groups, terms: Sequence[Term], settings: Settings, frames: Sequence[Frame]
-) -> Hyperparameters:
-    """By evidence; where the user gave a delta, the sigmas too are meant as they stand."""
-    given = [t.delta for t in settings.terms]
-    fixed = [d is not None for d in given]
-    starts = [d or 1.0 for d in given]
-    for term in terms[len(given) :]:
-        fixed.append(True)
-        starts.append(term.delta)
-    scale_is_free = not any(fixed[: len(given)])
-    distinct = {data_hash([frame]) for frame in frames}
-    repeats = max(1, round(len(frames) / max(len(distinct), 1)))
-    sizes = [t.size for t in terms]
-    return maximise_evidence(data, sizes, starts, fixed, scale_is_free, repeats)
 
 
 def _solved(
