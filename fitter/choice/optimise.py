@@ -41,6 +41,9 @@ FOLD = 5.0
 CUTOFF_FOLD = 1.2
 """The same of a cutoff: the cost of a step grows with its third power and more."""
 
+BEYOND = 1.01
+"""Times the largest cutoff, neighbours are looked for: differences go a little beyond the bounds."""
+
 LEAST_WIDTH = 0.1
 """Of the cutoff, that a transition is wide."""
 
@@ -188,9 +191,8 @@ class _Search:
             if name in settings.terms[number].whole and name in terms[number].hyperparameters()
         ]
         free = tuple(one for one in free if one.name in terms[one.term].hyperparameters())
-        reach = max(term.cutoff for _, term in opened)
-        freedom = freedom_of(settings, terms, frames)
-        sample = Sample.of(chosen, max(reach, *(t.cutoff for t in terms)), freedom, jobs)
+        reach = max(term.cutoff for _, term in opened) * BEYOND
+        sample = Sample.of(chosen, reach, freedom_of(settings, terms, frames), jobs)
         origins = {
             number: origins_of(widest, sample.structures)
             for number, (_, widest) in enumerate(opened)
