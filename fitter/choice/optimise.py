@@ -29,8 +29,13 @@ from threadpoolctl import threadpool_limits
 
 __all__ = ["EVALUATIONS", "Optimised", "freedom_of", "optimise", "wanted", "without_optimise"]
 
-SAMPLE_ATOMS, SAMPLE_FRAMES, SAMPLE_POINTS = 1500, 15, 150
+SAMPLE_ATOMS, SAMPLE_FRAMES = 1500, 15
 """Size of the fits whose evidence is maximised."""
+
+POINTS_OF_FEW_ATOMS, POINTS = 400, 120
+"""Sparse points of a term in these fits, all its combinations of species together: of functions of few
+atoms as many as in the fit that follows, since fewer ask for longer lengthscales (with 150, nickel's
+3-body lengthscale grew, and the evidence of the whole fit fell)."""
 
 EVALUATIONS = 40
 """Of the evidence with its slopes, at most, for one set of whole numbers."""
@@ -323,7 +328,8 @@ def _opened(
     settings: TermSettings, asked: Sequence[str], survey: Survey, number: int
 ) -> tuple[Term, Term]:
     """A term with few sparse points, at the start and with the largest cutoff that is allowed."""
-    start = settings.open(survey).hyperparameters()
+    open_term = settings.open(survey)
+    start = open_term.hyperparameters()
     known = {name for name in start if name in settings.continuous}
     missing = [name for name in asked if name not in start and name != "delta"]
     if missing and isinstance(settings.optimise, tuple):
@@ -331,7 +337,9 @@ def _opened(
             f"terms[{number}].optimise: this {settings.kind} term has no {missing[0]}"
         )
     given = {name: start[name] for name in known if np.isfinite(start[name])}
-    small = replace(settings.small(SAMPLE_POINTS), **given)
+    most = POINTS_OF_FEW_ATOMS if settings.few_atoms else POINTS
+    each = max(1, most // max(1, len(open_term.combinations(survey.species))))
+    small = replace(settings.small(each), **given)
     if "cutoff" in asked and "cutoff" in given:
         small = replace(small, cutoff=CUTOFF_FOLD * given["cutoff"])
     opened = Opened.of(small, survey)
