@@ -24,20 +24,22 @@ from forcemap.fitter.process.prior import Opened, added_terms
 from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.process.targets import Targets, group_count
 from forcemap.fitter.terms.base import Array, Term, TermSettings
+from forcemap.fitter.terms.kinds import TERMS
 from forcemap.potentials.errors import ForcemapError
 from threadpoolctl import threadpool_limits
 
 __all__ = ["EVALUATIONS", "Optimised", "freedom_of", "optimise", "wanted", "without_optimise"]
 
 SAMPLE_ATOMS, SAMPLE_FRAMES = 1500, 15
-"""Size of the fits whose evidence is maximised."""
+SLOW_ATOMS, SLOW_FRAMES = 600, 8
+"""Size of the fits whose evidence is maximised; where rows of a term take long."""
 
 POINTS_OF_FEW_ATOMS, POINTS = 400, 120
 """Sparse points of a term in these fits, all its combinations of species together: of functions of few
 atoms as many as in the fit that follows, since fewer ask for longer lengthscales (with 150, nickel's
 3-body lengthscale grew, and the evidence of the whole fit fell)."""
 
-EVALUATIONS = 40
+EVALUATIONS = 25
 """Of the evidence with its slopes, at most, for one set of whole numbers."""
 
 FOLD = 5.0
@@ -175,7 +177,8 @@ class _Search:
         jobs: int,
     ) -> _Search:
         """With the terms opened on the sample."""
-        chosen = _sampled(targets)
+        slow = any(TERMS[term.kind].is_slow for term in settings.terms)
+        chosen = _sampled(targets, slow)
         frames = [target.frame for target in chosen]
         here = replace(survey, frames=frames, kept={})
         opened = [
@@ -318,10 +321,11 @@ class _Search:
         }
 
 
-def _sampled(targets: Sequence[Targets]) -> list[Targets]:
+def _sampled(targets: Sequence[Targets], slow: bool) -> list[Targets]:
+    enough = (SLOW_ATOMS, SLOW_FRAMES) if slow else (SAMPLE_ATOMS, SAMPLE_FRAMES)
     by_frame = {id(target.frame): target for target in targets if len(target.rows)}
     frames = [target.frame for target in targets if len(target.rows)]
-    return [by_frame[id(f)] for f in sample_of(frames, SAMPLE_ATOMS, SAMPLE_FRAMES)]
+    return [by_frame[id(f)] for f in sample_of(frames, *enough)]
 
 
 def _opened(
