@@ -106,12 +106,16 @@ class Fitted:
 
     Attributes:
         model: the process.
+        settings: with every choice made that the ones given leave to the data.
+        sigma_factors: of all sigmas that were given, by group of rows (the second: stresses).
         left_out: the training frames that have labels, each as if it had not been fitted; empty where
             there is only one, or none was left out.
     """
 
     model: Model
     left_out: Sequence[LeftOut]
+    settings: Settings
+    sigma_factors: Sequence[float]
 
 
 def fitted(
@@ -161,7 +165,10 @@ def fitted(
     summary = {} if optimised is None else {"optimised": optimised}
     data_block = {**solved.model.data, **summary}
     model = replace(solved.model, settings=given.to_dict(), data=data_block)
-    return Fitted(calibrated(model, left_out, run.note) if leave_out else model, left_out)
+    if leave_out:
+        model = calibrated(model, left_out, run.note)
+    factors = solved.posterior.sigma_factors * model.noise_factor
+    return Fitted(model, left_out, settings, factors.tolist())
 
 
 # ---- the stages ----------------------------------------------------------------------------------

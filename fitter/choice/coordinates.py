@@ -117,15 +117,15 @@ class Coordinates:
         """The terms at coordinates (free,)."""
         return tuple(self.term(number, at) for number in range(len(self.terms)))
 
-    def beside(self, at: Array, place: int, step: float) -> tuple[Term, Term]:
-        """The term that the coordinate `place` is of, with it larger and smaller by `step`."""
+    def around(self, at: Array, place: int, step: float) -> list[Term]:
+        """The term of the coordinate `place` with that changed by `step`, up and down, and by twice."""
         number = self.free[place].term
         ends = []
-        for sign in (1.0, -1.0):
+        for times in (1.0, -1.0, 2.0, -2.0):
             moved = at.copy()
-            moved[place] += sign * step
+            moved[place] += times * step
             ends.append(self.term(number, moved))
-        return ends[0], ends[1]
+        return ends
 
     def seen(self, term: Term, origins: Sequence[Origin]) -> list[Block]:
         """Blocks of the environments at `origins`, as a term sees them."""

@@ -28,7 +28,16 @@ from forcemap.fitter.terms.kinds import TERMS
 from forcemap.potentials.errors import ForcemapError
 from threadpoolctl import threadpool_limits
 
-__all__ = ["EVALUATIONS", "Optimised", "freedom_of", "optimise", "wanted", "without_optimise"]
+__all__ = [
+    "EVALUATIONS",
+    "Optimised",
+    "Search",
+    "freedom_of",
+    "optimise",
+    "sample_size",
+    "wanted",
+    "without_optimise",
+]
 
 SAMPLE_ATOMS, SAMPLE_FRAMES = 1500, 15
 SLOW_ATOMS, SLOW_FRAMES = 600, 8
@@ -88,6 +97,13 @@ def _names(term: TermSettings, of_all: bool) -> tuple[str, ...]:
     return (*term.continuous, *term.whole, "delta") if term.optimise or of_all else ()
 
 
+def sample_size(settings: Settings) -> tuple[int, int]:
+    """Atoms of the sample on which the evidence is maximised, and sparse points, about."""
+    slow = any(TERMS[term.kind].is_slow for term in settings.terms)
+    points = sum(POINTS_OF_FEW_ATOMS if term.few_atoms else POINTS for term in settings.terms)
+    return SLOW_ATOMS if slow else SAMPLE_ATOMS, points
+
+
 def without_optimise(settings: Settings) -> Settings:
     """The settings as they stand: nothing is optimised."""
     terms = tuple(replace(term, optimise=False) for term in settings.terms)
@@ -141,15 +157,21 @@ def optimise(
         replace(term, delta=None) if "delta" in asked else term
         for term, asked in zip(settings.terms, names, strict=True)
     )
+    named = [term.optimise if isinstance(term.optimise, tuple) else () for term in settings.terms]
     settings = without_optimise(replace(settings, terms=free))
     with threadpool_limits(limits=1, user_api="blas"):
-        search = _Search.of(settings, names, survey, targets, jobs)
+        search = Search.of(settings, names, survey, targets, jobs)
+        for number, term in enumerate(search.coordinates.terms[: len(named)]):
+            for name in named[number]:
+                if name not in (*term.hyperparameters(), "delta"):
+                    place = f"terms[{number}].optimise"
+                    raise ForcemapError(f"{place}: this {term.kind} term has no {name}")
         search.advance = advance
         return search.run()
 
 
 @dataclass
-class _Search:
+class Search:
     """A search for the largest evidence.
 
     Attributes:
@@ -175,15 +197,14 @@ class _Search:
         survey: Survey,
         targets: Sequence[Targets],
         jobs: int,
-    ) -> _Search:
+    ) -> Search:
         """With the terms opened on the sample."""
         slow = any(TERMS[term.kind].is_slow for term in settings.terms)
         chosen = _sampled(targets, slow)
         frames = [target.frame for target in chosen]
         here = replace(survey, frames=frames, kept={})
         opened = [
-            _opened(term, asked, here, number)
-            for number, (term, asked) in enumerate(zip(settings.terms, names, strict=True))
+            _opened(term, asked, here) for term, asked in zip(settings.terms, names, strict=True)
         ]
         terms = [*(term for term, _ in opened), *added_terms(settings, survey.species)]
         free = tuple(
@@ -328,18 +349,11 @@ def _sampled(targets: Sequence[Targets], slow: bool) -> list[Targets]:
     return [by_frame[id(f)] for f in sample_of(frames, *enough)]
 
 
-def _opened(
-    settings: TermSettings, asked: Sequence[str], survey: Survey, number: int
-) -> tuple[Term, Term]:
+def _opened(settings: TermSettings, asked: Sequence[str], survey: Survey) -> tuple[Term, Term]:
     """A term with few sparse points, at the start and with the largest cutoff that is allowed."""
     open_term = settings.open(survey)
     start = open_term.hyperparameters()
     known = {name for name in start if name in settings.continuous}
-    missing = [name for name in asked if name not in start and name != "delta"]
-    if missing and isinstance(settings.optimise, tuple):
-        raise ForcemapError(
-            f"terms[{number}].optimise: this {settings.kind} term has no {missing[0]}"
-        )
     given = {name: start[name] for name in known if np.isfinite(start[name])}
     most = POINTS_OF_FEW_ATOMS if settings.few_atoms else POINTS
     each = max(1, most // max(1, len(open_term.combinations(survey.species))))

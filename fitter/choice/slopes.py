@@ -38,12 +38,10 @@ from scipy.linalg import lapack
 __all__ = ["Freedom", "Point", "Sample"]
 
 STEP = 1e-3
-"""Of a coordinate, in central differences of rows. Rounding is amplified by wide deltas and by sparse
-points close together: with 1e-4 slopes were noise for nickel, with deltas of 100 eV; with 3e-3 the
-differences themselves were 2 % off."""
-
-WIDE_STEP = 1e-3
-"""Of a coordinate, in the five-point differences of covariances."""
+"""Of a coordinate, in differences of rows and covariances. Rounding is amplified by wide deltas and by
+sparse points close together: with 1e-4 slopes were noise for nickel, with deltas of 100 eV. Where
+sparse points nearly repeat each other, so is the error of the differences themselves: they are of five
+points, but for rows that take long and points that are chosen to be apart."""
 
 JITTER = 1e-9
 """Of the covariances of sparse points, relative to their variance: as they move together with a longer
@@ -147,6 +145,14 @@ def _grouped(target: Targets, white: Array, groups: int) -> list[tuple[Array, Ar
     return [(white[which], values[which], float(np.sum(logs[which]))) for which in chosen]
 
 
+def _derivative(values: Sequence[Array]) -> Array:
+    """Central differences of values at +-STEP, and +-2 STEP if they are given."""
+    found = (values[0] - values[1]) / (2.0 * STEP)
+    if len(values) > 2:
+        found = (4.0 * found - (values[2] - values[3]) / (4.0 * STEP)) / 3.0
+    return found
+
+
 def _jittered(covariance: Array) -> Array:
     return covariance + JITTER * float(np.mean(np.diag(covariance))) * np.eye(len(covariance))
 
@@ -215,7 +221,7 @@ class Point:
             return found
         owners = [one.term for one in coordinates.free]
         parts = dict(enumerate(term_columns(self.terms)))
-        beside = [coordinates.beside(at, k, STEP) for k in range(len(at))]
+        beside = [self._ends(coordinates, at, k) for k in range(len(at))]
         scales = self._row_scales()
 
         def of_rows(n: int) -> Array:
@@ -226,14 +232,19 @@ class Point:
             given -= self._by_covariance(white)
             slopes = np.zeros(len(at))
             for k, ends in enumerate(beside):
-                more, less = (self.sample.rows(n, [end]) for end in ends)
-                change = (more - less) * (scales[n][:, None] / (2.0 * STEP))
+                change = _derivative([self.sample.rows(n, [end]) for end in ends])
+                change *= scales[n][:, None]
                 slopes[k] = np.sum(change * given[:, parts[owners[k]][1]])
             return slopes
 
         for part in in_order(of_rows, range(len(self.rows)), self.sample.jobs):
             found += part
         return found + [self._of_covariance(coordinates, at, k) for k in range(len(at))]
+
+    def _ends(self, coordinates: Coordinates, at: Array, place: int) -> Sequence[Term]:
+        """The term that a coordinate is of, with it changed a little."""
+        around = coordinates.around(at, place, STEP)
+        return around[:2] if around[0].is_slow else around
 
     def _row_scales(self) -> list[Array]:
         """What the rows of each frame are multiplied by, since the sigmas of groups are free."""
@@ -276,20 +287,17 @@ class Point:
     def _of_covariance(self, coordinates: Coordinates, at: Array, place: int) -> float:
         """Part of the slope by a coordinate that comes from the sparse points' covariances."""
         number = coordinates.free[place].term
-        near = coordinates.beside(at, place, WIDE_STEP)
-        far = coordinates.beside(at, place, 2.0 * WIDE_STEP)
+        around = coordinates.around(at, place, STEP)
         whitened = self._solution.values / self._column_deltas / self.noise_factor
         total = 0.0
-        ends = iter(zip(*(term.blocks for term in (*near, *far)), strict=True))
+        ends = iter(zip(*(term.blocks for term in around), strict=True))
         for (term, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
             if term is not self.terms[number]:
                 continue
             blocks = next(ends)
-            ks = [
-                _jittered(end.covariance(block))
-                for end, block in zip((*near, *far), blocks, strict=True)
-            ]
-            change = (8.0 * (ks[0] - ks[1]) - (ks[2] - ks[3])) / (12.0 * WIDE_STEP)
+            change = _derivative(
+                [_jittered(e.covariance(b)) for e, b in zip(around, blocks, strict=True)]
+            )
             half = scipy.linalg.solve_triangular(factor, change, lower=True)
             half = scipy.linalg.solve_triangular(factor, half.T, lower=True)
             v = whitened[where]
