@@ -44,6 +44,7 @@ __all__ = [
     "read_fields",
     "reader",
     "schema_of",
+    "yes_or_no",
 ]
 
 _T = TypeVar("_T")
@@ -163,6 +164,14 @@ def integer(*, at_least: int, at_most: int) -> Reader:
         return int(found)
 
     return read
+
+
+@reader({"type": "boolean"})
+def yes_or_no(value: Any, place: Place) -> bool:
+    """Reader of true or false."""
+    if not isinstance(value, bool):
+        place.fail(f"{quoted(value)} is not true or false")
+    return value
 
 
 def choice(*words: str) -> Reader:

@@ -31,6 +31,7 @@ from forcemap.fitter.checked import (
     read_fields,
     reader,
     schema_of,
+    yes_or_no,
 )
 from forcemap.fitter.data.settings import (
     STRESS_SIGMA,
@@ -137,7 +138,11 @@ def _e0(value: Any, place: Place) -> str | dict[str, float]:
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """All settings of a fit. Sensible defaults for all but `data` and `terms`."""
+    """All settings of a fit. Sensible defaults for all but `data` and `terms`.
+
+    `optimise`: whether the evidence chooses the hyperparameters of all terms, starting from what is
+    given; `optimise` of a term does so for it alone, or for some of its hyperparameters by name.
+    """
 
     data: DataSettings = field(metadata=read_by(nested(DataSettings, "train: train.xyz")))
     terms: tuple[TermSettings, ...] = field(metadata=read_by(_terms))
@@ -153,6 +158,7 @@ class Settings(Checked):
         default=UncertaintySettings(), metadata=read_by(nested(UncertaintySettings, "draws: 16"))
     )
     seed: int = field(default=0, metadata=read_by(integer(at_least=0, at_most=2**32 - 1)))
+    optimise: bool = field(default=False, metadata=read_by(yes_or_no))
 
     @property
     def has_repulsion(self) -> bool:
@@ -226,6 +232,7 @@ class Settings(Checked):
             "map": plain(self.map),
             "uncertainty": plain(self.uncertainty),
             "seed": self.seed,
+            "optimise": self.optimise,
         }
 
     def dump(self, path: str | os.PathLike[str], folder: Path | None = None, fit: str = "") -> None:

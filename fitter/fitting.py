@@ -7,12 +7,18 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.isolated_atoms import atomic_energies
+from forcemap.fitter.choice.optimise import (
+    freedom_of,
+    optimise,
+    wanted,
+    without_optimise,
+)
 from forcemap.fitter.config import STRESS_SIGMA, Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
@@ -36,7 +42,6 @@ from forcemap.fitter.sharing.ranks import share
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.evidence import Hyperparameters, maximise_evidence
 from forcemap.fitter.solve.solver import Groups, Sums
-from forcemap.fitter.terms.base import Term
 from forcemap.fitter.terms.rows import columns
 from forcemap.fitter.uncertainty.calibration import calibrated
 from forcemap.fitter.uncertainty.kept_rows import KeptRows
@@ -101,12 +106,16 @@ class Fitted:
 
     Attributes:
         model: the process.
+        settings: with every choice made that the ones given leave to the data.
+        sigma_factors: of all sigmas that were given, by group of rows (the second: stresses).
         left_out: the training frames that have labels, each as if it had not been fitted; empty where
             there is only one, or none was left out.
     """
 
     model: Model
     left_out: Sequence[LeftOut]
+    settings: Settings
+    sigma_factors: Sequence[float]
 
 
 def fitted(
@@ -119,11 +128,7 @@ def fitted(
     check_groups(frames, given)
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
-    survey = Survey.of(frames, given)
-    settings = _chosen(given, survey, run)
-    survey, baselines = _with_baselines(settings, survey, run)
-    e0 = atomic_energies(frames, settings.e0, baseline=[b.energy for b in baselines])
-    targets = [Targets.of(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
+    settings, survey, e0, targets, optimised = _prepared(given, frames, run)
     # One thread of BLAS: its rounding decides between equals, on any machine alike.
     with (
         run.stage("choosing sparse points", len(settings.terms)) as advance,
@@ -157,8 +162,13 @@ def fitted(
         left_out = leave_one_out(targets, prior, posterior, kept, run) if posterior else []
     if solved is None:
         return None
-    model = replace(solved.model, settings=given.to_dict())
-    return Fitted(calibrated(model, left_out, run.note) if leave_out else model, left_out)
+    summary = {} if optimised is None else {"optimised": optimised}
+    data_block = {**solved.model.data, **summary}
+    model = replace(solved.model, settings=given.to_dict(), data=data_block)
+    if leave_out:
+        model = calibrated(model, left_out, run.note)
+    factors = solved.posterior.sigma_factors * model.noise_factor
+    return Fitted(model, left_out, settings, factors.tolist())
 
 
 # ---- the stages ----------------------------------------------------------------------------------
@@ -191,7 +201,8 @@ def of_largest_evidence(
         terms = tuple(term.for_trial(TRIAL_POINTS) for term in option.terms)
         # There may be no isolated atom in the sample.
         e0 = "average" if option.e0 == "isolated" else option.e0
-        found = fitted(replace(option, terms=terms, e0=e0), sample, Run(), leave_out=False)
+        trial = without_optimise(replace(option, terms=terms, e0=e0))
+        found = fitted(trial, sample, Run(), leave_out=False)
         advance()
         assert found is not None  # there is no other rank that could have it
         return found.model.log_marginal_likelihood
@@ -200,6 +211,34 @@ def of_largest_evidence(
         warnings.simplefilter("ignore")  # what the sample lacks the frames may have
         found = [evidence(option) for option in options]
     return options[int(np.argmax(found))]
+
+
+class _Prepared(NamedTuple):
+    settings: Settings
+    survey: Survey
+    e0: Mapping[int, float]
+    targets: list[Targets]
+    optimised: Mapping[str, Any] | None
+
+
+def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
+    """The settings with every choice made, and the targets of all frames."""
+    survey = Survey.of(frames, given)
+    settings = _chosen(given, survey, run)
+    survey, baselines = _with_baselines(settings, survey, run)
+    e0 = atomic_energies(frames, settings.e0, baseline=[b.energy for b in baselines])
+    targets = [Targets.of(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
+    if not any(wanted(settings)):
+        return _Prepared(settings, survey, e0, targets, None)
+    with run.stage("optimising hyperparameters") as advance:
+        found = run.ranks.on_first(lambda: optimise(settings, survey, targets, run.jobs, advance))
+    reach = widest_cutoff(settings)
+    settings = found.settings
+    if widest_cutoff(settings) != reach:
+        survey, baselines = _with_baselines(settings, survey, run)
+        e0 = atomic_energies(frames, settings.e0, baseline=[b.energy for b in baselines])
+        targets = [Targets.of(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
+    return _Prepared(settings, survey, e0, targets, found.summary)
 
 
 def _with_baselines(settings: Settings, survey: Survey, run: Run) -> tuple[Survey, list[Any]]:
@@ -213,23 +252,6 @@ def _with_baselines(settings: Settings, survey: Survey, run: Run) -> tuple[Surve
             found.append(baseline.of(frame))
             advance()
     return survey, found
-
-
-def _hyperparameters(
-    data: Groups, terms: Sequence[Term], settings: Settings, frames: Sequence[Frame]
-) -> Hyperparameters:
-    """By evidence; where the user gave a delta, the sigmas too are meant as they stand."""
-    given = [t.delta for t in settings.terms]
-    fixed = [d is not None for d in given]
-    starts = [d or 1.0 for d in given]
-    for term in terms[len(given) :]:
-        fixed.append(True)
-        starts.append(term.delta)
-    scale_is_free = not any(fixed[: len(given)])
-    distinct = {data_hash([frame]) for frame in frames}
-    repeats = max(1, round(len(frames) / max(len(distinct), 1)))
-    sizes = [t.size for t in terms]
-    return maximise_evidence(data, sizes, starts, fixed, scale_is_free, repeats)
 
 
 @dataclass(frozen=True)
@@ -257,7 +279,11 @@ def _from_sums(
     settings: Settings, survey: Survey, e0: Mapping[int, float], prior: Prior, data: Groups
 ) -> _Solved:
     """Hyperparameters by evidence, then the posterior; `data` gives its memory away."""
-    chosen = _hyperparameters(data, prior.terms, settings, survey.frames)
+    freedom = freedom_of(settings, prior.terms, survey.frames)
+    sizes = [term.size for term in prior.terms]
+    chosen = maximise_evidence(
+        *(data, sizes, freedom.start, freedom.fixed, freedom.scale_is_free, freedom.repeats)
+    )
     together = data.together(chosen.sigma_factors)
     data.members = ()  # as large as what is needed from here on
     model, posterior = _solved(settings, survey, e0, prior, together, chosen)

@@ -100,6 +100,7 @@ def fit_to_folder(
             warnings=found,
             fit_id=model.identity,
             honest=honest,
+            optimised=model.data.get("optimised"),
             size=size,
             smaller=smaller,
         )

@@ -66,7 +66,12 @@ def fit(
     """
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    from forcemap.fitter.report.terminal import error_table, output_console, size_table
+    from forcemap.fitter.report.terminal import (
+        change_table,
+        error_table,
+        output_console,
+        size_table,
+    )
     from forcemap.fitter.sharing.fit_folder import FILES
     from forcemap.potentials.runs.progress import Progress
 
@@ -84,6 +89,8 @@ def fit(
     if quiet:  # where they are not among the progress
         for line in [line for lines in report["fit"]["labels"].values() for line in lines]:
             click.echo(line)
+    if report["optimised"]:
+        console.print(change_table(report["optimised"]))
     for name, title in (
         ("train", "Training frames"),
         ("leave_one_out", "Training frames, each left out of the fit that predicts it"),

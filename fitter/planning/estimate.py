@@ -21,6 +21,7 @@ import numpy as np
 import scipy.linalg
 from ase.geometry import complete_cell
 from forcemap.fitter.baseline.baseline import Baseline
+from forcemap.fitter.choice.optimise import EVALUATIONS, sample_size, wanted
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
@@ -336,6 +337,7 @@ class _Look:
             )
         if len(options) > 1:
             look._trials(len(options))
+        look._optimising(options[0])
         return look
 
     def _survey(self, survey: Survey) -> Survey:
@@ -383,6 +385,27 @@ class _Look:
         self.mapping += opened.term.map_work(wanted, measured)
         self.combinations += tuple(
             Combination(opened.term.kind, s, counts[s], wanted[s]) for s in opened.pools
+        )
+
+    def _optimising(self, settings: Settings) -> None:
+        """The time of the evidence with its slopes on a sample, where hyperparameters are free."""
+        asked = wanted(settings)
+        if not any(asked):
+            return
+        atoms, points = sample_size(settings)
+        blocks = [max(1, len(term.blocks)) for term in self.timed[0]]
+        each = points / max(1, sum(blocks))
+        passes = sum(
+            1 + 2 * len([name for name in names if name in term.continuous])
+            for names, term in zip(asked, settings.terms, strict=True)
+        )
+        row = self.row.of(round(each * sum(blocks))) / max(1, len(settings.terms))
+        self.seconds["optimising hyperparameters"] = (
+            EVALUATIONS * min(atoms, self.atoms) * passes * row
+        )
+        self.extrapolated.append(
+            f"the evidence is maximised in at most {EVALUATIONS} evaluations, often fewer; the fit "
+            "then has other hyperparameters than those that were looked at"
         )
 
     def _trials(self, count: int) -> None:

@@ -15,6 +15,7 @@ import jinja2
 import yaml
 from forcemap.fitter.report.calibration import CALIBRATION
 from forcemap.fitter.report.metrics import COUNTS, METRICS, SIZES, Column
+from forcemap.fitter.report.optimised import changes, heading
 from forcemap.potentials.elements import SYMBOLS
 
 __all__ = ["Figures", "page", "verdict"]
@@ -219,6 +220,9 @@ def page(
         fit_columns=FIT,
         mapping_columns=MAPPING,
         terms=terms,
+        optimised=report.get("optimised"),
+        changes=changes,
+        heading=heading,
         term_columns=_term_columns(terms),
         settings=yaml.safe_dump(dict(report["settings"]), sort_keys=False, allow_unicode=True),
     )

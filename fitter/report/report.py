@@ -49,6 +49,7 @@ class Judgement:
         warnings: sentences on a fit whose results cannot be meant.
         fit_id: identity of the fit.
         honest: what is known of the errors that are to be expected.
+        optimised: hyperparameters by evidence, before and after; None where none were asked for.
         size: the size's name, of a fit in several; `smaller`: the points of those before it.
     """
 
@@ -62,6 +63,7 @@ class Judgement:
     warnings: Sequence[str] = ()
     fit_id: str = ""
     honest: Honest = field(default_factory=Honest)
+    optimised: Mapping[str, Any] | None = None
     size: str | None = None
     smaller: Sequence[SizePoint] = ()
 
@@ -95,6 +97,7 @@ def build_report(judged: Judgement) -> dict[str, Any]:
             "leave_one_out": _leave_one_out_block(judged.honest.left_out.pairs),
             "uncertainty": uncertainty_block(judged.honest),
             "mapping": judged.mapping,
+            "optimised": judged.optimised,
             "fit": judged.fit,
             "settings": judged.settings,
             "errors_of": judged.errors_of,

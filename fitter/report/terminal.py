@@ -7,11 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from forcemap.fitter.report.metrics import COUNTS, DEVIATIONS, METRICS, SIZES, Column
+from forcemap.fitter.report.optimised import changes, heading
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["deviation_table", "error_table", "output_console", "rows_table", "size_table"]
+__all__ = [
+    "change_table",
+    "deviation_table",
+    "error_table",
+    "output_console",
+    "rows_table",
+    "size_table",
+]
 
 LOG_WIDTH = 120
 """Columns where the output is no terminal."""
@@ -69,6 +77,18 @@ def rows_table(rows: Sequence[tuple[str, str]], title: str | None = None) -> Tab
     table.add_column(overflow="fold")
     for name, value in rows:
         table.add_row(name, value)
+    return table
+
+
+def change_table(optimised: Mapping[str, Any]) -> Table:
+    """What a report's `optimised` says: hyperparameters before and after."""
+    table = Table(box=SIMPLE_HEAD, title=heading(optimised), title_justify="left")
+    table.title_style = "bold"
+    table.add_column("")
+    for name in ("before", "after"):
+        table.add_column(name, justify="right")
+    for change in changes(optimised):
+        table.add_row(*change)
     return table
 
 

@@ -16,7 +16,7 @@ from forcemap.fitter.solve.solver import Groups, Solution, Sums, together
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-__all__ = ["DELTA_PRIOR", "Hyperparameters", "maximise_evidence", "with_guesses"]
+__all__ = ["DELTA_PRIOR", "Evidence", "Hyperparameters", "maximise_evidence", "with_guesses"]
 
 Array = NDArray[np.float64]
 
@@ -84,19 +84,8 @@ def maximise_evidence(
         scale_is_free: whether a common factor of all sigmas and deltas is chosen too.
         repeats: how often the data hold every row: copies say no more about the noise than one.
     """
-    evidence = _Evidence(with_guesses(data.members, repeats), sizes, start, fixed, scale_is_free)
-    logs = evidence.first
-    if len(logs) and evidence.count:
-        optimum = scipy.optimize.minimize(
-            evidence.cost,
-            logs,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(-7.0, 12.0)] * len(evidence.free) + [(-7.0, 7.0)] * len(evidence.groups),
-            options={"maxiter": 60, "ftol": 1e-7, "gtol": 0.05},
-        )
-        logs = np.asarray(optimum.x)
-    deltas, factors = evidence.chosen(logs)
+    evidence = Evidence(with_guesses(data.members, repeats), sizes, start, fixed, scale_is_free)
+    deltas, factors = evidence.chosen(evidence.largest())
     if not (scale_is_free and evidence.count):
         return Hyperparameters(deltas, 1.0, factors)
     solution = evidence.solution(deltas, factors)
@@ -106,8 +95,12 @@ def maximise_evidence(
 
 
 @dataclass(frozen=True)
-class _Evidence:
-    """The evidence as a function of the logarithms of all deltas and sigmas that are free."""
+class Evidence:
+    """The evidence as a function of the logarithms of all deltas and sigmas that are free.
+
+    Attributes: as the arguments of `maximise_evidence`; `members` are the sums of the groups of rows,
+    with guesses.
+    """
 
     members: Sequence[Sums]
     sizes: Sequence[int]
@@ -146,6 +139,21 @@ class _Evidence:
     def solution(self, deltas: Array, factors: Array) -> Solution:
         """The posterior for these deltas of all terms and factors of the sigmas of all groups."""
         return together(self.members, factors).solve(np.repeat(deltas, self.sizes))
+
+    def largest(self) -> Array:
+        """The logarithms at which it is largest."""
+        logs = self.first
+        if not (len(logs) and self.count):
+            return logs
+        optimum = scipy.optimize.minimize(
+            self.cost,
+            logs,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-7.0, 12.0)] * len(self.free) + [(-7.0, 7.0)] * len(self.groups),
+            options={"maxiter": 60, "ftol": 1e-7, "gtol": 0.05},
+        )
+        return np.asarray(optimum.x)
 
     def cost(self, logs: Array) -> tuple[float, Array]:
         """Minus the logarithm of the evidence and of the deltas' prior, and its slopes."""

@@ -19,12 +19,14 @@ from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.checked import (
     Checked,
     CrossCheckError,
+    Place,
     choice,
     integer,
     number,
     optional,
     plain,
     read_by,
+    reader,
 )
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
@@ -190,6 +192,19 @@ class Size:
         return max(min(count, least), round(count * factor))
 
 
+@reader(
+    lambda: {
+        "anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}],
+    }
+)
+def _optimise(value: Any, place: Place) -> bool | tuple[str, ...]:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return tuple(dict.fromkeys(value))
+    place.fail(f"{quoted(value)} is not true, false, or names such as [lengthscale, delta]")
+
+
 @dataclass(frozen=True)
 class TermSettings(Checked):
     """What every kind of term has; None means: chosen from the data by the fit."""
@@ -199,6 +214,10 @@ class TermSettings(Checked):
     """How sparse points are chosen where no `sparse_method` is given."""
     few_atoms: ClassVar[bool] = False
     """Whether its functions are of few atoms, integrals of forces whatever the data."""
+    continuous: ClassVar[tuple[str, ...]] = ()
+    """Settings, above 0, that rows and covariances change smoothly with: `Term.hyperparameters`."""
+    whole: ClassVar[Mapping[str, tuple[int, int]]] = {}
+    """Settings that are whole numbers of the kernel, with the least and the largest to try."""
 
     cutoff: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
     n_sparse: Any = field(default=None, metadata=read_by(optional(SPARSE)))
@@ -207,9 +226,17 @@ class TermSettings(Checked):
         default=None, metadata=read_by(optional(choice(*SPARSE_METHODS)))
     )
     cutoff_width: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
+    optimise: bool | tuple[str, ...] = field(default=False, metadata=read_by(_optimise))
 
     def cross_check(self) -> None:
-        """Raise CrossCheckError for a transition wider than the cutoff."""
+        """Raise CrossCheckError for a transition wider than the cutoff, and for what has no optimum."""
+        known = (*self.continuous, *self.whole, "delta")
+        if isinstance(self.optimise, tuple):
+            for name in self.optimise:
+                if name not in known:
+                    raise CrossCheckError(
+                        "optimise", f"{quoted(name)} is not one of {', '.join(known)}"
+                    )
         if (
             self.cutoff_width is not None
             and self.cutoff is not None
@@ -415,6 +442,29 @@ class Term(ABC):
     def covariance(self, block: Block) -> Array:
         """(n, n) covariance of the block's own points, unit variance."""
         return self.kernel(block.species, block.points, block.points)
+
+    # ---- hyperparameters
+
+    points_follow: ClassVar[bool] = False
+    """Whether what its sparse points are compared by changes with its hyperparameters: they are
+    environments of the data, and descriptors of these; else they are distances, which stay."""
+
+    def hyperparameters(self) -> dict[str, float]:
+        """Values of what the settings name as `continuous`; fields of the term, unless overridden."""
+        return {}
+
+    def at(self: AnyTerm, values: Mapping[str, float]) -> AnyTerm:
+        """The term with other values of some hyperparameters; grids and all else stay as they are.
+
+        Sparse points stay as numbers; where `points_follow`, the caller brings them anew
+        (`followed`). Rows and covariances have to be smooth in the values: their derivatives are
+        taken by differences.
+        """
+        return replace(self, **values)  # type: ignore[type-var]
+
+    def followed(self: AnyTerm, blocks: Sequence[Block]) -> AnyTerm:
+        """With descriptors of the same sparse points after `at`; by default `with_blocks`."""
+        return self.with_blocks(blocks)
 
     # ---- rows
 

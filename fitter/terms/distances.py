@@ -84,6 +84,7 @@ class DistanceSettings(TermSettings):
     """
 
     few_atoms: ClassVar[bool] = True
+    continuous: ClassVar[tuple[str, ...]] = ("lengthscale", "cutoff", "cutoff_width")
     fewest_points: ClassVar[int]
     most_points: ClassVar[int]
     """Sparse points of a combination of species where no number is given."""
@@ -157,6 +158,14 @@ class DistanceTerm(Term):
         return _core.KernelSettings(
             self.kernel_name, self.lengthscale, self.cutoff, self.cutoff_width, self.cutoff_function
         )
+
+    def hyperparameters(self) -> dict[str, float]:
+        """Lengthscale, cutoff and its width, Å."""
+        return {
+            "lengthscale": self.lengthscale,
+            "cutoff": self.cutoff,
+            "cutoff_width": self.cutoff_width,
+        }
 
     @abstractmethod
     def views(self, block: Block) -> list[View]:

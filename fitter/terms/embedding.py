@@ -117,6 +117,7 @@ class EmbeddingSettings(TermSettings):
 
     kind: ClassVar[str] = "embedding"
     default_method: ClassVar[str] = "uniform"
+    continuous: ClassVar[tuple[str, ...]] = ("lengthscale",)
 
     cutoff: float = field(default=5.5, metadata=read_by(DISTANCE))
     n_sparse: int = field(default=20, metadata=read_by(SPARSE))  # per species of centre
@@ -278,6 +279,10 @@ class EmbeddingTerm(Term):
     def __getstate__(self) -> dict[str, Any]:
         """For sending to other processes: without what each makes for itself."""
         return {name: value for name, value in vars(self).items() if name != "splines"}
+
+    def hyperparameters(self) -> dict[str, float]:
+        """The lengthscale, in units of the largest density."""
+        return {"lengthscale": self.lengthscale}
 
     # ---- sparse points
 

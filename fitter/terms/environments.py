@@ -216,6 +216,7 @@ class EnvironmentTerm(Term):
     rank_tolerance: ClassVar[float] = 1e-11
     """Environments of one crystal have much in common; forces live in what little is left."""
     is_slow: ClassVar[bool] = True
+    points_follow: ClassVar[bool] = True
 
     comparison: Comparison
 

@@ -25,7 +25,7 @@ the mean k_3(rho, rho) of the data's environments, which `delta` and the lengths
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -86,6 +86,11 @@ class NBodySettings(EnvironmentSettings):
     """
 
     kind: ClassVar[str] = "nbody"
+    continuous: ClassVar[tuple[str, ...]] = (
+        *("lengthscale", "cutoff", "cutoff_width"),
+        "distance_lengthscale",
+    )
+    whole: ClassVar[Mapping[str, tuple[int, int]]] = {"power": (1, 4)}
 
     cutoff: float = field(default=4.0, metadata=read_by(DISTANCE))
     lengthscale: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
@@ -162,6 +167,34 @@ class NBodyTerm(EnvironmentTerm):
             typical = float(np.sqrt(2.0 * max(spreads, default=0.0)))
             comparison = SquaredExponential(DISTANCE_LENGTHSCALE * typical or 1.0)
         return replace(self, scales=scales, comparison=comparison), scaled
+
+    def hyperparameters(self) -> dict[str, float]:
+        """Those of the triplets, Å, and the lengthscale or the power of their comparison."""
+        own = self.comparison.named()
+        compared = {key: float(own[key]) for key in ("distance_lengthscale", "power") if key in own}
+        return self.triplets.hyperparameters() | compared
+
+    @override
+    def at(self, values: Mapping[str, float]) -> NBodyTerm:
+        of_triplets = {k: v for k, v in values.items() if k in self.triplets.hyperparameters()}
+        comparison = self.comparison
+        if "distance_lengthscale" in values:
+            comparison = SquaredExponential(values["distance_lengthscale"])
+        if "power" in values:
+            comparison = DotPower(int(values["power"]))
+        triplets = self.triplets.at(of_triplets)
+        return replace(self, triplets=triplets, cutoff=triplets.cutoff, comparison=comparison)
+
+    @override
+    def followed(self, blocks: Sequence[Block]) -> NBodyTerm:
+        """Scaled anew: descriptors have the length that they had, as on all data (`fitted_to`)."""
+        scales, scaled = dict(self.scales), []
+        for old, new in zip(self.blocks, blocks, strict=True):
+            before, after = (float(np.sum(block.points**2)) for block in (old, new))
+            ratio = after / before if before > 0.0 and after > 0.0 else 1.0
+            scales[new.species[0]] = scales.get(new.species[0], 1.0) * ratio
+            scaled.append(Block(new.species, new.points / np.sqrt(ratio)))
+        return replace(self, scales=scales, blocks=tuple(scaled))
 
     @cached_property
     def expansion(self) -> _core.TripletExpansion:

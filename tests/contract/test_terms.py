@@ -22,7 +22,9 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
+from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.checked import integer, read_by
+from forcemap.fitter.choice.optimise import Search, wanted, without_optimise
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.data.structure import Structure
@@ -36,6 +38,7 @@ from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.process.prior import Prior, alternatives, widest_cutoff
 from forcemap.fitter.process.remainder import remainders
 from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.sparse.methods import independent
 from forcemap.fitter.terms import base, kinds
@@ -77,6 +80,7 @@ class ShellsSettings(TermSettings):
     """Pair functions spanned by `shells` functions (1 - r / cutoff)^(k + 3)."""
 
     kind: ClassVar[str] = "shells"
+    continuous: ClassVar[tuple[str, ...]] = ("cutoff",)
 
     shells: int = field(default=5, metadata=read_by(integer(at_least=1, at_most=20)))
 
@@ -99,6 +103,9 @@ class ShellsTerm(Term):
     shells: int
     delta: float = 1.0
     blocks: tuple[Block, ...] = ()
+
+    def hyperparameters(self) -> dict[str, float]:
+        return {"cutoff": self.cutoff}
 
     def phi(self, r: Array) -> Array:
         x = np.clip(1.0 - r / self.cutoff, 0.0, None)
@@ -243,6 +250,61 @@ def test_rows_have_the_symmetries_of_space_and_atoms(kind: str, crystal: Atoms) 
     check_translation(crystal, terms)
     check_supercell(crystal, terms, 10.0 * atol)
     check_sum_of_forces(crystal, terms, atol)
+
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((kind, {}) for kind in GIVEN_KINDS),
+    ("two_body", {"kernel": "matern52"}),
+    ("nbody", {"kernel": "squared_exponential"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes"), VARIANTS)
+def test_slopes_of_the_evidence_are_its_differences(kind: str, changes: dict[str, Any]) -> None:
+    """By all hyperparameters, at fixed deltas and sigmas; to 1e-3 of the largest slope.
+
+    Cutoff functions have a third derivative that jumps: differences of the evidence are of first order
+    in the atoms that pass it, some 1e-4 of a slope.
+    """
+    frames = [_with_labels(seed) for seed in range(3)]
+    settings = settings_of(kind, optimise=True, **changes)
+    survey = survey_of(settings, frames)
+    baseline = Baseline(survey.species, survey.repulsion)
+    e0 = dict.fromkeys(survey.species, -1.0)
+    targets = [Targets.of(frame, e0, baseline.of(frame)) for frame in frames]
+    search = Search.of(without_optimise(settings), wanted(settings), survey, targets, 1)
+    coordinates, at = search.coordinates, search.coordinates.start - 0.05
+    own = coordinates.terms[0].hyperparameters()
+    assert {one.name for one in coordinates.free} == set(own) & set(settings.terms[0].continuous)
+    assert len(at)
+    point = search.sample.at(coordinates.all_terms(at))
+
+    def value(place: int, step: float) -> float:
+        moved = at.copy()
+        moved[place] += step
+        return search.sample.at(coordinates.all_terms(moved), point.logs).value
+
+    found = point.slopes(coordinates, at)
+    differences = [(value(k, 3e-4) - value(k, -3e-4)) / 6e-4 for k in range(len(at))]
+    np.testing.assert_allclose(found, differences, rtol=0, atol=1e-3 * np.abs(differences).max())
+    # deltas and the sigma of the stresses, away from their best
+    logs, h = point.logs + 0.2, 1e-4
+    away = search.sample.at(point.terms, logs)
+    assert len(logs) == 2
+    for k, slope in enumerate(away.slopes_of_scales()):
+        ends = [search.sample.at(point.terms, logs + s * h * np.eye(2)[k]).value for s in (1, -1)]
+        assert slope == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-4, abs=1e-3)
+
+
+def _with_labels(seed: int) -> Frame:
+    atoms = _labelled(seed)
+    return replace(
+        as_frame(atoms),
+        energy=float(atoms.get_potential_energy()),
+        forces=atoms.get_forces(),
+        stress=atoms.get_stress(voigt=False),
+        index=seed,
+    )
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)

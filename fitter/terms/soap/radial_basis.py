@@ -125,15 +125,16 @@ def levelled(basis: RadialBasis, r: Array) -> Array:
     return np.where(r < basis.fading, inside, r)
 
 
-def tabulate(basis: RadialBasis) -> tuple[Array, Array]:
-    """Spline coefficients of R_nl and the centre's own coefficients.
+def tabulate(basis: RadialBasis, intervals: int | None = None) -> tuple[Array, Array]:
+    """Spline coefficients of R_nl, on so many intervals if given, and the centre's own coefficients.
 
     Returns:
         (radial, self): (intervals + 3, l_max + 1, n_max) over [0, cutoff], cutoff and weight
         included, zero at the cutoff with two derivatives; (n_max,) of c for l = 0.
     """
     spacing = min(KNOT_SPACING, 0.4 * basis.atom_sigma)
-    intervals = max(LEAST_INTERVALS, int(np.ceil(basis.cutoff / spacing)))
+    if intervals is None:
+        intervals = max(LEAST_INTERVALS, int(np.ceil(basis.cutoff / spacing)))
     knots = np.linspace(0.0, basis.cutoff, intervals + 1)
     seen = levelled(basis, knots)
     values = radial_functions(basis, seen) * cutoff_values(basis, seen)[:, None, None]

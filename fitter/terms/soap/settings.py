@@ -73,6 +73,8 @@ class SoapSettings(EnvironmentSettings):
     """
 
     kind: ClassVar[str] = "soap"
+    continuous: ClassVar[tuple[str, ...]] = ("atom_sigma", "cutoff", "cutoff_width")
+    whole: ClassVar[Mapping[str, tuple[int, int]]] = {"zeta": (1, 4)}
 
     n_max: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=32)))
     l_max: int = field(default=6, metadata=read_by(integer(at_least=0, at_most=20)))

@@ -16,7 +16,7 @@ fewer channels than elements compress them (Willatt, Musil and Ceriotti, Phys. C
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ from forcemap.fitter.terms.base import LARGEST, Array, Block, MapPlan, Species, 
 from forcemap.fitter.terms.environments import Comparison, DotPower, EnvironmentTerm, Indices
 from forcemap.fitter.terms.soap.draws import drawn_bytes, drawn_functions
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.potentials import _core
 from forcemap.potentials.terms.soap import SpectrumFunctions
 from typing_extensions import override
@@ -87,6 +87,24 @@ class SoapTerm(EnvironmentTerm):
             "channels": len(self.weights),
             "dimension": self.dimension,
         }
+
+    def hyperparameters(self) -> dict[str, float]:
+        """Widths and cutoff, Å, and the power."""
+        basis = self.basis
+        return {
+            "atom_sigma": basis.atom_sigma,
+            "cutoff": basis.cutoff,
+            "cutoff_width": basis.cutoff_width,
+            "zeta": float(self.zeta),
+        }
+
+    @override
+    def at(self, values: Mapping[str, float]) -> SoapTerm:
+        shape = {name: value for name, value in values.items() if name != "zeta"}
+        basis = replace(self.basis, **shape)
+        radial, own = tabulate(basis, len(self.radial) - 3)
+        zeta = int(values.get("zeta", self.zeta))
+        return replace(self, basis=basis, radial=radial, own=own, cutoff=basis.cutoff, zeta=zeta)
 
     @cached_property
     @override

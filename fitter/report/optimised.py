@@ -1,0 +1,40 @@
+"""What the evidence has chosen, before and after, as lines of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+__all__ = ["Change", "changes", "heading"]
+
+
+class Change(NamedTuple):
+    """A hyperparameter, or the evidence, before and after."""
+
+    name: str
+    before: str
+    after: str
+
+
+def changes(optimised: Mapping[str, Any]) -> list[Change]:
+    """Lines of the block ``optimised`` of a report."""
+    evidence = optimised["log_evidence"]
+    found = [
+        Change(
+            "log evidence of the sample", f"{evidence['before']:.1f}", f"{evidence['after']:.1f}"
+        )
+    ]
+    for term in optimised["terms"]:
+        for name, before in term["before"].items():
+            after = term["after"][name]
+            place = f"{term['kind']} ({term['term'] + 1}) {name}"
+            found.append(Change(place, f"{before:.4g}", f"{after:.4g}"))
+    return found
+
+
+def heading(optimised: Mapping[str, Any]) -> str:
+    """What the table is of."""
+    return (
+        f"Hyperparameters by evidence: {optimised['evaluations']} evaluations on "
+        f"{optimised['n_frames']} frames with {optimised['n_sparse']} sparse points"
+    )
