@@ -34,7 +34,7 @@ from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.fit_folder import fit_folder, put_together
 from forcemap.fitter.sharing.run import Run
 
-__all__ = ["fit_to_folder"]
+__all__ = ["FitData", "fit_to_folder", "made_in_folder"]
 
 Pairs = list[tuple[Frame, Prediction]]
 
@@ -60,6 +60,23 @@ def fit_to_folder(
             in it; the text says why and what to do.
     """
     run = run or Run()
+
+    def made() -> tuple[FitData, Model | None]:
+        data = FitData.read(settings, run)
+        return data, fitted(settings, data.train, run)
+
+    return made_in_folder(settings, out, run, made, size, smaller)
+
+
+def made_in_folder(
+    settings: Settings,
+    out: Path,
+    run: Run,
+    made: Callable[[], tuple[FitData, Model | None]],
+    size: str | None = None,
+    smaller: Sequence[SizePoint] = (),
+) -> dict[str, Any]:
+    """`fit_to_folder` with data and process as `made`, once the folder is held."""
     with ExitStack() as held:
 
         def hold() -> None:
@@ -67,8 +84,7 @@ def fit_to_folder(
 
         run.ranks.on_first(hold)
         start = time.perf_counter()
-        data = _Data.read(settings, run)
-        model = fitted(settings, data.train, run)
+        data, model = made()
         fit_seconds = time.perf_counter() - start
         has_map = run.ranks.on_first(lambda: model is not None and not model.unmapped)
         truths = _shared_truths(model, data.train, run) if has_map and run.ranks.size > 1 else None
@@ -102,7 +118,7 @@ def fit_to_folder(
 
 
 @dataclass(frozen=True)
-class _Data:
+class FitData:
     """The frames of a fit, and what of their labels was read."""
 
     train: list[Frame]
@@ -110,14 +126,19 @@ class _Data:
     counts: dict[str, list[str]]
 
     @classmethod
-    def read(cls, settings: Settings, run: Run) -> _Data:
+    def read(cls, settings: Settings, run: Run) -> FitData:
         """All files that the settings name."""
         keys, sigma = settings.data.keys, settings.sigma
         with run.stage("reading frames", 1) as advance:
             train = read_frames(settings.data.train, keys, sigma)
             test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
-            warn_of_shared_frames(train, test)
             advance()
+        return cls.of(train, test, run)
+
+    @classmethod
+    def of(cls, train: list[Frame], test: list[Frame], run: Run) -> FitData:
+        """Of frames that are read; notes what they hold, and warns of those that are in both."""
+        warn_of_shared_frames(train, test)
         counts = {"train": label_counts(train), "test": label_counts(test)}
         for line in [*counts["train"], *counts["test"]]:
             run.note(line)
@@ -141,7 +162,7 @@ def _shared_truths(model: Model | None, frames: Sequence[Frame], run: Run) -> It
 def _mapped(
     model: Model,
     settings: Settings,
-    data: _Data,
+    data: FitData,
     run: Run,
     truths: Iterable[Prediction] | None,
 ) -> Mapped:
@@ -151,7 +172,7 @@ def _mapped(
     )
 
 
-def _judged(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> tuple[Pairs, Pairs]:
+def _judged(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> tuple[Pairs, Pairs]:
     """Training and test frames with the predictions of the potential, or of a process without map."""
     judge: Callable[[Frame], Prediction]
     if mapped is not None:
@@ -176,7 +197,7 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
-def _fit_block(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> dict[str, Any]:
+def _fit_block(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> dict[str, Any]:
     """The block ``fit`` of the report, without the times of the whole."""
     cost = None if mapped is None else microseconds_per_atom(mapped.potential, data.train)
     return {

@@ -15,13 +15,14 @@ from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import columns, frame_rows
 from threadpoolctl import threadpool_limits
 
-__all__ = ["ROWS_PER_BLOCK", "accumulate"]
+__all__ = ["ROWS_PER_BLOCK", "accumulate", "in_blocks", "whitened_rows"]
 
 ROWS_PER_BLOCK = 1024
 """Rows whitened and added to the Gram matrix at once: large enough for level-3 BLAS."""
 
 
-def _in_blocks(targets: Iterable[Targets]) -> Iterator[list[Targets]]:
+def in_blocks(targets: Iterable[Targets]) -> Iterator[list[Targets]]:
+    """Targets whose rows are whitened and added at once, in their order."""
     block: list[Targets] = []
     rows = 0
     for target in targets:
@@ -73,7 +74,7 @@ def accumulate(
     """
     ranks, checkpoint = run.ranks, run.checkpoint
     data = Groups(prior.size, groups)
-    blocks = list(_in_blocks(targets))
+    blocks = list(in_blocks(targets))
     costs = [sum(len(target.rows) for target in block) for block in blocks]
     blocks = [blocks[number] for number in share(costs, ranks.rank, ranks.size)]
     done = checkpoint.restore(data, len(blocks)) if checkpoint else 0

@@ -12,11 +12,37 @@ import scipy.linalg
 from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.process.remainder import remainders
-from forcemap.fitter.terms.base import Array, Term, named
+from forcemap.fitter.terms.base import Array, Block, Term, named
 from forcemap.fitter.terms.rows import RowLayout, columns, frame_rows, term_columns
 from forcemap.potentials.errors import ForcemapError
 
-__all__ = ["Model"]
+__all__ = ["Labels", "Model"]
+
+
+FACTOR_ROUNDING = 1e-9
+"""Of products of a factor, relative to the largest variance; other processors round differently."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What the labels of a fit have left beside the posterior's factor, enough to add others.
+
+    Attributes:
+        projected: (m,) the posterior's factor, inverted, times the scaled rows' products with targets.
+        misfit: yᵀ(K + 1)⁻¹y of the scaled targets.
+        log_sigma: sum of the logarithms of the rows' sigmas, without the noise factor.
+        count: number of rows.
+        factors: Cholesky factor of every block's covariance, by which the rows were whitened: another
+            one of the same matrix differs by rounding times the condition number, often 1e11.
+        stress_factor: of the sigmas of stresses, where the fit has found it; 1 otherwise.
+    """
+
+    projected: Array
+    misfit: float
+    log_sigma: float
+    count: int
+    factors: tuple[Array, ...]
+    stress_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +59,7 @@ class Model:
         noise_factor: common factor of sigmas and deltas chosen by evidence.
         log_marginal_likelihood: of the training data.
         settings, data: provenance.
+        labels: what is needed to add frames; None in files of earlier versions.
         identity: of the fit whose files this is written with; empty without files.
     """
 
@@ -47,6 +74,7 @@ class Model:
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     identity: str = ""
+    labels: Labels | None = None
 
     def atom_energies(self) -> dict[int, float]:
         """Energy of each isolated atom, eV: e0 and, with ``e0: average``, the fitted constants."""
@@ -79,16 +107,11 @@ class Model:
 
         Raises ForcemapError if there is none.
         """
-        found = []
-        for term, block, _ in columns(self.terms):
-            try:
-                found.append(scipy.linalg.cholesky(term.covariance(block), lower=True))
-            except (scipy.linalg.LinAlgError, ValueError):  # ValueError: a number is not finite
-                raise ForcemapError(
-                    f"the covariance of the sparse points of {named(block.species)} in its {term.kind} "
-                    "term is not positive definite: the file is damaged; copy it again or fit anew"
-                ) from None
-        return found
+        known = iter(self.labels.factors if self.labels is not None else ())
+        return [
+            _checked_factor(next(known, None), term, block)
+            for term, block, _ in columns(self.terms)
+        ]
 
     def check(self) -> None:
         """Work out what deviations need, which is slow and may fail in a damaged model.
@@ -124,6 +147,24 @@ class Model:
         left = remainders(frame, self.terms)
         with np.errstate(over="ignore", invalid="ignore"):
             return _finite(np.sum(half**2, axis=0) + left)
+
+
+def _checked_factor(known: Array | None, term: Term, block: Block) -> Array:
+    """Cholesky factor of a block's covariance, the known one if it is of this matrix."""
+    covariance = term.covariance(block)
+    where = f"the covariance of the sparse points of {named(block.species)} in its {term.kind} term"
+    cure = "the file is damaged; copy it again or fit anew"
+    if known is not None:
+        error = float(np.max(np.abs(known @ known.T - covariance), initial=0.0))
+        if error <= FACTOR_ROUNDING * float(np.max(np.diag(covariance), initial=0.0)):
+            return known
+    try:
+        factor = scipy.linalg.cholesky(covariance, lower=True)
+    except (scipy.linalg.LinAlgError, ValueError):  # ValueError: a number is not finite
+        raise ForcemapError(f"{where} is not positive definite: {cure}") from None
+    if known is not None:
+        raise ForcemapError(f"{where} is not that which its factor is of: {cure}")
+    return np.asarray(factor)
 
 
 def _finite(values: Array) -> Array:
