@@ -64,6 +64,7 @@ EXAMPLE = "forcemap fit settings.yaml -o out"
 @click.pass_context
 def fit(
     ctx: click.Context,
+    /,
     settings: Path,
     out: Path | None,
     jobs: int,

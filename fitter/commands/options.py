@@ -34,10 +34,8 @@ class ExistingFile(click.Path):
             raise
 
 
-class FramesFile(click.ParamType):
+class FramesFile(ExistingFile):
     """A file of frames, FILE or FILE@INDEX as ASE has it (pool.xyz@::10); a `data.settings.Source`."""
-
-    name = "file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the source."""
@@ -50,7 +48,7 @@ class FramesFile(click.ParamType):
         path, index = str(value), ":"
         if not os.path.lexists(path):  # a name may hold an @
             path, _, index = path.rpartition("@") if "@" in path else (path, "", ":")
-        found = ExistingFile().convert(path, param, ctx)
+        found = super().convert(path, param, ctx)
         try:
             return read_fields(Source, {"path": found, "index": index}, Place(str(value)))
         except ForcemapError as error:
