@@ -11,6 +11,7 @@ from typing import Any
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
+from forcemap.fitter.fitting import Fitted
 from forcemap.fitter.job import FitData, made_in_folder
 from forcemap.fitter.process.data_checks import warn_of_known_frames
 from forcemap.fitter.process.growth import check_addable, grown
@@ -55,7 +56,7 @@ def add_to_folder(
     _named(path, model, new)
     whole = replace(settings, data=replace(settings.data, train=(*settings.data.train, *added)))
 
-    def made() -> tuple[FitData, Model]:
+    def made() -> tuple[FitData, Fitted]:
         former = _Former.read(settings, model, path, run)
         warn_of_known_frames(former.train, new)
         data = FitData.of([*former.train, *new], former.test, run)
@@ -64,7 +65,8 @@ def add_to_folder(
         found = grown(model, new, former.required, run)
         for line in _changes(model, found):
             run.note(line)
-        return data, replace(found, settings=whole.to_dict(), data=former.data_of(found, new))
+        found = replace(found, settings=whole.to_dict(), data=former.data_of(found, new))
+        return data, Fitted(found, left_out=[])
 
     return made_in_folder(whole, out, run, made)
 
@@ -128,5 +130,5 @@ def _changes(before: Model, after: Model) -> list[str]:
     frames = after.data["n_frames"] - before.data["n_frames"]
     return [
         f"{frames:,} frames added to {before.data['n_frames']:,}{beside}; hyperparameters, energies of "
-        "isolated atoms and the repulsion stay as they were"
+        "isolated atoms, the repulsion and the calibration of deviations stay as they were"
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from forcemap.potentials.batch import BatchEvaluator
+from forcemap.potentials.deviations import Deviations
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.evaluator import Evaluator, Potential, Result, load
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BatchEvaluator",
+    "Deviations",
     "Evaluator",
     "ForcemapCalculator",
     "ForcemapError",

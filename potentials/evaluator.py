@@ -12,7 +12,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 from forcemap.potentials import _core
 from forcemap.potentials.batch import BatchEvaluator
+from forcemap.potentials.deviations import Deviations
 from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.grade import Moments
+from forcemap.potentials.uncertainty import Uncertainty
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Evaluator", "Potential", "Result", "load"]
@@ -31,12 +35,15 @@ class Result:
         forces: (n, 3) eV/Å.
         virial: (3, 3) minus the derivative of the energy by strain, eV; ``-virial / volume`` is
             the stress in ASE's sign.
+        grades: (n,) extrapolation grades, if they were asked for: 1 is the 99 % quantile of the
+            training atoms.
     """
 
     energy: float
     energies: NDArray[np.float64]
     forces: NDArray[np.float64]
     virial: NDArray[np.float64]
+    grades: NDArray[np.float64] | None = None
 
 
 class Potential:
@@ -92,6 +99,29 @@ class Potential:
     def e0(self) -> dict[str, float]:
         """Energy of each element's isolated atom, eV."""
         return dict(zip(self.species, self.core.e0, strict=True))
+
+    @property
+    def draws(self) -> int:
+        """The number of draws from the posterior of the fit's weights; 0: it has none."""
+        return int(self.core.draws)
+
+    @property
+    def uncertainty(self) -> Uncertainty | None:
+        """What the draws' deviations become; None where the file has no calibration."""
+        document = self.metadata.get("uncertainty")
+        return None if document is None else Uncertainty.read(document)
+
+    @property
+    def has_grade(self) -> bool:
+        """Whether it can grade atoms."""
+        return bool(self.core.has_grade)
+
+    def feature_counts(self, moments: Moments | None = None) -> dict[str, int]:
+        """How many features the sites of each element have; see `Evaluator.features`.
+
+        Raises ForcemapError for moments out of range.
+        """
+        return dict(zip(self.species, self.core.feature_counts(_plain(moments)), strict=True))
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -163,7 +193,12 @@ class Evaluator:
         return type(self), (self.potential, self.skin, self.threads)
 
     def compute(
-        self, positions: ArrayLike, numbers: ArrayLike, cell: ArrayLike, pbc: ArrayLike
+        self,
+        positions: ArrayLike,
+        numbers: ArrayLike,
+        cell: ArrayLike,
+        pbc: ArrayLike,
+        grades: bool = False,
     ) -> Result:
         """Energy, forces and virial of a structure.
 
@@ -172,28 +207,83 @@ class Evaluator:
             numbers: (n,) atomic numbers, all of them elements of the potential.
             cell: (3, 3) rows are lattice vectors, Å; rows of open directions may be zero.
             pbc: (3,) or one boolean; which directions are periodic.
+            grades: whether to grade the atoms, too.
 
         Raises:
-            ForcemapError: unknown element, non-finite input, singular cell, atoms in one place.
+            ForcemapError: unknown element, non-finite input, singular cell, atoms in one place; or
+                grades of a potential that has none.
             ValueError: arrays of the wrong shape.
         """
-        positions = np.ascontiguousarray(positions, dtype=np.float64)
-        numbers = np.ascontiguousarray(numbers, dtype=np.int32)
-        cell = np.ascontiguousarray(cell, dtype=np.float64)
-        pbc = np.ascontiguousarray(np.broadcast_to(np.asarray(pbc, dtype=bool), (3,)))
-        if positions.ndim != 2 or positions.shape[1] != 3 or numbers.shape != positions.shape[:1]:
-            raise ValueError(
-                f"positions must be (n, 3) and numbers (n,), found {positions.shape} and "
-                f"{numbers.shape}"
+        if grades and not self.potential.has_grade:
+            raise ForcemapError(
+                f"{self.potential.name} has no extrapolation grade: "
+                "map its model again with this version of forcemap"
             )
-        if cell.shape != (3, 3):
-            raise ValueError(f"cell must be (3, 3), found {cell.shape}")
-        return Result(*self._core.compute(positions, numbers, cell, pbc))
+        return Result(*self._core.compute(*_checked(positions, numbers, cell, pbc), grades))
+
+    def deviations(
+        self, positions: ArrayLike, numbers: ArrayLike, cell: ArrayLike, pbc: ArrayLike
+    ) -> Deviations:
+        """Deviations of a structure's energy, forces and stress, by the potential's draws.
+
+        Arguments and errors as for `compute`; ForcemapError also where the potential has no draws.
+        """
+        if not self.potential.draws:
+            raise ForcemapError(
+                f"{self.potential.name} has no draws, which deviations come from: "
+                "fit with uncertainty: {draws: 16} and map again"
+            )
+        arrays = _checked(positions, numbers, cell, pbc)
+        energies, forces, virials = self._core.compute_draws(*arrays)
+        _, _, lattice, periodic = arrays
+        volume = float(abs(np.linalg.det(lattice))) if periodic.all() else None
+        return Deviations(
+            energies, forces, virials, volume, self.potential.uncertainty or Uncertainty()
+        )
+
+    def features(
+        self,
+        positions: ArrayLike,
+        numbers: ArrayLike,
+        cell: ArrayLike,
+        pbc: ArrayLike,
+        moments: Moments | None = None,
+    ) -> NDArray[np.float64]:
+        """Features of a structure's sites, which grades are made from: (n, most features of a species).
+
+        Those of the potential's terms, or `moments`. Zeros stand beyond the features of an atom's
+        species (`Potential.feature_counts`). Arguments and errors as for `compute`.
+        """
+        arrays = _checked(positions, numbers, cell, pbc)
+        return np.asarray(self._core.features(*arrays, _plain(moments)))
 
     @property
     def rebuilds(self) -> int:
         """Neighbour lists built so far."""
         return int(self._core.rebuilds)
+
+
+def _checked(
+    positions: ArrayLike, numbers: ArrayLike, cell: ArrayLike, pbc: ArrayLike
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Positions, numbers, cell and pbc as the core takes them."""
+    positions = np.ascontiguousarray(positions, dtype=np.float64)
+    numbers = np.ascontiguousarray(numbers, dtype=np.int32)
+    cell = np.ascontiguousarray(cell, dtype=np.float64)
+    pbc = np.ascontiguousarray(np.broadcast_to(np.asarray(pbc, dtype=bool), (3,)))
+    if positions.ndim != 2 or positions.shape[1] != 3 or numbers.shape != positions.shape[:1]:
+        raise ValueError(
+            f"positions must be (n, 3) and numbers (n,), found {positions.shape} and "
+            f"{numbers.shape}"
+        )
+    if cell.shape != (3, 3):
+        raise ValueError(f"cell must be (3, 3), found {cell.shape}")
+    return positions, numbers, cell, pbc
+
+
+def _plain(moments: Moments | None) -> tuple[float, int, int] | None:
+    """As the core takes them."""
+    return None if moments is None else (moments.cutoff, moments.radial, moments.l_max)
 
 
 def load(path: str | PathLike[str]) -> Potential:

@@ -93,7 +93,6 @@ class Tabulation:
                 "log_marginal_likelihood": model.log_marginal_likelihood,
                 **({"fit": model.identity} if model.identity else {}),
             },
-            e0_draws=self._e0_draws(),
         )
 
     def _e0_draws(self) -> Array | None:

@@ -27,7 +27,7 @@ from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.process.accumulate import in_blocks, whitened_rows
+from forcemap.fitter.process.accumulate import blocks_of, whitened_rows
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
@@ -226,12 +226,14 @@ class _Growth:
         """With the rows of more frames."""
         deltas, triangle = self.deltas, self.triangle
         log_sigma, count = self.log_sigma, self.count
-        blocks = list(in_blocks(self.targets(frames)))
+        blocks = blocks_of(self.targets(frames))
         with threadpool_limits(limits=1, user_api="blas"):
-            results = run.in_order(lambda b: whitened_rows(b, self.prior, 1)[0], blocks)
-            for block, (rows, values, logs) in zip(blocks, results, strict=True):
+            results = run.in_order(lambda block: whitened_rows(block, self.prior), blocks)
+            for block, rows in zip(blocks, results, strict=True):
+                values = np.concatenate([t.values / t.sigmas for t in block])
                 triangle = with_rows(triangle, np.column_stack([rows * deltas, values]))
-                log_sigma, count = log_sigma + logs, count + len(values)
+                log_sigma += sum(float(np.sum(np.log(t.sigmas))) for t in block)
+                count += len(values)
                 advance(len(block))
         return replace(self, triangle=triangle, log_sigma=log_sigma, count=count)
 

@@ -262,12 +262,16 @@ class DistanceTerm(Term):
         }
 
 
-def drawn(columns: Mapping[Any, Array]) -> dict[Any, Array]:
-    """Further columns of tables whose last axis is (mean, draws ...): (draws, table)."""
+def by_columns(columns: Mapping[Any, Array]) -> dict[Any, Array]:
+    """Tables whose last axis is that of the weights' columns: without it where there is one column.
+
+    Of several columns, draws, it is the first axis.
+    """
     return {
-        key: np.ascontiguousarray(np.moveaxis(table[..., 1:], -1, 0))
+        key: np.ascontiguousarray(
+            table[..., 0] if table.shape[-1] == 1 else np.moveaxis(table, -1, 0)
+        )
         for key, table in columns.items()
-        if table.shape[-1] > 1
     }
 
 

@@ -60,7 +60,7 @@ from forcemap.fitter.terms.base import (
     TermSettings,
     TermView,
 )
-from forcemap.fitter.terms.distances import KERNELS, MOST_INTERVALS
+from forcemap.fitter.terms.distances import KERNELS, MOST_INTERVALS, by_columns
 from forcemap.fitter.terms.splines import open_spline_coefficients, spline_coefficients
 from forcemap.fitter.terms.two_body import CUTOFF_WIDTH
 from forcemap.potentials import _core
@@ -410,17 +410,14 @@ class EmbeddingTerm(Term):
             return None
         densities: dict[tuple[str, str], Array] = {}
         centers: dict[str, EmbeddingCenter] = {}
-        draws: dict[str, Array] = {}
         for block, some in self.block_weights(weights):
             center = SYMBOLS[block.species[0]]
             splines = self.splines[block.species[0]]
             columns = splines.functions @ some
-            centers[center] = EmbeddingCenter(TOP, np.ascontiguousarray(columns[:, 0]))
-            if columns.shape[1] > 1:
-                draws[center] = np.ascontiguousarray(columns[:, 1:].T)
+            centers[center] = EmbeddingCenter(TOP, by_columns({center: columns})[center])
             for z, table in zip(self.numbers, splines.densities, strict=True):
                 densities[center, SYMBOLS[z]] = table
-        return EmbeddingFunctions(self.cutoff, self.grid[0], densities, centers, draws=draws)
+        return EmbeddingFunctions(self.cutoff, self.grid[0], densities, centers)
 
     @override
     def document(self) -> dict[str, Any]:

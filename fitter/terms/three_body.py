@@ -23,14 +23,13 @@ from forcemap.fitter.terms.distances import (
     DistanceSettings,
     DistanceTerm,
     View,
-    drawn,
+    by_columns,
     fineness,
     symbols_of,
 )
 from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials import _core
 from forcemap.potentials.terms import ThreeBodySplines
-from forcemap.potentials.terms.base import joined
 from typing_extensions import override
 
 __all__ = ["CUTOFF_WIDTH", "LENGTHSCALE", "ThreeBodySettings", "ThreeBodyTerm"]
@@ -244,11 +243,7 @@ class ThreeBodyTerm(DistanceTerm):
             if species[1] == species[2]:
                 table = 0.5 * (table + table.transpose(1, 0, 2, 3))
             columns[symbols_of(species)] = table
-        draws = {joined(triplet): table for triplet, table in drawn(columns).items()}
-        tables: dict[Any, Array] = {
-            triplet: np.ascontiguousarray(table[..., 0]) for triplet, table in columns.items()
-        }
-        return ThreeBodySplines(self.cutoff, legs, base, tables, draws=draws)
+        return ThreeBodySplines(self.cutoff, legs, base, by_columns(columns))
 
     def _values(
         self, weights: Array, grids: tuple[Array, Array], jobs: int

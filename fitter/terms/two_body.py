@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations_with_replacement
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from forcemap.fitter.baseline.repulsion import fade, short_range
@@ -26,14 +26,13 @@ from forcemap.fitter.terms.distances import (
     DistanceSettings,
     DistanceTerm,
     View,
-    drawn,
+    by_columns,
     fineness,
     symbols_of,
 )
 from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials import _core
 from forcemap.potentials.terms import TwoBodySplines
-from forcemap.potentials.terms.base import joined
 from scipy.interpolate import CubicSpline
 from typing_extensions import override
 
@@ -179,11 +178,7 @@ class TwoBodyTerm(DistanceTerm):
             )
             for block, some in self.block_weights(weights)
         }
-        draws = {joined(pair): table for pair, table in drawn(columns).items()}
-        tables: dict[Any, Array] = {
-            pair: np.ascontiguousarray(table[:, 0]) for pair, table in columns.items()
-        }
-        return TwoBodySplines(self.cutoff, intervals, tables, draws=draws)
+        return TwoBodySplines(self.cutoff, intervals, by_columns(columns))
 
     @classmethod
     @override

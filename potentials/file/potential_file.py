@@ -1,9 +1,9 @@
-"""The potential file: spline tables and a short-range core, what molecular dynamics needs.
+"""The potential file: what molecular dynamics needs of a fit, its deviations included.
 
-FORMAT ``forcemap.potential``, version 2. A safetensors file with one JSON document (see
+FORMAT ``forcemap.potential``, version 3. A safetensors file with one JSON document (see
 :mod:`forcemap.potentials.file.container`)::
 
-    {"format": "forcemap.potential", "version": 2, "forcemap_version": "0.1.0", "columns": 1,
+    {"format": "forcemap.potential", "version": 3, "forcemap_version": "0.1.0",
      "species": ["H", "O"],
      "units": {"energy": "eV", "length": "Å"},
      "terms": [
@@ -13,23 +13,35 @@ FORMAT ``forcemap.potential``, version 2. A safetensors file with one JSON docum
         "tables": [["O", "H", "H"], ["O", "H", "O"]]},
        {"kind": "soap", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6, "channels": 2,
         "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}]},
+       {"kind": "soap_quadratic", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6,
+        "channels": 2, "centers": [{"species": "O", "rank": 64}]},
        {"kind": "embedding", "cutoff": 5.0, "intervals": 50, "tables": [["O", "H"], ["O", "O"]],
         "centers": [{"species": "O", "intervals": 50, "range": 1.25}]},
        {"kind": "zbl", "pairs": [{"species": ["H", "H"], "inner": 0.4, "outer": 0.7}]}],
-     "provenance": {}, "mapping": {}}
+     "provenance": {}, "mapping": {},
+     "uncertainty": {"energy": {"factor": 3.1, "floor": 0.001, "noise": 0.002},
+                     "force": {"factor": 8.3, "floor": 0.01, "noise": 0.04},
+                     "stress": {"factor": 5.0, "floor": 0.0001, "noise": 0.001}},
+     "draws": {"count": 16, "terms": [{"kind": "two_body", ...}, ...]},
+     "grade": {"shortest": [{"species": ["H", "O"], "distance": 0.91}],
+               "centers": [{"species": "O", "features": 32}],
+               "moments": {"cutoff": 5.0, "radial": 3, "l_max": 2}}}
 
 ``species`` stand by increasing atomic number. A table of two species is an unordered pair, one of
 three a centre and an unordered pair of neighbours; in each pair the lower atomic number comes
 first, and a term has no table twice. Species without a table do not interact in that term. Several
 terms of one kind add up, but a pair has one core. ``provenance`` and ``mapping`` are free objects,
-for people; both may be absent. Any other entry is an error.
+for people; both may be absent, as may the three entries after them. Any other entry is an error.
 
 Tensors, all F64, eV: ``e0`` (species,), the energies of the isolated atoms; for the term at index i
 ``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3, base + 3); for a soap term
 ``terms.i.radial`` (intervals + 3, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
 (channels, species) and for each of its centres ``terms.i.A.vectors`` (count, dimension) and
-``terms.i.A.factors`` (count,), eV; for an embedding term ``terms.i.A-B`` (intervals + 3,), without
-unit, and for each of its centres ``terms.i.A`` (its intervals + 3,), eV.
+``terms.i.A.factors`` (count,), eV; for a soap_quadratic term the first three of them and for each
+centre ``terms.i.A.spectrum`` (dimension,), ``terms.i.A.lines`` (dimension,), eV,
+``terms.i.A.subspace`` (rank, dimension) and ``terms.i.A.forms`` (rank, rank), eV; for an embedding
+term ``terms.i.A-B`` (intervals + 3,), without unit, and for each of its centres ``terms.i.A`` (its
+intervals + 3,), eV.
 
 The energy is the sum over atoms i of
 
@@ -58,6 +70,11 @@ order l, a, b (dimension = (l_max + 1) N (N + 1) / 2, N = channels n_max), and R
 as f over [0, cutoff] that vanishes at the cutoff with its derivative; constant is the sum for an
 isolated atom. Species that are no centre have no energy in the term.
 
+The soap_quadratic energy of a centre is, with the same p, s = spectrum, which has length 1,
+a = s . p / |p| and y = subspace p / |p|, less that of an isolated atom,
+
+    2 a (lines . p) / |p| - a² (lines . s) + y . forms y.
+
 The embedding energy of a centre of species A is F(rho) - F(0) of the density rho = sum_j phi(r_ij).
 phi is a cubic spline as f over [0, cutoff], that of the table A-B for neighbours of species B (here
 the order matters: A-B and B-A are different tables, and need not be there both), and vanishes at the
@@ -69,15 +86,32 @@ Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner
 n_max and channels 1 to 128, l_max 0 to 20, zeta 1 to 4, 1 to 1000000 vectors, 1e-9 < range <= 1e9, a
 file of 4 GiB with a header of 64 MiB.
 
-*Draws.* ``columns`` (1 to 4096; 1 where it is absent) counts the functions that a file holds: the mean
-of the process and draws from its posterior. Where there are more than one, a tensor that is linear in
-the weights of the fit (``e0``, tables of pairs and triplets, functions of embedding terms, factors of
-soap terms) has the others beside it: ``NAME.draws``, (columns - 1, shape of the tensor). What molecular
-dynamics evaluates is the mean.
+*Draws* are samples from the posterior of the fit's weights, each stored as its difference to the
+mean: ``count`` (3 to 4096) of them, which share the energy's form with terms of their own, as long in
+range at most. ``draws.e0`` (count, species) are their energies of the isolated atoms; their terms'
+tensors are ``draws.i.NAME``, and those that are linear in the weights (tables of pairs and triplets,
+functions of embedding terms, factors of soap terms, lines and forms of soap_quadratic terms) have a
+leading axis of length count. A centre of a soap term has no ``constant`` there: it is what makes the
+isolated atom's energy zero.
 
-Version 1 had neither ``columns`` nor draws, and is read as well. The C++ reader
-(cpp/src/potential_file.cpp and cpp/src/terms) checks every file, before it is read and before one is
-put in its place; the classes that hold the terms in Python are in `forcemap.potentials.terms`.
+``uncertainty``: what the draws' deviations become (`forcemap.potentials.uncertainty`). With
+differences d_k of a component of a force (eV/Å) or a stress (eV/Å³), or of an energy (eV),
+
+    (its standard deviation)² = floor² + factor² 1/(count - 2) sum_k d_k²,
+
+floor² times the number of atoms for an energy; noise² more, likewise, for the difference to a label.
+
+``grade``: what atoms are graded by (`forcemap.potentials.grade`): ``grade.A.mean`` (features,) and
+``grade.A.whitening`` (features, features), lower triangular. The features are those of the terms (of
+a soap term vectors[k] . p / |p| of the first min(32, count) vectors, one term after the other), or the
+``moments`` where there is that entry.
+
+Version 2 could hold draws in another way: where its entry ``columns`` is above 1, tensors
+``NAME.draws`` are checked and not used. Version 1 had neither. Both are read.
+
+The C++ reader (cpp/src/potential_file.cpp and cpp/src/terms) checks every file, before it is read and
+before one is put in its place; the classes that hold the terms in Python are in
+`forcemap.potentials.terms`.
 """
 
 from __future__ import annotations
@@ -101,10 +135,13 @@ from forcemap.potentials.file.container import (
     write_bytes,
 )
 from forcemap.potentials.file.document import DocumentView
-from forcemap.potentials.terms.base import DRAWS, Coefficients, MappedTerm, TermView
+from forcemap.potentials.grade import Grade
+from forcemap.potentials.terms.base import Coefficients, MappedTerm, TermView
 from forcemap.potentials.terms.kinds import KINDS
+from forcemap.potentials.uncertainty import LEAST_DRAWS, Uncertainty
 
 __all__ = [
+    "Draws",
     "PotentialData",
     "as_potential",
     "file_format",
@@ -115,7 +152,22 @@ __all__ = [
 
 POTENTIAL_FORMAT = "forcemap.potential"
 MODEL_FORMAT = "forcemap.model"
-VERSION = 2
+VERSION = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Samples from the posterior of a fit's weights, as differences to the mean.
+
+    Attributes:
+        count: of draws, 3 or more.
+        terms: each with the tensors of all draws (`MappedTerm`).
+        e0: (count, species) energies of the isolated atoms, eV.
+    """
+
+    count: int
+    terms: tuple[MappedTerm, ...]
+    e0: Coefficients
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +180,8 @@ class PotentialData:
         terms: of the energy.
         provenance, mapping: free objects, for people.
         forcemap_version: that wrote the file; filled by `read_potential`.
-        e0_draws: (columns - 1, species) eV; None without draws.
+        uncertainty: the calibration of deviations; None: unknown.
+        draws, grade: None where the file has none.
     """
 
     species: tuple[str, ...]
@@ -137,13 +190,9 @@ class PotentialData:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     mapping: Mapping[str, Any] = field(default_factory=dict)
     forcemap_version: str = ""
-    e0_draws: Coefficients | None = None
-
-    @property
-    def columns(self) -> int:
-        """The mean and the draws, counted."""
-        own = 1 if self.e0_draws is None else 1 + len(self.e0_draws)
-        return max([own, *(term.columns for term in self.terms)])
+    uncertainty: Uncertainty | None = None
+    draws: Draws | None = None
+    grade: Grade | None = None
 
 
 def potential_bytes(data: PotentialData, what: str = "potential") -> bytes:
@@ -157,7 +206,6 @@ def potential_bytes(data: PotentialData, what: str = "potential") -> bytes:
         "format": POTENTIAL_FORMAT,
         "version": VERSION,
         "forcemap_version": __version__,
-        "columns": data.columns,
         "species": list(data.species),
         "units": {"energy": "eV", "length": "Å"},
         "terms": [{"kind": term.kind} | term.document() for term in data.terms],
@@ -170,14 +218,30 @@ def potential_bytes(data: PotentialData, what: str = "potential") -> bytes:
             f"expected {', '.join(data.species)}"
         )
     tensors = {"e0": np.array([data.e0[symbol] for symbol in data.species], dtype=np.float64)}
-    if data.e0_draws is not None:
-        tensors["e0" + DRAWS] = data.e0_draws
-    for index, term in enumerate(data.terms):
-        for name, values in term.all_tensors().items():
-            tensors[f"terms.{index}.{name}"] = np.asarray(values, dtype=np.float64)
+    _add_tensors(tensors, "terms", data.terms)
+    if data.uncertainty is not None:
+        document["uncertainty"] = data.uncertainty.document()
+    if data.draws is not None:
+        document["draws"] = {
+            "count": data.draws.count,
+            "terms": [{"kind": term.kind} | term.document() for term in data.draws.terms],
+        }
+        tensors["draws.e0"] = np.asarray(data.draws.e0, dtype=np.float64)
+        _add_tensors(tensors, "draws", data.draws.terms)
+    if data.grade is not None:
+        document["grade"] = data.grade.document()
+        tensors |= {f"grade.{name}": array for name, array in data.grade.tensors().items()}
     content = packed(document, tensors, what)
     _check(content, what)
     return content
+
+
+def _add_tensors(
+    tensors: dict[str, Coefficients], room: str, terms: tuple[MappedTerm, ...]
+) -> None:
+    for index, term in enumerate(terms):
+        for name, values in term.tensors().items():
+            tensors[f"{room}.{index}.{name}"] = np.asarray(values, dtype=np.float64)
 
 
 def _check(content: bytes, what: str) -> None:
@@ -212,24 +276,51 @@ def read_potential(path: str | os.PathLike[str]) -> PotentialData:
     container = unpacked(content, path)
     root = DocumentView(container.document, f"{path}, document")
     species = tuple(item.string() for item in root["species"])
-    terms = []
-    for index, entry in enumerate(root["terms"]):
-        prefix = f"terms.{index}."
-        arrays = {
-            name.removeprefix(prefix): array
-            for name, array in container.tensors.items()
-            if name.startswith(prefix)
-        }
-        terms.append(KINDS[entry["kind"].string()].read(TermView(entry, arrays, species)))
     return PotentialData(
         species=species,
         e0=dict(zip(species, container.tensors["e0"].tolist(), strict=True)),
-        terms=tuple(terms),
+        terms=_terms(root["terms"], container.tensors, "terms", species),
         provenance=root["provenance"].members() if "provenance" in root else {},
         mapping=root["mapping"].members() if "mapping" in root else {},
         forcemap_version=root["forcemap_version"].string(),
-        e0_draws=container.tensors.get("e0" + DRAWS),
+        uncertainty=Uncertainty.read(root["uncertainty"].members())
+        if "uncertainty" in root
+        else None,
+        draws=_draws(root["draws"], container.tensors, species) if "draws" in root else None,
+        grade=Grade.read(root["grade"].members(), _within(container.tensors, "grade."))
+        if "grade" in root
+        else None,
     )
+
+
+def _within(tensors: Mapping[str, Coefficients], prefix: str) -> dict[str, Coefficients]:
+    """Those whose names begin with the prefix, by the rest of their names."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def _terms(
+    entries: DocumentView,
+    tensors: Mapping[str, Coefficients],
+    room: str,
+    species: tuple[str, ...],
+) -> tuple[MappedTerm, ...]:
+    return tuple(
+        KINDS[entry["kind"].string()].read(
+            TermView(entry, _within(tensors, f"{room}.{index}."), species)
+        )
+        for index, entry in enumerate(entries)
+    )
+
+
+def _draws(
+    entry: DocumentView, tensors: Mapping[str, Coefficients], species: tuple[str, ...]
+) -> Draws:
+    count = entry["count"].integer(LEAST_DRAWS, 2**31)
+    return Draws(count, _terms(entry["terms"], tensors, "draws", species), tensors["draws.e0"])
 
 
 def file_format(path: str | os.PathLike[str]) -> Literal["forcemap.potential", "forcemap.model"]:

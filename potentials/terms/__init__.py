@@ -6,6 +6,7 @@ from forcemap.potentials.terms.base import MappedTerm, TermView
 from forcemap.potentials.terms.embedding import EmbeddingCenter, EmbeddingFunctions
 from forcemap.potentials.terms.kinds import KINDS
 from forcemap.potentials.terms.soap import SoapCenter, SoapFunctions
+from forcemap.potentials.terms.soap_quadratic import SoapQuadraticCenter, SoapQuadraticFunctions
 from forcemap.potentials.terms.three_body import ThreeBodySplines
 from forcemap.potentials.terms.two_body import TwoBodySplines
 from forcemap.potentials.terms.zbl import ZblPairs
@@ -17,6 +18,8 @@ __all__ = [
     "MappedTerm",
     "SoapCenter",
     "SoapFunctions",
+    "SoapQuadraticCenter",
+    "SoapQuadraticFunctions",
     "TermView",
     "ThreeBodySplines",
     "TwoBodySplines",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
@@ -22,9 +22,6 @@ Coefficients: TypeAlias = NDArray[np.float64]
 Pair: TypeAlias = tuple[str, str]
 Triplet: TypeAlias = tuple[str, str, str]
 AnyTerm = TypeVar("AnyTerm", bound="MappedTerm")
-
-DRAWS = ".draws"
-"""What the name of a tensor ends with that holds further columns of another one."""
 
 
 def joined(symbols: Iterable[str]) -> str:
@@ -58,28 +55,20 @@ class TermView:
         """The elements of each of the term's tables."""
         return [tuple(item.string() for item in names) for names in self.document["tables"]]
 
-    @property
-    def draws(self) -> dict[str, Coefficients]:
-        """The further columns, by the name of the tensor whose they are."""
-        return {
-            name.removesuffix(DRAWS): array
-            for name, array in self.arrays.items()
-            if name.endswith(DRAWS)
-        }
 
-
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class MappedTerm(ABC):
     """One kind of site energy, as a potential file holds it.
 
+    It is that of one set of weights, the mean of the process, or that of several, its draws. Of the
+    latter every tensor that is linear in the weights has a leading axis, one entry for each draw;
+    all else they share.
+
     Attributes:
         kind: its name in files.
-        draws: by tensor that is linear in the fit's weights, more columns of it:
-            (columns - 1, \\*shape of the tensor). The tensor itself is the mean.
     """
 
     kind: ClassVar[str]
-    draws: Mapping[str, Coefficients] = field(default_factory=dict)
 
     @abstractmethod
     def document(self) -> dict[str, Any]:
@@ -108,11 +97,6 @@ class MappedTerm(ABC):
         """Functions of which some may be left out, in the largest of its parts; 1 where none may."""
         return 1
 
-    @property
-    def columns(self) -> int:
-        """The mean and the draws, counted."""
-        return 1 + max((len(array) for array in self.draws.values()), default=0)
-
-    def all_tensors(self) -> dict[str, Coefficients]:
-        """`tensors` and the draws."""
-        return self.tensors() | {name + DRAWS: array for name, array in self.draws.items()}
+    def features(self, symbol: str) -> int:
+        """How many features it has of a site with a centre of this element, for the grade."""
+        return 0

@@ -18,7 +18,7 @@ class EmbeddingCenter:
 
     Attributes:
         range: of the density; the function is linear beyond.
-        coefficients: (intervals + 3,) eV.
+        coefficients: (intervals + 3,) eV; (draws, intervals + 3) of draws.
     """
 
     range: float
@@ -52,7 +52,7 @@ class EmbeddingFunctions(MappedTerm):
             "centers": [
                 {
                     "species": symbol,
-                    "intervals": len(center.coefficients) - 3,
+                    "intervals": center.coefficients.shape[-1] - 3,
                     "range": float(center.range),
                 }
                 for symbol, center in self.centers.items()
@@ -73,9 +73,7 @@ class EmbeddingFunctions(MappedTerm):
             for item in view.document["centers"]
             for symbol in (item["species"].string(),)
         }
-        return cls(
-            view.number("cutoff"), view.integer("intervals"), densities, centers, draws=view.draws
-        )
+        return cls(view.number("cutoff"), view.integer("intervals"), densities, centers)
 
     @classmethod
     @override
@@ -91,5 +89,5 @@ class EmbeddingFunctions(MappedTerm):
 
     @override
     def sizes(self) -> dict[str, Any]:
-        counts = {symbol: len(c.coefficients) - 3 for symbol, c in self.centers.items()}
+        counts = {symbol: c.coefficients.shape[-1] - 3 for symbol, c in self.centers.items()}
         return {"intervals": self.intervals, "density_intervals": counts}

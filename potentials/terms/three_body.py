@@ -21,7 +21,8 @@ class ThreeBodySplines(MappedTerm):
         leg_intervals: of r_ij and r_ik over [0, cutoff].
         base_intervals: of r_jk over [0, 2 cutoff].
         tables: (leg_intervals + 3, leg_intervals + 3, base_intervals + 3) eV by symbols: the
-            centre, then its neighbours, the lower atomic number first.
+            centre, then its neighbours, the lower atomic number first; of draws one axis
+            more, in front.
     """
 
     kind: ClassVar[str] = "three_body"
@@ -52,7 +53,6 @@ class ThreeBodySplines(MappedTerm):
             view.integer("leg_intervals"),
             view.integer("base_intervals"),
             {(c, a, b): view.arrays[joined((c, a, b))] for c, a, b in view.tables()},
-            draws=view.draws,
         )
 
     @classmethod

@@ -19,7 +19,8 @@ class TwoBodySplines(MappedTerm):
     Attributes:
         cutoff: Å.
         intervals: of the splines over [0, cutoff].
-        tables: (intervals + 3,) eV by pair of symbols, the lower atomic number first.
+        tables: (intervals + 3,) eV by pair of symbols, the lower atomic number first; of draws
+            (draws, intervals + 3).
     """
 
     kind: ClassVar[str] = "two_body"
@@ -44,7 +45,7 @@ class TwoBodySplines(MappedTerm):
     @override
     def read(cls, view: TermView) -> TwoBodySplines:
         tables = {(a, b): view.arrays[joined((a, b))] for a, b in view.tables()}
-        return cls(view.number("cutoff"), view.integer("intervals"), tables, draws=view.draws)
+        return cls(view.number("cutoff"), view.integer("intervals"), tables)
 
     @classmethod
     @override

@@ -218,15 +218,20 @@ def _quadratic(span: Span, weights: Array, covariance: Array) -> tuple[Array, Ar
 def points_functions(term: SoapTerm, weights: Array, frames: Sequence[Frame]) -> SoapFunctions:
     """The term of a potential with all sparse points as its vectors: exact, and linear in the weights.
 
-    `weights` (points of all blocks, k) eV: the mean and k - 1 draws, which share the vectors.
+    `weights` (points of all blocks, k) eV: those of the mean, or of k draws, which share the vectors.
     """
-    forms, draws = [], {}
+    centers = {}
     for block, some in term.block_weights(weights):
-        if block.size:
-            free = _isolated(term, frames, block.species[0])
-            forms.append(Form(term.zeta, block.species[0], some[:, 0], block.points, free))
-            draws[f"{SYMBOLS[block.species[0]]}.factors"] = np.ascontiguousarray(some[:, 1:].T)
-    return _functions(term, forms, [(form.factors, form.vectors) for form in forms], draws)
+        if not block.size:
+            continue
+        center = block.species[0]
+        if some.shape[1] > 1:
+            centers[SYMBOLS[center]] = SoapCenter(np.ascontiguousarray(some.T), block.points)
+        else:
+            free = _isolated(term, frames, center)
+            form = Form(term.zeta, center, some[:, 0], block.points, free)
+            centers[SYMBOLS[center]] = _center(form, form.factors, form.vectors)
+    return _functions(term, centers)
 
 
 def functions_of(
@@ -236,21 +241,21 @@ def functions_of(
 ) -> SoapFunctions:
     """The term of a potential from the first `part` of each form's vectors."""
     kept = [form.first(max(1, int(np.ceil(part * len(form.factors))))) for form in forms]
-    return _functions(term, forms, kept, {})
+    return _functions(
+        term,
+        {
+            SYMBOLS[form.species]: _center(form, factors, vectors)
+            for form, (factors, vectors) in zip(forms, kept, strict=True)
+        },
+    )
 
 
-def _functions(
-    term: SoapTerm,
-    forms: Sequence[Form],
-    kept: Sequence[tuple[Array, Array]],
-    draws: Mapping[str, Array],
-) -> SoapFunctions:
-    centers = {}
-    for form, (factors, vectors) in zip(forms, kept, strict=True):
-        free = float(np.sum(factors * (vectors @ form.free) ** term.zeta))
-        centers[SYMBOLS[form.species]] = SoapCenter(
-            np.ascontiguousarray(factors), np.ascontiguousarray(vectors), free
-        )
+def _center(form: Form, factors: Array, vectors: Array) -> SoapCenter:
+    free = float(np.sum(factors * (vectors @ form.free) ** form.zeta))
+    return SoapCenter(np.ascontiguousarray(factors), np.ascontiguousarray(vectors), free)
+
+
+def _functions(term: SoapTerm, centers: Mapping[str, SoapCenter]) -> SoapFunctions:
     return SoapFunctions(
         cutoff=term.cutoff,
         intervals=len(term.radial) - 3,
@@ -261,5 +266,4 @@ def _functions(
         self_density=term.own,
         weights=term.weights,
         centers=centers,
-        draws=draws,
     )

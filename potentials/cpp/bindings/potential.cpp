@@ -1,14 +1,20 @@
 // Potential and Calculator for Python.
 #include "forcemap/potential.hpp"
 
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <memory>
+#include <optional>
+#include <tuple>
 
 #include "forcemap/calculator.hpp"
 #include "forcemap/content.hpp"
+#include "forcemap/fail.hpp"
 #include "forcemap/potential_file.hpp"
 #include "module.hpp"
 
@@ -17,21 +23,91 @@ using forcemap::Potential;
 
 namespace {
 
-nb::tuple compute(Calculator& calculator, Rows3 positions, Integers numbers, Cell cell, Flags pbc) {
-  const std::size_t n = positions.shape(0);
-  if (numbers.shape(0) != n) throw nb::value_error("positions and numbers differ in length");
-  auto energies = new_array(n);
-  auto forces = new_array(n, 3);
+// A structure as Python gives it.
+struct Structure {
+  Rows3 positions;
+  Integers numbers;
+  Cell cell;
+  Flags pbc;
+
+  std::size_t count() const { return positions.shape(0); }
+  forcemap::StructureView view() const {
+    if (numbers.shape(0) != count()) throw nb::value_error("positions and numbers differ in length");
+    return {count(), positions.data(), numbers.data(), cell.data(), pbc.data()};
+  }
+};
+
+nb::tuple compute(Calculator& calculator, Rows3 positions, Integers numbers, Cell cell, Flags pbc,
+                  bool grades) {
+  const Structure structure{positions, numbers, cell, pbc};
+  const forcemap::StructureView view = structure.view();
+  auto energies = new_array(view.count);
+  auto forces = new_array(view.count, 3);
   auto virial = new_array(3, 3);
+  auto graded = new_array(grades ? view.count : 0);
   forcemap::ResultView result;
   result.energies = energies.data();
   result.forces = forces.data();
+  if (grades) result.grades = graded.data();
   {
     nb::gil_scoped_release release;
-    calculator.compute({n, positions.data(), numbers.data(), cell.data(), pbc.data()}, result);
+    calculator.compute(view, result);
   }
   std::copy(result.virial, result.virial + 9, virial.data());
-  return nb::make_tuple(result.energy, energies, forces, virial);
+  return nb::make_tuple(result.energy, energies, forces, virial,
+                        grades ? nb::cast(graded) : nb::none());
+}
+
+nb::tuple compute_draws(Calculator& calculator, Rows3 positions, Integers numbers, Cell cell,
+                        Flags pbc) {
+  const Structure structure{positions, numbers, cell, pbc};
+  const forcemap::StructureView view = structure.view();
+  const std::size_t draws = calculator.potential().draws();
+  auto energies = new_array(draws);
+  auto forces = new_array(draws, view.count, 3);
+  auto virials = new_array(draws, 3, 3);
+  {
+    nb::gil_scoped_release release;
+    calculator.compute_draws(view, {energies.data(), forces.data(), virials.data()});
+  }
+  return nb::make_tuple(energies, forces, virials);
+}
+
+// (cutoff, radial, l_max), or nothing
+using MomentsTuple = std::optional<std::tuple<double, std::size_t, std::size_t>>;
+
+std::optional<forcemap::Moments> moments_of(const MomentsTuple& given) {
+  if (!given) return std::nullopt;
+  const auto [cutoff, radial, l_max] = *given;
+  if (!(cutoff > 0.0) || radial < 1 || radial > forcemap::max_moment_radial ||
+      l_max > forcemap::max_moment_l)
+    forcemap::fail("moments: found cutoff ", cutoff, ", radial ", radial, ", l_max ", l_max,
+                   ", expected cutoff > 0, radial from 1 to ", forcemap::max_moment_radial,
+                   ", l_max from 0 to ", forcemap::max_moment_l);
+  return forcemap::Moments{cutoff, radial, l_max};
+}
+
+std::vector<std::size_t> feature_counts(const Potential& potential, const MomentsTuple& given) {
+  const auto moments = moments_of(given);
+  std::vector<std::size_t> counts;
+  for (std::size_t n = 0; n < potential.numbers().size(); ++n)
+    counts.push_back(potential.feature_count(n, moments ? &*moments : nullptr));
+  return counts;
+}
+
+nb::object features(Calculator& calculator, Rows3 positions, Integers numbers, Cell cell, Flags pbc,
+                    const MomentsTuple& given) {
+  const Structure structure{positions, numbers, cell, pbc};
+  const forcemap::StructureView view = structure.view();
+  const auto moments = moments_of(given);
+  const std::vector<std::size_t> counts = feature_counts(calculator.potential(), given);
+  const std::size_t stride = *std::max_element(counts.begin(), counts.end());
+  auto found = new_array(view.count, stride);
+  {
+    nb::gil_scoped_release release;
+    calculator.compute_features(view, {moments ? &*moments : nullptr, stride, found.data()});
+  }
+  return nb::cast(found);
 }
 
 }  // namespace
@@ -60,7 +136,12 @@ void add_potential(nb::module_& m) {
       .def_prop_ro("numbers", &Potential::numbers, "Atomic numbers, increasing.")
       .def_prop_ro("e0", &Potential::e0, "Isolated-atom energies in the order of numbers, eV.")
       .def_prop_ro("metadata", &Potential::metadata, "The file's JSON document.")
-      .def_prop_ro("bytes", &Potential::bytes, "Memory of the tables of all terms.");
+      .def_prop_ro("bytes", &Potential::bytes, "Memory of the tables of all terms.")
+      .def_prop_ro("bytes_of_draws", &Potential::bytes_of_draws, "The same of the draws.")
+      .def_prop_ro("draws", &Potential::draws, "Number of draws; 0 without.")
+      .def_prop_ro("has_grade", &Potential::has_grade, "Whether atoms can be graded.")
+      .def("feature_counts", &feature_counts, nb::arg("moments").none(),
+           "How many features sites have, by species.");
 
   nb::class_<Calculator>(m, "Calculator",
                          "Evaluates whole structures with a neighbour list that has a skin.")
@@ -71,7 +152,13 @@ void add_potential(nb::module_& m) {
           },
           nb::arg("potential"), nb::arg("skin"), nb::arg("threads"))
       .def("compute", &compute, nb::arg("positions"), nb::arg("numbers"), nb::arg("cell"),
-           nb::arg("pbc"), "(energy, energies (n), forces (n, 3), virial (3, 3)); eV, Å.")
+           nb::arg("pbc"), nb::arg("grades"),
+           "(energy, energies (n), forces (n, 3), virial (3, 3), grades (n) or None); eV, Å.")
+      .def("compute_draws", &compute_draws, nb::arg("positions"), nb::arg("numbers"),
+           nb::arg("cell"), nb::arg("pbc"),
+           "(energies (draws), forces (draws, n, 3), virials (draws, 3, 3)), differences; eV, Å.")
+      .def("features", &features, nb::arg("positions"), nb::arg("numbers"), nb::arg("cell"),
+           nb::arg("pbc"), nb::arg("moments").none(), "Features of the sites, (n, most features).")
       .def_prop_ro("rebuilds", &Calculator::rebuilds, "Neighbour lists built so far.");
 
   m.def(

@@ -203,7 +203,7 @@ struct BatchState {
       list.neighbors().place(s.positions, s.cell, w.placed);
       sums.clear(atoms);
       sum_sites(*potential, {list, w.placed.data(), identity.data(), from, to}, w.scratch, sums,
-                nullptr);
+                {nullptr});
       if (complete) write(b, u, sums);
       at += to - from;
     }

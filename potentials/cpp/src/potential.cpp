@@ -45,6 +45,7 @@ struct Site::Scratch {
   SiteView view{};
   Arena arena;
   Workspace space;
+  std::vector<double> features;  // of the sites that are evaluated together
 };
 
 Site::Site() : scratch(new Scratch) {}
@@ -76,6 +77,7 @@ struct Potential::Impl {
   double cutoff = 0.0;    // the largest of all terms
   std::size_t batch = 1;  // the same of sites_at_once
   std::size_t bytes = 0;
+  std::size_t most_features = 0;  // of a site that is graded
 
   explicit Impl(PotentialData given) : data(std::move(given)) {
     const std::size_t n = data.numbers.size();
@@ -88,16 +90,25 @@ struct Potential::Impl {
       bytes += term->bytes();
     }
     batch = std::min(batch, most_sites_at_once);
+    if (data.grade)
+      for (std::size_t s = 0; s < n; ++s)
+        most_features = std::max(
+            most_features, feature_count(s, data.grade->moments ? &*data.grade->moments : nullptr));
     if (!(cutoff > 0.0)) cutoff = 1e-3;  // isolated atoms only
   }
 
-  // Up to most_sites_at_once of them.
-  void evaluate(Site* sites, std::size_t count, double* energies) const {
+  // Up to most_sites_at_once sites that can be evaluated.
+  struct Prepared {
+    std::size_t count = 0;
+    const SiteView* view[most_sites_at_once];
+    std::size_t place[most_sites_at_once];  // among those given
+    double energy[most_sites_at_once];
+  };
+
+  // NaN for the energies of the others.
+  Prepared prepare(Site* sites, std::size_t count, double* energies) const {
     const PrepareFunction prepare = site_kernels().prepare;
-    const SiteView* views[most_sites_at_once];
-    double* to[most_sites_at_once];
-    double sums[most_sites_at_once];
-    std::size_t held = 0;
+    Prepared found;
     for (std::size_t n = 0; n < count; ++n) {
       SiteView& view = sites[n].scratch->view;
       view.count = sites[n].count;
@@ -106,13 +117,74 @@ struct Potential::Impl {
         energies[n] = std::nan("");
         continue;
       }
-      views[held] = &view;
-      to[held] = &energies[n];
-      sums[held++] = data.e0[static_cast<std::size_t>(view.species)];
+      found.view[found.count] = &view;
+      found.place[found.count] = n;
+      found.energy[found.count++] = data.e0[static_cast<std::size_t>(view.species)];
     }
-    if (held == 0) return;
-    for (const auto& term : data.terms) term->add({held, views}, sums, sites[0].scratch->space);
-    for (std::size_t n = 0; n < held; ++n) *to[n] = sums[n];
+    return found;
+  }
+
+  void evaluate(Site* sites, std::size_t count, double* energies) const {
+    Prepared found = prepare(sites, count, energies);
+    if (found.count == 0) return;
+    for (const auto& term : data.terms)
+      term->add({found.count, found.view}, found.energy, sites[0].scratch->space);
+    for (std::size_t n = 0; n < found.count; ++n) energies[found.place[n]] = found.energy[n];
+  }
+
+  // The same with features, each site's `stride` after the last one's.
+  void evaluate(Site* sites, std::size_t count, double* energies, const Moments* moments,
+                double* features, std::size_t stride) const {
+    std::fill_n(features, count * stride, 0.0);
+    Prepared found = prepare(sites, count, energies);
+    if (found.count == 0) return;
+    Workspace& space = sites[0].scratch->space;
+    double* next[most_sites_at_once];
+    for (std::size_t n = 0; n < found.count; ++n) next[n] = features + found.place[n] * stride;
+    for (const auto& term : data.terms) {
+      term->add({found.count, found.view, moments ? nullptr : next}, found.energy, space);
+      for (std::size_t n = 0; n < found.count; ++n)
+        next[n] += moments ? 0 : term->features(static_cast<std::size_t>(found.view[n]->species));
+    }
+    for (std::size_t n = 0; n < found.count; ++n) {
+      energies[found.place[n]] = found.energy[n];
+      if (moments) moments->evaluate(*found.view[n], data.numbers.size(), next[n], space);
+    }
+  }
+
+  void grade(Site* sites, std::size_t count, double* energies, double* grades) const {
+    std::vector<double>& features = sites[0].scratch->features;
+    const Moments* const moments = data.grade->moments ? &*data.grade->moments : nullptr;
+    features.resize(most_sites_at_once * most_features);
+    evaluate(sites, count, energies, moments, features.data(), most_features);
+    for (std::size_t n = 0; n < count; ++n)
+      grades[n] = std::isfinite(energies[n])
+                      ? data.grade->of(sites[n].scratch->view, &features[n * most_features])
+                      : std::nan("");
+  }
+
+  std::size_t feature_count(std::size_t species, const Moments* moments) const {
+    if (moments) return moments->count(data.numbers.size());
+    std::size_t count = 0;
+    for (const auto& term : data.terms) count += term->features(species);
+    return count;
+  }
+
+  void deviate(Site& site, SiteDraws& out) const {
+    const Draws& draws = *data.draws;
+    const std::size_t species = data.numbers.size(), own = static_cast<std::size_t>(site.species);
+    double energy = 0.0;
+    out.energies.resize(draws.count);
+    const bool usable = prepare(&site, 1, &energy).count == 1;
+    for (std::size_t k = 0; k < draws.count; ++k)
+      out.energies[k] = usable ? draws.e0[k * species + own] : std::nan("");
+    const SiteView& view = site.scratch->view;
+    out.stride = view.padded;
+    // The loops write to whole vectors of neighbours.
+    out.gradients.assign(3 * draws.count * out.stride, 0.0);
+    if (!usable) return;
+    const DrawSums sums{out.energies.data(), out.gradients.data(), out.stride};
+    for (const auto& term : draws.terms) term->add(view, sums, site.scratch->space);
   }
 };
 
@@ -147,9 +219,47 @@ double Potential::evaluate(Site& site) const {
 std::size_t Potential::batch() const { return impl_->batch; }
 std::size_t Potential::bytes() const { return impl_->bytes; }
 
-void Potential::evaluate(Site* sites, std::size_t count, double* energies) const {
+void Potential::evaluate(Site* sites, std::size_t count, double* energies, double* grades) const {
+  if (grades && !has_grade()) fail("this potential has no extrapolation grade");
+  for (std::size_t n = 0; n < count; n += most_sites_at_once) {
+    const std::size_t some = std::min(count - n, most_sites_at_once);
+    if (grades)
+      impl_->grade(sites + n, some, energies + n, grades + n);
+    else
+      impl_->evaluate(sites + n, some, energies + n);
+  }
+}
+
+bool Potential::has_grade() const { return impl_->data.grade.has_value(); }
+
+std::size_t Potential::draws() const { return impl_->data.draws ? impl_->data.draws->count : 0; }
+
+std::size_t Potential::bytes_of_draws() const {
+  std::size_t sum = 0;
+  if (impl_->data.draws)
+    for (const auto& term : impl_->data.draws->terms) sum += term->bytes();
+  return sum;
+}
+
+void Potential::deviate(Site& site, SiteDraws& draws) const {
+  if (!impl_->data.draws) fail("this potential has no draws");
+  impl_->deviate(site, draws);
+}
+
+const Uncertainty* Potential::uncertainty() const {
+  return impl_->data.uncertainty ? &*impl_->data.uncertainty : nullptr;
+}
+
+std::size_t Potential::feature_count(std::size_t species, const Moments* moments) const {
+  return impl_->feature_count(species, moments);
+}
+
+void Potential::features(Site* sites, std::size_t count, const Moments* moments, double* features,
+                         std::size_t stride) const {
+  double energies[most_sites_at_once];
   for (std::size_t n = 0; n < count; n += most_sites_at_once)
-    impl_->evaluate(sites + n, std::min(count - n, most_sites_at_once), energies + n);
+    impl_->evaluate(sites + n, std::min(count - n, most_sites_at_once), energies, moments,
+                    features + n * stride, stride);
 }
 
 const char* Potential::instruction_set() { return site_kernels().name; }

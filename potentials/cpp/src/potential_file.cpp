@@ -11,8 +11,9 @@
 #include "forcemap/json.hpp"
 #include "forcemap/safetensors.hpp"
 #include "terms/term_reader.hpp"
+#include "uncertainty_file.hpp"
 
-// The format, versions 1 and 2 (written by forcemap/potentials/file/potential_file.py, which
+// The format, versions 1 to 3 (written by forcemap/potentials/file/potential_file.py, which
 // describes it in full): a safetensors file whose metadata are a "checksum" (checksum.hpp; may be
 // absent) and "forcemap", a JSON document, here without the free members "provenance" and
 // "mapping",
@@ -22,18 +23,19 @@
 // and whose tensors, all F64, are "e0" (species) and those of the terms, "terms.INDEX.PART". The
 // members and parts of each kind of term stand on top of its file in terms/.
 //
-// Version 2 leaves room for draws from the process beside its mean. The document may have the
-// member "columns" (1 to 4096; 1 where it is missing: the mean alone). With more than one, each
-// tensor that is linear in the weights of the fit, "e0" or "terms.INDEX.PART", may be accompanied
-// by another with ".draws" after its name, of shape (columns - 1, and that of the tensor): the same
-// numbers for the draws, in the order of the draws. This reader checks them and leaves them where
-// they are; what is evaluated is the mean.
+// Version 3 may have the members "uncertainty", "draws" and "grade" (uncertainty_file.hpp), with
+// tensors of the same names.
+//
+// Version 2 left room for draws of another form. The document may have the member "columns" (1 to
+// 4096; 1 where it is missing: the mean alone). With more than one, each tensor that is linear in
+// the weights of the fit, "e0" or "terms.INDEX.PART", may be accompanied by another with ".draws"
+// after its name, of shape (columns - 1, and that of the tensor). They are checked and not used.
 
 namespace forcemap {
 
 namespace {
 
-constexpr std::int64_t newest_version = 2;
+constexpr std::int64_t newest_version = 3;
 constexpr std::int64_t max_columns = 4096;
 constexpr std::uintmax_t max_file_bytes = std::uintmax_t{4} << 30;
 
@@ -53,6 +55,9 @@ class Reader {
     if (terms.size() == 0) terms.reject("found an empty array, expected at least one term");
     for (std::size_t index = 0; index < terms.size(); ++index)
       data.terms.push_back(read_term(file_, terms.at(index), index));
+    if (root.has("uncertainty")) data.uncertainty = read_uncertainty(root.at("uncertainty"));
+    if (root.has("draws")) data.draws = read_draws(file_, root.at("draws"), data.terms);
+    if (root.has("grade")) data.grade = read_grade(file_, root.at("grade"), data.terms);
     check_no_other_tensor();
     return data;
   }
@@ -73,8 +78,11 @@ class Reader {
       fail(file_.name, ": found format version ", version, ", expected at most ", newest_version,
            ": the file was written by a newer forcemap; upgrade forcemap");
     }
+    const bool newest = version >= 3;
     root.allow_only({"format", "version", "forcemap_version", "species", "units", "terms",
-                     "provenance", "mapping", version >= 2 ? "columns" : "version"});
+                     "provenance", "mapping", version == 2 ? "columns" : "version",
+                     newest ? "uncertainty" : "version", newest ? "draws" : "version",
+                     newest ? "grade" : "version"});
     root.at("forcemap_version").string();
     for (const char* free : {"provenance", "mapping"}) {
       if (root.has(free)) root.at(free).members();
@@ -87,7 +95,7 @@ class Reader {
   }
 
   void read_columns(const JsonView& root, std::int64_t version) {
-    if (version < 2 || !root.has("columns")) return;
+    if (version != 2 || !root.has("columns")) return;
     file_.columns = static_cast<std::size_t>(root.at("columns").integer(1, max_columns));
   }
 

@@ -11,6 +11,8 @@ namespace forcemap {
 struct Sites {
   std::size_t count;
   const SiteView* const* site;  // (count)
+  /// (count) where the term writes its features of each site; null: they are not wanted.
+  double* const* features = nullptr;
 };
 
 constexpr std::size_t most_sites_at_once = 16;

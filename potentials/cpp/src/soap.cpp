@@ -154,6 +154,7 @@ SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
     each(&w.one, rows * v.n_padded);
     each(&w.square, square);
     for (double** array : {&w.p, &w.g, &w.spare}) each(array, v.padded_dimension);
+    each(&w.projections, kMostProjections + 8);
   };
   layout([&](double**, std::size_t count) { sized(count); });
   impl.reserve(total);

@@ -104,11 +104,17 @@ void SiteSums::add(const SiteSums& other) {
 
 namespace {
 
-void add_site(const Site& site, const NeighborList& list, std::size_t i, SiteSums& out) {
+// Derivatives of a site's energy by its neighbours.
+struct SiteGradient {
+  const double *x, *y, *z;
+};
+
+void add_site(const Site& site, const SiteGradient& gradient, const NeighborList& list,
+              std::size_t i, SiteSums& out) {
   double fx = 0.0, fy = 0.0, fz = 0.0;
   double w[9] = {};
   for (std::size_t n = 0; n < site.count; ++n) {
-    const double gx = site.gx[n], gy = site.gy[n], gz = site.gz[n];
+    const double gx = gradient.x[n], gy = gradient.y[n], gz = gradient.z[n];
     const std::size_t owner =
         static_cast<std::size_t>(list.owner[static_cast<std::size_t>(site.index[n])]);
     double* f = &out.forces[3 * owner];
@@ -135,25 +141,36 @@ void add_site(const Site& site, const NeighborList& list, std::size_t i, SiteSum
 }  // namespace
 
 void sum_sites(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
-               SiteSums& out, double* energies) {
+               SiteSums& out, const SiteValues& values) {
   const NeighborList& list = range.list.neighbors();
   std::vector<Site>& sites = scratch.sites;
-  const int* kinds = potential.numbers().size() == 1 ? nullptr : range.list.kinds();
-  for (std::size_t begin = range.from; begin < range.to; begin += sites.size()) {
-    const std::size_t count = std::min(sites.size(), range.to - begin);
+  each_gathered(potential, range, scratch, [&](std::size_t begin, std::size_t count) {
+    potential.evaluate(sites.data(), count, scratch.energies.data(),
+                       values.grades ? values.grades + begin : nullptr);
     for (std::size_t n = 0; n < count; ++n) {
-      const std::size_t i = begin + n;
-      potential.gather({range.placed, kinds, range.identity, static_cast<int>(i),
-                        list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i]},
-                       sites[n]);
-    }
-    potential.evaluate(sites.data(), count, scratch.energies.data());
-    for (std::size_t n = 0; n < count; ++n) {
+      const Site& site = sites[n];
       out.energy += scratch.energies[n];
-      if (energies) energies[begin + n] = scratch.energies[n];
-      if (sites[n].count > 0) add_site(sites[n], list, begin + n, out);
+      if (values.energies) values.energies[begin + n] = scratch.energies[n];
+      if (site.count > 0) add_site(site, {site.gx, site.gy, site.gz}, list, begin + n, out);
     }
-  }
+  });
+}
+
+void sum_draws(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
+               SiteSums* out) {
+  SiteDraws& draws = scratch.draws;
+  each_gathered(potential, range, scratch, [&](std::size_t begin, std::size_t count) {
+    for (std::size_t n = 0; n < count; ++n) {
+      const Site& site = scratch.sites[n];
+      potential.deviate(scratch.sites[n], draws);
+      for (std::size_t k = 0; k < draws.energies.size(); ++k) {
+        out[k].energy += draws.energies[k];
+        if (site.count > 0)
+          add_site(site, {draws.gradient(k, 0), draws.gradient(k, 1), draws.gradient(k, 2)},
+                   range.list.neighbors(), begin + n, out[k]);
+      }
+    }
+  });
 }
 
 bool all_finite(const double* values, std::size_t count) {

@@ -2,6 +2,7 @@
 // sites.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <vector>
@@ -44,6 +45,7 @@ struct SiteScratch {
       : sites(potential.batch()), energies(potential.batch()) {}
   std::vector<Site> sites;
   std::vector<double> energies;
+  SiteDraws draws;
 };
 
 /// What one thread adds up.
@@ -64,11 +66,37 @@ struct SiteRange {
   std::size_t from, to;
 };
 
-/// Add the sites of `range`.
-///   scratch   of this thread
-///   energies  (atoms) filled with the site energies; may be null
+/// What is wanted of each site; null: not wanted.
+struct SiteValues {
+  double* energies;          // (atoms)
+  double* grades = nullptr;  // (atoms)
+};
+
+/// Calls each(begin, count) after so many sites from `begin` on were gathered in `scratch`.
+template <typename Each>
+void each_gathered(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
+                   const Each& each) {
+  const NeighborList& list = range.list.neighbors();
+  const int* kinds = potential.numbers().size() == 1 ? nullptr : range.list.kinds();
+  for (std::size_t begin = range.from; begin < range.to; begin += scratch.sites.size()) {
+    const std::size_t count = std::min(scratch.sites.size(), range.to - begin);
+    for (std::size_t n = 0; n < count; ++n) {
+      const std::size_t i = begin + n;
+      potential.gather({range.placed, kinds, range.identity, static_cast<int>(i),
+                        list.neighbors.data() + list.first[i], list.first[i + 1] - list.first[i]},
+                       scratch.sites[n]);
+    }
+    each(begin, count);
+  }
+}
+
+/// Add the sites of `range`. `scratch` is the calling thread's.
 void sum_sites(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
-               SiteSums& out, double* energies);
+               SiteSums& out, const SiteValues& values);
+
+/// The same for the differences of the draws, to `out` (draws).
+void sum_draws(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
+               SiteSums* out);
 
 bool all_finite(const double* values, std::size_t count);
 

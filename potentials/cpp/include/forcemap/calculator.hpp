@@ -24,6 +24,21 @@ struct ResultView {
   double virial[9] = {};       // -dE/d(strain), row-major, symmetric, eV
   double* energies = nullptr;  // (count) site energies, eV
   double* forces = nullptr;    // (count, 3), eV/Å
+  double* grades = nullptr;    // (count) extrapolation grades
+};
+
+/// What the caller wants filled with the differences of a potential's draws.
+struct DrawsView {
+  double* energies;  // (draws), eV
+  double* forces;    // (draws, count, 3), eV/Å
+  double* virials;   // (draws, 9), eV
+};
+
+/// Features of sites (grade.hpp).
+struct FeaturesView {
+  const Moments* moments;  // null: those of the terms
+  std::size_t stride;      // at least the features of every species
+  double* features;        // (count, stride); zeros beyond those of the atom's species
 };
 
 /// Evaluates one structure after another; keeps its neighbour list while no atom has moved by more
@@ -41,6 +56,13 @@ class Calculator {
   /// periodic directions, coinciding atoms; the message names the atom.
   void compute(const StructureView& structure, ResultView& result);
 
+  /// The draws' differences. Throws Error as `compute`, and for a potential without draws.
+  void compute_draws(const StructureView& structure, const DrawsView& draws);
+
+  /// The sites' features. Throws Error as `compute`.
+  void compute_features(const StructureView& structure, const FeaturesView& features);
+
+  const Potential& potential() const;
   std::size_t rebuilds() const;  // neighbour lists built so far
 
  private:

@@ -22,8 +22,12 @@ class MappedTerm {
   /// How many sites it evaluates best together.
   virtual std::size_t sites_at_once() const { return 1; }
 
+  /// How many features it has of a site with a centre of this species, for the grade.
+  virtual std::size_t features(std::size_t /*species*/) const { return 0; }
+
   /// Add the sites' energies (eV) to `energies` (sites.count) and their derivatives by the
-  /// neighbours' positions (eV/Å) to the sites' gradients. `space` is the calling thread's.
+  /// neighbours' positions (eV/Å) to the sites' gradients; write their features where they are
+  /// wanted. `space` is the calling thread's.
   virtual void add(const Sites& sites, double* energies, Workspace& space) const = 0;
 };
 

@@ -38,6 +38,18 @@ class Site {
   std::unique_ptr<Scratch> scratch;
 };
 
+/// The differences of the draws at one site; scratch memory of one thread.
+struct SiteDraws {
+  std::size_t stride = 0;         // at least the number of the site's neighbours
+  std::vector<double> energies;   // (draws) eV
+  std::vector<double> gradients;  // (draws, 3, stride) dE_i/dr_j, eV/Å
+
+  /// Direction `d` of the gradients of draw `k`, by neighbour.
+  const double* gradient(std::size_t k, std::size_t d) const {
+    return gradients.data() + (3 * k + d) * stride;
+  }
+};
+
 /// A potential ready to be evaluated; immutable, shared by threads (one Site each).
 class Potential {
  public:
@@ -66,8 +78,28 @@ class Potential {
 
   /// How many sites evaluate best together.
   std::size_t batch() const;
-  /// The same for `count` gathered sites; `energies` (count).
-  void evaluate(Site* sites, std::size_t count, double* energies) const;
+  /// The same for `count` gathered sites; `energies` (count). `grades` (count) may be null, and is
+  /// for potentials with a grade; NaN where the energy is not finite.
+  void evaluate(Site* sites, std::size_t count, double* energies, double* grades = nullptr) const;
+
+  /// Whether sites can be graded.
+  bool has_grade() const;
+
+  /// The number of draws from the posterior of the fit's weights; 0: the potential has none.
+  std::size_t draws() const;
+  std::size_t bytes_of_draws() const;
+  /// The draws' differences to the energy of a gathered site; an energy of NaN as `evaluate` has it.
+  /// The site's own gradients are lost.
+  void deviate(Site& site, SiteDraws& draws) const;
+  /// What the raw deviations become; null: unknown.
+  const Uncertainty* uncertainty() const;
+
+  /// Features of a species' sites: those of the terms, or of `moments` if it is not null.
+  std::size_t feature_count(std::size_t species, const Moments* moments) const;
+  /// Those of `count` gathered sites, each `stride` after the last one; zeros beyond the features of
+  /// its species.
+  void features(Site* sites, std::size_t count, const Moments* moments, double* features,
+                std::size_t stride) const;
 
   /// Name of the instruction set in use: "avx512", "avx2" or "generic". Chosen at run time; the
   /// environment variable FORCEMAP_SIMD (same words) asks for a lower one.

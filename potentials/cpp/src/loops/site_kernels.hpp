@@ -7,6 +7,7 @@
 
 #include "embedding_kernels.hpp"
 #include "forcemap/surroundings.hpp"
+#include "moments_kernels.hpp"
 #include "pair_kernels.hpp"
 #include "soap_kernels.hpp"
 #include "three_body_kernels.hpp"
@@ -54,6 +55,7 @@ struct SiteKernels {
   ZblEnergyFunction zbl;
   EmbeddingEnergyFunction embedding;
   ThreeBodyFunction three_body;
+  MomentsFunction moments;
   SoapKernels soap;
 };
 

@@ -8,8 +8,11 @@
 
 // after the types that they use
 #include "embedding_loops.ipp"
+#include "moments_loops.ipp"
 #include "pair_loops.ipp"
 #include "soap_loops.ipp"
+// after the loops of one energy
+#include "soap_draws_loops.ipp"
 #include "three_body_loops.ipp"
 
 namespace forcemap {
@@ -270,8 +273,10 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::zbl,
       FORCEMAP_LOOPS::embedding,
       FORCEMAP_LOOPS::three_body,
+      FORCEMAP_LOOPS::moments,
       {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::soap_density, FORCEMAP_LOOPS::soap_energies,
-       FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::soap_gradient}};
+       FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::soap_gradient, FORCEMAP_LOOPS::soap_products,
+       FORCEMAP_LOOPS::soap_sums, FORCEMAP_LOOPS::soap_draw_forces}};
   return kernels;
 }
 

@@ -6,7 +6,11 @@
 
 namespace forcemap {
 
+struct DrawSums;
 struct SiteView;
+
+/// The first projections of a spectrum on a centre's vectors are features of the site.
+constexpr std::size_t kMostProjections = 32;
 
 /// Energy of one centre species: sum_k factors[k] (vectors[k] . p)^zeta - constant.
 struct SoapCenterView {
@@ -50,7 +54,29 @@ struct SoapWork {
   double* p;                 // (padded_dimension) power spectrum, normalised
   double* g;                 // (padded_dimension) dE/dp
   double* spare;             // (padded_dimension)
+  double* projections;       // (kMostProjections and a vector more) products with the first vectors
   double norm;               // of the power spectrum before normalisation
+};
+
+/// Sums of vectors: out[k] = sum_n coefficients[k][n] vectors[n].
+struct SoapSums {
+  std::size_t count;           // of sums, a multiple of kDrawsAtOnce
+  std::size_t vectors_count;   //
+  std::size_t size;            // of the vectors, a multiple of the vector width
+  const double* coefficients;  // (count, vectors_count)
+  const double* vectors;       // (vectors_count, size)
+  double* out;                 // (count, size)
+};
+
+constexpr std::size_t kDrawsAtOnce = 8;
+
+/// Several energies of one site. Draws are padded to a multiple of kDrawsAtOnce.
+struct SoapDrawsWork {
+  std::size_t draws, padded_draws;
+  double* g;                     // (padded_draws, padded_dimension) dE/dp, p normalised; is used up
+  double* adjoint;               // (padded_draws, (l_max + 1)^2, width) dE/dc
+  double* one;                   // (padded_draws, (l_max + 1)^2, n_padded) of one species
+  double *value, *slope;         // (l_max + 1, n_padded, padded neighbours) radial functions
 };
 
 struct SoapKernels {
@@ -64,6 +90,14 @@ struct SoapKernels {
   void (*forces)(const SoapView& view, const SiteView& site, SoapWork& work);
   /// d(normalised p)/dr_j of neighbour `j` (of the work's order), (3, dimension) doubles.
   void (*gradient)(const SoapView& view, SoapWork& work, std::size_t j, double* out);
+  /// out[k] = vectors[k] . p, of `count` vectors, a multiple of 4, as long as `size`, a multiple of
+  /// the vector width.
+  void (*products)(const double* vectors, std::size_t count, std::size_t size, const double* p,
+                   double* out);
+  void (*sums)(const SoapSums& sums);
+  /// Adds d(energy)/dr of the neighbours for each draw to the gradients in `to`.
+  void (*draw_forces)(const SoapView& view, const SoapWork& work, const SoapDrawsWork& draws,
+                      const DrawSums& to);
 };
 
 }  // namespace forcemap

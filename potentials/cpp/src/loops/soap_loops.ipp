@@ -344,15 +344,23 @@ static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
 // --------------------------------------------------------------------------------------
 
 // As many vectors as there are registers for, and four sites, at a time: each number that is read
-// serves several products. `along` sums dE/d(scale of p).
+// serves several products.
 constexpr std::size_t kVectors = kLanes == 8 ? 4 : 2;
 
+struct FourSites {
+  const double* p[4];
+  double* g[4];
+  double* projections[4];
+  double energy[4];
+  double along[4];  // sums of dE/d(scale of p)
+};
+
 FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& center,
-                                  std::size_t first, const double* const* p, double* const* g,
-                                  double* energy, double* along) {
+                                  std::size_t first, FourSites& sites) {
   const std::size_t size = v.padded_dimension;
   const double* const vectors = center.vectors + first * size;
   const double* const factors = center.factors + first;
+  const bool kept = first < kMostProjections;
   Lanes y[kVectors][4], w[kVectors][4];
   for (std::size_t k = 0; k < kVectors; ++k)
     for (int b = 0; b < 4; ++b) y[k][b] = all(0.0);
@@ -362,7 +370,7 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& cente
     for (std::size_t k = 0; k < kVectors; ++k) a[k] = take(vectors + k * size + n);
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) {
-      const Lanes x = take(p[b] + n);
+      const Lanes x = take(sites.p[b] + n);
 #pragma GCC unroll 4
       for (std::size_t k = 0; k < kVectors; ++k) y[k][b] = mad(a[k], x, y[k][b]);
     }
@@ -370,11 +378,12 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& cente
   for (int b = 0; b < 4; ++b)
     for (std::size_t k = 0; k < kVectors; ++k) {
       const double f = factors[k], x = total(y[k][b]);
+      if (kept) sites.projections[b][first + k] = x;
       double power = 1.0;  // x^(zeta - 1)
       for (int z = 1; z < center.zeta; ++z) power *= x;
       const double slope = f * static_cast<double>(center.zeta) * power;
-      energy[b] += f * power * x;
-      along[b] += slope * x;
+      sites.energy[b] += f * power * x;
+      sites.along[b] += slope * x;
       w[k][b] = all(slope);
     }
   for (std::size_t n = 0; n < size; n += kLanes) {
@@ -383,37 +392,39 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& cente
     for (std::size_t k = 0; k < kVectors; ++k) a[k] = take(vectors + k * size + n);
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) {
-      Lanes sum = take(g[b] + n);
+      Lanes sum = take(sites.g[b] + n);
 #pragma GCC unroll 4
       for (std::size_t k = 0; k < kVectors; ++k) sum = mad(w[k][b], a[k], sum);
-      put(g[b] + n, sum);
+      put(sites.g[b] + n, sum);
     }
   }
+}
+
+// Back through the normalisation of p: g becomes dE/d(p before it), where `along` is p . g.
+FORCEMAP_INLINE void denormalise(const SoapView& v, const SoapWork& w, double along, double* g) {
+  const Lanes inverse = all(w.norm > 0.0 ? 1.0 / w.norm : 0.0), part = all(along);
+  for (std::size_t n = 0; n < v.padded_dimension; n += kLanes)
+    put(g + n, (take(g + n) - part * take(w.p + n)) * inverse);
 }
 
 // Four sites at a time: each vector is read once from where it lies.
 static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapWork* const* works,
                           std::size_t count, double* const* energies) {
   const std::size_t size = v.padded_dimension;
-  const double* p[4];
-  double* g[4];
+  FourSites sites{};
   for (std::size_t b = 0; b < 4; ++b) {
     // Missing sites repeat the last one; their answer goes to a spare array.
     SoapWork& w = *works[b < count ? b : count - 1];
-    p[b] = w.p;
-    g[b] = b < count ? w.g : works[0]->spare;
-    for (std::size_t n = 0; n < size; n += kLanes) put(g[b] + n, all(0.0));
+    sites.p[b] = w.p;
+    sites.g[b] = b < count ? w.g : works[0]->spare;
+    sites.projections[b] = w.projections;
+    for (std::size_t n = 0; n < size; n += kLanes) put(sites.g[b] + n, all(0.0));
+    sites.energy[b] = sites.along[b] = 0.0;
   }
-  double energy[4] = {0.0, 0.0, 0.0, 0.0}, along[4] = {0.0, 0.0, 0.0, 0.0};
-  for (std::size_t k = 0; k < center.count; k += kVectors)
-    some_vectors(v, center, k, p, g, energy, along);
-  // Back through the normalisation.
+  for (std::size_t k = 0; k < center.count; k += kVectors) some_vectors(v, center, k, sites);
   for (std::size_t b = 0; b < count; ++b) {
-    *energies[b] += energy[b] - center.constant;
-    const SoapWork& w = *works[b];
-    const Lanes inverse = all(w.norm > 0.0 ? 1.0 / w.norm : 0.0), part = all(along[b]);
-    for (std::size_t n = 0; n < size; n += kLanes)
-      put(w.g + n, (take(w.g + n) - part * take(w.p + n)) * inverse);
+    *energies[b] += sites.energy[b] - center.constant;
+    denormalise(v, *works[b], sites.along[b], works[b]->g);
   }
 }
 
@@ -421,8 +432,7 @@ static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapW
 // --------------------------------------------------------------------------------------
 
 // dE/dc from dE/dp: for each l a symmetric matrix times the coefficients.
-static void soap_adjoint(const SoapView& v, SoapWork& w) {
-  const double* g = w.g;
+static void soap_adjoint(const SoapView& v, const SoapWork& w, const double* g, double* adjoint) {
   const std::size_t width = v.width;
   for (std::size_t n = 0; n < width * width; n += kLanes) put(w.square + n, all(0.0));
   for (std::size_t l = 0; l <= v.l_max; ++l) {
@@ -438,7 +448,7 @@ static void soap_adjoint(const SoapView& v, SoapWork& w) {
     });
     const double* c = w.c + l * l * width;
     for (std::size_t q = 0; q < width; q += kLanes) {
-      double* out = w.adjoint + l * l * width + q;
+      double* out = adjoint + l * l * width + q;
 #define FORCEMAP_CALL(M) \
   multiply_rows<M>(c + first * width, width, w.square + q, width, out + first * width)
       FORCEMAP_IN_BLOCKS(2 * l + 1, first, FORCEMAP_CALL)
@@ -498,9 +508,25 @@ FORCEMAP_INLINE void add_pull(const SiteView& s, const SoapWork& w, std::size_t 
   s.gz[n] += along * w.uz[j] + inverse * total(pull.z);
 }
 
-static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
-  soap_adjoint(v, w);
+// dE/dc of the channels as that of one species' neighbours: rows of n_padded at `out`.
+static void soap_adjoint_of(const SoapView& v, std::size_t species, const double* adjoint,
+                            double* out) {
   const std::size_t rows = (v.l_max + 1) * (v.l_max + 1);
+  for (std::size_t n = 0; n < rows * v.n_padded; n += kLanes) put(out + n, all(0.0));
+  for (std::size_t channel = 0; channel < v.channels; ++channel) {
+    const double weight = v.weights[channel * v.species + species];
+    if (weight == 0.0) continue;
+    for (std::size_t lm = 0; lm < rows; ++lm)
+      for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
+        double* one = out + lm * v.n_padded + n;
+        put(one, mad(all(weight), take(adjoint + lm * v.width + channel * v.n_padded + n),
+                     take(one)));
+      }
+  }
+}
+
+static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
+  soap_adjoint(v, w, w.g, w.adjoint);
   const Lanes zero = all(0.0);
   for (std::size_t species = 0; species < v.species; ++species) {
     const std::size_t begin = w.begin[species], end = w.begin[species + 1];
@@ -508,17 +534,7 @@ static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
     const double* adjoint = w.adjoint + species * v.n_padded;
     std::size_t stride = v.width;
     if (!v.plain_species) {
-      for (std::size_t n = 0; n < rows * v.n_padded; n += kLanes) put(w.one + n, zero);
-      for (std::size_t channel = 0; channel < v.channels; ++channel) {
-        const double weight = v.weights[channel * v.species + species];
-        if (weight == 0.0) continue;
-        for (std::size_t lm = 0; lm < rows; ++lm)
-          for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
-            double* one = w.one + lm * v.n_padded + n;
-            put(one, mad(all(weight), take(w.adjoint + lm * v.width + channel * v.n_padded + n),
-                         take(one)));
-          }
-      }
+      soap_adjoint_of(v, species, w.adjoint, w.one);
       adjoint = w.one;
       stride = v.n_padded;
     }

@@ -87,4 +87,8 @@ std::unique_ptr<MappedTerm> read_embedding(TermReader& reader) {
   return std::make_unique<Embedding>(reader);
 }
 
+std::unique_ptr<DrawnTerm> draw_embedding(TermReader& reader) {
+  return draw_one_by_one(reader, read_embedding);
+}
+
 }  // namespace forcemap

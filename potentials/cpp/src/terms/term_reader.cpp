@@ -12,8 +12,17 @@ std::vector<double> FileContent::take(const std::string& tensor,
   return tensors.doubles(tensor, shape);
 }
 
-TermReader::TermReader(FileContent& file, JsonView json, std::size_t index)
-    : file_(file), json_(std::move(json)), prefix_("terms." + std::to_string(index) + ".") {}
+TermReader::TermReader(FileContent& file, JsonView json, std::size_t index, std::size_t draws)
+    : file_(file),
+      json_(std::move(json)),
+      prefix_((draws ? "draws." : "terms.") + std::to_string(index) + "."),
+      draws_(draws) {}
+
+TermReader TermReader::of_draw(std::size_t draw) const {
+  TermReader reader = *this;
+  reader.draw_ = draw;
+  return reader;
+}
 
 double TermReader::cutoff() const {
   const double cutoff = json_.at("cutoff").number();
@@ -105,7 +114,18 @@ std::vector<double> FileContent::take_weighted(const std::string& tensor,
 
 std::vector<double> TermReader::take_weighted(const std::string& part,
                                               const std::vector<std::size_t>& shape) {
-  return file_.take_weighted(prefix_ + part, shape);
+  if (draws_ == 0) return file_.take_weighted(prefix_ + part, shape);
+  const std::vector<double> all = take_draws(part, shape);
+  const auto size = static_cast<std::ptrdiff_t>(all.size() / draws_);
+  const auto begin = all.begin() + static_cast<std::ptrdiff_t>(draw_) * size;
+  return {begin, begin + size};
+}
+
+std::vector<double> TermReader::take_draws(const std::string& part,
+                                           const std::vector<std::size_t>& shape) {
+  std::vector<std::size_t> of_all = {draws_};
+  of_all.insert(of_all.end(), shape.begin(), shape.end());
+  return take(part, of_all);
 }
 
 }  // namespace forcemap

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "forcemap/draws.hpp"
 #include "forcemap/json.hpp"
 #include "forcemap/mapped_term.hpp"
 #include "forcemap/safetensors.hpp"
@@ -26,22 +27,28 @@ struct FileContent {
   const SafeTensors& tensors;
   std::string name;               // for messages
   std::vector<int> numbers;       // atomic numbers, increasing
-  std::size_t columns;            // of weights: the mean, and draws
+  std::size_t columns;            // of weights in a file of version 2: the mean, and draws
   std::set<std::string> used;     // tensors that a term has taken
   std::set<std::string> claimed;  // see TermReader::claim
 
   std::vector<double> take(const std::string& tensor, const std::vector<std::size_t>& shape);
-  /// The same for numbers that are linear in the weights: a file with draws may hold those of the
-  /// draws, which are checked only.
+  /// The same for numbers that are linear in the weights: a file of version 2 may hold those of
+  /// draws beside them, which are checked only.
   std::vector<double> take_weighted(const std::string& tensor,
                                     const std::vector<std::size_t>& shape);
 };
 
 /// One term of a file: an object of its document, and the tensors whose names begin with
-/// "terms.INDEX.". Everything throws Error that says what was found and what was expected.
+/// "terms.INDEX.", or "draws.INDEX." for the terms of draws. Everything throws Error that says what
+/// was found and what was expected.
 class TermReader {
  public:
-  TermReader(FileContent& file, JsonView json, std::size_t index);
+  /// `draws`: how many of them the term is for; 0 for a term of the mean.
+  TermReader(FileContent& file, JsonView json, std::size_t index, std::size_t draws = 0);
+
+  std::size_t draws() const { return draws_; }
+  /// A reader of one draw, as if it were a term of the mean but that `draws` stays.
+  TermReader of_draw(std::size_t draw) const;
 
   const JsonView& json() const { return json_; }
   const std::vector<int>& numbers() const { return file_.numbers; }
@@ -73,8 +80,11 @@ class TermReader {
   /// The numbers of tensor "terms.INDEX.`part`".
   std::vector<double> take(const std::string& part, const std::vector<std::size_t>& shape);
 
-  /// See FileContent::take_weighted.
+  /// Numbers that are linear in the weights: of the mean (see FileContent::take_weighted) or of the
+  /// one draw that this reader is for.
   std::vector<double> take_weighted(const std::string& part, const std::vector<std::size_t>& shape);
+  /// Those of all draws, (draws, shape).
+  std::vector<double> take_draws(const std::string& part, const std::vector<std::size_t>& shape);
 
   /// Throw Error about that tensor.
   template <typename... Parts>
@@ -91,14 +101,23 @@ class TermReader {
   FileContent& file_;
   JsonView json_;
   std::string prefix_;
+  std::size_t draws_, draw_ = 0;
 };
 
 struct TermKind {
   const char* name;
   std::unique_ptr<MappedTerm> (*read)(TermReader&);
+  std::unique_ptr<DrawnTerm> (*draw)(TermReader&);
 };
 
 /// Read the term at `index` of a document with the kind that it names.
 std::unique_ptr<MappedTerm> read_term(FileContent& file, const JsonView& json, std::size_t index);
+/// The same of a term for so many draws.
+std::unique_ptr<DrawnTerm> read_drawn_term(FileContent& file, const JsonView& json,
+                                           std::size_t index, std::size_t draws);
+
+/// A term for all draws from one term for each of them: for kinds with no loop of their own.
+std::unique_ptr<DrawnTerm> draw_one_by_one(TermReader& reader,
+                                           std::unique_ptr<MappedTerm> (*read)(TermReader&));
 
 }  // namespace forcemap

@@ -144,4 +144,8 @@ std::unique_ptr<MappedTerm> read_three_body(TermReader& reader) {
   return std::make_unique<ThreeBody>(reader);
 }
 
+std::unique_ptr<DrawnTerm> draw_three_body(TermReader& reader) {
+  return draw_one_by_one(reader, read_three_body);
+}
+
 }  // namespace forcemap

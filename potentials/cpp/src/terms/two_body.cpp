@@ -46,4 +46,8 @@ std::unique_ptr<MappedTerm> read_two_body(TermReader& reader) {
   return std::make_unique<TwoBody>(reader);
 }
 
+std::unique_ptr<DrawnTerm> draw_two_body(TermReader& reader) {
+  return draw_one_by_one(reader, read_two_body);
+}
+
 }  // namespace forcemap

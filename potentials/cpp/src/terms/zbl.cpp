@@ -63,4 +63,8 @@ class Zbl final : public MappedTerm {
 
 std::unique_ptr<MappedTerm> read_zbl(TermReader& reader) { return std::make_unique<Zbl>(reader); }
 
+std::unique_ptr<DrawnTerm> draw_zbl(TermReader& reader) {
+  reader.json().at("kind").reject("found a term without weights, which has no draws");
+}
+
 }  // namespace forcemap

@@ -1,0 +1,34 @@
+// Draws from the posterior of a fit's weights, each held as its difference to the mean.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "forcemap/draw_sums.hpp"
+
+namespace forcemap {
+
+struct SiteView;
+class Workspace;
+
+/// One kind of site energy for the weights of all draws. Immutable, shared by threads.
+class DrawnTerm {
+ public:
+  virtual ~DrawnTerm() = default;
+
+  virtual double cutoff() const = 0;      // Å
+  virtual std::size_t bytes() const = 0;  // of its tables
+
+  /// Add each draw's energy of a prepared site and its derivatives. The site's own gradients may be
+  /// used on the way. `space` is the calling thread's.
+  virtual void add(const SiteView& site, const DrawSums& sums, Workspace& space) const = 0;
+};
+
+struct Draws {
+  std::size_t count = 0;
+  std::vector<double> e0;  // (count, species) energies of the isolated atoms, eV
+  std::vector<std::shared_ptr<const DrawnTerm>> terms;
+};
+
+}  // namespace forcemap

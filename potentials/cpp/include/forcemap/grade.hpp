@@ -1,0 +1,54 @@
+// The extrapolation grade of an atom: how far its neighbourhood is from those of the training
+// frames. 1 is the 99 % quantile of the training atoms.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+namespace forcemap {
+
+struct SiteView;
+class Workspace;
+
+constexpr std::size_t max_moment_l = 2;
+constexpr std::size_t max_moment_radial = 16;
+
+/// Invariant moments of the neighbours' density, as features of a site. With x = r / cutoff and
+/// radial functions f_n(r) = (1 - x)^2 T_n(2 x - 1) (Chebyshev), a channel a = (species of the
+/// neighbour, n): s_a = sum_j f_a(r_j), and for 1 <= l <= l_max, a <= b: p_l,ab = sum_jk f_a(r_j)
+/// f_b(r_k) P_l(cos theta_jk), j = k included. First all s_a, then for each l the p_l,ab.
+struct Moments {
+  double cutoff;       // Å
+  std::size_t radial;  // functions
+  std::size_t l_max;
+
+  std::size_t count(std::size_t species) const {
+    const std::size_t channels = species * radial;
+    return channels + l_max * (channels * (channels + 1) / 2);
+  }
+  /// Those of a prepared site, (count(species)).
+  void evaluate(const SiteView& site, std::size_t species, double* features,
+                Workspace& space) const;
+};
+
+/// What atoms are graded by.
+struct Grade {
+  /// Of one species; without features nothing but distances grades its atoms.
+  struct Center {
+    std::vector<double> mean;       // (features) of the training atoms
+    std::vector<double> whitening;  // (features, features), lower triangular
+  };
+  std::vector<Center> centers;     // (species)
+  std::vector<double> shortest;    // (species, species) the data's shortest distances, Å; 0: none
+  std::optional<Moments> moments;  // the features, if they are not those of the terms
+
+  /// The largest of `shortest`.
+  double longest_shortest = 0.0;
+
+  /// Of a prepared site: |whitening (features - mean)|; for a neighbour at r, nearer than the data's
+  /// shortest distance s, at least s / r.
+  double of(const SiteView& site, const double* features) const;
+};
+
+}  // namespace forcemap

@@ -1,0 +1,152 @@
+#include "soap_parts.hpp"
+
+#include <algorithm>
+
+#include "arena.hpp"
+#include "workspace.hpp"
+
+namespace forcemap {
+
+namespace {
+
+constexpr std::int64_t max_channels = 128;  // also of radial functions
+
+std::size_t padded_count(std::size_t draws) {
+  return (draws + kDrawsAtOnce - 1) / kDrawsAtOnce * kDrawsAtOnce;
+}
+
+// The density of a site and what its draws need.
+struct Scratch {
+  SoapWorkspace density;
+  Arena arena;
+  SoapDrawsWork work{};
+  double *energies = nullptr, *spare = nullptr;
+  std::vector<std::size_t> sizes;  // that there is room for
+
+  void reserve(const SoapView& v, std::size_t draws, std::size_t neighbors, std::size_t spares) {
+    const std::size_t rows = (v.l_max + 1) * (v.l_max + 1), padded = padded_count(draws);
+    work.draws = draws;
+    work.padded_draws = padded;
+    const std::vector<std::size_t> wanted = {padded * v.padded_dimension, padded * rows * v.width,
+                                             padded * rows * v.n_padded,
+                                             (v.l_max + 1) * v.n_padded * (neighbors + 8),
+                                             padded, spares};
+    sizes.resize(wanted.size(), 0);
+    const auto fits = [](std::size_t want, std::size_t have) { return want <= have; };
+    if (std::equal(wanted.begin(), wanted.end(), sizes.begin(), fits)) return;
+    std::transform(wanted.begin(), wanted.end(), sizes.begin(), sizes.begin(),
+                   [](std::size_t a, std::size_t b) { return std::max(a, b); });
+    arena.lay_out([&](const auto& each) {
+      each(work.g, sizes[0]);
+      each(work.adjoint, sizes[1]);
+      each(work.one, sizes[2]);
+      each(work.value, sizes[3]);
+      each(work.slope, sizes[3]);
+      each(energies, sizes[4]);
+      each(spare, sizes[5]);
+    });
+  }
+};
+
+class SpectrumTerm final : public DrawnTerm {
+ public:
+  SpectrumTerm(TermReader& reader, std::initializer_list<std::string_view> names,
+               const ReadSpectrumDraws& read)
+      : draws_(std::max<std::size_t>(reader.draws(), 1)), expansion_(read_soap_expansion(reader)), centers_(reader.species()) {
+    for (const TermReader::Center& center : reader.centers(names)) {
+      Center& made = centers_[center.species];
+      made.functions = read(reader, center, expansion_.view());
+      made.constants.assign(draws_, 0.0);
+      Scratch scratch;
+      scratch.reserve(expansion_.view(), draws_, 0, spare(*made.functions));
+      evaluate(made, isolated_atom(expansion_.view(), static_cast<int>(center.species),
+                                   scratch.density),
+               scratch);
+      std::copy_n(scratch.energies, draws_, made.constants.begin());
+    }
+  }
+
+  double cutoff() const override { return expansion_.cutoff(); }
+
+  std::size_t bytes() const override {
+    std::size_t sum = expansion_.bytes();
+    for (const Center& center : centers_)
+      if (center.functions) sum += center.functions->bytes();
+    return sum;
+  }
+
+  void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
+    const Center& center = centers_[static_cast<std::size_t>(site.species)];
+    if (!center.functions) return;
+    const SoapKernels& loops = site_kernels().soap;
+    const SoapView& view = expansion_.view();
+    Scratch& scratch = space.of<Scratch>();
+    scratch.reserve(view, draws_, site.count, spare(*center.functions));
+    SoapWork& work = scratch.density.prepare(view, site.count);
+    loops.density(view, site, work);
+    evaluate(center, work, scratch);
+    for (std::size_t k = 0; k < draws_; ++k)
+      sums.energies[k] += scratch.energies[k] - center.constants[k];
+    loops.draw_forces(view, work, scratch.work, sums);
+  }
+
+ private:
+  struct Center {
+    std::unique_ptr<SpectrumDraws> functions;  // null: no energy
+    std::vector<double> constants;             // (draws) of the isolated atom, eV
+  };
+
+  std::size_t spare(const SpectrumDraws& functions) const {
+    return functions.spare(padded_count(draws_));
+  }
+
+  static void evaluate(const Center& center, const SoapWork& work, Scratch& scratch) {
+    center.functions->evaluate({work.p, scratch.work.padded_draws, scratch.energies,
+                                scratch.work.g, scratch.spare});
+  }
+
+  std::size_t draws_;
+  SoapExpansion expansion_;
+  std::vector<Center> centers_;  // (species)
+};
+
+}  // namespace
+
+SoapExpansion read_soap_expansion(TermReader& reader) {
+  const JsonView& json = reader.json();
+  SoapBasis basis{};
+  basis.cutoff = reader.cutoff();
+  basis.intervals = reader.intervals("intervals");
+  basis.n_max = static_cast<std::size_t>(json.at("n_max").integer(1, max_channels));
+  basis.l_max = static_cast<std::size_t>(json.at("l_max").integer(0, std::int64_t{max_soap_l}));
+  basis.channels = static_cast<std::size_t>(json.at("channels").integer(1, max_channels));
+  basis.radial = reader.take("radial", {basis.intervals + 3, basis.l_max + 1, basis.n_max});
+  basis.self = reader.take("self", {basis.n_max});
+  basis.weights = reader.take("weights", {basis.channels, reader.species()});
+  return {basis, reader.species()};
+}
+
+SoapWork& isolated_atom(const SoapView& expansion, int species, SoapWorkspace& space) {
+  SiteView nothing{};
+  nothing.species = species;
+  SoapWork& work = space.prepare(expansion, 0);
+  site_kernels().soap.density(expansion, nothing, work);
+  return work;
+}
+
+std::vector<double> padded_rows(const std::vector<double>& given, std::size_t rows,
+                                const SoapView& expansion) {
+  const std::size_t size = expansion.dimension, padded = expansion.padded_dimension;
+  std::vector<double> result(rows * padded, 0.0);
+  for (std::size_t k = 0; k * size < given.size(); ++k)
+    std::copy_n(&given[k * size], size, &result[k * padded]);
+  return result;
+}
+
+std::unique_ptr<DrawnTerm> draw_spectrum_term(TermReader& reader,
+                                              std::initializer_list<std::string_view> names,
+                                              const ReadSpectrumDraws& read) {
+  return std::make_unique<SpectrumTerm>(reader, names, read);
+}
+
+}  // namespace forcemap

@@ -1,0 +1,55 @@
+// What the kinds of term that depend on a power spectrum have in common.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "forcemap/soap.hpp"
+#include "loops/site_kernels.hpp"
+#include "term_reader.hpp"
+
+namespace forcemap {
+
+/// The density expansion of a term: members "cutoff", "intervals", "n_max", "l_max", "channels",
+/// tensors "radial", "self", "weights".
+SoapExpansion read_soap_expansion(TermReader& reader);
+
+/// An isolated atom as the loops round it.
+SoapWork& isolated_atom(const SoapView& expansion, int species, SoapWorkspace& space);
+
+/// `given` (., dimension) as rows that are padded for the loops, (rows, padded_dimension).
+std::vector<double> padded_rows(const std::vector<double>& given, std::size_t rows,
+                                const SoapView& expansion);
+
+/// What the functions of a spectrum give for all draws.
+struct SpectrumAnswer {
+  const double* spectrum;    // (padded_dimension) normalised
+  std::size_t padded_draws;  // a multiple of kDrawsAtOnce
+  double* energies;          // (draws) eV, to be filled
+  double* slopes;            // (padded_draws, padded_dimension) dE/d(spectrum), to be filled
+  double* spare;             // for whatever
+};
+
+/// Functions of the spectrum of one species of centre, one for each draw. Immutable.
+class SpectrumDraws {
+ public:
+  virtual ~SpectrumDraws() = default;
+  virtual std::size_t bytes() const = 0;
+  /// Doubles that `evaluate` needs, aligned as vectors.
+  virtual std::size_t spare(std::size_t padded_draws) const = 0;
+  virtual void evaluate(const SpectrumAnswer& answer) const = 0;
+};
+
+using ReadSpectrumDraws = std::function<std::unique_ptr<SpectrumDraws>(
+    TermReader& reader, const TermReader::Center& center, const SoapView& expansion)>;
+
+/// A term of such functions, whose centers have the members `names`. An isolated atom has no energy.
+std::unique_ptr<DrawnTerm> draw_spectrum_term(TermReader& reader,
+                                              std::initializer_list<std::string_view> names,
+                                              const ReadSpectrumDraws& read);
+
+}  // namespace forcemap
