@@ -169,17 +169,25 @@ class Model:
 
     def raw_variances(self, rows: Array) -> Array:
         """(count,) variances that the data leave at the sparse points, in any `rows` (count, m)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finite(np.sum(self.root(rows) ** 2, axis=1))
+
+    def root(self, rows: Array) -> Array:
+        """(count, m) whose product with its own transpose is the covariance of `raw_variances`."""
+        half = scipy.linalg.solve_triangular(
+            self.posterior, _finite(self.whitened(rows)).T, lower=True, check_finite=False
+        )
+        return np.asarray(half.T)
+
+    def whitened(self, rows: Array) -> Array:
+        """(count, m) whose product with its own transpose is the prior's covariance of `rows`."""
         whitened = np.empty_like(rows)
         for (term, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
             half = scipy.linalg.solve_triangular(
                 factor, rows[:, where].T, lower=True, check_finite=False
             )
             whitened[:, where] = term.delta * half.T
-        half = scipy.linalg.solve_triangular(
-            self.posterior, _finite(whitened).T, lower=True, check_finite=False
-        )
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _finite(np.sum(half**2, axis=0))
+        return whitened
 
     def open_variances(self, frame: Frame) -> Array:
         """(count,) variances that the sparse points leave open of the prior, see `remainder`."""

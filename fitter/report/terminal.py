@@ -11,7 +11,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["deviation_table", "error_table", "output_console", "rows_table", "size_table"]
+__all__ = [
+    "deviation_table",
+    "error_table",
+    "output_console",
+    "rows_table",
+    "size_table",
+    "table_of",
+]
 
 LOG_WIDTH = 120
 """Columns where the output is no terminal."""
@@ -42,6 +49,16 @@ def _table(title: str, first: str, columns: Mapping[str, Column]) -> Table:
     table.add_column(first)
     for column in columns.values():
         table.add_column("\n".join(filter(None, (column.label, column.unit))), justify="right")
+    return table
+
+
+def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of ready cells; the columns after the first are aligned to the right."""
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
