@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from forcemap.fitter.addition import add_to_folder
     from forcemap.fitter.config import Settings
     from forcemap.fitter.data.dataset import read_frames
     from forcemap.fitter.data.frame import Frame
@@ -22,6 +23,7 @@ __all__ = [
     "Frame",
     "Model",
     "Settings",
+    "add_to_folder",
     "fit",
     "fit_frames",
     "fit_to_folder",
@@ -35,6 +37,7 @@ _HOME = {
     "Frame": "data.frame",
     "Model": "process.model",
     "Settings": "config",
+    "add_to_folder": "addition",
     "fit": "fitting",
     "fit_frames": "fitting",
     "fit_to_folder": "job",

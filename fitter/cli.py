@@ -42,6 +42,12 @@ def _evaluate() -> click.Command:
     return evaluate
 
 
+def _suggest() -> click.Command:
+    from forcemap.fitter.commands.suggest import suggest
+
+    return suggest
+
+
 def _export() -> click.Command:
     from forcemap.fitter.commands.export import export
 
@@ -88,6 +94,7 @@ COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
     "fit": (_fit, "Fit a potential to frames, map it, judge it."),
     "map": (_map, "Map a Gaussian process again."),
     "evaluate": (_evaluate, "Errors on labelled frames, predictions for others."),
+    "suggest": (_suggest, "Choose the frames of a pool to label next."),
     "export": (_export, "Write LAMMPS' own pair_style uf3."),
     "info": (_info, "Show what a potential or model file holds."),
     "schema": (_schema, "Print a JSON schema of settings files."),

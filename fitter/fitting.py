@@ -27,7 +27,7 @@ from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.process.accumulate import accumulate, blocks_of, rows_of
 from forcemap.fitter.process.data_checks import warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
-from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model import Labels, Model
 from forcemap.fitter.process.prior import (
     Prior,
     alternatives,
@@ -325,6 +325,7 @@ def _solved(
             "n_frames": len(frames),
             "n_atoms": int(sum(len(f.numbers) for f in frames)),
             "n_rows": together.count,
+            "terms": [term.to_dict() for term in settings.terms],
             "sigma": {
                 "energy": settings.sigma.energy * chosen.noise_factor,
                 "force": settings.sigma.force * chosen.noise_factor,
@@ -332,5 +333,13 @@ def _solved(
                 * float(chosen.noise_factor * chosen.sigma_factors[-1]),
             },
         },
+        labels=Labels(
+            projected=solution.factor.T @ (solution.values / deltas),
+            misfit=solution.misfit,
+            log_sigma=together.log_sigma,
+            count=together.count,
+            factors=prior.factors,
+            stress_factor=float(chosen.sigma_factors[-1]),
+        ),
     )
     return model, posterior

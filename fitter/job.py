@@ -19,7 +19,7 @@ from forcemap.fitter.data.deviations import calibrated_deviations, deviations_of
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.prediction import Prediction, evaluated
-from forcemap.fitter.fitting import fitted
+from forcemap.fitter.fitting import Fitted, fitted
 from forcemap.fitter.mapping.curves import mapped_curves
 from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model
@@ -39,7 +39,7 @@ from forcemap.fitter.sharing.fit_folder import fit_folder, put_together
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut
 
-__all__ = ["fit_to_folder"]
+__all__ = ["FitData", "fit_to_folder", "made_in_folder"]
 
 Pairs = list[tuple[Frame, Prediction]]
 
@@ -65,6 +65,23 @@ def fit_to_folder(
             in it; the text says why and what to do.
     """
     run = run or Run()
+
+    def made() -> tuple[FitData, Fitted | None]:
+        data = FitData.read(settings, run)
+        return data, fitted(settings, data.train, replace(run, scratch=out))
+
+    return made_in_folder(settings, out, run, made, size, smaller)
+
+
+def made_in_folder(
+    settings: Settings,
+    out: Path,
+    run: Run,
+    made: Callable[[], tuple[FitData, Fitted | None]],
+    size: str | None = None,
+    smaller: Sequence[SizePoint] = (),
+) -> dict[str, Any]:
+    """`fit_to_folder` with data and process as `made`, once the folder is held."""
     with ExitStack() as held:
 
         def hold() -> None:
@@ -72,8 +89,7 @@ def fit_to_folder(
 
         run.ranks.on_first(hold)
         start = time.perf_counter()
-        data = _Data.read(settings, run)
-        fit = fitted(settings, data.train, replace(run, scratch=out))
+        data, fit = made()
         model, left_out = (fit.model, fit.left_out) if fit else (None, [])
         fit_seconds = time.perf_counter() - start
         has_map = run.ranks.on_first(lambda: model is not None and not model.unmapped)
@@ -111,7 +127,7 @@ def fit_to_folder(
 
 
 @dataclass(frozen=True)
-class _Data:
+class FitData:
     """The frames of a fit, and what of their labels was read."""
 
     train: list[Frame]
@@ -119,14 +135,19 @@ class _Data:
     counts: dict[str, list[str]]
 
     @classmethod
-    def read(cls, settings: Settings, run: Run) -> _Data:
+    def read(cls, settings: Settings, run: Run) -> FitData:
         """All files that the settings name."""
         keys, sigma = settings.data.keys, settings.sigma
         with run.stage("reading frames", 1) as advance:
             train = read_frames(settings.data.train, keys, sigma)
             test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
-            warn_of_shared_frames(train, test)
             advance()
+        return cls.of(train, test, run)
+
+    @classmethod
+    def of(cls, train: list[Frame], test: list[Frame], run: Run) -> FitData:
+        """Of frames that are read; notes what they hold, and warns of those that are in both."""
+        warn_of_shared_frames(train, test)
         counts = {"train": label_counts(train), "test": label_counts(test)}
         for line in [*counts["train"], *counts["test"]]:
             run.note(line)
@@ -150,7 +171,7 @@ def _shared_truths(model: Model | None, frames: Sequence[Frame], run: Run) -> It
 def _mapped(
     model: Model,
     settings: Settings,
-    data: _Data,
+    data: FitData,
     run: Run,
     truths: Iterable[Prediction] | None,
 ) -> Mapped:
@@ -161,7 +182,7 @@ def _mapped(
     return with_deviations(mapped, model, data.train, settings.uncertainty.draws, run.progress)
 
 
-def _judged(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> tuple[Pairs, Pairs]:
+def _judged(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> tuple[Pairs, Pairs]:
     """Training and test frames with the predictions of the potential, or of a process without map."""
     judge: Callable[[Frame], Prediction]
     if mapped is not None:
@@ -211,7 +232,7 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
-def _fit_block(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> dict[str, Any]:
+def _fit_block(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> dict[str, Any]:
     """The block ``fit`` of the report, without the times of the whole."""
     cost = None if mapped is None else microseconds_per_atom(mapped.potential, data.train)
     return {

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from forcemap.fitter.commands.options import ExistingFile, jobs_option, quiet_option
-from forcemap.fitter.sharing.launch import rank_number
+from forcemap.fitter.commands.options import ExistingFile, FramesFile, jobs_option, quiet_option
+from forcemap.fitter.sharing.launch import launched, rank_number
+
+if TYPE_CHECKING:
+    from forcemap.fitter.data.settings import Source
+    from forcemap.potentials.runs.progress import Progress
 
 __all__ = ["fit", "fit_settings"]
 
@@ -45,17 +50,26 @@ EXAMPLE = "forcemap fit settings.yaml -o out"
     help="Fit the settings in several sizes, such as small,medium,large: each in a folder of its name "
     "in DIR, the last one's files also in DIR, and the report shows what accuracy costs.",
 )
+@click.option(
+    "--add",
+    "added",
+    type=FramesFile(),
+    multiple=True,
+    metavar="FRAMES",
+    help="Add the frames of this file (or FILE@INDEX) to the fit of a model.forcemap, given in place "
+    "of SETTINGS, without starting over. May be given more than once.",
+)
 @jobs_option
 @quiet_option
+@click.pass_context
 def fit(
+    ctx: click.Context,
+    /,
     settings: Path,
     out: Path | None,
-    dry_run: bool,
-    resume: bool,
-    checkpoint_every: float,
-    sizes: str | None,
     jobs: int,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Fit a potential as the YAML file SETTINGS says, map it, and judge it.
 
@@ -63,9 +77,60 @@ def fit(
     settings.yaml with every default written out, report.html and report.json.
 
     mpirun -n N forcemap fit ... shares the frames over N processes (pip install 'forcemap[mpi]').
+
+    forcemap fit --add new.xyz out/model.forcemap adds frames to a fit and writes its files anew, where
+    they are or into DIR. Hyperparameters, energies of isolated atoms and the repulsion stay.
     """
-    if out is None and not dry_run:
+    from forcemap.potentials.runs.progress import Progress
+
+    progress = Progress.silent() if quiet else Progress()
+    if options["added"]:
+        _check_addition(ctx, settings, out)
+        out = out or settings.parent
+        report = _add(settings, options["added"], out, jobs, progress)
+        _show(report, out, quiet)
+        return
+    if out is None and not options["dry_run"]:
         raise click.UsageError("Missing option '-o' / '--output'.")
+    if options["dry_run"] or out is None:
+        from forcemap.fitter.planning.estimate import estimate_settings, estimate_table
+        from forcemap.fitter.report.terminal import output_console
+
+        if not rank_number():
+            output_console().print(estimate_table(estimate_settings(settings, jobs, progress)))
+        return
+    rest = (options[name] for name in ("resume", "checkpoint_every", "sizes"))
+    report = fit_settings(settings, out, jobs, progress, *rest)
+    if report:
+        _show(report, out, quiet)
+
+
+def _check_addition(ctx: click.Context, model: Path, out: Path | None) -> None:
+    """Refuse what cannot be combined with --add, or would be written where nobody expects it."""
+    for name in ("dry_run", "resume", "checkpoint_every", "sizes"):
+        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name.replace('_', '-')} cannot be combined with --add")
+    if launched() is not None:
+        raise click.UsageError("--add runs in one process, without mpirun; --jobs gives it threads")
+    if out is None and model.suffix == ".forcemap" and model.name != "model.forcemap":
+        raise click.UsageError(
+            f"{model} has another name than the file of a fit; say with -o where the new files go"
+        )
+
+
+def _add(
+    model: Path, added: Sequence[Source], out: Path, jobs: int, progress: Progress
+) -> dict[str, Any]:
+    from forcemap.fitter import add_to_folder
+    from forcemap.fitter.sharing.fit_folder import warn_of_mixture
+    from forcemap.fitter.sharing.run import Run
+
+    warn_of_mixture(model)
+    return add_to_folder(model, added, out, Run(jobs, progress))
+
+
+def _show(report: dict[str, Any], out: Path, quiet: bool) -> None:
+    """Print the errors of a fit and the names of its files."""
     from forcemap.fitter.report.terminal import (
         change_table,
         error_table,
@@ -73,23 +138,12 @@ def fit(
         size_table,
     )
     from forcemap.fitter.sharing.fit_folder import FILES
-    from forcemap.potentials.runs.progress import Progress
 
-    progress = Progress.silent() if quiet else Progress()
-    if dry_run or out is None:
-        from forcemap.fitter.planning.estimate import estimate_settings, estimate_table
-
-        if not rank_number():
-            output_console().print(estimate_table(estimate_settings(settings, jobs, progress)))
-        return
-    report = fit_settings(settings, out, jobs, progress, resume, checkpoint_every, sizes)
-    if not report:
-        return
     console = output_console()
     if quiet:  # where they are not among the progress
         for line in [line for lines in report["fit"]["labels"].values() for line in lines]:
             click.echo(line)
-    if report["optimised"]:
+    if report.get("optimised"):
         console.print(change_table(report["optimised"]))
     for name, title in (
         ("train", "Training frames"),

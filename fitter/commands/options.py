@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from forcemap.fitter.sharing.launch import launched
 
-__all__ = ["ExistingFile", "jobs_option", "quiet_option"]
+__all__ = ["ExistingFile", "FramesFile", "jobs_option", "quiet_option"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,6 +32,27 @@ class ExistingFile(click.Path):
                 message = error.message.rstrip(".") + near_name(value)
                 raise click.BadParameter(message, ctx, param) from None
             raise
+
+
+class FramesFile(ExistingFile):
+    """A file of frames, FILE or FILE@INDEX as ASE has it (pool.xyz@::10); a `data.settings.Source`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the source."""
+        from forcemap.fitter.checked import Place, read_fields
+        from forcemap.fitter.data.settings import Source
+        from forcemap.potentials.errors import ForcemapError
+
+        if isinstance(value, Source):
+            return value
+        path, index = str(value), ":"
+        if not os.path.lexists(path):  # a name may hold an @
+            path, _, index = path.rpartition("@") if "@" in path else (path, "", ":")
+        found = super().convert(path, param, ctx)
+        try:
+            return read_fields(Source, {"path": found, "index": index}, Place(str(value)))
+        except ForcemapError as error:
+            self.fail(str(error), param, ctx)
 
 
 def available_cpus() -> int:

@@ -36,7 +36,7 @@ from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.file_kind import HEAD_BYTES, kind_of_file, near_name
 from forcemap.potentials.quoting import printable
 
-__all__ = ["read_structures"]
+__all__ = ["count_frames", "read_structures"]
 
 _READ_FAULTS = (
     OSError,
@@ -98,6 +98,13 @@ def read_structures(source: Source, keys: Keys | None = None) -> Iterator[tuple[
             f"(0 to {count - 1})"
         )
     yield from reversed(backwards)
+
+
+def count_frames(source: Source) -> int:
+    """Number of the selected frames; none of them is parsed. Raises ForcemapError as reading does."""
+    read = _reader_of(source.path, Keys())
+    known = sum(1 for _ in read(lambda index: False))
+    return len(range(known)[source.selection(known)])
 
 
 def _ahead(items: Iterator[Any]) -> Iterator[Any]:

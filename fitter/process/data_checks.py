@@ -12,7 +12,12 @@ from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.sampling import sample_of
 from numpy.typing import NDArray
 
-__all__ = ["warn_of_shared_frames", "warn_of_short_cutoffs"]
+__all__ = [
+    "structure_key",
+    "warn_of_known_frames",
+    "warn_of_shared_frames",
+    "warn_of_short_cutoffs",
+]
 
 SAMPLE_ATOMS = 500
 """Atoms whose neighbours are counted."""
@@ -27,10 +32,10 @@ def warn_of_shared_frames(train: Sequence[Frame], test: Sequence[Frame]) -> None
     Structures are the same if elements, positions, cell and periodicity are, whatever their labels;
     isolated atoms, which are all alike, do not count.
     """
-    known = {_structure(frame) for frame in train} if test else set()
+    known = {structure_key(frame) for frame in train} if test else set()
     frames: dict[str, list[bool]] = {}
     for frame in test:
-        shared = len(frame.numbers) > 1 and _structure(frame) in known
+        shared = len(frame.numbers) > 1 and structure_key(frame) in known
         frames.setdefault(frame.source, []).append(shared)
     for source, shared_ones in frames.items():
         if any(shared_ones):
@@ -41,7 +46,20 @@ def warn_of_shared_frames(train: Sequence[Frame], test: Sequence[Frame]) -> None
             )
 
 
-def _structure(frame: Frame) -> str:
+def warn_of_known_frames(train: Sequence[Frame], new: Sequence[Frame]) -> None:
+    """Warn (UserWarning) of new frames whose structures are among the training frames."""
+    known = {structure_key(frame) for frame in train}
+    count = sum(structure_key(frame) in known for frame in new)
+    if count:
+        warnings.warn(
+            f"{count} of {len(new)} new frames are frames of the training data already and "
+            "count twice",
+            stacklevel=2,
+        )
+
+
+def structure_key(frame: Frame) -> str:
+    """The same for frames of the same elements, positions, cell and periodicity."""
     return data_hash([replace(frame, energy=None, forces=None, stress=None, config_type="")])
 
 

@@ -12,12 +12,39 @@ import scipy.linalg
 from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.process.remainder import remainders
-from forcemap.fitter.terms.base import Array, Term, named
+from forcemap.fitter.terms.base import Array, Block, Term, named
 from forcemap.fitter.terms.rows import RowLayout, columns, frame_rows, term_columns
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.uncertainty import Uncertainty
 
-__all__ = ["Model"]
+__all__ = ["Labels", "Model"]
+
+
+FACTOR_ROUNDING = 1e-9
+"""Of products of a factor, relative to the largest variance; other processors round differently."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What the labels of a fit have left beside the posterior's factor, enough to add others.
+
+    Attributes:
+        projected: (m,) the posterior's factor, inverted, times the scaled rows' products with targets.
+        misfit: yᵀ(K + 1)⁻¹y of the scaled targets.
+        log_sigma: sum of the logarithms of the rows' sigmas, without the noise factor.
+        count: number of rows.
+        factors: Cholesky factor of every block's covariance, by which the rows were whitened: another
+            one of the same matrix differs by rounding times the condition number, often 1e11.
+        stress_factor: of the sigmas of stresses, where the fit has found it; 1 otherwise.
+    """
+
+    projected: Array
+    misfit: float
+    log_sigma: float
+    count: int
+    factors: tuple[Array, ...]
+    stress_factor: float = 1.0
+
 
 DRAWS_SEED = 20_150_518
 """Of `Model.draws`: the same at every call, so that a model maps to the same potential again."""
@@ -37,6 +64,7 @@ class Model:
         noise_factor: common factor of sigmas and deltas chosen by evidence.
         log_marginal_likelihood: of the training data.
         settings, data: provenance.
+        labels: what is needed to add frames; None in files of earlier versions.
         identity: of the fit whose files this is written with; empty without files.
         uncertainty: calibration of its deviations; None of a model that has none.
         open_levels: variances that the sparse points leave open of the prior in frames like those of
@@ -54,6 +82,7 @@ class Model:
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     identity: str = ""
+    labels: Labels | None = None
     uncertainty: Uncertainty | None = None
     open_levels: Mapping[str, float] = field(default_factory=dict)
 
@@ -88,16 +117,11 @@ class Model:
 
         Raises ForcemapError if there is none.
         """
-        found = []
-        for term, block, _ in columns(self.terms):
-            try:
-                found.append(scipy.linalg.cholesky(term.covariance(block), lower=True))
-            except (scipy.linalg.LinAlgError, ValueError):  # ValueError: a number is not finite
-                raise ForcemapError(
-                    f"the covariance of the sparse points of {named(block.species)} in its {term.kind} "
-                    "term is not positive definite: the file is damaged; copy it again or fit anew"
-                ) from None
-        return found
+        known = iter(self.labels.factors if self.labels is not None else ())
+        return [
+            _checked_factor(next(known, None), term, block)
+            for term, block, _ in columns(self.terms)
+        ]
 
     def check(self) -> None:
         """Work out what deviations need, which is slow and may fail in a damaged model.
@@ -145,17 +169,25 @@ class Model:
 
     def raw_variances(self, rows: Array) -> Array:
         """(count,) variances that the data leave at the sparse points, in any `rows` (count, m)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finite(np.sum(self.root(rows) ** 2, axis=1))
+
+    def root(self, rows: Array) -> Array:
+        """(count, m) whose product with its own transpose is the covariance of `raw_variances`."""
+        half = scipy.linalg.solve_triangular(
+            self.posterior, _finite(self.whitened(rows)).T, lower=True, check_finite=False
+        )
+        return np.asarray(half.T)
+
+    def whitened(self, rows: Array) -> Array:
+        """(count, m) whose product with its own transpose is the prior's covariance of `rows`."""
         whitened = np.empty_like(rows)
         for (term, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
             half = scipy.linalg.solve_triangular(
                 factor, rows[:, where].T, lower=True, check_finite=False
             )
             whitened[:, where] = term.delta * half.T
-        half = scipy.linalg.solve_triangular(
-            self.posterior, _finite(whitened).T, lower=True, check_finite=False
-        )
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _finite(np.sum(half**2, axis=0))
+        return whitened
 
     def open_variances(self, frame: Frame) -> Array:
         """(count,) variances that the sparse points leave open of the prior, see `remainder`."""
@@ -163,6 +195,24 @@ class Model:
 
     def _variances(self, frame: Frame, rows: Array) -> Array:
         return _finite(self.raw_variances(rows) + self.open_variances(frame))
+
+
+def _checked_factor(known: Array | None, term: Term, block: Block) -> Array:
+    """Cholesky factor of a block's covariance, the known one if it is of this matrix."""
+    covariance = term.covariance(block)
+    where = f"the covariance of the sparse points of {named(block.species)} in its {term.kind} term"
+    cure = "the file is damaged; copy it again or fit anew"
+    if known is not None:
+        error = float(np.max(np.abs(known @ known.T - covariance), initial=0.0))
+        if error <= FACTOR_ROUNDING * float(np.max(np.diag(covariance), initial=0.0)):
+            return known
+    try:
+        factor = scipy.linalg.cholesky(covariance, lower=True)
+    except (scipy.linalg.LinAlgError, ValueError):  # ValueError: a number is not finite
+        raise ForcemapError(f"{where} is not positive definite: {cure}") from None
+    if known is not None:
+        raise ForcemapError(f"{where} is not that which its factor is of: {cure}")
+    return np.asarray(factor)
 
 
 def _finite(values: Array) -> Array:

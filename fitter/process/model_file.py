@@ -5,24 +5,28 @@ Document: ``species``, ``terms`` (each with kind, cutoff, delta, ``blocks``: the
 and what its kind has to say, see the `document` of each kind in `fitter.terms`), ``e0`` (eV), ``core``
 (per pair of species: shortest distance in the data and the repulsion's inner and outer, Å),
 ``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts),
-``forcemap_version`` and, of a fit with files, ``fit``: its identity (see `fit_folder`); where its
-deviations are calibrated, ``uncertainty``: by energy, force and stress ``factor``, ``floor`` and
-``noise`` (see `potentials.uncertainty`) and ``open`` (`Model.open_levels`). Tensors, F64:
+``forcemap_version``, ``labels`` (what of the labels is needed to add others: misfit, log_sigma, count,
+stress_factor, see `model.Labels`; not in files of earlier versions) and, of a fit with files, ``fit``:
+its identity (see `fit_folder`); where its deviations are calibrated, ``uncertainty``: by energy, force
+and stress ``factor``, ``floor`` and ``noise`` (see `potentials.uncertainty`) and ``open``
+(`Model.open_levels`). Tensors, F64:
 ``points.t.b`` (n, dimension) of block b of term t (distances in Å, densities or descriptors of
 environments), those of the terms' kinds, with the term's number after
 the first word of their names; ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior``
 (m, m), lower Cholesky factor of 1 + the whitened, delta-scaled Gram matrix, from which variances
-follow.
+follow; with ``labels``, ``projected`` (m,) and ``factors``: the Cholesky factors of the covariances of
+all blocks, their lower triangles one after the other, row by row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from forcemap.fitter.baseline.repulsion import ShortRange
-from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model import Labels, Model
 from forcemap.fitter.terms.base import (
     LARGEST,
     Array,
@@ -77,6 +81,14 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
         "settings": dict(model.settings),
         "data": dict(model.data),
     }
+    if model.labels is not None:
+        tensors["projected"] = model.labels.projected
+        triangles = [factor[np.tril_indices(len(factor))] for factor in model.labels.factors]
+        tensors["factors"] = np.concatenate([np.zeros(0), *triangles])
+        document["labels"] = {
+            name: getattr(model.labels, name)
+            for name in ("misfit", "log_sigma", "count", "stress_factor")
+        }
     if model.uncertainty is not None:
         document["uncertainty"] = {
             name: values | {"open": model.open_levels.get(name, 0.0)}
@@ -139,6 +151,7 @@ def read_model(path: str | PathLike[str]) -> Model:
         settings=root["settings"].members(),
         data=root["data"].members(),
         identity=root["fit"].string() if "fit" in root else "",
+        labels=_read_labels(root["labels"], container, terms) if "labels" in root else None,
         **(_read_uncertainty(root["uncertainty"]) if "uncertainty" in root else {}),
     )
 
@@ -188,6 +201,26 @@ def _check_posterior(container: Container, posterior: Array) -> None:
             f"({low[0]}, {low[0]}), expected at least 1: it is not positive definite, the file is "
             "damaged; copy it again or fit anew"
         )
+
+
+def _read_labels(entry: DocumentView, container: Container, terms: Sequence[Term]) -> Labels:
+    entry.allow_only("misfit", "log_sigma", "count", "stress_factor")
+    sizes = [block.size for term in terms for block in term.blocks]
+    lengths = [size * (size + 1) // 2 for size in sizes]
+    triangles = container.tensor("factors", (sum(lengths),))
+    factors = []
+    for size, part in zip(sizes, np.split(triangles, np.cumsum(lengths)[:-1]), strict=True):
+        factor = np.zeros((size, size))
+        factor[np.tril_indices(size)] = part
+        factors.append(factor)
+    return Labels(
+        container.tensor("projected", (sum(sizes),)),
+        within(entry["misfit"], 0.0, LARGEST),
+        within(entry["log_sigma"], -LARGEST, LARGEST),
+        entry["count"].integer(0, 2**53),
+        tuple(factors),
+        positive(entry["stress_factor"]),
+    )
 
 
 def _read_term(view: TermView) -> Term:

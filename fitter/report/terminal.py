@@ -19,6 +19,7 @@ __all__ = [
     "output_console",
     "rows_table",
     "size_table",
+    "table_of",
 ]
 
 LOG_WIDTH = 120
@@ -50,6 +51,16 @@ def _table(title: str, first: str, columns: Mapping[str, Column]) -> Table:
     table.add_column(first)
     for column in columns.values():
         table.add_column("\n".join(filter(None, (column.label, column.unit))), justify="right")
+    return table
+
+
+def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of ready cells; the columns after the first are aligned to the right."""
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "Solution",
     "Sums",
     "add_exactly",
+    "log_evidence",
     "solve_by_qr",
     "together",
 ]
@@ -267,18 +268,25 @@ class Solution:
 
     def log_marginal_likelihood(self, noise_factor: float = 1.0) -> float:
         """Evidence with sigmas and deltas multiplied by `noise_factor` (the mean stays the same)."""
-        n = self.data.count
-        return -0.5 * float(
-            self.misfit / noise_factor**2
-            + self.log_determinant
-            + 2.0 * self.data.log_sigma
-            + n * np.log(2.0 * np.pi * noise_factor**2)
-        )
+        logs = self.log_determinant, self.data.log_sigma
+        return log_evidence(self.misfit, *logs, self.data.count, noise_factor)
 
     @property
     def best_noise_factor(self) -> float:
         """The factor of all sigmas and deltas that the evidence prefers (a closed form)."""
         return float(np.sqrt(self.misfit / max(self.data.count, 1)))
+
+
+def log_evidence(
+    misfit: float, log_determinant: float, log_sigma: float, count: int, noise_factor: float
+) -> float:
+    """Logarithm of the marginal likelihood of `count` rows; see `Solution` and `Sums`."""
+    return -0.5 * float(
+        misfit / noise_factor**2
+        + log_determinant
+        + 2.0 * log_sigma
+        + count * np.log(2.0 * np.pi * noise_factor**2)
+    )
 
 
 def solve_by_qr(rows: Array, targets: Array, covariance: Array) -> Array:

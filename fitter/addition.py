@@ -1,0 +1,134 @@
+"""Frames added to a fit whose files are there: read, grow the process, and write its files anew."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from forcemap.fitter.config import Settings, Source
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.data.frame import Frame, data_hash
+from forcemap.fitter.fitting import Fitted
+from forcemap.fitter.job import FitData, made_in_folder
+from forcemap.fitter.process.data_checks import warn_of_known_frames
+from forcemap.fitter.process.growth import check_addable, grown
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model_file import read_model
+from forcemap.fitter.process.provenance import settings_of
+from forcemap.fitter.sharing.run import Run
+from forcemap.potentials.errors import ForcemapError, ModelFileError
+
+__all__ = ["add_to_folder"]
+
+
+def add_to_folder(
+    path: Path, added: Sequence[Source], out: Path, run: Run | None = None
+) -> dict[str, Any]:
+    """Add frames to the fit of a model file, without starting over; returns the report.
+
+    The files written into the folder `out`, together, are those of `job.fit_to_folder`; settings.yaml
+    names the added files behind the others, so that a fit of it sees the same data. Hyperparameters,
+    energies of isolated atoms and the repulsion stay those of the model.
+
+    The files of the fit so far are read for the report and the map. Where they are not there any more,
+    or not as they were, the new frames serve alone (UserWarning), unless there are new sparse points,
+    which need the old frames.
+
+    Raises:
+        ForcemapError: model, frames or the folder cannot be used; nothing is written.
+    """
+    run = run or Run()
+    model = read_model(path)
+    settings = settings_of(model, path)
+    known = {(source.path.resolve(), source.index) for source in settings.data.train}
+    for source in added:
+        if (source.path.resolve(), source.index) in known:
+            raise ForcemapError(
+                f"{source.path}: is among the training files of {path} already; its frames would "
+                "count twice"
+            )
+    with run.stage("reading new frames", 1) as advance:
+        new = read_frames(added, settings.data.keys, settings.sigma)
+        advance()
+    _named(path, model, new)
+    whole = replace(settings, data=replace(settings.data, train=(*settings.data.train, *added)))
+
+    def made() -> tuple[FitData, Fitted]:
+        former = _Former.read(settings, model, path, run)
+        warn_of_known_frames(former.train, new)
+        data = FitData.of([*former.train, *new], former.test, run)
+        if not former.is_whole:
+            warnings.warn(f"{former.fault}; errors and map rest on the new frames", stacklevel=2)
+        found = grown(model, new, former.required, run)
+        for line in _changes(model, found):
+            run.note(line)
+        found = replace(found, settings=whole.to_dict(), data=former.data_of(found, new))
+        return data, Fitted(found, left_out=[])
+
+    return made_in_folder(whole, out, run, made)
+
+
+def _named(path: Path, model: Model, new: Sequence[Frame]) -> None:
+    """`check_addable`, and the model's own check; errors that are the model's name its file."""
+    try:
+        model.check()
+    except ForcemapError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    check_addable(model, new)
+
+
+@dataclass(frozen=True)
+class _Former:
+    """The frames of the fit so far; none where its files do not have them any more."""
+
+    train: list[Frame]
+    test: list[Frame]
+    fault: str = ""
+    hash: str = ""
+
+    @classmethod
+    def read(cls, settings: Settings, model: Model, path: Path, run: Run) -> _Former:
+        keys, sigma = settings.data.keys, settings.sigma
+        test: list[Frame] = []
+        with run.stage("reading frames", 1) as advance:
+            try:
+                test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
+                train = read_frames(settings.data.train, keys, sigma)
+            except ForcemapError as error:
+                return cls([], test, f"the frames of {path} cannot be read: {error}")
+            advance()
+        known = data_hash(train)
+        if known != model.data.get("hash"):
+            names = ", ".join(str(source.path) for source in settings.data.train)
+            return cls([], test, f"the frames in {names} are not those that {path} was fitted to")
+        return cls(train, test, hash=known)
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.fault
+
+    def required(self) -> list[Frame]:
+        """The training frames. Raises ForcemapError if they are not there."""
+        if self.fault:
+            raise ForcemapError(
+                f"{self.fault}; new sparse points need them: put them back where they were, or fit anew"
+            )
+        return self.train
+
+    def data_of(self, model: Model, new: Sequence[Frame]) -> dict[str, Any]:
+        """What the model says of its data, with the hash of all frames."""
+        return {**model.data, "hash": data_hash([*self.train, *new]) if self.is_whole else ""}
+
+
+def _changes(before: Model, after: Model) -> list[str]:
+    """Lines that say what has become of the model."""
+    points = len(after.weights) - len(before.weights)
+    beside = f", {points:,} new sparse points" if points else ", no new sparse points"
+    frames = after.data["n_frames"] - before.data["n_frames"]
+    return [
+        f"{frames:,} frames added to {before.data['n_frames']:,}{beside}; hyperparameters, energies of "
+        "isolated atoms, the repulsion and the calibration of deviations stay as they were"
+    ]

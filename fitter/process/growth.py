@@ -1,0 +1,304 @@
+"""Frames added to a fitted process without starting over: its posterior grows, by rows and by columns.
+
+The posterior's factor R (upper triangular, RᵀR = 1 + the scaled Gram matrix), the projection z of the
+targets on it and the misfit are all that the labels have left. As the triangle
+
+    ( R  z )
+    ( 0  ρ )         ρ² = misfit
+
+they take more rows in by orthogonal transformations alone (Golub and Van Loan, Matrix Computations,
+6.5), without the Gram matrix being formed again. New sparse points border the covariance's factor L;
+the columns that the old frames lack for them follow from their rows, which are computed again and taken
+in anew with all others. (To border R would be cheaper, but the rows of another computation differ by
+rounding times the condition number of L: Schur complements of R came out as -16, where 1 is the least.)
+
+Hyperparameters, energies of isolated atoms and the repulsion stay those of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from forcemap.fitter.baseline.baseline import Baseline
+from forcemap.fitter.config import Settings
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.process.accumulate import blocks_of, whitened_rows
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.prior import Prior
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.solve.solver import log_evidence
+from forcemap.fitter.solve.triangle import with_rows
+from forcemap.fitter.sparse.candidates import candidate_pools
+from forcemap.fitter.sparse.newcomers import Newcomers, newcomers
+from forcemap.fitter.terms.base import Array, Block, Species, Term, TermSettings
+from forcemap.fitter.terms.rows import columns
+from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.errors import ForcemapError
+from threadpoolctl import threadpool_limits
+
+__all__ = ["check_addable", "grown"]
+
+FIT_ANEW = "fit anew, with all frames among the training data of the settings"
+
+
+def grown(
+    model: Model,
+    frames: Sequence[Frame],
+    old: Callable[[], Sequence[Frame]],
+    run: Run | None = None,
+) -> Model:
+    """The model with the labels of `frames` beside those it has.
+
+    With what the new frames have to say that the sparse points do not, there are new sparse points:
+    where the settings ask for a number that is not reached, by their method up to that; where they do
+    not, environments that differ from all points by more than these do from each other.
+
+    Args:
+        model: the process; its file keeps what is needed.
+        frames: the new ones.
+        old: the frames of the fit so far, in their order; called only if there are new sparse points.
+        run: threads and progress.
+
+    Raises:
+        ForcemapError: the frames cannot be added to this model; the text says why and what to do.
+    """
+    run = run or Run()
+    check_addable(model, frames)
+    assert model.labels is not None
+    with (
+        run.stage("choosing sparse points") as advance,
+        threadpool_limits(limits=1, user_api="blas"),
+    ):
+        found = _new_points(model, frames, advance)
+    growth = _Growth.of(model)
+    before: Sequence[Frame] = ()
+    if found:
+        growth, before = growth.with_points(found), old()
+    with run.stage("fitting", len(before) + len(frames)) as advance:
+        growth = growth.with_frames([*before, *frames], run, advance)
+    return growth.model(frames)
+
+
+def check_addable(model: Model, frames: Sequence[Frame]) -> None:
+    """Raise ForcemapError unless frames can be added to a model."""
+    if model.labels is None:
+        raise ForcemapError(
+            "the model was written by an earlier forcemap, which did not keep what adding frames "
+            f"needs; {FIT_ANEW}"
+        )
+    if not any(f.energy is not None or f.forces is not None for f in frames):
+        raise ForcemapError("the new frames hold neither energies nor forces")
+    for frame in frames:
+        place = f"{frame.source}: frame {frame.index} (counted from 0)"
+        strange = sorted({int(z) for z in frame.numbers} - set(model.species))
+        if strange:
+            raise ForcemapError(
+                f"{place}: holds {' and '.join(SYMBOLS[z] for z in strange)}, but the model is for "
+                f"{' and '.join(SYMBOLS[z] for z in model.species)} only; {FIT_ANEW}"
+            )
+        _check_distances(model, frame, place)
+
+
+def _check_distances(model: Model, frame: Frame, place: str) -> None:
+    """The process is faded out below the shortest distances of its data, which new ones would move."""
+    if not model.repulsion:
+        return
+    reach = max(pair.shortest for pair in model.repulsion.values())
+    structure = Structure(frame, reach, derivatives=False)
+    for (a, b), pair in model.repulsion.items():
+        if {a, b} <= structure.species:
+            distances = structure.neighbors.distances(a, b, reach)
+            if len(distances) and distances.min() < pair.shortest * (1.0 - 1e-9):
+                raise ForcemapError(
+                    f"{place}: has {SYMBOLS[a]} and {SYMBOLS[b]} {distances.min():.4g} Å apart, below "
+                    f"the shortest distance that the model knows, {pair.shortest:.4g} Å, where its "
+                    f"repulsion takes over; {FIT_ANEW}"
+                )
+
+
+# ---- sparse points -------------------------------------------------------------------------------
+
+Found = dict[tuple[int, Species], Newcomers]
+"""New points by the number of their term and their combination of species."""
+
+
+def _new_points(model: Model, frames: Sequence[Frame], advance: Callable[[], Any]) -> Found:
+    found: Found = {}
+    factors = iter(model.factors)
+    rng = np.random.default_rng(int(model.settings.get("seed", 0)))
+    asked = _settings_of_terms(model)
+    for number, term in enumerate(model.terms):
+        known = {block.species: (block, next(factors)) for block in term.blocks}
+        if number >= len(asked):
+            continue  # the fit has added it by itself, for every element
+        pools, _ = candidate_pools(frames, term, rng)
+        for species, pool in pools.items():
+            block, factor = known.get(species, _nothing(species, pool.points.shape[1]))
+            count = _missing(asked[number], block)
+            if count is not None and count <= 0:
+                continue
+            method = asked[number].sparse_method or asked[number].default_method
+            new = newcomers(term, (block, factor), pool, (count, method), rng)
+            if len(new.points):
+                found[number, species] = new
+            advance()
+    return found
+
+
+def _nothing(species: Species, dimension: int) -> tuple[Block, Array]:
+    return Block(species, np.zeros((0, dimension))), np.zeros((0, 0))
+
+
+def _missing(asked: TermSettings, block: Block) -> int | None:
+    """Points that the settings ask for beyond those of a block; None where they leave it open."""
+    given = asked.points_given(block.species)
+    return None if given is None else given - block.size
+
+
+def _settings_of_terms(model: Model) -> tuple[TermSettings, ...]:
+    """The settings of each term, all that was left open chosen by the fit."""
+    given = {**model.settings, "terms": model.data["terms"]}
+    asked = Settings.from_dict(given, origin="the model's settings").terms
+    kinds = [term.kind for term in asked]
+    if kinds != [term.kind for term in model.terms[: len(asked)]]:
+        raise ForcemapError("the model's settings are not those of its terms: the file is damaged")
+    return asked
+
+
+# ---- the posterior -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Growth:
+    """A posterior that takes rows and columns in.
+
+    Attributes:
+        source: the model it began as.
+        prior: terms, deltas with the noise factor, and factors of their covariances.
+        triangle: (m + 1, m + 1) upper triangular, see the module.
+        log_sigma, count: of the rows.
+    """
+
+    source: Model
+    prior: Prior
+    triangle: Array
+    log_sigma: float
+    count: int
+
+    @classmethod
+    def of(cls, model: Model) -> _Growth:
+        assert model.labels is not None
+        m = len(model.weights)
+        triangle = np.zeros((m + 1, m + 1), order="F")
+        triangle[:m, :m] = model.posterior.T
+        triangle[:m, m] = model.labels.projected
+        triangle[m, m] = np.sqrt(model.labels.misfit)
+        prior = Prior(model.terms, tuple(model.factors))
+        return cls(model, prior, triangle, model.labels.log_sigma, model.labels.count)
+
+    @property
+    def deltas(self) -> Array:
+        """(m,) of the columns, for the sigmas that the settings give."""
+        found = [np.full(term.size, term.delta) for term in self.prior.terms]
+        return np.concatenate([np.zeros(0), *found]) / self.source.noise_factor
+
+    def targets(self, frames: Sequence[Frame]) -> list[Targets]:
+        """Labels, less what the process does not learn, with the sigmas of the fit."""
+        baseline = Baseline(self.source.species, self.source.repulsion)
+        assert self.source.labels is not None
+        factor = self.source.labels.stress_factor
+        found = []
+        for frame in frames:
+            target = Targets.of(frame, self.source.e0, baseline.of(frame))
+            sigmas = np.where(target.of_stress, factor, 1.0) * target.sigmas
+            found.append(replace(target, sigmas=sigmas))
+        return found
+
+    def with_frames(
+        self, frames: Sequence[Frame], run: Run, advance: Callable[[int], Any]
+    ) -> _Growth:
+        """With the rows of more frames."""
+        deltas, triangle = self.deltas, self.triangle
+        log_sigma, count = self.log_sigma, self.count
+        blocks = blocks_of(self.targets(frames))
+        with threadpool_limits(limits=1, user_api="blas"):
+            results = run.in_order(lambda block: whitened_rows(block, self.prior), blocks)
+            for block, rows in zip(blocks, results, strict=True):
+                values = np.concatenate([t.values / t.sigmas for t in block])
+                triangle = with_rows(triangle, np.column_stack([rows * deltas, values]))
+                log_sigma += sum(float(np.sum(np.log(t.sigmas))) for t in block)
+                count += len(values)
+                advance(len(block))
+        return replace(self, triangle=triangle, log_sigma=log_sigma, count=count)
+
+    def with_points(self, found: Found) -> _Growth:
+        """With new sparse points and without any rows: those that there were lack their columns."""
+        prior = _extended(self.prior, found)
+        triangle = np.eye(prior.size + 1, order="F")
+        triangle[-1, -1] = 0.0
+        return replace(self, prior=prior, triangle=triangle, log_sigma=0.0, count=0)
+
+    def model(self, frames: Sequence[Frame]) -> Model:
+        """The fitted process; `frames` are those it has more than before."""
+        m = len(self.triangle) - 1
+        factor, projected = self.triangle[:m, :m], self.triangle[:m, m]
+        misfit = float(self.triangle[m, m] ** 2)
+        weights = self.deltas * scipy.linalg.solve_triangular(factor, projected)
+        for (_, _, where), half in zip(columns(self.prior.terms), self.prior.factors, strict=True):
+            weights[where] = scipy.linalg.solve_triangular(half.T, weights[where], lower=False)
+        log_determinant = 2.0 * float(np.sum(np.log(np.diag(factor))))
+        source = self.source
+        assert source.labels is not None
+        scale = source.noise_factor
+        evidence = log_evidence(misfit, log_determinant, self.log_sigma, self.count, scale)
+        data = dict(source.data)
+        return replace(
+            source,
+            terms=self.prior.terms,
+            weights=weights,
+            posterior=np.ascontiguousarray(factor.T),
+            log_marginal_likelihood=evidence,
+            labels=replace(
+                source.labels,
+                projected=projected.copy(),
+                misfit=misfit,
+                log_sigma=self.log_sigma,
+                count=self.count,
+                factors=self.prior.factors,
+            ),
+            data=data
+            | {
+                "n_frames": data["n_frames"] + len(frames),
+                "n_atoms": data["n_atoms"] + sum(len(f.numbers) for f in frames),
+                "n_rows": self.count,
+            },
+        )
+
+
+def _extended(prior: Prior, found: Found) -> Prior:
+    """The prior with new points at the end of each block."""
+    factors = iter(prior.factors)
+    terms: list[Term] = []
+    extended: list[Array] = []
+    for number, term in enumerate(prior.terms):
+        rest = {species: new for (place, species), new in found.items() if place == number}
+        known = {block.species for block in term.blocks}
+        empty = [_nothing(s, n.points.shape[1]) for s, n in rest.items() if s not in known]
+        blocks = []
+        for block, factor in [*((b, next(factors)) for b in term.blocks), *empty]:
+            new = rest.get(block.species)
+            if new is not None:
+                points = np.ascontiguousarray(np.concatenate([block.points, new.points]))
+                zeros = np.zeros((len(factor), len(new.points)))
+                factor = np.block([[factor, zeros], [new.cross, new.factor]])
+                block = Block(block.species, points)
+            blocks.append(block)
+            extended.append(factor)
+        terms.append(term.with_blocks(blocks))
+    return Prior(tuple(terms), tuple(extended))
