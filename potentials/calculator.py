@@ -1,7 +1,13 @@
 """ASE calculator: energy, free_energy, energies, forces, stress in ASE's own units.
 
 Properties: ``energy``, ``free_energy`` (the same number: there are no electrons), ``energies``
-(site energies), ``forces``, ``stress`` (periodic in three directions only, as in ASE).
+(site energies), ``forces``, ``stress`` (periodic in three directions only, as in ASE); and, computed
+only when they are asked for, ``energy_std`` (eV) and ``forces_std`` (n, 3) (eV/Å), calibrated standard
+deviations of the model, and ``grade`` (n,), the extrapolation grade of each atom, 1 for the 99 %
+quantile of the training atoms:
+
+>>> calc.get_property("forces_std", atoms)   # doctest: +SKIP
+
 Keywords: ``skin`` in Å and ``threads``.
 """
 
@@ -24,6 +30,8 @@ from forcemap.potentials.process_lock import ProcessLock
 
 __all__ = ["ForcemapCalculator"]
 
+DEVIATIONS = {"energy_std", "forces_std"}
+
 
 class ForcemapCalculator(Calculator):  # type: ignore[misc]
     """Evaluate a mapped potential through ASE.
@@ -42,6 +50,9 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
         "energies",
         "forces",
         "stress",
+        "energy_std",
+        "forces_std",
+        "grade",
     ]
 
     def __init__(
@@ -82,17 +93,20 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Fill ``results``; raises ASE's InputError for a structure that cannot be evaluated."""
         with self._lock:
+            kept = {} if system_changes else self.results
             self.results: dict[str, Any] = {}  # none of other atoms, should this fail
             super().calculate(atoms, properties, system_changes)
-            self.results = self._evaluate(self.atoms, properties or [])
+            self.results = kept | self._evaluate(self.atoms, properties or [])
 
     def _evaluate(self, atoms: Any, properties: list[str]) -> dict[str, Any]:
         if "stress" in properties and not atoms.pbc.all():
             raise PropertyNotImplementedError("stress needs a cell periodic in three directions")
+        wanted = set(properties)
+        self._refuse_missing(wanted)
+        structure = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
         try:
-            result = self._evaluator.compute(
-                atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
-            )
+            result = self._evaluator.compute(*structure, grades="grade" in wanted)
+            deviations = self._evaluator.deviations(*structure) if wanted & DEVIATIONS else None
         except ForcemapError as error:
             raise InputError(str(error)) from error
         results: dict[str, Any] = {
@@ -104,4 +118,21 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
         if atoms.pbc.all():
             stress = -result.virial / atoms.get_volume()
             results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        if result.grades is not None:
+            results["grade"] = result.grades
+        if deviations is not None:
+            results["energy_std"] = deviations.energy_std
+            results["forces_std"] = deviations.forces_std
         return results
+
+    def _refuse_missing(self, wanted: set[str]) -> None:
+        if wanted & DEVIATIONS and not self.potential.draws:
+            raise PropertyNotImplementedError(
+                f"{self.potential.name} has no draws, which deviations come from: "
+                "fit with uncertainty: {draws: 16} and map again"
+            )
+        if "grade" in wanted and not self.potential.has_grade:
+            raise PropertyNotImplementedError(
+                f"{self.potential.name} has no extrapolation grade: "
+                "map its model again with this version of forcemap"
+            )

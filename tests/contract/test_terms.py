@@ -311,6 +311,8 @@ def test_columns_of_a_map_are_the_maps_of_the_columns(kind: str, crystal: Atoms)
     ]
     none = np.zeros((3, len(model.species)))
     drawn = tuple(term for term in terms if term is not None)
+    if not drawn:
+        pytest.skip("this kind has energies of isolated atoms only")
     data = Tabulation(model, plan).data()
     potential = as_potential(replace(data, draws=Draws(3, drawn, none)))
     where = crystal.positions, crystal.numbers, crystal.cell.array, crystal.pbc
@@ -318,7 +320,8 @@ def test_columns_of_a_map_are_the_maps_of_the_columns(kind: str, crystal: Atoms)
     isolated = np.array([[0.0, 0.0, 0.0]]), crystal.numbers[:1], np.zeros((3, 3)), False
     assert np.all(potential.evaluator().deviations(*isolated).energies == 0.0)
     for n in range(3):
-        alone = Tabulation(replace(model, weights=np.ascontiguousarray(weights[:, n])), plan).data()
+        own = replace(model, weights=np.ascontiguousarray(weights[:, n]))
+        alone = Tabulation(own, MapPlan(FRAMES)).data()
         bare = tuple(t for t in alone.terms if t.kind in {term.kind for term in drawn})
         e0 = dict.fromkeys(alone.species, 0.0)
         expected = as_potential(replace(alone, terms=bare, e0=e0)).evaluator().compute(*where)
