@@ -55,6 +55,7 @@ __all__ = [
     "SigmaOverride",
     "SigmaSettings",
     "Source",
+    "UncertaintySettings",
 ]
 
 # ----- terms of the energy -----
@@ -97,6 +98,19 @@ class MapSettings(Checked):
     soap: str | None = field(default=None, metadata=read_by(optional(choice("exact", "low_rank"))))
 
 
+MOST_DRAWS = 4096
+
+
+@dataclass(frozen=True)
+class UncertaintySettings(Checked):
+    """What the potential knows of its own errors: `draws` samples of what else would have fitted.
+
+    0: the potential has none, and is smaller; the fit's errors by leaving frames out stay.
+    """
+
+    draws: int = field(default=16, metadata=read_by(integer(at_least=0, at_most=MOST_DRAWS)))
+
+
 @reader(
     lambda: either(
         {"enum": ["average", "isolated"]},
@@ -134,6 +148,9 @@ class Settings(Checked):
     core: str = field(default="zbl", metadata=read_by(choice("zbl", "none")))
     map: MapSettings = field(
         default=MapSettings(), metadata=read_by(nested(MapSettings, "tolerance: 1.0e-4"))
+    )
+    uncertainty: UncertaintySettings = field(
+        default=UncertaintySettings(), metadata=read_by(nested(UncertaintySettings, "draws: 16"))
     )
     seed: int = field(default=0, metadata=read_by(integer(at_least=0, at_most=2**32 - 1)))
 
@@ -207,6 +224,7 @@ class Settings(Checked):
             "terms": [term.to_dict() for term in self.terms],
             "core": self.core,
             "map": plain(self.map),
+            "uncertainty": plain(self.uncertainty),
             "seed": self.seed,
         }
 

@@ -20,7 +20,9 @@ from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.prediction import Prediction, evaluated
 from forcemap.fitter.fitting import fitted
 from forcemap.fitter.mapping.curves import mapped_curves
-from forcemap.fitter.mapping.map import Mapped, map_model
+from forcemap.fitter.mapping.deviations import with_deviations
+from forcemap.fitter.mapping.map import map_model
+from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.probes import measured_frames
 from forcemap.fitter.planning.step_cost import microseconds_per_atom
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
@@ -146,9 +148,10 @@ def _mapped(
     truths: Iterable[Prediction] | None,
 ) -> Mapped:
     chosen = settings.map
-    return map_model(
+    mapped = map_model(
         model, data.train, chosen.tolerance, run.jobs, run.progress, chosen.soap, truths
     )
+    return with_deviations(mapped, model, data.train, settings.uncertainty.draws, run.progress)
 
 
 def _judged(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> tuple[Pairs, Pairs]:

@@ -15,8 +15,12 @@ from forcemap.fitter.process.remainder import remainders
 from forcemap.fitter.terms.base import Array, Term, named
 from forcemap.fitter.terms.rows import RowLayout, columns, frame_rows, term_columns
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.uncertainty import Uncertainty
 
 __all__ = ["Model"]
+
+DRAWS_SEED = 20_150_518
+"""Of `Model.draws`: the same at every call, so that a model maps to the same potential again."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,9 @@ class Model:
         log_marginal_likelihood: of the training data.
         settings, data: provenance.
         identity: of the fit whose files this is written with; empty without files.
+        uncertainty: calibration of its deviations; None of a model that has none.
+        open_levels: what the sparse points leave open of the prior in frames like those of the fit, by
+            "energy", "force" and "stress": variances, in the units of `uncertainty`.
     """
 
     species: tuple[int, ...]
@@ -47,6 +54,8 @@ class Model:
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     identity: str = ""
+    uncertainty: Uncertainty | None = None
+    open_levels: Mapping[str, float] = field(default_factory=dict)
 
     def atom_energies(self) -> dict[int, float]:
         """Energy of each isolated atom, eV: e0 and, with ``e0: average``, the fitted constants."""
@@ -97,6 +106,23 @@ class Model:
         """
         _ = self.factors
 
+    def draws(self, count: int) -> Array:
+        """(m, count) differences to `weights` of samples of their posterior, the same at every call.
+
+        The first of more draws are those of fewer. Their covariance is that which `variances` are
+        made from, without what the sparse points leave open of the prior.
+        """
+        rng = np.random.default_rng(DRAWS_SEED)
+        standard = rng.standard_normal((count, len(self.weights))).T
+        found = scipy.linalg.solve_triangular(
+            self.posterior, standard, trans=1, lower=True, check_finite=False
+        )
+        for (term, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
+            found[where] = term.delta * scipy.linalg.solve_triangular(
+                factor, found[where], trans=1, lower=True, check_finite=False
+            )
+        return _finite(found)
+
     def variances(self, frame: Frame) -> Array:
         """Posterior variances of the frame's rows (`rows.RowLayout`), (count,).
 
@@ -111,7 +137,8 @@ class Model:
         rows = frame_rows(frame, self.terms)
         return self._means(frame, rows), self._variances(frame, rows)
 
-    def _variances(self, frame: Frame, rows: Array) -> Array:
+    def raw_variances(self, rows: Array) -> Array:
+        """(count,) variances that the data leave at the sparse points, in any `rows` (count, m)."""
         whitened = np.empty_like(rows)
         for (term, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
             half = scipy.linalg.solve_triangular(
@@ -121,9 +148,11 @@ class Model:
         half = scipy.linalg.solve_triangular(
             self.posterior, _finite(whitened).T, lower=True, check_finite=False
         )
-        left = remainders(frame, self.terms)
         with np.errstate(over="ignore", invalid="ignore"):
-            return _finite(np.sum(half**2, axis=0) + left)
+            return _finite(np.sum(half**2, axis=0))
+
+    def _variances(self, frame: Frame, rows: Array) -> Array:
+        return _finite(self.raw_variances(rows) + remainders(frame, self.terms))
 
 
 def _finite(values: Array) -> Array:

@@ -5,7 +5,9 @@ Document: ``species``, ``terms`` (each with kind, cutoff, delta, ``blocks``: the
 and what its kind has to say, see the `document` of each kind in `fitter.terms`), ``e0`` (eV), ``core``
 (per pair of species: shortest distance in the data and the repulsion's inner and outer, Å),
 ``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts),
-``forcemap_version`` and, of a fit with files, ``fit``: its identity (see `fit_folder`). Tensors, F64:
+``forcemap_version`` and, of a fit with files, ``fit``: its identity (see `fit_folder`); where its
+deviations are calibrated, ``uncertainty``: by energy, force and stress ``factor``, ``floor`` and
+``noise`` (see `potentials.uncertainty`) and ``open`` (`Model.open_levels`). Tensors, F64:
 ``points.t.b`` (n, dimension) of block b of term t (distances in Å, densities or descriptors of
 environments), those of the terms' kinds, with the term's number after
 the first word of their names; ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior``
@@ -37,6 +39,7 @@ from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import Container, read_container, write_container
 from forcemap.potentials.file.document import DocumentView
 from forcemap.potentials.quoting import quoted
+from forcemap.potentials.uncertainty import Calibration, Uncertainty
 
 __all__ = ["checked_model", "read_model", "write_model"]
 
@@ -74,6 +77,11 @@ def write_model(model: Model, path: str | PathLike[str]) -> None:
         "settings": dict(model.settings),
         "data": dict(model.data),
     }
+    if model.uncertainty is not None:
+        document["uncertainty"] = {
+            name: values | {"open": model.open_levels.get(name, 0.0)}
+            for name, values in model.uncertainty.document().items()
+        }
     if model.identity:
         document["fit"] = model.identity
     write_container(path, document, tensors)
@@ -131,7 +139,21 @@ def read_model(path: str | PathLike[str]) -> Model:
         settings=root["settings"].members(),
         data=root["data"].members(),
         identity=root["fit"].string() if "fit" in root else "",
+        **(_read_uncertainty(root["uncertainty"]) if "uncertainty" in root else {}),
     )
+
+
+def _read_uncertainty(view: DocumentView) -> dict[str, Any]:
+    """The arguments of a Model."""
+    found, levels = {}, {}
+    for name in ("energy", "force", "stress"):
+        entry = view[name]
+        numbers = [within(entry[key], 0.0, LARGEST) for key in ("factor", "floor", "noise")]
+        found[name] = Calibration(*numbers)
+        levels[name] = within(entry["open"], 0.0, LARGEST)
+        entry.allow_only("factor", "floor", "noise", "open")
+    view.allow_only(*found)
+    return {"uncertainty": Uncertainty(**found), "open_levels": levels}
 
 
 def checked_model(path: str | PathLike[str]) -> Model:

@@ -170,7 +170,10 @@ def test_index_selects_as_python_does(given: object, count: int, expected: list[
 
 MISTAKES = [
     ({"trems": []}, 'trems: unknown key; did you mean "terms"?'),
-    ({"xyzzy": 1}, "xyzzy: unknown key; known are data, terms, e0, sigma, core, map, seed"),
+    (
+        {"xyzzy": 1},
+        "xyzzy: unknown key; known are data, terms, e0, sigma, core, map, uncertainty, seed",
+    ),
     (
         {"terms": [{"kind": "two_body"}, {"kind": "three_body", "cutof": 4}]},
         'terms[1].cutof: unknown key; did you mean "cutoff"?',
@@ -284,6 +287,11 @@ MISTAKES = [
     ),
     ({"core": "zlb"}, "core: 'zlb' is not one of zbl, none; did you mean \"zbl\"?"),
     ({"map": {"tolerance": 0}}, "map.tolerance: 0 is not a number at least 1e-10 and at most 1"),
+    (
+        {"uncertainty": {"draws": 5000}},
+        "uncertainty.draws: 5000 is not a whole number from 0 to 4096",
+    ),
+    ({"uncertainty": 16}, "uncertainty: expected keys and values, such as {draws: 16}"),
     ({"seed": -1}, "seed: -1 is not a whole number from 0 to 4294967295"),
 ]
 

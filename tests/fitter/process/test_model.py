@@ -31,6 +31,7 @@ from forcemap.fitter.terms.rows import columns, frame_rows
 from forcemap.potentials import ModelFileError
 from forcemap.potentials.file.container import read_container, write_container
 from forcemap.potentials.file.potential_file import as_potential
+from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 from structures import SILICON
@@ -98,7 +99,7 @@ def test_prediction_is_the_weighted_sum_of_rows(model: Model, frames: list[Frame
 def determined(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out of variances what the sparse points do not determine: what the data say, remains."""
     module = "forcemap.fitter.process.model"
-    monkeypatch.setattr(f"{module}.remainders", lambda frame, terms: 0.0)
+    monkeypatch.setattr(f"{module}.remainders", lambda *_: 0.0)
 
 
 def test_variances_are_those_by_data_and_what_sparse_points_leave_open(
@@ -111,7 +112,7 @@ def test_variances_are_those_by_data_and_what_sparse_points_leave_open(
     means, again = model.predict_with_variances(frames[1])
     np.testing.assert_array_equal(again, whole)
     assert means[0] == model.predict(frames[1])[0]
-    monkeypatch.setattr("forcemap.fitter.process.model.remainders", lambda frame, terms: 0.0)
+    monkeypatch.setattr("forcemap.fitter.process.model.remainders", lambda *_: 0.0)
     np.testing.assert_array_equal(whole, model.variances(frames[1]) + left)
 
 
@@ -155,6 +156,66 @@ def test_variance_is_that_of_all_rows_at_once(model: Model, frames: list[Frame])
     np.testing.assert_allclose(
         model.variances(frames[1]), expected, rtol=1e-5, atol=1e-8 * expected.max()
     )
+
+
+@pytest.mark.usefixtures("determined")
+def test_draws_have_the_covariance_of_the_weights(model: Model, frames: list[Frame]) -> None:
+    """Variances of 4000 draws are within 10 %: their standard deviation is sqrt(2/4000), 2.2 %.
+
+    The noise factor, 2 or more here, counts once: twice would be four times off, and not at all too.
+    """
+    rows = frame_rows(frames[1], model.terms)
+    draws = model.draws(4000)
+    assert draws.shape == (len(model.weights), 4000)
+    exact = model.variances(frames[1])
+    found = np.mean((rows @ draws) ** 2, axis=1)
+    assert abs(np.log(model.noise_factor)) > 0.1
+    some = exact > 1e-6 * exact.max()
+    np.testing.assert_allclose(found[some], exact[some], rtol=0.1)
+    # Between rows too: of a sum of the forces on the first atoms.
+    both = rows[1:7].sum(axis=0)
+    np.testing.assert_allclose(
+        np.mean((both @ draws) ** 2), model.raw_variances(both[None, :])[0], rtol=0.1
+    )
+
+
+def test_draws_are_the_same_at_every_call_and_in_any_number(model: Model) -> None:
+    few, many = model.draws(3), model.draws(16)
+    np.testing.assert_allclose(few, many[:, :3], rtol=1e-12, atol=1e-12 * np.abs(many).max())
+    np.testing.assert_array_equal(many, model.draws(16))
+    assert model.draws(0).shape == (len(model.weights), 0)
+
+
+UNCERTAINTY = Uncertainty(
+    Calibration(3.0, 1e-4, 0.002), Calibration(8.0, 1e-3, 0.03), Calibration(5.0, 1e-5, 0.001)
+)
+
+
+def test_file_keeps_the_calibration_and_may_lack_it(model: Model, tmp_path: Path) -> None:
+    levels = {"energy": 1e-6, "force": 1e-3, "stress": 1e-7}
+    known = replace(model, uncertainty=UNCERTAINTY, open_levels=levels)
+    write_model(known, tmp_path / "m.forcemap")
+    again = read_model(tmp_path / "m.forcemap")
+    assert again.uncertainty == UNCERTAINTY
+    assert again.open_levels == levels
+    write_model(replace(model, uncertainty=None), tmp_path / "m.forcemap")
+    assert read_model(tmp_path / "m.forcemap").uncertainty is None
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [("force", "factor", -1.0), ("energy", "noise", None), ("stress", "floor", 1e300)],
+)
+def test_damaged_calibration_is_refused(
+    model: Model, tmp_path: Path, name: str, key: str, value: object
+) -> None:
+    path = tmp_path / "m.forcemap"
+    write_model(replace(model, uncertainty=UNCERTAINTY), path)
+    container = read_container(path)
+    container.document["uncertainty"][name][key] = value
+    write_container(path, container.document, container.tensors)
+    with pytest.raises(ModelFileError, match=rf"m.forcemap: uncertainty.{name}.{key}: "):
+        read_model(path)
 
 
 def test_fade_takes_the_process_out_below_the_data() -> None:
