@@ -88,13 +88,14 @@ void GradeWatch::report() {
       all.begin(), all.end(),
       [](const Look& one, const Look& other) { return one.largest < other.largest; });
   if (comm->me == 0) {
+    const char* const plural = steps == 1 ? "" : "s";
     const std::string counted =
         steps_above == 0
-            ? fmt::format("no extrapolation grade above 1 at {} steps looked at", steps)
+            ? fmt::format("no extrapolation grade above 1 at {} step{} looked at", steps, plural)
             : fmt::format(
-                  "extrapolation grade above 1 at {} of {} steps looked at, of up to {} of "
+                  "extrapolation grade above 1 at {} of {} step{} looked at, of up to {} of "
                   "{} atoms at once",
-                  steps_above, steps, most_above, atom->natoms);
+                  steps_above, steps, plural, most_above, atom->natoms);
     utils::logmesg(lmp, "forcemap: {}: {}; largest {}\n", name, counted, at(most));
   }
   steps = steps_above = most_above = 0;

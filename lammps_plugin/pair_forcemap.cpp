@@ -10,7 +10,6 @@
 #include "atom.h"
 #include "comm.h"
 #include "error.h"
-#include "fix_grade_report.h"
 #include "force.h"
 #include "force_deviations.h"
 #include "forcemap/elements.hpp"
@@ -40,8 +39,8 @@ std::string element_list(const std::vector<int>& numbers) {
   return list;
 }
 
-// The norm of the deviation's components, and those: fix pair of LAMMPS' releases up to 2025 writes
-// beyond its memory for values of several columns.
+// Its norm, and its components: values of their own, since the fix pair of some releases of LAMMPS
+// writes beyond its memory for a value of several columns.
 constexpr const char* deviation_names[] = {"deviation", "deviation_x", "deviation_y",
                                            "deviation_z"};
 
@@ -81,8 +80,7 @@ struct PairForcemap::PerAtom {
   }
 };
 
-PairForcemap::PairForcemap(LAMMPS* lmp)
-    : Pair(lmp), per_atom(new PerAtom), report_id("FORCEMAP_GRADE_" + std::to_string(instance_me)) {
+PairForcemap::PairForcemap(LAMMPS* lmp) : Pair(lmp), per_atom(new PerAtom) {
   // Here and not once the number of draws is known, since pair_style hybrid asks at once.
   comm_reverse = ForceDeviations::values_at_once;
   single_enable = 0;
@@ -94,7 +92,6 @@ PairForcemap::PairForcemap(LAMMPS* lmp)
 }
 
 PairForcemap::~PairForcemap() {
-  if (modify && modify->get_fix_by_id(report_id)) modify->delete_fix(report_id);
   if (!allocated) return;
   memory->destroy(setflag);
   memory->destroy(cutsq);
@@ -377,7 +374,7 @@ void PairForcemap::coeff(int narg, char** arg) {
   if (!allocated) allocate();
   doubts.clear();
   evaluator = std::move(read);
-  watch = evaluator->potential.has_grade() ? std::make_shared<GradeWatch>(lmp, file) : nullptr;
+  watch = evaluator->potential.has_grade() ? std::make_unique<GradeWatch>(lmp, file) : nullptr;
   type_to_species = std::move(mapping);
   one_species = std::all_of(type_to_species.begin() + 1, type_to_species.end(),
                             [](int species) { return species == 0; });
@@ -461,7 +458,7 @@ void PairForcemap::init_style() {
         break;
       }
   warn_of_doubts();
-  if (watch) FixGradeReport::add(*modify, report_id, watch);
+  if (watch) watch->report();  // of a run that did not come to its end
   neighbor->add_request(this, NeighConst::REQ_FULL);
 }
 
@@ -490,6 +487,11 @@ double PairForcemap::init_one(int i, int j) {
                i, j);
   scale[j][i] = scale[i][j];
   return evaluator->potential.cutoff();
+}
+
+// LAMMPS calls this at the end of its output about a run.
+void PairForcemap::finish() {
+  if (watch) watch->report();
 }
 
 // "scale" multiplies the energies of the sites whose centre has the type, and all forces that come

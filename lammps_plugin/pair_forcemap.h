@@ -29,6 +29,7 @@ class PairForcemap : public Pair {
   void coeff(int narg, char** arg) override;
   void init_style() override;
   double init_one(int i, int j) override;
+  void finish() override;
   void* extract(const char* name, int& dimensions) override;
   void* extract_peratom(const char* name, int& columns) override;
   int pack_reverse_comm(int n, int first, double* buffer) override;
@@ -47,8 +48,7 @@ class PairForcemap : public Pair {
 
   struct PerAtom;  // what fix pair asks for
   std::unique_ptr<PerAtom> per_atom;
-  std::shared_ptr<GradeWatch> watch;  // null for a potential without grades
-  std::string report_id;              // of the internal fix that reports at the end of a run
+  std::unique_ptr<GradeWatch> watch;  // null for a potential without grades
   int watch_every = 100;              // steps between the pair style's own looks; 0: none
   int grade_flag = 0;                 // set by fix pair, before the step
   int deviation_flag = 0;
