@@ -34,8 +34,8 @@ FORCEMAP_INLINE void measure_draws(const ThreeBodyView& term, const ThreeBodyWor
 
 // What is summed over all k of one j.
 struct DrawnSide {
-  Lanes plane[4];   // sums of w_b w_c c[a][b][c]
-  Lanes x, y, z;    // dE/d(r_j) through r_jk
+  Lanes plane[4];  // sums of w_b w_c c[a][b][c]; [1] is the energy, see radial_of
+  Lanes x, y, z;   // dE/d(r_j) through r_jk
 };
 
 // One triplet. The names are those of the loop of one energy: c[a][b][c] with weights w_a(r_ij),
@@ -61,7 +61,6 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBody
       const Lanes u = mad(all(wa[0]), c0, mad(all(wa[1]), c1, mad(all(wa[2]), c2, all(wa[3]) * c3)));
       const Lanes base = all(wc[c]), both = weight * base;
       side.plane[0] = mad(both, c0, side.plane[0]);
-      side.plane[1] = mad(both, c1, side.plane[1]);
       side.plane[2] = mad(both, c2, side.plane[2]);
       side.plane[3] = mad(both, c3, side.plane[3]);
       row = mad(base, u, row);
@@ -69,6 +68,10 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBody
     }
     put(rows + static_cast<std::size_t>(b) * kLanes, row);
   }
+  Lanes energy = all(wc[0]) * v[0];
+#pragma GCC unroll 3
+  for (int c = 1; c < 4; ++c) energy = mad(all(wc[c]), v[c], energy);
+  side.plane[1] = side.plane[1] + energy;
   const double* const dc = w.base_slopes + 4 * k;
   const Lanes slope = mad(all(dc[0]), v[0], mad(all(dc[1]), v[1], mad(all(dc[2]), v[2], all(dc[3]) * v[3])));
   const Lanes gx = slope * all(w.dx[k]), gy = slope * all(w.dy[k]), gz = slope * all(w.dz[k]);
@@ -81,6 +84,16 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBody
   side.z = side.z - gz;
 }
 
+// dE/d(r_ij), the sum of w'_a plane[a]. As the energy is that of w_a plane[a], plane 1 need not be
+// summed over the triplets: its weight is never below 1/6.
+FORCEMAP_INLINE Lanes radial_of(const DrawnSide& side, const double* w, const double* d) {
+  const double ratio = d[1] / w[1];
+  Lanes sum = all(ratio) * side.plane[1];
+  for (int a = 0; a < 4; ++a)
+    if (a != 1) sum = mad(all(d[a] - ratio * w[a]), side.plane[a], sum);
+  return sum;
+}
+
 // All triplets with the neighbour j and those [from, end).
 FORCEMAP_INLINE void triplets_of_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
                                        const ThreeBodyDrawsWork& w, const double* table,
@@ -91,11 +104,8 @@ FORCEMAP_INLINE void triplets_of_draws(const ThreeBodyView& term, const ThreeBod
   measure_draws(term, s, w, j, from, end);
   for (std::size_t k = from; k < end; ++k)
     triplet_of_draws(term, s, w, plane, s.weights + 4 * j, k, side);
-  const double* const d = s.derivatives + 4 * j;
   double* const radial = w.radial + kLanes * j;
-  Lanes sum = take(radial);
-  for (int a = 0; a < 4; ++a) sum = mad(all(d[a]), side.plane[a], sum);
-  put(radial, sum);
+  put(radial, take(radial) + radial_of(side, s.weights + 4 * j, s.derivatives + 4 * j));
   double* const h = w.h + 3 * kLanes * j;
   put(h, take(h) + side.x);
   put(h + kLanes, take(h + kLanes) + side.y);
