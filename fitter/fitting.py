@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
-from forcemap.fitter.process.accumulate import accumulate
+from forcemap.fitter.process.accumulate import accumulate, blocks_of, rows_of
 from forcemap.fitter.process.data_checks import warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
 from forcemap.fitter.process.model import Model
@@ -32,16 +32,20 @@ from forcemap.fitter.process.prior import (
 from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.process.targets import Targets, group_count
 from forcemap.fitter.sharing.checkpoint import fit_key
+from forcemap.fitter.sharing.ranks import share
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.evidence import Hyperparameters, maximise_evidence
 from forcemap.fitter.solve.solver import Groups, Sums
 from forcemap.fitter.terms.base import Term
 from forcemap.fitter.terms.rows import columns
+from forcemap.fitter.uncertainty.calibration import calibrated
+from forcemap.fitter.uncertainty.kept_rows import KeptRows
+from forcemap.fitter.uncertainty.leave_one_out import LeftOut, Posterior, leave_one_out
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
 from threadpoolctl import threadpool_limits
 
-__all__ = ["fit", "fit_frames", "fitted"]
+__all__ = ["Fitted", "fit", "fit_frames", "fitted"]
 
 TRIAL_ATOMS, TRIAL_FRAMES, TRIAL_POINTS = 1000, 10, 100
 """Size of the fits by whose evidence scales are chosen: half a second each for one species. With 2,500
@@ -86,13 +90,32 @@ def fit_frames(
     progress: Progress | None = None,
 ) -> Model:
     """Fit the process to frames that are already read. See `fit`."""
-    model = fitted(settings, frames, Run(jobs, progress or Progress.silent()))
-    assert model is not None  # there is no other rank that could have it
-    return model
+    found = fitted(settings, frames, Run(jobs, progress or Progress.silent()))
+    assert found is not None  # there is no other rank that could have it
+    return found.model
 
 
-def fitted(given: Settings, frames: Sequence[Frame], run: Run) -> Model | None:
-    """The fit by all ranks, each with all frames; the model on the first rank, None on others."""
+@dataclass(frozen=True)
+class Fitted:
+    """A fit.
+
+    Attributes:
+        model: the process.
+        left_out: the training frames that have labels, each as if it had not been fitted; empty where
+            there is only one, or none was left out.
+    """
+
+    model: Model
+    left_out: Sequence[LeftOut]
+
+
+def fitted(
+    given: Settings, frames: Sequence[Frame], run: Run, leave_out: bool = True
+) -> Fitted | None:
+    """The fit by all ranks, each with all frames; its result on the first rank, None on others.
+
+    With `leave_out`, every frame is left out in turn, and the deviations are calibrated by that.
+    """
     check_groups(frames, given)
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
@@ -118,17 +141,24 @@ def fitted(given: Settings, frames: Sequence[Frame], run: Run) -> Model | None:
         key = fit_key(settings.to_dict(), data_hash(frames), *points, *prior.factors, *labels)
         run.checkpoint.open(key)
         run.ranks.meet()  # before a file that another rank looks for is replaced
-    with run.stage("fitting", -(-len(targets) // run.ranks.size)) as advance:
-        data = accumulate(targets, prior, run, group_count(settings, frames), advance)
-        if not run.ranks.is_first:
-            return None
-        chosen = _hyperparameters(data, prior.terms, settings, frames)
-        if chosen.noise_is_guessed:
-            run.note(NOISE_IS_GUESSED)
-        together = data.together(chosen.sigma_factors)
-        del data  # as large as what is needed from here on
-        model = _solved(settings, survey, e0, prior, together, chosen)
-    return replace(model, settings=given.to_dict())
+    leave_out = leave_out and sum(len(target.rows) > 0 for target in targets) > 1
+    scratch = _scratch(targets, prior, run) if leave_out else KeptRows.none()
+    with scratch as kept:
+        with run.stage("fitting", -(-len(targets) // run.ranks.size)) as advance:
+            groups = group_count(settings, frames)
+            data = accumulate(targets, prior, run, groups, advance, kept.keep)
+            solved = None
+            if run.ranks.is_first:
+                solved = _from_sums(settings, survey, e0, prior, data)
+                if solved.noise_is_guessed:
+                    run.note(NOISE_IS_GUESSED)
+            del data  # as large as what is needed from here on
+        posterior = run.ranks.on_first(lambda: solved and solved.posterior) if leave_out else None
+        left_out = leave_one_out(targets, prior, posterior, kept, run) if posterior else []
+    if solved is None:
+        return None
+    model = replace(solved.model, settings=given.to_dict())
+    return Fitted(calibrated(model, left_out, run.note) if leave_out else model, left_out)
 
 
 # ---- the stages ----------------------------------------------------------------------------------
@@ -161,9 +191,10 @@ def of_largest_evidence(
         terms = tuple(term.for_trial(TRIAL_POINTS) for term in option.terms)
         # There may be no isolated atom in the sample.
         e0 = "average" if option.e0 == "isolated" else option.e0
-        found = fit_frames(replace(option, terms=terms, e0=e0), sample)
+        found = fitted(replace(option, terms=terms, e0=e0), sample, Run(), leave_out=False)
         advance()
-        return found.log_marginal_likelihood
+        assert found is not None  # there is no other rank that could have it
+        return found.model.log_marginal_likelihood
 
     with warnings.catch_warnings(), threadpool_limits(limits=1, user_api="blas"):
         warnings.simplefilter("ignore")  # what the sample lacks the frames may have
@@ -201,6 +232,38 @@ def _hyperparameters(
     return maximise_evidence(data, sizes, starts, fixed, scale_is_free, repeats)
 
 
+@dataclass(frozen=True)
+class _Solved:
+    model: Model
+    posterior: Posterior
+    noise_is_guessed: bool
+
+
+def _scratch(targets: Sequence[Targets], prior: Prior, run: Run) -> KeptRows:
+    """Room for the rows that this rank will compute."""
+    counts = rows_of(blocks_of(targets))
+    mine = share(counts, run.ranks.rank, run.ranks.size)
+    folder = run.scratch or (run.checkpoint.folder if run.checkpoint else None)
+    kept = KeptRows(folder, counts, prior.size, mine)
+    if kept.room < kept.bytes:
+        run.note(
+            f"{kept.folder}: has room for {kept.room / 1e9:.1f} GB of the {kept.bytes / 1e9:.1f} GB of "
+            "rows that leaving frames out needs again; the others are computed twice"
+        )
+    return kept
+
+
+def _from_sums(
+    settings: Settings, survey: Survey, e0: Mapping[int, float], prior: Prior, data: Groups
+) -> _Solved:
+    """Hyperparameters by evidence, then the posterior; `data` gives its memory away."""
+    chosen = _hyperparameters(data, prior.terms, settings, survey.frames)
+    together = data.together(chosen.sigma_factors)
+    data.members = ()  # as large as what is needed from here on
+    model, posterior = _solved(settings, survey, e0, prior, together, chosen)
+    return _Solved(model, posterior, chosen.noise_is_guessed)
+
+
 def _solved(
     settings: Settings,
     survey: Survey,
@@ -208,14 +271,18 @@ def _solved(
     prior: Prior,
     together: Sums,
     chosen: Hyperparameters,
-) -> Model:
+) -> tuple[Model, Posterior]:
     """The posterior."""
     terms, frames = prior.terms, survey.frames
-    solution = together.solve(np.repeat(chosen.deltas, [term.size for term in terms]))
+    deltas = np.repeat(chosen.deltas, [term.size for term in terms])
+    solution = together.solve(deltas)
+    posterior = Posterior(
+        solution.values, solution.factor, deltas, chosen.sigma_factors, chosen.noise_factor
+    )
     weights = solution.values.copy()
     for (_, _, where), factor in zip(columns(terms), prior.factors, strict=True):
         weights[where] = scipy.linalg.solve_triangular(factor.T, weights[where], lower=False)
-    return Model(
+    model = Model(
         species=survey.species,
         terms=tuple(
             t.with_delta(float(d * chosen.noise_factor))
@@ -240,3 +307,4 @@ def _solved(
             },
         },
     )
+    return model, posterior

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.data.deviations import calibrated_deviations, deviations_of_draws
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.prediction import Prediction, evaluated
@@ -28,13 +29,15 @@ from forcemap.fitter.planning.step_cost import microseconds_per_atom
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
-from forcemap.fitter.process.truth import truth_in_thread
+from forcemap.fitter.process.truth import deviations_in_thread, truth_in_thread
+from forcemap.fitter.report.calibration import Expected, Honest
 from forcemap.fitter.report.doubts import doubts
 from forcemap.fitter.report.metrics import SizePoint
 from forcemap.fitter.report.report import Judgement, write_report
 from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.fit_folder import fit_folder, put_together
 from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.uncertainty.leave_one_out import LeftOut
 
 __all__ = ["fit_to_folder"]
 
@@ -70,7 +73,8 @@ def fit_to_folder(
         run.ranks.on_first(hold)
         start = time.perf_counter()
         data = _Data.read(settings, run)
-        model = fitted(settings, data.train, run)
+        fit = fitted(settings, data.train, replace(run, scratch=out))
+        model, left_out = (fit.model, fit.left_out) if fit else (None, [])
         fit_seconds = time.perf_counter() - start
         has_map = run.ranks.on_first(lambda: model is not None and not model.unmapped)
         truths = _shared_truths(model, data.train, run) if has_map and run.ranks.size > 1 else None
@@ -80,6 +84,7 @@ def fit_to_folder(
         model = replace(model, identity=fit_key(settings.to_dict(), hashes, model.weights))
         mapped = _mapped(model, settings, data, run, truths) if has_map else None
         judged = _judged(model, mapped, data, run)
+        honest = _honest(model, mapped, left_out, judged[1], run)
         found = doubts(model, settings, judged[0])
         for text in found:
             warnings.warn(text, stacklevel=2)
@@ -94,6 +99,7 @@ def fit_to_folder(
             settings=settings.to_dict(),
             warnings=found,
             fit_id=model.identity,
+            honest=honest,
             size=size,
             smaller=smaller,
         )
@@ -172,6 +178,34 @@ def _judged(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> tuple
                 advance()
             judged.append(pairs)
     return judged[0], judged[1]
+
+
+def _honest(
+    model: Model, mapped: Mapped | None, left_out: Sequence[LeftOut], test: Pairs, run: Run
+) -> Honest:
+    """What the errors of left-out frames and of the test frames say of the deviations."""
+    assert model.uncertainty is not None  # since it was fitted
+    expected = Expected(
+        [(left.frame, left.prediction()) for left in left_out],
+        [calibrated_deviations(x.frame, x.deviations(), model.uncertainty) for x in left_out],
+    )
+    draws = 0 if mapped is None else mapped.potential.draws
+    if mapped is not None and draws:
+        judge = partial(deviations_of_draws, mapped.potential.evaluator(skin=0.0, threads=run.jobs))
+        run = replace(run, jobs=1)  # the evaluator has threads of its own
+    else:
+        both = deviations_in_thread(model, beyond=False)
+
+        def judge(frame: Frame) -> Prediction:
+            return both(frame)[1]
+
+    frames = [frame for frame, _ in test]
+    with run.stage("deviations of the test frames", len(frames)) as advance:
+        found = []
+        for deviation in run.in_order(judge, frames):
+            found.append(deviation)
+            advance()
+    return Honest(model.uncertainty, expected, Expected(test, found), draws)
 
 
 def peak_memory_mb() -> float:

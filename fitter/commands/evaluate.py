@@ -12,12 +12,14 @@ import click
 from forcemap.fitter.commands.options import ExistingFile, jobs_option, quiet_option
 
 if TYPE_CHECKING:
+    import numpy as np
     from forcemap.fitter.config import Keys
     from forcemap.fitter.data.frame import Frame
     from forcemap.fitter.data.prediction import Prediction
     from forcemap.fitter.process.model import Model
     from forcemap.potentials import Potential
     from forcemap.potentials.runs.progress import Progress
+    from numpy.typing import NDArray
 
 __all__ = ["Predicted", "evaluate", "load_either", "predict_frames", "write_predictions"]
 
@@ -31,11 +33,16 @@ class Predicted(NamedTuple):
 
     Attributes:
         pairs: every frame with its prediction.
-        deviations: standard deviations of every prediction; None from a mapped potential.
+        deviations: standard deviations of every prediction's difference to a label; None from a
+            potential without draws.
+        grades: (atoms,) extrapolation grades of every frame; None from what has none.
+        source: "process" or "potential".
     """
 
     pairs: list[tuple[Frame, Prediction]]
     deviations: list[Prediction] | None
+    grades: list[NDArray[np.float64]] | None = None
+    source: str = "process"
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
@@ -45,7 +52,8 @@ class Predicted(NamedTuple):
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the frames with predicted energy, forces and stress as extended XYZ.",
+    help="Write the frames with predicted energy, forces and stress as extended XYZ, with their "
+    "standard deviations and atoms' grades where POTENTIAL has them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the errors as JSON.")
 @click.option(
@@ -76,9 +84,10 @@ def evaluate(
     Errors are root mean squares and means by config_type, forces per component, with the names
     that report.json has.
 
-    POTENTIAL may also be a model.forcemap: then the Gaussian process itself is evaluated, slowly,
-    and gives, beside its predictions, the errors that it expects (standard deviations of the
-    process, without noise).
+    A potential with draws, and a model, also give the errors that they expect: standard deviations
+    of the difference of a prediction and a label, the model's and the labels' noise together.
+
+    POTENTIAL may also be a model.forcemap: then the Gaussian process itself is evaluated, slowly.
     """
     from forcemap.fitter.checked import Place, read_fields
     from forcemap.fitter.config import Source
@@ -107,6 +116,8 @@ def evaluate(
     if output is not None:
         write_predictions(output, found)
     block = error_block(found.pairs, found.deviations)
+    if found.grades is not None:
+        block |= grade_counts(found.grades)
     if as_json:
         click.echo(json.dumps(block, indent=2, allow_nan=False))
     else:
@@ -115,10 +126,42 @@ def evaluate(
         else:
             click.echo(f"{data}: no labels to compare {len(frames)} frames with", err=True)
         if found.deviations is not None:
-            title = "Deviations that the process expects"
+            title = f"Deviations that the {found.source} expects"
             output_console().print(deviation_table(title, block))
     if output is not None:
         click.echo(output, err=as_json)
+    if found.grades is not None:
+        click.echo(grade_line(found), err=True)
+
+
+GRADE_LIMIT = 1.0
+"""Grade that one in a hundred of the training atoms passes."""
+
+
+def grade_counts(grades: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
+    """How many atoms are beyond the training data, by their grades, for JSON."""
+    above = [int((found > GRADE_LIMIT).sum()) for found in grades]
+    largest = [float(found.max(initial=0.0)) for found in grades]
+    return {
+        "atoms_with_grade_above_1": sum(above),
+        "frames_with_grade_above_1": sum(count > 0 for count in above),
+        "largest_grade": max(largest, default=0.0),
+    }
+
+
+def grade_line(found: Predicted) -> str:
+    """The same as a sentence."""
+    grades = found.grades or []
+    counts = grade_counts(grades)
+    atoms = sum(len(each) for each in grades)
+    worst = max(range(len(grades)), key=lambda n: float(grades[n].max(initial=0.0)), default=0)
+    frame = found.pairs[worst][0] if found.pairs else None
+    where = f", frame {frame.index}" if frame is not None else ""
+    return (
+        f"{counts['atoms_with_grade_above_1']} of {atoms} atoms in "
+        f"{counts['frames_with_grade_above_1']} frames have an extrapolation grade above 1 "
+        f"(largest {counts['largest_grade']:.3g}{where})"
+    )
 
 
 def parse_keys(text: str | None) -> Keys:
@@ -171,11 +214,10 @@ def load_either(path: Path) -> Potential | Model:
 def predict_frames(
     source: Potential | Model, frames: Sequence[Frame], jobs: int, progress: Progress
 ) -> Predicted:
-    """Every frame with its prediction, and with deviations if `source` is a process.
+    """Every frame with its prediction, deviations and grades, as far as `source` gives them.
 
     Raises ForcemapError, naming the frame, if it holds an element that the source is not for.
     """
-    from forcemap.fitter.data.prediction import evaluated
     from forcemap.fitter.process.model import Model
     from forcemap.fitter.process.truth import deviations_in_thread
     from forcemap.fitter.sharing.threads import in_order
@@ -196,13 +238,33 @@ def predict_frames(
         means = list(zip(frames, (mean for mean, _ in found), strict=True))
         return Predicted(means, [deviation for _, deviation in found])
     _check_species(frames, set(source.numbers), "potential")
-    evaluator = source.evaluator(skin=0.0, threads=jobs)
-    pairs = []
+    return _by_potential(source, frames, jobs, progress)
+
+
+def _by_potential(
+    potential: Potential, frames: Sequence[Frame], jobs: int, progress: Progress
+) -> Predicted:
+    from forcemap.fitter.data.deviations import deviations_of_draws
+    from forcemap.fitter.data.prediction import evaluated_with_grades
+
+    evaluator = potential.evaluator(skin=0.0, threads=jobs)
+    predict = partial(evaluated_with_grades, evaluator, grades=potential.has_grade)
+    pairs, deviations, grades = [], [], []
     with progress.stage("evaluating", len(frames)) as advance:
         for frame in frames:
-            pairs.append((frame, _named(partial(evaluated, evaluator), frame)))
+            prediction, grade = _named(predict, frame)
+            pairs.append((frame, prediction))
+            if grade is not None:
+                grades.append(grade)
+            if potential.draws:
+                deviations.append(_named(partial(deviations_of_draws, evaluator), frame))
             advance()
-    return Predicted(pairs, None)
+    return Predicted(
+        pairs,
+        deviations if potential.draws else None,
+        grades if potential.has_grade else None,
+        "potential",
+    )
 
 
 def _check_species(frames: Sequence[Frame], known: set[int], what: str) -> None:
@@ -233,7 +295,8 @@ def _place(frame: Frame) -> str:
 
 
 def write_predictions(path: Path, predicted: Predicted) -> None:
-    """Write predictions as ASE's calculator results, labels as `reference_*`, deviations as `*_std`.
+    """Write predictions as ASE's calculator results, labels as `reference_*`, deviations as `*_std`,
+    and atoms' `grade`.
 
     The file is written whole or not at all. Raises ForcemapError if it cannot be written.
     """
@@ -246,6 +309,8 @@ def write_predictions(path: Path, predicted: Predicted) -> None:
         atoms.arrays["forces_std"] = forces
         if stress is not None:
             atoms.info["stress_std"] = stress.ravel()
+    for atoms, grades in zip(images, predicted.grades or (), strict=False):
+        atoms.arrays["grade"] = grades
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         write_xyz(file, images)
 

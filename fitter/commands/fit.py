@@ -84,7 +84,11 @@ def fit(
     if quiet:  # where they are not among the progress
         for line in [line for lines in report["fit"]["labels"].values() for line in lines]:
             click.echo(line)
-    for name, title in (("train", "Training frames"), ("test", "Test frames")):
+    for name, title in (
+        ("train", "Training frames"),
+        ("leave_one_out", "Training frames, each left out of the fit that predicts it"),
+        ("test", "Test frames"),
+    ):
         if report[name]["n_frames"]:
             console.print(error_table(title, report[name]))
     if len(report.get("sizes", [])) > 1:

@@ -12,7 +12,7 @@ from forcemap.potentials import Evaluator
 from forcemap.potentials.voigt import matrix_of, six_of
 from numpy.typing import NDArray
 
-__all__ = ["Prediction", "evaluated"]
+__all__ = ["Prediction", "evaluated", "evaluated_with_grades"]
 
 Array = NDArray[np.float64]
 
@@ -56,5 +56,14 @@ class Prediction:
 
 def evaluated(evaluator: Evaluator, frame: Frame) -> Prediction:
     """What a potential gives for a frame. Raises ForcemapError for one that it is not for."""
-    result = evaluator.compute(frame.positions, frame.numbers, frame.cell, frame.pbc)
-    return Prediction.of(frame, result.energy, result.forces, -six_of(result.virial))
+    return evaluated_with_grades(evaluator, frame)[0]
+
+
+def evaluated_with_grades(
+    evaluator: Evaluator, frame: Frame, grades: bool = False
+) -> tuple[Prediction, Array | None]:
+    """The same, and the atoms' grades, (n,), if they are asked for of a potential that has them."""
+    place = frame.positions, frame.numbers, frame.cell, frame.pbc
+    result = evaluator.compute(*place, grades=True) if grades else evaluator.compute(*place)
+    prediction = Prediction.of(frame, result.energy, result.forces, -six_of(result.virial))
+    return prediction, result.grades

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.mapping.draws import DrawMap
+from forcemap.fitter.mapping.draws import DrawMap, mapped_draws
 from forcemap.fitter.mapping.grade import grade_of
 from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.probes import Probes
@@ -38,8 +38,8 @@ def with_deviations(
         graded: whether `frames` are those of the fit, which the grade is scaled by.
 
     `errors` gains ``draws``: the relative errors of the draws' forces and energies on a few frames,
-    root mean square, and the sizes of their tables. Warns (UserWarning) where these would be too large
-    to be good.
+    root mean square, and the sizes of their tables. Warns (UserWarning) where memory does not suffice
+    for as many.
     """
     progress = progress or Progress.silent()
     start = time.perf_counter()
@@ -49,14 +49,15 @@ def with_deviations(
             probes = Probes.of(model, frames).frames
             weights = model.draws(draws)
             work = DrawMap.of(model, mapped.data, weights, mapped.plan, probes)
-            found, off = work.mapped(advance)
-            errors["draws"] = {
-                "count": draws,
-                "force_relative_rms_error": off.force,
-                "energy_relative_rms_error": off.energy,
-                "tables": _tables(found.terms),
-            }
-            data = replace(data, draws=found)
+            found, off = mapped_draws(work, advance)
+            if found is not None:
+                errors["draws"] = {
+                    "count": found.count,
+                    "force_relative_rms_error": off.force,
+                    "energy_relative_rms_error": off.energy,
+                    "tables": _tables(found.terms),
+                }
+                data = replace(data, draws=found)
     if graded:
         with progress.stage("grading the training atoms", None):
             grade = grade_of(model, mapped.potential, frames, mapped.plan.jobs)

@@ -22,7 +22,7 @@ from forcemap.fitter.terms.rows import RowLayout, frame_rows, term_columns
 from forcemap.potentials.file.potential_file import Draws, PotentialData, as_potential
 from forcemap.potentials.terms.base import MappedTerm
 
-__all__ = ["DrawErrors", "DrawMap"]
+__all__ = ["DrawErrors", "DrawMap", "mapped_draws"]
 
 FORCE_ERROR, ENERGY_ERROR = 0.03, 0.08
 """Errors that the draws' forces, and energies of frames, may have: root mean square, relative to that
@@ -37,8 +37,11 @@ WIDEST_SPACING = 1.5
 FEWEST_FUNCTIONS = 8
 """That a form keeps, where memory does not suffice for more."""
 
-POOR = 5.0
-"""How many times as large as they may be errors are when there is a warning."""
+POOR = 4.0
+"""How many times as large as they may be errors are at most; wrong deviations are worse than none."""
+
+FEWEST_DRAWS = 4
+"""Where memory does not suffice for more."""
 
 
 @dataclass(frozen=True)
@@ -118,15 +121,12 @@ class DrawMap:
         draws = Draws(self.count, tuple(found), self._e0())
         errors = self.errors(draws, self.whole)
         advance()
-        if errors.excess > POOR:
-            warnings.warn(
-                f"the deviations of the potential are coarse: its draws are off by {errors.force:.0%} "
-                f"of their forces and {errors.energy:.0%} of their energies, since finer tables would "
-                f"take more than {MOST_BYTES >> 20} MiB. Fewer draws (uncertainty: {{draws: 8}}) or a "
-                "larger lengthscale need less.",
-                stacklevel=4,
-            )
         return draws, errors
+
+    def first(self, count: int) -> DrawMap:
+        """Of the first draws only."""
+        parts = [[part[:, :count] for part in of_term] for of_term in self.parts]
+        return replace(self, draws=self.draws[:, :count], parts=parts)
 
     def errors(self, draws: Draws, truth: Sequence[Array]) -> DrawErrors:
         """Of draws that the process says `truth` of, relative to its whole draws."""
@@ -180,6 +180,36 @@ class DrawMap:
             for z, energies in term.atom_energies(self.draws[where]).items():
                 found[:, places[z]] += energies
         return found
+
+
+def mapped_draws(
+    work: DrawMap, advance: Callable[[], Any] = lambda: None
+) -> tuple[Draws | None, DrawErrors]:
+    """The draws that are asked for, or as many as memory suffices for; and their errors.
+
+    Warns (UserWarning) where these are fewer, or none.
+    """
+    wanted = work.count
+    found, errors = work.mapped(advance)
+    while errors.excess > POOR and work.count // 2 >= FEWEST_DRAWS:
+        work = work.first(work.count // 2)
+        found, errors = work.mapped(advance)
+    memory = f"{MOST_BYTES >> 20} MiB"
+    if errors.excess > POOR:
+        warnings.warn(
+            f"the potential has no draws, and so no deviations: within {memory} even {work.count} of "
+            f"them would be off by {errors.force:.0%} of their forces and {errors.energy:.0%} of their "
+            "energies. A larger lengthscale, or fewer functions of three atoms, take less memory.",
+            stacklevel=3,
+        )
+        return None, errors
+    if found.count < wanted:
+        warnings.warn(
+            f"the potential has {found.count} draws, not {wanted}: the tables of more would take more "
+            f"than {memory}. Its deviations are a little less certain.",
+            stacklevel=3,
+        )
+    return found, errors
 
 
 def _is_finer(term: Term, plan: MapPlan) -> bool:

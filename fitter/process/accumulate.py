@@ -15,10 +15,20 @@ from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import columns, frame_rows
 from threadpoolctl import threadpool_limits
 
-__all__ = ["ROWS_PER_BLOCK", "accumulate"]
+__all__ = ["ROWS_PER_BLOCK", "accumulate", "blocks_of", "rows_of", "whitened_rows"]
 
 ROWS_PER_BLOCK = 1024
 """Rows whitened and added to the Gram matrix at once: large enough for level-3 BLAS."""
+
+
+def blocks_of(targets: Iterable[Targets]) -> list[list[Targets]]:
+    """Frames whose rows are dealt with together; the same however the work is shared."""
+    return list(_in_blocks(targets))
+
+
+def rows_of(blocks: Sequence[Sequence[Targets]]) -> list[int]:
+    """Numbers of rows of all blocks, by which ranks share them out."""
+    return [sum(len(target.rows) for target in block) for block in blocks]
 
 
 def _in_blocks(targets: Iterable[Targets]) -> Iterator[list[Targets]]:
@@ -35,13 +45,8 @@ def _in_blocks(targets: Iterable[Targets]) -> Iterator[list[Targets]]:
         yield block
 
 
-def whitened_rows(
-    block: Sequence[Targets], prior: Prior, groups: int
-) -> list[tuple[Array, Array, float]]:
-    """Scaled and whitened rows (n, m), scaled targets (n,), sum of log sigma; for each group.
-
-    Of two groups the second has the stresses.
-    """
+def whitened_rows(block: Sequence[Targets], prior: Prior) -> Array:
+    """Scaled and whitened rows (n, m) of the labels of some frames."""
     terms = prior.terms
     rows = np.concatenate(
         [frame_rows(t.frame, terms, t.has_derivatives)[t.rows] / t.sigmas[:, None] for t in block]
@@ -50,6 +55,16 @@ def whitened_rows(
         rows[:, where] = scipy.linalg.solve_triangular(
             factor, rows[:, where].T, lower=True, check_finite=False
         ).T
+    return rows
+
+
+def _by_group(
+    block: Sequence[Targets], rows: Array, groups: int
+) -> list[tuple[Array, Array, float]]:
+    """For each group its rows (n, m), scaled targets (n,) and sum of log sigma.
+
+    Of two groups the second has the stresses.
+    """
     values = np.concatenate([t.values / t.sigmas for t in block])
     logs = np.log(np.concatenate([t.sigmas for t in block]))
     if groups == 1:
@@ -64,29 +79,36 @@ def accumulate(
     run: Run,
     groups: int = 1,
     advance: Callable[[int], None] = lambda n: None,
+    keep: Callable[[int, Array], None] = lambda number, rows: None,
 ) -> Groups:
     """Stream all frames' rows into sums; the result does not depend on how the work is shared.
 
     Of two `groups`, the second has the stresses. Of several ranks, each streams its share of the
     blocks, and the first has the sum. With a checkpoint, blocks that are in it are not computed
-    again, and it is written from time to time.
+    again, and it is written from time to time. `keep` is called with the number and the whitened rows
+    of every block that is computed, by the threads.
     """
     ranks, checkpoint = run.ranks, run.checkpoint
     data = Groups(prior.size, groups)
-    blocks = list(_in_blocks(targets))
-    costs = [sum(len(target.rows) for target in block) for block in blocks]
-    blocks = [blocks[number] for number in share(costs, ranks.rank, ranks.size)]
-    done = checkpoint.restore(data, len(blocks)) if checkpoint else 0
-    advance(sum(len(block) for block in blocks[:done]))
+    blocks = blocks_of(targets)
+    numbers = share(rows_of(blocks), ranks.rank, ranks.size)
+
+    def rows_by_group(number: int) -> list[tuple[Array, Array, float]]:
+        rows = whitened_rows(blocks[number], prior)
+        keep(number, rows)
+        return _by_group(blocks[number], rows, groups)
+
+    done = checkpoint.restore(data, len(numbers)) if checkpoint else 0
+    advance(sum(len(blocks[number]) for number in numbers[:done]))
     # Every worker calls BLAS on its own block; nested threads would only get into each other's way,
     # and round differently.
     with threadpool_limits(limits=1, user_api="blas"):
-        results = run.in_order(lambda b: whitened_rows(b, prior, groups), blocks[done:])
-        for number, rows in enumerate(results, start=done):
+        results = run.in_order(rows_by_group, numbers[done:])
+        for place, rows in enumerate(results, start=done):
             data.add(rows)
             if checkpoint:
-                checkpoint.block_added(data, number + 1)
-            advance(len(blocks[number]))
+                checkpoint.block_added(data, place + 1)
+            advance(len(blocks[numbers[place]]))
             ranks.look()
     ranks.add_up(data)
     return data

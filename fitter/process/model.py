@@ -132,10 +132,16 @@ class Model:
         """
         return self._variances(frame, frame_rows(frame, self.terms))
 
-    def predict_with_variances(self, frame: Frame) -> tuple[tuple[float, Array, Array], Array]:
-        """What `predict` and `variances` give, from one calculation of the frame's rows."""
+    def predict_with_variances(
+        self, frame: Frame, left_open: bool = True
+    ) -> tuple[tuple[float, Array, Array], Array]:
+        """What `predict` and `variances` give, from one calculation of the frame's rows.
+
+        `left_open`: with what the sparse points leave open of the prior.
+        """
         rows = frame_rows(frame, self.terms)
-        return self._means(frame, rows), self._variances(frame, rows)
+        variances = self._variances(frame, rows) if left_open else self.raw_variances(rows)
+        return self._means(frame, rows), variances
 
     def raw_variances(self, rows: Array) -> Array:
         """(count,) variances that the data leave at the sparse points, in any `rows` (count, m)."""
@@ -151,8 +157,12 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):
             return _finite(np.sum(half**2, axis=0))
 
+    def open_variances(self, frame: Frame) -> Array:
+        """(count,) variances that the sparse points leave open of the prior, see `remainder`."""
+        return remainders(frame, self.terms, self.factors)
+
     def _variances(self, frame: Frame, rows: Array) -> Array:
-        return _finite(self.raw_variances(rows) + remainders(frame, self.terms))
+        return _finite(self.raw_variances(rows) + self.open_variances(frame))
 
 
 def _finite(values: Array) -> Array:

@@ -18,7 +18,7 @@ points leave open of it is no error of a frame whose environments they all hold.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -43,27 +43,34 @@ TOLERANCE = 1e-7
 """Relative variance below which a point of Z repeats the others; slopes are differences of 1e-3."""
 
 
-def remainders(frame: Frame, terms: Sequence[Term]) -> Array:
-    """(rows,) variance that the sparse points of all terms leave open, of each row of a frame."""
+def remainders(
+    frame: Frame, terms: Sequence[Term], factors: Sequence[Array] | None = None
+) -> Array:
+    """(rows,) variance that the sparse points of all terms leave open, of each row of a frame.
+
+    `factors`: Cholesky factors of all blocks' covariances in the order of `rows.columns`; without them
+    the covariances are factored here, which takes as long as the rest.
+    """
     rng = np.random.default_rng(0)
     layout = RowLayout(len(frame.numbers))
     copies = [frame, *(_displaced(frame, rng) for _ in range(COPIES))]
     cutoff = max(term.cutoff for term in terms)
     structures = [Structure(copy, cutoff) for copy in copies]
     total = np.zeros(layout.count)
+    given = iter(factors or ())
     for term in terms:
         seen: dict[Species, list[Array]] = {}
         for structure in structures:
             for species, found in term.candidates(structure).items():
                 seen.setdefault(species, []).append(found)
-        own = {block.species: block.points for block in term.blocks}
+        own = {block.species: (block.points, next(given, None)) for block in term.blocks}
         for species, parts in seen.items():
             points = np.concatenate(parts)
             if len(points) > MOST_POINTS:
                 points = points[np.sort(rng.choice(len(points), MOST_POINTS, replace=False))]
-            sparse = own.get(species, np.zeros((0, points.shape[1])))
+            sparse, factor = own.get(species, (np.zeros((0, points.shape[1])), None))
             reference = term.reference(structures[0], species)
-            known = sparse if reference is None else np.concatenate([sparse, reference[None, :]])
+            known = _Known.of(term, species, sparse, factor, reference)
             total += term.delta**2 * _left_open(structures[0], term, species, known, points)
     return total
 
@@ -74,33 +81,76 @@ def _displaced(frame: Frame, rng: np.random.Generator) -> Frame:
     return replace(frame, positions=moved @ strain.T, cell=frame.cell @ strain.T)
 
 
+@dataclass(frozen=True)
+class _Known:
+    """Points at which the function is known, none of which repeats the others.
+
+    Attributes:
+        points: (n, dimension).
+        factor: (n, n) lower Cholesky factor of their covariance.
+    """
+
+    points: Array
+    factor: Array
+
+    @classmethod
+    def of(
+        cls,
+        term: Term,
+        species: Species,
+        sparse: Array,
+        factor: Array | None,
+        reference: Array | None,
+    ) -> _Known:
+        """The sparse points, whose factor may be known, and the reference."""
+        if not len(sparse):
+            factor = np.zeros((0, 0))
+        elif factor is None:
+            kept, factor = pivoted_cholesky(
+                term.kernel(species, sparse, sparse), term.rank_tolerance
+            )
+            sparse = np.ascontiguousarray(sparse[kept])
+        if reference is None:
+            return cls(sparse, factor)
+        point = reference[None, :]
+        half = np.zeros(0)
+        if len(sparse):
+            cross = term.kernel(species, sparse, point)[:, 0]
+            half = scipy.linalg.solve_triangular(factor, cross, lower=True, check_finite=False)
+        own = float(term.diagonal(species, point)[0])
+        rest = own - float(half @ half)
+        if rest <= term.rank_tolerance * own:
+            return cls(sparse, factor)
+        border = np.append(half, np.sqrt(rest))
+        grown = np.block([[factor, np.zeros((len(factor), 1))], [border]])
+        return cls(np.concatenate([sparse, point]), grown)
+
+
 def _left_open(
-    structure: Structure, term: Term, species: Species, known: Array, points: Array
+    structure: Structure, term: Term, species: Species, known: _Known, points: Array
 ) -> Array:
     """(rows,) variance of functions of one combination of species, unit delta.
 
     By a factor of the covariance of the `known` points and Z together: what the columns after those of
     the known points add.
     """
-    n = 0
+    n, factor = len(known.points), known.factor
     whitened = np.zeros((0, len(points)))
-    if len(known):
-        kept, factor = pivoted_cholesky(term.kernel(species, known, known), term.rank_tolerance)
-        known, n = np.ascontiguousarray(known[kept]), len(kept)
-        cross = term.kernel(species, known, points)
-        whitened = scipy.linalg.solve_triangular(factor, cross, lower=True)
+    if n:
+        cross = term.kernel(species, known.points, points)
+        whitened = scipy.linalg.solve_triangular(factor, cross, lower=True, check_finite=False)
     schur = term.kernel(species, points, points) - whitened.T @ whitened
     scale = float(np.max(term.diagonal(species, points), initial=0.0))
     if not scale > 0.0 or float(np.max(np.diag(schur))) < TOLERANCE * scale:
         return np.zeros(RowLayout(len(structure.frame.numbers)).count)
     tolerance = TOLERANCE * scale / float(np.max(np.diag(schur)))
     kept, rest = pivoted_cholesky(0.5 * (schur + schur.T), tolerance)
-    both = np.concatenate([known, points[kept]])
+    both = np.concatenate([known.points, points[kept]])
     rows = np.zeros((RowLayout(len(structure.frame.numbers)).count, len(both)))
     term.with_blocks([Block(species, both)]).add_rows(structure, rows, 0)
     beyond = rows[:, n:].T
     if n:
-        known = scipy.linalg.solve_triangular(factor, rows[:, :n].T, lower=True)
-        beyond = beyond - whitened[:, kept].T @ known
+        explained = scipy.linalg.solve_triangular(factor, rows[:, :n].T, lower=True)
+        beyond = beyond - whitened[:, kept].T @ explained
     half = scipy.linalg.solve_triangular(rest, beyond, lower=True)
     return np.asarray(np.sum(half**2, axis=0))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 from forcemap.fitter.baseline.baseline import Baseline, free_energy
+from forcemap.fitter.data.deviations import calibrated_deviations
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction
 from forcemap.fitter.process.model import Model
@@ -30,17 +32,35 @@ class Truth:
         """Energy, forces and stress."""
         return self._whole(frame, self.model.predict(frame))
 
-    def with_deviations(self, frame: Frame) -> tuple[Prediction, Prediction]:
+    def with_deviations(self, frame: Frame, beyond: bool = True) -> tuple[Prediction, Prediction]:
         """Energy, forces and stress, and the standard deviations of all of them.
 
-        These are the process's own, without the noise of labels and without the errors of what a
-        process of these terms cannot describe.
+        Of a calibrated model these are the deviations of a difference to a label: the model's, with
+        the labels' noise. Of another they are the process's own, without noise and without the errors
+        of what a process of these terms cannot describe. In both is what the sparse points leave open
+        of the prior; a calibrated model counts, with `beyond`, as much of it as is more than in frames
+        like those of the fit, whose errors its calibration knows.
         """
-        means, variances = self.model.predict_with_variances(frame)
-        # Rounding may leave a variance of nothing just below zero.
-        deviations = np.sqrt(np.maximum(variances, 0.0))
-        split = RowLayout(len(frame.numbers)).split(deviations)
-        return self._whole(frame, means), Prediction.of(frame, *split)
+        model = self.model
+        if model.uncertainty is None:
+            means, variances = model.predict_with_variances(frame)
+            return self._whole(frame, means), _roots(frame, variances)
+        means, variances = model.predict_with_variances(frame, left_open=False)
+        found = calibrated_deviations(frame, _roots(frame, variances), model.uncertainty)
+        if beyond:
+            more = model.open_variances(frame) - self._level(frame)
+            total = np.concatenate([[found.energy], found.forces.ravel(), found.strain]) ** 2
+            found = _roots(frame, total + np.maximum(more, 0.0))
+        return self._whole(frame, means), found
+
+    def _level(self, frame: Frame) -> Array:
+        """(rows,) variance that sparse points leave open in frames like those of the fit."""
+        levels, count = self.model.open_levels, len(frame.numbers)
+        found = np.full(RowLayout(count).count, levels.get("force", 0.0))
+        found[RowLayout.energy] = count * levels.get("energy", 0.0)
+        volume = abs(float(np.linalg.det(frame.cell)))
+        found[RowLayout(count).strain] = volume**2 * levels.get("stress", 0.0)
+        return found
 
     def _whole(self, frame: Frame, means: tuple[float, Array, Array]) -> Prediction:
         """With isolated atoms and repulsion."""
@@ -54,14 +74,22 @@ class Truth:
         )
 
 
+def _roots(frame: Frame, variances: Array) -> Prediction:
+    """Standard deviations; rounding may leave a variance of nothing just below zero."""
+    deviations = np.sqrt(np.maximum(variances, 0.0))
+    return Prediction.of(frame, *RowLayout(len(frame.numbers)).split(deviations))
+
+
 def truth_in_thread(model: Model) -> Callable[[Frame], Prediction]:
     """Truth.prediction for worker threads: each has its own evaluator of the repulsion."""
     return _in_thread(model, Truth.prediction)
 
 
-def deviations_in_thread(model: Model) -> Callable[[Frame], tuple[Prediction, Prediction]]:
+def deviations_in_thread(
+    model: Model, beyond: bool = True
+) -> Callable[[Frame], tuple[Prediction, Prediction]]:
     """Truth.with_deviations for worker threads, as `truth_in_thread`."""
-    return _in_thread(model, Truth.with_deviations)
+    return _in_thread(model, partial(Truth.with_deviations, beyond=beyond))
 
 
 def _in_thread(model: Model, ask: Callable[[Truth, Frame], Answer]) -> Callable[[Frame], Answer]:

@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["curve_figures", "parity_figures", "size_figures"]
+__all__ = ["CURVE_COLORS", "STYLE", "curve_figures", "parity_figures", "size_figures", "svg_of"]
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,8 @@ STYLE = {
 }
 
 
-def _svg(figure: Figure) -> str:
+def svg_of(figure: Figure) -> str:
+    """The figure as SVG, the same at every call."""
     text = StringIO()
     figure.savefig(text, format="svg", dpi=150, metadata={"Date": None})
     return text.getvalue()
@@ -82,7 +83,7 @@ def _parity(title: str, unit: str, train: Array, test: Array) -> str | None:
             aspect="equal",
         )
         axes.legend(loc="upper left", markerscale=2.0)
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def parity_figures(train: Comparison, test: Comparison) -> dict[str, str]:
@@ -135,7 +136,7 @@ def _curves(curves: Mapping[str, tuple[Any, Any]]) -> str:
             xlim=(0.0, max(float(r.max()) for r, _ in points)),
         )
         axes.legend(loc="upper right")
-        return _svg(figure)
+        return svg_of(figure)
 
 
 def size_figures(points: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -161,5 +162,5 @@ def size_figures(points: Sequence[Mapping[str, Any]]) -> dict[str, str]:
             axes.set_ylabel("force RMSE, eV/Å")
             title = f"Accuracy against {label.split(',')[0]}"
             axes.set_title(title)
-            figures[title] = _svg(figure)
+            figures[title] = svg_of(figure)
     return figures

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import jinja2
 import yaml
+from forcemap.fitter.report.calibration import CALIBRATION
 from forcemap.fitter.report.metrics import COUNTS, METRICS, SIZES, Column
 from forcemap.potentials.elements import SYMBOLS
 
@@ -47,11 +48,12 @@ MAPPING = {
 
 @dataclass(frozen=True)
 class Figures:
-    """SVG of the figures by title: parity plots, pair energies, sizes."""
+    """SVG of the figures by title: parity plots, pair energies, sizes, deviations."""
 
     parity: Mapping[str, str]
     curves: Mapping[str, str]
     sizes: Mapping[str, str]
+    honesty: Mapping[str, str] = field(default_factory=dict)
 
 
 def _shown(value: Any, form: str) -> str:
@@ -210,6 +212,7 @@ def page(
         cards=_cards(report),
         errors={**COUNTS, **METRICS},
         sizes=SIZES,
+        honesty=CALIBRATION,
         figures=figures,
         worst=worst,
         fit=fit | sigmas,

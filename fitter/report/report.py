@@ -1,6 +1,8 @@
 """The report of a fit: `report.json` for programs, `report.html` (one file, offline) for people.
 
-`report.json` holds `train` and `test` (see `metrics.error_block`), `mapping` (errors of the map
+`report.json` holds `train` and `test` (see `metrics.error_block`), `leave_one_out` with the same and
+`frames`, the errors of each training frame as the process predicts it when fitted to all others,
+`uncertainty` (see `calibration.uncertainty_block`), `mapping` (errors of the map
 against the process), `fit` (time, memory, terms), `settings` and `errors_of`: all errors of
 `train` and `test` are those of the mapped potential, the one that people run, or of the process where
 that has a term without a map. `warnings` is a list of sentences on a fit whose results cannot be meant,
@@ -19,7 +21,9 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction
+from forcemap.fitter.report.calibration import Honest, uncertainty_block
 from forcemap.fitter.report.figures import curve_figures, parity_figures, size_figures
+from forcemap.fitter.report.honesty_figures import honesty_figures
 from forcemap.fitter.report.metrics import SizePoint, compare, error_block
 from forcemap.fitter.report.page import Figures, page
 from forcemap.fitter.sharing.whole_file import write_whole
@@ -44,6 +48,7 @@ class Judgement:
         errors_of: whose predictions they are: "mapped potential", or "process", which has no map.
         warnings: sentences on a fit whose results cannot be meant.
         fit_id: identity of the fit.
+        honest: what is known of the errors that are to be expected.
         size: the size's name, of a fit in several; `smaller`: the points of those before it.
     """
 
@@ -56,6 +61,7 @@ class Judgement:
     errors_of: str = "mapped potential"
     warnings: Sequence[str] = ()
     fit_id: str = ""
+    honest: Honest = field(default_factory=Honest)
     size: str | None = None
     smaller: Sequence[SizePoint] = ()
 
@@ -86,6 +92,8 @@ def build_report(judged: Judgement) -> dict[str, Any]:
             "fit_id": judged.fit_id,
             "train": error_block(judged.train),
             "test": error_block(judged.test),
+            "leave_one_out": _leave_one_out_block(judged.honest.left_out.pairs),
+            "uncertainty": uncertainty_block(judged.honest),
             "mapping": judged.mapping,
             "fit": judged.fit,
             "settings": judged.settings,
@@ -103,26 +111,39 @@ def build_report(judged: Judgement) -> dict[str, Any]:
 def worst_frames(pairs: Pairs, count: int = WORST_FRAMES) -> list[dict[str, Any]]:
     """The frames with the largest single error of a force (of the energy, where all lack forces).
 
-    Each with `source`, `index`, `config_type`, `force_ev_per_a` and `energy_mev_per_atom` or None.
+    Each with `source`, `index`, `config_type` and, or None, `force_ev_per_a` (the largest),
+    `force_rmse_ev_per_a` and `energy_mev_per_atom`.
     """
-    rows: list[tuple[float, float, dict[str, Any]]] = []
-    for frame, (energy, forces, _) in pairs:
-        force = energy_error = None
-        if frame.forces is not None:
-            errors = np.linalg.norm(forces - frame.forces, axis=1)[frame.labelled]
-            force = float(errors.max(initial=0.0))
-        if frame.energy is not None:
-            energy_error = 1000.0 * (energy - frame.energy) / len(frame.numbers)
-        row = {
-            "source": Path(frame.source).name,
-            "index": frame.index,
-            "config_type": frame.config_type,
-            "force_ev_per_a": force,
-            "energy_mev_per_atom": energy_error,
-        }
-        rows.append((force or 0.0, abs(energy_error or 0.0), row))
-    rows.sort(key=lambda entry: entry[:2], reverse=True)
-    return [row for _, _, row in rows[:count]]
+    rows = [_frame_errors(frame, prediction) for frame, prediction in pairs]
+
+    def error(row: Mapping[str, Any]) -> tuple[float, float]:
+        return row["force_ev_per_a"] or 0.0, abs(row["energy_mev_per_atom"] or 0.0)
+
+    return sorted(rows, key=error, reverse=True)[:count]
+
+
+def _leave_one_out_block(pairs: Pairs) -> dict[str, Any]:
+    """Errors overall, and of each frame."""
+    return error_block(pairs) | {"frames": [_frame_errors(*pair) for pair in pairs]}
+
+
+def _frame_errors(frame: Frame, prediction: Prediction) -> dict[str, Any]:
+    """Of one frame; None without labels."""
+    force = rmse = energy_error = None
+    if frame.forces is not None:
+        errors = (prediction.forces - frame.forces)[frame.labelled]
+        force = float(np.linalg.norm(errors, axis=1).max(initial=0.0))
+        rmse = float(np.sqrt(np.mean(errors**2))) if errors.size else None
+    if frame.energy is not None:
+        energy_error = 1000.0 * (prediction.energy - frame.energy) / len(frame.numbers)
+    return {
+        "source": Path(frame.source).name,
+        "index": frame.index,
+        "config_type": frame.config_type,
+        "force_ev_per_a": force,
+        "force_rmse_ev_per_a": rmse,
+        "energy_mev_per_atom": energy_error,
+    }
 
 
 def write_report(out: str | Path, judged: Judgement) -> dict[str, Any]:
@@ -140,6 +161,7 @@ def write_report(out: str | Path, judged: Judgement) -> dict[str, Any]:
             parity_figures(compare(shown[0]), compare(shown[1])),
             curve_figures(judged.curves),
             size_figures(report.get("sizes", [])),
+            honesty_figures(judged.honest),
         ),
         worst={"train": worst_frames(train), "test": worst_frames(test)},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from forcemap.fitter.sharing.checkpoint import Checkpoint
@@ -27,12 +28,14 @@ class Run:
         progress: where progress is shown; nowhere by default.
         ranks: the MPI ranks that share the work; this process alone by default.
         checkpoint: of the sums of the rows; none by default.
+        scratch: folder for files that end with the run; one for temporary files by default.
     """
 
     jobs: int = 1
     progress: Progress = field(default_factory=Progress.silent)
     ranks: Ranks = ALONE
     checkpoint: Checkpoint | None = None
+    scratch: Path | None = None
 
     def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Any]:
         """Show a stage of the work; see `Progress.stage`."""

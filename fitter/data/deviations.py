@@ -1,0 +1,37 @@
+"""Standard deviations of a frame's predictions, calibrated."""
+
+from __future__ import annotations
+
+import numpy as np
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.prediction import Prediction
+from forcemap.potentials import Evaluator
+from forcemap.potentials.uncertainty import Uncertainty
+from forcemap.potentials.voigt import six_of
+
+__all__ = ["calibrated_deviations", "deviations_of_draws"]
+
+
+def calibrated_deviations(
+    frame: Frame, raw: Prediction, uncertainty: Uncertainty, with_noise: bool = True
+) -> Prediction:
+    """Of a process's `raw` deviations; `with_noise` those of differences to labels."""
+    volume = abs(float(np.linalg.det(frame.cell)))
+    stress = raw.strain
+    if volume > 0.0:
+        variances = (raw.strain / volume) ** 2
+        stress = volume * uncertainty.stress.deviation(variances, with_noise=with_noise)
+    energy = uncertainty.energy.deviation(
+        raw.energy**2, atoms=len(frame.numbers), with_noise=with_noise
+    )
+    forces = uncertainty.force.deviation(raw.forces**2, with_noise=with_noise)
+    return Prediction.of(frame, float(energy), forces, stress)
+
+
+def deviations_of_draws(evaluator: Evaluator, frame: Frame) -> Prediction:
+    """Of a potential that has draws: those of differences to labels."""
+    found = evaluator.deviations(frame.positions, frame.numbers, frame.cell, frame.pbc).with_noise()
+    strain = np.zeros(6)
+    if found.volume is not None:
+        strain = found.volume * six_of(found.stress_std)
+    return Prediction.of(frame, found.energy_std, found.forces_std, strain)

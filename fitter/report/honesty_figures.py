@@ -1,0 +1,98 @@
+"""Figures of how honest standard deviations are: reliability, and errors against deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from forcemap.fitter.report.calibration import Expected, Honest, force_errors
+from forcemap.fitter.report.figures import CURVE_COLORS, STYLE, svg_of
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.special import erf
+
+__all__ = ["binned", "honesty_figures"]
+
+Array = NDArray[np.float64]
+
+FEWEST = 10
+"""Force components of which a curve is drawn."""
+
+BINS, PER_BIN = 12, 20
+GROUPS = len(CURVE_COLORS)
+
+
+def honesty_figures(honest: Honest) -> Mapping[str, str]:
+    """SVG by title, of the force components; none where there are too few."""
+    known = {"leave-one-out": honest.left_out, "test": honest.test}
+    errors = {name: force_errors(expected) for name, expected in known.items()}
+    errors = {name: found for name, found in errors.items() if len(found) >= FEWEST}
+    if not errors:
+        return {}
+    best = known[next(iter(errors))]
+    return {
+        "Reliability of force deviations": _reliability(errors),
+        "Force error against deviation": _against(best, next(iter(errors))),
+    }
+
+
+def _reliability(errors: Mapping[str, Array]) -> str:
+    """Share of the components within z deviations, over that of normal errors."""
+    z = np.linspace(0.0, 4.0, 81)
+    expected = erf(z / np.sqrt(2.0))
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4.2, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color="#3c4650", linewidth=0.8)
+        for (name, found), color in zip(errors.items(), CURVE_COLORS, strict=False):
+            ratios = np.abs(found[:, 0]) / np.maximum(found[:, 1], 1e-300)
+            share = [float(np.mean(ratios <= limit)) for limit in z]
+            axes.plot(expected, share, color=color, linewidth=1.8, label=name)
+        axes.set(
+            title="Reliability of force deviations",
+            xlabel="share expected of normal errors",
+            ylabel="share found within as many deviations",
+            xlim=(0, 1),
+            ylim=(0, 1),
+            aspect="equal",
+        )
+        axes.legend(loc="upper left")
+        return svg_of(figure)
+
+
+def binned(found: Array) -> tuple[Array, Array]:
+    """Root mean squares of deviations and errors, (bins,) each, of components in order of deviation."""
+    order = np.argsort(found[:, 1], kind="stable")
+    parts = np.array_split(found[order], max(1, min(BINS, len(found) // PER_BIN)))
+    means = np.array([np.sqrt(np.mean(part**2, axis=0)) for part in parts])
+    return means[:, 1], means[:, 0]
+
+
+def _against(expected: Expected, name: str) -> str:
+    """RMS errors of components of like deviations, by config_type."""
+    groups = {group: force_errors(some) for group, some in expected.by_config_type().items()}
+    groups = {group: found for group, found in groups.items() if len(found) >= FEWEST}
+    largest = sorted(groups, key=lambda group: len(groups[group]), reverse=True)[:GROUPS]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+        axes = figure.add_subplot()
+        seen = []
+        for group, color in zip(sorted(largest), CURVE_COLORS, strict=False):
+            deviation, error = binned(groups[group])
+            some = (deviation > 0.0) & (error > 0.0)
+            seen += [deviation[some], error[some]]
+            axes.plot(deviation[some], error[some], "o-", color=color, markersize=4, label=group)
+        values = np.concatenate([np.zeros(0), *seen])
+        if len(values):
+            ends = [float(values.min()), float(values.max())]
+            axes.plot(ends, ends, color="#3c4650", linewidth=0.8)
+            axes.set(xscale="log", yscale="log")
+        axes.set(
+            title=f"Force error against deviation ({name})",
+            xlabel="deviation (eV/Å)",
+            ylabel="RMS error (eV/Å)",
+        )
+        if any(largest):
+            axes.legend(loc="upper left")
+        return svg_of(figure)

@@ -1,0 +1,1 @@
+"""How far a fitted process is off: errors by leaving frames out, and what calibrates its deviations."""

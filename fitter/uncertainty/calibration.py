@@ -1,0 +1,191 @@
+"""What makes a fit's standard deviations honest: residuals of frames that were left out.
+
+The deviations of the process alone are several times too small, since most of a fit's errors is what a
+process of these terms cannot describe, and yet they are proportional to the errors. So the squares e²
+of the residuals of left-out frames, with raw variances v, are described by
+
+    floor² + factor² v + noise²
+
+`floor` is what is seen where v is next to nothing (components that are zero by symmetry: their raw
+deviation is 1e-8 of the others', and any rounding of the labels would be thousands of deviations off).
+`factor` and `noise` maximise the likelihood of all residuals. The noise is the labels', not the
+model's, up to the sigma that the fit has found; what the data want beyond it is no scatter of labels,
+and goes into the floor. The residuals contain the labels' noise: the model's own part is what is left
+without it, and nothing counts twice.
+
+Where there are few residuals the factor is held near a known one (that of the forces for energies and
+stresses), and the noise near the fit's sigma, each by a broad normal prior of its logarithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.optimize
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.terms.base import Array
+from forcemap.fitter.terms.rows import RowLayout
+from forcemap.fitter.uncertainty.leave_one_out import LeftOut
+from forcemap.potentials.uncertainty import Calibration, Uncertainty
+
+__all__ = ["LEAST", "NOT_CALIBRATED", "Residuals", "calibrated", "calibration", "open_levels"]
+
+LEAST = {"force": 1e-4, "energy": 1e-4, "stress": 1e-5}
+"""Smallest floors: eV/Å, eV for one atom, eV/Å³."""
+
+ENOUGH = 200_000
+"""Residuals; of more, some are used."""
+
+SPREAD_OF_FACTOR, SPREAD_OF_NOISE = 1.0, 1.5
+"""Standard deviations of the logarithms of factor and noise before the data are seen."""
+
+LEVEL_FRAMES, LEVEL_SHARE = 4, 0.01
+"""So many frames, of one in a hundred of all atoms, or one frame, show what sparse points leave open."""
+
+NOT_CALIBRATED = (
+    "with one frame there is none to leave out: its standard deviations are those of the process, not "
+    "calibrated, which may be many times too small; fit to more frames"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """Errors of left-out frames in one quantity, with raw variances, in the units of `Calibration`."""
+
+    errors: Array
+    variances: Array
+
+    @classmethod
+    def of(cls, left_out: Sequence[LeftOut]) -> dict[str, Residuals]:
+        """By "force", "energy" and "stress"."""
+        parts: dict[str, list[tuple[Array, Array]]] = {"force": [], "energy": [], "stress": []}
+        for left in left_out:
+            for name, (where, unit) in _quantities(left.frame, left.target.rows).items():
+                parts[name].append((left.errors[where] / unit, left.variances[where] / unit**2))
+        nothing = (np.zeros(0), np.zeros(0))
+        return {
+            name: cls(*(np.concatenate(both) for both in zip(*[nothing, *found], strict=True)))
+            for name, found in parts.items()
+        }
+
+
+def _quantities(frame: Frame, rows: Array) -> dict[str, tuple[Array, float]]:
+    """Which of a frame's rows are of which quantity, and the unit of each in those of the rows."""
+    count = len(frame.numbers)
+    layout = RowLayout(count)
+    stress = rows >= layout.strain.start
+    energy = rows == layout.energy
+    found = {"force": (~energy & ~stress, 1.0), "energy": (energy, float(np.sqrt(count)))}
+    if np.any(stress):
+        found["stress"] = (stress, abs(float(np.linalg.det(frame.cell))))
+    return found
+
+
+def calibration(residuals: Residuals, sigma: float, least: float, near: float) -> Calibration:
+    """Of one quantity.
+
+    Args:
+        residuals: of left-out frames; with none, the factor is `near`.
+        sigma: of the labels, as the fit has found it.
+        least: smallest floor.
+        near: factor that is likely before the data are seen.
+    """
+    errors, variances = residuals.errors, residuals.variances
+    step = max(1, len(errors) // ENOUGH)
+    squares, variances = errors[::step] ** 2, variances[::step]
+    if not np.sum(squares) > 0.0 or not np.sum(variances) > 0.0:
+        return Calibration(near, least, sigma)
+    scale = float(np.sqrt(np.sum(squares) / np.sum(variances)))
+    quiet = squares[scale * np.sqrt(variances) < least]
+    floor = float(np.sqrt(np.mean(quiet))) if len(quiet) else 0.0
+    floor = float(np.clip(floor, least, max(least, sigma)))
+    cost = _cost(squares, variances, floor, sigma, near)
+    bounds = [(-14.0, 14.0), (np.log(floor) - 3.0, np.log(max(sigma, floor)) + 5.0)]
+    best = min(
+        (
+            scipy.optimize.minimize(
+                cost,
+                [np.clip(np.log(scale), *bounds[0]), np.clip(np.log(start), *bounds[1])],
+                jac=True,
+                method="L-BFGS-B",
+                bounds=bounds,
+            )
+            for start in (sigma, 0.1 * sigma)
+        ),
+        key=lambda found: float(found.fun),
+    )
+    factor, noise = (float(value) for value in np.exp(best.x))
+    rest = max(noise**2 - sigma**2, 0.0)
+    return Calibration(factor, float(np.sqrt(floor**2 + rest)), min(noise, sigma))
+
+
+def _cost(
+    squares: Array, variances: Array, floor: float, sigma: float, near: float
+) -> Callable[[Array], tuple[float, Array]]:
+    """Minus the mean logarithm of likelihood and priors, by log factor and log noise; its slopes."""
+
+    def cost(logs: Array) -> tuple[float, Array]:
+        explained, scatter = np.exp(2.0 * logs[0]) * variances, float(np.exp(2.0 * logs[1]))
+        total = floor**2 + explained + scatter
+        excess = 1.0 - squares / total
+        off = np.array(
+            [
+                (logs[0] - np.log(near)) / SPREAD_OF_FACTOR,
+                (logs[1] - np.log(sigma)) / SPREAD_OF_NOISE,
+            ]
+        )
+        value = 0.5 * (float(np.sum(np.log(total) + squares / total)) + float(off @ off))
+        slopes = np.array([np.sum(excess * explained / total), np.sum(excess * scatter / total)])
+        slopes += off / np.array([SPREAD_OF_FACTOR, SPREAD_OF_NOISE])
+        return value / len(squares), slopes / len(squares)
+
+    return cost
+
+
+def calibrated(
+    model: Model, left_out: Sequence[LeftOut], note: Callable[[str], None] = lambda line: None
+) -> Model:
+    """The model with its deviations calibrated by the frames that were left out of its fit."""
+    residuals = Residuals.of(left_out)
+    sigma = model.data["sigma"]
+    if not left_out:
+        note(NOT_CALIBRATED)
+    near, found = 1.0, {}
+    for name in ("force", "energy", "stress"):
+        found[name] = calibration(residuals[name], sigma[name], LEAST[name], near)
+        if name == "force" or not len(residuals["force"].errors):
+            near = found[
+                name
+            ].factor  # the errors of all quantities are those of the same functions
+    if not len(residuals["force"].errors):
+        found["force"] = replace(found["force"], factor=found["energy"].factor)
+    return replace(
+        model, uncertainty=Uncertainty(**found), open_levels=open_levels(model, left_out)
+    )
+
+
+def open_levels(model: Model, left_out: Sequence[LeftOut]) -> Mapping[str, float]:
+    """What sparse points leave open of the prior in some of the frames, see `Model.open_levels`.
+
+    Of each group, beginning with the largest, the frame that is less well known than most of it.
+    """
+    groups: dict[str, list[LeftOut]] = {}
+    for left in left_out:
+        groups.setdefault(left.frame.config_type, []).append(left)
+    atoms = LEVEL_SHARE * sum(len(left.frame.numbers) for left in left_out)
+    levels = dict.fromkeys(LEAST, 0.0)
+    for number, group in enumerate(sorted(groups.values(), key=len, reverse=True)):
+        by_variance = sorted(group, key=lambda left: float(np.mean(left.variances)))
+        frame = by_variance[int(0.9 * (len(group) - 1))].frame
+        atoms -= len(frame.numbers)
+        if number and (number >= LEVEL_FRAMES or atoms < 0):
+            break
+        found = model.open_variances(frame)
+        for name, (where, unit) in _quantities(frame, np.arange(len(found))).items():
+            if name != "stress" or np.all(frame.pbc):
+                largest = float(np.max(found[where], initial=0.0)) / unit**2
+                levels[name] = max(levels[name], largest)
+    return levels

@@ -1,0 +1,131 @@
+"""Rows kept on disk while they are streamed: they are needed again once the fit is solved.
+
+Computing rows is most of a fit's work, and all of them do not fit into memory. They go into one file
+without a name, which is gone when the program ends, however it ends. Rows that are not in it (they were
+summed up before the fit was interrupted and resumed, or the disk has no room) are computed again.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KeptRows"]
+
+Array = NDArray[np.float64]
+
+ITEM = 8
+"""Bytes of a number."""
+
+SHARE_OF_DISK = 0.8
+"""Of what is free on the disk, which others write to as well."""
+
+USUAL_DISK = Path("/var/tmp")
+"""Where no folder is given, nor named by TMPDIR: /tmp is memory on many machines."""
+
+
+class KeptRows:
+    """Blocks of rows in a file; threads may keep blocks and take them at the same time.
+
+    Args:
+        folder: where the file is; a folder for temporary files by default.
+        counts: numbers of rows of all blocks.
+        columns: of each row.
+        mine: numbers of the blocks that this rank will keep.
+
+    Attributes:
+        folder: where the file is.
+        bytes: that all of these blocks take.
+        room: bytes that there is room for, up to `bytes`.
+    """
+
+    def __init__(
+        self, folder: Path | None, counts: Sequence[int], columns: int, mine: Sequence[int]
+    ) -> None:
+        self._columns = columns
+        self._places: dict[int, tuple[int, int]] = {}
+        self._there: set[int] = set()
+        self._file: int | None = None
+        self.bytes = ITEM * columns * sum(counts[number] for number in mine)
+        self.room = 0
+        self.folder = folder or _usual_folder()
+        if not self.bytes:
+            return
+        with suppress(OSError):
+            disk = os.statvfs(self.folder)
+            budget = SHARE_OF_DISK * disk.f_bavail * disk.f_frsize
+            for number in mine:
+                size = ITEM * columns * counts[number]
+                if self.room + size > budget:
+                    break
+                self._places[number] = (self.room, counts[number])
+                self.room += size
+            self._file, name = tempfile.mkstemp(prefix=".rows-", dir=self.folder)
+            os.unlink(name)
+
+    @classmethod
+    def none(cls) -> KeptRows:
+        """Keeps nothing."""
+        return cls(None, [], 0, [])
+
+    def __enter__(self) -> KeptRows:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def keep(self, number: int, rows: Array) -> None:
+        """Keep the rows (count, columns) of a block, if there is room."""
+        place = self._places.get(number)
+        if self._file is None or place is None:
+            return
+        left, start = _as_bytes(np.ascontiguousarray(rows)), place[0]
+        try:
+            while len(left):
+                written = os.pwrite(self._file, left, start)
+                left, start = left[written:], start + written
+        except OSError:  # no room any more: the block is computed again
+            return
+        self._there.add(number)
+
+    def take(self, number: int) -> Array | None:
+        """The rows of a block; None if they are not kept."""
+        if self._file is None or number not in self._there:
+            return None
+        start, count = self._places[number]
+        rows = np.empty((count, self._columns))
+        left = _as_bytes(rows)
+        try:
+            while len(left):
+                read = os.preadv(self._file, [left], start)
+                if not read:
+                    return None
+                left, start = left[read:], start + read
+        except OSError:
+            return None
+        return rows
+
+
+def _as_bytes(rows: Array) -> Any:
+    return memoryview(rows.reshape(-1).view(np.uint8))
+
+
+def _usual_folder() -> Path:
+    if "TMPDIR" not in os.environ and os.access(USUAL_DISK, os.W_OK):
+        return USUAL_DISK
+    return Path(tempfile.gettempdir())

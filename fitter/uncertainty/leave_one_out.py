@@ -1,0 +1,223 @@
+"""Errors of a fit in every training frame as if that frame had not been fitted, from the fit's factors.
+
+With rows X of a frame (scaled, whitened, times the deltas), S = 1 + the sum of XᵀX over all frames, and
+the residuals r of the fit in that frame, the residuals of a fit to all the others, with the same sparse
+points and hyperparameters, are
+
+    e = (1 - H)⁻¹ r,    H = X S⁻¹ Xᵀ,    covariance of the prediction: (1 - H)⁻¹ - 1
+
+in units of the labels' sigmas (the leave-one-out identity of linear regression, in blocks: Cook and
+Weisberg, Residuals and Influence in Regression (1982), section 3.2; for Gaussian processes Rasmussen
+and Williams, Gaussian Processes for Machine Learning (2006), section 5.4.2). Copies of a frame are left
+out together: one left in would give the other away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg
+from forcemap.fitter.data.frame import Frame, data_hash
+from forcemap.fitter.data.prediction import Prediction
+from forcemap.fitter.process.accumulate import blocks_of, rows_of, whitened_rows
+from forcemap.fitter.process.prior import Prior
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.solve.work import FLOAT, Work
+from forcemap.fitter.terms.base import Array
+from forcemap.fitter.terms.rows import RowLayout
+from forcemap.fitter.uncertainty.kept_rows import KeptRows
+from forcemap.potentials.voigt import six_of
+from scipy.linalg import blas
+from threadpoolctl import threadpool_limits
+
+__all__ = ["LeftOut", "Posterior", "leave_one_out", "without_rows", "work_of_leaving_out"]
+
+LEAST = 1e-10
+"""Smallest eigenvalue of 1 - H that rounding leaves of any meaning: a frame alone says of something
+all that is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """A solved fit, as far as frames are left out of it.
+
+    Attributes:
+        values: (m,) of the whitened weights of unit-variance columns.
+        factor: (m, m) lower Cholesky factor of S.
+        deltas: (m,) prior standard deviation of each column.
+        sigma_factors: (groups,) of the sigmas of each group of rows.
+        noise_factor: of all sigmas and deltas.
+    """
+
+    values: Array
+    factor: Array
+    deltas: Array
+    sigma_factors: Array
+    noise_factor: float
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """A training frame, and what the fit to all others says of its labels.
+
+    Attributes:
+        target: the frame's labels.
+        errors: (rows,) labels less predictions, eV, eV/Å, eV.
+        variances: (rows,) raw variances of the predictions, in the squares of these.
+    """
+
+    target: Targets
+    errors: Array
+    variances: Array
+
+    @property
+    def frame(self) -> Frame:
+        """The frame."""
+        return self.target.frame
+
+    def prediction(self) -> Prediction:
+        """What the fit to all others predicts of the labels; the rest is 0."""
+        frame = self.frame
+        layout = RowLayout(len(frame.numbers))
+        errors = np.zeros(layout.count)
+        errors[self.target.rows] = self.errors
+        energy, forces, strain = layout.split(errors)
+        volume = abs(float(np.linalg.det(frame.cell)))
+        return Prediction.of(
+            frame,
+            (frame.energy or 0.0) - energy,
+            np.zeros_like(forces) if frame.forces is None else frame.forces - forces,
+            np.zeros(6) if frame.stress is None else volume * six_of(frame.stress) - strain,
+        )
+
+    def deviations(self) -> Prediction:
+        """Raw standard deviations of `prediction`."""
+        layout = RowLayout(len(self.frame.numbers))
+        found = np.zeros(layout.count)
+        found[self.target.rows] = np.sqrt(self.variances)
+        return Prediction.of(self.frame, *layout.split(found))
+
+
+def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array, Array]:
+    """Residuals of a fit without some rows, and variances of its predictions of them.
+
+    Args:
+        half: (m, n), L⁻¹ Xᵀ of the rows X, with L Lᵀ = S.
+        residuals: (n,) of the fit with them.
+        copies: how often they are among what was fitted; all are left out.
+
+    Returns:
+        (e, v), each (n,), in units of the rows' sigmas.
+    """
+    columns, count = half.shape
+    if count > columns:
+        # 1 - H has 1 + halfᵀ (1 - half halfᵀ)⁻¹ half as its inverse, by which less is to be solved.
+        inner = _root(np.eye(columns) - copies * (half @ half.T))
+        solved = inner @ half
+        return residuals + copies * (solved.T @ (solved @ residuals)), np.sum(solved**2, axis=0)
+    hat = half.T @ half
+    root = _root(np.eye(count) - copies * hat)
+    # (1 - H)⁻¹ - 1 = H + H (1 - H)⁻¹ H: a sum of what is not negative, small where H is.
+    beside = copies * np.sum((root @ hat) ** 2, axis=0)
+    return root.T @ (root @ residuals), np.diag(hat) + beside
+
+
+def _root(matrix: Array) -> Array:
+    """R with RᵀR the inverse of a symmetric matrix, of which no eigenvalue is less than LEAST."""
+    identity = np.eye(len(matrix))
+    try:
+        factor = scipy.linalg.cholesky(matrix, lower=True, check_finite=False)
+        if np.diag(factor).min(initial=1.0) ** 2 > 1e3 * LEAST:
+            return np.asarray(
+                scipy.linalg.solve_triangular(factor, identity, lower=True, check_finite=False)
+            )
+    except scipy.linalg.LinAlgError:
+        pass
+    values, vectors = scipy.linalg.eigh(matrix, check_finite=False)
+    return np.asarray(vectors.T / np.sqrt(np.maximum(values, LEAST))[:, None])
+
+
+def leave_one_out(
+    targets: Sequence[Targets], prior: Prior, posterior: Posterior, kept: KeptRows, run: Run
+) -> list[LeftOut]:
+    """Every frame that has labels, left out; on the first rank, where others get none.
+
+    The same numbers from any number of threads and ranks. Rows that are not `kept` are computed again.
+    All ranks call this together, each with the rows that it has kept.
+    """
+    blocks = blocks_of(targets)
+    copies = _copies(targets)
+    places = np.cumsum([0, *(len(block) for block in blocks)])
+
+    def leave_out(number: int) -> list[tuple[Array, Array]]:
+        rows = kept.take(number)
+        if rows is None:
+            rows = whitened_rows(blocks[number], prior)
+        times = copies[places[number] : places[number + 1]]
+        return list(_of_block(blocks[number], rows, posterior, times))
+
+    found: list[LeftOut] = []
+    # Each thread has a frame of its own, whose numbers must not depend on how many there are.
+    with (
+        run.stage("leaving frames out", len(blocks)) as advance,
+        threadpool_limits(limits=1, user_api="blas"),
+    ):
+        results = run.ranks.map_in_order(leave_out, range(len(blocks)), rows_of(blocks), run.jobs)
+        for block, numbers in zip(blocks, results, strict=False):
+            found += [LeftOut(t, *each) for t, each in zip(block, numbers, strict=True)]
+            advance()
+    return found
+
+
+def _copies(targets: Iterable[Targets]) -> list[int]:
+    """How often each frame that has labels is there."""
+    keys = [_key(target) for target in targets if len(target.rows)]
+    counts: dict[str, int] = {}
+    for key in keys:
+        counts[key] = counts.get(key, 0) + 1
+    return [counts[key] for key in keys]
+
+
+def _key(target: Targets) -> str:
+    """The same for copies, whatever their groups are called, with equal sigmas."""
+    frame = replace(target.frame, config_type="")
+    return data_hash([frame]) + target.sigmas.tobytes().hex()
+
+
+def _of_block(
+    block: Sequence[Targets], rows: Array, posterior: Posterior, copies: Sequence[int]
+) -> Iterator[tuple[Array, Array]]:
+    """Errors and variances of each frame, in the labels' units."""
+    scale = np.ones(len(rows))
+    sigmas = np.concatenate([target.sigmas for target in block])
+    if len(posterior.sigma_factors) > 1:
+        second = np.concatenate([target.of_stress for target in block])
+        scale = np.where(second, posterior.sigma_factors[1], posterior.sigma_factors[0])
+    else:
+        scale *= posterior.sigma_factors[0]
+    values = np.concatenate([target.values / target.sigmas for target in block])
+    residuals = (values - rows @ posterior.values) / scale
+    rows *= posterior.deltas
+    rows /= scale[:, None]
+    half = blas.dtrsm(1.0, posterior.factor.T, rows.T, lower=0, trans_a=1, overwrite_b=1)
+    units = scale * sigmas
+    start = 0
+    for target, count in zip(block, copies, strict=True):
+        part = slice(start, start + len(target.rows))
+        start = part.stop
+        errors, variances = without_rows(half[:, part], residuals[part], count)
+        deviations = units[part] * posterior.noise_factor
+        yield errors * units[part], variances * deviations**2
+
+
+def work_of_leaving_out(counts: Sequence[int], columns: int) -> Work:
+    """Of leaving out frames of so many rows each, all in all."""
+    rows = float(sum(counts))
+    products = rows * columns**2
+    for count in counts:
+        small = float(min(count, columns))
+        products += 2.0 * max(count, columns) * small**2 + 2.0 * small**3
+    return Work(products, passes=4.0 * rows * columns, bytes=FLOAT * columns**2)
