@@ -4,16 +4,19 @@
 #include <cmath>
 #include <cstring>
 #include <exception>
+#include <iterator>
 #include <utility>
 
 #include "atom.h"
 #include "comm.h"
 #include "error.h"
 #include "force.h"
+#include "force_deviations.h"
 #include "forcemap/elements.hpp"
 #include "forcemap/fail.hpp"
 #include "forcemap/potential.hpp"
 #include "forcemap/potential_file.hpp"
+#include "grade_watch.h"
 #include "memory.h"
 #include "modify.h"
 #include "neigh_list.h"
@@ -36,23 +39,50 @@ std::string element_list(const std::vector<int>& numbers) {
   return list;
 }
 
+// Its norm, and its components: values of their own, since the fix pair of some releases of LAMMPS
+// writes beyond its memory for a value of several columns.
+constexpr const char* deviation_names[] = {"deviation", "deviation_x", "deviation_y",
+                                           "deviation_z"};
+
 }  // namespace
 
 struct PairForcemap::Evaluator {
   forcemap::Potential potential;
+  std::string file;
   // Sites that are evaluated together, the atom at the centre of each, and their energies.
   std::vector<forcemap::Site> sites;
   std::vector<int> centers;
   std::vector<double> energies;
+  std::vector<double> grades;
 
-  explicit Evaluator(forcemap::PotentialData data)
+  Evaluator(forcemap::PotentialData data, std::string file)
       : potential(std::move(data)),
+        file(std::move(file)),
         sites(potential.batch()),
         centers(sites.size()),
-        energies(sites.size()) {}
+        energies(sites.size()),
+        grades(sites.size()) {}
 };
 
-PairForcemap::PairForcemap(LAMMPS* lmp) : Pair(lmp) {
+// What fix pair asks for, by atom; memory is used once it does.
+struct PairForcemap::PerAtom {
+  std::vector<double> grades;  // 0 for absent atoms
+  ForceDeviations deviations;
+  bigint graded_step = -1;
+  bigint deviated_step = -1;
+  std::size_t sent = 0;  // the first of the values in communication
+  std::size_t sent_count = 0;
+
+  void reserve_grades(std::size_t atoms) {
+    // At least one, since LAMMPS takes null for something that does not exist.
+    if (grades.size() < std::max<std::size_t>(atoms, 1))
+      grades.resize(std::max<std::size_t>(atoms, 1), 0.0);
+  }
+};
+
+PairForcemap::PairForcemap(LAMMPS* lmp) : Pair(lmp), per_atom(new PerAtom) {
+  // Here and not once the number of draws is known, since pair_style hybrid asks at once.
+  comm_reverse = ForceDeviations::values_at_once;
   single_enable = 0;
   restartinfo = 0;
   one_coeff = 1;
@@ -71,7 +101,8 @@ PairForcemap::~PairForcemap() {
 void PairForcemap::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
 
-  const int* species_of = type_to_species.data();
+  begin_uncertainty();
+
   const int* kinds = one_species ? nullptr : atom->type;
   const int excluded = excluded_groups();
   std::vector<forcemap::Site>& sites = evaluator->sites;
@@ -79,18 +110,18 @@ void PairForcemap::compute(int eflag, int vflag) {
 
   for (int ii = 0; ii < list->inum; ii++) {
     const int i = list->ilist[ii];
-    if (kinds && species_of[kinds[i]] < 0) continue;
-    // With neighbours in the list it was not excluded when that was built.
-    if ((atom->mask[i] & excluded) && list->numneigh[i] == 0) continue;
+    if (is_absent(i, excluded)) continue;
     const auto length = static_cast<std::size_t>(list->numneigh[i]);
     evaluator->potential.gather(
-        {atom->x[0], kinds, species_of, i, list->firstneigh[i], length, NEIGHMASK}, sites[held]);
+        {atom->x[0], kinds, type_to_species.data(), i, list->firstneigh[i], length, NEIGHMASK},
+        sites[held]);
     evaluator->centers[held++] = i;
     if (held < sites.size()) continue;
     add_sites(held);
     held = 0;
   }
   if (held > 0) add_sites(held);
+  if (deviating) end_deviations(excluded);
 
   if (vflag_fdotr) virial_fdotr_compute();
 }
@@ -110,14 +141,44 @@ int PairForcemap::excluded_groups() const {
   return bits;
 }
 
+// Whether atom `i` has no site: its type is NULL, or it is excluded.
+bool PairForcemap::is_absent(int i, int excluded) const {
+  if (!one_species && type_to_species[static_cast<std::size_t>(atom->type[i])] < 0) return true;
+  // With neighbours in the list it was not excluded when that was built.
+  return (atom->mask[i] & excluded) && list->numneigh[i] == 0;
+}
+
+// What this step has beside forces: what fix pair asks for, and the pair style's own looks.
+void PairForcemap::begin_uncertainty() {
+  const auto local = static_cast<std::size_t>(atom->nlocal);
+  grading = watching = deviating = false;
+  if (deviation_flag) {
+    require_draws();
+    deviating = true;
+    per_atom->deviations.begin(evaluator->potential, local,
+                               local + static_cast<std::size_t>(atom->nghost));
+    per_atom->deviated_step = update->ntimestep;
+  }
+  if (grade_flag) {
+    require_grade();
+    grading = true;
+    per_atom->reserve_grades(local);
+    std::fill_n(per_atom->grades.begin(), local, 0.0);
+    per_atom->graded_step = update->ntimestep;
+  }
+  watching = watch && (grading || watch->is_due(watch_every));
+  if (watching) watch->begin();
+}
+
 // Evaluates the gathered sites and books what they give.
 void PairForcemap::add_sites(std::size_t count) {
-  evaluator->potential.evaluate(evaluator->sites.data(), count, evaluator->energies.data());
+  evaluator->potential.evaluate(evaluator->sites.data(), count, evaluator->energies.data(),
+                                watching ? evaluator->grades.data() : nullptr);
   for (std::size_t n = 0; n < count; n++) {
     const int i = evaluator->centers[n];
     const int itype = atom->type[i];
     const double energy = evaluator->energies[n];
-    const forcemap::Site& site = evaluator->sites[n];
+    forcemap::Site& site = evaluator->sites[n];
     if (!std::isfinite(energy)) stop_not_finite(i, site);
 
     const double factor = energy_unit * scale[itype][itype];
@@ -125,7 +186,47 @@ void PairForcemap::add_sites(std::size_t count) {
     if (eflag_global) eng_vdwl += factor * energy;
     if (eflag_atom) eatom[i] += factor * energy;
     if (vflag_either) add_virial(site, factor);
+    if (watching) {
+      watch->see(evaluator->grades[n], atom->tag_enable ? atom->tag[i] : 0);
+      if (grading) per_atom->grades[static_cast<std::size_t>(i)] = evaluator->grades[n];
+    }
+    // Last, since it takes the site's gradients.
+    if (deviating)
+      per_atom->deviations.add(evaluator->potential, site, static_cast<std::size_t>(i), factor);
   }
+}
+
+// Brings the ghosts' shares home, some draws at a time, and makes deviations of the sums.
+void PairForcemap::end_deviations(int excluded) {
+  ForceDeviations& deviations = per_atom->deviations;
+  for (per_atom->sent = 0; per_atom->sent < deviations.values();
+       per_atom->sent += per_atom->sent_count) {
+    per_atom->sent_count =
+        std::min(ForceDeviations::values_at_once, deviations.values() - per_atom->sent);
+    comm->reverse_comm(this);
+  }
+  for (int ii = 0; ii < list->inum; ii++) {
+    const int i = list->ilist[ii];
+    if (is_absent(i, excluded)) continue;
+    const int itype = atom->type[i];
+    deviations.finish(evaluator->potential, static_cast<std::size_t>(i),
+                      energy_unit * std::abs(scale[itype][itype]));
+  }
+}
+
+int PairForcemap::pack_reverse_comm(int n, int first, double* buffer) {
+  const std::size_t count = per_atom->sent_count;
+  for (int k = 0; k < n; k++)
+    per_atom->deviations.pack(static_cast<std::size_t>(first + k), per_atom->sent, count,
+                              buffer + static_cast<std::size_t>(k) * count);
+  return n * static_cast<int>(count);
+}
+
+void PairForcemap::unpack_reverse_comm(int n, int* indices, double* buffer) {
+  const std::size_t count = per_atom->sent_count;
+  for (int k = 0; k < n; k++)
+    per_atom->deviations.unpack(static_cast<std::size_t>(indices[k]), per_atom->sent, count,
+                                buffer + static_cast<std::size_t>(k) * count);
 }
 
 // The force on neighbour j is -dE_i/dr_j; the centre takes the opposite of their sum. Forces on
@@ -201,11 +302,20 @@ void PairForcemap::stop_not_finite(int i, const forcemap::Site& site) const {
 }
 
 void PairForcemap::settings(int narg, char** arg) {
-  if (narg > 0)
+  if (narg > 0 && (narg != 2 || std::strcmp(arg[0], "grade") != 0))
     error->all(FLERR,
-               "pair_style forcemap takes no arguments, found '{}': the potential file and the "
-               "elements belong to pair_coeff",
-               arg[0]);
+               "pair_style forcemap takes no arguments but 'grade N' or 'grade off', found '{}': "
+               "the potential file and the elements belong to pair_coeff",
+               utils::join_words(std::vector<std::string>(arg, arg + narg), " "));
+  watch_every = 100;
+  if (narg > 0) {
+    const std::string every = arg[1];
+    if (every != "off" && (!utils::is_integer(every) || every.size() > 9 || std::stoi(every) < 1))
+      error->all(FLERR,
+                 "pair_style forcemap grade {}: expected a number of steps (1 or more) or 'off'",
+                 every);
+    watch_every = every == "off" ? 0 : std::stoi(every);
+  }
   require_units();
 }
 
@@ -238,7 +348,8 @@ void PairForcemap::coeff(int narg, char** arg) {
   std::unique_ptr<Evaluator> read;
   std::string problem;
   try {
-    read = std::make_unique<Evaluator>(forcemap::parse_potential(bytes.data(), bytes.size(), file));
+    read = std::make_unique<Evaluator>(forcemap::parse_potential(bytes.data(), bytes.size(), file),
+                                       file);
   } catch (const forcemap::Error& fault) {
     problem = fault.what();
   } catch (const std::exception& fault) {
@@ -263,6 +374,7 @@ void PairForcemap::coeff(int narg, char** arg) {
   if (!allocated) allocate();
   doubts.clear();
   evaluator = std::move(read);
+  watch = evaluator->potential.has_grade() ? std::make_unique<GradeWatch>(lmp, file) : nullptr;
   type_to_species = std::move(mapping);
   one_species = std::all_of(type_to_species.begin() + 1, type_to_species.end(),
                             [](int species) { return species == 0; });
@@ -346,6 +458,7 @@ void PairForcemap::init_style() {
         break;
       }
   warn_of_doubts();
+  if (watch) watch->report();  // of a run that did not come to its end
   neighbor->add_request(this, NeighConst::REQ_FULL);
 }
 
@@ -376,17 +489,85 @@ double PairForcemap::init_one(int i, int j) {
   return evaluator->potential.cutoff();
 }
 
+// LAMMPS calls this at the end of its output about a run.
+void PairForcemap::finish() {
+  if (watch) watch->report();
+}
+
 // "scale" multiplies the energies of the sites whose centre has the type, and all forces that come
 // from them: forces stay the derivative of the energy at any value. Only the diagonal is used.
+//
+// The flags are how fix pair asks for values per atom in the next evaluation of forces.
 void* PairForcemap::extract(const char* name, int& dimensions) {
-  if (std::strcmp(name, "scale") != 0) return nullptr;
-  dimensions = 2;
-  return scale;
+  const std::string what = name;
+  if (what == "scale") {
+    dimensions = 2;
+    return scale;
+  }
+  dimensions = 0;
+  if (what == "grade_flag") {
+    if (evaluator) require_grade();
+    return &grade_flag;
+  }
+  for (const char* deviation : deviation_names)
+    if (what == std::string(deviation) + "_flag") {
+      if (evaluator) require_draws();
+      return &deviation_flag;
+    }
+  return nullptr;
+}
+
+void* PairForcemap::extract_peratom(const char* name, int& columns) {
+  const std::string what = name;
+  const auto room = static_cast<std::size_t>(atom->nlocal);
+  if (what == "grade") {
+    require_current("grade", per_atom->graded_step);
+    columns = 0;
+    per_atom->reserve_grades(room);
+    return per_atom->grades.data();
+  }
+  for (std::size_t n = 0; n < std::size(deviation_names); n++)
+    if (what == deviation_names[n]) {
+      require_current(name, per_atom->deviated_step);
+      columns = 0;
+      per_atom->deviations.reserve(room);
+      return n == 0 ? per_atom->deviations.norms() : per_atom->deviations.components(n - 1);
+    }
+  return nullptr;
+}
+
+void PairForcemap::require_grade() const {
+  if (!evaluator->potential.has_grade())
+    error->all(FLERR,
+               "pair_style forcemap: {} has no extrapolation grade: fit and map it again with this "
+               "version of forcemap",
+               evaluator->file);
+}
+
+void PairForcemap::require_draws() const {
+  if (evaluator->potential.draws() == 0)
+    error->all(FLERR,
+               "pair_style forcemap: {} has no draws, which deviations come from: fit with "
+               "'uncertainty: {{draws: 16}}' and map again",
+               evaluator->file);
+}
+
+// In a run, that values are read in the step that they belong to.
+void PairForcemap::require_current(const char* name, bigint step) const {
+  if (update->whichflag != 0 && step != update->ntimestep)
+    error->all(FLERR,
+               "pair_style forcemap: '{0}' was not asked for in this step: with fix pair use "
+               "'{0} 1', not '{0} 0'",
+               name);
 }
 
 double PairForcemap::memory_usage() {
-  return Pair::memory_usage() +
-         (evaluator ? static_cast<double>(evaluator->potential.bytes()) : 0.0);
+  double bytes = Pair::memory_usage();
+  if (evaluator)
+    bytes +=
+        static_cast<double>(evaluator->potential.bytes() + evaluator->potential.bytes_of_draws());
+  return bytes + static_cast<double>(sizeof(double) * per_atom->grades.capacity() +
+                                     per_atom->deviations.bytes());
 }
 
 }  // namespace LAMMPS_NS

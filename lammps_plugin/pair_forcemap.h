@@ -15,7 +15,9 @@ class Site;
 
 namespace LAMMPS_NS {
 
-/// pair_style forcemap
+class GradeWatch;
+
+/// pair_style forcemap [grade N|off]
 /// pair_coeff * * FILE El1 El2 ...     (one element, or NULL, per atom type)
 class PairForcemap : public Pair {
  public:
@@ -27,7 +29,11 @@ class PairForcemap : public Pair {
   void coeff(int narg, char** arg) override;
   void init_style() override;
   double init_one(int i, int j) override;
+  void finish() override;
   void* extract(const char* name, int& dimensions) override;
+  void* extract_peratom(const char* name, int& columns) override;
+  int pack_reverse_comm(int n, int first, double* buffer) override;
+  void unpack_reverse_comm(int n, int* indices, double* buffer) override;
   double memory_usage() override;
 
  private:
@@ -40,12 +46,27 @@ class PairForcemap : public Pair {
   double energy_unit = 1.0;          // LAMMPS' unit of energy per eV
   std::set<std::string> doubts;      // that there were warnings about
 
+  struct PerAtom;  // what fix pair asks for
+  std::unique_ptr<PerAtom> per_atom;
+  std::unique_ptr<GradeWatch> watch;  // null for a potential without grades
+  int watch_every = 100;              // steps between the pair style's own looks; 0: none
+  int grade_flag = 0;                 // set by fix pair, before the step
+  int deviation_flag = 0;
+  // In the present step: grades are kept by atom, grades are watched, deviations are made.
+  bool grading = false, watching = false, deviating = false;
+
   void allocate();
   void require_units();
   int excluded_groups() const;
   void warn_of_doubts();
   std::string shared_file(const std::string& path);
+  bool is_absent(int i, int excluded) const;
+  void begin_uncertainty();
   void add_sites(std::size_t count);
+  void end_deviations(int excluded);
+  void require_grade() const;
+  void require_draws() const;
+  void require_current(const char* name, bigint step) const;
   void add_forces(int i, const forcemap::Site& site, double factor, double* forces) const;
   void add_virial(const forcemap::Site& site, double factor);
   void stop_not_finite(int i, const forcemap::Site& site) const;

@@ -92,6 +92,12 @@ def _structures() -> dict[str, Atoms]:
 STRUCTURES = _structures()
 
 
+@pytest.fixture(scope="session")
+def structures() -> dict[str, Atoms]:
+    """All of them by name; not to be changed."""
+    return STRUCTURES
+
+
 @pytest.fixture(params=list(STRUCTURES))
 def structure(request: pytest.FixtureRequest) -> Atoms:
     return STRUCTURES[request.param].copy()

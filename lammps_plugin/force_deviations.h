@@ -1,0 +1,47 @@
+// Deviations of forces, from the differences of a potential's draws.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "forcemap/potential.hpp"
+
+namespace LAMMPS_NS {
+
+/// Adds up what each draw's forces differ from the potential's by, site after site, and makes
+/// standard deviations of them. Holds 3 values per draw for every atom and ghost once it is used.
+class ForceDeviations {
+ public:
+  /// Values of an atom that are communicated together: of four draws.
+  static constexpr std::size_t values_at_once = 12;
+
+  /// Begin anew, with `local` atoms and `all` with the ghosts.
+  void begin(const forcemap::Potential& potential, std::size_t local, std::size_t all);
+  /// The site of atom `i`, after its own forces were taken from it; `factor` is on its energy.
+  void add(const forcemap::Potential& potential, forcemap::Site& site, std::size_t i,
+           double factor);
+
+  std::size_t values() const { return width; }
+  /// Values `first` to `first` + `count` of atom `i`, to and from a buffer.
+  void pack(std::size_t i, std::size_t first, std::size_t count, double* buffer) const;
+  void unpack(std::size_t i, std::size_t first, std::size_t count, const double* buffer);
+
+  /// With the ghosts' shares at home: the deviations of atom `i`, whose calibration's floor counts
+  /// `factor` times.
+  void finish(const forcemap::Potential& potential, std::size_t i, double factor);
+
+  double* norms() { return norm.data(); }
+  double* components(std::size_t c) { return component[c].data(); }
+  /// Room for atoms, so that `norms` and `components` can be read.
+  void reserve(std::size_t local);
+  std::size_t bytes() const;
+
+ private:
+  std::size_t width = 0;            // 3 per draw
+  std::vector<double> differences;  // (atoms and ghosts, draws, 3) of forces
+  std::vector<double> norm;         // (atoms) deviation of the force vector; 0: absent
+  std::vector<double> component[3];
+  forcemap::SiteDraws draws;
+};
+
+}  // namespace LAMMPS_NS
