@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from forcemap.ipi_driver.connection import InetAddress, UnixAddress
 
 __all__ = ["driver"]
 
@@ -98,33 +102,15 @@ def driver(
 
     At its end it says how many atoms were beyond the training data, if the potential grades them.
     """
-    if committee is not None and committee < 2:
-        raise click.UsageError(
-            f"a committee needs two members or more, found {committee}: i-PI would take the spread of "
-            "one for NaN"
-        )
-    if committee is not None and len(potentials) not in (1, committee):
-        raise click.UsageError(
-            f"{len(potentials)} potentials are a committee of {len(potentials)}, not of {committee}: "
-            "leave out --committee, or give one potential, whose draws are the members"
-        )
-    if len(set(potentials)) < len(potentials):
-        raise click.UsageError("a potential is given twice; the members of a committee differ")
-    if (unix is None) == (port is None) or (unix is not None and host is not None):
-        raise click.UsageError("give either --unix NAME or --port PORT (with --host HOST)")
+    _check_committee(potentials, committee)
+    address = _address(unix, host, port)
 
     from forcemap.ipi_driver.client import run_driver
-    from forcemap.ipi_driver.connection import InetAddress, UnixAddress
     from forcemap.ipi_driver.evaluation import Extras
     from forcemap.ipi_driver.template import read_template
     from forcemap.potentials import load
     from forcemap.potentials.errors import ForcemapError
 
-    if unix is not None:
-        address: UnixAddress | InetAddress = UnixAddress(unix)
-    else:
-        assert port is not None
-        address = InetAddress(host or "localhost", port)
     try:
         members = [load(potential) for potential in potentials]
         for member in members:
@@ -142,6 +128,35 @@ def driver(
     except ForcemapError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"forcemap driver: {farewell}", err=True)
+
+
+def _address(unix: str | None, host: str | None, port: int | None) -> UnixAddress | InetAddress:
+    """Where i-PI listens; raises UsageError unless the options say it once."""
+    if (unix is None) == (port is None) or (unix is not None and host is not None):
+        raise click.UsageError("give either --unix NAME or --port PORT (with --host HOST)")
+
+    from forcemap.ipi_driver.connection import InetAddress, UnixAddress
+
+    if unix is not None:
+        return UnixAddress(unix)
+    assert port is not None
+    return InetAddress(host or "localhost", port)
+
+
+def _check_committee(potentials: tuple[str, ...], committee: int | None) -> None:
+    """Raise UsageError for what cannot be a committee."""
+    if committee is not None and committee < 2:
+        raise click.UsageError(
+            f"a committee needs two members or more, found {committee}: i-PI would take the spread of "
+            "one for NaN"
+        )
+    if committee is not None and len(potentials) not in (1, committee):
+        raise click.UsageError(
+            f"{len(potentials)} potentials are a committee of {len(potentials)}, not of {committee}: "
+            "leave out --committee, or give one potential, whose draws are the members"
+        )
+    if len(set(potentials)) < len(potentials):
+        raise click.UsageError("a potential is given twice; the members of a committee differ")
 
 
 @contextmanager

@@ -31,6 +31,7 @@ __all__ = [
     "FEWEST_MEMBERS",
     "DrawnCommittee",
     "PotentialWithDraws",
+    "check_members",
     "committee_extras",
     "member_differences",
 ]
@@ -100,6 +101,22 @@ def committee_extras(energies: Array, forces: Array, virials: Array) -> dict[str
     }
 
 
+def check_members(potential: PotentialWithDraws, members: int) -> None:
+    """Raise ForcemapError unless a committee of so many members can be made from the draws."""
+    draws = potential.draws
+    if not draws:
+        raise ForcemapError(
+            f"{potential.name} has no draws, which the members of a committee are made from: "
+            "fit with uncertainty: {draws: 16} and map again, or give two potentials or more"
+        )
+    if not FEWEST_MEMBERS <= members <= draws + 1:
+        raise ForcemapError(
+            f"a committee of {members} cannot be made from the {draws} draws of "
+            f"{potential.name}: give {FEWEST_MEMBERS} to {draws + 1} members"
+            + ("; i-PI takes the spread of one for NaN" if members == 1 else "")
+        )
+
+
 class DrawnCommittee:
     """The committee of a potential's draws, for the structures of a template."""
 
@@ -116,23 +133,14 @@ class DrawnCommittee:
         Raises:
             ForcemapError: no draws, or too few of them for so many members; less than two members.
         """
-        draws = potential.draws
-        if not draws:
-            raise ForcemapError(
-                f"{potential.name} has no draws, which the members of a committee are made from: "
-                "fit with uncertainty: {draws: 16} and map again, or give two potentials or more"
-            )
-        if not FEWEST_MEMBERS <= members <= draws + 1:
-            raise ForcemapError(
-                f"a committee of {members} cannot be made from the {draws} draws of "
-                f"{potential.name}: give {FEWEST_MEMBERS} to {draws + 1} members"
-                + ("; i-PI takes the spread of one for NaN" if members == 1 else "")
-            )
+        check_members(potential, members)
         self._template = template
         self._members = members
         calibration = (potential.uncertainty or Uncertainty()).energy
         # What variance_of_draws makes of draws of one.
-        self._scale = calibration.factor * float(np.sqrt(variance_of_draws(np.ones(draws))))
+        self._scale = calibration.factor * float(
+            np.sqrt(variance_of_draws(np.ones(potential.draws)))
+        )
         self._evaluator = potential.evaluator(skin, threads)
 
     def extras(

@@ -126,25 +126,13 @@ class BeadEvaluator:
         """
         extras = extras or Extras()
         self.template = template
-        committee = isinstance(potentials, Sequence)
+        self._committee = isinstance(potentials, Sequence)
         members = list(potentials) if isinstance(potentials, Sequence) else [potentials]
-        if committee and len(members) < 2:
-            raise ForcemapError(
-                "a committee needs two potentials or more: i-PI takes the spread of one for NaN"
-            )
-        if extras.committee is not None and committee:
-            raise ForcemapError("a committee is made from several potentials, or from one's draws")
+        _check_members(members, self._committee, extras)
         self._gradable = all(member.has_grade for member in members)
-        if extras.grade and not self._gradable:
-            name = next(member.name for member in members if not member.has_grade)
-            raise ForcemapError(
-                f"{name} has no extrapolation grade: map its model again with this version of "
-                "forcemap"
-            )
         self._drawn: DrawnCommittee | None = None
         if extras.committee is not None:
             self._drawn = DrawnCommittee(members[0], template, extras.committee, skin, threads)
-        self._committee = committee
         self._send_grades = extras.grade
         self._messages = 0
         self._compared = False
@@ -216,14 +204,16 @@ class BeadEvaluator:
         """Answers of each of several potentials, and their mean; the largest of their grades."""
         if not self._answers or len(self._answers[0].energies) != len(batch.energies):
             self._answers = [Batch.empty(batch.cells, self.n_atoms) for _ in self._members]
-        own = [None if grades is None else np.empty_like(grades) for _ in self._members]
-        for member, answer, graded in zip(self._members, self._answers, own, strict=True):
-            self._compute(member, batch, answer, graded)
+        if grades is not None:
+            grades.fill(0.0)
+        for member, answer in zip(self._members, self._answers, strict=True):
+            own = None if grades is None else np.empty_like(grades)
+            self._compute(member, batch, answer, own)
+            if grades is not None and own is not None:
+                np.maximum(grades, own, out=grades)
         np.mean([a.energies for a in self._answers], axis=0, out=batch.energies)
         np.mean([a.forces for a in self._answers], axis=0, out=batch.forces)
         np.mean([a.virials for a in self._answers], axis=0, out=batch.virials)
-        if grades is not None:
-            np.max(own, axis=0, out=grades)
 
     def _compute(
         self,
@@ -286,6 +276,22 @@ class BeadEvaluator:
         except OSError as error:
             return f"nor could it be written to {FAULT_FILE}: {error}"
         return f"it is in {os.path.abspath(FAULT_FILE)}"
+
+
+def _check_members(members: Sequence[PotentialLike], committee: bool, extras: Extras) -> None:
+    """Raise ForcemapError for potentials that cannot be a committee, or not give the grades."""
+    if committee and len(members) < 2:
+        raise ForcemapError(
+            "a committee needs two potentials or more: i-PI takes the spread of one for NaN"
+        )
+    if committee and extras.committee is not None:
+        raise ForcemapError("a committee is made from several potentials, or from one's draws")
+    ungraded = [member.name for member in members if extras.grade and not member.has_grade]
+    if ungraded:
+        raise ForcemapError(
+            f"{ungraded[0]} has no extrapolation grade: map its model again with this version of "
+            "forcemap"
+        )
 
 
 def _repeated(batch: Batch) -> NDArray[np.bool_]:
