@@ -29,7 +29,7 @@ import logging
 from collections.abc import Sequence
 
 from forcemap.ipi_driver.connection import InetAddress, UnixAddress, connect
-from forcemap.ipi_driver.evaluation import BeadEvaluator, PotentialLike
+from forcemap.ipi_driver.evaluation import BeadEvaluator, Extras, PotentialLike
 from forcemap.ipi_driver.exchange import Exchange, open_exchange
 from forcemap.ipi_driver.protocol import (
     Channel,
@@ -56,6 +56,7 @@ def run_driver(
     skin: float = 0.5,
     threads: int = 1,
     timeout: float = 60.0,
+    extras: Extras | None = None,
 ) -> str:
     """Serve an i-PI until it ends; returns how it ended.
 
@@ -66,15 +67,20 @@ def run_driver(
         skin: of the neighbour lists, Å.
         threads: threads of an evaluation.
         timeout: seconds to wait for i-PI to listen.
+        extras: what i-PI shall get beside the answers, see `BeadEvaluator`.
 
     Raises:
         ForcemapError: no connection, a connection that broke, a server that does not keep to the
             protocol or has another number of atoms, a structure that cannot be evaluated.
     """
-    evaluator = BeadEvaluator(potential, template, skin, threads)
+    evaluator = BeadEvaluator(potential, template, skin, threads, extras)
     with Channel(connect(address, timeout)) as channel:
         logger.info("connected to %s: %s", address, template.describe())
-        farewell = Client(channel, evaluator).serve()
+        try:
+            farewell = Client(channel, evaluator).serve()
+        finally:
+            if evaluator.tally.structures:
+                logger.info("%s", evaluator.tally.line())
     return f"{farewell} after {evaluator.evaluations} evaluations"
 
 

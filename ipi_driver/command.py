@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from forcemap.ipi_driver.connection import InetAddress, UnixAddress
 
 __all__ = ["driver"]
 
@@ -59,8 +63,15 @@ EXAMPLE = "forcemap driver out/potential.forcemap --template init.xyz --unix sil
 )
 @click.option(
     "--committee",
+    type=int,
+    metavar="N",
+    help="Answer as a committee of N members, made from the potential's draws: 2 to one more than it "
+    "has of them. Two or more potentials are a committee without it.",
+)
+@click.option(
+    "--grade",
     is_flag=True,
-    help="Answer as a committee; two or more potentials do so without it.",
+    help="Send the atoms' extrapolation grades as extras, too: grade (one an atom) and grade_max.",
 )
 @click.option("--verbose", is_flag=True, help="Report every message of the server.")
 def driver(
@@ -73,7 +84,8 @@ def driver(
     skin: float,
     threads: int,
     timeout: float,
-    committee: bool,
+    committee: int | None,
+    grade: bool,
     verbose: bool,
 ) -> None:
     """Evaluate POTENTIAL for i-PI until it ends.
@@ -83,29 +95,22 @@ def driver(
     once. It ends with exit code 0 when i-PI ends, and 1 at any fault; a structure that cannot be
     evaluated is written to forcemap_driver_fault.xyz.
 
-    Two or more potentials are a committee: the answers of its members are sent as the extras that
-    i-PI's <ffcommittee> reads (with <parse_json> True </parse_json>), their mean as the answer.
+    A committee sends its members as the extras that i-PI's <ffcommittee> reads (with <parse_json>
+    True </parse_json>), their mean as the answer. One potential makes its members from its draws
+    (--committee N): their mean is the potential, their spread the calibrated deviation of its energy,
+    by N - 1 draws. Two or more potentials are a committee of their own.
+
+    At its end it says how many atoms were beyond the training data, if the potential grades them.
     """
-    if committee and len(potentials) < 2:
-        raise click.UsageError(
-            "a committee needs two potentials or more: i-PI would take the spread of one for NaN"
-        )
-    if len(set(potentials)) < len(potentials):
-        raise click.UsageError("a potential is given twice; the members of a committee differ")
-    if (unix is None) == (port is None) or (unix is not None and host is not None):
-        raise click.UsageError("give either --unix NAME or --port PORT (with --host HOST)")
+    _check_committee(potentials, committee)
+    address = _address(unix, host, port)
 
     from forcemap.ipi_driver.client import run_driver
-    from forcemap.ipi_driver.connection import InetAddress, UnixAddress
+    from forcemap.ipi_driver.evaluation import Extras
     from forcemap.ipi_driver.template import read_template
     from forcemap.potentials import load
     from forcemap.potentials.errors import ForcemapError
 
-    if unix is not None:
-        address: UnixAddress | InetAddress = UnixAddress(unix)
-    else:
-        assert port is not None
-        address = InetAddress(host or "localhost", port)
     try:
         members = [load(potential) for potential in potentials]
         for member in members:
@@ -118,10 +123,40 @@ def driver(
                 skin=skin,
                 threads=threads,
                 timeout=timeout,
+                extras=Extras(committee if len(members) == 1 else None, grade),
             )
     except ForcemapError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"forcemap driver: {farewell}", err=True)
+
+
+def _address(unix: str | None, host: str | None, port: int | None) -> UnixAddress | InetAddress:
+    """Where i-PI listens; raises UsageError unless the options say it once."""
+    if (unix is None) == (port is None) or (unix is not None and host is not None):
+        raise click.UsageError("give either --unix NAME or --port PORT (with --host HOST)")
+
+    from forcemap.ipi_driver.connection import InetAddress, UnixAddress
+
+    if unix is not None:
+        return UnixAddress(unix)
+    assert port is not None
+    return InetAddress(host or "localhost", port)
+
+
+def _check_committee(potentials: tuple[str, ...], committee: int | None) -> None:
+    """Raise UsageError for what cannot be a committee."""
+    if committee is not None and committee < 2:
+        raise click.UsageError(
+            f"a committee needs two members or more, found {committee}: i-PI would take the spread of "
+            "one for NaN"
+        )
+    if committee is not None and len(potentials) not in (1, committee):
+        raise click.UsageError(
+            f"{len(potentials)} potentials are a committee of {len(potentials)}, not of {committee}: "
+            "leave out --committee, or give one potential, whose draws are the members"
+        )
+    if len(set(potentials)) < len(potentials):
+        raise click.UsageError("a potential is given twice; the members of a committee differ")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from xml.etree import ElementTree
 
 import numpy as np
+from forcemap.ipi_driver.committee import FEWEST_MEMBERS, check_members
 from forcemap.ipi_driver.template import is_potential, read_structure
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
@@ -86,6 +87,8 @@ class InputSettings:
         trajectory_stride: steps between them; None: 10 x `output_stride`.
         checkpoint_stride: steps between checkpoints; None: 100 x `output_stride`.
         seed: of i-PI's random numbers; None: another one each time.
+        committee: members of a committee, made from the potential's draws, whose energies and spread
+            are written for each bead; None: no committee.
     """
 
     beads: int = 32
@@ -106,6 +109,7 @@ class InputSettings:
     trajectory_stride: int | None = None
     checkpoint_stride: int | None = None
     seed: int | None = None
+    committee: int | None = None
     address: str = field(default_factory=lambda: f"forcemap-{uuid.uuid4().hex[:12]}")
     port: int = field(default_factory=lambda: random.SystemRandom().randrange(20000, 32000))
 
@@ -129,6 +133,11 @@ class InputSettings:
         for name in ("beads", "steps", "output_stride"):
             if getattr(self, name) < 1:
                 raise ForcemapError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.committee is not None and self.committee < FEWEST_MEMBERS:
+            raise ForcemapError(
+                f"a committee needs two members or more, found {self.committee}: i-PI would take the "
+                "spread of one for NaN"
+            )
         if self.ensemble != "nve" and self.thermostat == "piglet" and not self.gle:
             raise ForcemapError(
                 "piglet needs the matrices of a generalised Langevin equation for this temperature "
@@ -185,6 +194,8 @@ def input_text(settings: InputSettings, n_atoms: int, *, keep_checkpoints: bool 
         what = {"centroid": "x_centroid", "beads": "positions"}[s.trajectory]
         _add(output, "trajectory", f"{what}{{angstrom}}", filename=s.trajectory,
              stride=s.stride("trajectory"), format="xyz", cell_units="angstrom")  # fmt: skip
+    for what in ("committee_pot", "committee_uncertainty") if s.committee else ():
+        _add(output, "trajectory", "extras", filename=what, stride=s.output_stride, extra_type=what)
     _add(output, "checkpoint", filename="checkpoint", stride=s.stride("checkpoint"),
          overwrite=not keep_checkpoints)  # fmt: skip
     _add(root, "total_steps", s.steps)
@@ -218,7 +229,11 @@ def input_text(settings: InputSettings, n_atoms: int, *, keep_checkpoints: bool 
 
 def _add_socket(root: ElementTree.Element, s: InputSettings, n_atoms: int) -> None:
     batch = structures_per_message(s, n_atoms)
-    socket = _add(root, "ffsocket", name="forcemap", mode=s.mode)
+    parent, name = root, "forcemap"
+    if s.committee:
+        parent, name = _add(root, "ffcommittee", name="forcemap"), "members"
+        _add(parent, "parse_json", True)
+    socket = _add(parent, "ffsocket", name=name, mode=s.mode)
     if s.mode == "inet":
         _add(socket, "address", "localhost")
         _add(socket, "port", s.port)
@@ -295,7 +310,7 @@ def read_gle_file(path: str | PathLike[str], beads: int) -> str:
 def potential_and_start(
     potential: str | PathLike[str],
     structure: str | PathLike[str],
-    ensemble: Ensemble,
+    settings: InputSettings,
     note: Callable[[str], None] = lambda text: None,
 ) -> tuple[Potential, Atoms]:
     """Load a run's two files: the potential, and the structure to start from (`starting_structure`).
@@ -309,7 +324,11 @@ def potential_and_start(
             "potential comes first, then the structure"
         )
     loaded = load(potential)
-    return loaded, starting_structure(structure, loaded.species, loaded.cutoff, ensemble, note)
+    if settings.committee is not None:
+        check_members(loaded, settings.committee)
+    return loaded, starting_structure(
+        structure, loaded.species, loaded.cutoff, settings.ensemble, note
+    )
 
 
 def starting_structure(

@@ -33,7 +33,7 @@ def ipi_input(potential: str, structure: str, output: str, **options: Any) -> No
 
     settings = settings_from(options)
     _, atoms = potential_and_start(
-        potential, structure, settings.ensemble, lambda text: click.echo(f"Note: {text}", err=True)
+        potential, structure, settings, lambda text: click.echo(f"Note: {text}", err=True)
     )
     target = Path(output)
     init = target.with_name("init.xyz")
@@ -52,6 +52,8 @@ def ipi_input(potential: str, structure: str, output: str, **options: Any) -> No
     with writing(target), part_file(target) as part:
         part.write_text(input_text(settings, len(atoms)), encoding="utf-8")
     where = f"--port {settings.port}" if settings.mode == "inet" else f"--unix {settings.address}"
+    if settings.committee:
+        where += f" --committee {settings.committee}"
     click.echo(f"wrote {target} and {init}; run them together, in the folder of {target.name}:")
     click.echo(f"  i-pi {target.name}")
     click.echo(f"  forcemap driver {Path(potential).resolve()} --template init.xyz {where}")

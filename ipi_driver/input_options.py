@@ -67,6 +67,11 @@ _OPTIONS = (
         "--checkpoint-stride", type=_COUNT,
         help="Steps between checkpoints.  [default: 100 x output]",
     ),
+    click.option(
+        "--committee", type=int, metavar="N",
+        help="Run a committee of N members, made from the potential's draws; their energies and "
+        "spread are written for each bead.",
+    ),
     click.option("--seed", type=_COUNT, help="Of random numbers.  [default: another each time]"),
 )  # fmt: skip
 

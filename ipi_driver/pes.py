@@ -9,8 +9,10 @@
     </ffdirect>
 
 FILE is this file; ``forcemap info --ipi-pes`` prints its path. Further parameters: skin (Å, 0.5),
-threads (1) and trust_template (False; True: i-PI's first structure is not compared with the
-template). i-PI loads the file by its path, outside its package.
+threads (1), trust_template (False; True: i-PI's first structure is not compared with the
+template), committee (0; so many members are made from the potential's draws, for ``<ffcommittee>``)
+and grade (False; True: the atoms' extrapolation grades are among the extras).
+i-PI loads the file by its path, outside its package.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from forcemap.ipi_driver.evaluation import BeadEvaluator
+from forcemap.ipi_driver.evaluation import BeadEvaluator, Extras
 from forcemap.ipi_driver.protocol import AtomCountError, Batch
 from forcemap.ipi_driver.template import read_template
 from forcemap.potentials import load
@@ -41,12 +43,15 @@ class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
         skin: float = 0.5,
         threads: int = 1,
         trust_template: bool | str = False,
+        committee: int = 0,
+        grade: bool | str = False,
         *args: Any,
         **kwargs: Any,
     ) -> None:
         """Take the parameters of i-PI's input; further ones that i-PI adds go to its base class."""
         self._parameters = (str(potential), str(template), float(skin), int(threads))
-        self._trusted = str(trust_template).lower() in ("true", "1", "yes")
+        self._trusted = _is_true(trust_template)
+        self._extras = Extras(int(committee) or None, _is_true(grade))
         super().__init__(*args, **kwargs)
 
     def check_parameters(self) -> None:
@@ -58,7 +63,7 @@ class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
         potential, template, skin, threads = self._parameters
         loaded = load(potential)
         structure = read_template(template, loaded.species, trusted=self._trusted)
-        self._evaluator = BeadEvaluator(loaded, structure, skin, threads)
+        self._evaluator = BeadEvaluator(loaded, structure, skin, threads, self._extras)
 
     def compute_structure(self, cell: NDArray[np.float64], pos: NDArray[np.float64]) -> Structure:
         """Evaluate one structure.
@@ -68,7 +73,8 @@ class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
             pos: (n, 3) bohr.
 
         Returns:
-            Energy (hartree), forces (n, 3) (hartree/bohr), virial (3, 3) (hartree), no extras.
+            Energy (hartree), forces (n, 3) (hartree/bohr), virial (3, 3) (hartree), and the extras
+            as JSON, empty if none were asked for.
 
         Raises:
             ForcemapError: another number of atoms than the template's, or a structure that cannot
@@ -104,3 +110,7 @@ class ForcemapDriver(Dummy_driver):  # type: ignore[misc]
         extras = self._evaluator.evaluate(batch)
         answers = zip(batch.energies.tolist(), batch.forces, batch.virials, extras, strict=True)
         return list(answers)
+
+
+def _is_true(word: bool | str) -> bool:
+    return str(word).lower() in ("true", "1", "yes")

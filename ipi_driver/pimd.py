@@ -29,6 +29,7 @@ from forcemap.ipi_driver.input import (
 )
 from forcemap.ipi_driver.run_table import RunTable
 from forcemap.ipi_driver.shared_memory import remove_left
+from forcemap.ipi_driver.tally import GradeTally
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.part_file import has_parts, part_file, writing
 from forcemap.potentials.runs.folder_lock import locked_folder
@@ -62,12 +63,15 @@ class PimdRun:
         steps: the last step.
         begin: the step that this start went on from; the last one if the run was finished before.
         milliseconds: time per step of this start; 0 if it made none.
+        grades: atoms and structures of this start beyond the training data, of those that were looked
+            at now and then; of none, if the potential does not grade them.
     """
 
     output: Path
     steps: int
     begin: int
     milliseconds: float
+    grades: GradeTally
 
 
 def run_pimd(
@@ -104,7 +108,7 @@ def run_pimd(
     find_i_pi()
     progress = progress or Progress.silent()
     _, atoms = potential_and_start(
-        potential, structure, settings.ensemble, lambda text: progress.note(f"Note: {text}")
+        potential, structure, settings, lambda text: progress.note(f"Note: {text}")
     )
     place = _made(Path(folder))
     with _lock(place) as lock:
@@ -113,20 +117,16 @@ def run_pimd(
         files = {"potential": _digest(potential), "structure": _digest(structure)}
         settings = _prepare(place, files, atoms, settings, clients)
         run = _Run(
-            place, Path(potential), settings, RunTable(place / "pimd.out", settings, len(atoms))
+            place,
+            _drivers(Path(potential), settings, threads, clients),
+            settings,
+            RunTable(place / "pimd.out", settings, len(atoms)),
         )
-        start = _checkpoint(place)
-        begin = start[1] if start else 0
-        _refuse_blown_up(run.table, begin)
-        seconds = 0.0
-        if begin < settings.steps:
-            seconds = _go_on(run, start, progress, lock, threads, clients)
-            _refuse_blown_up(run.table)
-        reached = max(begin, settings.steps)
+        done = _to_the_end(run, progress, lock)
     doubt = run.table.doubt()
     if doubt is not None:
         warnings.warn(doubt, UserWarning, stacklevel=2)
-    return PimdRun(run.table.path, reached, begin, 1000.0 * seconds / max(reached - begin, 1))
+    return done
 
 
 def _made(place: Path) -> Path:
@@ -138,12 +138,30 @@ def _made(place: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Run:
-    """A folder's run: the driver's potential, its settings with their address, its table."""
+    """A folder's run: its drivers, its settings with their address, its table."""
 
     place: Path
-    potential: Path
+    drivers: Drivers
     settings: InputSettings
     table: RunTable
+
+
+def _to_the_end(run: _Run, progress: Progress, lock: int) -> PimdRun:
+    """Go on from the last checkpoint to the last step, if the run has not come there before."""
+    start = _checkpoint(run.place)
+    begin = start[1] if start else 0
+    _refuse_blown_up(run.table, begin)
+    if begin >= run.settings.steps:
+        return PimdRun(run.table.path, begin, begin, 0.0, GradeTally())
+    try:
+        seconds = _go_on(run, start, progress, lock)
+        _refuse_blown_up(run.table)
+    except ForcemapError:
+        if (grades := _tally(run)).structures:
+            progress.note(grades.line())
+        raise
+    made = run.settings.steps - begin
+    return PimdRun(run.table.path, run.settings.steps, begin, 1000.0 * seconds / made, _tally(run))
 
 
 def _go_on(
@@ -151,8 +169,6 @@ def _go_on(
     start: tuple[Path, int] | None,
     progress: Progress,
     lock: int,
-    threads: int | None,
-    clients: int,
 ) -> float:
     """Run i-PI from `start` to the last step; returns the seconds that it took."""
     begin = start[1] if start else 0
@@ -165,7 +181,7 @@ def _go_on(
             log = run_i_pi(
                 run.place,
                 "continue.xml" if start else "input.xml",
-                Drivers(run.potential, _socket(run.settings), threads, clients),
+                run.drivers,
                 _step_counter(run, begin),
                 advance,
                 stall=STALL,
@@ -183,6 +199,20 @@ def _go_on(
             f"with exit code 0; see {log}. The same command goes on from there"
         )
     return seconds
+
+
+def _drivers(
+    potential: Path, settings: InputSettings, threads: int | None, clients: int
+) -> Drivers:
+    """Those of a run with these settings."""
+    options = ("--committee", str(settings.committee)) if settings.committee else ()
+    return Drivers(potential, _socket(settings), threads, clients, options)
+
+
+def _tally(run: _Run) -> GradeTally:
+    """What the drivers of the last start have counted, by their logs."""
+    logs = [log for log in run.drivers.logs(run.place) if log.exists()]
+    return GradeTally.read(log.read_text(encoding="utf-8", errors="replace") for log in logs)
 
 
 def _refuse_blown_up(table: RunTable, until: float = math.inf) -> None:
@@ -345,6 +375,8 @@ def _cut(path: Path, step: int) -> None:
     with path.open(encoding="utf-8", errors="replace") as old, temporary.open("w") as new:
         if path.suffix == ".xyz":
             _copy_frames(old, new, step)
+        elif path.suffix.startswith(".committee"):
+            _copy_extras(old, new, step)
         else:
             for line in old:
                 words = line.split()
@@ -362,6 +394,16 @@ def _copy_frames(old: Any, new: Any, step: int) -> None:
         if match is None or int(match[1]) > step or not lines[-1].endswith("\n"):
             return
         new.writelines([count + "\n", *lines])
+
+
+def _copy_extras(old: Any, new: Any, step: int) -> None:
+    """Lines of numbers, each below a line with its step."""
+    while head := old.readline():
+        found = re.search(r"# Step: +(\d+)", head)
+        numbers = old.readline()
+        if found is None or int(found[1]) > step or not numbers.endswith("\n"):
+            return
+        new.writelines([head, numbers])
 
 
 def _socket(settings: InputSettings) -> str | int:

@@ -32,7 +32,8 @@ def pimd(
 
     i-PI and its drivers are started together and watched until the last step is reached. After a
     kill or a crash, the same command goes on from the last checkpoint; with more --steps it goes on
-    from the end. A run that blows up is stopped.
+    from the end. A run that blows up is stopped. Where the potential grades atoms, a line at the end
+    says how many of those looked at were beyond the training data.
     """
     from forcemap.ipi_driver.pimd import run_pimd
     from forcemap.potentials.runs.progress import Progress
@@ -48,3 +49,5 @@ def pimd(
         )
         return
     click.echo(f"{done.output}: reached step {done.steps}, {done.milliseconds:.1f} ms per step")
+    if done.grades.structures:
+        click.echo(done.grades.line())

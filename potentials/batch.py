@@ -64,7 +64,13 @@ class BatchEvaluator:
         return _made, (type(self), self.potential, self._numbers, self._pbc, self._settings)
 
     def compute(
-        self, cells: Array, positions: Array, energies: Array, forces: Array, virials: Array
+        self,
+        cells: Array,
+        positions: Array,
+        energies: Array,
+        forces: Array,
+        virials: Array,
+        grades: Array | None = None,
     ) -> None:
         """Evaluate s structures; equal ones that follow each other only once.
 
@@ -74,12 +80,14 @@ class BatchEvaluator:
             energies: (s,) to be filled.
             forces: (s, n, 3) to be filled.
             virials: (s, 3, 3) to be filled with minus the derivative of the energy by strain.
+            grades: (s, n) to be filled with extrapolation grades; None: they are not wanted.
 
         Raises:
-            ForcemapError: a structure cannot be evaluated; its `structure` says which.
+            ForcemapError: a structure cannot be evaluated; its `structure` says which. Or grades of
+                a potential that has none.
             ValueError: arrays that do not fit together.
         """
-        self._core.compute(cells, positions, energies, forces, virials)
+        self._core.compute(cells, positions, energies, forces, virials, grades)
 
     @property
     def fault(self) -> int:

@@ -45,12 +45,20 @@ class Drivers:
         socket: the ``<address>`` of a unix socket, which nobody else may use, or the ``<port>``.
         threads: of each; None: all cores over the drivers.
         clients: how many there are.
+        options: further ones of their command line.
     """
 
     potential: Path
     socket: str | int
     threads: int | None = None
     clients: int = 1
+    options: Sequence[str] = ()
+
+    def logs(self, folder: Path) -> list[Path]:
+        """Where they write what they say."""
+        if self.clients == 1:
+            return [folder / "driver.log"]
+        return [folder / f"driver-{n + 1}.log" for n in range(self.clients)]
 
     def programs(self, folder: Path) -> list[Program]:
         """For a run in `folder`, where ``init.xyz`` is."""
@@ -61,11 +69,9 @@ class Drivers:
             *("driver", str(self.potential.resolve()), "--template", "init.xyz"),
             "--trust-template",
             *("--port" if by_port else "--unix", str(self.socket), "--threads", str(threads)),
+            *self.options,
         )
-        logs = ["driver.log"]
-        if self.clients > 1:
-            logs = [f"driver-{n + 1}.log" for n in range(self.clients)]
-        return [Program("forcemap driver", command, folder, folder / log) for log in logs]
+        return [Program("forcemap driver", command, folder, log) for log in self.logs(folder)]
 
 
 def run_i_pi(

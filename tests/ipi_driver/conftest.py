@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -20,7 +21,11 @@ from forcemap.ipi_driver.client import Client
 from forcemap.ipi_driver.evaluation import BeadEvaluator
 from forcemap.ipi_driver.protocol import Channel
 from forcemap.ipi_driver.template import Template
+from forcemap.potentials.file.potential_file import Draws, PotentialData
+from forcemap.potentials.grade import Grade, Moments
+from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from numpy.typing import NDArray
+from potentials_factory import random_potential
 
 Array = NDArray[np.float64]
 
@@ -314,3 +319,45 @@ def helpers(tmp_path: Path) -> Iterator[Helpers]:
     for process in started.processes:
         process.kill()
         process.communicate(timeout=PATIENCE)
+
+
+FLOOR = 0.003
+"""Of the energies of `uncertain`, eV per square root of an atom."""
+
+
+def _uncertain(species: list[str], draws: int = 5, seed: int = 4) -> PotentialData:
+    """A random potential with draws (a tenth as large), a calibration and a grade by moments."""
+    data = random_potential(species, seed=seed)
+    others = [random_potential(species, seed=100 * seed + k) for k in range(draws)]
+    drawn = tuple(
+        dataclasses.replace(
+            term,
+            tables={
+                key: 0.1 * np.array([other.terms[n].tables[key] for other in others])
+                for key in term.tables
+            },
+        )
+        for n, term in enumerate(data.terms[:2])
+    )
+    moments = Moments(cutoff=4.5, radial=3, l_max=1)
+    features = moments.count(len(data.species))
+    rng = np.random.default_rng(seed)
+    centers = {
+        symbol: (rng.normal(size=features), 0.2 * np.tril(rng.normal(size=(features, features))))
+        for symbol in data.species
+    }
+    return dataclasses.replace(
+        data,
+        draws=Draws(draws, drawn, 0.01 * rng.normal(size=(draws, len(data.species)))),
+        uncertainty=Uncertainty(
+            Calibration(2.5, FLOOR, 0.004),
+            Calibration(7.0, 0.01, 0.04),
+            Calibration(4.0, 1e-4, 1e-3),
+        ),
+        grade=Grade(shortest={}, centers=centers, moments=moments),
+    )
+
+
+@pytest.fixture(scope="session")
+def uncertain() -> Callable[..., PotentialData]:
+    return _uncertain

@@ -40,13 +40,24 @@ class Springs:
         self.evaluations = 0
         self.fault = 0
 
+    name = "springs"
+    has_grade = False
+    draws = 0
+    uncertainty = None
+
     def batch_evaluator(self, numbers: Any, pbc: Any, **settings: float) -> Springs:
         self.numbers = np.asarray(numbers)
         self.length, self.unit = settings["length"], settings["energy"]
         return self
 
     def compute(
-        self, cells: Array, positions: Array, energies: Array, forces: Array, virials: Array
+        self,
+        cells: Array,
+        positions: Array,
+        energies: Array,
+        forces: Array,
+        virials: Array,
+        grades: Array | None = None,
     ) -> None:
         for n, structure in enumerate(positions):
             self.fault = n

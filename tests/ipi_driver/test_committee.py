@@ -1,4 +1,4 @@
-"""A committee of potentials, with i-PI's ``<ffcommittee>``."""
+"""A committee of several potentials, with i-PI's ``<ffcommittee>``."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def test_committee_of_one_is_wrong_usage(members: list[Path]) -> None:
     one = [str(members[0]), "--template", "init.xyz", "--unix", "a"]
     Atoms("Si").write(members[0].with_name("init.xyz"))
     one[2] = str(members[0].with_name("init.xyz"))
-    done = CliRunner().invoke(driver, [*one, "--committee"])
+    done = CliRunner().invoke(driver, [*one, "--committee", "1"])
     assert done.exit_code == 2
-    assert "two potentials or more" in done.output
+    assert "two members or more" in done.output
     done = CliRunner().invoke(driver, [one[0], *one])
     assert done.exit_code == 2
     assert "given twice" in done.output

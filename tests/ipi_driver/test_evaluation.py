@@ -66,6 +66,9 @@ def test_fault_is_told_even_if_it_cannot_be_written(springs: Any, water: Templat
 class Scaled:
     """Springs of another strength."""
 
+    name = "scaled"
+    has_grade = False
+
     def __init__(self, springs: Any, factor: float) -> None:
         self.springs, self.factor = springs, factor
 

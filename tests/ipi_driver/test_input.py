@@ -91,6 +91,24 @@ def test_input_says_what_was_asked() -> None:
         assert name in properties
 
 
+def test_committee_stands_around_the_socket(uncertain: Any) -> None:
+    write_potential(uncertain(["Si", "O"]), "drawn.forcemap")
+    Atoms("SiO", [[0, 0, 0], [1.6, 0, 0]], cell=[8, 8, 8], pbc=True).write("drawn.xyz")
+    arguments = ["drawn.forcemap", "drawn.xyz", "-o", "in.xml", "--committee"]
+    done = CliRunner().invoke(cli, ["ipi-input", *arguments, "6"])
+    assert done.exit_code == 0, done.output
+    assert done.output.rstrip().endswith("--committee 6")
+    root = ElementTree.parse("in.xml").getroot()
+    assert root.find("ffcommittee").get("name") == "forcemap"  # type: ignore[union-attr]
+    assert (root.findtext("ffcommittee/parse_json") or "").strip() == "True"
+    assert root.find("ffcommittee/ffsocket").get("name") != "forcemap"  # type: ignore[union-attr]
+    kinds = [entry.get("extra_type") for entry in root.findall("output/trajectory")]
+    assert kinds == [None, "committee_pot", "committee_uncertainty"]
+    done = CliRunner().invoke(cli, ["ipi-input", *arguments, "7"])
+    assert done.exit_code == 1
+    assert "7 cannot be made from the 5 draws of drawn.forcemap: give 2 to 6" in done.output
+
+
 def test_addresses_are_unique() -> None:
     assert InputSettings().address != InputSettings().address
     assert input_text(InputSettings(), 8) != input_text(InputSettings(), 8)
@@ -200,6 +218,7 @@ def test_left_handed_cells_are_refused() -> None:
         ({"ensemble": "muvt"}, "ensemble is one of nvt, npt, nve"),
         ({"temperature": 0.0}, "temperature must be > 0"),
         ({"beads": 0}, "beads must be at least 1"),
+        ({"committee": 1}, "needs two members or more, found 1: .* spread of one for NaN"),
     ],
 )
 def test_settings_out_of_range_are_told(values: dict[str, object], message: str) -> None:

@@ -22,6 +22,7 @@ from forcemap.fitter.cli import cli
 from forcemap.ipi_driver import pimd as module
 from forcemap.ipi_driver.input import InputSettings, read_gle_file
 from forcemap.ipi_driver.pimd import run_pimd
+from forcemap.ipi_driver.tally import GradeTally
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import write_potential
 from potentials_factory import random_potential
@@ -303,3 +304,53 @@ def test_shared_memory_of_a_killed_run_is_removed_at_the_next_start(tmp_path: Pa
     options[1] = "1"  # already there: nothing runs, but the folder is tidied
     subprocess.run([*command, *options], timeout=PATIENCE, check=True)
     assert not any(path.exists() for path in left)
+
+
+def test_committee_of_draws_runs_and_atoms_beyond_the_data_are_counted(uncertain: Any) -> None:
+    write_potential(uncertain(["Si"]), "si.forcemap")
+    given = ["si.forcemap", "start.xyz", "--beads", "2", "-o", "run", "--threads", "1",
+             "--output-stride", "5", "--checkpoint-stride", "10", "--committee", "6"]  # fmt: skip
+    for steps in (20, 30):
+        done = CliRunner().invoke(cli, ["pimd", *given, "--steps", str(steps)])
+        assert done.exit_code == 0, done.output
+        line = done.output.splitlines()[-1]
+        assert line.startswith("extrapolation grade: ")
+        assert "structures looked at, are beyond 1" in line
+    done = CliRunner().invoke(cli, ["pimd", *given, "--steps", "30"])
+    assert "extrapolation grade" not in done.output, "nothing was run"
+    pots = Path("run/pimd.committee_pot_0").read_text().splitlines()
+    assert [int(head.split()[-1]) for head in pots[::2]] == [0, 5, 10, 15, 20, 25, 30]
+    members = np.loadtxt("run/pimd.committee_pot_0")
+    assert members.shape == (7, 6)
+    spread = np.loadtxt("run/pimd.committee_uncertainty_0")
+    np.testing.assert_allclose(spread, members.std(axis=1, ddof=1), rtol=1e-5)
+    done = CliRunner().invoke(cli, ["pimd", *given[:-1], "9", "--steps", "30"])
+    assert done.exit_code == 1
+    assert "a committee of 9 cannot be made from the 5 draws of si.forcemap" in done.output
+
+
+def test_counts_of_grades_are_added_over_drivers(uncertain: Any) -> None:
+    write_potential(uncertain(["Si"]), "si.forcemap")
+    settings = InputSettings(beads=4, steps=12, output_stride=1, batch_size=1)
+    done = run("run", settings, threads=1, clients=2)
+    counted = [GradeTally.read([log.read_text()]) for log in Path("run").glob("driver-?.log")]
+    assert len(counted) == 2
+    assert all(tally.structures > 0 for tally in counted)
+    assert done.grades.structures == sum(tally.structures for tally in counted)
+    # 13 steps of 4 beads, each driver looks at its first and every 11th: 52 / 11 and the firsts.
+    assert 5 <= done.grades.structures <= 7
+    assert done.grades.atoms == 8 * done.grades.structures
+    assert done.grades.largest == max(tally.largest for tally in counted) > 0.0
+
+
+def test_extras_beyond_a_checkpoint_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "pimd.committee_pot_0"
+    blocks = [
+        f" #EXTRAS(committee_pot)# Step:  {step:10d} \n {step}.5 1.0\n" for step in (0, 5, 10)
+    ]
+    path.write_text("".join(blocks))
+    module._cut(path, 5)
+    assert path.read_text() == "".join(blocks[:2])
+    path.write_text("".join(blocks[:2])[:-3])
+    module._cut(path, 5)
+    assert path.read_text() == blocks[0], "a line that is not whole"

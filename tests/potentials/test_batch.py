@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from ase import Atoms
 from forcemap.potentials import BatchEvaluator, Potential, load
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.file.potential_file import write_potential
+from forcemap.potentials.file.potential_file import as_potential, write_potential
+from forcemap.potentials.grade import Grade, Moments
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 
@@ -177,3 +179,37 @@ def test_wrong_settings_and_arrays_are_told(potential: Potential) -> None:
         run(evaluator, cells[:1], positions)
     with pytest.raises(ValueError, match="nine numbers"):
         run(evaluator, cells.transpose(0, 2, 1), positions)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_grades_are_those_of_each_structure_on_its_own(threads: int) -> None:
+    moments = Moments(cutoff=4.5, radial=2, l_max=1)
+    size = moments.count(2)
+    rng = np.random.default_rng(3)
+    centers = {
+        symbol: (rng.normal(size=size), np.tril(rng.normal(size=(size, size))))
+        for symbol in ("O", "Si")
+    }
+    graded = as_potential(
+        replace(random_potential(["Si", "O"], seed=4), grade=Grade({}, centers, moments))
+    )
+    # Many enough that the threads share them.
+    cells, positions = beads(40, 0.1)
+    positions[7], cells[7] = positions[6], cells[6]
+    evaluator = graded.batch_evaluator(numbers(), True, threads=threads)
+    out = np.empty(40), np.empty((40, 9, 3)), np.empty((40, 3, 3))
+    grades = np.full((40, 9), np.nan)
+    evaluator.compute(cells, positions, *out, grades)
+    assert_right(graded, cells, positions, out)
+    for n, row in enumerate(grades):
+        alone = graded.evaluator().compute(positions[n], numbers(), cells[n].T, True, grades=True)
+        np.testing.assert_allclose(row, alone.grades, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"another shape than \(structures, atoms\)"):
+        evaluator.compute(cells, positions, *out, np.empty((40, 8)))
+
+
+def test_grades_of_a_potential_without_are_refused(potential: Potential) -> None:
+    cells, positions = beads(1, 0.1)
+    out = np.empty(1), np.empty((1, 9, 3)), np.empty((1, 3, 3))
+    with pytest.raises(ForcemapError, match="no extrapolation grade"):
+        potential.batch_evaluator(numbers(), True).compute(cells, positions, *out, np.empty((1, 9)))

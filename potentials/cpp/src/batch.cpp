@@ -203,7 +203,7 @@ struct BatchState {
       list.neighbors().place(s.positions, s.cell, w.placed);
       sums.clear(atoms);
       sum_sites(*potential, {list, w.placed.data(), identity.data(), from, to}, w.scratch, sums,
-                {nullptr});
+                {nullptr, b.grades ? b.grades + atoms * source[u] : nullptr});
       if (complete) write(b, u, sums);
       at += to - from;
     }
@@ -246,6 +246,7 @@ struct BatchState {
       b.energies[s] = b.energies[s - 1];
       std::copy_n(b.forces + 3 * atoms * (s - 1), 3 * atoms, b.forces + 3 * atoms * s);
       std::copy_n(b.virials + 9 * (s - 1), 9, b.virials + 9 * s);
+      if (b.grades) std::copy_n(b.grades + atoms * (s - 1), atoms, b.grades + atoms * s);
     }
   }
 
@@ -294,6 +295,7 @@ struct BatchState {
   }
 
   void compute_all(const BatchView& b) {
+    if (b.grades && !potential->has_grade()) fail("this potential has no extrapolation grade");
     different.clear();
     for (std::size_t s = 0; s < b.structures; ++s)
       if (s == 0 || !repeated(b, s)) different.push_back(s);

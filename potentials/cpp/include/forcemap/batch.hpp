@@ -21,12 +21,13 @@ class StructureError : public Error {
 /// Structures as the caller holds them, in the caller's units, and where the answers go.
 struct BatchView {
   std::size_t structures;
-  const double* cells;      // structure s: 9 numbers at cells + s * cell_stride
-  std::size_t cell_stride;  // (3, 3) lattice vectors in the columns
-  const double* positions;  // (structures, atoms, 3)
-  double* energies;         // (structures)
-  double* forces;           // (structures, atoms, 3)
-  double* virials;          // (structures, 3, 3), -dE/d(strain)
+  const double* cells;       // structure s: 9 numbers at cells + s * cell_stride
+  std::size_t cell_stride;   // (3, 3) lattice vectors in the columns
+  const double* positions;   // (structures, atoms, 3)
+  double* energies;          // (structures)
+  double* forces;            // (structures, atoms, 3)
+  double* virials;           // (structures, 3, 3), -dE/d(strain)
+  double* grades = nullptr;  // (structures, atoms) extrapolation grades; null: not wanted
 };
 
 /// The caller's units.
@@ -61,7 +62,8 @@ class BatchCalculator {
   std::size_t atoms() const;
 
   /// Throws Error as Calculator::compute does, a StructureError that says which structure it is
-  /// about; the answers of the others may or may not have been written.
+  /// about; the answers of the others may or may not have been written. Throws Error for grades of
+  /// a potential that has none.
   void compute(const BatchView& batch);
 
   std::size_t fault() const;        // structure of the last Error of `compute`, of any thread
