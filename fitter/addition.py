@@ -66,7 +66,7 @@ def add_to_folder(
         for line in _changes(model, found):
             run.note(line)
         found = replace(found, settings=whole.to_dict(), data=former.data_of(found, new))
-        return data, Fitted(found, left_out=[])
+        return data, Fitted(found, left_out=[], settings=whole, sigma_factors=())
 
     return made_in_folder(whole, out, run, made)
 
