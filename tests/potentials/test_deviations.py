@@ -168,17 +168,19 @@ def test_instruction_sets_agree_on_draws(potential: Potential, tmp_path: Path) -
     """Each in a process of its own, where FORCEMAP_SIMD is read."""
     write_potential(DATA, tmp_path / "potential.forcemap")
     code = (
-        "import pickle, sys; import structures; from forcemap.potentials import _core, load\n"
-        "atoms = structures.get('slab', ['H', 'O', 'Si'])\n"
-        "found = load(sys.argv[1]).evaluator().deviations(\n"
-        "    atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)\n"
+        "import pickle, sys; import numpy as np; from forcemap.potentials import _core, load\n"
+        "found = load(sys.argv[1]).evaluator().deviations(**np.load(sys.argv[2]))\n"
         "sys.stdout.buffer.write(pickle.dumps((_core.instruction_set(), found)))\n"
     )
-    expected = deviations(potential, structures.get("slab", SPECIES))
+    atoms = structures.get("slab", SPECIES)
+    expected = deviations(potential, atoms)
+    files = str(tmp_path / "potential.forcemap"), str(tmp_path / "atoms.npz")
+    arrays = {"positions": atoms.positions, "numbers": atoms.numbers, "pbc": atoms.pbc}
+    np.savez(files[1], cell=atoms.cell.array, **arrays)
     paths = os.pathsep.join(sys.path)
     for name in ("generic", "avx2"):
         environment = os.environ | {"FORCEMAP_SIMD": name, "PYTHONPATH": paths}
-        command = [sys.executable, "-c", code, str(tmp_path / "potential.forcemap")]
+        command = [sys.executable, "-c", code, *files]
         done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
         used, found = pickle.loads(done.stdout)
         assert used in (name, "generic")

@@ -57,7 +57,7 @@ def test_grades_equal_brute_force(name: str, case: str) -> None:
 def test_moments_equal_brute_force(species: list[str], moments: Moments) -> None:
     """Also for one element, which has a loop of its own. They need no grade in the file."""
     data = random_potential(species, 4, two_body_cutoff=4.4, three_body_cutoff=3.6)
-    atoms = structures.get("triclinic cell", species)
+    atoms = structures.get("slab", species)
     potential = as_potential(data)
     found = potential.evaluator().features(
         atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc, moments
@@ -84,12 +84,12 @@ def test_features_are_projections_on_the_first_vectors() -> None:
         np.testing.assert_allclose(found[i], expected, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("count", [1, 31, 32, 33, 70])
+@pytest.mark.parametrize("count", [1, 32, 35])
 def test_at_most_32_vectors_of_a_term_are_features(count: int) -> None:
     term = random_soap(np.random.default_rng(3), ("Si",), 2, np.eye(1), count=count)
     data = PotentialData(("Si",), {"Si": 0.0}, (term,))
     assert as_potential(data).feature_counts() == {"Si": min(count, 32)}
-    atoms = structures.get("triclinic cell", ["Si"])
+    atoms = Atoms("Si3", [[0, 0, 0], [2.0, 0.4, 0], [0.3, 1.9, 1.1]])
     found = grades(as_potential(with_grade(data, 5)), atoms)
     np.testing.assert_allclose(found, reference.grades(with_grade(data, 5), atoms), rtol=1e-9)
 
@@ -131,16 +131,19 @@ def test_threads_give_the_same_grades(case: str) -> None:
 def test_instruction_sets_agree_on_grades(case: str, tmp_path: Path) -> None:
     write_potential(CASES[case], tmp_path / "potential.forcemap")
     code = (
-        "import sys; import structures; from forcemap.potentials import load\n"
-        "atoms = structures.get('slab', ['H', 'O', 'Si'])\n"
-        "found = load(sys.argv[1]).evaluator().compute(\n"
-        "    atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc, grades=True)\n"
+        "import sys; import numpy as np; from forcemap.potentials import load\n"
+        "atoms = np.load(sys.argv[2])\n"
+        "found = load(sys.argv[1]).evaluator().compute(**atoms, grades=True)\n"
         "sys.stdout.buffer.write(found.grades.tobytes())\n"
     )
-    expected = grades(as_potential(CASES[case]), structures.get("slab", SPECIES))
+    atoms = structures.get("slab", SPECIES)
+    expected = grades(as_potential(CASES[case]), atoms)
+    files = str(tmp_path / "potential.forcemap"), str(tmp_path / "atoms.npz")
+    arrays = {"positions": atoms.positions, "numbers": atoms.numbers, "pbc": atoms.pbc}
+    np.savez(files[1], cell=atoms.cell.array, **arrays)
     for name in ("generic", "avx2"):
         environment = os.environ | {"FORCEMAP_SIMD": name, "PYTHONPATH": os.pathsep.join(sys.path)}
-        command = [sys.executable, "-c", code, str(tmp_path / "potential.forcemap")]
+        command = [sys.executable, "-c", code, *files]
         done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
         np.testing.assert_allclose(np.frombuffer(done.stdout), expected, rtol=1e-10)
 
