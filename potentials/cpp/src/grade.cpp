@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "arena.hpp"
 #include "loops/site_kernels.hpp"
@@ -11,17 +12,15 @@ namespace forcemap {
 
 namespace {
 
+std::size_t padded(std::size_t count) { return (count + 7) / 8 * 8; }
+
 // |whitening (features - mean)|
 double distance(const Grade::Center& center, const double* features) {
+  double x[Grade::most_features];
   const std::size_t count = center.mean.size();
-  double squares = 0.0;
-  for (std::size_t row = 0; row < count; ++row) {
-    const double* const w = &center.whitening[row * count];
-    double sum = 0.0;
-    for (std::size_t n = 0; n <= row; ++n) sum += w[n] * (features[n] - center.mean[n]);
-    squares += sum * sum;
-  }
-  return std::sqrt(squares);
+  for (std::size_t n = 0; n < count; ++n) x[n] = features[n] - center.mean[n];
+  for (std::size_t n = count; n < padded(count); ++n) x[n] = 0.0;
+  return std::sqrt(site_kernels().whiten(center.blocks.data(), padded(count), x));
 }
 
 // The sums over neighbours that the moments of a site are made of.
@@ -31,31 +30,54 @@ struct Scratch {
   std::size_t room = 0;
 };
 
-// Components of the moments in the sums: x, y, z; xx, yy, zz, yz, xz, xy.
-double product(const double* a, const double* b, std::size_t l) {
-  if (l == 1) return a[1] * b[1] + a[2] * b[2] + a[3] * b[3];
-  const double diagonal = a[4] * b[4] + a[5] * b[5] + a[6] * b[6];
-  const double rest = a[7] * b[7] + a[8] * b[8] + a[9] * b[9];
-  return 1.5 * (diagonal + 2.0 * rest) - 0.5 * a[0] * b[0];
+// The parts of the sums that p_l of two channels is made of.
+struct Part {
+  std::size_t at;
+  double factor;
+};
+constexpr Part vectors[] = {{1, 1.0}, {2, 1.0}, {3, 1.0}};
+// P_2(cos) = 1.5 (u . v)^2 - 0.5
+constexpr Part tensors[] = {{0, -0.5}, {4, 1.5}, {5, 1.5}, {6, 1.5}, {7, 3.0}, {8, 3.0}, {9, 3.0}};
+
+template <std::size_t N>
+double* write_products(const Part (&parts)[N], const double* sums, std::size_t channels,
+                       double* out) {
+  for (std::size_t a = 0; a < channels; ++a) {
+    const std::size_t count = channels - a;
+    for (std::size_t b = 0; b < count; ++b) out[b] = 0.0;
+    for (const Part& part : parts) {
+      const double* const row = sums + part.at * channels + a;
+      const double factor = part.factor * row[0];
+      for (std::size_t b = 0; b < count; ++b) out[b] += factor * row[b];
+    }
+    out += count;
+  }
+  return out;
 }
 
 }  // namespace
+
+Grade::Center::Center(std::vector<double> given, const std::vector<double>& whitening)
+    : mean(std::move(given)) {
+  const std::size_t count = mean.size();
+  for (std::size_t end = 8; end <= padded(count); end += 8)
+    for (std::size_t column = 0; column < end; ++column)
+      for (std::size_t row = end - 8; row < end; ++row)
+        blocks.push_back(row < count && column <= row ? whitening[row * count + column] : 0.0);
+}
 
 void Moments::evaluate(const SiteView& site, std::size_t species, double* features,
                        Workspace& space) const {
   Scratch& scratch = space.of<Scratch>();
   const std::size_t channels = species * radial;
-  if (scratch.room < channels * kMomentParts) {
-    scratch.room = channels * kMomentParts;
+  if (scratch.room < 2 * channels * kMomentParts) {
+    scratch.room = 2 * channels * kMomentParts;
     scratch.arena.lay_out([&](const auto& each) { each(scratch.sums, scratch.room); });
   }
   site_kernels().moments({cutoff, radial, l_max, species}, site, scratch.sums);
-  const auto of = [&](std::size_t channel) { return scratch.sums + channel * kMomentParts; };
-  double* next = features;
-  for (std::size_t a = 0; a < channels; ++a) *next++ = of(a)[0];
-  for (std::size_t l = 1; l <= l_max; ++l)
-    for (std::size_t a = 0; a < channels; ++a)
-      for (std::size_t b = a; b < channels; ++b) *next++ = product(of(a), of(b), l);
+  double* next = std::copy_n(scratch.sums, channels, features);
+  if (l_max >= 1) next = write_products(vectors, scratch.sums, channels, next);
+  if (l_max >= 2) write_products(tensors, scratch.sums, channels, next);
 }
 
 double Grade::of(const SiteView& site, const double* features) const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "forcemap/elements.hpp"
 
@@ -13,7 +14,6 @@ namespace {
 
 constexpr std::int64_t least_draws = 3;  // a variance of them has the factor 1 / (draws - 2)
 constexpr std::int64_t max_draws = 4096;
-constexpr std::int64_t max_features = 4096;
 
 double not_negative(const JsonView& json) {
   const double value = json.number();
@@ -68,8 +68,8 @@ class GradeReader {
     json.allow_only({"cutoff", "radial", "l_max"});
     Moments moments{};
     moments.cutoff = distance_within(json.at("cutoff"), cutoff_of(terms_));
-    moments.radial = static_cast<std::size_t>(
-        json.at("radial").integer(1, std::int64_t{max_moment_radial}));
+    moments.radial =
+        static_cast<std::size_t>(json.at("radial").integer(1, std::int64_t{max_moment_radial}));
     moments.l_max =
         static_cast<std::size_t>(json.at("l_max").integer(0, std::int64_t{max_moment_l}));
     grade_.moments = moments;
@@ -88,22 +88,23 @@ class GradeReader {
 
   void read_center(const TermReader::Center& center) {
     const JsonView json = center.json.at("features");
-    const auto count = static_cast<std::size_t>(json.integer(1, max_features));
+    const auto count =
+        static_cast<std::size_t>(json.integer(1, std::int64_t{Grade::most_features}));
     const std::size_t expected = features(center.species);
     const std::string symbol = element_symbol(file_.numbers[center.species]);
     if (count != expected) {
       json.reject("found ", count, ", expected ", expected, ", the features that ",
                   grade_.moments ? "the moments" : "the terms", " have of ", symbol);
     }
-    Grade::Center& made = grade_.centers[center.species];
-    made.mean = file_.take("grade." + symbol + ".mean", {count});
-    made.whitening = file_.take("grade." + symbol + ".whitening", {count, count});
+    std::vector<double> mean = file_.take("grade." + symbol + ".mean", {count});
+    const std::string name = "grade." + symbol + ".whitening";
+    const std::vector<double> whitening = file_.take(name, {count, count});
     for (std::size_t a = 0; a < count; ++a)
       for (std::size_t b = a + 1; b < count; ++b)
-        if (made.whitening[a * count + b] != 0.0)
-          fail(file_.name, ": tensor ", quoted("grade." + symbol + ".whitening"), ": found ",
-               made.whitening[a * count + b], " at (", a, ", ", b,
-               "), expected a lower triangular matrix");
+        if (whitening[a * count + b] != 0.0)
+          fail(file_.name, ": tensor ", quoted(name), ": found ", whitening[a * count + b], " at (",
+               a, ", ", b, "), expected a lower triangular matrix");
+    grade_.centers[center.species] = {std::move(mean), whitening};
   }
 
   std::size_t features(std::size_t species) const {

@@ -36,8 +36,11 @@ struct Moments {
 struct Grade {
   /// Of one species; without features nothing but distances grades its atoms.
   struct Center {
-    std::vector<double> mean;       // (features) of the training atoms
-    std::vector<double> whitening;  // (features, features), lower triangular
+    std::vector<double> mean;    // (features) of the training atoms
+    std::vector<double> blocks;  // of the whitening, as the loop takes them
+    Center() = default;
+    /// `whitening` (features, features), lower triangular.
+    Center(std::vector<double> mean, const std::vector<double>& whitening);
   };
   std::vector<Center> centers;     // (species)
   std::vector<double> shortest;    // (species, species) the data's shortest distances, Å; 0: none
@@ -46,9 +49,11 @@ struct Grade {
   /// The largest of `shortest`.
   double longest_shortest = 0.0;
 
-  /// Of a prepared site: |whitening (features - mean)|; for a neighbour at r, nearer than the data's
-  /// shortest distance s, at least s / r.
+  /// Of a prepared site: |whitening (features - mean)|; for a neighbour at r, nearer than the
+  /// data's shortest distance s, at least s / r.
   double of(const SiteView& site, const double* features) const;
+
+  static constexpr std::size_t most_features = 4096;
 };
 
 }  // namespace forcemap

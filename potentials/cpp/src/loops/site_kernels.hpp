@@ -7,7 +7,7 @@
 
 #include "embedding_kernels.hpp"
 #include "forcemap/surroundings.hpp"
-#include "moments_kernels.hpp"
+#include "grade_kernels.hpp"
 #include "pair_kernels.hpp"
 #include "soap_kernels.hpp"
 #include "three_body_kernels.hpp"
@@ -52,11 +52,13 @@ struct SiteKernels {
   PrepareFunction prepare;
   NearFunction near;
   TwoBodyFunction two_body;
+  TwoBodyDrawsFunction two_body_draws;
   ZblEnergyFunction zbl;
   EmbeddingEnergyFunction embedding;
   ThreeBodyFunction three_body;
   ThreeBodyDrawsFunction three_body_draws;
   MomentsFunction moments;
+  WhitenFunction whiten;
   SoapKernels soap;
 };
 

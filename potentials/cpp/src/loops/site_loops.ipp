@@ -8,7 +8,7 @@
 
 // after the types that they use
 #include "embedding_loops.ipp"
-#include "moments_loops.ipp"
+#include "grade_loops.ipp"
 #include "pair_loops.ipp"
 #include "soap_loops.ipp"
 #include "three_body_loops.ipp"
@@ -271,11 +271,13 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::prepare,
       FORCEMAP_LOOPS::near,
       FORCEMAP_LOOPS::two_body,
+      FORCEMAP_LOOPS::two_body_draws,
       FORCEMAP_LOOPS::zbl,
       FORCEMAP_LOOPS::embedding,
       FORCEMAP_LOOPS::three_body,
       FORCEMAP_LOOPS::three_body_draws,
       FORCEMAP_LOOPS::moments,
+      FORCEMAP_LOOPS::whiten,
       {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::soap_density, FORCEMAP_LOOPS::soap_energies,
        FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::soap_gradient, FORCEMAP_LOOPS::soap_products,
        FORCEMAP_LOOPS::soap_sums, FORCEMAP_LOOPS::soap_draw_forces}};

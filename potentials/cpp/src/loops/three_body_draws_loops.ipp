@@ -34,8 +34,8 @@ FORCEMAP_INLINE void measure_draws(const ThreeBodyView& term, const ThreeBodyWor
 
 // What is summed over all k of one j.
 struct DrawnSide {
-  Lanes plane[4];   // sums of w_b w_c c[a][b][c]
-  Lanes x, y, z;    // dE/d(r_j) through r_jk
+  Lanes plane[4];  // sums of w_b w_c c[a][b][c]; [1] is the energy, see radial_of
+  Lanes x, y, z;   // dE/d(r_j) through r_jk
 };
 
 // One triplet. The names are those of the loop of one energy: c[a][b][c] with weights w_a(r_ij),
@@ -58,10 +58,10 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBody
       const double* const at = q + c * kLanes;
       const Lanes c0 = take(at), c1 = take(at + term.stride_first);
       const Lanes c2 = take(at + 2 * term.stride_first), c3 = take(at + 3 * term.stride_first);
-      const Lanes u = mad(all(wa[0]), c0, mad(all(wa[1]), c1, mad(all(wa[2]), c2, all(wa[3]) * c3)));
+      const Lanes u =
+          mad(all(wa[0]), c0, mad(all(wa[1]), c1, mad(all(wa[2]), c2, all(wa[3]) * c3)));
       const Lanes base = all(wc[c]), both = weight * base;
       side.plane[0] = mad(both, c0, side.plane[0]);
-      side.plane[1] = mad(both, c1, side.plane[1]);
       side.plane[2] = mad(both, c2, side.plane[2]);
       side.plane[3] = mad(both, c3, side.plane[3]);
       row = mad(base, u, row);
@@ -69,8 +69,13 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBody
     }
     put(rows + static_cast<std::size_t>(b) * kLanes, row);
   }
+  Lanes energy = all(wc[0]) * v[0];
+#pragma GCC unroll 3
+  for (int c = 1; c < 4; ++c) energy = mad(all(wc[c]), v[c], energy);
+  side.plane[1] = side.plane[1] + energy;
   const double* const dc = w.base_slopes + 4 * k;
-  const Lanes slope = mad(all(dc[0]), v[0], mad(all(dc[1]), v[1], mad(all(dc[2]), v[2], all(dc[3]) * v[3])));
+  const Lanes slope =
+      mad(all(dc[0]), v[0], mad(all(dc[1]), v[1], mad(all(dc[2]), v[2], all(dc[3]) * v[3])));
   const Lanes gx = slope * all(w.dx[k]), gy = slope * all(w.dy[k]), gz = slope * all(w.dz[k]);
   double* const h = w.h + 3 * kLanes * k;
   put(h, take(h) + gx);
@@ -81,21 +86,29 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBody
   side.z = side.z - gz;
 }
 
+// dE/d(r_ij), the sum of w'_a plane[a]. As the energy is that of w_a plane[a], plane 1 need not be
+// summed over the triplets: its weight is never below 1/6.
+FORCEMAP_INLINE Lanes radial_of(const DrawnSide& side, const double* w, const double* d) {
+  const double ratio = d[1] / w[1];
+  Lanes sum = all(ratio) * side.plane[1];
+  for (int a = 0; a < 4; ++a)
+    if (a != 1) sum = mad(all(d[a] - ratio * w[a]), side.plane[a], sum);
+  return sum;
+}
+
 // All triplets with the neighbour j and those [from, end).
 FORCEMAP_INLINE void triplets_of_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
                                        const ThreeBodyDrawsWork& w, const double* table,
                                        std::size_t j, std::size_t from, std::size_t end) {
   const Lanes zero = all(0.0);
   DrawnSide side{{zero, zero, zero, zero}, zero, zero, zero};
-  const double* const plane = table + static_cast<std::ptrdiff_t>(s.interval[j]) * term.stride_first;
+  const double* const plane =
+      table + static_cast<std::ptrdiff_t>(s.interval[j]) * term.stride_first;
   measure_draws(term, s, w, j, from, end);
   for (std::size_t k = from; k < end; ++k)
     triplet_of_draws(term, s, w, plane, s.weights + 4 * j, k, side);
-  const double* const d = s.derivatives + 4 * j;
   double* const radial = w.radial + kLanes * j;
-  Lanes sum = take(radial);
-  for (int a = 0; a < 4; ++a) sum = mad(all(d[a]), side.plane[a], sum);
-  put(radial, sum);
+  put(radial, take(radial) + radial_of(side, s.weights + 4 * j, s.derivatives + 4 * j));
   double* const h = w.h + 3 * kLanes * j;
   put(h, take(h) + side.x);
   put(h + kLanes, take(h + kLanes) + side.y);
@@ -143,7 +156,8 @@ static void three_body_draws(const ThreeBodyDrawsView& v, const SiteView& s,
     for (std::size_t n = 0; n < 3 * kLanes * sorted.padded; n += kLanes) put(w.h + n, all(0.0));
     for (std::size_t n = 0; n < kLanes * sorted.padded; n += kLanes) put(w.radial + n, all(0.0));
     const double* const* const tables =
-        term.tables + (first / kLanes * species + static_cast<std::size_t>(s.species)) * combinations;
+        term.tables +
+        (first / kLanes * species + static_cast<std::size_t>(s.species)) * combinations;
     for (std::size_t a = 0; a < species; ++a)
       for (std::size_t b = a; b < species; ++b) {
         const double* const table = tables[a * species + b];
