@@ -250,10 +250,10 @@ class _Forms:
         draws = range(self.weights.shape[1])
         found = np.eye(self.size, min(2 * most, self.size))
         if found.shape[1] < self.size:
-            found = sum(self.products(k, self.products(k, found)) for k in draws)
+            found = np.sum([self.products(k, self.products(k, found)) for k in draws], axis=0)
             found = scipy.linalg.qr(found, mode="economic", check_finite=False)[0]
         images = [self.products(k, found) for k in draws]
-        _, inside = scipy.linalg.eigh(sum(image.T @ image for image in images))
+        _, inside = scipy.linalg.eigh(np.sum([image.T @ image for image in images], axis=0))
         inside = inside[:, ::-1][:, :most]
         forms = np.stack([inside.T @ (found.T @ image) @ inside for image in images])
         return found @ inside, forms
