@@ -56,9 +56,8 @@ def fit_to_folder(
     Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html. Of
     several ranks, the first maps, judges and writes; the report of the others is empty. The files of
     the checkpoint are removed in the end. `size` names what is fitted, `smaller` the sizes before it,
-    for the report's curve.
-    A model with a term that has no map gives no potential.forcemap and is judged by itself; a
-    potential.forcemap that is left from an earlier fit is removed.
+    for the report's curve. A model with a term that has no map gives no potential.forcemap and is
+    judged by itself; a potential.forcemap that is left from an earlier fit is removed.
 
     Raises:
         ForcemapError: settings, frames or the folder cannot be used, or another fit is still going on
@@ -96,13 +95,11 @@ def made_in_folder(
         truths = _shared_truths(model, data.train, run) if has_map and run.ranks.size > 1 else None
         if model is None:
             return {}
-        hashes = data_hash(data.train) + data_hash(data.test)
-        model = replace(model, identity=fit_key(settings.to_dict(), hashes, model.weights))
+        model = _identified(model, settings, data)
         mapped = _mapped(model, settings, data, run, truths) if has_map else None
         judged = _judged(model, mapped, data, run)
         honest = _honest(model, mapped, left_out, judged[1], run)
-        found = doubts(model, settings, judged[0])
-        for text in found:
+        for text in (found := doubts(model, settings, judged[0])):
             warnings.warn(text, stacklevel=2)
         fit_block = _fit_block(model, mapped, data, run) | {
             "seconds": time.perf_counter() - start,
@@ -124,6 +121,12 @@ def made_in_folder(
         if run.checkpoint:
             run.checkpoint.remove()
         return report
+
+
+def _identified(model: Model, settings: Settings, data: _Data) -> Model:
+    """With the identity that all files of the fit share."""
+    hashes = data_hash(data.train) + data_hash(data.test)
+    return replace(model, identity=fit_key(settings.to_dict(), hashes, model.weights))
 
 
 @dataclass(frozen=True)

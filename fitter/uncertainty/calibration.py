@@ -43,7 +43,7 @@ ENOUGH = 200_000
 SPREAD_OF_FACTOR, SPREAD_OF_NOISE = 1.0, 1.5
 """Standard deviations of the logarithms of factor and noise before the data are seen."""
 
-FRAMES_PER_LEVEL, MOST_LEVELS = 100, 4
+FRAMES_PER_LEVEL, MOST_LEVELS = 250, 4
 """Of so many frames one shows what sparse points leave open of the prior, up to the second number:
 with few-body terms a frame takes as long as the rows of a hundred."""
 

@@ -115,10 +115,12 @@ def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array,
     columns, count = half.shape
     if count > columns:
         # 1 - H has 1 + halfᵀ (1 - half halfᵀ)⁻¹ half as its inverse, by which less is to be solved.
-        inner = _root(np.eye(columns) - copies * (half @ half.T))
+        inner = _root(np.eye(columns) - copies * blas.dsyrk(1.0, half, lower=1))
         solved = inner @ half
         return residuals + copies * (solved.T @ (solved @ residuals)), np.sum(solved**2, axis=0)
-    hat = half.T @ half
+    hat = blas.dsyrk(
+        1.0, half, trans=1, lower=1
+    )  # the lower triangle, as of all symmetric ones here
     own = np.diag(hat)
     root = _root(np.eye(count) - copies * hat)
     # (1 - H)⁻¹ - 1 = H + H (1 - H)⁻¹ H: no less than H, which the difference loses where it is small.
@@ -127,7 +129,10 @@ def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array,
 
 
 def _root(matrix: Array) -> Array:
-    """R with RᵀR the inverse of a symmetric matrix, of which no eigenvalue is less than LEAST."""
+    """R with RᵀR the inverse of a symmetric matrix, of which no eigenvalue is less than LEAST.
+
+    Only the lower triangle of the matrix is looked at.
+    """
     try:
         factor = scipy.linalg.cholesky(matrix, lower=True, check_finite=False)
         if np.diag(factor).min(initial=1.0) ** 2 > 1e3 * LEAST:
@@ -135,7 +140,7 @@ def _root(matrix: Array) -> Array:
             return np.asarray(inverse)
     except scipy.linalg.LinAlgError:
         pass
-    values, vectors = scipy.linalg.eigh(matrix, check_finite=False)
+    values, vectors = scipy.linalg.eigh(matrix, lower=True, check_finite=False)
     return np.asarray(vectors.T / np.sqrt(np.maximum(values, LEAST))[:, None])
 
 
@@ -219,5 +224,5 @@ def work_of_leaving_out(counts: Sequence[int], columns: int) -> Work:
     for count in counts:
         small, large = float(min(count, columns)), float(max(count, columns))
         passes = 1 if count <= columns else 2  # of `without_rows`
-        products += 2.0 * passes * large * small**2 + small**3
+        products += (2.0 * passes - 1.0) * large * small**2 + small**3
     return Work(products, passes=4.0 * rows * columns, bytes=FLOAT * columns**2)
