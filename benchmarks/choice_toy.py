@@ -1,13 +1,12 @@
 """Which order of many-body kernel the evidence finds in toy data whose order is known.
 
-The toy of the n-body chapter (Glielmo, Zeni, Fekete, De Vita, in Machine Learning Meets Quantum Physics,
-Springer 2020, section 5.3, Figs. 5.6 and 5.7): clusters of particles whose energy is a sum over tuples of
-n of them. Here the particles are on a line: a configuration is x (particles - 1,) of distances to the
-first one, the energy that of its pairs (order 2), its triplets (3) or all of it together (order 4),
-random functions drawn from a process. The kernels are those of the chapter: an n-body kernel is the sum
-over all tuples of n of both configurations of a squared exponential on their distances, permuted. The
-amplitude of all kernels is 1 (each is divided by its mean variance) and the noise 0.01, as there: nothing
-but the order is chosen. The evidence is that of N energies, exactly.
+The toy of the n-body chapter (Glielmo, Zeni, Fekete, De Vita, in Machine Learning Meets Quantum
+Physics, Springer 2020, Figs. 5.6 and 5.7): small clusters of particles, with energies that are sums over
+tuples of them. Here four particles, all alike, are on a line, and the energy holds random functions of
+pairs, of triplets and so on up to the true order, of falling size, each drawn from a process. An n-body
+kernel is the sum over all tuples of n of both configurations of a squared exponential on their
+distances. The amplitude of all kernels is 1 (each is divided by its mean variance) and the noise 0.01,
+as there: nothing but the order is chosen. The evidence is that of N energies, exactly.
 
 Printed: how often each order has the largest evidence, and ln p / N, for each true order and N.
 """
@@ -27,8 +26,12 @@ Array = NDArray[np.float64]
 
 ORDERS = (2, 3, 4)
 PARTICLES = 4
-LENGTHSCALE = 0.4
+LENGTHSCALE = 0.3
 NOISE = 0.01
+
+BOX = 2.0
+FALL = 0.3
+"""Amplitude of the functions of each order over that of the one before: orders converge."""
 
 
 def tuples(x: Array, order: int) -> Array:
@@ -66,16 +69,17 @@ def log_evidence(matrix: Array, energies: Array) -> float:
 
 
 def judged(order: int, count: int, seed: int) -> list[float]:
-    """Log evidence over N of every order, for N energies of a process of the order `order`."""
+    """Log evidence over N of every order, for N energies with functions up to the order `order`."""
     rng = np.random.default_rng([order, count, seed])
-    x = rng.uniform(0.0, 3.0, (count, PARTICLES))
-    matrices = {}
+    x = rng.uniform(0.0, BOX, (count, PARTICLES))
+    matrices, energies = {}, NOISE * rng.normal(size=count)
     for other in ORDERS:
         matrix = kernel(x, x, other)
         matrices[other] = matrix / np.mean(np.diag(matrix))
-    values, vectors = scipy.linalg.eigh(matrices[order])
-    drawn = vectors @ (np.sqrt(np.maximum(values, 0.0)) * rng.normal(size=count))
-    energies = drawn + NOISE * rng.normal(size=count)
+        if other <= order:
+            values, vectors = scipy.linalg.eigh(matrices[other])
+            drawn = vectors @ (np.sqrt(np.maximum(values, 0.0)) * rng.normal(size=count))
+            energies += FALL ** (other - ORDERS[0]) * drawn
     return [log_evidence(matrices[other], energies) / count for other in ORDERS]
 
 
@@ -91,9 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found = np.array([judged(order, count, seed) for seed in range(options.repeats)])
             best = np.bincount(np.argmax(found, axis=1), minlength=len(ORDERS))
             lines.append(
-                [str(count), *(str(n) for n in best), *(shown(v, 3) for v in np.mean(found, axis=0))]
+                [
+                    str(count),
+                    *(str(n) for n in best),
+                    *(shown(v, 3) for v in np.mean(found, axis=0)),
+                ]
             )
-        print(f"\ntrue order {order}: of {options.repeats} sets how often each order wins, ln p / N")
+        print(
+            f"\ntrue order {order}: of {options.repeats} sets how often each order wins, ln p / N"
+        )
         head = ["N", *(f"{n} wins" for n in ORDERS), *(f"ln p/N, {n}" for n in ORDERS)]
         print(text_table(head, lines), flush=True)
 

@@ -66,12 +66,7 @@ def fit(
     """
     if out is None and not dry_run:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    from forcemap.fitter.report.terminal import (
-        change_table,
-        error_table,
-        output_console,
-        size_table,
-    )
+    from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.sharing.fit_folder import FILES
     from forcemap.potentials.runs.progress import Progress
 
@@ -89,17 +84,7 @@ def fit(
     if quiet:  # where they are not among the progress
         for line in [line for lines in report["fit"]["labels"].values() for line in lines]:
             click.echo(line)
-    if report["optimised"]:
-        console.print(change_table(report["optimised"]))
-    for name, title in (
-        ("train", "Training frames"),
-        ("leave_one_out", "Training frames, each left out of the fit that predicts it"),
-        ("test", "Test frames"),
-    ):
-        if report[name]["n_frames"]:
-            console.print(error_table(title, report[name]))
-    if len(report.get("sizes", [])) > 1:
-        console.print(size_table(report["sizes"]))
+    _print_tables(console, report)
     written: tuple[str, ...] = FILES
     if report["errors_of"] == "process":
         written = FILES[1:]
@@ -113,6 +98,23 @@ def fit(
     console.print(f"Time: {report['fit']['seconds']:.1f} s\n")
     for name in written:
         click.echo(out / name)
+
+
+def _print_tables(console: Any, report: dict[str, Any]) -> None:
+    """What the evidence has chosen, errors, and sizes if there are several."""
+    from forcemap.fitter.report.terminal import change_table, error_table, size_table
+
+    if report["optimised"]:
+        console.print(change_table(report["optimised"]))
+    for name, title in (
+        ("train", "Training frames"),
+        ("leave_one_out", "Training frames, each left out of the fit that predicts it"),
+        ("test", "Test frames"),
+    ):
+        if report[name]["n_frames"]:
+            console.print(error_table(title, report[name]))
+    if len(report.get("sizes", [])) > 1:
+        console.print(size_table(report["sizes"]))
 
 
 def fit_settings(
