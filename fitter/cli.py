@@ -30,6 +30,12 @@ def _fit() -> click.Command:
     return fit
 
 
+def _select() -> click.Command:
+    from forcemap.fitter.commands.select import select
+
+    return select
+
+
 def _map() -> click.Command:
     from forcemap.fitter.commands.map import map_command
 
@@ -92,6 +98,7 @@ def _demo() -> click.Command:
 
 COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
     "fit": (_fit, "Fit a potential to frames, map it, judge it."),
+    "select": (_select, "Compare terms for the data, recommend some."),
     "map": (_map, "Map a Gaussian process again."),
     "evaluate": (_evaluate, "Errors on labelled frames, predictions for others."),
     "suggest": (_suggest, "Choose the frames of a pool to label next."),

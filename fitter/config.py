@@ -76,7 +76,7 @@ def _term(value: Any, place: Place) -> TermSettings:
 
 
 @reader(lambda: {"type": "array", "items": _term.schema(), "minItems": 1})
-def _terms(value: Any, place: Place) -> tuple[TermSettings, ...]:
+def term_list(value: Any, place: Place) -> tuple[TermSettings, ...]:
     if not isinstance(value, list | tuple) or not value:
         place.fail("expected a list of terms, such as [{kind: two_body, cutoff: 5.5}]")
     return tuple(_term(item, place.item(i)) for i, item in enumerate(value))
@@ -152,7 +152,7 @@ class Settings(Checked):
     """
 
     data: DataSettings = field(metadata=read_by(nested(DataSettings, "train: train.xyz")))
-    terms: tuple[TermSettings, ...] = field(metadata=read_by(_terms))
+    terms: tuple[TermSettings, ...] = field(metadata=read_by(term_list))
     e0: str | Mapping[str, float] = field(default="average", metadata=read_by(_e0))
     sigma: SigmaSettings = field(
         default=SigmaSettings(), metadata=read_by(nested(SigmaSettings, "energy: 0.002"))
@@ -190,6 +190,9 @@ class Settings(Checked):
         `origin` (a file's name) begins the message of a ForcemapError.
         """
         place = Place(origin, folder=Path(base_dir))
+        for key in ("candidates", "target"):
+            if isinstance(given, Mapping) and key in given:
+                place.key(key).fail("is for forcemap select, which writes settings for fits")
         return read_fields(cls, mapping(given, place, "data: ..., terms: ..."), place)
 
     @classmethod

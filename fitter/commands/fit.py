@@ -131,29 +131,14 @@ def _add(
 
 def _show(report: dict[str, Any], out: Path, quiet: bool) -> None:
     """Print the errors of a fit and the names of its files."""
-    from forcemap.fitter.report.terminal import (
-        change_table,
-        error_table,
-        output_console,
-        size_table,
-    )
+    from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.sharing.fit_folder import FILES
 
     console = output_console()
     if quiet:  # where they are not among the progress
         for line in [line for lines in report["fit"]["labels"].values() for line in lines]:
             click.echo(line)
-    if report.get("optimised"):
-        console.print(change_table(report["optimised"]))
-    for name, title in (
-        ("train", "Training frames"),
-        ("leave_one_out", "Training frames, each left out of the fit that predicts it"),
-        ("test", "Test frames"),
-    ):
-        if report[name]["n_frames"]:
-            console.print(error_table(title, report[name]))
-    if len(report.get("sizes", [])) > 1:
-        console.print(size_table(report["sizes"]))
+    _print_tables(console, report)
     written: tuple[str, ...] = FILES
     if report["errors_of"] == "process":
         written = FILES[1:]
@@ -167,6 +152,23 @@ def _show(report: dict[str, Any], out: Path, quiet: bool) -> None:
     console.print(f"Time: {report['fit']['seconds']:.1f} s\n")
     for name in written:
         click.echo(out / name)
+
+
+def _print_tables(console: Any, report: dict[str, Any]) -> None:
+    """What the evidence has chosen, errors, and sizes if there are several."""
+    from forcemap.fitter.report.terminal import change_table, error_table, size_table
+
+    if report.get("optimised"):
+        console.print(change_table(report["optimised"]))
+    for name, title in (
+        ("train", "Training frames"),
+        ("leave_one_out", "Training frames, each left out of the fit that predicts it"),
+        ("test", "Test frames"),
+    ):
+        if report[name]["n_frames"]:
+            console.print(error_table(title, report[name]))
+    if len(report.get("sizes", [])) > 1:
+        console.print(size_table(report["sizes"]))
 
 
 def fit_settings(

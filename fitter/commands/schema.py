@@ -8,7 +8,8 @@ __all__ = ["schema"]
 
 
 @click.command(epilog="Example: forcemap schema > forcemap.schema.json")
-def schema() -> None:
+@click.option("--select", is_flag=True, help="Of settings for forcemap select.")
+def schema(select: bool) -> None:
     """Print the JSON schema of settings files.
 
     An editor with a YAML language server completes and checks a settings file whose first line is
@@ -19,5 +20,7 @@ def schema() -> None:
     import json
 
     from forcemap.fitter.config import Settings
+    from forcemap.fitter.selection.candidates import schema as schema_of_selection
 
-    click.echo(json.dumps(Settings.schema(), indent=2, ensure_ascii=False))
+    found = schema_of_selection() if select else Settings.schema()
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))

@@ -249,6 +249,11 @@ class TermSettings(Checked):
         """The term as it stands in a settings file, `kind` first."""
         return {"kind": self.kind} | {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
+    @classmethod
+    def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
+        """Terms that ``forcemap select`` compares where no candidates are given, by name."""
+        return {}
+
     # What the fit asks of a kind:
 
     def alternatives(self: AnySettings, survey: Survey) -> Sequence[tuple[TermSettings, ...]]:

@@ -62,7 +62,7 @@ from forcemap.fitter.terms.base import (
 )
 from forcemap.fitter.terms.distances import KERNELS, MOST_INTERVALS
 from forcemap.fitter.terms.splines import open_spline_coefficients, spline_coefficients
-from forcemap.fitter.terms.two_body import CUTOFF_WIDTH
+from forcemap.fitter.terms.two_body import CUTOFF_WIDTH, TwoBodySettings
 from forcemap.potentials import _core
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.quoting import quoted
@@ -143,6 +143,11 @@ class EmbeddingSettings(TermSettings):
         for other in others:
             if getattr(self, other) is not None:
                 raise CrossCheckError(other, f"is not a parameter of the {self.density} density")
+
+    @classmethod
+    @override
+    def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
+        return {"2-body + embedding": (TwoBodySettings(), cls())}
 
     @override
     def open(self, survey: Survey) -> EmbeddingTerm:

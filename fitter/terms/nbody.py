@@ -51,6 +51,7 @@ from forcemap.fitter.terms.base import (
     Pool,
     Species,
     Survey,
+    TermSettings,
     TermView,
     positive,
     within,
@@ -65,6 +66,7 @@ from forcemap.fitter.terms.environments import (
     SquaredExponential,
 )
 from forcemap.fitter.terms.three_body import CUTOFF_WIDTH, LENGTHSCALE, ThreeBodyTerm
+from forcemap.fitter.terms.two_body import TwoBodySettings
 from forcemap.potentials import _core
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from typing_extensions import override
@@ -110,6 +112,15 @@ class NBodySettings(EnvironmentSettings):
         for key, kernel in of_kernel.items():
             if getattr(self, key) is not None and self.kernel != kernel:
                 raise CrossCheckError(key, f"goes with kernel: {kernel}, not {self.kernel}")
+
+    @classmethod
+    @override
+    def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
+        """Powers 2 and 3, of 5 and 7 atoms; power 1 is a three-body term."""
+        return {
+            f"2-body + {2 * power + 1}-body": (TwoBodySettings(), cls(power=power))
+            for power in (2, 3)
+        }
 
     def open(self, survey: Survey) -> NBodyTerm:
         """With inducing triplets chosen from the data."""

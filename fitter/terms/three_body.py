@@ -18,7 +18,16 @@ from forcemap.fitter.baseline.repulsion import fade, short_range
 from forcemap.fitter.checked import choice, read_by
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.sharing.threads import in_order
-from forcemap.fitter.terms.base import DISTANCE, Array, Block, MapPlan, Species, Survey, TermView
+from forcemap.fitter.terms.base import (
+    DISTANCE,
+    Array,
+    Block,
+    MapPlan,
+    Species,
+    Survey,
+    TermSettings,
+    TermView,
+)
 from forcemap.fitter.terms.distances import (
     DistanceSettings,
     DistanceTerm,
@@ -27,6 +36,7 @@ from forcemap.fitter.terms.distances import (
     symbols_of,
 )
 from forcemap.fitter.terms.splines import spline_coefficients
+from forcemap.fitter.terms.two_body import TwoBodySettings
 from forcemap.potentials import _core
 from forcemap.potentials.terms import ThreeBodySplines
 from typing_extensions import override
@@ -74,6 +84,11 @@ class ThreeBodySettings(DistanceSettings):
 
     cutoff: float = field(default=4.0, metadata=read_by(DISTANCE))
     symmetry: str = field(default="central", metadata=read_by(choice("central", "full")))
+
+    @classmethod
+    @override
+    def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
+        return {"2+3-body": (TwoBodySettings(), cls())}
 
     @override
     def open(self, survey: Survey) -> ThreeBodyTerm:

@@ -20,6 +20,7 @@ from forcemap.fitter.terms.base import (
     Pool,
     Species,
     Survey,
+    TermSettings,
     TermView,
 )
 from forcemap.fitter.terms.distances import (
@@ -54,6 +55,11 @@ class TwoBodySettings(DistanceSettings):
     most_points: ClassVar[int] = 40
 
     cutoff: float = field(default=5.5, metadata=read_by(DISTANCE))
+
+    @classmethod
+    @override
+    def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
+        return {"2-body": (cls(),)}
 
     @override
     def open(self, survey: Survey) -> TwoBodyTerm:

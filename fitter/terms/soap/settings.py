@@ -25,6 +25,7 @@ from forcemap.fitter.terms.soap.channels import channels_of, learned_similarity,
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.fitter.terms.soap.scales import SINGLE, Reaches, Scale
 from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.fitter.terms.two_body import TwoBodySettings
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.errors import ForcemapError
 from typing_extensions import override
@@ -100,6 +101,18 @@ class SoapSettings(EnvironmentSettings):
             raise CrossCheckError("n_scales", "is for terms without a cutoff, which choose several")
         if self.kappa is not None and self.n_species_channels is not None:
             raise CrossCheckError("kappa", "cannot be combined with n_species_channels; give one")
+
+    @classmethod
+    def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
+        """Of three sizes, beside a 2-body term."""
+        sizes = {"small": (0.25, 4, 3), "medium": (1.0, 8, 6), "large": (2.0, 10, 8)}
+        return {
+            f"2-body + soap, {name}": (
+                TwoBodySettings(),
+                cls(n_sparse_factor=points, n_max=radial, l_max=angular),
+            )
+            for name, (points, radial, angular) in sizes.items()
+        }
 
     # ---- scales
 

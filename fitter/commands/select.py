@@ -1,0 +1,87 @@
+"""``forcemap select``: which terms serve best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from forcemap.fitter.commands.options import ExistingFile, jobs_option, quiet_option
+
+__all__ = ["select"]
+
+EXAMPLE = "forcemap select settings.yaml --target 0.1 -o choice"
+
+
+@click.command(epilog=f"Example: {EXAMPLE}")
+@click.argument("settings", type=ExistingFile())
+@click.option(
+    "-o",
+    "--output",
+    "out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    metavar="DIR",
+    help="Folder to write into; made if need be.",
+)
+@click.option(
+    "--target",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="EV_PER_A",
+    help="Force error that is wanted, eV/Å per component (RMSE), in the place of the settings' target.",
+)
+@click.option(
+    "--optimise/--no-optimise",
+    default=True,
+    show_default=True,
+    help="Choose hyperparameters by evidence first.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=0, max=100),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Random parts of the frames of each size in learning curves; 0: no curves.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Of the training frames use so many, evenly chosen.  [default: all]",
+)
+@jobs_option
+@quiet_option
+def select(
+    settings: Path,
+    out: Path,
+    target: float | None,
+    optimise: bool,
+    repeats: int,
+    frames: int | None,
+    jobs: int,
+    quiet: bool,
+) -> None:
+    """Compare terms for the data of the YAML file SETTINGS, and recommend some.
+
+    The file is that of a fit; in the place of `terms` it may have `candidates`, lists of terms with
+    names, and a `target` for the force error, eV/Å. Without candidates, those that come with forcemap
+    are compared. Each is optimised, fitted, judged by its evidence, by its errors on frames that it has
+    not seen, by learning curves and by the cost of a step. Writes select.json, select.html and for each
+    candidate a settings file ready to fit.
+    """
+    from forcemap.fitter.report.terminal import output_console
+    from forcemap.fitter.selection.candidates import Selection
+    from forcemap.fitter.selection.job import Wishes, select_to_folder
+    from forcemap.fitter.selection.show import NOTE, table
+    from forcemap.fitter.sharing.run import Run
+    from forcemap.potentials.runs.progress import Progress
+
+    selection = Selection.read(settings)
+    run = Run(jobs, Progress.silent() if quiet else Progress())
+    found = select_to_folder(selection, out, Wishes(target, optimise, repeats, frames), run)
+    console = output_console()
+    console.print(table(found.judged, found.recommendation))
+    console.print(NOTE)
+    console.print(f"\n{found.recommendation.sentence}\n")
+    for file in found.files:
+        click.echo(file)

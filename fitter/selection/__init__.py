@@ -1,0 +1,1 @@
+"""Which terms serve best: candidates fitted, compared and recommended (``forcemap select``)."""

@@ -1,0 +1,145 @@
+"""A selection with files: read, judge every candidate, recommend, and write all into a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.label_checks import label_counts
+from forcemap.fitter.data.sampling import sample_of
+from forcemap.fitter.process.data_checks import warn_of_shared_frames
+from forcemap.fitter.report.report import plain
+from forcemap.fitter.selection.candidates import Selection
+from forcemap.fitter.selection.judge import Judged, Plan, judge
+from forcemap.fitter.selection.recommend import Recommendation, recommend
+from forcemap.fitter.selection.show import figures, page
+from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.sharing.whole_file import new_folder
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.leaving import removed_when_ended
+from forcemap.potentials.part_file import writing
+from forcemap.potentials.runs.folder_lock import locked_folder
+
+__all__ = ["Outcome", "Wishes", "select_to_folder"]
+
+JSON, PAGE = "select.json", "select.html"
+PARTS = ".select-"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line asks for.
+
+    Attributes:
+        target: force error, eV/Å, in the place of the file's.
+        optimise: whether hyperparameters are chosen by evidence first.
+        repeats: of each size in learning curves; 0: no curves.
+        most_frames: of the training frames, at most; None: all.
+    """
+
+    target: float | None = None
+    optimise: bool = True
+    repeats: int = 3
+    most_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a selection has found.
+
+    Attributes:
+        judged: the candidates that could be fitted.
+        recommendation: among them.
+        files: that were written.
+    """
+
+    judged: Sequence[Judged]
+    recommendation: Recommendation
+    files: Sequence[Path]
+
+
+def select_to_folder(selection: Selection, out: Path, wishes: Wishes, run: Run) -> Outcome:
+    """Judge all candidates, and write select.json, select.html and a settings file for each into `out`.
+
+    All files are written when everything is known, or none. A candidate that cannot be fitted to the
+    data is left out, with a warning.
+
+    Raises:
+        ForcemapError: settings, frames or the folder cannot be used, or no candidate can be fitted.
+    """
+    with new_folder(out), locked_folder(out, "select.lock", "a selection", "wait for its end"):
+        train, test, count = _frames(selection, wishes, run)
+        plan = Plan(train, test, wishes.optimise, wishes.repeats, run)
+        target = wishes.target if wishes.target is not None else selection.target
+        judged = []
+        for number, candidate in enumerate(selection.candidates, start=1):
+            run.note(f"candidate {number} of {len(selection.candidates)}: {candidate.name}")
+            try:
+                judged.append(judge(candidate, plan))
+            except ForcemapError as error:
+                warnings.warn(f"{candidate.name}: left out: {error}", stacklevel=2)
+        if not judged:
+            raise ForcemapError(
+                "no candidate can be fitted to these frames; the warnings above say why"
+            )
+        found = recommend(judged, target)
+        files = _written(out, judged, found, target, f"{len(train)} of {count} training frames")
+        return Outcome(judged, found, files)
+
+
+def _frames(selection: Selection, wishes: Wishes, run: Run) -> tuple[list[Frame], list[Frame], int]:
+    """Training frames, test frames, and how many there are to train on."""
+    settings = selection.candidates[0].settings
+    keys, sigma = settings.data.keys, settings.sigma
+    with run.stage("reading frames", 1) as advance:
+        train = read_frames(settings.data.train, keys, sigma)
+        test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
+        warn_of_shared_frames(train, test)
+        advance()
+    for line in [*label_counts(train), *label_counts(test)]:
+        run.note(line)
+    if not any(frame.energy is not None or frame.forces is not None for frame in train):
+        raise ForcemapError("the training frames hold neither energies nor forces")
+    count = len(train)
+    if wishes.most_frames is not None and wishes.most_frames < count:
+        train = sample_of(train, 1, wishes.most_frames)
+    return train, test, count
+
+
+def _written(
+    out: Path,
+    judged: Sequence[Judged],
+    found: Recommendation,
+    target: float | None,
+    frames: str,
+) -> list[Path]:
+    """Write all files, and rename them into place together."""
+    document = {
+        "recommended": found.name,
+        "sentence": found.sentence,
+        "target_ev_per_a": target,
+        "candidates": [one.document() for one in judged],
+    }
+    with writing(out):
+        part = Path(tempfile.mkdtemp(prefix=PARTS, dir=out))
+        with removed_when_ended(part):
+            try:
+                text = json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
+                (part / JSON).write_text(text, encoding="utf-8")
+                html = page(judged, found, figures(judged, target), frames)
+                (part / PAGE).write_text(html, encoding="utf-8")
+                for one in judged:
+                    one.settings.dump(part / one.candidate.file, out)
+                names = [JSON, PAGE, *(one.candidate.file for one in judged)]
+                for name in names:
+                    (part / name).replace(out / name)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    return [out / name for name in names]
