@@ -130,13 +130,19 @@ class _ByRoots(Criterion[Root]):
 
 
 class Variance(_ByRoots):
-    """The variance of the force that is known least."""
+    """The variance of the force that is known least.
+
+    With the energy's, for one atom, as (eV/Å)²: crystals at rest, whose forces vanish by symmetry, have
+    nothing else; beside other forces it is small.
+    """
 
     name = "variance"
 
     def worth(self, seen: Root) -> float:
         """(eV/Å)², raw."""
-        return self._largest(seen)
+        energy = self.knowledge.left(np.asarray(seen.values[:1], dtype=np.float64))
+        atoms = len(seen.values) // 3
+        return self._largest(seen) + float(np.sum(energy**2)) / atoms
 
 
 class Information(_ByRoots):
