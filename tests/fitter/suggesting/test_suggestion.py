@@ -136,11 +136,14 @@ def test_d_optimal_frames_have_the_determinant_that_is_said(known: Known, model:
 
 
 @pytest.mark.parametrize("way", ["variance", "d-optimal", "farthest"])
-@pytest.mark.parametrize("moved", [0.0, 0.001])
-def test_of_twenty_copies_one_is_chosen(
-    way: str, moved: float, known: Known, tmp_path: Path
+@pytest.mark.parametrize(("moved", "most"), [(0.0, 1), (0.001, 2)])
+def test_twenty_copies_are_not_chosen(
+    way: str, moved: float, most: int, known: Known, tmp_path: Path
 ) -> None:
-    """The frame that is worth most, again and again, its atoms moved by `moved` (Å)."""
+    """The frame that is worth most, again and again, its atoms moved by `moved` (Å).
+
+    By worth alone all five would be copies.
+    """
     best = suggest(known, pool(), 1, way).choices[0].candidate.number
     frames = read(SILICON / "train.xyz", "1::4")
     copies = []
@@ -152,7 +155,7 @@ def test_of_twenty_copies_one_is_chosen(
     found = suggest(known, [Source(tmp_path / "pool.xyz")], 5, way)
     numbers = [one.candidate.number for one in found.choices]
     assert len(numbers) == 5
-    assert sum(number < 20 for number in numbers) == 1
+    assert 1 <= sum(number < 20 for number in numbers) <= most
 
 
 def test_training_frames_are_left_out_and_counted(known: Known) -> None:
