@@ -204,7 +204,7 @@ def by_process(model: Model) -> Callable[[Frame], Array]:
     def described(frame: Frame) -> Array:
         energy = RowLayout.energy
         row = frame_rows(frame, model.terms, derivatives=False)[energy : energy + 1]
-        return model.whitened(row)[0] / len(frame.numbers)
+        return np.asarray(model.whitened(row)[0] / len(frame.numbers))
 
     return described
 
@@ -217,7 +217,7 @@ def by_features(potential: Potential, grade: Grade) -> tuple[Callable[[Frame], A
     def described(frame: Frame) -> Array:
         found = features_of(evaluators.own, grade, frame).values()
         sums = [np.sum(features, axis=0) for _, features in found]
-        return np.concatenate(sums) / len(frame.numbers)
+        return np.asarray(np.concatenate(sums) / len(frame.numbers))
 
     return described, size
 

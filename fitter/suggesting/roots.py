@@ -218,4 +218,4 @@ class MappedRoots(Roots):
             # An element has phases of its own.
             phases = centred @ self._waves[: centred.shape[1]] + np.arange(WAVES) * number
             found[those] = np.concatenate([np.cos(phases), np.sin(phases)], axis=1)
-        return found / np.sqrt(WAVES)
+        return np.asarray(found / np.sqrt(WAVES))
