@@ -61,7 +61,12 @@ def add_to_folder(
         warn_of_known_frames(former.train, new)
         data = FitData.of([*former.train, *new], former.test, run)
         if not former.is_whole:
-            warnings.warn(f"{former.fault}; errors and map rest on the new frames", stacklevel=2)
+            data = replace(data, is_whole=False)
+            warnings.warn(
+                f"{former.fault}; errors and map rest on the new frames, and the potential has no "
+                "grade",
+                stacklevel=2,
+            )
         found = grown(model, new, former.required, run)
         for line in _changes(model, found):
             run.note(line)

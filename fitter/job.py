@@ -131,11 +131,18 @@ def _identified(model: Model, settings: Settings, data: _Data) -> Model:
 
 @dataclass(frozen=True)
 class FitData:
-    """The frames of a fit, and what of their labels was read."""
+    """The frames of a fit, and what of their labels was read.
+
+    Attributes:
+        train, test: the frames.
+        counts: lines on their labels.
+        is_whole: whether `train` are all frames that the process was fitted to.
+    """
 
     train: list[Frame]
     test: list[Frame]
     counts: dict[str, list[str]]
+    is_whole: bool = True
 
     @classmethod
     def read(cls, settings: Settings, run: Run) -> FitData:
@@ -182,7 +189,9 @@ def _mapped(
     mapped = map_model(
         model, data.train, chosen.tolerance, run.jobs, run.progress, chosen.soap, truths
     )
-    return with_deviations(mapped, model, data.train, settings.uncertainty.draws, run.progress)
+    return with_deviations(
+        mapped, model, data.train, settings.uncertainty.draws, run.progress, data.is_whole
+    )
 
 
 def _judged(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> tuple[Pairs, Pairs]:

@@ -130,13 +130,19 @@ class _ByRoots(Criterion[Root]):
 
 
 class Variance(_ByRoots):
-    """The variance of the force that is known least."""
+    """The variance of the force that is known least.
+
+    With the energy's, for one atom, as (eV/Å)²: crystals at rest, whose forces vanish by symmetry, have
+    nothing else; beside other forces it is small.
+    """
 
     name = "variance"
 
     def worth(self, seen: Root) -> float:
         """(eV/Å)², raw."""
-        return self._largest(seen)
+        energy = self.knowledge.left(np.asarray(seen.values[:1], dtype=np.float64))
+        atoms = len(seen.values) // 3
+        return self._largest(seen) + float(np.sum(energy**2)) / atoms
 
 
 class Information(_ByRoots):
@@ -198,7 +204,7 @@ def by_process(model: Model) -> Callable[[Frame], Array]:
     def described(frame: Frame) -> Array:
         energy = RowLayout.energy
         row = frame_rows(frame, model.terms, derivatives=False)[energy : energy + 1]
-        return model.whitened(row)[0] / len(frame.numbers)
+        return np.asarray(model.whitened(row)[0] / len(frame.numbers))
 
     return described
 
@@ -211,7 +217,7 @@ def by_features(potential: Potential, grade: Grade) -> tuple[Callable[[Frame], A
     def described(frame: Frame) -> Array:
         found = features_of(evaluators.own, grade, frame).values()
         sums = [np.sum(features, axis=0) for _, features in found]
-        return np.concatenate(sums) / len(frame.numbers)
+        return np.asarray(np.concatenate(sums) / len(frame.numbers))
 
     return described, size
 

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 __all__ = ["KEPT_BYTES", "Choice", "Kept", "chosen", "look"]
 
-KEPT_BYTES = 256 << 20
+KEPT_BYTES = 128 << 20
 """Of what is kept of frames, whatever the pool; at least LEAST of them are kept."""
 
 LEAST = 50

@@ -3,8 +3,8 @@
 The labels of a frame, its energy and forces, have the posterior covariance B Bᵀ; that of two frames is
 B Cᵀ of their roots. Of a process, B is exact, or made from many draws of its weights. A mapped
 potential has few draws; each is multiplied by functions of the features of the atom that a row belongs
-to, with unit sum of squares, so that rows of unlike surroundings, which few draws make covary by chance,
-do not (localisation by modulated ensembles: Bishop and Hodyss, Tellus A 61, 84 (2009),
+to, with unit sum of squares, so that rows of unlike surroundings, which few draws make covary by
+chance, do not (localisation by modulated ensembles: Bishop and Hodyss, Tellus A 61, 84 (2009),
 DOI 10.1111/j.1600-0870.2008.00371.x).
 """
 
@@ -218,4 +218,4 @@ class MappedRoots(Roots):
             # An element has phases of its own.
             phases = centred @ self._waves[: centred.shape[1]] + np.arange(WAVES) * number
             found[those] = np.concatenate([np.cos(phases), np.sin(phases)], axis=1)
-        return found / np.sqrt(WAVES)
+        return np.asarray(found / np.sqrt(WAVES))

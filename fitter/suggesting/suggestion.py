@@ -183,7 +183,8 @@ def suggest(
     if known.fault:
         remarks = [*remarks, f"{known.fault}; training frames in the pool are not left out"]
     if len(found) < count:
-        remarks = [*remarks, f"{len(found):,} frames of {count:,} asked for: the pool has no more"]
+        few = f"{len(found):,} frames of {count:,} asked for: no other would add anything"
+        remarks = [*remarks, few]
     calibrated = roots is not None and roots.uncertainty is not None
     return Suggestion(
         by, _source(by, roots), calibrated, criterion.name, found, fall, remarks, pool.count

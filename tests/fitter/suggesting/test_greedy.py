@@ -96,7 +96,7 @@ def test_more_than_there_are_gives_all(tmp_path: Path) -> None:
 def test_copies_are_chosen_once(tmp_path: Path) -> None:
     lengths = np.array([5.0] * 20 + [5.1, 3.0])
     found, _ = chosen(pool(tmp_path / "pool.xyz", lengths), Cover(), 22, Run())
-    assert [one.candidate.number for one in found][0] == 20
+    assert found[0].candidate.number == 20
     assert len(found) == 3
 
 
@@ -149,9 +149,7 @@ def test_pools_are_of_several_files_and_selections(tmp_path: Path) -> None:
     path = tmp_path / "pool.xyz"
     pool(path, lengths)
     write(tmp_path / "ge.xyz", [Atoms("Ge2", [[0, 0, 0], [3, 0, 0]])] * 3)
-    given = Pool(
-        [Source(path, "::3"), Source(tmp_path / "ge.xyz"), Source(path, "-2:")], [14]
-    )
+    given = Pool([Source(path, "::3"), Source(tmp_path / "ge.xyz"), Source(path, "-2:")], [14])
     assert given.count == 8
     found = [one for one in given if one is not None]
     assert [one.number for one in found] == [0, 1, 2, 6, 7]
