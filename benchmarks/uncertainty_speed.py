@@ -25,9 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fits import fit_silicon
-from forcemap.fitter import map_model
-from forcemap.fitter.config import MapSettings
+from fits import SILICON, fit_by_command
 from forcemap.potentials.file.potential_file import read_potential, write_potential
 from text_table import text_table
 from timed_runs import MEASURE, Contender, Lammps, crystal_size, loop_time, measure, thermal
@@ -63,11 +61,15 @@ def terms_of(points: int) -> dict[str, list[dict[str, Any]]]:
 
 def make_files(folder: Path, name: str, terms: Sequence[Mapping[str, Any]]) -> tuple[Path, Path]:
     """A fitted potential, without its draws and grade, and with them."""
-    print(f"fitting {name} ...", file=sys.stderr, flush=True)
-    model, frames = fit_silicon(terms)
-    stem = name.replace(" ", "")
-    whole, alone = folder / f"{stem}.forcemap", folder / f"{stem}_alone.forcemap"
-    map_model(model, frames, MapSettings().tolerance).write(whole)
+    own = folder / name.replace(" ", "")
+    own.mkdir()
+    settings = {
+        "data": {"train": str(SILICON / "train.xyz")},
+        "e0": "average",
+        "terms": list(terms),
+    }
+    whole = fit_by_command(name, settings, own).folder / "potential.forcemap"
+    alone = own / "alone.forcemap"
     data = read_potential(whole)
     if data.draws is None or data.grade is None:
         sys.exit(f"{name}: the potential has no draws or no grade")

@@ -24,16 +24,28 @@ void ForceDeviations::begin(const forcemap::Potential& potential, std::size_t lo
 void ForceDeviations::add(const forcemap::Potential& potential, forcemap::Site& site, std::size_t i,
                           double factor) {
   potential.deviate(site, draws);
-  double* const on_center = differences.data() + width * i;
-  for (std::size_t n = 0; n < site.count; n++) {
-    double* const on_neighbor =
-        differences.data() + width * static_cast<std::size_t>(site.index[n]);
-    const double* gradient = draws.gradients.data() + n;
-    for (std::size_t c = 0; c < width; c++, gradient += draws.stride) {
-      const double g = factor * *gradient;
-      on_neighbor[c] -= g;
-      on_center[c] += g;
+  const std::size_t count = site.count;
+  for (std::size_t k = 0; k < width / 3; k++) {
+    const double* const gradient[] = {draws.gradient(k, 0), draws.gradient(k, 1),
+                                      draws.gradient(k, 2)};
+    double* const of_draw = differences.data() + 3 * k;
+    double x = 0.0, y = 0.0, z = 0.0;
+    for (std::size_t n = 0; n < count; n++) {
+      const double gx = factor * gradient[0][n];
+      const double gy = factor * gradient[1][n];
+      const double gz = factor * gradient[2][n];
+      double* const on_neighbor = of_draw + width * static_cast<std::size_t>(site.index[n]);
+      on_neighbor[0] -= gx;
+      on_neighbor[1] -= gy;
+      on_neighbor[2] -= gz;
+      x += gx;
+      y += gy;
+      z += gz;
     }
+    double* const on_center = of_draw + width * i;
+    on_center[0] += x;
+    on_center[1] += y;
+    on_center[2] += z;
   }
 }
 

@@ -198,18 +198,20 @@ def test_overlay_leaves_values_alone(
     check(dumped(tmp_path / "u.txt")[0], files["silicon"], crystal)
 
 
-def test_two_potentials_report_each(
+def test_two_potentials_are_asked_and_report_each(
     crystal: Atoms, files: Mapping[str, Path], tmp_path: Path
 ) -> None:
     pair = (
         "pair_style hybrid/overlay forcemap forcemap\n"
-        f"pair_coeff * * forcemap 1 {files['silicon']} Si\n"
-        f"pair_coeff * * forcemap 2 {files['no draws']} Si\n"
+        f"pair_coeff * * forcemap 1 {files['no draws']} Si\n"
+        f"pair_coeff * * forcemap 2 {files['silicon']} Si\n"
     )
-    lines = reports(run(tmp_path, crystal, pair))
-    assert len(lines) == 2
-    assert str(files["silicon"]) in lines[0]
-    assert str(files["no draws"]) in lines[1]
+    rest = ASK.replace("forcemap", "forcemap:2") + "run 0\n"
+    lines = reports(run(tmp_path, crystal, pair, rest=rest))
+    assert [line.split(": ")[1] for line in lines] == [
+        str(files[name]) for name in ("no draws", "silicon")
+    ]
+    check(dumped(tmp_path / "u.txt")[0], files["silicon"], crystal)
 
 
 def test_scale_scales_deviations_and_not_grades(
