@@ -5,7 +5,8 @@
 
 Modules: `units` (the border between atomic units and eV, Å), `protocol` (messages as bytes),
 `connection`, `client` (the conversation), `evaluation`, `template`, `atom_order` (is i-PI's first
-structure the template's?), `command` (the command line); `input`, `pimd` and `run_table` (can a
+structure the template's?), `committee` (members from a potential's draws), `tally` (how many atoms
+had a grade above 1), `command` (the command line); `input`, `pimd` and `run_table` (can a
 run's numbers be meant?) are for whole runs.
 """
 
