@@ -5,8 +5,9 @@
 
 Modules: `units` (conversion between atomic units and eV, Å), `protocol` (messages as bytes),
 `connection`, `client` (the conversation), `evaluation`, `template`, `atom_order` (compares i-PI's
-first structure with the template), `command` (the command line); `input`, `pimd` and `run_table`
-(judges a run by its numbers) are for whole runs.
+first structure with the template), `committee` (members from a potential's draws), `tally` (counts
+atoms with a grade above 1), `command` (the command line); `input`, `pimd` and `run_table` (judges a
+run by its numbers) are for whole runs.
 """
 
 from __future__ import annotations

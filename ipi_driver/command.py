@@ -100,7 +100,7 @@ def driver(
     (--committee N): their mean is the potential, their spread the calibrated deviation of its energy,
     by N - 1 draws. Two or more potentials are a committee of their own.
 
-    At its end it says how many atoms were beyond the training data, if the potential grades them.
+    Where the potential grades atoms, a line at the end says how many had a grade above 1.
     """
     _check_committee(potentials, committee)
     address = _address(unix, host, port)

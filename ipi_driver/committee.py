@@ -107,7 +107,7 @@ def check_members(potential: PotentialWithDraws, members: int) -> None:
     if not draws:
         raise ForcemapError(
             f"{potential.name} has no draws, which the members of a committee are made from: "
-            "fit with uncertainty: {draws: 16} and map again, or give two potentials or more"
+            "fit with uncertainty: {draws: 16}, or give two potentials or more"
         )
     if not FEWEST_MEMBERS <= members <= draws + 1:
         raise ForcemapError(

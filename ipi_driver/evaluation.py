@@ -289,8 +289,7 @@ def _check_members(members: Sequence[PotentialLike], committee: bool, extras: Ex
     ungraded = [member.name for member in members if extras.grade and not member.has_grade]
     if ungraded:
         raise ForcemapError(
-            f"{ungraded[0]} has no extrapolation grade: map its model again with this version of "
-            "forcemap"
+            f"{ungraded[0]} has no extrapolation grade: fit again with this version of forcemap"
         )
 
 

@@ -10,9 +10,10 @@
 
 FILE is this file; ``forcemap info --ipi-pes`` prints its path. Further parameters: skin (Å, 0.5),
 threads (1), trust_template (False; True: i-PI's first structure is not compared with the
-template), committee (0; so many members are made from the potential's draws, for ``<ffcommittee>``)
-and grade (False; True: the atoms' extrapolation grades are among the extras).
-i-PI loads the file by its path, outside its package.
+template), committee (0; so many members are made from the potential's draws and are among the
+extras) and grade (False; True: so are the atoms' extrapolation grades). i-PI 3.3.1 cannot write
+checkpoints of an ``<ffdirect>`` within ``<ffcommittee>``: there, take an ``<ffsocket>`` and ``forcemap
+driver``. i-PI loads the file by its path, outside its package.
 """
 
 from __future__ import annotations

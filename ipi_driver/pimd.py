@@ -63,8 +63,8 @@ class PimdRun:
         steps: the last step.
         begin: the step that this start went on from; the last one if the run was finished before.
         milliseconds: time per step of this start; 0 if it made none.
-        grades: atoms and structures of this start beyond the training data, of those that were looked
-            at now and then; of none, if the potential does not grade them.
+        grades: how many atoms of this start had a grade above 1, of those that were looked at now and
+            then; nothing was looked at if the potential does not grade atoms.
     """
 
     output: Path

@@ -33,7 +33,7 @@ def pimd(
     i-PI and its drivers are started together and watched until the last step is reached. After a
     kill or a crash, the same command goes on from the last checkpoint; with more --steps it goes on
     from the end. A run that blows up is stopped. Where the potential grades atoms, a line at the end
-    says how many of those looked at were beyond the training data.
+    says how many of those looked at had a grade above 1.
     """
     from forcemap.ipi_driver.pimd import run_pimd
     from forcemap.potentials.runs.progress import Progress

@@ -1,4 +1,4 @@
-"""Counts the atoms whose extrapolation grade is beyond 1, and says so in one line.
+"""Counts the atoms whose extrapolation grade is above 1, and says so in one line.
 
 The driver writes the line when it ends; `forcemap pimd` reads those of its drivers.
 """
@@ -15,43 +15,43 @@ from numpy.typing import NDArray
 __all__ = ["GradeTally"]
 
 _LINE = re.compile(
-    r"extrapolation grade: (\d+) of (\d+) atoms, in (\d+) of (\d+) structures looked at, are beyond 1 "
-    r".*; the largest is (\S+)$",
+    r"(\d+) of (\d+) atoms in (\d+) of (\d+) structures looked at have an extrapolation grade above 1 "
+    r"\(largest (\S+)\)$",
     re.MULTILINE,
 )
 
 
 @dataclass
 class GradeTally:
-    """What was looked at, and how much of it was beyond a grade of 1.
+    """What was looked at, and how much of it had a grade above 1, as one in a hundred training atoms.
 
     Attributes:
         atoms, structures: looked at.
-        atoms_beyond, structures_beyond: of those.
+        atoms_above, structures_above: of those.
         largest: grade.
     """
 
     atoms: int = 0
     structures: int = 0
-    atoms_beyond: int = 0
-    structures_beyond: int = 0
+    atoms_above: int = 0
+    structures_above: int = 0
     largest: float = 0.0
 
     def count(self, grades: NDArray[np.float64]) -> None:
         """Count structures by their grades, (structures, atoms)."""
-        beyond = grades > 1.0
+        above = grades > 1.0
         self.atoms += grades.size
         self.structures += len(grades)
-        self.atoms_beyond += int(beyond.sum())
-        self.structures_beyond += int(beyond.any(axis=1).sum())
+        self.atoms_above += int(above.sum())
+        self.structures_above += int(above.any(axis=1).sum())
         self.largest = max(self.largest, float(grades.max(initial=0.0)))
 
     def line(self) -> str:
         """For people, and for `read`."""
         return (
-            f"extrapolation grade: {self.atoms_beyond} of {self.atoms} atoms, in "
-            f"{self.structures_beyond} of {self.structures} structures looked at, are beyond 1 (the "
-            f"99 % quantile of the training atoms); the largest is {self.largest:.3g}"
+            f"{self.atoms_above} of {self.atoms} atoms in {self.structures_above} of "
+            f"{self.structures} structures looked at have an extrapolation grade above 1 "
+            f"(largest {self.largest:.3g})"
         )
 
     @classmethod
@@ -60,9 +60,9 @@ class GradeTally:
         total = cls()
         for text in texts:
             for found in _LINE.finditer(text):
-                total.atoms_beyond += int(found[1])
+                total.atoms_above += int(found[1])
                 total.atoms += int(found[2])
-                total.structures_beyond += int(found[3])
+                total.structures_above += int(found[3])
                 total.structures += int(found[4])
                 total.largest = max(total.largest, float(found[5]))
         return total

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from forcemap.ipi_driver.client import Client
-from forcemap.ipi_driver.evaluation import BeadEvaluator
+from forcemap.ipi_driver.evaluation import BeadEvaluator, Extras
 from forcemap.ipi_driver.protocol import Channel
 from forcemap.ipi_driver.template import Template
 from forcemap.potentials.file.potential_file import Draws, PotentialData
@@ -122,7 +122,11 @@ def converse(
     monkeypatch.chdir(tmp_path)
 
     def run(
-        said: bytes, size: int | None = None, potential: Any = None, template: Template = water
+        said: bytes,
+        size: int | None = None,
+        potential: Any = None,
+        template: Template = water,
+        extras: Extras | None = None,
     ) -> tuple[str, bytes]:
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE)
@@ -141,7 +145,9 @@ def converse(
             server.start()
             try:
                 with Channel(theirs) as channel:
-                    evaluator = BeadEvaluator(potential or springs.Springs(), template)
+                    evaluator = BeadEvaluator(
+                        potential or springs.Springs(), template, extras=extras
+                    )
                     farewell = Client(channel, evaluator).serve()
             finally:
                 server.join(PATIENCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -188,13 +189,13 @@ def test_grades_are_counted_now_and_then_without_being_asked_for(potential: Pote
     ]
     tally = driver.tally
     assert (tally.structures, tally.atoms) == (3, 12)
-    assert tally.atoms_beyond == sum(int((grades > 1.0).sum()) for grades in looked) > 0
-    assert tally.structures_beyond == sum(int((grades > 1.0).any()) for grades in looked)
+    assert tally.atoms_above == sum(int((grades > 1.0).sum()) for grades in looked) > 0
+    assert tally.structures_above == sum(int((grades > 1.0).any()) for grades in looked)
     assert tally.largest == pytest.approx(max(grades.max() for grades in looked), rel=1e-9)
     again = GradeTally.read(["before\n", f"forcemap driver: {tally.line()}\nafter\n", tally.line()])
     assert (again.atoms, again.structures) == (24, 6)
-    assert again.atoms_beyond == 2 * tally.atoms_beyond
-    assert again.structures_beyond == 2 * tally.structures_beyond
+    assert again.atoms_above == 2 * tally.atoms_above
+    assert again.structures_above == 2 * tally.structures_above
     assert again.largest == pytest.approx(tally.largest, rel=1e-2)
     assert GradeTally.read(["nothing"]) == GradeTally()
 
@@ -214,6 +215,43 @@ def _bytes(data: Any) -> bytes:
     from forcemap.potentials.file.potential_file import potential_bytes
 
     return potential_bytes(data)
+
+
+@pytest.mark.parametrize("size", [None, 7])
+def test_extras_follow_the_answers_on_the_wire(
+    potential: Potential, converse: Any, wire: Any, size: int | None
+) -> None:
+    wanted = Extras(4, grade=True)
+    batch = batch_of(moved(1), moved(2))
+    texts = BeadEvaluator(potential, template(), extras=wanted).evaluate(batch)
+    structures = list(zip(batch.cells, batch.positions, strict=True))
+    answers = list(zip(batch.energies, batch.forces, batch.virials, strict=True))
+    said = wire.init("batch_size:2") + wire.batch(structures) + wire.GETFORCE + wire.EXIT
+    _, answer = converse(said, size, potential, template(), wanted)
+    numbers = wire.forces(answers)[:-8]  # without the two lengths of empty extras
+    assert len(answer) == len(numbers) + sum(4 + len(text) for text in texts)
+    at = len(numbers)
+    for text in texts:
+        (length,) = struct.unpack_from("=i", answer, at)
+        at += 4 + length
+        # Threads and lists of neighbours are the same: so is every digit.
+        assert answer[at - length : at].decode() == text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda q: q * np.nan, "position of atom 0 is not finite"),
+        (lambda q: q[:3], "the server's structure has 3 atoms, the template 4"),
+    ],
+)
+def test_damaged_requests_get_no_answer(
+    potential: Potential, converse: Any, wire: Any, change: Any, message: str
+) -> None:
+    batch = batch_of(moved(1))
+    said = wire.init() + wire.posdata(batch.cells[0], change(batch.positions[0])) + wire.GETFORCE
+    with pytest.raises(ForcemapError, match=message):
+        converse(said, None, potential, template(), Extras(4, grade=True))
 
 
 @pytest.mark.parametrize(
@@ -330,7 +368,7 @@ def test_ipi_finds_the_calibrated_deviation(
     )
     assert result.grades is not None
     np.testing.assert_allclose(ran.rows("committee_grade_0")[0], result.grades, rtol=1e-6)
-    assert "extrapolation grade: " in ran.errors
+    assert "have an extrapolation grade above 1 (largest " in ran.errors
 
 
 def test_ipi_writes_grades_of_a_plain_run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from ase import Atoms
 from forcemap.ipi_driver import run_driver
 from forcemap.ipi_driver.connection import UnixAddress
+from forcemap.ipi_driver.evaluation import Extras
 from forcemap.ipi_driver.template import read_template
+from forcemap.potentials.file.potential_file import as_potential
 from structures import SILICON
 
 pytest.importorskip("ipi")
@@ -37,6 +40,45 @@ def test_silicon_input_runs(ipi: Any, springs: Any, beads: int) -> None:
     assert table.shape == (6, 7)
     assert table[-1, 0] == 5
     assert np.isfinite(table).all()
+
+
+def test_committee_input_runs_and_its_members_reweight_averages(
+    ipi: Any, uncertain: Any, find_program: Any
+) -> None:
+    shutil.copy(SILICON / "init.xyz", ipi.folder)
+    text = (SILICON / "committee.xml").read_text()
+    text = re.sub("<total_steps> *200 *<", "<total_steps>5<", text)
+    ipi.launch(text.replace("forcemap-committee <", f"{ipi.address} <"))
+    template = read_template(ipi.folder / "init.xyz", ["Si"])
+    farewell = run_driver(
+        as_potential(uncertain(["Si"])), template, UnixAddress(ipi.address), timeout=PATIENCE,
+        extras=Extras(committee=6, grade=True),
+    )  # fmt: skip
+    assert "EXIT" in farewell
+    assert ipi.wait() == 0, ipi.log()
+    spread, members, grades = (
+        np.loadtxt(ipi.folder / f"committee.{name}_0")
+        for name in ("uncertainty", "members", "grade")
+    )
+    assert members.shape == (6, 6)
+    np.testing.assert_allclose(spread, members.std(axis=1, ddof=1), rtol=1e-5)
+    assert (grades > 0.0).all()
+    # The random potential is uncertain by more than the threshold of 0.2 eV.
+    assert spread.min() > 0.2 * 0.036749326
+    assert (ipi.folder / "committee.beyond").read_text().count("uncertainty") == 6
+    # As the example's text says, with two hyphens.
+    (asked,) = re.findall(r"i-pi-committee-reweight (.*)", text)
+    words = asked.replace("committee.xml", "input.xml").split()
+    options = [word.replace('"', "--", 1).rstrip('"') for word in words]
+    done = subprocess.run(
+        [find_program("i-pi-committee-reweight"), *options],
+        cwd=ipi.folder, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    mean, error, *averages = np.loadtxt(done.stdout.splitlines())
+    energies = np.loadtxt(ipi.folder / "committee.out")[:, 3]
+    assert mean == pytest.approx(energies.mean(), rel=1e-7)
+    assert error == pytest.approx(np.std(averages), rel=1e-5)
 
 
 OSCILLATORS = """

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from forcemap.ipi_driver.client import Client
-from forcemap.ipi_driver.evaluation import BeadEvaluator
+from forcemap.ipi_driver.evaluation import BeadEvaluator, Extras
 from forcemap.ipi_driver.protocol import Channel, Message
 from forcemap.ipi_driver.template import Template
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.file.potential_file import as_potential
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -62,10 +63,24 @@ def pieces(wire: Any) -> Any:
     return st.lists(sound | sound | odd, max_size=12).map(b"".join)
 
 
-@pytest.mark.parametrize("size", [None, 5])
+@pytest.mark.parametrize(
+    ("size", "drawn"), [(None, False), (5, False), (None, True)], ids=["whole", "pieces", "drawn"]
+)
 def test_driver_survives_any_server(
-    wire: Any, springs: Any, water: Template, tmp_path: Any, monkeypatch: Any, size: int | None
+    request: pytest.FixtureRequest,
+    wire: Any,
+    water: Template,
+    tmp_path: Any,
+    monkeypatch: Any,
+    size: int | None,
+    drawn: bool,
 ) -> None:
+    """`drawn`: with a committee and grades in its answers."""
+    if drawn:
+        potential = as_potential(request.getfixturevalue("uncertain")(["H", "O"]))
+        extras = Extras(committee=3, grade=True)
+    else:
+        potential, extras = request.getfixturevalue("springs").Springs(), Extras()
     monkeypatch.chdir(tmp_path)
     # A server that says no more: nobody waits for its next message.
     monkeypatch.setattr("forcemap.ipi_driver.client.LEAVE_SECONDS", 0.2)
@@ -98,7 +113,7 @@ def test_driver_survives_any_server(
             server.start()
             # Any other exception, or none with a hang, fails the test.
             with contextlib.suppress(ForcemapError), Channel(theirs) as channel:
-                Client(channel, BeadEvaluator(springs.Springs(), water)).serve()
+                Client(channel, BeadEvaluator(potential, water, extras=extras)).serve()
             server.join(60)
             assert not server.is_alive()
         # Whatever came before the end are whole answers.

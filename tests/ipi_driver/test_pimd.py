@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -314,8 +315,9 @@ def test_committee_of_draws_runs_and_atoms_beyond_the_data_are_counted(uncertain
         done = CliRunner().invoke(cli, ["pimd", *given, "--steps", str(steps)])
         assert done.exit_code == 0, done.output
         line = done.output.splitlines()[-1]
-        assert line.startswith("extrapolation grade: ")
-        assert "structures looked at, are beyond 1" in line
+        assert re.match(
+            r"\d+ of \d+ atoms in \d+ of \d+ structures looked at have an extrapol", line
+        )
     done = CliRunner().invoke(cli, ["pimd", *given, "--steps", "30"])
     assert "extrapolation grade" not in done.output, "nothing was run"
     pots = Path("run/pimd.committee_pot_0").read_text().splitlines()
