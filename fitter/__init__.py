@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from forcemap.fitter.addition import add_to_folder
+    from forcemap.fitter.addition.job import add_to_folder
     from forcemap.fitter.config import Settings
     from forcemap.fitter.data.dataset import read_frames
     from forcemap.fitter.data.frame import Frame
@@ -37,7 +37,7 @@ _HOME = {
     "Frame": "data.frame",
     "Model": "process.model",
     "Settings": "config",
-    "add_to_folder": "addition",
+    "add_to_folder": "addition.job",
     "fit": "fitting",
     "fit_frames": "fitting",
     "fit_to_folder": "job",

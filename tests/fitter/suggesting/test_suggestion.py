@@ -20,7 +20,7 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model
-from forcemap.fitter.process.growth import grown
+from forcemap.fitter.addition.growth import grown
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.suggesting import WAYS

@@ -1,0 +1,1 @@
+"""Frames added to a fit without starting over."""
