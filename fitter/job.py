@@ -123,7 +123,7 @@ def made_in_folder(
         return report
 
 
-def _identified(model: Model, settings: Settings, data: _Data) -> Model:
+def _identified(model: Model, settings: Settings, data: FitData) -> Model:
     """With the identity that all files of the fit share."""
     hashes = data_hash(data.train) + data_hash(data.test)
     return replace(model, identity=fit_key(settings.to_dict(), hashes, model.weights))

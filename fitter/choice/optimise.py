@@ -354,7 +354,7 @@ def _opened(settings: TermSettings, asked: Sequence[str], survey: Survey) -> tup
     open_term = settings.open(survey)
     start = open_term.hyperparameters()
     known = {name for name in start if name in settings.continuous}
-    given = {name: start[name] for name in known if np.isfinite(start[name])}
+    given: dict[str, Any] = {name: start[name] for name in known if np.isfinite(start[name])}
     most = POINTS_OF_FEW_ATOMS if settings.few_atoms else POINTS
     each = max(1, most // max(1, len(open_term.combinations(survey.species))))
     small = replace(settings.small(each), **given)
@@ -362,7 +362,7 @@ def _opened(settings: TermSettings, asked: Sequence[str], survey: Survey) -> tup
         small = replace(small, cutoff=CUTOFF_FOLD * given["cutoff"])
     opened = Opened.of(small, survey)
     widest = opened.term.with_blocks([block for block, _ in opened.blocks()])
-    back = {name: given[name] for name in ("cutoff", "cutoff_width") if name in given}
+    back: dict[str, float] = {n: given[n] for n in ("cutoff", "cutoff_width") if n in given}
     return (widest.at(back) if "cutoff" in asked and back else widest), widest
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
+from forcemap.fitter.addition.growth import grown
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.process.accumulate import accumulate
-from forcemap.fitter.addition.growth import grown
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.process.prior import Prior
