@@ -283,7 +283,7 @@ def test_info_tells_what_a_potential_holds(potential: Path, tmp_path: Path) -> N
     words = " ".join(result.stdout.split())
     for shown in (
         "holds potential for molecular dynamics",
-        "format forcemap.potential 2",
+        "format forcemap.potential 3",
         "species O Si",
         "cutoff 5 Å",
         "term two_body cutoff 5 Å, 60 intervals",
