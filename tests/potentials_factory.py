@@ -7,10 +7,9 @@ from dataclasses import replace
 from itertools import combinations_with_replacement, product
 
 import numpy as np
-from ase import Atoms
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.potentials.elements import atomic_number
-from forcemap.potentials.file.potential_file import Draws, PotentialData, as_potential
+from forcemap.potentials.file.potential_file import Draws, PotentialData
 from forcemap.potentials.grade import Grade, Moments
 from forcemap.potentials.terms import (
     EmbeddingCenter,
@@ -18,11 +17,12 @@ from forcemap.potentials.terms import (
     MappedTerm,
     SoapCenter,
     SoapFunctions,
+    SoapQuadraticCenter,
+    SoapQuadraticFunctions,
     ThreeBodySplines,
     TwoBodySplines,
     ZblPairs,
 )
-from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -44,7 +44,8 @@ def random_potential(
     """A potential of `species` (any order) with a two-body, a three-body and, if asked, a zbl term.
 
     With `embedding` there are two embedding terms, some of whose species have no function or density.
-    With `soap` there are also soap terms of every zeta; one of them mixes the species in two channels.
+    With `soap` there are also soap terms of every zeta, one of which mixes the species in two channels,
+    and a soap_quadratic term.
 
     Pair energies are some tenths of an eV with a soft repulsion below 2 Å, triplets some
     hundredths. Tables go to zero at the cutoff with two derivatives; no two are alike.
@@ -82,6 +83,7 @@ def random_potential(
             random_soap(rng, symbols, zeta, weights)
             for zeta, weights in ((1, plain), (2, plain), (3, mixed), (4, plain))
         ]
+        terms.append(random_quadratic(rng, symbols, mixed))
     return PotentialData(species=symbols, e0=e0, terms=(*terms, cores) if zbl else tuple(terms))
 
 
@@ -156,6 +158,128 @@ def random_soap(
     )
 
 
+def random_quadratic(
+    rng: np.random.Generator,
+    symbols: tuple[str, ...],
+    weights: Array,
+    *,
+    rank: int = 5,
+    scale: float = 0.3,
+) -> SoapQuadraticFunctions:
+    """Quadratic forms about random directions, energies some `scale` eV."""
+    basis = random_soap(rng, symbols, 2, weights)
+    centers = {}
+    for symbol in symbols:
+        directions = np.linalg.qr(rng.normal(size=(basis.dimension, rank + 1)))[0].T
+        forms = rng.normal(0.0, scale, (rank, rank))
+        centers[symbol] = SoapQuadraticCenter(
+            spectrum=np.ascontiguousarray(directions[0]),
+            lines=rng.normal(0.0, scale, basis.dimension),
+            subspace=np.ascontiguousarray(directions[1:]),
+            forms=forms + forms.T,
+        )
+    return SoapQuadraticFunctions(
+        cutoff=basis.cutoff,
+        intervals=basis.intervals,
+        n_max=basis.n_max,
+        l_max=basis.l_max,
+        radial=basis.radial,
+        self_density=basis.self_density,
+        weights=weights,
+        centers=centers,
+    )
+
+
+def with_draws(data: PotentialData, count: int, seed: int) -> PotentialData:
+    """The potential with draws of all its terms that have weights, as large as the terms."""
+    rng = np.random.default_rng(seed)
+    terms = [_drawn(rng, term, count) for term in data.terms]
+    e0 = rng.normal(size=(count, len(data.species)))
+    return replace(data, draws=Draws(count, tuple(term for term in terms if term), e0))
+
+
+def one_draw(data: PotentialData, k: int) -> PotentialData:
+    """Draw `k` of a potential as a potential of its own. Isolated atoms have their e0 alone."""
+    assert data.draws is not None
+    return PotentialData(
+        data.species,
+        dict(zip(data.species, data.draws.e0[k].tolist(), strict=True)),
+        tuple(_of_draw(term, k) for term in data.draws.terms),
+    )
+
+
+def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm | None:
+    """The term with `count` random sets of weights; None for one without weights."""
+
+    def some(array: Array) -> Array:
+        return np.asarray(array * rng.normal(size=(count, *array.shape)))
+
+    def some_symmetric(array: Array) -> Array:
+        legs, base = rng.normal(size=(count, len(array))), rng.normal(size=(count, array.shape[2]))
+        factors = np.einsum("ka,kb,kc->kabc", legs, legs, base)
+        return np.asarray(array * factors)
+
+    match term:
+        case TwoBodySplines():
+            return replace(term, tables={key: some(t) for key, t in term.tables.items()})
+        case ThreeBodySplines():
+            return replace(term, tables={key: some_symmetric(t) for key, t in term.tables.items()})
+        case EmbeddingFunctions():
+            centers = {
+                s: replace(c, coefficients=some(c.coefficients)) for s, c in term.centers.items()
+            }
+            return replace(term, centers=centers)
+        case SoapFunctions():
+            factors = {s: SoapCenter(some(c.factors), c.vectors) for s, c in term.centers.items()}
+            return replace(term, centers=factors)
+        case SoapQuadraticFunctions():
+            forms = {
+                s: replace(
+                    c, lines=some(c.lines), forms=np.multiply.outer(rng.normal(size=count), c.forms)
+                )
+                for s, c in term.centers.items()
+            }
+            return replace(term, centers=forms)
+    return None
+
+
+def _of_draw(term: MappedTerm, k: int) -> MappedTerm:
+    match term:
+        case TwoBodySplines() | ThreeBodySplines():
+            return replace(term, tables={key: t[k] for key, t in term.tables.items()})
+        case EmbeddingFunctions():
+            centers = {
+                s: replace(c, coefficients=c.coefficients[k]) for s, c in term.centers.items()
+            }
+            return replace(term, centers=centers)
+        case SoapFunctions():
+            factors = {s: SoapCenter(c.factors[k], c.vectors) for s, c in term.centers.items()}
+            return replace(term, centers=factors)
+        case SoapQuadraticFunctions():
+            forms = {
+                s: replace(c, lines=c.lines[k], forms=c.forms[k]) for s, c in term.centers.items()
+            }
+            return replace(term, centers=forms)
+    raise AssertionError(term.kind)
+
+
+def with_grade(data: PotentialData, seed: int, moments: Moments | None = None) -> PotentialData:
+    """The potential with a grade: random means, whitenings, shortest distances of all pairs."""
+    rng = np.random.default_rng(seed)
+    centers = {}
+    for symbol in data.species:
+        count = (
+            moments.count(len(data.species))
+            if moments
+            else sum(term.features(symbol) for term in data.terms)
+        )
+        if count:
+            centers[symbol] = rng.normal(size=count), np.tril(rng.normal(size=(count, count)))
+    pairs = combinations_with_replacement(data.species, 2)
+    shortest = {pair: float(rng.uniform(1.0, 2.0)) for pair in pairs}
+    return replace(data, grade=Grade(shortest, centers, moments))
+
+
 def morse_potential(
     symbol: str, *, depth: float, stiffness: float, distance: float, cutoff: float
 ) -> PotentialData:
@@ -170,66 +294,6 @@ def morse_potential(
     table = spline_coefficients(0.5 * np.minimum(well, 50.0 * depth) * fade)
     two_body = TwoBodySplines(cutoff, 400, {(symbol, symbol): table})
     return PotentialData(species=(symbol,), e0={symbol: 0.0}, terms=(two_body,))
-
-
-def with_uncertainty(
-    data: PotentialData, seed: int, like: Sequence[Atoms], *, draws: int = 5, scale: float = 0.05
-) -> PotentialData:
-    """The same potential with random draws (none for 0), a calibration, and grades.
-
-    Grades of atoms of `like` are about 1. They come from features of the terms where all species have
-    some, or from moments. The draws' tables are `scale` times those of `random_potential`.
-    """
-    rng = np.random.default_rng(seed)
-    drawn = random_draws(rng, data, draws, scale) if draws else None
-    calibrations = Calibration(2.0, 0.004, 0.003), Calibration(3.5, 0.02, 0.05)
-    return replace(
-        data,
-        grade=random_grade(rng, data, like),
-        draws=drawn,
-        uncertainty=Uncertainty(*calibrations, Calibration(1.5, 1e-4, 2e-4)),
-    )
-
-
-def random_draws(rng: np.random.Generator, data: PotentialData, count: int, scale: float) -> Draws:
-    """Draws of a two-body and a three-body term of all species."""
-    samples = [
-        random_potential(
-            data.species, int(seed), two_body_cutoff=3.9, three_body_cutoff=3.5, zbl=False
-        )
-        for seed in rng.integers(0, 2**31, count)
-    ]
-    terms = []
-    for together in zip(*(sample.terms for sample in samples), strict=True):
-        tables = {
-            key: scale * np.stack([term.tables[key] for term in together])
-            for key in together[0].tables
-        }
-        terms.append(replace(together[0], tables=tables))
-    return Draws(count, tuple(terms), rng.normal(size=(count, len(data.species))))
-
-
-def random_grade(rng: np.random.Generator, data: PotentialData, like: Sequence[Atoms]) -> Grade:
-    """A grade whose features are spread over those of `like`, and correlated at random."""
-    moments = None
-    counts = {symbol: sum(term.features(symbol) for term in data.terms) for symbol in data.species}
-    if not all(counts.values()):
-        moments = Moments(3.9, radial=3, l_max=2)
-        counts = dict.fromkeys(data.species, moments.count(len(data.species)))
-    evaluator = as_potential(data).evaluator()
-    found = [
-        evaluator.features(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc, moments)
-        for atoms in like
-    ]
-    features = np.vstack(found)
-    symbols = np.concatenate([atoms.get_chemical_symbols() for atoms in like])
-    centers = {}
-    for symbol, count in counts.items():
-        own = features[symbols == symbol, :count]
-        whitening = np.tril(rng.normal(0.0, 0.3, (count, count))) + np.eye(count)
-        centers[symbol] = own.mean(axis=0), whitening / (own.std(axis=0) + 1e-3) / np.sqrt(count)
-    pairs = combinations_with_replacement(data.species, 2)
-    return Grade({pair: float(rng.uniform(1.0, 2.0)) for pair in pairs}, centers, moments)
 
 
 def _abscissae(intervals: int) -> Array:

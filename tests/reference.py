@@ -14,19 +14,23 @@ import numpy as np
 from ase import Atoms
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.file.potential_file import PotentialData
+from forcemap.potentials.grade import Moments
 from forcemap.potentials.terms import (
     EmbeddingFunctions,
     SoapCenter,
     SoapFunctions,
+    SoapQuadraticCenter,
+    SoapQuadraticFunctions,
     ThreeBodySplines,
     TwoBodySplines,
     ZblPairs,
 )
-from numpy.polynomial import Legendre
+from numpy.polynomial import Chebyshev, Legendre
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
+Spectral = SoapFunctions | SoapQuadraticFunctions
 
 # LAMMPS, src/pair_zbl_const.h, and force->qqr2e of units metal
 ZBL_EXPONENT = 0.23
@@ -163,7 +167,7 @@ def harmonics(l_max: int, vectors: ComplexArray) -> ComplexArray:
     return found
 
 
-def soap_densities(term: SoapFunctions, columns: list[int], vectors: ComplexArray) -> ComplexArray:
+def soap_densities(term: Spectral, columns: list[int], vectors: ComplexArray) -> ComplexArray:
     """Each neighbour's share of c: (n, (l_max + 1)^2, channels n_max).
 
     `columns`: the species of each neighbour, as its column of the weights.
@@ -184,7 +188,7 @@ def soap_densities(term: SoapFunctions, columns: list[int], vectors: ComplexArra
     return shares.reshape(count, (term.l_max + 1) ** 2, len(term.weights) * term.n_max)
 
 
-def soap_spectrum(term: SoapFunctions, c: ComplexArray) -> ComplexArray:
+def soap_spectrum(term: Spectral, c: ComplexArray) -> ComplexArray:
     """Normalised power spectra (q, dimension) of coefficients (q, (l_max + 1)^2, channels n_max)."""
     width = c.shape[2]
     rows, cols = np.triu_indices(width)
@@ -197,14 +201,84 @@ def soap_spectrum(term: SoapFunctions, c: ComplexArray) -> ComplexArray:
     return np.asarray(p / np.sqrt(np.sum(p**2, axis=1))[:, None])
 
 
-def soap_energy(term: SoapFunctions, center: SoapCenter, c: ComplexArray) -> ComplexArray:
+def soap_energy(
+    term: Spectral, center: SoapCenter | SoapQuadraticCenter, c: ComplexArray
+) -> ComplexArray:
     """Energies (q,) in eV of coefficients (q, (l_max + 1)^2, channels n_max)."""
-    overlaps = soap_spectrum(term, c) @ center.vectors.T
-    return np.asarray(overlaps**term.zeta @ center.factors - center.constant)
+    p = soap_spectrum(term, c)
+    if isinstance(center, SoapCenter):
+        assert isinstance(term, SoapFunctions)
+        overlaps = p @ center.vectors.T
+        return np.asarray(overlaps**term.zeta @ center.factors - center.constant)
+    a, y = p @ center.spectrum, p @ center.subspace.T
+    line = 2.0 * a * (p @ center.lines) - a**2 * (center.lines @ center.spectrum)
+    return np.asarray(line + np.einsum("qa,ab,qb->q", y, center.forms, y))
+
+
+def own_density(term: Spectral, species: tuple[str, ...], centre: str) -> ComplexArray:
+    """The centre's share of c."""
+    own = np.zeros(((term.l_max + 1) ** 2, len(term.weights), term.n_max), dtype=complex)
+    own[0] = np.outer(term.weights[:, species.index(centre)], term.self_density)
+    return own.reshape(len(own), -1)
+
+
+def features(data: PotentialData, atoms: Atoms, i: int) -> Array:
+    """Projections of atom i: of each soap term on its first 32 vectors."""
+    symbols = atoms.get_chemical_symbols()
+    found = []
+    for term in data.terms:
+        if not isinstance(term, SoapFunctions) or symbols[i] not in term.centers:
+            continue
+        neighbors = neighbors_of(atoms, i, term.cutoff)
+        vectors = np.array([vector for _, vector in neighbors], dtype=complex).reshape(-1, 3)
+        columns = [data.species.index(symbols[j]) for j, _ in neighbors]
+        c = own_density(term, data.species, symbols[i])
+        c = c + soap_densities(term, columns, vectors).sum(axis=0)
+        found.append(term.centers[symbols[i]].vectors[:32] @ soap_spectrum(term, c[None])[0].real)
+    return np.concatenate([np.zeros(0), *found])
+
+
+def moments(data: PotentialData, atoms: Atoms, i: int, of: Moments) -> Array:
+    """Moments of the density of atom i's neighbours, from the angles between all of them."""
+    neighbors = neighbors_of(atoms, i, of.cutoff)
+    symbols = atoms.get_chemical_symbols()
+    channels = len(data.species) * of.radial
+    f, units = np.zeros((len(neighbors), channels)), np.zeros((len(neighbors), 3))
+    for row, (j, vector) in enumerate(neighbors):
+        r = float(np.linalg.norm(vector))
+        units[row], x = vector / r, r / of.cutoff
+        for n in range(of.radial):
+            channel = data.species.index(symbols[j]) * of.radial + n
+            f[row, channel] = (1.0 - x) ** 2 * Chebyshev.basis(n)(2.0 * x - 1.0)
+    cosines = units @ units.T
+    rows, cols = np.triu_indices(channels)
+    found = [f.sum(axis=0)]
+    for order in range(1, of.l_max + 1):
+        found.append((f.T @ Legendre.basis(order)(cosines) @ f)[rows, cols])
+    return np.concatenate(found)
+
+
+def grades(data: PotentialData, atoms: Atoms) -> Array:
+    """The extrapolation grade of each atom."""
+    assert data.grade is not None
+    found = np.zeros(len(atoms))
+    symbols = atoms.get_chemical_symbols()
+    for i, centre in enumerate(symbols):
+        of = data.grade.moments
+        x = moments(data, atoms, i, of) if of else features(data, atoms, i)
+        if centre in data.grade.centers:
+            mean, whitening = data.grade.centers[centre]
+            found[i] = np.linalg.norm(whitening @ (x - mean))
+        for j, vector in neighbors_of(atoms, i, cutoff_of(data)):
+            shortest = data.grade.shortest.get(ordered((centre, symbols[j])), 0.0)
+            r = float(np.linalg.norm(vector))
+            if r < shortest:
+                found[i] = max(found[i], shortest / r)
+    return found
 
 
 def soap(
-    term: SoapFunctions, species: tuple[str, ...], centre: str, around: list[tuple[str, Array]]
+    term: Spectral, species: tuple[str, ...], centre: str, around: list[tuple[str, Array]]
 ) -> tuple[float, Array]:
     """Site energy in eV and its derivatives by the neighbours' vectors (n, 3), eV/Å.
 
@@ -215,9 +289,7 @@ def soap(
     gradients = np.zeros((len(around), 3))
     if center is None:
         return 0.0, gradients
-    own = np.zeros(((term.l_max + 1) ** 2, len(term.weights), term.n_max), dtype=complex)
-    own[0] = np.outer(term.weights[:, species.index(centre)], term.self_density)
-    own = own.reshape(len(own), -1)
+    own = own_density(term, species, centre)
     vectors = np.array([around[n][1] for n in near], dtype=complex).reshape(-1, 3)
     columns = [species.index(around[n][0]) for n in near]
     shares = soap_densities(term, columns, vectors)
@@ -229,7 +301,10 @@ def soap(
         moved[:, axis] += 1e-30j
         changed = c + (soap_densities(term, columns, moved) - shares)
         gradients[near, axis] = soap_energy(term, center, changed).imag / 1e-30
-    return float(soap_energy(term, center, c[None])[0].real), gradients
+    energy = soap_energy(term, center, c[None])[0].real
+    if isinstance(center, SoapQuadraticCenter):
+        energy -= soap_energy(term, center, own[None])[0].real
+    return float(energy), gradients
 
 
 def evaluate(data: PotentialData, atoms: Atoms) -> Reference:
@@ -247,7 +322,7 @@ def evaluate(data: PotentialData, atoms: Atoms) -> Reference:
             energies[i] += energy
             gradients[n] += slope * vector / distances[n]
         for term in data.terms:
-            if isinstance(term, SoapFunctions):
+            if isinstance(term, Spectral):
                 around = [(symbols[j], vector) for j, vector in neighbors]
                 energy, pulls = soap(term, data.species, centre, around)
                 energies[i] += energy

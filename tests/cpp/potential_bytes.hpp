@@ -134,6 +134,89 @@ struct SoapFile : File {
   }
 };
 
+// A file of version 3 with draws of every kind, a calibration and a grade by the soap term's
+// features.
+struct FullFile : SoapFile {
+  FullFile() {
+    const std::string basis =
+        R"("cutoff": 4.5, "intervals": 2, "n_max": 2, "l_max": 1, "channels": 1)";
+    document = replaced(document, "\"version\": 1", "\"version\": 3");
+    document.pop_back();
+    document +=
+        R"(, "uncertainty": {"energy": {"factor": 2, "floor": 0.1, "noise": 0},)"
+        R"( "force": {"factor": 3, "floor": 0, "noise": 0.1},)"
+        R"( "stress": {"factor": 1, "floor": 0, "noise": 0}},)"
+        R"( "draws": {"count": 3, "terms": [)"
+        R"({"kind": "two_body", "cutoff": 4, "intervals": 2, "tables": [["H", "O"]]},)"
+        R"( {"kind": "three_body", "cutoff": 4, "leg_intervals": 1, "base_intervals": 2,)"
+        R"( "tables": [["O", "H", "H"]]},)"
+        R"( {"kind": "embedding", "cutoff": 4.5, "intervals": 3, "tables": [["O", "H"]],)"
+        R"( "centers": [{"species": "O", "intervals": 1, "range": 1.25}]}, {"kind": "soap", )" +
+        basis + R"(, "zeta": 3, "centers": [{"species": "H", "count": 2}]},)" +
+        R"( {"kind": "soap_quadratic", )" + basis +
+        R"(, "centers": [{"species": "O", "rank": 2}]}]},)"
+        R"( "grade": {"shortest": [{"species": ["H", "O"], "distance": 1.5}],)"
+        R"( "centers": [{"species": "H", "features": 1}, {"species": "O", "features": 3}]}})";
+    add("draws.e0", "[3,2]", 6);
+    add("draws.0.H-O", "[3,5]", 15);
+    add_symmetric("draws.1.O-H-H");
+    add("draws.2.O-H", "[6]", 6);
+    add("draws.2.O", "[3,4]", 12);
+    add_basis("draws.3.");
+    add("draws.3.H.factors", "[3,2]", 6);
+    add("draws.3.H.vectors", "[2,6]", 12);
+    add_basis("draws.4.");
+    tensors.push_back({"draws.4.O.spectrum", "F64", "[6]", {0, 1, 0, 0, 0, 0}});
+    add("draws.4.O.lines", "[3,6]", 18);
+    tensors.push_back({"draws.4.O.subspace", "F64", "[2,6]", {1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0}});
+    tensors.push_back(
+        {"draws.4.O.forms", "F64", "[3,2,2]", {1, 2, 2, 3, -1, 0, 0, 1, 2, -0.5, -0.5, 0}});
+    add("grade.H.mean", "[1]", 1);
+    add("grade.H.whitening", "[1,1]", 1);
+    add("grade.O.mean", "[3]", 3);
+    tensors.push_back({"grade.O.whitening", "F64", "[3,3]", {1, 0, 0, 2, 3, 0, 4, 5, 6}});
+  }
+
+ private:
+  void add(const std::string& name, const std::string& shape, std::size_t count) {
+    Tensor tensor{name, "F64", shape, {}};
+    for (std::size_t n = 0; n < count; ++n)
+      tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size() % 3));
+    tensors.push_back(tensor);
+  }
+  void add_symmetric(const std::string& name) {
+    Tensor tensor{name, "F64", "[3,4,4,5]", {}};
+    for (int k = 0; k < 3; ++k)
+      for (int a = 0; a < 4; ++a)
+        for (int b = 0; b < 4; ++b)
+          for (int c = 0; c < 5; ++c) tensor.numbers.push_back((k + 1) * a * b + 0.1 * c);
+    tensors.push_back(tensor);
+  }
+  void add_basis(const std::string& prefix) {
+    add(prefix + "radial", "[5,2,2]", 20);
+    add(prefix + "self", "[2]", 2);
+    add(prefix + "weights", "[1,2]", 2);
+  }
+};
+
+// The same, graded by moments.
+struct MomentsFile : FullFile {
+  MomentsFile() {
+    document = replaced(document, "\"features\": 1}, ", "\"features\": 5}, ");
+    document = replaced(document, "\"features\": 3}]",
+                        "\"features\": 5}], \"moments\": " +
+                            std::string("{\"cutoff\": 4, \"radial\": 1, \"l_max\": 1}"));
+    for (const char* symbol : {"H", "O"}) {
+      tensor(std::string("grade.") + symbol + ".mean") = {
+          std::string("grade.") + symbol + ".mean", "F64", "[5]", {1, 2, 3, 4, 5}};
+      Tensor whitening{std::string("grade.") + symbol + ".whitening", "F64", "[5,5]", {}};
+      for (int a = 0; a < 5; ++a)
+        for (int b = 0; b < 5; ++b) whitening.numbers.push_back(a == b ? 1 + a : a > b ? 0.5 : 0.0);
+      tensor(whitening.name) = whitening;
+    }
+  }
+};
+
 // A file whose only term is one pair function of silicon.
 struct PairFile : File {
   PairFile(const std::string& cutoff, const std::vector<double>& coefficients) {

@@ -26,6 +26,8 @@ using forcemap::PotentialData;
 namespace {
 
 using potential_bytes::File;
+using potential_bytes::FullFile;
+using potential_bytes::MomentsFile;
 using potential_bytes::replaced;
 using potential_bytes::SoapFile;
 
@@ -70,13 +72,19 @@ void evaluate(const PotentialData& data) {
   const bool pbc[3] = {false, false, false};
   const auto potential = std::make_shared<const forcemap::Potential>(data);
   forcemap::Calculator calculator(potential, 0.5, 1);
-  std::vector<double> forces(9);
+  std::vector<double> forces(9), grades(3);
   forcemap::ResultView result;
   result.forces = forces.data();
+  if (potential->has_grade()) result.grades = grades.data();
+  const std::size_t draws = potential->draws();
+  std::vector<double> energies(draws), drawn(9 * draws), virials(9 * draws);
   for (const double d : {0.1, 1.0, 3.0}) {
     const double positions[9] = {0, 0, 0, d, 0, 0, 0, 1.5 * d, 0.1};
     try {
       calculator.compute({3, positions, numbers, cell, pbc}, result);
+      if (draws > 0)
+        calculator.compute_draws({3, positions, numbers, cell, pbc},
+                                 {energies.data(), drawn.data(), virials.data()});
     } catch (const forcemap::Error&) {
       // Tables of damaged numbers may give an energy that is not finite, which is reported.
     }
@@ -273,6 +281,58 @@ TEST(draws_are_checked) {
   CHECK_ERROR(read(", \"columns\": 2.0", "", "", {}), "columns: found 2.0");
   CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 1, \"columns\": 1"),
               "found the unknown entry \"columns\"");
+}
+
+TEST(draws_calibration_and_grade_are_read) {
+  for (const std::string& bytes : {FullFile().bytes(), MomentsFile().bytes()}) {
+    CHECK(accepted(bytes));
+    const PotentialData data = parse(bytes);
+    CHECK(data.draws && data.draws->count == 3 && data.draws->terms.size() == 5);
+    CHECK(data.uncertainty && data.uncertainty->force.factor == 3.0);
+    CHECK(data.grade && data.grade->longest_shortest == 1.5);
+  }
+  CHECK(parse(MomentsFile().bytes()).grade->moments.has_value());
+}
+
+TEST(every_tensor_of_draws_and_grade_is_checked) {
+  const FullFile whole;
+  for (std::size_t n = 0; n < whole.tensors.size(); ++n) {
+    const std::string quoted = "tensor \"" + whole.tensors[n].name + "\"";
+    FullFile gone, longer, nan;
+    gone.tensors.erase(gone.tensors.begin() + static_cast<std::ptrdiff_t>(n));
+    CHECK_ERROR(parse(gone.bytes()), "found no " + quoted);
+    longer.tensors[n].shape = "[1," + longer.tensors[n].shape.substr(1);
+    CHECK_ERROR(parse(longer.bytes()), quoted + ": found the shape (1, ");
+    nan.tensors[n].numbers.back() = std::nan("");
+    CHECK_ERROR(parse(nan.bytes()), quoted + ": found nan at item ");
+  }
+}
+
+// The draws of three atoms by their definition: differences of their energies are their forces.
+TEST(forces_of_draws_are_derivatives_of_their_energies) {
+  const auto potential = std::make_shared<const forcemap::Potential>(parse(FullFile().bytes()));
+  const int numbers[] = {8, 1, 1};
+  const double cell[9] = {};
+  const bool pbc[3] = {};
+  std::vector<double> x = {0.1, 0, 0, 1.3, 0.2, -0.1, 0.2, 1.5, 0.3};
+  forcemap::Calculator calculator(potential, 0.5, 1);
+  std::vector<double> energies(3), forces(27), virials(27), ends[2], unused(27);
+  const auto draw = [&](std::vector<double>& to, std::vector<double>& pulls) {
+    to.resize(3);
+    calculator.compute_draws({3, x.data(), numbers, cell, pbc},
+                             {to.data(), pulls.data(), virials.data()});
+  };
+  draw(energies, forces);
+  const double h = 1e-5;
+  for (std::size_t n = 0; n < 9; ++n) {
+    for (int side = 0; side < 2; ++side) {
+      x[n] += side ? -2.0 * h : h;
+      draw(ends[side], unused);
+    }
+    x[n] += h;
+    for (std::size_t k = 0; k < 3; ++k)
+      CHECK(std::abs((ends[0][k] - ends[1][k]) / (2.0 * h) + forces[9 * k + n]) < 1e-6);
+  }
 }
 
 TEST(species) {
@@ -541,7 +601,7 @@ TEST(element_masses) {
 }
 
 TEST(every_truncation_is_an_error) {
-  for (const std::string& bytes : {File().bytes(), SoapFile().bytes()}) {
+  for (const std::string& bytes : {File().bytes(), SoapFile().bytes(), FullFile().bytes()}) {
     CHECK(accepted(bytes));
     for (std::size_t length = 0; length < bytes.size(); ++length) {
       if (accepted(bytes.substr(0, length))) {
@@ -631,13 +691,15 @@ TEST(checksums) {
 TEST(flipped_bytes_never_crash) {
   flip_bytes_of(File());
   flip_bytes_of(SoapFile());
+  flip_bytes_of(FullFile());
 }
 
 TEST(spliced_files_never_crash) {
-  const std::string files[] = {File().bytes(), SoapFile().bytes()};
+  const std::string files[] = {File().bytes(), SoapFile().bytes(), FullFile().bytes(),
+                               MomentsFile().bytes()};
   std::mt19937 random(5);
   for (int round = 0; round < 5000; ++round) {
-    std::string damaged = files[round % 2];
+    std::string damaged = files[round % 4];
     const std::size_t edits = 1 + random() % 4;
     for (std::size_t edit = 0; edit < edits; ++edit) {
       const std::size_t from = random() % damaged.size();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
 )
 from ase.optimize import BFGS
-from forcemap.potentials import ForcemapCalculator, Potential, load
-from forcemap.potentials.file.potential_file import write_potential
-from potentials_factory import random_potential
+from forcemap.potentials import Deviations, Evaluator, ForcemapCalculator, Potential, load
+from forcemap.potentials.file.potential_file import as_potential, write_potential
+from forcemap.potentials.grade import Moments
+from potentials_factory import random_potential, with_draws, with_grade
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +46,70 @@ def test_properties_are_those_of_the_evaluator(name: str, path: Path, potential:
     np.testing.assert_array_equal(atoms.get_potential_energies(), expected.energies)
     stress = atoms.get_stress(voigt=False)
     np.testing.assert_allclose(stress * atoms.get_volume(), -expected.virial, rtol=0, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def full() -> Potential:
+    """With draws and a grade."""
+    data = with_draws(random_potential(["H", "O", "Si"], 8, two_body_cutoff=4.2), 5, 1)
+    return as_potential(with_grade(data, 2, Moments(4.0, 2, 1)))
+
+
+def test_deviations_and_grades_are_those_of_the_evaluator(full: Potential) -> None:
+    atoms = structures.get("triclinic cell")
+    calculator = ForcemapCalculator(full)
+    structure = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+    expected = full.evaluator().deviations(*structure)
+    assert calculator.get_property("energy_std", atoms) == expected.energy_std
+    np.testing.assert_array_equal(calculator.get_property("forces_std", atoms), expected.forces_std)
+    grades = full.evaluator().compute(*structure, grades=True).grades
+    np.testing.assert_array_equal(calculator.get_property("grade", atoms), grades)
+
+
+def test_deviations_and_grades_are_computed_when_they_are_asked_for(
+    full: Potential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stay beside the energy for the same atoms, and go with them."""
+    calls = []
+    deviations = Evaluator.deviations
+
+    def counted(self: Evaluator, *arguments: Any) -> Deviations:
+        calls.append(1)
+        return deviations(self, *arguments)
+
+    monkeypatch.setattr(Evaluator, "deviations", counted)
+    plain = {"energy", "free_energy", "energies", "forces", "stress"}
+    atoms = structures.get("triclinic cell")
+    atoms.calc = ForcemapCalculator(full)
+    energy = atoms.get_potential_energy()
+    assert set(atoms.calc.results) == plain
+    assert not calls
+    atoms.calc.get_property("grade", atoms)
+    assert set(atoms.calc.results) == plain | {"grade"}
+    atoms.calc.get_property("forces_std", atoms)
+    atoms.calc.get_property("energy_std", atoms)
+    assert len(calls) == 1
+    assert set(atoms.calc.results) == plain | {"grade", "forces_std", "energy_std"}
+    assert atoms.get_potential_energy() == energy
+    atoms.positions[0] += 0.1
+    atoms.get_forces()
+    assert set(atoms.calc.results) == plain
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("grade", "potential.forcemap has no extrapolation grade: map its model again"),
+        ("forces_std", "potential.forcemap has no draws, which deviations come from: fit with"),
+        ("energy_std", "potential.forcemap has no draws"),
+    ],
+)
+def test_a_potential_without_draws_or_grade_says_so(name: str, message: str, path: Path) -> None:
+    atoms = structures.get("triclinic cell")
+    atoms.calc = ForcemapCalculator(path)
+    with pytest.raises(PropertyNotImplementedError, match=message):
+        atoms.calc.get_property(name, atoms)
+    assert np.isfinite(atoms.get_forces()).all()
 
 
 def test_stress_is_the_strain_derivative_per_volume(path: Path) -> None:

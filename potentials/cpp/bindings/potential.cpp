@@ -32,7 +32,8 @@ struct Structure {
 
   std::size_t count() const { return positions.shape(0); }
   forcemap::StructureView view() const {
-    if (numbers.shape(0) != count()) throw nb::value_error("positions and numbers differ in length");
+    if (numbers.shape(0) != count())
+      throw nb::value_error("positions and numbers differ in length");
     return {count(), positions.data(), numbers.data(), cell.data(), pbc.data()};
   }
 };

@@ -43,14 +43,14 @@ template <std::size_t N>
 double* write_products(const Part (&parts)[N], const double* sums, std::size_t channels,
                        double* out) {
   for (std::size_t a = 0; a < channels; ++a) {
-    const std::size_t count = channels - a;
-    for (std::size_t b = 0; b < count; ++b) out[b] = 0.0;
-    for (const Part& part : parts) {
-      const double* const row = sums + part.at * channels + a;
-      const double factor = part.factor * row[0];
-      for (std::size_t b = 0; b < count; ++b) out[b] += factor * row[b];
+    double left[N];
+    for (std::size_t n = 0; n < N; ++n)
+      left[n] = parts[n].factor * sums[parts[n].at * channels + a];
+    for (std::size_t b = a; b < channels; ++b) {
+      double sum = 0.0;
+      for (std::size_t n = 0; n < N; ++n) sum += left[n] * sums[parts[n].at * channels + b];
+      *out++ = sum;
     }
-    out += count;
   }
   return out;
 }

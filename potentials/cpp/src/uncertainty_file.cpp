@@ -68,8 +68,8 @@ class GradeReader {
     json.allow_only({"cutoff", "radial", "l_max"});
     Moments moments{};
     moments.cutoff = distance_within(json.at("cutoff"), cutoff_of(terms_));
-    moments.radial = static_cast<std::size_t>(
-        json.at("radial").integer(1, std::int64_t{max_moment_radial}));
+    moments.radial =
+        static_cast<std::size_t>(json.at("radial").integer(1, std::int64_t{max_moment_radial}));
     moments.l_max =
         static_cast<std::size_t>(json.at("l_max").integer(0, std::int64_t{max_moment_l}));
     grade_.moments = moments;
@@ -88,7 +88,8 @@ class GradeReader {
 
   void read_center(const TermReader::Center& center) {
     const JsonView json = center.json.at("features");
-    const auto count = static_cast<std::size_t>(json.integer(1, std::int64_t{Grade::most_features}));
+    const auto count =
+        static_cast<std::size_t>(json.integer(1, std::int64_t{Grade::most_features}));
     const std::size_t expected = features(center.species);
     const std::string symbol = element_symbol(file_.numbers[center.species]);
     if (count != expected) {

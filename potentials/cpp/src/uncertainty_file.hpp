@@ -17,9 +17,9 @@ using MappedTerms = std::vector<std::shared_ptr<const MappedTerm>>;
 /// {"energy": {"factor": 3.1, "floor": 0.001, "noise": 0.002}, "force": {...}, "stress": {...}}
 Uncertainty read_uncertainty(const JsonView& json);
 
-/// {"count": 16, "terms": [...]}, terms as those of the mean, whose largest cutoff none may pass. The
-/// tensors are "draws.e0" (count, species) and those of the terms, "draws.INDEX.PART", where what is
-/// linear in the weights has a leading axis of length count.
+/// {"count": 16, "terms": [...]}, terms as those of the mean, whose largest cutoff none may pass.
+/// The tensors are "draws.e0" (count, species) and those of the terms, "draws.INDEX.PART", where
+/// what is linear in the weights has a leading axis of length count.
 Draws read_draws(FileContent& file, const JsonView& json, const MappedTerms& terms);
 
 /// {"shortest": [{"species": ["H", "O"], "distance": 0.9}, ...],

@@ -26,15 +26,19 @@ from forcemap.potentials.file.potential_file import (
     read_potential,
     write_potential,
 )
+from forcemap.potentials.grade import Moments
 from forcemap.potentials.terms import (
     EmbeddingCenter,
     EmbeddingFunctions,
     SoapCenter,
     SoapFunctions,
+    SoapQuadraticCenter,
     ThreeBodySplines,
     TwoBodySplines,
     ZblPairs,
 )
+from forcemap.potentials.uncertainty import Calibration, Uncertainty
+from potentials_factory import random_quadratic, with_draws, with_grade
 
 Document = dict[str, Any]
 Change = Callable[[Document, dict[str, np.ndarray]], object]
@@ -206,55 +210,75 @@ def test_document_is_read_without_the_data(path: Path) -> None:
         file_format(path)
 
 
-def drawn_potential() -> PotentialData:
-    """The potential with two draws beside the mean, of the energies and of some of its tensors."""
-    rng = np.random.default_rng(6)
-    data = small_potential()
-    names = [("H-H",), ("O-H-O",), (), ("O",)]
-    terms = [
-        replace(
-            term,
-            draws={name: rng.normal(size=(2, *term.tensors()[name].shape)) for name in some},
-        )
-        for term, some in zip(data.terms, names, strict=True)
-    ]
-    return replace(data, terms=tuple(terms), e0_draws=rng.normal(size=(2, 2)))
+def full_potential() -> PotentialData:
+    """The potential with draws of all its terms but the core, a calibration and a grade."""
+    data = with_grade(with_draws(small_potential(), 3, 6), 7, Moments(4.0, 1, 1))
+    calibrations = (Calibration(1.0 + n, 0.1 * n, 0.2 * n) for n in range(3))
+    return replace(data, uncertainty=Uncertainty(*calibrations))
 
 
-def test_draws_come_back_and_leave_the_mean_alone(path: Path, tmp_path: Path) -> None:
-    written = drawn_potential()
-    write_potential(written, tmp_path / "draws.forcemap")
-    read = read_potential(tmp_path / "draws.forcemap")
-    assert (small_potential().columns, written.columns, read.columns) == (1, 3, 3)
-    assert written.e0_draws is not None
-    np.testing.assert_array_equal(read.e0_draws, written.e0_draws)
-    for one, other in zip(read.terms, written.terms, strict=True):
-        assert list(one.draws) == list(other.draws)
-        for name, values in other.draws.items():
-            np.testing.assert_array_equal(one.draws[name], values)
-    positions = [[0.0, 0, 0], [0.9, 0.3, 0], [0.1, 1.2, 0.4]]
-    plain, drawn = (
-        load(file).evaluator().compute(positions, [1, 8, 1], np.zeros((3, 3)), False)
-        for file in (path, tmp_path / "draws.forcemap")
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    write_potential(full_potential(), tmp_path / "full.forcemap")
+    return tmp_path / "full.forcemap"
+
+
+def test_draws_calibration_and_grade_come_back(full: Path) -> None:
+    written, read = full_potential(), read_potential(full)
+    assert read.uncertainty == written.uncertainty
+    assert read.draws is not None
+    assert written.draws is not None
+    assert read.draws.count == 3
+    np.testing.assert_array_equal(read.draws.e0, written.draws.e0)
+    for one, other in zip(read.draws.terms, written.draws.terms, strict=True):
+        assert one.document() == other.document()
+        for name, values in other.tensors().items():
+            np.testing.assert_array_equal(one.tensors()[name], values)
+    assert read.grade is not None
+    assert written.grade is not None
+    assert (read.grade.moments, read.grade.shortest) == (
+        written.grade.moments,
+        written.grade.shortest,
     )
-    assert plain.energy == drawn.energy
-    np.testing.assert_array_equal(plain.forces, drawn.forces)
+    for symbol, arrays in written.grade.centers.items():
+        for found, expected in zip(read.grade.centers[symbol], arrays, strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert potential_bytes(read) == potential_bytes(written)
 
 
-def test_draws_of_another_number_are_not_written(tmp_path: Path) -> None:
-    data = replace(drawn_potential(), e0_draws=np.zeros((3, 2)))
-    message = r"""tensor "terms\.0\.H-H\.draws": found the shape \(2, 5\), expected \(3, 5\)"""
-    with pytest.raises(ModelFileError, match=message):
-        write_potential(data, tmp_path / "x.forcemap")
-    assert list(tmp_path.iterdir()) == []
+def test_a_file_without_them_is_read_without_them(path: Path) -> None:
+    read = read_potential(path)
+    assert (read.uncertainty, read.draws, read.grade) == (None, None, None)
 
 
-def test_version_1_is_read(path: Path) -> None:
-    """It had no `columns`."""
+def test_soap_draws_come_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    quadratic = random_quadratic(rng, ("H", "O"), np.array([[1.0, -0.5]]), rank=3)
+    data = replace(small_potential(), terms=(small_soap(), quadratic))
+    data = with_grade(with_draws(data, 4, 1), 2)
+    write_potential(data, tmp_path / "soap.forcemap")
+    assert potential_bytes(read_potential(tmp_path / "soap.forcemap")) == potential_bytes(data)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_versions_are_read(version: int, path: Path) -> None:
+    """They had neither draws of this form nor a calibration nor a grade."""
     expected = potential_bytes(read_potential(path))
-    altered(path, lambda document, _: (document.update(version=1), document.pop("columns")))
+    altered(path, set_in("version", to=version))
     assert potential_bytes(read_potential(path)) == expected
-    altered(path, set_in("columns", to=1))
+    for name in ("uncertainty", "draws", "grade"):
+        altered(path, set_in(name, to={}))
+        refused(path, f'found the unknown entry "{name}"')
+        altered(path, drop(name))
+
+
+def test_draws_of_version_2_are_read_and_not_used(path: Path) -> None:
+    expected = potential_bytes(read_potential(path))
+    altered(path, set_in("version", to=2))
+    altered(path, set_in("columns", to=3))
+    altered(path, set_tensor("terms.0.H-H.draws", np.ones((2, 5))))
+    assert potential_bytes(read_potential(path)) == expected
+    altered(path, set_in("version", to=1))
     refused(path, 'found the unknown entry "columns"')
 
 
@@ -276,10 +300,154 @@ def set_tensor(name: str, value: np.ndarray) -> Change:
     return lambda _document, tensors: tensors.update({name: value})
 
 
+def scaled(name: str, by: float) -> Change:
+    return lambda _document, tensors: tensors.update({name: tensors[name] * by})
+
+
+FULL_FAULTS: dict[str, tuple[Change, str]] = {
+    "few draws": (
+        set_in("draws", "count", to=2),
+        "draws.count: found 2, expected an integer from 3",
+    ),
+    "many draws": (set_in("draws", "count", to=4097), "draws.count: found 4097"),
+    "more draws": (set_in("draws", "count", to=4), "found the shape (3, 2), expected (4, 2)"),
+    "no count": (lambda d, _: d["draws"].pop("count"), 'draws: found no entry "count"'),
+    "no terms": (lambda d, _: d["draws"].pop("terms"), 'draws: found no entry "terms"'),
+    "draws' entry": (set_in("draws", "x", to=1), 'draws: found the unknown entry "x"'),
+    "kind": (
+        set_in("draws", "terms", 0, "kind", to="x"),
+        'draws.terms[0].kind: found "x", expected',
+    ),
+    "core": (
+        set_in("draws", "terms", 0, to={"kind": "zbl", "pairs": []}),
+        "draws.terms[0].kind: found a term without weights",
+    ),
+    "far": (
+        set_in("draws", "terms", 0, "cutoff", to=5.6),
+        "draws.terms[0].cutoff: found 5.6, expected at most 5.5, the largest cutoff of the terms",
+    ),
+    "e0": (
+        set_tensor("draws.e0", np.zeros((2, 3))),
+        'tensor "draws.e0": found the shape (2, 3), expected (3, 2)',
+    ),
+    "one column": (
+        set_tensor("draws.0.H-H", np.zeros(5)),
+        'tensor "draws.0.H-H": found the shape (5), expected (3, 5)',
+    ),
+    "no tensor": (lambda _, t: t.pop("draws.1.O-H-H"), 'found no tensor "draws.1.O-H-H"'),
+    "another tensor": (set_tensor("draws.7.x", np.zeros(1)), 'found the tensor "draws.7.x"'),
+    "symmetry": (
+        set_tensor("draws.1.O-H-H", np.random.default_rng(1).normal(size=(3, 4, 4, 5))),
+        "expected them equal: the neighbours are of one species",
+    ),
+    "no noise": (
+        lambda d, _: d["uncertainty"]["force"].pop("noise"),
+        'uncertainty.force: found no entry "noise"',
+    ),
+    "factor": (
+        set_in("uncertainty", "energy", "factor", to=-1.0),
+        "uncertainty.energy.factor: found -1, expected at least 0",
+    ),
+    "stress": (lambda d, _: d["uncertainty"].pop("stress"), 'found no entry "stress"'),
+    "virial": (set_in("uncertainty", "virial", to={}), 'unknown entry "virial"'),
+    "features": (
+        set_in("grade", "centers", 0, "features", to=4),
+        "grade.centers[0].features: found 4, expected 5, the features that the moments have of H",
+    ),
+    "no moments": (
+        lambda d, _: d["grade"].pop("moments"),
+        "found 5, expected 0, the features that the terms have of H",
+    ),
+    "radial": (
+        set_in("grade", "moments", "radial", to=17),
+        "radial: found 17, expected an integer",
+    ),
+    "l_max": (set_in("grade", "moments", "l_max", to=3), "l_max: found 3, expected an integer"),
+    "moments' cutoff": (
+        set_in("grade", "moments", "cutoff", to=6.0),
+        "cutoff: found 6, expected more",
+    ),
+    "distance": (
+        set_in("grade", "shortest", 0, "distance", to=0.0),
+        "grade.shortest[0].distance: found 0, expected more than 0 and at most 5.5",
+    ),
+    "pair twice": (
+        set_in("grade", "shortest", 1, "species", to=["H", "H"]),
+        "grade.shortest[1].species: found a pair that stands before",
+    ),
+    "pair order": (
+        set_in("grade", "shortest", 1, "species", to=["O", "H"]),
+        "expected the lower atomic number first",
+    ),
+    "mean": (
+        set_tensor("grade.O.mean", np.zeros(4)),
+        'tensor "grade.O.mean": found the shape (4), expected (5)',
+    ),
+    "upper": (
+        set_tensor("grade.O.whitening", np.ones((5, 5))),
+        'tensor "grade.O.whitening": found 1 at (0, 1), expected a lower triangular matrix',
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", list(FULL_FAULTS))
+def test_faults_of_draws_calibration_and_grade(fault: str, full: Path) -> None:
+    change, message = FULL_FAULTS[fault]
+    altered(full, change)
+    refused(full, message)
+
+
+QUADRATIC_FAULTS: dict[str, tuple[Change, str]] = {
+    "length": (
+        scaled("terms.0.H.spectrum", 1.1),
+        'tensor "terms.0.H.spectrum": found the length 1.1, expected 1',
+    ),
+    "product": (
+        lambda _, t: t["terms.0.H.subspace"].__setitem__(1, t["terms.0.H.spectrum"]),
+        'tensor "terms.0.H.subspace": found the product 1 of row 1 with the spectrum, expected 0',
+    ),
+    "symmetry": (
+        lambda _, t: t["terms.0.O.forms"].__setitem__((0, 1), 7.0),
+        "expected a symmetric form",
+    ),
+    "rank": (
+        set_in("terms", 0, "centers", 0, "rank", to=4),
+        'tensor "terms.0.H.subspace": found the shape (3, 6), expected (4, 6)',
+    ),
+    "rank 0": (
+        set_in("terms", 0, "centers", 0, "rank", to=0),
+        "rank: found 0, expected an integer",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", list(QUADRATIC_FAULTS))
+def test_faults_of_quadratic_forms(fault: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    term = replace(
+        random_quadratic(rng, ("H", "O"), np.array([[1.0, -0.5]]), rank=3),
+        **{name: getattr(small_soap(), name) for name in ("n_max", "l_max", "intervals")},
+        radial=small_soap().radial,
+        self_density=small_soap().self_density,
+    )
+    centers = {}
+    for symbol in ("H", "O"):
+        q = np.linalg.qr(rng.normal(size=(6, 4)))[0].T
+        form = rng.normal(size=(3, 3))
+        centers[symbol] = SoapQuadraticCenter(
+            q[0].copy(), rng.normal(size=6), q[1:].copy(), form + form.T
+        )
+    data = replace(small_potential(), terms=(replace(term, centers=centers),))
+    write_potential(data, tmp_path / "x.forcemap")
+    change, message = QUADRATIC_FAULTS[fault]
+    altered(tmp_path / "x.forcemap", change)
+    refused(tmp_path / "x.forcemap", message)
+
+
 PAIR = {"species": ["H", "O"], "inner": 0.4, "outer": 0.7}
 FAULTS: dict[str, tuple[Change, str]] = {
     "format": (set_in("format", to="x"), 'format: found "x", expected "forcemap.potential"'),
-    "newer": (set_in("version", to=3), "written by a newer forcemap; upgrade"),
+    "newer": (set_in("version", to=4), "written by a newer forcemap; upgrade"),
     "version 0": (set_in("version", to=0), "version: found 0, expected an integer"),
     "version real": (set_in("version", to=1.0), "version: found 1.0, expected an integer"),
     "version true": (set_in("version", to=True), "version: found true, expected an integer"),
@@ -513,7 +681,7 @@ def test_faults_of_soap_terms_are_refused_in_the_same_words(soap_path: Path, fau
         ({"centers": {"Si": small_soap().centers["H"]}}, 'found "Si", expected one of the file\'s'),
         (
             {"centers": {"H": SoapCenter(np.zeros(2), np.zeros((1, 6)), 0.0)}},
-            'tensor "terms.0.H.vectors": found the shape (1, 6), expected (2, 6)',
+            'tensor "terms.0.H.factors": found the shape (2), expected (1)',
         ),
         (
             {"centers": {"H": SoapCenter(np.zeros(0), np.zeros((0, 6)), 0.0)}},
@@ -559,8 +727,8 @@ def with_header(path: Path, change: Callable[[str], str]) -> None:
     [
         ('"forcemap":"', '"other":"x","forcemap":"', 'found the metadata entry "other"'),
         (
-            '\\"version\\": 2',
-            '\\"version\\": 2, \\"version\\": 2',
+            '\\"version\\": 3',
+            '\\"version\\": 3, \\"version\\": 3',
             'found the name "version" twice',
         ),
         ('\\"cutoff\\": 5.5', '\\"cutoff\\": NaN', 'found "N", expected a value'),

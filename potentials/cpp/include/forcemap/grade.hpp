@@ -49,8 +49,8 @@ struct Grade {
   /// The largest of `shortest`.
   double longest_shortest = 0.0;
 
-  /// Of a prepared site: |whitening (features - mean)|; for a neighbour at r, nearer than the data's
-  /// shortest distance s, at least s / r.
+  /// Of a prepared site: |whitening (features - mean)|; for a neighbour at r, nearer than the
+  /// data's shortest distance s, at least s / r.
   double of(const SiteView& site, const double* features) const;
 
   static constexpr std::size_t most_features = 4096;

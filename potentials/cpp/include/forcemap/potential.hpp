@@ -88,16 +88,16 @@ class Potential {
   /// The number of draws from the posterior of the fit's weights; 0: the potential has none.
   std::size_t draws() const;
   std::size_t bytes_of_draws() const;
-  /// The draws' differences to the energy of a gathered site; an energy of NaN as `evaluate` has it.
-  /// The site's own gradients are lost.
+  /// The draws' differences to the energy of a gathered site; an energy of NaN as `evaluate` has
+  /// it. The site's own gradients are lost.
   void deviate(Site& site, SiteDraws& draws) const;
   /// What the raw deviations become; null: unknown.
   const Uncertainty* uncertainty() const;
 
   /// Features of a species' sites: those of the terms, or of `moments` if it is not null.
   std::size_t feature_count(std::size_t species, const Moments* moments) const;
-  /// Those of `count` gathered sites, each `stride` after the last one; zeros beyond the features of
-  /// its species.
+  /// Those of `count` gathered sites, each `stride` after the last one; zeros beyond the features
+  /// of its species.
   void features(Site* sites, std::size_t count, const Moments* moments, double* features,
                 std::size_t stride) const;
 

@@ -20,8 +20,8 @@ struct MomentsView {
 /// channels).
 using MomentsFunction = void (*)(const MomentsView& moments, const SiteView& site, double* sums);
 
-/// |W x|^2 of a lower triangular W, (count, count) with a multiple of 8 as count, by blocks of 8 rows:
-/// of each the columns up to its last row, 8 numbers of each.
+/// |W x|^2 of a lower triangular W, (count, count) with a multiple of 8 as count, by blocks of 8
+/// rows: of each the columns up to its last row, 8 numbers of each.
 using WhitenFunction = double (*)(const double* blocks, std::size_t count, const double* x);
 
 }  // namespace forcemap

@@ -67,7 +67,7 @@ FORCEMAP_INLINE void moments_of_one(const MomentsView& v, const SiteView& s, dou
   constexpr std::size_t parts = MomentLanes<L>::parts;
   const std::size_t radial = v.radial, count = radial * parts;
   Vec8 total[16 * parts + 8];  // (parts, radial)
-  for (std::size_t i = 0; i < count + 8; ++i) total[i] = splat8(0.0);
+  for (std::size_t i = 0; i < (count + 7) / 8 * 8; ++i) total[i] = splat8(0.0);
   for (std::size_t n = 0; n < s.padded; n += 8) {
     MomentLanes<L> lanes;
     if (!moment_lanes(v, s, n, lanes)) continue;
@@ -83,12 +83,11 @@ FORCEMAP_INLINE void moments_of_one(const MomentsView& v, const SiteView& s, dou
     }
   }
   // Eight sums at a time.
-  double partial[4 * kPartial], eight[8];
+  double partial[4 * kPartial];
   for (std::size_t n = 0; n < count; n += 8) {
     for (std::size_t k = 0; k < 4; ++k)
       store_partial(partial + kPartial * k, half_sums(total[n + 2 * k], total[n + 2 * k + 1]));
-    store(eight, sum_partials(partial));
-    for (std::size_t k = 0; k < 8 && n + k < count; ++k) sums[n + k] = eight[k];
+    store(sums + n, sum_partials(partial));
   }
 }
 

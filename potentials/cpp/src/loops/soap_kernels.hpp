@@ -73,10 +73,10 @@ constexpr std::size_t kDrawsAtOnce = 8;
 /// Several energies of one site. Draws are padded to a multiple of kDrawsAtOnce.
 struct SoapDrawsWork {
   std::size_t draws, padded_draws;
-  double* g;                     // (padded_draws, padded_dimension) dE/dp, p normalised; is used up
-  double* adjoint;               // (padded_draws, (l_max + 1)^2, width) dE/dc
-  double* one;                   // (padded_draws, (l_max + 1)^2, n_padded) of one species
-  double *value, *slope;         // (l_max + 1, n_padded, padded neighbours) radial functions
+  double* g;              // (padded_draws, padded_dimension) dE/dp, p normalised; is used up
+  double* adjoint;        // (padded_draws, (l_max + 1)^2, width) dE/dc
+  double* one;            // (padded_draws, (l_max + 1)^2, n_padded) of one species
+  double *value, *slope;  // (l_max + 1, n_padded, padded neighbours) radial functions
 };
 
 struct SoapKernels {

@@ -519,8 +519,8 @@ static void soap_adjoint_of(const SoapView& v, std::size_t species, const double
     for (std::size_t lm = 0; lm < rows; ++lm)
       for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
         double* one = out + lm * v.n_padded + n;
-        put(one, mad(all(weight), take(adjoint + lm * v.width + channel * v.n_padded + n),
-                     take(one)));
+        put(one,
+            mad(all(weight), take(adjoint + lm * v.width + channel * v.n_padded + n), take(one)));
       }
   }
 }

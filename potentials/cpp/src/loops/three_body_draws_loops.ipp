@@ -58,7 +58,8 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBody
       const double* const at = q + c * kLanes;
       const Lanes c0 = take(at), c1 = take(at + term.stride_first);
       const Lanes c2 = take(at + 2 * term.stride_first), c3 = take(at + 3 * term.stride_first);
-      const Lanes u = mad(all(wa[0]), c0, mad(all(wa[1]), c1, mad(all(wa[2]), c2, all(wa[3]) * c3)));
+      const Lanes u =
+          mad(all(wa[0]), c0, mad(all(wa[1]), c1, mad(all(wa[2]), c2, all(wa[3]) * c3)));
       const Lanes base = all(wc[c]), both = weight * base;
       side.plane[0] = mad(both, c0, side.plane[0]);
       side.plane[2] = mad(both, c2, side.plane[2]);
@@ -73,7 +74,8 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBody
   for (int c = 1; c < 4; ++c) energy = mad(all(wc[c]), v[c], energy);
   side.plane[1] = side.plane[1] + energy;
   const double* const dc = w.base_slopes + 4 * k;
-  const Lanes slope = mad(all(dc[0]), v[0], mad(all(dc[1]), v[1], mad(all(dc[2]), v[2], all(dc[3]) * v[3])));
+  const Lanes slope =
+      mad(all(dc[0]), v[0], mad(all(dc[1]), v[1], mad(all(dc[2]), v[2], all(dc[3]) * v[3])));
   const Lanes gx = slope * all(w.dx[k]), gy = slope * all(w.dy[k]), gz = slope * all(w.dz[k]);
   double* const h = w.h + 3 * kLanes * k;
   put(h, take(h) + gx);
@@ -100,7 +102,8 @@ FORCEMAP_INLINE void triplets_of_draws(const ThreeBodyView& term, const ThreeBod
                                        std::size_t j, std::size_t from, std::size_t end) {
   const Lanes zero = all(0.0);
   DrawnSide side{{zero, zero, zero, zero}, zero, zero, zero};
-  const double* const plane = table + static_cast<std::ptrdiff_t>(s.interval[j]) * term.stride_first;
+  const double* const plane =
+      table + static_cast<std::ptrdiff_t>(s.interval[j]) * term.stride_first;
   measure_draws(term, s, w, j, from, end);
   for (std::size_t k = from; k < end; ++k)
     triplet_of_draws(term, s, w, plane, s.weights + 4 * j, k, side);
@@ -153,7 +156,8 @@ static void three_body_draws(const ThreeBodyDrawsView& v, const SiteView& s,
     for (std::size_t n = 0; n < 3 * kLanes * sorted.padded; n += kLanes) put(w.h + n, all(0.0));
     for (std::size_t n = 0; n < kLanes * sorted.padded; n += kLanes) put(w.radial + n, all(0.0));
     const double* const* const tables =
-        term.tables + (first / kLanes * species + static_cast<std::size_t>(s.species)) * combinations;
+        term.tables +
+        (first / kLanes * species + static_cast<std::size_t>(s.species)) * combinations;
     for (std::size_t a = 0; a < species; ++a)
       for (std::size_t b = a; b < species; ++b) {
         const double* const table = tables[a * species + b];

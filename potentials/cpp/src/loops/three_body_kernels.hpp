@@ -40,8 +40,8 @@ struct ThreeBodyWork {
   double *radial, *on_x, *on_y, *on_z;
 };
 
-/// The same term for many sets of weights, as many at a time as vectors have lanes. Coefficients are
-/// (r_ij, r_ik, r_jk, lanes); tables (draws / lanes, centre, first, second).
+/// The same term for many sets of weights, as many at a time as vectors have lanes. Coefficients
+/// are (r_ij, r_ik, r_jk, lanes); tables (draws / lanes, centre, first, second).
 struct ThreeBodyDrawsView {
   std::size_t draws;
   ThreeBodyView term;

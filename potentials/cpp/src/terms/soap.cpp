@@ -7,8 +7,8 @@
 //
 // The basis (SoapBasis) is "radial" (intervals + 3, l_max + 1, n_max), "self" (n_max) and "weights"
 // (channels, species); for each centre there are "A.vectors" (count, dimension) and "A.factors"
-// (count), eV, linear in the weights. Draws have no "constant": it is what makes the isolated atom's
-// energy zero. The features of a site are its projections on the first vectors.
+// (count), eV, linear in the weights. Draws have no "constant": it is what makes the isolated
+// atom's energy zero. The features of a site are its projections on the first vectors.
 #include "forcemap/soap.hpp"
 
 #include <algorithm>
@@ -142,8 +142,7 @@ class Soap final : public MappedTerm {
     }
     loops.energies(view, center.view, works, group.count, group.energy);
     for (std::size_t n = 0; n < group.count; ++n)
-      if (group.features[n])
-        std::copy_n(works[n]->projections, center.features, group.features[n]);
+      if (group.features[n]) std::copy_n(works[n]->projections, center.features, group.features[n]);
     for (std::size_t n = 0; n < group.count; ++n) loops.forces(view, *group.site[n], *works[n]);
     group.count = 0;
   }
@@ -174,9 +173,7 @@ class FactorDraws final : public SpectrumDraws {
   std::size_t bytes() const override {
     return (vectors_.size() + factors_.size()) * sizeof(double);
   }
-  std::size_t spare(std::size_t padded_draws) const override {
-    return (padded_draws + 1) * count_;
-  }
+  std::size_t spare(std::size_t padded_draws) const override { return (padded_draws + 1) * count_; }
 
   void evaluate(const SpectrumAnswer& answer) const override {
     double *const y = answer.spare, *const slopes = y + count_;

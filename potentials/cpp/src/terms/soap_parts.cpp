@@ -27,10 +27,12 @@ struct Scratch {
     const std::size_t rows = (v.l_max + 1) * (v.l_max + 1), padded = padded_count(draws);
     work.draws = draws;
     work.padded_draws = padded;
-    const std::vector<std::size_t> wanted = {padded * v.padded_dimension, padded * rows * v.width,
+    const std::vector<std::size_t> wanted = {padded * v.padded_dimension,
+                                             padded * rows * v.width,
                                              padded * rows * v.n_padded,
                                              (v.l_max + 1) * v.n_padded * (neighbors + 8),
-                                             padded, spares};
+                                             padded,
+                                             spares};
     sizes.resize(wanted.size(), 0);
     const auto fits = [](std::size_t want, std::size_t have) { return want <= have; };
     if (std::equal(wanted.begin(), wanted.end(), sizes.begin(), fits)) return;
@@ -52,15 +54,17 @@ class SpectrumTerm final : public DrawnTerm {
  public:
   SpectrumTerm(TermReader& reader, std::initializer_list<std::string_view> names,
                const ReadSpectrumDraws& read)
-      : draws_(std::max<std::size_t>(reader.draws(), 1)), expansion_(read_soap_expansion(reader)), centers_(reader.species()) {
+      : draws_(std::max<std::size_t>(reader.draws(), 1)),
+        expansion_(read_soap_expansion(reader)),
+        centers_(reader.species()) {
     for (const TermReader::Center& center : reader.centers(names)) {
       Center& made = centers_[center.species];
       made.functions = read(reader, center, expansion_.view());
       made.constants.assign(draws_, 0.0);
       Scratch scratch;
       scratch.reserve(expansion_.view(), draws_, 0, spare(*made.functions));
-      evaluate(made, isolated_atom(expansion_.view(), static_cast<int>(center.species),
-                                   scratch.density),
+      evaluate(made,
+               isolated_atom(expansion_.view(), static_cast<int>(center.species), scratch.density),
                scratch);
       std::copy_n(scratch.energies, draws_, made.constants.begin());
     }
@@ -101,8 +105,8 @@ class SpectrumTerm final : public DrawnTerm {
   }
 
   static void evaluate(const Center& center, const SoapWork& work, Scratch& scratch) {
-    center.functions->evaluate({work.p, scratch.work.padded_draws, scratch.energies,
-                                scratch.work.g, scratch.spare});
+    center.functions->evaluate(
+        {work.p, scratch.work.padded_draws, scratch.energies, scratch.work.g, scratch.spare});
   }
 
   std::size_t draws_;

@@ -47,7 +47,8 @@ class SpectrumDraws {
 using ReadSpectrumDraws = std::function<std::unique_ptr<SpectrumDraws>(
     TermReader& reader, const TermReader::Center& center, const SoapView& expansion)>;
 
-/// A term of such functions, whose centers have the members `names`. An isolated atom has no energy.
+/// A term of such functions, whose centers have the members `names`. An isolated atom has no
+/// energy.
 std::unique_ptr<DrawnTerm> draw_spectrum_term(TermReader& reader,
                                               std::initializer_list<std::string_view> names,
                                               const ReadSpectrumDraws& read);

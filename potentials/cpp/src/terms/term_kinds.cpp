@@ -4,7 +4,7 @@
 
 namespace forcemap {
 
-#define FORCEMAP_TERM(name)                                   \
+#define FORCEMAP_TERM(name)                                    \
   std::unique_ptr<MappedTerm> read_##name(TermReader& reader); \
   std::unique_ptr<DrawnTerm> draw_##name(TermReader& reader);
 #include "terms.def"

@@ -203,12 +203,10 @@ class ThreeBodyDraws final : public DrawnTerm {
     const std::size_t n = reader.species(), combinations = n * n * n;
     for (const Species& triplet : reader.tables(3, TermReader::Order::exchangeable)) {
       const std::string name = reader.label(triplet);
-      const std::vector<double> all =
-          reader.take_draws(name, {shape.legs, shape.legs, shape.base});
+      const std::vector<double> all = reader.take_draws(name, {shape.legs, shape.legs, shape.base});
       const std::size_t place = (triplet[0] * n + triplet[1]) * n + triplet[2];
       for (std::size_t k = 0; k < reader.draws(); ++k)
-        if (triplet[1] == triplet[2])
-          check_symmetry(reader, name, &all[k * shape.size()], shape);
+        if (triplet[1] == triplet[2]) check_symmetry(reader, name, &all[k * shape.size()], shape);
       for (std::size_t k = 0; k < reader.draws(); k += lanes_)
         tables_.set(k / lanes_ * combinations + place,
                     tables_.keep(draws_side_by_side(all, shape.size(), k, lanes_)));

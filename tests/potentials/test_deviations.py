@@ -1,0 +1,246 @@
+"""Draws and deviations: brute force, derivatives, isolated atoms, threads, instruction sets, errors."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+import structures
+from ase import Atoms
+from forcemap.potentials import Deviations, ForcemapError, Potential
+from forcemap.potentials.file.potential_file import (
+    PotentialData,
+    as_potential,
+    potential_bytes,
+    write_potential,
+)
+from forcemap.potentials.terms import MappedTerm
+from forcemap.potentials.uncertainty import Calibration, Uncertainty
+from numpy.typing import NDArray
+from potentials_factory import one_draw, random_potential, with_draws
+
+Array = NDArray[np.float64]
+
+SPECIES = ["H", "O", "Si"]
+COUNT = 11
+"""Of draws: neither as many as any vector has lanes nor a multiple of it."""
+
+DATA = with_draws(
+    random_potential(
+        SPECIES, 21, two_body_cutoff=4.4, three_body_cutoff=3.6, embedding=True, soap=True
+    ),
+    COUNT,
+    3,
+)
+CALIBRATED = Uncertainty(
+    energy=Calibration(1.5, 0.2, 0.3),
+    force=Calibration(2.0, 0.1, 0.4),
+    stress=Calibration(3.0, 0.01, 0.02),
+)
+
+
+def only(term: MappedTerm) -> PotentialData:
+    """The mean with draws of one term alone."""
+    assert DATA.draws is not None
+    return replace(DATA, draws=replace(DATA.draws, terms=(term,)))
+
+
+@pytest.fixture(scope="module")
+def potential() -> Potential:
+    return as_potential(DATA)
+
+
+def deviations(potential: Potential, atoms: Atoms, threads: int = 1) -> Deviations:
+    evaluator = potential.evaluator(threads=threads)
+    return evaluator.deviations(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
+
+
+def assert_same(found: Deviations, expected: Deviations, tolerance: float) -> None:
+    for name in ("energies", "forces", "virials"):
+        one, other = getattr(found, name), getattr(expected, name)
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * (1 + np.abs(other).max()))
+
+
+@pytest.mark.parametrize("n", range(len(DATA.draws.terms) if DATA.draws else 0))
+def test_draws_equal_brute_force(n: int) -> None:
+    """Each draw of each term is what its own weights give; an isolated atom has its e0 alone."""
+    assert DATA.draws is not None
+    atoms = structures.get("slab", SPECIES)
+    data = only(DATA.draws.terms[n])
+    found = deviations(as_potential(data), atoms)
+    for k in (0, COUNT - 1):
+        draw = one_draw(data, k)
+        expected = reference.evaluate(draw, atoms)
+        free = sum(
+            reference.evaluate(draw, Atoms(symbol)).energy - draw.e0[symbol]
+            for symbol in atoms.get_chemical_symbols()
+        )
+        np.testing.assert_allclose(found.energies[k], expected.energy - free, rtol=1e-10, atol=1e-9)
+        np.testing.assert_allclose(found.forces[k], expected.forces, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(found.virials[k], expected.virial, rtol=0, atol=1e-8)
+
+
+def test_the_terms_of_draws_add_up(potential: Potential) -> None:
+    assert DATA.draws is not None
+    atoms = structures.get("slab", SPECIES)
+    whole = deviations(potential, atoms)
+    parts = [deviations(as_potential(only(term)), atoms) for term in DATA.draws.terms]
+    e0 = deviations(as_potential(replace(DATA, draws=replace(DATA.draws, terms=()))), atoms)
+    energies = sum(part.energies - e0.energies for part in parts) + e0.energies
+    np.testing.assert_allclose(whole.energies, energies, rtol=1e-11)
+    np.testing.assert_allclose(whole.forces, sum(part.forces for part in parts), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["slab", "triclinic cell"])
+def test_forces_of_draws_are_minus_the_gradients_of_their_energies(
+    name: str, potential: Potential
+) -> None:
+    """By central differences along a random direction: their error is quartered by half the step."""
+    atoms = structures.get(name, SPECIES)
+    along = np.random.default_rng(2).normal(size=atoms.positions.shape)
+    expected = -np.einsum("knd,nd->k", deviations(potential, atoms).forces, along)
+    errors = []
+    for h in (2e-3, 1e-3):
+        ends = []
+        for sign in (1, -1):
+            moved = atoms.copy()
+            moved.positions += sign * h * along
+            ends.append(deviations(potential, moved).energies)
+        errors.append(np.abs((ends[0] - ends[1]) / (2 * h) - expected).max())
+    scale = np.abs(expected).max()
+    assert errors[0] < 1e-2 * scale
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_isolated_atoms_have_no_more_than_their_e0(potential: Potential) -> None:
+    """Exactly."""
+    assert DATA.draws is not None
+    for n, symbol in enumerate(DATA.species):
+        found = deviations(potential, Atoms(symbol))
+        np.testing.assert_array_equal(found.energies, DATA.draws.e0[:, n])
+        assert not found.forces.any()
+        assert not found.virials.any()
+
+
+def test_draws_know_no_place_and_no_direction(potential: Potential) -> None:
+    atoms = structures.get("triclinic cell", SPECIES)
+    found = deviations(potential, atoms)
+    moved = atoms.copy()
+    moved.positions += [0.3, -1.7, 11.0]
+    assert_same(deviations(potential, moved), found, 1e-10)
+    turned = atoms.copy()
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    turned.set_cell(atoms.cell.array @ turn)
+    turned.positions = atoms.positions @ turn
+    expected = replace(found, forces=found.forces @ turn, virials=turn.T @ found.virials @ turn)
+    assert_same(deviations(potential, turned), expected, 1e-10)
+    assert np.abs(found.forces.sum(axis=1)).max() < 1e-10 * np.abs(found.forces).max()
+
+
+def test_the_virials_are_strain_derivatives(potential: Potential) -> None:
+    atoms = structures.get("triclinic cell", SPECIES)
+    expected = deviations(potential, atoms).virials
+    strain = np.random.default_rng(4).normal(size=(3, 3))
+    strain += strain.T
+    h, ends = 1e-5, []
+    for sign in (1, -1):
+        moved = atoms.copy()
+        moved.set_cell(atoms.cell.array @ (np.eye(3) + sign * h * strain), scale_atoms=True)
+        ends.append(deviations(potential, moved).energies)
+    found = -(ends[0] - ends[1]) / (2 * h)
+    products = np.einsum("kab,ab->k", expected, strain)
+    np.testing.assert_allclose(found, products, rtol=0, atol=1e-4 * np.abs(products).max())
+
+
+def test_threads_give_the_same_draws(potential: Potential) -> None:
+    atoms = structures.get("triclinic cell", SPECIES).repeat((2, 1, 1))
+    assert_same(deviations(potential, atoms, threads=3), deviations(potential, atoms), 1e-12)
+
+
+def test_instruction_sets_agree_on_draws(potential: Potential, tmp_path: Path) -> None:
+    """Each in a process of its own, where FORCEMAP_SIMD is read."""
+    write_potential(DATA, tmp_path / "potential.forcemap")
+    code = (
+        "import pickle, sys; import numpy as np; from forcemap.potentials import _core, load\n"
+        "found = load(sys.argv[1]).evaluator().deviations(**np.load(sys.argv[2]))\n"
+        "sys.stdout.buffer.write(pickle.dumps((_core.instruction_set(), found)))\n"
+    )
+    atoms = structures.get("slab", SPECIES)
+    expected = deviations(potential, atoms)
+    files = str(tmp_path / "potential.forcemap"), str(tmp_path / "atoms.npz")
+    arrays = {"positions": atoms.positions, "numbers": atoms.numbers, "pbc": atoms.pbc}
+    np.savez(files[1], cell=atoms.cell.array, **arrays)
+    paths = os.pathsep.join(sys.path)
+    for name in ("generic", "avx2"):
+        environment = os.environ | {"FORCEMAP_SIMD": name, "PYTHONPATH": paths}
+        command = [sys.executable, "-c", code, *files]
+        done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
+        used, found = pickle.loads(done.stdout)
+        assert used in (name, "generic")
+        assert_same(found, expected, 1e-11)
+
+
+def test_draws_leave_the_mean_alone() -> None:
+    atoms = structures.get("slab", SPECIES)
+    structure = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+    with_them = as_potential(DATA).evaluator()
+    with_them.deviations(*structure)
+    one = with_them.compute(*structure)
+    other = as_potential(replace(DATA, draws=None)).evaluator().compute(*structure)
+    assert one.energy == other.energy
+    np.testing.assert_array_equal(one.forces, other.forces)
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_deviations_are_calibrated(noise: bool) -> None:
+    atoms = structures.get("triclinic cell", SPECIES)
+    found = deviations(as_potential(replace(DATA, uncertainty=CALIBRATED)), atoms)
+    raw = deviations(as_potential(DATA), atoms)
+    found = found.with_noise() if noise else found
+
+    def variance(draws: Array) -> Array:
+        return np.asarray((draws**2).sum(axis=0) / (COUNT - 2))
+
+    count, volume = len(atoms), atoms.get_volume()
+    energy = count * (0.04 + 0.09 * noise) + 2.25 * variance(raw.energies)
+    force = 0.01 + 0.16 * noise + 4.0 * variance(raw.forces)
+    stress = 1e-4 + 4e-4 * noise + 9.0 * variance(raw.virials / volume)
+    assert found.energy_std == pytest.approx(np.sqrt(energy), rel=1e-12)
+    np.testing.assert_allclose(found.forces_std, np.sqrt(force), rtol=1e-12)
+    np.testing.assert_allclose(found.stress_std, np.sqrt(stress), rtol=1e-12)
+    np.testing.assert_allclose(raw.forces_std, np.sqrt(variance(raw.forces)), rtol=1e-12)
+
+
+def test_a_potential_says_what_it_knows_of_its_errors(potential: Potential) -> None:
+    assert (potential.draws, potential.uncertainty, potential.has_grade) == (COUNT, None, False)
+    calibrated = as_potential(replace(DATA, uncertainty=CALIBRATED))
+    assert calibrated.uncertainty == CALIBRATED
+    bare = Potential(potential_bytes(replace(DATA, draws=None)), "bare.forcemap")
+    assert bare.draws == 0
+    message = r"bare\.forcemap has no draws, which deviations come from: fit with uncertainty"
+    with pytest.raises(ForcemapError, match=message):
+        deviations(bare, Atoms("H"))
+
+
+def test_a_stress_needs_a_cell(potential: Potential) -> None:
+    found = deviations(potential, structures.get("slab", SPECIES))
+    with pytest.raises(ForcemapError, match="a cell periodic in three directions"):
+        _ = found.stress_std
+
+
+def test_atoms_in_one_place_are_named(potential: Potential) -> None:
+    with pytest.raises(ForcemapError, match="atoms 0 and 2 are in the same place"):
+        deviations(potential, Atoms("HOSi", [[0, 0, 0], [1, 0, 0], [0, 0, 0]]))
+
+
+def test_no_atoms_have_no_deviation(potential: Potential) -> None:
+    found = deviations(potential, Atoms())
+    assert found.forces.shape == (COUNT, 0, 3)
+    assert found.energy_std == 0.0

@@ -1,0 +1,185 @@
+"""The extrapolation grade: brute force, short distances, threads, instruction sets, errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+import structures
+from ase import Atoms
+from forcemap.potentials import ForcemapError, Potential
+from forcemap.potentials.file.potential_file import (
+    PotentialData,
+    as_potential,
+    potential_bytes,
+    write_potential,
+)
+from forcemap.potentials.grade import Grade, Moments
+from numpy.typing import NDArray
+from potentials_factory import random_potential, random_soap, with_draws, with_grade
+
+Array = NDArray[np.float64]
+
+SPECIES = ["H", "O", "Si"]
+BARE = random_potential(SPECIES, 21, two_body_cutoff=4.4, three_body_cutoff=3.6, soap=True)
+MOMENTS = [Moments(4.2, 3, 2), Moments(4.4, 2, 1), Moments(3.0, 16, 0)]
+CASES = {
+    "terms": with_grade(BARE, 1),
+    **{f"moments {m.radial} {m.l_max}": with_grade(BARE, 2, m) for m in MOMENTS},
+}
+
+
+def grades(potential: Potential, atoms: Atoms, threads: int = 1) -> Array:
+    evaluator = potential.evaluator(threads=threads)
+    structure = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+    found = evaluator.compute(*structure, grades=True).grades
+    assert found is not None
+    assert evaluator.compute(*structure).grades is None
+    return found
+
+
+@pytest.mark.parametrize("case", list(CASES))
+@pytest.mark.parametrize("name", ["slab"])
+def test_grades_equal_brute_force(name: str, case: str) -> None:
+    atoms = structures.get(name, SPECIES)
+    found = grades(as_potential(CASES[case]), atoms)
+    np.testing.assert_allclose(found, reference.grades(CASES[case], atoms), rtol=1e-9)
+
+
+@pytest.mark.parametrize("moments", MOMENTS)
+@pytest.mark.parametrize("species", [SPECIES, ["Si"]])
+def test_moments_equal_brute_force(species: list[str], moments: Moments) -> None:
+    """Also for one element, which has a loop of its own. They need no grade in the file."""
+    data = random_potential(species, 4, two_body_cutoff=4.4, three_body_cutoff=3.6)
+    atoms = structures.get("slab", species)
+    potential = as_potential(data)
+    found = potential.evaluator().features(
+        atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc, moments
+    )
+    count = moments.count(len(species))
+    assert potential.feature_counts(moments) == dict.fromkeys(species, count)
+    assert found.shape == (len(atoms), count)
+    for i in range(len(atoms)):
+        expected = reference.moments(data, atoms, i, moments)
+        np.testing.assert_allclose(found[i], expected, rtol=0, atol=1e-12 * np.abs(found).max())
+
+
+def test_features_are_projections_on_the_first_vectors() -> None:
+    atoms = structures.get("slab", SPECIES)
+    potential = as_potential(BARE)
+    found = potential.evaluator().features(
+        atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+    )
+    counts = {s: sum(term.features(s) for term in BARE.terms) for s in SPECIES}
+    assert potential.feature_counts() == counts
+    for i, symbol in enumerate(atoms.get_chemical_symbols()):
+        expected = np.zeros(max(counts.values()))
+        expected[: counts[symbol]] = reference.features(BARE, atoms, i)
+        np.testing.assert_allclose(found[i], expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("count", [1, 32, 35])
+def test_at_most_32_vectors_of_a_term_are_features(count: int) -> None:
+    term = random_soap(np.random.default_rng(3), ("Si",), 2, np.eye(1), count=count)
+    data = PotentialData(("Si",), {"Si": 0.0}, (term,))
+    assert as_potential(data).feature_counts() == {"Si": min(count, 32)}
+    atoms = Atoms("Si3", [[0, 0, 0], [2.0, 0.4, 0], [0.3, 1.9, 1.1]])
+    found = grades(as_potential(with_grade(data, 5)), atoms)
+    np.testing.assert_allclose(found, reference.grades(with_grade(data, 5), atoms), rtol=1e-9)
+
+
+def test_a_distance_below_the_shortest_counts_as_its_ratio() -> None:
+    """Where it is larger than what the features say; of the pair's own shortest distance."""
+    pairs = {("H", "H"): 1.5, ("H", "O"): 1.0}
+    potential = as_potential(replace(BARE, grade=Grade(pairs, {})))
+    for r, elements, expected in [
+        (1.2, "HH", 1.25),
+        (1.5, "HH", 0.0),
+        (0.5, "HO", 2.0),
+        (1.2, "HO", 0.0),
+        (0.5, "OO", 0.0),
+    ]:
+        atoms = Atoms(elements, [[0, 0, 0], [0, 0, r]])
+        np.testing.assert_allclose(grades(potential, atoms), expected, rtol=1e-12)
+
+
+def test_grades_know_no_place_and_no_direction() -> None:
+    atoms = structures.get("triclinic cell", SPECIES)
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell.array @ turn)
+    turned.positions = atoms.positions @ turn + [0.1, 7.0, -3.0]
+    for data in CASES.values():
+        one, other = (grades(as_potential(data), some) for some in (atoms, turned))
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_threads_give_the_same_grades(case: str) -> None:
+    atoms = structures.get("triclinic cell", SPECIES).repeat((2, 1, 1))
+    potential = as_potential(CASES[case])
+    np.testing.assert_array_equal(grades(potential, atoms, threads=3), grades(potential, atoms))
+
+
+@pytest.mark.parametrize("case", ["terms", "moments 3 2"])
+def test_instruction_sets_agree_on_grades(case: str, tmp_path: Path) -> None:
+    write_potential(CASES[case], tmp_path / "potential.forcemap")
+    code = (
+        "import sys; import numpy as np; from forcemap.potentials import load\n"
+        "atoms = np.load(sys.argv[2])\n"
+        "found = load(sys.argv[1]).evaluator().compute(**atoms, grades=True)\n"
+        "sys.stdout.buffer.write(found.grades.tobytes())\n"
+    )
+    atoms = structures.get("slab", SPECIES)
+    expected = grades(as_potential(CASES[case]), atoms)
+    files = str(tmp_path / "potential.forcemap"), str(tmp_path / "atoms.npz")
+    arrays = {"positions": atoms.positions, "numbers": atoms.numbers, "pbc": atoms.pbc}
+    np.savez(files[1], cell=atoms.cell.array, **arrays)
+    for name in ("generic", "avx2"):
+        environment = os.environ | {"FORCEMAP_SIMD": name, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", code, *files]
+        done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
+        np.testing.assert_allclose(np.frombuffer(done.stdout), expected, rtol=1e-10)
+
+
+def test_grading_leaves_energies_and_forces_alone() -> None:
+    atoms = structures.get("slab", SPECIES)
+    structure = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+    for data in CASES.values():
+        evaluator = as_potential(data).evaluator()
+        one, other = evaluator.compute(*structure, grades=True), evaluator.compute(*structure)
+        assert one.energy == other.energy
+        np.testing.assert_array_equal(one.forces, other.forces)
+
+
+def test_a_potential_without_a_grade_says_so() -> None:
+    potential = Potential(potential_bytes(BARE), "bare.forcemap")
+    assert not potential.has_grade
+    with pytest.raises(ForcemapError, match=r"bare\.forcemap has no extrapolation grade: map its"):
+        grades(potential, Atoms("H"))
+
+
+@pytest.mark.parametrize(
+    "moments", [Moments(0.0, 1, 0), Moments(3.0, 0, 0), Moments(3.0, 17, 0), Moments(3.0, 1, 3)]
+)
+def test_moments_are_checked(moments: Moments) -> None:
+    with pytest.raises(ForcemapError, match=r"moments: found cutoff .*, expected cutoff > 0"):
+        as_potential(BARE).feature_counts(moments)
+
+
+def test_atoms_in_one_place_are_named() -> None:
+    with pytest.raises(ForcemapError, match="atoms 0 and 1 are in the same place"):
+        grades(as_potential(CASES["terms"]), Atoms("HO", np.zeros((2, 3))))
+
+
+def test_bytes_of_draws_are_not_those_of_a_step() -> None:
+    drawn = as_potential(with_draws(BARE, 4, 1))
+    assert drawn.core.bytes == as_potential(BARE).core.bytes
+    assert drawn.core.bytes_of_draws > 0
+    assert as_potential(BARE).core.bytes_of_draws == 0
