@@ -16,6 +16,7 @@ import yaml
 from forcemap.fitter.checked import (
     ELEMENTS,
     Checked,
+    CrossCheckError,
     Place,
     choice,
     either,
@@ -45,6 +46,7 @@ from forcemap.fitter.terms.base import TermSettings
 from forcemap.fitter.terms.kinds import SETTINGS
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.quoting import quoted
+from forcemap.potentials.uncertainty import LEAST_DRAWS
 
 __all__ = [
     "STRESS_SIGMA",
@@ -109,6 +111,11 @@ class UncertaintySettings(Checked):
     """
 
     draws: int = field(default=16, metadata=read_by(integer(at_least=0, at_most=MOST_DRAWS)))
+
+    def cross_check(self) -> None:
+        """Raise CrossCheckError for draws too few to say what they scatter by."""
+        if 0 < self.draws < LEAST_DRAWS:
+            raise CrossCheckError("draws", f"expected 0 (none) or at least {LEAST_DRAWS}")
 
 
 @reader(

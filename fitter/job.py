@@ -29,7 +29,7 @@ from forcemap.fitter.planning.step_cost import microseconds_per_atom
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
-from forcemap.fitter.process.truth import deviations_in_thread, truth_in_thread
+from forcemap.fitter.process.truth import expected_in_thread, truth_in_thread
 from forcemap.fitter.report.calibration import Expected, Honest
 from forcemap.fitter.report.doubts import doubts
 from forcemap.fitter.report.metrics import SizePoint
@@ -190,15 +190,12 @@ def _honest(
         [calibrated_deviations(x.frame, x.deviations(), model.uncertainty) for x in left_out],
     )
     draws = 0 if mapped is None else mapped.potential.draws
+    judge: Callable[[Frame], Prediction]
     if mapped is not None and draws:
         judge = partial(deviations_of_draws, mapped.potential.evaluator(skin=0.0, threads=run.jobs))
         run = replace(run, jobs=1)  # the evaluator has threads of its own
     else:
-        both = deviations_in_thread(model, beyond=False)
-
-        def judge(frame: Frame) -> Prediction:
-            return both(frame)[1]
-
+        judge = expected_in_thread(model)
     frames = [frame for frame, _ in test]
     with run.stage("deviations of the test frames", len(frames)) as advance:
         found = []

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from forcemap.fitter.commands.options import ExistingFile
+
+if TYPE_CHECKING:
+    from forcemap.potentials.uncertainty import Uncertainty
 
 __all__ = ["describe", "info"]
 
@@ -68,7 +71,40 @@ def _describe_potential(path: Path) -> list[tuple[str, str]]:
     ):
         if isinstance(mapping.get(key), int | float):
             rows.append((label, f"{mapping[key]:.2e} {unit}"))
+    rows += _uncertainty_rows(potential.uncertainty)
+    if potential.draws:
+        rows.append(("draws", str(potential.draws)))
+    if potential.has_grade:
+        rows.append(("extrapolation grade", _grade_text(document.get("grade", {}))))
     return rows + _provenance_rows(document.get("provenance", {}))
+
+
+def _uncertainty_rows(uncertainty: Uncertainty | None) -> list[tuple[str, str]]:
+    """Calibration of the deviations of each quantity."""
+    if uncertainty is None:
+        return []
+    return [
+        (
+            f"deviation of {label}",
+            f"factor {found.factor:.3g}, floor {found.floor:.2g} {unit}, "
+            f"noise of labels {found.noise:.2g} {unit}",
+        )
+        for label, found, unit in (
+            ("energies", uncertainty.energy, "eV per root of atoms"),
+            ("forces", uncertainty.force, "eV/Å"),
+            ("stresses", uncertainty.stress, "eV/Å³"),
+        )
+    ]
+
+
+def _grade_text(grade: Mapping[str, Any]) -> str:
+    """What grades are made from."""
+    counts = [f"{e['species']} {e['features']}" for e in grade.get("centers", [])]
+    pairs = [f"{'-'.join(e['species'])} {e['distance']:.3g} Å" for e in grade.get("shortest", [])]
+    text = "1 is the 99 % quantile of the training atoms"
+    if counts:
+        text += f"; features: {', '.join(counts)}"
+    return text + (f"; shortest distances: {', '.join(pairs)}" if pairs else "")
 
 
 def _describe_model(path: Path) -> list[tuple[str, str]]:
@@ -93,6 +129,7 @@ def _describe_model(path: Path) -> list[tuple[str, str]]:
                 f"delta {term.delta:.3g} eV, sparse points: {blocks}",
             )
         )
+    rows += _uncertainty_rows(model.uncertainty)
     provenance = {
         "data": model.data,
         "settings": model.settings,

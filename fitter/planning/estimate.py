@@ -47,6 +47,7 @@ from forcemap.fitter.sparse.candidates import most_candidates
 from forcemap.fitter.sparse.methods import independent, work_of_choice
 from forcemap.fitter.terms.base import Array, Block, Species, Term, named
 from forcemap.fitter.terms.rows import RowLayout, frame_rows
+from forcemap.fitter.uncertainty.leave_one_out import work_of_leaving_out
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
 from scipy.linalg import lapack
@@ -112,6 +113,8 @@ class Estimate:
         blocks_bytes: all blocks at work or waiting.
         frames_bytes: frames, their labels and the predictions.
         map_bytes: what the map takes while it is made.
+        kept_bytes: of the rows that are kept on disk until frames have been left out; of each rank.
+        draws: that the potential will have.
         seconds: by stage.
         extrapolated: sentences on what was not looked at.
     """
@@ -131,6 +134,8 @@ class Estimate:
     blocks_bytes: int
     frames_bytes: int
     map_bytes: int
+    kept_bytes: int
+    draws: int
     seconds: Mapping[str, float]
     jobs: int
     ranks: int
@@ -202,12 +207,15 @@ def estimate(
     workers = atoms * row.of(columns) + whiten * n_rows
     adding = add * n_rows
     free = any(term.delta is None for term in look.settings.terms)
+    labelled = [rows for rows in (sum(_row_counts([f])) for f in frames) if rows]
+    leaving = work_of_leaving_out(labelled, columns) if len(labelled) > 1 else Work()
     seconds = {
         "reading frames": reading,
         **look.seconds,
         # The main thread adds what the others have computed.
         "rows and their sum": max((workers + adding) / jobs, adding) / ranks,
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
+        "leaving frames out": look.rates.seconds(leaving) / jobs / ranks,
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
     return Estimate(
@@ -223,6 +231,8 @@ def estimate(
         **_matrix_bytes(look, frames, group_count(settings, frames), jobs),
         frames_bytes=BYTES_PER_ATOM * atoms,
         map_bytes=look.mapping.bytes,
+        kept_bytes=FLOAT * columns * n_rows // ranks if len(labelled) > 1 else 0,
+        draws=look.settings.uncertainty.draws,
         seconds=seconds,
         jobs=jobs,
         ranks=ranks,
@@ -547,6 +557,10 @@ def estimate_table(found: Estimate) -> Any:
         ("making the map", _memory(found.map_bytes)),
         ("the program itself", "100 MiB"),
     ]
+    uncertainty = [
+        ("rows kept on disk during the fit", f"{_memory(found.kept_bytes)}{each}"),
+        ("draws in the potential", f"{found.draws}"),
+    ]
     times = [(stage, f"about {_time(seconds)}") for stage, seconds in found.seconds.items()]
     times.append(("in all", f"about {_time(sum(found.seconds.values()))}"))
     notes = [f"Note: {sentence}." for sentence in found.extrapolated]
@@ -554,6 +568,8 @@ def estimate_table(found: Estimate) -> Any:
         rows_table(sizes, title="Sizes"),
         _terms_table(found),
         rows_table(memory, title=f"Memory{each}"),
+        "",
+        rows_table(uncertainty, title="Uncertainty"),
         "",
         rows_table(times, title=f"Time by {found.jobs} thread(s){ranks}"),
         *(["", *notes] if notes else []),

@@ -39,8 +39,8 @@ class Model:
         settings, data: provenance.
         identity: of the fit whose files this is written with; empty without files.
         uncertainty: calibration of its deviations; None of a model that has none.
-        open_levels: what the sparse points leave open of the prior in frames like those of the fit, by
-            "energy", "force" and "stress": variances, in the units of `uncertainty`.
+        open_levels: variances that the sparse points leave open of the prior in frames like those of
+            the fit: "force" (eV/Å)² of a component, "energy" and "stress" (times volume) eV² per atom.
     """
 
     species: tuple[int, ...]

@@ -318,8 +318,8 @@ class MapPlan:
 
     def finer(self, excess: float) -> MapPlan:
         """The next finer plan for draws, where the error is `excess` (> 1) times what it may be."""
-        # Slopes of a cubic spline converge with the third power of the spacing.
-        closer = min(max((0.7 / excess) ** (1.0 / 3.0), 0.5), 0.9)
+        # Slopes of a cubic spline converge with the third power of the spacing, faster at first.
+        closer = min(max((0.7 / excess) ** (1.0 / 3.5), 0.2), 0.9)
         # That of forms falls tenfold with every 30 functions or so.
         more = 1.5 if excess > 4.0 else 1.25
         return replace(

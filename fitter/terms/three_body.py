@@ -328,11 +328,11 @@ class ThreeBodyTerm(DistanceTerm):
             triangles[:, :, 0] = one[:, None]
             triangles[:, :, 1] = two[:, None]
             triangles[:, :, 2] = base[None, :]
-            triangles = triangles.reshape(-1, 3)
+            flat = triangles.reshape(-1, 3)
             if alone is not None:
-                sums = settings.sum(triangles, images, alone)
+                sums = settings.sum(flat, images, alone)
             else:
-                sums = settings.matrix(triangles, images) @ weights
+                sums = settings.matrix(flat, images) @ weights
             return np.asarray(sums).reshape(len(one), len(base), -1)
 
         step = 1024 if alone is not None else max(1, KERNELS_AT_ONCE // (len(base) * len(weights)))

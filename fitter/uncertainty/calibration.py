@@ -30,6 +30,7 @@ from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import RowLayout
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
+from numpy.typing import NDArray
 
 __all__ = ["LEAST", "NOT_CALIBRATED", "Residuals", "calibrated", "calibration", "open_levels"]
 
@@ -42,8 +43,15 @@ ENOUGH = 200_000
 SPREAD_OF_FACTOR, SPREAD_OF_NOISE = 1.0, 1.5
 """Standard deviations of the logarithms of factor and noise before the data are seen."""
 
-LEVEL_FRAMES, LEVEL_SHARE = 4, 0.01
-"""So many frames, of one in a hundred of all atoms, or one frame, show what sparse points leave open."""
+FRAMES_PER_LEVEL, MOST_LEVELS = 100, 4
+"""Of so many frames one shows what sparse points leave open of the prior, up to the second number:
+with few-body terms a frame takes as long as the rows of a hundred."""
+
+LEVEL_MARGIN = 4.0
+"""Of variances that sparse points leave open: the largest of one frame is not the largest of all."""
+
+UNUSUAL = 0.9
+"""Quantile of the frames, by what the data leave open of their forces, where these frames begin."""
 
 NOT_CALIBRATED = (
     "with one frame there is none to leave out: its standard deviations are those of the process, not "
@@ -72,7 +80,7 @@ class Residuals:
         }
 
 
-def _quantities(frame: Frame, rows: Array) -> dict[str, tuple[Array, float]]:
+def _quantities(frame: Frame, rows: NDArray[np.intp]) -> dict[str, tuple[Array, float]]:
     """Which of a frame's rows are of which quantity, and the unit of each in those of the rows."""
     count = len(frame.numbers)
     layout = RowLayout(count)
@@ -168,24 +176,31 @@ def calibrated(
 
 
 def open_levels(model: Model, left_out: Sequence[LeftOut]) -> Mapping[str, float]:
-    """What sparse points leave open of the prior in some of the frames, see `Model.open_levels`.
+    """Variances that sparse points leave open of the prior in frames like those of the fit.
 
-    Of each group, beginning with the largest, the frame that is less well known than most of it.
+    See `Model.open_levels`. From some frames that are less well known than most, without outliers.
     """
-    groups: dict[str, list[LeftOut]] = {}
-    for left in left_out:
-        groups.setdefault(left.frame.config_type, []).append(left)
-    atoms = LEVEL_SHARE * sum(len(left.frame.numbers) for left in left_out)
     levels = dict.fromkeys(LEAST, 0.0)
-    for number, group in enumerate(sorted(groups.values(), key=len, reverse=True)):
-        by_variance = sorted(group, key=lambda left: float(np.mean(left.variances)))
-        frame = by_variance[int(0.9 * (len(group) - 1))].frame
-        atoms -= len(frame.numbers)
-        if number and (number >= LEVEL_FRAMES or atoms < 0):
-            break
+    ranked = sorted(left_out, key=_mean_variance)
+    count = min(max(len(ranked) // FRAMES_PER_LEVEL, 1), MOST_LEVELS) if ranked else 0
+    for number in range(count):
+        frame = ranked[int(UNUSUAL * (1.0 - number / count) * (len(ranked) - 1))].frame
         found = model.open_variances(frame)
-        for name, (where, unit) in _quantities(frame, np.arange(len(found))).items():
-            if name != "stress" or np.all(frame.pbc):
-                largest = float(np.max(found[where], initial=0.0)) / unit**2
-                levels[name] = max(levels[name], largest)
+        atoms = len(frame.numbers)
+        layout = RowLayout(atoms)
+        for name, largest in (
+            ("force", np.max(found[layout.forces])),
+            ("energy", found[layout.energy] / atoms),
+            ("stress", np.max(found[layout.strain]) / atoms),
+        ):
+            levels[name] = max(levels[name], LEVEL_MARGIN * float(largest))
     return levels
+
+
+def _mean_variance(left: LeftOut) -> float:
+    """Of the frame's forces, or of its energy where it has no forces."""
+    parts = _quantities(left.frame, left.target.rows)
+    for where, unit in parts.values():
+        if np.any(where):
+            return float(np.mean(left.variances[where])) / unit**2
+    return 0.0

@@ -50,7 +50,7 @@ from forcemap.fitter.terms.base import (
 )
 from forcemap.fitter.terms.rows import RowLayout, frame_rows, term_columns
 from forcemap.fitter.terms.splines import spline_coefficients
-from forcemap.potentials import ForcemapCalculator, Potential, _core
+from forcemap.potentials import ForcemapCalculator, Potential, _core, load
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.potential_file import Draws, as_potential, potential_bytes
 from forcemap.potentials.terms import TwoBodySplines
@@ -389,8 +389,15 @@ def test_draws_are_those_of_the_process(kind: str, crystal: Atoms) -> None:
     check_draws(mapped.potential, crystal, expected, (0.1, 0.05, 0.1))
 
 
-def test_parts_of_draws_cancel_as_in_the_process(crystal: Atoms) -> None:
-    """The parts of all terms are far larger than what is left of them in the energy of a frame."""
+def test_parts_of_draws_cancel_as_in_the_process(
+    crystal: Atoms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parts of all terms are far larger than what is left of them in the energy of a frame.
+
+    Environments are compared in forms, as where there are more sparse points than here.
+    """
+    many = "forcemap.fitter.terms.soap.draws._numbers_of_points"
+    monkeypatch.setattr(many, lambda *_: 10**12)
     model = whole_model()
     mapped = with_deviations(map_model(model, FRAMES, 1e-4), model, FRAMES, 6)
     frame, draws = as_frame(crystal), model.draws(6)
@@ -524,12 +531,18 @@ def test_a_kind_defined_here_needs_nothing_elsewhere(data: Path, tmp_path: Path)
     atoms.calc = ForcemapCalculator(out / "potential.forcemap")
     truth = Truth(read_model(out / "model.forcemap")).prediction(as_frame(atoms))
     np.testing.assert_allclose(atoms.get_forces(), truth.forces, rtol=0, atol=1e-6)
+    whole = load(out / "potential.forcemap")
+    assert (whole.draws, whole.has_grade) == (16, True)
+    assert whole.uncertainty is not None
     pair = lammps_runs.forcemap_pair(out / "potential.forcemap", lammps_runs.species_of(atoms))
     answer = lammps_runs.evaluate(tmp_path, atoms, pair)
     np.testing.assert_allclose(answer.forces, truth.forces, rtol=0, atol=1e-6)
     # mapped again, and judged by itself
     again = invoke("map", out / "model.forcemap", "-o", tmp_path / "again.forcemap", "--quiet")
     assert again.exit_code == 0, again.output
+    mapped = load(tmp_path / "again.forcemap")
+    assert (mapped.draws, mapped.has_grade) == (16, False)
+    assert mapped.uncertainty == whole.uncertainty
     judged = invoke("evaluate", out / "model.forcemap", data, "--index", ":3", "--json", "--quiet")
     assert judged.exit_code == 0, judged.output
     assert json.loads(judged.stdout)["force_std_ev_per_a"] > 0.0

@@ -17,7 +17,8 @@ therefore added to l, and one more coordinate makes the isolated atom exact, fro
 count.
 
 For zeta = 1 every draw is one vector, and for zeta = 3 and 4 the draws are factors of some of the
-sparse points, as the mean is.
+sparse points, as the mean is; for zeta = 2, too, where these are so few that they take less memory
+than forms: many elements have long spectra.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = ["drawn_bytes", "drawn_functions"]
 
+MOST_POINTS = 1_000_000
+"""All of them."""
+
 MOST_FUNCTIONS = 256
 """Coordinates of d at the most; about 100 hold what a deviation needs of one element."""
 
@@ -61,7 +65,7 @@ FORMS_AT_ONCE = 16_000_000
 def drawn_functions(term: SoapTerm, weights: Array, plan: MapPlan) -> SpectrumFunctions:
     """The term of a potential's draws, of `weights` (points of all blocks, draws) eV."""
     blocks = [(block, some) for block, some in term.block_weights(weights) if block.size]
-    if term.zeta == 2:
+    if term.zeta == 2 and not _by_points(term, plan):
         quadratic = {
             SYMBOLS[block.species[0]]: _expanded(term, block, some, plan).center(plan.functions)
             for block, some in blocks
@@ -77,20 +81,35 @@ def drawn_bytes(term: SoapTerm, plan: MapPlan) -> int:
     """Memory of as many functions as the plan keeps."""
     if term.zeta == 1:
         return 0
+    if term.zeta == 2:
+        return 8 * min(_numbers_of_forms(term, plan), _numbers_of_points(term, plan, MOST_POINTS))
+    return 8 * _numbers_of_points(term, plan, plan.functions)
+
+
+def _by_points(term: SoapTerm, plan: MapPlan) -> bool:
+    """Whether all sparse points, which are exact, take no more memory than forms would."""
+    return _numbers_of_points(term, plan, MOST_POINTS) <= _numbers_of_forms(term, plan)
+
+
+def _numbers_of_forms(term: SoapTerm, plan: MapPlan) -> int:
     numbers = 0
     for block in term.blocks:
-        if term.zeta == 2:
-            rank = min(plan.functions, MOST_FUNCTIONS, block.size, term.dimension)
-            numbers += rank * term.dimension + plan.draws * rank**2
-        else:
-            numbers += min(plan.functions, block.size) * (term.dimension + plan.draws)
-    return 8 * numbers
+        rank = min(plan.functions, MOST_FUNCTIONS, block.size, term.dimension)
+        numbers += (plan.draws + 1 + rank) * term.dimension + plan.draws * rank**2
+    return numbers
+
+
+def _numbers_of_points(term: SoapTerm, plan: MapPlan, most: int) -> int:
+    return sum(min(most, block.size) * (term.dimension + plan.draws) for block in term.blocks)
 
 
 def _center(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> SoapCenter:
-    """Of zeta other than 2: factors of vectors that the draws share."""
+    """Factors of vectors that the draws share."""
     if term.zeta == 1:
         return SoapCenter(np.eye(weights.shape[1]), np.ascontiguousarray(weights.T @ block.points))
+
+    if term.zeta == 2:
+        return SoapCenter(np.ascontiguousarray(weights.T), block.points)
 
     def form() -> Form:
         center = block.species[0]
@@ -250,10 +269,10 @@ class _Forms:
         draws = range(self.weights.shape[1])
         found = np.eye(self.size, min(2 * most, self.size))
         if found.shape[1] < self.size:
-            found = sum(self.products(k, self.products(k, found)) for k in draws)
+            found = np.sum([self.products(k, self.products(k, found)) for k in draws], axis=0)
             found = scipy.linalg.qr(found, mode="economic", check_finite=False)[0]
         images = [self.products(k, found) for k in draws]
-        _, inside = scipy.linalg.eigh(sum(image.T @ image for image in images))
+        _, inside = scipy.linalg.eigh(np.sum([image.T @ image for image in images], axis=0))
         inside = inside[:, ::-1][:, :most]
         forms = np.stack([inside.T @ (found.T @ image) @ inside for image in images])
         return found @ inside, forms

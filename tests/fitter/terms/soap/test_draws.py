@@ -51,7 +51,14 @@ def case(elements: int, points: int, zeta: int = 2) -> tuple[SoapTerm, list[Fram
     return term, frames, np.random.default_rng(1).normal(size=(term.size, 4))
 
 
-@pytest.mark.parametrize(("elements", "points"), [(1, 10), (1, 60), (2, 20)])
+@pytest.fixture
+def forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forms, where the sparse points themselves would take less memory."""
+    monkeypatch.setattr("forcemap.fitter.terms.soap.draws._by_points", lambda term, plan: False)
+
+
+@pytest.mark.usefixtures("forms")
+@pytest.mark.parametrize(("elements", "points"), [(1, 30), (1, 60), (2, 40)])
 def test_all_coordinates_are_exact(elements: int, points: int) -> None:
     """With more sparse points than numbers of a spectrum (40), and with fewer."""
     term, frames, weights = case(elements, points)
@@ -67,6 +74,7 @@ def test_all_coordinates_are_exact(elements: int, points: int) -> None:
     np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
+@pytest.mark.usefixtures("forms")
 @pytest.mark.parametrize("functions", [4, 8, 16])
 def test_few_coordinates_keep_the_mean_and_the_isolated_atom(functions: int) -> None:
     """The mean energy of the data's atoms over the isolated one is exact however few there are."""
@@ -85,6 +93,7 @@ def test_few_coordinates_keep_the_mean_and_the_isolated_atom(functions: int) -> 
     np.testing.assert_allclose(mine.mean(axis=0), expected.mean(axis=0), rtol=1e-3)
 
 
+@pytest.mark.usefixtures("forms")
 def test_more_coordinates_are_better() -> None:
     term, frames, weights = case(1, 60)
     spectra, free = spectra_of(term, frames, 29), isolated(term, frames, 29)
@@ -100,12 +109,14 @@ def test_more_coordinates_are_better() -> None:
     assert errors[-1] < 1e-3 * np.std(expected)
 
 
+@pytest.mark.usefixtures("forms")
 def test_points_that_are_not_held_at_once_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    term, frames, weights = case(2, 20)
-    plan = MapPlan(frames).of_draws(4)
+    term, frames, weights = case(2, 60)
+    plan = replace(MapPlan(frames).of_draws(4), functions=12)
     one = term.mapped(weights, plan)
     monkeypatch.setattr("forcemap.fitter.terms.soap.draws.FORMS_AT_ONCE", 0)
-    other = term.mapped(weights, MapPlan(frames).of_draws(4))
+    plan = replace(MapPlan(frames).of_draws(4), functions=12)
+    other = term.mapped(weights, plan)
     assert isinstance(one, SoapQuadraticFunctions)
     assert isinstance(other, SoapQuadraticFunctions)
     spectra = spectra_of(term, frames, 28)
@@ -136,10 +147,23 @@ def test_other_exponents_share_vectors(zeta: int) -> None:
     assert errors[0] < 0.2
 
 
+def test_few_points_are_kept_as_they_are() -> None:
+    """They are exact, and fewer numbers than forms and lines of all draws; nothing is finer."""
+    term, frames, weights = case(2, 6)
+    plan = MapPlan(frames).of_draws(4)
+    found = term.mapped(weights, plan)
+    assert isinstance(found, SoapFunctions)
+    for block, some in term.block_weights(weights):
+        center = found.centers[SYMBOLS[block.species[0]]]
+        np.testing.assert_array_equal(center.vectors, block.points)
+        np.testing.assert_array_equal(center.factors, some.T)
+    assert term.map_bytes(plan) == term.map_bytes(plan.finer(1e9))
+
+
 def test_draws_have_no_part_of_species_without_points() -> None:
-    term, frames, _ = case(2, 6)
+    term, frames, _ = case(2, 60)
     term = term.with_blocks([term.blocks[0], Block(term.blocks[1].species, np.zeros((0, 144)))])
     weights = np.random.default_rng(1).normal(size=(term.size, 4))
     found = term.mapped(weights, MapPlan(frames).of_draws(4))
-    assert isinstance(found, SoapQuadraticFunctions)
+    assert isinstance(found, SoapFunctions)
     assert len(found.centers) == 1
