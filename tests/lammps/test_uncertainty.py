@@ -341,7 +341,7 @@ fix move all nve
 fix g all pair 5 forcemap grade 1
 compute g all reduce max f_g
 variable g equal c_g
-variable threshold equal 1.5*v_g
+variable threshold equal 1.05*v_g
 thermo_style custom step c_g
 run 0
 variable threshold equal ${threshold}
@@ -356,7 +356,7 @@ run 5
     assert found is not None
     assert 0 < int(found[1]) < 200
     assert int(found[1]) % 5 == 0
-    assert 1.0 < float(found[2]) < 3.0
+    assert 1.0 < float(found[2]) < 1.5
     assert len(reports(output)) == 3
 
 
