@@ -217,8 +217,8 @@ TEST(format_and_version) {
   CHECK_ERROR(parse_with("forcemap.potential", "forcemap.model"), "forcemap map MODEL");
   CHECK_ERROR(parse_with("forcemap.potential", "other"), "format: found \"other\"");
   CHECK_ERROR(
-      parse_with("\"version\": 1", "\"version\": 3"),
-      "found format version 3, expected at most 2: the file was written by a newer forcemap");
+      parse_with("\"version\": 1", "\"version\": 4"),
+      "found format version 4, expected at most 3: the file was written by a newer forcemap");
   CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 0"), "version: found 0");
   CHECK_ERROR(parse_with("\"version\": 1", "\"version\": 1.0"), "version: found 1.0");
   CHECK_ERROR(parse_with("\"version\": 1, ", ""), "found no entry \"version\"");
@@ -349,7 +349,7 @@ TEST(species) {
 TEST(terms) {
   CHECK_ERROR(parse_with("\"two_body\"", "\"four_body\""),
               "terms[0].kind: found \"four_body\", "
-              "expected two_body, three_body, soap, embedding or zbl");
+              "expected two_body, three_body, soap, soap_quadratic, embedding or zbl");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 0"), "terms[0].cutoff: found 0");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 100.5"), "0 < cutoff <= 100");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": NaN"), "document, byte ");
