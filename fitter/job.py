@@ -169,7 +169,7 @@ def _shared_truths(model: Model | None, frames: Sequence[Frame], run: Run) -> It
 
     def process() -> Model:
         assert model is not None  # this is the first rank
-        return replace(model, posterior=np.zeros((0, 0)))  # large, and of no use to the mean
+        return replace(model, posterior=np.zeros((0, 0)), labels=None)  # large, of no use here
 
     with run.stage("predictions of the process"):
         known = run.ranks.on_first(process)
