@@ -146,8 +146,8 @@ def fitted(
         key = fit_key(settings.to_dict(), data_hash(frames), *points, *prior.factors, *labels)
         run.checkpoint.open(key)
         run.ranks.meet()  # before a file that another rank looks for is replaced
-    leave_out = leave_out and sum(len(target.rows) > 0 for target in targets) > 1
-    scratch = _scratch(targets, prior, run) if leave_out else KeptRows.none()
+    several = leave_out and sum(len(target.rows) > 0 for target in targets) > 1
+    scratch = _scratch(targets, prior, run) if several else KeptRows.none()
     with scratch as kept:
         with run.stage("fitting", -(-len(targets) // run.ranks.size)) as advance:
             groups = group_count(settings, frames)
@@ -158,7 +158,7 @@ def fitted(
                 if solved.noise_is_guessed:
                     run.note(NOISE_IS_GUESSED)
             del data  # as large as what is needed from here on
-        posterior = run.ranks.on_first(lambda: solved and solved.posterior) if leave_out else None
+        posterior = run.ranks.on_first(lambda: solved and solved.posterior) if several else None
         left_out = leave_one_out(targets, prior, posterior, kept, run) if posterior else []
     if solved is None:
         return None

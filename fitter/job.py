@@ -21,13 +21,15 @@ from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.prediction import Prediction, evaluated
 from forcemap.fitter.fitting import fitted
 from forcemap.fitter.mapping.curves import mapped_curves
-from forcemap.fitter.mapping.map import Mapped, map_model
+from forcemap.fitter.mapping.deviations import with_deviations
+from forcemap.fitter.mapping.map import map_model
+from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.probes import measured_frames
 from forcemap.fitter.planning.step_cost import microseconds_per_atom
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
-from forcemap.fitter.process.truth import deviations_in_thread, truth_in_thread
+from forcemap.fitter.process.truth import expected_in_thread, truth_in_thread
 from forcemap.fitter.report.calibration import Expected, Honest
 from forcemap.fitter.report.doubts import doubts
 from forcemap.fitter.report.metrics import SizePoint
@@ -54,9 +56,8 @@ def fit_to_folder(
     Files: model.forcemap, potential.forcemap, settings.yaml (expanded), report.json, report.html. Of
     several ranks, the first maps, judges and writes; the report of the others is empty. The files of
     the checkpoint are removed in the end. `size` names what is fitted, `smaller` the sizes before it,
-    for the report's curve.
-    A model with a term that has no map gives no potential.forcemap and is judged by itself; a
-    potential.forcemap that is left from an earlier fit is removed.
+    for the report's curve. A model with a term that has no map gives no potential.forcemap and is
+    judged by itself; a potential.forcemap that is left from an earlier fit is removed.
 
     Raises:
         ForcemapError: settings, frames or the folder cannot be used, or another fit is still going on
@@ -78,13 +79,11 @@ def fit_to_folder(
         truths = _shared_truths(model, data.train, run) if has_map and run.ranks.size > 1 else None
         if model is None:
             return {}
-        hashes = data_hash(data.train) + data_hash(data.test)
-        model = replace(model, identity=fit_key(settings.to_dict(), hashes, model.weights))
+        model = _identified(model, settings, data)
         mapped = _mapped(model, settings, data, run, truths) if has_map else None
         judged = _judged(model, mapped, data, run)
         honest = _honest(model, mapped, left_out, judged[1], run)
-        found = doubts(model, settings, judged[0])
-        for text in found:
+        for text in (found := doubts(model, settings, judged[0])):
             warnings.warn(text, stacklevel=2)
         fit_block = _fit_block(model, mapped, data, run) | {
             "seconds": time.perf_counter() - start,
@@ -106,6 +105,12 @@ def fit_to_folder(
         if run.checkpoint:
             run.checkpoint.remove()
         return report
+
+
+def _identified(model: Model, settings: Settings, data: _Data) -> Model:
+    """With the identity that all files of the fit share."""
+    hashes = data_hash(data.train) + data_hash(data.test)
+    return replace(model, identity=fit_key(settings.to_dict(), hashes, model.weights))
 
 
 @dataclass(frozen=True)
@@ -153,9 +158,10 @@ def _mapped(
     truths: Iterable[Prediction] | None,
 ) -> Mapped:
     chosen = settings.map
-    return map_model(
+    mapped = map_model(
         model, data.train, chosen.tolerance, run.jobs, run.progress, chosen.soap, truths
     )
+    return with_deviations(mapped, model, data.train, settings.uncertainty.draws, run.progress)
 
 
 def _judged(model: Model, mapped: Mapped | None, data: _Data, run: Run) -> tuple[Pairs, Pairs]:
@@ -188,15 +194,12 @@ def _honest(
         [calibrated_deviations(x.frame, x.deviations(), model.uncertainty) for x in left_out],
     )
     draws = 0 if mapped is None else mapped.potential.draws
+    judge: Callable[[Frame], Prediction]
     if mapped is not None and draws:
         judge = partial(deviations_of_draws, mapped.potential.evaluator(skin=0.0, threads=run.jobs))
         run = replace(run, jobs=1)  # the evaluator has threads of its own
     else:
-        both = deviations_in_thread(model, beyond=False)
-
-        def judge(frame: Frame) -> Prediction:
-            return both(frame)[1]
-
+        judge = expected_in_thread(model)
     frames = [frame for frame, _ in test]
     with run.stage("deviations of the test frames", len(frames)) as advance:
         found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -93,8 +93,7 @@ def evaluate(
     from forcemap.fitter.config import Source
     from forcemap.fitter.data.dataset import read_frames
     from forcemap.fitter.data.label_checks import label_counts
-    from forcemap.fitter.report.metrics import METRICS, error_block
-    from forcemap.fitter.report.terminal import deviation_table, error_table, output_console
+    from forcemap.fitter.report.metrics import error_block
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
     from forcemap.fitter.sharing.whole_file import check_writable
     from forcemap.potentials.runs.progress import Progress
@@ -116,22 +115,29 @@ def evaluate(
     if output is not None:
         write_predictions(output, found)
     block = error_block(found.pairs, found.deviations)
-    if found.grades is not None:
-        block |= grade_counts(found.grades)
     if as_json:
+        block |= {} if found.grades is None else grade_counts(found.grades)
         click.echo(json.dumps(block, indent=2, allow_nan=False))
     else:
-        if any(block[name] is not None for name in METRICS):
-            output_console().print(error_table(f"{potential} on {data}", block))
-        else:
-            click.echo(f"{data}: no labels to compare {len(frames)} frames with", err=True)
-        if found.deviations is not None:
-            title = f"Deviations that the {found.source} expects"
-            output_console().print(deviation_table(title, block))
+        show_tables(potential, data, found, block)
     if output is not None:
         click.echo(output, err=as_json)
     if found.grades is not None:
         click.echo(grade_line(found), err=True)
+
+
+def show_tables(potential: Path, data: Path, found: Predicted, block: Mapping[str, Any]) -> None:
+    """Print errors and expected errors."""
+    from forcemap.fitter.report.metrics import METRICS
+    from forcemap.fitter.report.terminal import deviation_table, error_table, output_console
+
+    if any(block[name] is not None for name in METRICS):
+        output_console().print(error_table(f"{potential} on {data}", block))
+    else:
+        click.echo(f"{data}: no labels to compare {len(found.pairs)} frames with", err=True)
+    if found.deviations is not None:
+        title = f"Deviations that the {found.source} expects"
+        output_console().print(deviation_table(title, block))
 
 
 GRADE_LIMIT = 1.0

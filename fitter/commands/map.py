@@ -40,7 +40,8 @@ def map_command(model: Path, potential: Path, tolerance: float | None, quiet: bo
     """Map the Gaussian process in MODEL onto splines, at another tolerance than the fit's, say.
 
     The errors printed are those against the process on random clusters of atoms: a model file does
-    not hold the training frames.
+    not hold the training frames. The potential has draws for deviations, as many as the fit's settings
+    ask for, but no extrapolation grade, which compares atoms with those frames: only the fit makes it.
     """
     from forcemap.fitter.mapping.map import map_file
     from forcemap.fitter.report.terminal import output_console, rows_table
@@ -53,6 +54,11 @@ def map_command(model: Path, potential: Path, tolerance: float | None, quiet: bo
     progress = Progress.silent() if quiet else Progress()
     errors = map_file(model, potential, tolerance, progress)
     rows = [(label, f"{errors[key]:.2e}") for key, label in ROWS if key in errors]
+    drawn = errors.get("draws")
+    if drawn:
+        rows.append(("draws", str(drawn["count"])))
+        rows.append(("their force error, relative RMS", f"{drawn['force_relative_rms_error']:.1%}"))
+    rows.append(("extrapolation grade", "none: its training frames are not at hand"))
     if "seconds" in errors:
         rows.append(("time, s", f"{errors['seconds']:.1f}"))
     output_console().print(rows_table(rows, "Map against the process"))

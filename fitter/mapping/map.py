@@ -16,16 +16,18 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from forcemap.fitter.checked import Place, mapping, read_fields
-from forcemap.fitter.config import MapSettings
+from forcemap.fitter.config import MapSettings, UncertaintySettings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction, evaluated
+from forcemap.fitter.mapping.deviations import with_deviations
+from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.measure import MapError, map_error
 from forcemap.fitter.mapping.probes import (
     RANDOM_CLUSTERS,
@@ -42,31 +44,13 @@ from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.terms.base import MapPlan
 from forcemap.potentials import Potential
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.file.potential_file import (
-    PotentialData,
-    as_potential,
-    write_potential,
-)
+from forcemap.potentials.file.potential_file import as_potential
 from forcemap.potentials.runs.progress import Progress
 
 __all__ = ["Mapped", "map_file", "map_model", "no_map"]
 
 MOST_BYTES = 512 << 20
 """Larger tables are not made, whatever the tolerance; a warning says so."""
-
-
-@dataclass(frozen=True)
-class Mapped:
-    """A mapped potential with the measured errors of the map."""
-
-    data: PotentialData
-    potential: Potential
-    errors: dict[str, Any]
-    seconds: float
-
-    def write(self, path: str | PathLike[str]) -> None:
-        """Write the potential file, whole or not at all."""
-        write_potential(self.data, path)
 
 
 def no_map(model: Model) -> str:
@@ -127,7 +111,7 @@ def map_model(
         "tables": [{"kind": t.kind} | t.sizes() for t in data.terms if t.sizes()],
     }
     data = replace(data, mapping=errors)
-    return Mapped(data, potential, errors, time.perf_counter() - start)
+    return Mapped(data, potential, errors, time.perf_counter() - start, tabulation.plan)
 
 
 def _resolved(
@@ -180,7 +164,9 @@ def map_file(
 ) -> dict[str, Any]:
     """Map a model file anew. Without the frames at hand, the error is that on random clusters.
 
-    `tolerance` is that of the model's settings where it is None.
+    `tolerance` is that of the model's settings where it is None. The potential has draws and their
+    calibration as the model's settings ask for, mapped by the clusters too, but no extrapolation
+    grade: what that compares with are the training frames.
 
     Returns the errors that are also written into the potential file. Raises ForcemapError for a file
     that is no model that has a map.
@@ -192,10 +178,14 @@ def map_file(
     given = mapping(model.settings.get("map", {}), place, "tolerance: 1.0e-4")
     chosen = read_fields(MapSettings, given, place)
     tolerance = chosen.tolerance if tolerance is None else tolerance
+    place = Place(str(model_path), "settings.uncertainty")
+    given = mapping(model.settings.get("uncertainty", {}), place, "draws: 16")
+    draws = read_fields(UncertaintySettings, given, place).draws
     rng = np.random.default_rng(1)
     clusters = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
     try:
         mapped = map_model(model, clusters, tolerance, 1, progress, chosen.soap)
+        mapped = with_deviations(mapped, model, clusters, draws, progress, graded=False)
     except ForcemapError as error:
         raise ForcemapError(f"{model_path}: {error}") from None
     mapped.write(Path(potential_path))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 from forcemap.fitter.baseline.baseline import repulsion_terms
 from forcemap.fitter.process.model import Model
-from forcemap.fitter.terms.base import Array, MapPlan
+from forcemap.fitter.terms.base import MapPlan
 from forcemap.fitter.terms.rows import term_columns
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.potential_file import PotentialData
@@ -26,13 +25,11 @@ class Tabulation:
     Attributes:
         model: with a map for every term.
         plan: the resolution.
-        draws: (m, k - 1) weights of further columns; none by default.
         kept: mapped terms by number and part, made as they are asked for.
     """
 
     model: Model
     plan: MapPlan
-    draws: Array | None = None
     kept: dict[tuple[int, float], MappedTerm | None] = field(default_factory=dict, repr=False)
 
     def at(self, spacing: float) -> Tabulation:
@@ -49,17 +46,11 @@ class Tabulation:
         """Memory of those tables whose size the spacing decides."""
         return sum(term.map_bytes(self.plan) for term in self.model.terms if not term.map_is_exact)
 
-    @property
-    def weights(self) -> Array:
-        """(m, k) the mean's and those of the draws."""
-        mean = self.model.weights[:, None]
-        return mean if self.draws is None else np.concatenate([mean, self.draws], axis=1)
-
     def _mapped(self, t: int, part: float) -> MappedTerm | None:
         if (t, part) not in self.kept:
             term, where = list(term_columns(self.model.terms))[t]
             plan = replace(self.plan, part=part)
-            self.kept[t, part] = term.mapped(self.weights[where], plan)
+            self.kept[t, part] = term.mapped(self.model.weights[where, None], plan)
         return self.kept[t, part]
 
     def mapped(self, t: int) -> MappedTerm:
@@ -70,8 +61,6 @@ class Tabulation:
 
     def reducible(self, choice: str | None) -> Sequence[int]:
         """Places of the terms of which parts may be left out."""
-        if self.draws is not None:
-            return []
         return [
             t
             for t, term in enumerate(self.model.terms)
@@ -94,15 +83,3 @@ class Tabulation:
                 **({"fit": model.identity} if model.identity else {}),
             },
         )
-
-    def _e0_draws(self) -> Array | None:
-        """(k - 1, species) eV: e0 with the fitted constants of each draw."""
-        if self.draws is None:
-            return None
-        model = self.model
-        places = {z: n for n, z in enumerate(model.species)}
-        found = np.tile([model.e0[z] for z in model.species], (self.draws.shape[1], 1))
-        for term, where in term_columns(model.terms):
-            for z, energies in term.atom_energies(self.draws[where]).items():
-                found[:, places[z]] += energies
-        return found

@@ -205,40 +205,51 @@ def estimate(
         whiten, add, solve = _matrix_seconds([c.n_sparse for c in look.combinations])
     counts = _row_counts(frames)
     n_rows, atoms = sum(counts), look.atoms
-    workers = atoms * row.of(columns) + whiten * n_rows
-    adding = add * n_rows
+    workers, adding = atoms * row.of(columns) + whiten * n_rows, add * n_rows
     free = any(term.delta is None for term in look.settings.terms)
-    labelled = [rows for rows in (sum(_row_counts([f])) for f in frames) if rows]
-    leaving = work_of_leaving_out(labelled, columns) if len(labelled) > 1 else Work()
     seconds = {
         "reading frames": reading,
         **look.seconds,
         # The main thread adds what the others have computed.
         "rows and their sum": max((workers + adding) / jobs, adding) / ranks,
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
-        "leaving frames out": look.rates.seconds(leaving) / jobs / ranks,
+        "leaving frames out": look.rates.seconds(_leaving_out(frames, columns)) / jobs / ranks,
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
     return Estimate(
         n_frames=len(frames),
         n_test=n_test,
         n_atoms=atoms,
-        n_energies=counts[0],
-        n_forces=counts[1],
-        n_stresses=counts[2],
+        **dict(zip(("n_energies", "n_forces", "n_stresses"), counts, strict=True)),
         combinations=look.combinations,
         whole=look.whole,
         choosing_bytes=look.choosing.bytes,
         **_matrix_bytes(look, frames, group_count(settings, frames), jobs),
         frames_bytes=BYTES_PER_ATOM * atoms,
         map_bytes=look.mapping.bytes,
-        kept_bytes=FLOAT * columns * n_rows // ranks if len(labelled) > 1 else 0,
+        kept_bytes=_kept_bytes(frames, columns, ranks),
         draws=look.settings.uncertainty.draws,
         seconds=seconds,
         jobs=jobs,
         ranks=ranks,
         extrapolated=look.extrapolated,
     )
+
+
+def _labelled_rows(frames: Sequence[Frame]) -> list[int]:
+    """Rows of each frame that will be left out."""
+    rows = [count for count in (sum(_row_counts([frame])) for frame in frames) if count]
+    return rows if len(rows) > 1 else []
+
+
+def _leaving_out(frames: Sequence[Frame], columns: int) -> Work:
+    """The algebra of leaving every frame out."""
+    return work_of_leaving_out(_labelled_rows(frames), columns)
+
+
+def _kept_bytes(frames: Sequence[Frame], columns: int, ranks: int) -> int:
+    """On disk, of the rows that each rank keeps until then."""
+    return FLOAT * columns * sum(_labelled_rows(frames)) // ranks
 
 
 def _row_counts(frames: Sequence[Frame]) -> tuple[int, int, int]:

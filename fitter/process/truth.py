@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from forcemap.fitter.process.model import Model
 from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import RowLayout
 
-__all__ = ["Truth", "deviations_in_thread", "truth_in_thread"]
+__all__ = ["Truth", "deviations_in_thread", "expected_in_thread", "truth_in_thread"]
 
 Answer = TypeVar("Answer")
 
@@ -84,11 +83,14 @@ def truth_in_thread(model: Model) -> Callable[[Frame], Prediction]:
     return _in_thread(model, Truth.prediction)
 
 
-def deviations_in_thread(
-    model: Model, beyond: bool = True
-) -> Callable[[Frame], tuple[Prediction, Prediction]]:
+def deviations_in_thread(model: Model) -> Callable[[Frame], tuple[Prediction, Prediction]]:
     """Truth.with_deviations for worker threads, as `truth_in_thread`."""
-    return _in_thread(model, partial(Truth.with_deviations, beyond=beyond))
+    return _in_thread(model, Truth.with_deviations)
+
+
+def expected_in_thread(model: Model) -> Callable[[Frame], Prediction]:
+    """The deviations alone for worker threads, without what is beyond the data, which is slow."""
+    return _in_thread(model, lambda truth, frame: truth.with_deviations(frame, beyond=False)[1])
 
 
 def _in_thread(model: Model, ask: Callable[[Truth, Frame], Answer]) -> Callable[[Frame], Answer]:

@@ -73,6 +73,12 @@ AnySettings = TypeVar("AnySettings", bound="TermSettings")
 AnyTerm = TypeVar("AnyTerm", bound="Term")
 Value = TypeVar("Value")
 
+DRAWN_SPACING = 0.5
+"""Å between the knots of a map of draws, at the widest."""
+
+DRAWN_FUNCTIONS = 48
+"""That a map of draws keeps, at the fewest."""
+
 SPARSE_METHODS = ("uniform", "random", "farthest", "cur", "pivoted_cholesky")
 
 DISTANCE = number(above=0, at_most=100)
@@ -324,13 +330,40 @@ class MapPlan:
         jobs: threads.
         spacing: Å between knots of maps that are not exact.
         part: of the functions that such a map as can leave some out keeps, (0, 1].
+        draws: how many draws are mapped together, as the columns of the weights; 0: the mean alone.
+        functions: how many functions a map of draws keeps of those that can leave some out.
     """
 
     frames: Sequence[Frame] = ()
     jobs: int = 1
     spacing: float = 0.12
     part: float = 1.0
+    draws: int = 0
+    functions: int = DRAWN_FUNCTIONS
     cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def of_draws(self, count: int) -> MapPlan:
+        """For so many draws of what this plan maps the mean of, as coarse as they may be at first."""
+        return replace(
+            self, draws=count, spacing=DRAWN_SPACING, functions=DRAWN_FUNCTIONS, part=1.0
+        )
+
+    def finer(self, excess: float) -> MapPlan:
+        """The next finer plan for draws, where the error is `excess` (> 1) times what it may be."""
+        # Slopes of a cubic spline converge with the third power of the spacing.
+        closer = min(max((0.7 / excess) ** (1.0 / 3.0), 0.5), 0.9)
+        # That of forms falls tenfold with every 30 functions or so.
+        more = 1.5 if excess > 4.0 else 1.25
+        return replace(
+            self, spacing=self.spacing * closer, functions=int(np.ceil(self.functions * more))
+        )
+
+    def columns(self, table: Array) -> Array:
+        """A table (..., k) of the columns of the weights as a mapped term holds it.
+
+        Of draws (k, ...), of the mean, whose column is the only one, (...).
+        """
+        return np.ascontiguousarray(np.moveaxis(table, -1, 0) if self.draws else table[..., 0])
 
     def once(self, key: Any, make: Callable[[], Value]) -> Value:
         """What `make` gives, kept for other resolutions of the same plan."""
@@ -353,6 +386,8 @@ class Term(ABC):
     kind: ClassVar[str]
     bodies: ClassVar[int] = 1
     """Atoms that a combination of species names."""
+    sees_angles: ClassVar[bool] = True
+    """Whether it depends on more than the distances of an atom's neighbours."""
     has_map: ClassVar[bool] = True
     """Whether it can be mapped at all, exactly or not."""
     is_slow: ClassVar[bool] = False
@@ -461,7 +496,10 @@ class Term(ABC):
         return False
 
     def map_bytes(self, plan: MapPlan) -> int:
-        """Memory of the map where the plan's resolution decides it; 0 where it does not."""
+        """Memory of the map where the plan's resolution decides it; 0 where it does not.
+
+        Of the mean, or of all the draws of the plan.
+        """
         return 0
 
     def map_work(self, sizes: Mapping[Species, int], atoms: int) -> Work:
@@ -475,8 +513,8 @@ class Term(ABC):
     def mapped(self, weights: Array, plan: MapPlan) -> MappedTerm | None:
         """The term of a potential, linear in the weights; None where there is nothing to map.
 
-        `weights` (m, k) of the unit-variance kernel columns, eV: those of the mean and k - 1 more
-        columns, which become the draws of the mapped term.
+        `weights` (m, k) of the unit-variance kernel columns, eV: the mean's one column, or those of
+        the draws of `plan.draws`, with all of which the mapped term is made at once (`plan.columns`).
         """
 
     # ---- files and people

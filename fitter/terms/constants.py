@@ -26,6 +26,7 @@ class ConstantsTerm(Term):
     """A constant for each species; its sparse points have nothing to compare."""
 
     kind: ClassVar[str] = "one_body"
+    sees_angles: ClassVar[bool] = False
 
     delta: float = DELTA
     blocks: tuple[Block, ...] = ()

@@ -271,19 +271,6 @@ class DistanceTerm(Term):
         }
 
 
-def by_columns(columns: Mapping[Any, Array]) -> dict[Any, Array]:
-    """Tables whose last axis is that of the weights' columns: without it where there is one column.
-
-    Of several columns, draws, it is the first axis.
-    """
-    return {
-        key: np.ascontiguousarray(
-            table[..., 0] if table.shape[-1] == 1 else np.moveaxis(table, -1, 0)
-        )
-        for key, table in columns.items()
-    }
-
-
 def symbols_of(species: Sequence[int]) -> tuple[str, ...]:
     """Symbols of atomic numbers."""
     from forcemap.potentials.elements import SYMBOLS

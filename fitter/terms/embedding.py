@@ -60,7 +60,7 @@ from forcemap.fitter.terms.base import (
     TermSettings,
     TermView,
 )
-from forcemap.fitter.terms.distances import KERNELS, MOST_INTERVALS, by_columns
+from forcemap.fitter.terms.distances import KERNELS, MOST_INTERVALS
 from forcemap.fitter.terms.splines import open_spline_coefficients, spline_coefficients
 from forcemap.fitter.terms.two_body import CUTOFF_WIDTH, TwoBodySettings
 from forcemap.potentials import _core
@@ -254,6 +254,7 @@ class EmbeddingTerm(Term):
     """
 
     kind: ClassVar[str] = "embedding"
+    sees_angles: ClassVar[bool] = False
 
     density: Density
     numbers: tuple[int, ...]
@@ -423,8 +424,7 @@ class EmbeddingTerm(Term):
         for block, some in self.block_weights(weights):
             center = SYMBOLS[block.species[0]]
             splines = self.splines[block.species[0]]
-            columns = splines.functions @ some
-            centers[center] = EmbeddingCenter(TOP, by_columns({center: columns})[center])
+            centers[center] = EmbeddingCenter(TOP, plan.columns(splines.functions @ some))
             for z, table in zip(self.numbers, splines.densities, strict=True):
                 densities[center, SYMBOLS[z]] = table
         return EmbeddingFunctions(self.cutoff, self.grid[0], densities, centers)

@@ -32,7 +32,6 @@ from forcemap.fitter.terms.distances import (
     DistanceSettings,
     DistanceTerm,
     View,
-    by_columns,
     fineness,
     symbols_of,
 )
@@ -59,6 +58,9 @@ CUTOFF_WIDTH = 0.5
 
 BASE_RATIO = 1.4
 """Knots of r_jk are so much farther apart than those of r_ij and r_ik in maps that are not exact."""
+
+KERNELS_AT_ONCE = 2_000_000
+"""Kernels that a thread holds which several columns of weights share."""
 
 # Distances (12, 13, 23) of three atoms after the atoms are put into another order.
 _PAIR_OF = {
@@ -195,7 +197,10 @@ class ThreeBodyTerm(DistanceTerm):
     @override
     def products(self) -> Mapping[tuple[int, Species], tuple[Array, ...]]:
         assert self.grid is not None
-        legs, base = self.knots(*self.grid)
+        return self.splines(*self.knots(*self.grid))
+
+    def splines(self, legs: Array, base: Array) -> dict[tuple[int, Species], tuple[Array, ...]]:
+        """The kernel, a product over distances, projected on these knots, as `products`."""
 
         def splines(knots: Array, factor: Array, centers: Array) -> Array:
             values = self.distances(knots, centers) * factor[:, None]
@@ -235,30 +240,58 @@ class ThreeBodyTerm(DistanceTerm):
     # ---- the map
 
     def intervals(self, plan: MapPlan) -> tuple[int, int]:
-        """Of the map's tables: the grid of the projection, or by the plan's spacing."""
-        if self.grid is not None:
-            return self.grid[0], self.grid[1]
+        """Of the map's tables: the grid of the projection, or by the plan's spacing.
+
+        Draws have the latter, too, up to the grid where they are exact.
+        """
         legs = int(np.ceil(self.cutoff / plan.spacing))
-        return legs, int(np.ceil(2.0 * self.cutoff / (plan.spacing * BASE_RATIO)))
+        base = int(np.ceil(2.0 * self.cutoff / (plan.spacing * BASE_RATIO)))
+        if self.grid is None:
+            return legs, base
+        if plan.draws and legs < self.grid[0] and base < self.grid[1]:
+            return legs, base
+        return self.grid[0], self.grid[1]
 
     @override
     def map_bytes(self, plan: MapPlan) -> int:
         legs, base = self.intervals(plan)
         views = sum(len(self.views(block)) for block in self.blocks)
-        return 8 * views * (legs + 3) ** 2 * (base + 3)
+        return 8 * max(plan.draws, 1) * views * (legs + 3) ** 2 * (base + 3)
 
     @override
     def mapped(self, weights: Array, plan: MapPlan) -> ThreeBodySplines | None:
         if not self.blocks:
             return None
         legs, base = self.intervals(plan)
-        columns = {}
-        for species, values in self._values(weights, self.knots(legs, base), plan.jobs).items():
-            table = spline_coefficients(values, axes=3, fading=2)
+        knots = self.knots(legs, base)
+        if plan.draws and self.kernel_name == "squared_exponential":
+            found = self._product_tables(weights, knots)
+        else:
+            values = self._values(weights, knots, plan.jobs)
+            found = {s: spline_coefficients(v, axes=3, fading=2) for s, v in values.items()}
+        tables: dict[Any, Array] = {}
+        for species, table in found.items():
             if species[1] == species[2]:
                 table = 0.5 * (table + table.transpose(1, 0, 2, 3))
-            columns[symbols_of(species)] = table
-        return ThreeBodySplines(self.cutoff, legs, base, by_columns(columns))
+            tables[symbols_of(species)] = plan.columns(table)
+        return ThreeBodySplines(self.cutoff, legs, base, tables)
+
+    def _product_tables(self, weights: Array, knots: tuple[Array, Array]) -> dict[Species, Array]:
+        """Tables (legs, legs, base, k) of a kernel that is a product over distances.
+
+        All columns share the products of the legs' splines with the kernel.
+        """
+        parts = [some for _, some in self.block_weights(weights)]
+        tables: dict[Species, Array] = {}
+        for (number_, species), splines in self.splines(*knots).items():
+            # (knots, images and points), the points of each image one after the other.
+            first, second, base = (s.transpose(1, 0, 2).reshape(s.shape[1], -1) for s in splines)
+            some = np.tile(parts[number_], (len(splines[0]), 1))
+            right = (base.T[:, :, None] * some[:, None, :]).reshape(len(some), -1)
+            table = np.stack([(one * second) @ right for one in first])
+            table = table.reshape(len(first), len(second), len(base), -1)
+            tables[species] = tables.get(species, 0.0) + table
+        return tables
 
     def _values(
         self, weights: Array, grids: tuple[Array, Array], jobs: int
@@ -286,36 +319,38 @@ class ThreeBodyTerm(DistanceTerm):
         if not len(first) or not len(keep[2]):
             return values
         scale = (factors[0][first] * factors[1][second])[:, None] * factors[2][keep[2]][None, :]
-        for column in range(weights.shape[1]):
-            found = scale * self._grid_sum(
-                (legs[first], legs[second], base[keep[2]]),
-                view.images,
-                np.ascontiguousarray(weights[:, column]),
-                jobs,
-            )
-            values[first[:, None], second[:, None], keep[2][None, :], column] = found
-            if symmetric:
-                values[second[:, None], first[:, None], keep[2][None, :], column] = found
+        found = scale[:, :, None] * self._grid_sum(
+            (legs[first], legs[second], base[keep[2]]), view.images, weights, jobs
+        )
+        values[first[:, None], second[:, None], keep[2][None, :]] = found
+        if symmetric:
+            values[second[:, None], first[:, None], keep[2][None, :]] = found
         return values
 
     def _grid_sum(
         self, points: tuple[Array, Array, Array], images: Array, weights: Array, jobs: int
     ) -> Array:
-        """Sums of the kernel at (first[i], second[i], base[k]), (pairs, n), by `jobs` threads."""
+        """Sums of the kernel at (first[i], second[i], base[k]), (pairs, n, columns); `jobs` threads."""
         first, second, base = points
         settings = self.settings
+        alone = np.ascontiguousarray(weights[:, 0]) if weights.shape[1] == 1 else None
 
         def part(rows: slice) -> Array:
             one, two = np.ascontiguousarray(first[rows]), np.ascontiguousarray(second[rows])
-            if self.kernel_name == "squared_exponential":
-                return settings.grid(one, two, base, images, weights)
+            if self.kernel_name == "squared_exponential" and alone is not None:
+                return settings.grid(one, two, base, images, alone)[:, :, None]
             triangles = np.empty((len(one), len(base), 3))
             triangles[:, :, 0] = one[:, None]
             triangles[:, :, 1] = two[:, None]
             triangles[:, :, 2] = base[None, :]
-            return settings.sum(triangles.reshape(-1, 3), images, weights).reshape(len(one), -1)
+            triangles = triangles.reshape(-1, 3)
+            if alone is not None:
+                sums = settings.sum(triangles, images, alone)
+            else:
+                sums = settings.matrix(triangles, images) @ weights
+            return np.asarray(sums).reshape(len(one), len(base), -1)
 
-        step = 1024
+        step = 1024 if alone is not None else max(1, KERNELS_AT_ONCE // (len(base) * len(weights)))
         pieces = [slice(n, n + step) for n in range(0, len(first), step)]
         return np.concatenate(list(in_order(part, pieces, jobs)))
 

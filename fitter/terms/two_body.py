@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations_with_replacement
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from forcemap.fitter.baseline.repulsion import fade, short_range
@@ -27,7 +27,6 @@ from forcemap.fitter.terms.distances import (
     DistanceSettings,
     DistanceTerm,
     View,
-    by_columns,
     fineness,
     symbols_of,
 )
@@ -94,6 +93,7 @@ class TwoBodyTerm(DistanceTerm):
 
     kind: ClassVar[str] = "two_body"
     bodies: ClassVar[int] = 2
+    sees_angles: ClassVar[bool] = False
     dimension: ClassVar[int] = 1
 
     @override
@@ -172,19 +172,34 @@ class TwoBodyTerm(DistanceTerm):
         points = np.ascontiguousarray(view.images[:, 0, 0])
         structure.neighbors.add_two_body(self.settings, a, b, points, rows, start)
 
+    # ---- the map and the file
+
+    def intervals(self, plan: MapPlan) -> int:
+        """Of the map's tables: the grid of the projection, or by the plan's spacing.
+
+        A draw's table is small enough to be exact where the mean's is.
+        """
+        return self.grid[0] if self.grid else int(np.ceil(4.0 * self.cutoff / plan.spacing))
+
+    @override
+    def map_bytes(self, plan: MapPlan) -> int:
+        if self.grid:
+            return 0
+        return 8 * max(plan.draws, 1) * len(self.blocks) * (self.intervals(plan) + 3)
+
     @override
     def mapped(self, weights: Array, plan: MapPlan) -> TwoBodySplines | None:
         if not self.blocks:
             return None
-        intervals = self.grid[0] if self.grid else int(np.ceil(4.0 * self.cutoff / plan.spacing))
+        intervals = self.intervals(plan)
         knots = np.linspace(0.0, self.cutoff, intervals + 1)
-        columns = {
-            symbols_of(block.species): spline_coefficients(
-                self.pair_values(block, knots) @ some, axes=1, fading=1
+        tables: dict[Any, Array] = {
+            symbols_of(block.species): plan.columns(
+                spline_coefficients(self.pair_values(block, knots) @ some, axes=1, fading=1)
             )
             for block, some in self.block_weights(weights)
         }
-        return TwoBodySplines(self.cutoff, intervals, by_columns(columns))
+        return TwoBodySplines(self.cutoff, intervals, tables)
 
     @classmethod
     @override

@@ -30,6 +30,7 @@ from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import RowLayout
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
+from numpy.typing import NDArray
 
 __all__ = ["LEAST", "NOT_CALIBRATED", "Residuals", "calibrated", "calibration", "open_levels"]
 
@@ -42,7 +43,7 @@ ENOUGH = 200_000
 SPREAD_OF_FACTOR, SPREAD_OF_NOISE = 1.0, 1.5
 """Standard deviations of the logarithms of factor and noise before the data are seen."""
 
-FRAMES_PER_LEVEL, MOST_LEVELS = 100, 4
+FRAMES_PER_LEVEL, MOST_LEVELS = 250, 4
 """Of so many frames one shows what sparse points leave open of the prior, up to the second number:
 with few-body terms a frame takes as long as the rows of a hundred."""
 
@@ -79,7 +80,7 @@ class Residuals:
         }
 
 
-def _quantities(frame: Frame, rows: Array) -> dict[str, tuple[Array, float]]:
+def _quantities(frame: Frame, rows: NDArray[np.intp]) -> dict[str, tuple[Array, float]]:
     """Which of a frame's rows are of which quantity, and the unit of each in those of the rows."""
     count = len(frame.numbers)
     layout = RowLayout(count)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -59,17 +58,19 @@ class KeptRows:
         self.folder = folder or _usual_folder()
         if not self.bytes:
             return
-        with suppress(OSError):
+        try:
             disk = os.statvfs(self.folder)
-            budget = SHARE_OF_DISK * disk.f_bavail * disk.f_frsize
-            for number in mine:
-                size = ITEM * columns * counts[number]
-                if self.room + size > budget:
-                    break
-                self._places[number] = (self.room, counts[number])
-                self.room += size
             self._file, name = tempfile.mkstemp(prefix=".rows-", dir=self.folder)
             os.unlink(name)
+        except OSError:  # no such folder on this machine, or no right to write: there is no room
+            return
+        budget = SHARE_OF_DISK * disk.f_bavail * disk.f_frsize
+        for number in mine:
+            size = ITEM * columns * counts[number]
+            if self.room + size > budget:
+                break
+            self._places[number] = (self.room, counts[number])
+            self.room += size
 
     @classmethod
     def none(cls) -> KeptRows:
@@ -122,7 +123,7 @@ class KeptRows:
 
 
 def _as_bytes(rows: Array) -> Any:
-    return memoryview(rows.reshape(-1).view(np.uint8))
+    return rows.reshape(-1).view(np.uint8).data
 
 
 def _usual_folder() -> Path:

@@ -30,7 +30,7 @@ from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import RowLayout
 from forcemap.fitter.uncertainty.kept_rows import KeptRows
 from forcemap.potentials.voigt import six_of
-from scipy.linalg import blas
+from scipy.linalg import blas, lapack
 from threadpoolctl import threadpool_limits
 
 __all__ = ["LeftOut", "Posterior", "leave_one_out", "without_rows", "work_of_leaving_out"]
@@ -115,28 +115,32 @@ def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array,
     columns, count = half.shape
     if count > columns:
         # 1 - H has 1 + halfᵀ (1 - half halfᵀ)⁻¹ half as its inverse, by which less is to be solved.
-        inner = _root(np.eye(columns) - copies * (half @ half.T))
+        inner = _root(np.eye(columns) - copies * blas.dsyrk(1.0, half, lower=1))
         solved = inner @ half
         return residuals + copies * (solved.T @ (solved @ residuals)), np.sum(solved**2, axis=0)
-    hat = half.T @ half
+    hat = blas.dsyrk(
+        1.0, half, trans=1, lower=1
+    )  # the lower triangle, as of all symmetric ones here
+    own = np.diag(hat)
     root = _root(np.eye(count) - copies * hat)
-    # (1 - H)⁻¹ - 1 = H + H (1 - H)⁻¹ H: a sum of what is not negative, small where H is.
-    beside = copies * np.sum((root @ hat) ** 2, axis=0)
-    return root.T @ (root @ residuals), np.diag(hat) + beside
+    # (1 - H)⁻¹ - 1 = H + H (1 - H)⁻¹ H: no less than H, which the difference loses where it is small.
+    variances = np.maximum((np.sum(root**2, axis=0) - 1.0) / copies, own)
+    return root.T @ (root @ residuals), variances
 
 
 def _root(matrix: Array) -> Array:
-    """R with RᵀR the inverse of a symmetric matrix, of which no eigenvalue is less than LEAST."""
-    identity = np.eye(len(matrix))
+    """R with RᵀR the inverse of a symmetric matrix, of which no eigenvalue is less than LEAST.
+
+    Only the lower triangle of the matrix is looked at.
+    """
     try:
         factor = scipy.linalg.cholesky(matrix, lower=True, check_finite=False)
         if np.diag(factor).min(initial=1.0) ** 2 > 1e3 * LEAST:
-            return np.asarray(
-                scipy.linalg.solve_triangular(factor, identity, lower=True, check_finite=False)
-            )
+            inverse, _ = lapack.dtrtri(factor, lower=1)
+            return np.asarray(inverse)
     except scipy.linalg.LinAlgError:
         pass
-    values, vectors = scipy.linalg.eigh(matrix, check_finite=False)
+    values, vectors = scipy.linalg.eigh(matrix, lower=True, check_finite=False)
     return np.asarray(vectors.T / np.sqrt(np.maximum(values, LEAST))[:, None])
 
 
@@ -220,5 +224,5 @@ def work_of_leaving_out(counts: Sequence[int], columns: int) -> Work:
     for count in counts:
         small, large = float(min(count, columns)), float(max(count, columns))
         passes = 1 if count <= columns else 2  # of `without_rows`
-        products += 2.0 * passes * large * small**2 + 3.3 * small**3
+        products += (2.0 * passes - 1.0) * large * small**2 + small**3
     return Work(products, passes=4.0 * rows * columns, bytes=FLOAT * columns**2)

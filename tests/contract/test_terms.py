@@ -27,8 +27,10 @@ from forcemap.fitter.checked import integer, read_by
 from forcemap.fitter.choice.optimise import Search, wanted, without_optimise
 from forcemap.fitter.choice.slopes import STEP
 from forcemap.fitter.config import Settings
-from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.fitting import fit_frames
+from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.mapping.tabulate import Tabulation
 from forcemap.fitter.planning.estimate import estimate
@@ -50,13 +52,13 @@ from forcemap.fitter.terms.base import (
     TermSettings,
     TermView,
 )
-from forcemap.fitter.terms.distances import by_columns
-from forcemap.fitter.terms.rows import term_columns
+from forcemap.fitter.terms.rows import RowLayout, frame_rows, term_columns
 from forcemap.fitter.terms.splines import spline_coefficients
-from forcemap.potentials import ForcemapCalculator, _core
+from forcemap.potentials import ForcemapCalculator, Potential, _core
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.file.potential_file import Draws, as_potential
+from forcemap.potentials.file.potential_file import Draws, as_potential, potential_bytes
 from forcemap.potentials.terms import TwoBodySplines
+from forcemap.potentials.voigt import matrix_of
 from forcemap_runs import MPIRUN, blocks_in, fault, invoke, run_forcemap
 from process_rows import (
     check_order_of_atoms,
@@ -137,12 +139,10 @@ class ShellsTerm(Term):
             start += block.size
 
     def mapped(self, weights: Array, plan: MapPlan) -> TwoBodySplines:
-        tables = by_columns(
-            {
-                tuple(SYMBOLS[z] for z in block.species): self.splines(block) @ some
-                for block, some in self.block_weights(weights)
-            }
-        )
+        tables: dict[Any, Array] = {
+            tuple(SYMBOLS[z] for z in block.species): plan.columns(self.splines(block) @ some)
+            for block, some in self.block_weights(weights)
+        }
         return TwoBodySplines(self.cutoff, INTERVALS, tables)
 
     def document(self) -> dict[str, Any]:
@@ -363,37 +363,135 @@ def test_map_says_what_the_process_says(kind: str, crystal: Atoms) -> None:
     np.testing.assert_allclose(found.forces, truth.forces, rtol=0, atol=1e-4)
 
 
+def process_draws(model: Model, frame: Frame, draws: Array) -> tuple[Array, Array, Array]:
+    """Energies (R,), forces (R, n, 3) and virials (R, 3, 3) of draws (m, R), by the process."""
+    found = frame_rows(frame, model.terms) @ draws
+    layout = RowLayout(len(frame.numbers))
+    forces = found[layout.forces].T.reshape(draws.shape[1], -1, 3)
+    virials = np.stack([-matrix_of(strain) for strain in found[layout.strain].T])
+    return found[layout.energy], forces, virials
+
+
+def check_draws(
+    potential: Potential, atoms: Atoms, expected: Sequence[Array], tolerances: Sequence[float]
+) -> None:
+    """Energies, forces and virials of a potential's draws: relative errors, root mean square."""
+    where = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+    found = potential.evaluator().deviations(*where)
+    parts = found.energies, found.forces, found.virials
+    for mine, truth, tolerance in zip(parts, expected, tolerances, strict=True):
+        error = float(np.sqrt(np.mean((mine - truth) ** 2)))
+        assert error <= tolerance * float(np.sqrt(np.mean(truth**2))) + 1e-12
+
+
+def isolated_draws(potential: Potential, atoms: Atoms) -> Array:
+    """Energies of the draws of an isolated atom."""
+    where = np.zeros((1, 3)), atoms.numbers[:1], np.zeros((3, 3)), False
+    return potential.evaluator().deviations(*where).energies
+
+
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_columns_of_a_map_are_the_maps_of_the_columns(kind: str, crystal: Atoms) -> None:
-    """A term mapped for three sets of weights gives for each what its own map gives."""
+def test_draws_are_mapped_as_finely_as_the_plan_says(kind: str, crystal: Atoms) -> None:
+    """With the spacing of the mean's tables, and all functions, draws are what the process says.
+
+    To a thousandth: tables of triplets 0.12 Å apart are the coarsest that are compared.
+    """
     model = model_of(kind)
     if model.unmapped:
         pytest.skip("this kind has no map")
-    weights = np.random.default_rng(8).normal(0.0, 0.1, (len(model.weights), 3))
-    plan = MapPlan(FRAMES)
+    draws = np.random.default_rng(8).normal(0.0, 0.1, (len(model.weights), 3))
+    fine = replace(MapPlan(FRAMES).of_draws(3), spacing=0.12, functions=10_000)
     terms = [
-        term.mapped(np.ascontiguousarray(weights[where]), plan)
+        term.mapped(np.ascontiguousarray(draws[where]), fine)
         for term, where in term_columns(model.terms)
     ]
-    none = np.zeros((3, len(model.species)))
     drawn = tuple(term for term in terms if term is not None)
-    if not drawn:
-        pytest.skip("this kind has energies of isolated atoms only")
-    data = Tabulation(model, plan).data()
-    potential = as_potential(replace(data, draws=Draws(3, drawn, none)))
-    where = crystal.positions, crystal.numbers, crystal.cell.array, crystal.pbc
-    found = potential.evaluator().deviations(*where)
-    isolated = np.array([[0.0, 0.0, 0.0]]), crystal.numbers[:1], np.zeros((3, 3)), False
-    assert np.all(potential.evaluator().deviations(*isolated).energies == 0.0)
-    for n in range(3):
-        own = replace(model, weights=np.ascontiguousarray(weights[:, n]))
-        alone = Tabulation(own, MapPlan(FRAMES)).data()
-        bare = tuple(t for t in alone.terms if t.kind in {term.kind for term in drawn})
-        e0 = dict.fromkeys(alone.species, 0.0)
-        expected = as_potential(replace(alone, terms=bare, e0=e0)).evaluator().compute(*where)
-        np.testing.assert_allclose(found.energies[n], expected.energy, rtol=0, atol=1e-10)
-        np.testing.assert_allclose(found.forces[n], expected.forces, rtol=0, atol=1e-10)
-        np.testing.assert_allclose(found.virials[n], expected.virial, rtol=0, atol=1e-9)
+    mean = Tabulation(model, MapPlan(FRAMES)).data()
+    potential = as_potential(replace(mean, draws=Draws(3, drawn, np.zeros((3, 2)))))
+    assert np.all(np.abs(isolated_draws(potential, crystal)) <= 1e-12)
+    expected = process_draws(model, as_frame(crystal), draws)
+    if not drawn:  # constants are in the energies of isolated atoms
+        expected = tuple(0.0 * part for part in expected)
+    check_draws(potential, crystal, expected, (1e-3, 1e-3, 1e-3))
+
+
+def whole_model() -> Model:
+    """A fit of all kinds that can be mapped, whose parts cancel in the draws."""
+    terms = [
+        {"kind": kind, "cutoff": CUTOFF, **SMALL.get(kind, {}), **MANY.get(kind, {})}
+        for kind in GIVEN_KINDS
+        if kinds.TERMS[kind].has_map
+    ]
+    settings = Settings.from_dict({"data": {"train": "train.xyz"}, "terms": terms})
+    frames = []
+    for n, atoms in enumerate(_labelled(seed) for seed in range(8)):
+        labels = {"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()}
+        frames.append(replace(as_frame(atoms), index=n, sigma=SIGMA, **labels))
+    return fit_frames(settings, frames)
+
+
+SIGMA = FrameSigma(0.002, 0.05, 0.01)
+
+MANY: dict[str, dict[str, Any]] = {
+    "soap": {"n_sparse": 60, "atom_sigma": 0.6},
+    "three_body": {"n_sparse": 30},
+    "two_body": {"n_sparse": 15},
+}
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_draws_are_those_of_the_process(kind: str, crystal: Atoms) -> None:
+    """Forces to 5 %, energies to 10 %, as coarse as the map makes them; in a frame it has not seen."""
+    model = model_of(kind)
+    if model.unmapped:
+        pytest.skip("this kind has no map")
+    mapped = with_deviations(map_model(model, FRAMES, 1e-4), model, FRAMES, 8)
+    again = with_deviations(map_model(model, FRAMES, 1e-4, jobs=2), model, FRAMES, 8)
+    assert potential_bytes(replace(again.data, mapping={})) == potential_bytes(
+        replace(mapped.data, mapping={})
+    )
+    assert mapped.potential.draws == 8
+    expected = process_draws(model, as_frame(crystal), model.draws(8))
+    check_draws(mapped.potential, crystal, expected, (0.1, 0.05, 0.1))
+
+
+def test_parts_of_draws_cancel_as_in_the_process(crystal: Atoms) -> None:
+    """The parts of all terms are far larger than what is left of them in the energy of a frame."""
+    model = whole_model()
+    mapped = with_deviations(map_model(model, FRAMES, 1e-4), model, FRAMES, 6)
+    frame, draws = as_frame(crystal), model.draws(6)
+    rows = frame_rows(frame, model.terms)[RowLayout.energy]
+    parts = [rows[where] @ draws[where] for _, where in term_columns(model.terms)]
+    assert np.std(sum(parts)) < 0.1 * max(np.std(part) for part in parts)
+    check_draws(mapped.potential, crystal, process_draws(model, frame, draws), (0.1, 0.05, 0.1))
+    report = mapped.errors["draws"]
+    assert report["count"] == 6
+    assert 0.0 < report["force_relative_rms_error"] < 0.05
+    assert 0.0 < report["energy_relative_rms_error"] < 0.1
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_one_of_a_hundred_training_atoms_has_a_grade_above_1(kind: str, crystal: Atoms) -> None:
+    model = model_of(kind)
+    if model.unmapped:
+        pytest.skip("this kind has no map")
+    mapped = with_deviations(map_model(model, FRAMES, 1e-4), model, FRAMES, 0)
+    evaluator = mapped.potential.evaluator()
+
+    def grades(atoms: Atoms) -> Array:
+        where = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+        found = evaluator.compute(*where, grades=True).grades
+        assert found is not None
+        return found
+
+    frames = [_labelled(seed) for seed in range(6)]
+    numbers = np.concatenate([atoms.numbers for atoms in frames])
+    found = np.concatenate([grades(atoms) for atoms in frames])
+    for z in (28, 29):
+        np.testing.assert_allclose(np.quantile(found[numbers == z], 0.99), 1.0, atol=1e-6)
+    hot = crystal.copy()
+    hot.rattle(0.5, seed=3)
+    assert np.mean(grades(hot) > 1.0) > 0.5
 
 
 @pytest.mark.parametrize("kind", GIVEN_KINDS)

@@ -23,7 +23,9 @@ from forcemap.fitter.config import Source
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.units import GPA
 from forcemap.fitter.process.model_file import read_model
+from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.report.metrics import METRICS
+from forcemap.fitter.terms.rows import frame_rows
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import PotentialData, write_potential
@@ -281,7 +283,7 @@ def test_info_tells_what_a_potential_holds(potential: Path, tmp_path: Path) -> N
     words = " ".join(result.stdout.split())
     for shown in (
         "holds potential for molecular dynamics",
-        "format forcemap.potential 2",
+        "format forcemap.potential 3",
         "species O Si",
         "cutoff 5 Å",
         "term two_body cutoff 5 Å, 60 intervals",
@@ -419,9 +421,17 @@ def test_evaluate_asks_the_process_for_predictions_and_deviations(
             assert block[name] == pytest.approx(value, rel=1e-6), name
     model = read_model(out / "model.forcemap")
     energies, forces, stresses = [], [], []
+    assert model.uncertainty is not None
+    truth = Truth(model)
     for frame, atoms in zip(read_frames([Source(data)]), read(output, ":"), strict=True):
         n = len(frame.numbers)
-        expected = np.sqrt(model.variances(frame))
+        found = truth.with_deviations(frame)[1]
+        expected = np.concatenate([[found.energy], found.forces.ravel(), found.strain])
+        # Of a difference to a label: with the labels' noise, and no less than the calibrated one.
+        raw = np.sqrt(model.raw_variances(frame_rows(frame, model.terms)))
+        force = model.uncertainty.force
+        least = np.sqrt(force.floor**2 + force.noise**2 + (force.factor * raw[1 : 1 + 3 * n]) ** 2)
+        assert np.all(expected[1 : 1 + 3 * n] >= least * (1.0 - 1e-12))
         energies.append(1000.0 * expected[0] / n)
         forces.append(expected[1 : 1 + 3 * n])
         stresses.append(GPA * expected[1 + 3 * n :] / atoms.get_volume())

@@ -16,7 +16,7 @@ of (Q^T C Q)^1/2 w (Q^T C Q)^1/2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
+from forcemap.fitter.terms.base import Block, MapPlan
 from forcemap.fitter.terms.environments import DotPower
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
@@ -37,7 +38,7 @@ from threadpoolctl import threadpool_limits
 if TYPE_CHECKING:
     from forcemap.fitter.terms.soap.term import SoapTerm
 
-__all__ = ["Form", "forms_of", "functions_of", "points_functions"]
+__all__ = ["Form", "Seen", "Span", "forms_of", "functions_of", "isolated", "spectra_seen"]
 
 Array = NDArray[np.float64]
 
@@ -81,11 +82,18 @@ class Form:
         return kept, factor, matrix[kept] @ self.factors
 
 
-def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame], jobs: int = 1) -> list[Form]:
+def forms_of(
+    term: SoapTerm,
+    weights: Array,
+    frames: Sequence[Frame],
+    jobs: int = 1,
+    plan: MapPlan | None = None,
+) -> list[Form]:
     """Complete forms of all species; their order is by importance in `frames`.
 
     `weights` (points of all blocks,) eV. One species after the other, so that memory is that of the
-    largest; `jobs` threads, on which the result does not depend.
+    largest; `jobs` threads, on which the result does not depend. `plan` keeps what is known of the
+    frames' spectra for others, where it is given.
 
     Raises ForcemapError for a block without any.
     """
@@ -102,21 +110,21 @@ def forms_of(term: SoapTerm, weights: Array, frames: Sequence[Frame], jobs: int 
                 f"the weights of all sparse points of {SYMBOLS[center]} in its soap term are 0: the "
                 "model is damaged"
             )
-        free = _isolated(term, frames, center)
+        free = isolated(term, frames, center)
         if term.zeta == 1:
             vector = values @ block.points
             forms.append(Form(1, center, np.ones(1), vector[None, :], free))
         elif term.zeta == 2:
-            span = Span.of(block.points)
-            covariance = _covariance(term, frames, center, span, jobs)
-            factors, vectors = _quadratic(span, values, covariance)
+            seen = spectra_seen(term, block, plan or MapPlan(frames, jobs))
+            factors, vectors = _quadratic(seen.span, values, seen.covariance)
             forms.append(Form(2, center, factors, vectors, free))
         else:
             forms.append(Form(term.zeta, center, values, block.points, free))
     return forms
 
 
-def _isolated(term: SoapTerm, frames: Sequence[Frame], center: int) -> Array:
+def isolated(term: SoapTerm, frames: Sequence[Frame], center: int) -> Array:
+    """Power spectrum of an isolated atom of one species, (dimension,)."""
     frame = next(f for f in frames if center in f.numbers)
     return term.isolated(Structure(frame, term.cutoff), center)
 
@@ -161,16 +169,52 @@ DERIVED_CENTERS = 6
 """A few centres of each frame represent the derivatives well enough."""
 
 
-def _covariance(
-    term: SoapTerm, frames: Sequence[Frame], center: int, span: Span, jobs: int
-) -> Array:
-    """Second moments of the spectra and of their derivatives by positions, (span.size, span.size).
+@dataclass(frozen=True)
+class Seen:
+    """Spectra of one species of centre in the data, and their derivatives by positions.
 
-    Both count the same: an error of the form shows in energies and in forces. Derivatives of `jobs`
-    frames are computed at a time, each by one thread of BLAS, and summed in the frames' order.
+    Attributes:
+        span: of the sparse points, whose coordinates the others are in.
+        count: of spectra.
+        total: (span.size,) their sum.
+        spectra, derivatives: (span.size, span.size) second moments.
+        traces: of both second moments in the whole space.
     """
+
+    span: Span
+    count: int
+    total: Array
+    spectra: Array
+    derivatives: Array
+    traces: tuple[float, float]
+
+    @property
+    def covariance(self) -> Array:
+        """Both second moments.
+
+        They count the same: an error of the form shows in energies and in forces.
+        """
+        both = zip((self.spectra, self.derivatives), self.traces, strict=True)
+        spectra, derivatives = (moments / max(trace, 1e-300) for moments, trace in both)
+        return np.asarray(spectra + derivatives)
+
+
+def spectra_seen(term: SoapTerm, block: Block, plan: MapPlan) -> Seen:
+    """What the plan's frames hold of the spectra of a block's species; worked out once in a plan."""
+
+    def see() -> Seen:
+        span = Span.of(block.points)
+        return _seen(term, plan.frames, block.species[0], span, plan.jobs)
+
+    return plan.once(("spectra", id(term), block.species), see)
+
+
+def _seen(term: SoapTerm, frames: Sequence[Frame], center: int, span: Span, jobs: int) -> Seen:
+    """Derivatives of `jobs` frames are computed at a time, each by one thread of BLAS, and summed in
+    the frames' order."""
     moments = [np.zeros((span.size, span.size)) for _ in range(2)]
     traces = [0.0, 0.0]  # of the whole space
+    total, count = np.zeros(span.size), 0
 
     def of_frame(frame: Frame) -> list[tuple[Array, float]]:
         structure = Structure(frame, term.cutoff)
@@ -192,8 +236,9 @@ def _covariance(
             for k, (rows, squares) in enumerate(kinds):
                 moments[k] += rows.T @ rows
                 traces[k] += squares
-    spectra, derivatives = (m / max(t, 1e-300) for m, t in zip(moments, traces, strict=True))
-    return np.asarray(spectra + derivatives)
+            total += np.sum(kinds[0][0], axis=0)
+            count += len(kinds[0][0])
+    return Seen(span, count, total, moments[0], moments[1], (traces[0], traces[1]))
 
 
 def _quadratic(span: Span, weights: Array, covariance: Array) -> tuple[Array, Array]:
@@ -215,55 +260,17 @@ def _quadratic(span: Span, weights: Array, covariance: Array) -> tuple[Array, Ar
     return factors[order], np.ascontiguousarray(span.vectors(found))
 
 
-def points_functions(term: SoapTerm, weights: Array, frames: Sequence[Frame]) -> SoapFunctions:
-    """The term of a potential with all sparse points as its vectors: exact, and linear in the weights.
-
-    `weights` (points of all blocks, k) eV: those of the mean, or of k draws, which share the vectors.
-    """
-    centers = {}
-    for block, some in term.block_weights(weights):
-        if not block.size:
-            continue
-        center = block.species[0]
-        if some.shape[1] > 1:
-            centers[SYMBOLS[center]] = SoapCenter(np.ascontiguousarray(some.T), block.points)
-        else:
-            free = _isolated(term, frames, center)
-            form = Form(term.zeta, center, some[:, 0], block.points, free)
-            centers[SYMBOLS[center]] = _center(form, form.factors, form.vectors)
-    return _functions(term, centers)
-
-
 def functions_of(
     term: SoapTerm,
     forms: Sequence[Form],
     part: float = 1.0,
 ) -> SoapFunctions:
     """The term of a potential from the first `part` of each form's vectors."""
-    kept = [form.first(max(1, int(np.ceil(part * len(form.factors))))) for form in forms]
-    return _functions(
-        term,
-        {
-            SYMBOLS[form.species]: _center(form, factors, vectors)
-            for form, (factors, vectors) in zip(forms, kept, strict=True)
-        },
-    )
-
-
-def _center(form: Form, factors: Array, vectors: Array) -> SoapCenter:
-    free = float(np.sum(factors * (vectors @ form.free) ** form.zeta))
-    return SoapCenter(np.ascontiguousarray(factors), np.ascontiguousarray(vectors), free)
-
-
-def _functions(term: SoapTerm, centers: Mapping[str, SoapCenter]) -> SoapFunctions:
-    return SoapFunctions(
-        cutoff=term.cutoff,
-        intervals=len(term.radial) - 3,
-        n_max=term.basis.n_max,
-        l_max=term.basis.l_max,
-        zeta=term.zeta,
-        radial=term.radial,
-        self_density=term.own,
-        weights=term.weights,
-        centers=centers,
-    )
+    centers = {}
+    for form in forms:
+        factors, vectors = form.first(max(1, int(np.ceil(part * len(form.factors)))))
+        free = float(np.sum(factors * (vectors @ form.free) ** term.zeta))
+        centers[SYMBOLS[form.species]] = SoapCenter(
+            np.ascontiguousarray(factors), np.ascontiguousarray(vectors), free
+        )
+    return SoapFunctions(zeta=term.zeta, centers=centers, **term.expansion_fields)

@@ -25,10 +25,11 @@ from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.work import Work
 from forcemap.fitter.terms.base import LARGEST, Array, Block, MapPlan, Species, TermView
 from forcemap.fitter.terms.environments import Comparison, DotPower, EnvironmentTerm, Indices
-from forcemap.fitter.terms.soap.forms import forms_of, functions_of, points_functions
+from forcemap.fitter.terms.soap.draws import drawn_bytes, drawn_functions
+from forcemap.fitter.terms.soap.forms import forms_of, functions_of
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.potentials import _core
-from forcemap.potentials.terms import SoapFunctions
+from forcemap.potentials.terms.soap import SpectrumFunctions
 from typing_extensions import override
 
 __all__ = ["SoapTerm"]
@@ -154,20 +155,35 @@ class SoapTerm(EnvironmentTerm):
             )
         return work
 
-    def mapped(self, weights: Array, plan: MapPlan) -> SoapFunctions | None:
-        """Forms of the spectra.
-
-        The mean alone becomes a form of as few vectors as `plan.part` keeps; with further columns,
-        which share its vectors, all sparse points are kept.
-        """
+    def mapped(self, weights: Array, plan: MapPlan) -> SpectrumFunctions | None:
+        """Forms of the spectra, the mean's of as few vectors as `plan.part` keeps."""
         if not any(block.size for block in self.blocks):
             return None
-        if weights.shape[1] > 1:
-            return points_functions(self, weights, plan.frames)
+        if plan.draws:
+            return drawn_functions(self, weights, plan)
         forms = plan.once(
-            ("soap", id(self)), lambda: forms_of(self, weights[:, 0], plan.frames, plan.jobs)
+            ("forms", id(self)),
+            lambda: forms_of(self, weights[:, 0], plan.frames, plan.jobs, plan),
         )
         return functions_of(self, forms, plan.part)
+
+    @override
+    def map_bytes(self, plan: MapPlan) -> int:
+        """Of draws, which keep as many functions as the plan says."""
+        return drawn_bytes(self, plan) if plan.draws else 0
+
+    @property
+    def expansion_fields(self) -> dict[str, Any]:
+        """What a mapped term has of the density expansion."""
+        return {
+            "cutoff": self.cutoff,
+            "intervals": len(self.radial) - 3,
+            "n_max": self.basis.n_max,
+            "l_max": self.basis.l_max,
+            "radial": self.radial,
+            "self_density": self.own,
+            "weights": self.weights,
+        }
 
     @override
     def document(self) -> dict[str, Any]:

@@ -203,6 +203,8 @@ def test_time_is_shared_and_grows_with_the_data(
         0.5 * one.seconds["rows and their sum"]
     )
     four = estimate(settings, frames, jobs=1, ranks=4)
+    assert one.kept_bytes == 8 * one.n_rows * one.n_columns == 4 * four.kept_bytes
+    assert one.draws == 16
     assert four.seconds["rows and their sum"] == pytest.approx(
         0.25 * one.seconds["rows and their sum"]
     )
@@ -404,6 +406,9 @@ def test_dry_run_prints_sizes_and_writes_nothing(
         f"columns {found.n_columns} sparse points",
         "three_body Si-Si-Si",
         "Gram matrix",
+        "rows kept on disk during the fit",
+        "draws in the potential 16",
+        "leaving frames out about",
         "block of rows",
         "Time by 2 thread(s)",
         "rows and their sum about",

@@ -9,6 +9,7 @@ here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ def fitted(distances: Array, *, forces: bool = True, **term: Any) -> Model:
         "terms": [{"kind": "two_body", **shape, "sparse_method": "random", "n_sparse": 25, **term}],
     }
     frames = [labelled(dimer(r), forces=forces) for r in distances]
-    return fit_frames(Settings.from_dict(given), frames)
+    # Deviations of the process itself: they are not calibrated.
+    return replace(fit_frames(Settings.from_dict(given), frames), uncertainty=None)
 
 
 def deviations(model: Model, atoms: Atoms) -> tuple[float, float]:

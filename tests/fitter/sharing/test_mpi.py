@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,15 @@ def forces(folder: Path) -> np.ndarray:
     )
 
 
+def numbers_in(value: Any) -> list[float]:
+    """All numbers in a part of a report, in their order."""
+    if isinstance(value, dict):
+        return [number for item in value.values() for number in numbers_in(item)]
+    if isinstance(value, list):
+        return [number for item in value for number in numbers_in(item)]
+    return [float(value)] if isinstance(value, int | float) else []
+
+
 # ----- the fit -----
 
 
@@ -85,6 +95,9 @@ def test_same_sparse_points_and_forces_on_any_number_of_ranks(
     assert np.abs(forces(alone)).max() > 0.1
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert report["fit"]["mpi_ranks"] == ranks
+    known = json.loads((alone / "report.json").read_text(encoding="utf-8"))
+    for name in ("leave_one_out", "uncertainty"):
+        assert numbers_in(report[name]) == pytest.approx(numbers_in(known[name]), rel=1e-7)
     # One rank shows progress, writes the files and lists them.
     assert done.stderr.count("fitting: done in") == 1
     assert done.stdout.count("report.html") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.fitting import Fitted, fitted
+from forcemap.fitter.fitting import Fitted, fitted, of_largest_evidence
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.solver import solve_by_qr
@@ -208,6 +209,37 @@ def test_prediction_and_error_make_the_label(frames: list[Frame]) -> None:
     assert prediction.stress is not None
     volume = abs(np.linalg.det(frame.cell))
     assert (frame.stress - prediction.stress)[0, 0] * volume == pytest.approx(errors[3 * n + 1])
+
+
+def peak(given: Settings, frames: Sequence[Frame]) -> int:
+    """Bytes of a fit, at most."""
+    tracemalloc.start()
+    try:
+        fit(given, frames)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_rows(frames: list[Frame]) -> None:
+    """Five times as many rows in all: what is kept of each in memory is a tenth of a row."""
+    given = settings(terms=[dict(TERMS[0], n_sparse=40), dict(TERMS[1], n_sparse=120)])
+    some = fit(given, frames * 2)
+    added = 8 * some.model.data["n_rows"] * 4 * len(some.model.weights)
+    grown = peak(given, frames * 10) - peak(given, frames * 2)
+    assert added > 5e6
+    assert grown < 0.25 * added
+
+
+def test_trial_fits_leave_nothing_out(frames: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("frames are left out")
+
+    monkeypatch.setattr("forcemap.fitter.fitting.leave_one_out", refused)
+    options = [settings(), settings(terms=TERMS[:1])]
+    assert of_largest_evidence(options, frames) in options
+    with pytest.raises(AssertionError, match="frames are left out"):
+        fit(settings(), frames)
 
 
 def test_one_frame_is_not_left_out(frames: list[Frame]) -> None:

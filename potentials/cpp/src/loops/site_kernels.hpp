@@ -55,6 +55,7 @@ struct SiteKernels {
   ZblEnergyFunction zbl;
   EmbeddingEnergyFunction embedding;
   ThreeBodyFunction three_body;
+  ThreeBodyDrawsFunction three_body_draws;
   MomentsFunction moments;
   SoapKernels soap;
 };

@@ -11,9 +11,10 @@
 #include "moments_loops.ipp"
 #include "pair_loops.ipp"
 #include "soap_loops.ipp"
+#include "three_body_loops.ipp"
 // after the loops of one energy
 #include "soap_draws_loops.ipp"
-#include "three_body_loops.ipp"
+#include "three_body_draws_loops.ipp"
 
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
@@ -273,6 +274,7 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::zbl,
       FORCEMAP_LOOPS::embedding,
       FORCEMAP_LOOPS::three_body,
+      FORCEMAP_LOOPS::three_body_draws,
       FORCEMAP_LOOPS::moments,
       {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::soap_density, FORCEMAP_LOOPS::soap_energies,
        FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::soap_gradient, FORCEMAP_LOOPS::soap_products,

@@ -5,6 +5,7 @@
 
 namespace forcemap {
 
+struct DrawSums;
 struct SiteView;
 
 constexpr std::size_t kMostSpecies = 118;
@@ -38,6 +39,28 @@ struct ThreeBodyWork {
   // opposite
   double *radial, *on_x, *on_y, *on_z;
 };
+
+/// The same term for many sets of weights, as many at a time as vectors have lanes. Coefficients are
+/// (r_ij, r_ik, r_jk, lanes); tables (draws / lanes, centre, first, second).
+struct ThreeBodyDrawsView {
+  std::size_t draws;
+  ThreeBodyView term;
+};
+
+/// Further working arrays, with room as those of ThreeBodyWork.
+struct ThreeBodyDrawsWork {
+  double *base, *base_slopes;  // (padded, 4) of the basis at r_jk; slopes by r_jk over r_jk
+  double *dx, *dy, *dz;        // r_k - r_j
+  int* cell;                   // first coefficient, from the first of the plane of r_ij
+  double* rows;                // (padded, 4, lanes) as those of ThreeBodyWork
+  double* radial;              // (padded, lanes) dE/d(r_ij)
+  double* h;                   // (padded, 3, lanes) dE/d(r_j) through r_jk
+};
+
+/// Adds the draws' energies and derivatives.
+using ThreeBodyDrawsFunction = void (*)(const ThreeBodyDrawsView& term, const SiteView& site,
+                                        const ThreeBodyWork& work,
+                                        const ThreeBodyDrawsWork& draws_work, const DrawSums& sums);
 
 /// Energy of a site, eV; its derivatives are added to the site's gradients.
 using ThreeBodyFunction = double (*)(const ThreeBodyView& term, const SiteView& site,

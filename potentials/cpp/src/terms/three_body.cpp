@@ -29,12 +29,13 @@ struct Shape {
   std::size_t at(std::size_t a, std::size_t b, std::size_t c) const {
     return (a * legs + b) * base + c;
   }
+  std::size_t size() const { return legs * legs * base; }
 };
 
-void check_symmetry(const TermReader& reader, const std::string& name,
-                    const std::vector<double>& table, const Shape& shape) {
+void check_symmetry(const TermReader& reader, const std::string& name, const double* table,
+                    const Shape& shape) {
   double largest = 0.0;
-  for (const double c : table) largest = std::max(largest, std::abs(c));
+  for (std::size_t n = 0; n < shape.size(); ++n) largest = std::max(largest, std::abs(table[n]));
   for (std::size_t a = 0; a < shape.legs; ++a) {
     for (std::size_t b = 0; b < a; ++b) {
       for (std::size_t c = 0; c < shape.base; ++c) {
@@ -46,6 +47,17 @@ void check_symmetry(const TermReader& reader, const std::string& name,
       }
     }
   }
+}
+
+// Coefficients of up to `lanes` draws side by side, from draw `first` on; zeros for those that are
+// not there.
+std::vector<double> draws_side_by_side(const std::vector<double>& tables, std::size_t size,
+                                       std::size_t first, std::size_t lanes) {
+  std::vector<double> result(size * lanes, 0.0);
+  for (std::size_t lane = 0; lane < lanes && (first + lane) * size < tables.size(); ++lane)
+    for (std::size_t n = 0; n < size; ++n)
+      result[n * lanes + lane] = tables[(first + lane) * size + n];
+  return result;
 }
 
 // Each row along r_jk and the next one along r_ik, coefficient by coefficient: the loops then load
@@ -68,12 +80,14 @@ struct Scratch {
   ThreeBodyWork work{};
   std::size_t neighbors = 0, species = 0;
 
+  // Two vectors more, which the loops may touch and nobody reads.
+  std::size_t room() const { return (neighbors + 7 * species + 16 + 7) / 8 * 8; }
+
   const ThreeBodyWork& reserve(const SiteView& site, std::size_t species_of_term) {
     if (site.capacity <= neighbors && species_of_term <= species) return work;
     neighbors = std::max(neighbors, site.capacity);
     species = std::max(species, species_of_term);
-    // Two vectors more, which the loops may touch and nobody reads.
-    const std::size_t n = (neighbors + 7 * species + 16 + 7) / 8 * 8;
+    const std::size_t n = room();
     ThreeBodyWork& w = work;
     arena.lay_out([&](const auto& each) {
       for (double** p : {&w.tx, &w.ty, &w.tz, &w.tr, &w.hx, &w.hy, &w.hz, &w.row_start})
@@ -87,28 +101,49 @@ struct Scratch {
   }
 };
 
-class ThreeBody final : public MappedTerm {
- public:
-  explicit ThreeBody(TermReader& reader)
-      : tables_(reader.species() * reader.species() * reader.species()) {
+// The members of a term but its tables: a view without tables, whose rows along r_jk are `columns`
+// numbers for each coefficient.
+struct Members {
+  Shape shape;
+  ThreeBodyView view;
+
+  Members(TermReader& reader, std::size_t rows, std::size_t columns) {
     reader.json().allow_only({"kind", "cutoff", "leg_intervals", "base_intervals", "tables"});
     const double cutoff = reader.cutoff();  // of r_ij and r_ik; r_jk reaches twice as far
     const std::size_t leg = reader.intervals("leg_intervals");
     const std::size_t base = reader.intervals("base_intervals");
-    const Shape shape{leg + 3, base + 3};
+    shape = {leg + 3, base + 3};
+    const double legs = static_cast<double>(leg), bases = static_cast<double>(base);
+    view = {reader.species(),
+            cutoff,
+            legs / cutoff,
+            legs - 1.0,
+            bases / (2.0 * cutoff),
+            bases - 1.0,
+            static_cast<std::ptrdiff_t>((shape.legs - rows) * shape.base * columns),
+            static_cast<std::ptrdiff_t>(shape.base * columns),
+            nullptr};
+    for (const Species& triplet : reader.tables(3, TermReader::Order::exchangeable)) {
+      // The loops count coefficients of a plane with int.
+      if (columns * shape.legs * shape.base >
+          static_cast<std::size_t>(std::numeric_limits<int>::max()))
+        reader.reject_tensor(reader.label(triplet),
+                             "found more coefficients in a plane than can be counted");
+    }
+  }
+};
+
+class ThreeBody final : public MappedTerm {
+ public:
+  explicit ThreeBody(TermReader& reader)
+      : tables_(reader.species() * reader.species() * reader.species()) {
+    const Members members(reader, 1, 2);
     const std::size_t n = reader.species();
     for (const Species& triplet : reader.tables(3, TermReader::Order::exchangeable))
-      tables_.set((triplet[0] * n + triplet[1]) * n + triplet[2], read(reader, triplet, shape));
-    const double legs = static_cast<double>(leg), bases = static_cast<double>(base);
-    view_ = {n,
-             cutoff,
-             legs / cutoff,
-             legs - 1.0,
-             bases / (2.0 * cutoff),
-             bases - 1.0,
-             static_cast<std::ptrdiff_t>((shape.legs - 1) * shape.base * 2),
-             static_cast<std::ptrdiff_t>(shape.base * 2),
-             tables_.data()};
+      tables_.set((triplet[0] * n + triplet[1]) * n + triplet[2],
+                  read(reader, triplet, members.shape));
+    view_ = members.view;
+    view_.tables = tables_.data();
   }
 
   double cutoff() const override { return view_.cutoff; }
@@ -127,15 +162,75 @@ class ThreeBody final : public MappedTerm {
     const std::string name = reader.label(triplet);
     const std::vector<double> table =
         reader.take_weighted(name, {shape.legs, shape.legs, shape.base});
-    if (triplet[1] == triplet[2]) check_symmetry(reader, name, table, shape);
-    // The loops count coefficients of a plane with int.
-    if (2 * shape.legs * shape.base > static_cast<std::size_t>(std::numeric_limits<int>::max()))
-      reader.reject_tensor(name, "found more coefficients in a plane than can be counted");
+    if (triplet[1] == triplet[2]) check_symmetry(reader, name, table.data(), shape);
     return tables_.keep(paired_rows(table, shape));
   }
 
   Tables tables_;
   ThreeBodyView view_{};
+};
+
+// Further arrays of one site for draws.
+struct DrawsScratch {
+  Arena arena;
+  ThreeBodyDrawsWork work{};
+  std::size_t room = 0;
+
+  const ThreeBodyDrawsWork& reserve(std::size_t neighbors, std::size_t lanes) {
+    if (neighbors <= room) return work;
+    room = neighbors;
+    ThreeBodyDrawsWork& w = work;
+    arena.lay_out([&](const auto& each) {
+      for (double** p : {&w.base, &w.base_slopes}) each(*p, 4 * room);
+      for (double** p : {&w.dx, &w.dy, &w.dz}) each(*p, room);
+      each(w.cell, room);
+      each(w.rows, 4 * lanes * room);
+      each(w.radial, lanes * room);
+      each(w.h, 3 * lanes * room);
+    });
+    return work;
+  }
+};
+
+class ThreeBodyDraws final : public DrawnTerm {
+ public:
+  explicit ThreeBodyDraws(TermReader& reader)
+      : lanes_(site_kernels().soap.lanes),
+        tables_((reader.draws() + lanes_ - 1) / lanes_ * reader.species() * reader.species() *
+                reader.species()) {
+    const Members members(reader, 0, lanes_);
+    const Shape& shape = members.shape;
+    const std::size_t n = reader.species(), combinations = n * n * n;
+    for (const Species& triplet : reader.tables(3, TermReader::Order::exchangeable)) {
+      const std::string name = reader.label(triplet);
+      const std::vector<double> all =
+          reader.take_draws(name, {shape.legs, shape.legs, shape.base});
+      const std::size_t place = (triplet[0] * n + triplet[1]) * n + triplet[2];
+      for (std::size_t k = 0; k < reader.draws(); ++k)
+        if (triplet[1] == triplet[2])
+          check_symmetry(reader, name, &all[k * shape.size()], shape);
+      for (std::size_t k = 0; k < reader.draws(); k += lanes_)
+        tables_.set(k / lanes_ * combinations + place,
+                    tables_.keep(draws_side_by_side(all, shape.size(), k, lanes_)));
+    }
+    view_ = {reader.draws(), members.view};
+    view_.term.tables = tables_.data();
+  }
+
+  double cutoff() const override { return view_.term.cutoff; }
+  std::size_t bytes() const override { return tables_.bytes(); }
+
+  void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
+    Scratch& scratch = space.of<Scratch>();
+    const ThreeBodyWork& work = scratch.reserve(site, view_.term.species);
+    site_kernels().three_body_draws(view_, site, work,
+                                    space.of<DrawsScratch>().reserve(scratch.room(), lanes_), sums);
+  }
+
+ private:
+  std::size_t lanes_;
+  Tables tables_;
+  ThreeBodyDrawsView view_{};
 };
 
 }  // namespace
@@ -145,7 +240,7 @@ std::unique_ptr<MappedTerm> read_three_body(TermReader& reader) {
 }
 
 std::unique_ptr<DrawnTerm> draw_three_body(TermReader& reader) {
-  return draw_one_by_one(reader, read_three_body);
+  return std::make_unique<ThreeBodyDraws>(reader);
 }
 
 }  // namespace forcemap

@@ -1,0 +1,259 @@
+"""Maps the draws of SOAP terms: all of them together, in functions that they share.
+
+The energies of a draw are, as the mean's, sum_s w_s (p_s . p)**zeta of the normalised power spectrum p,
+with weights w that are differences to the mean's.
+
+For zeta = 2 that is a form p . W p. The draws' forms are not small where the mean's is (there they
+would lose most of themselves), but the spectra of the data lie about their mean: with its direction q,
+p = a q + d, a = q . p,
+
+    p . W p = 2 a (l . p) - a**2 (l . q) + d . W d,    l = W q,
+
+and only d . W d is taken in fewer coordinates, y = B d: the leading directions of the mean over the
+draws of (C^1/2 W C^1/2)**2, with the covariance C of d and of the spectra's derivatives in the data.
+Constants of species, pair functions and forms of one draw cancel to a thousandth and less, and small
+errors of one sign add up in the energy of many atoms. What the data's atoms lose on average is
+therefore added to l, and one more coordinate makes the isolated atom exact, from which all energies
+count.
+
+For zeta = 1 every draw is one vector, and for zeta = 3 and 4 the draws are factors of some of the
+sparse points, as the mean is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.linalg
+from forcemap.fitter.terms.base import Array, Block, MapPlan
+from forcemap.fitter.terms.soap.forms import Form, Seen, isolated, spectra_seen
+from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.terms.soap import SoapCenter, SoapFunctions, SpectrumFunctions
+from forcemap.potentials.terms.soap_quadratic import (
+    SoapQuadraticCenter,
+    SoapQuadraticFunctions,
+)
+
+if TYPE_CHECKING:
+    from forcemap.fitter.terms.soap.term import SoapTerm
+
+__all__ = ["drawn_bytes", "drawn_functions"]
+
+MOST_FUNCTIONS = 256
+"""Coordinates of d at the most; about 100 hold what a deviation needs of one element."""
+
+SPECTRA_COUNT = 10.0
+"""Spectra count so many times as much as their derivatives: forces are no worse for it, and energies,
+where the parts of a draw cancel, twice as good."""
+
+FLOOR = 1e-10
+"""Directions whose variance in the data is below this part of the largest never occur."""
+
+REPEATED = 1e-8
+"""A direction of which no more is left without the others is one of their span."""
+
+FORMS_AT_ONCE = 16_000_000
+"""Numbers of the draws' forms that are held; larger ones are applied by their sparse points."""
+
+
+def drawn_functions(term: SoapTerm, weights: Array, plan: MapPlan) -> SpectrumFunctions:
+    """The term of a potential's draws, of `weights` (points of all blocks, draws) eV."""
+    blocks = [(block, some) for block, some in term.block_weights(weights) if block.size]
+    if term.zeta == 2:
+        quadratic = {
+            SYMBOLS[block.species[0]]: _expanded(term, block, some, plan).center(plan.functions)
+            for block, some in blocks
+        }
+        return SoapQuadraticFunctions(centers=quadratic, **term.expansion_fields)
+    centers = {
+        SYMBOLS[block.species[0]]: _center(term, block, some, plan) for block, some in blocks
+    }
+    return SoapFunctions(zeta=term.zeta, centers=centers, **term.expansion_fields)
+
+
+def drawn_bytes(term: SoapTerm, plan: MapPlan) -> int:
+    """Memory of as many functions as the plan keeps."""
+    if term.zeta == 1:
+        return 0
+    numbers = 0
+    for block in term.blocks:
+        if term.zeta == 2:
+            rank = min(plan.functions, MOST_FUNCTIONS, block.size, term.dimension)
+            numbers += rank * term.dimension + plan.draws * rank**2
+        else:
+            numbers += min(plan.functions, block.size) * (term.dimension + plan.draws)
+    return 8 * numbers
+
+
+def _center(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> SoapCenter:
+    """Of zeta other than 2: factors of vectors that the draws share."""
+    if term.zeta == 1:
+        return SoapCenter(np.eye(weights.shape[1]), np.ascontiguousarray(weights.T @ block.points))
+
+    def form() -> Form:
+        center = block.species[0]
+        free = isolated(term, plan.frames, center)
+        return Form(term.zeta, center, weights, block.points, free)
+
+    factors, vectors = plan.once(("drawn", id(term), block.species), form).first(plan.functions)
+    return SoapCenter(np.ascontiguousarray(factors.T), np.ascontiguousarray(vectors))
+
+
+def _expanded(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> Expanded:
+    """The draws' forms, with enough coordinates for the plan; worked out once, or twice if more."""
+    most = MOST_FUNCTIONS // 2 if plan.functions <= MOST_FUNCTIONS // 2 else MOST_FUNCTIONS
+
+    def expanded() -> Expanded:
+        free = isolated(term, plan.frames, block.species[0])
+        return Expanded.of(spectra_seen(term, block, plan), weights, free, most)
+
+    return plan.once(("drawn", id(term), block.species, most), expanded)
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """Forms of all draws about the mean spectrum of one species of centre, in a span's coordinates.
+
+    Attributes:
+        seen: the spectra of the data.
+        direction: (size,) q.
+        lines: (draws, size) l.
+        subspace: (most, size) B, the most important first.
+        forms: (draws, most, most) of y.
+        whole: (draws,) mean of d . W d in the data, over that of a**2.
+        free: (size,) spectrum of the isolated atom.
+        free_row: (size,) see `free_direction`.
+        free_energies: (draws,) p . W p of the isolated atom.
+    """
+
+    seen: Seen
+    direction: Array
+    lines: Array
+    subspace: Array
+    forms: Array
+    whole: Array
+    free: Array
+    free_row: Array
+    free_energies: Array
+
+    @classmethod
+    def of(cls, seen: Seen, weights: Array, free: Array, most: int) -> Expanded:
+        """Of weights (points, draws), with at most so many coordinates.
+
+        `free` (dimension,): the isolated atom's spectrum.
+        """
+        points = seen.span.points
+        free = seen.span.coordinates(free[None])[0]
+        q = seen.total / np.linalg.norm(seen.total)
+        spectra, derivatives = (_without(q, m) for m in (seen.spectra, seen.derivatives))
+        traces = [max(float(np.trace(m)), 1e-300) for m in (spectra, derivatives)]
+        covariance = SPECTRA_COUNT * spectra / traces[0] + derivatives / traces[1]
+        values, vectors = scipy.linalg.eigh(covariance)
+        occurs = values > FLOOR * values[-1]
+        # The largest first, from which the leading directions are looked for.
+        roots, kept = np.sqrt(values[occurs][::-1]), vectors[:, occurs][:, ::-1]
+        leading, forms = _Forms(points @ (kept * roots), weights).leading(most)
+        subspace = (leading.T / roots) @ kept.T
+        return cls(
+            seen,
+            q,
+            (points.T @ (weights * (points @ q)[:, None])).T,
+            subspace - np.outer(subspace @ q, q),
+            forms,
+            np.sum((points @ spectra) * points, axis=1) @ weights / (q @ seen.spectra @ q),
+            free,
+            free_direction(values, vectors, q, free),
+            (points @ free) ** 2 @ weights,
+        )
+
+    def center(self, count: int) -> SoapQuadraticCenter:
+        """With `count` coordinates, the last of which is that of the isolated atom."""
+        q, span, spectra = self.direction, self.seen.span, self.seen.spectra
+        rows, forms = self.subspace[: count - 1], self.forms[:, : count - 1, : count - 1]
+        averages = rows @ _without(q, spectra) @ rows.T
+        lost = self.whole - np.sum(forms * averages, axis=(1, 2)) / (q @ spectra @ q)
+        lines = self.lines + np.outer(lost, q)
+        # What is lost of the isolated atom, all energies count from, is added where no others are.
+        a, y = self.free @ q, rows @ self.free
+        energies = 2.0 * a * (lines @ self.free) - a**2 * (lines @ q) + (forms @ y) @ y
+        own = float(self.free_row @ self.free)
+        rows = np.concatenate([rows, self.free_row[None]])
+        forms = np.pad(forms, ((0, 0), (0, 1), (0, 1)))
+        forms[:, -1, -1] = (self.free_energies - energies) / own**2 if own else 0.0
+        inside = _orthonormal(q, rows)
+        lower = rows @ inside
+        forms = lower.T @ forms @ lower
+        return SoapQuadraticCenter(
+            spectrum=np.ascontiguousarray(span.vectors(q[None])[0]),
+            lines=np.ascontiguousarray(span.vectors(lines)),
+            subspace=np.ascontiguousarray(span.vectors(inside.T)),
+            forms=np.ascontiguousarray(0.5 * (forms + forms.transpose(0, 2, 1))),
+        )
+
+
+def free_direction(values: Array, vectors: Array, direction: Array, free: Array) -> Array:
+    """(size,) of length 1: C^-1 d of the isolated atom's d.
+
+    Along it the isolated atom stands out most from the data, whose covariance C has these eigenvalues
+    and eigenvectors: a form of it that changes the isolated atom changes nothing else. 0 where the
+    isolated atom has no d.
+    """
+    inside = free - (free @ direction) * direction
+    found = (vectors / np.maximum(values, FLOOR * values[-1])) @ (vectors.T @ inside)
+    found -= (found @ direction) * direction
+    length = float(np.linalg.norm(found))
+    return np.asarray(found / length if length > 0.0 else found)
+
+
+def _orthonormal(direction: Array, rows: Array) -> Array:
+    """(size, n) orthonormal columns that span `rows`, all orthogonal to `direction`, as they are.
+
+    One fewer than there are rows if the last one is in the span of the others.
+    """
+    together = np.concatenate([direction[None], rows])
+    found, upper = scipy.linalg.qr(together.T, mode="economic", check_finite=False)
+    lengths = np.linalg.norm(together, axis=1)[: len(upper)]
+    new = np.abs(np.diag(upper)) > REPEATED * lengths
+    return np.asarray(found[:, new][:, 1:])
+
+
+def _without(direction: Array, moments: Array) -> Array:
+    """Second moments of what is left of vectors without their part along a direction of length 1."""
+    projected = moments - np.outer(direction, direction @ moments)
+    return np.asarray(projected - np.outer(projected @ direction, direction))
+
+
+class _Forms:
+    """Quadratic forms M_k = sum_s weights[s, k] points[s] points[s]^T, (size, size) each."""
+
+    def __init__(self, points: Array, weights: Array) -> None:
+        self.points, self.weights = points, weights
+        self.size = points.shape[1]
+        self.whole = None
+        if weights.shape[1] * self.size**2 <= FORMS_AT_ONCE:
+            self.whole = np.stack([(points.T * some) @ points for some in weights.T])
+
+    def products(self, k: int, vectors: Array) -> Array:
+        """M_k @ vectors (size, m)."""
+        if self.whole is not None:
+            return np.asarray(self.whole[k] @ vectors)
+        inner = self.weights[:, k, None] * (self.points @ vectors)
+        return np.asarray(self.points.T @ inner)
+
+    def leading(self, most: int) -> tuple[Array, Array]:
+        """(U (size, most), U^T M_k U (draws, most, most)): eigenvectors of sum_k M_k**2, largest first.
+
+        By a subspace iteration from the first coordinates, of which the forms are mostly.
+        """
+        draws = range(self.weights.shape[1])
+        found = np.eye(self.size, min(2 * most, self.size))
+        if found.shape[1] < self.size:
+            found = sum(self.products(k, self.products(k, found)) for k in draws)
+            found = scipy.linalg.qr(found, mode="economic", check_finite=False)[0]
+        images = [self.products(k, found) for k in draws]
+        _, inside = scipy.linalg.eigh(sum(image.T @ image for image in images))
+        inside = inside[:, ::-1][:, :most]
+        forms = np.stack([inside.T @ (found.T @ image) @ inside for image in images])
+        return found @ inside, forms

@@ -1,0 +1,162 @@
+// 3-body terms for many sets of weights at once: the lanes of a vector are draws. Included by
+// site_loops.ipp, after three_body_loops.ipp and soap_loops.ipp, whose parts it uses.
+
+#include "forcemap/draw_sums.hpp"
+
+namespace forcemap {
+namespace FORCEMAP_LOOPS {
+
+// Weights of r_jk, and where its coefficients begin in the plane of r_ij, of all k from `from` on.
+FORCEMAP_INLINE void measure_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
+                                   const ThreeBodyDrawsWork& w, std::size_t j, std::size_t from,
+                                   std::size_t end) {
+  const Vec8 scale = splat8(term.base_inverse_spacing), last = splat8(term.base_last_interval);
+  const Vec8 xj = splat8(s.tx[j]), yj = splat8(s.ty[j]), zj = splat8(s.tz[j]);
+  const Vec8 along = splat8(static_cast<double>(kLanes));
+  for (std::size_t k = from / 8 * 8; k < end; k += 8) {
+    const Vec8 dx = load8(s.tx + k) - xj, dy = load8(s.ty + k) - yj, dz = load8(s.tz + k) - zj;
+    // The floor keeps coinciding neighbours (an error elsewhere) from making 0/0 here.
+    const Vec8 r2 = larger(fma(dx, dx, fma(dy, dy, dz * dz)), splat8(1e-60));
+    Vec8 r, inverse, b[4], d[4];
+    roots(r2, r, inverse);
+    const Vec8 u = r * scale, interval = smaller(down(u), last);
+    basis(u - interval, b, d);
+    const Vec8 slope = inverse * scale;
+    for (int c = 0; c < 4; ++c) d[c] = d[c] * slope;
+    store_rows(w.base + 4 * k, b);
+    store_rows(w.base_slopes + 4 * k, d);
+    store(w.dx + k, dx);
+    store(w.dy + k, dy);
+    store(w.dz + k, dz);
+    store_integers(w.cell + k, fma(along, interval, load8(s.row_start + k)));
+  }
+}
+
+// What is summed over all k of one j.
+struct DrawnSide {
+  Lanes plane[4];   // sums of w_b w_c c[a][b][c]
+  Lanes x, y, z;    // dE/d(r_j) through r_jk
+};
+
+// One triplet. The names are those of the loop of one energy: c[a][b][c] with weights w_a(r_ij),
+// w_b(r_ik), w_c(r_jk).
+FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
+                                      const ThreeBodyDrawsWork& w, const double* table,
+                                      const double* wa, std::size_t k, DrawnSide& side) {
+  const double *const wb = s.weights + 4 * k, *const wc = w.base + 4 * k;
+  const double* const cells = table + w.cell[k];
+  double* const rows = w.rows + 4 * kLanes * k;
+  Lanes v[4];
+  for (int c = 0; c < 4; ++c) v[c] = all(0.0);
+#pragma GCC unroll 4
+  for (int b = 0; b < 4; ++b) {
+    const double* const q = cells + b * term.stride_second;
+    const Lanes weight = all(wb[b]);
+    Lanes row = take(rows + static_cast<std::size_t>(b) * kLanes);
+#pragma GCC unroll 4
+    for (std::size_t c = 0; c < 4; ++c) {
+      const double* const at = q + c * kLanes;
+      const Lanes c0 = take(at), c1 = take(at + term.stride_first);
+      const Lanes c2 = take(at + 2 * term.stride_first), c3 = take(at + 3 * term.stride_first);
+      const Lanes u = mad(all(wa[0]), c0, mad(all(wa[1]), c1, mad(all(wa[2]), c2, all(wa[3]) * c3)));
+      const Lanes base = all(wc[c]), both = weight * base;
+      side.plane[0] = mad(both, c0, side.plane[0]);
+      side.plane[1] = mad(both, c1, side.plane[1]);
+      side.plane[2] = mad(both, c2, side.plane[2]);
+      side.plane[3] = mad(both, c3, side.plane[3]);
+      row = mad(base, u, row);
+      v[c] = mad(weight, u, v[c]);
+    }
+    put(rows + static_cast<std::size_t>(b) * kLanes, row);
+  }
+  const double* const dc = w.base_slopes + 4 * k;
+  const Lanes slope = mad(all(dc[0]), v[0], mad(all(dc[1]), v[1], mad(all(dc[2]), v[2], all(dc[3]) * v[3])));
+  const Lanes gx = slope * all(w.dx[k]), gy = slope * all(w.dy[k]), gz = slope * all(w.dz[k]);
+  double* const h = w.h + 3 * kLanes * k;
+  put(h, take(h) + gx);
+  put(h + kLanes, take(h + kLanes) + gy);
+  put(h + 2 * kLanes, take(h + 2 * kLanes) + gz);
+  side.x = side.x - gx;
+  side.y = side.y - gy;
+  side.z = side.z - gz;
+}
+
+// All triplets with the neighbour j and those [from, end).
+FORCEMAP_INLINE void triplets_of_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
+                                       const ThreeBodyDrawsWork& w, const double* table,
+                                       std::size_t j, std::size_t from, std::size_t end) {
+  const Lanes zero = all(0.0);
+  DrawnSide side{{zero, zero, zero, zero}, zero, zero, zero};
+  const double* const plane = table + static_cast<std::ptrdiff_t>(s.interval[j]) * term.stride_first;
+  measure_draws(term, s, w, j, from, end);
+  for (std::size_t k = from; k < end; ++k)
+    triplet_of_draws(term, s, w, plane, s.weights + 4 * j, k, side);
+  const double* const d = s.derivatives + 4 * j;
+  double* const radial = w.radial + kLanes * j;
+  Lanes sum = take(radial);
+  for (int a = 0; a < 4; ++a) sum = mad(all(d[a]), side.plane[a], sum);
+  put(radial, sum);
+  double* const h = w.h + 3 * kLanes * j;
+  put(h, take(h) + side.x);
+  put(h + kLanes, take(h + kLanes) + side.y);
+  put(h + 2 * kLanes, take(h + 2 * kLanes) + side.z);
+}
+
+// Adds the energies and derivatives of `count` draws from `first` on.
+FORCEMAP_INLINE void finish_draws(const ThreeBodyWork& s, const ThreeBodyDrawsWork& w,
+                                  std::size_t padded, std::size_t first, std::size_t count,
+                                  const DrawSums& sums) {
+  Lanes energy = all(0.0);
+  for (std::size_t n = 0; n < padded; ++n) {
+    if (s.slot[n] < 0) continue;
+    const double* const rows = w.rows + 4 * kLanes * n;
+    Lanes slope = take(w.radial + kLanes * n);
+    for (std::size_t b = 0; b < 4; ++b) {
+      energy = mad(all(s.weights[4 * n + b]), take(rows + b * kLanes), energy);
+      slope = mad(all(s.derivatives[4 * n + b]), take(rows + b * kLanes), slope);
+    }
+    slope = slope * all(1.0 / s.tr[n]);
+    const double* const h = w.h + 3 * kLanes * n;
+    const double to[3] = {s.tx[n], s.ty[n], s.tz[n]};
+    for (std::size_t d = 0; d < 3; ++d) {
+      double lanes[kLanes];
+      put(lanes, mad(slope, all(to[d]), take(h + d * kLanes)));
+      double* out = sums.gradients + (3 * first + d) * sums.stride + s.slot[n];
+      for (std::size_t m = 0; m < count; ++m, out += 3 * sums.stride) *out += lanes[m];
+    }
+  }
+  double lanes[kLanes];
+  put(lanes, energy);
+  for (std::size_t m = 0; m < count; ++m) sums.energies[first + m] += lanes[m];
+}
+
+static void three_body_draws(const ThreeBodyDrawsView& v, const SiteView& s,
+                             const ThreeBodyWork& work, const ThreeBodyDrawsWork& w,
+                             const DrawSums& sums) {
+  const ThreeBodyView& term = v.term;
+  Sorted sorted;
+  if (!sort_neighbors(term, s, work, sorted)) return;
+  prepare_legs(term, work, sorted.padded);
+  const std::size_t species = term.species, combinations = species * species;
+  for (std::size_t first = 0; first < v.draws; first += kLanes) {
+    for (std::size_t n = 0; n < 4 * kLanes * sorted.padded; n += kLanes) put(w.rows + n, all(0.0));
+    for (std::size_t n = 0; n < 3 * kLanes * sorted.padded; n += kLanes) put(w.h + n, all(0.0));
+    for (std::size_t n = 0; n < kLanes * sorted.padded; n += kLanes) put(w.radial + n, all(0.0));
+    const double* const* const tables =
+        term.tables + (first / kLanes * species + static_cast<std::size_t>(s.species)) * combinations;
+    for (std::size_t a = 0; a < species; ++a)
+      for (std::size_t b = a; b < species; ++b) {
+        const double* const table = tables[a * species + b];
+        if (!table) continue;
+        for (std::size_t j = sorted.begin[a]; j < sorted.end[a]; ++j) {
+          const std::size_t from = a == b ? j + 1 : sorted.begin[b];
+          if (from < sorted.end[b]) triplets_of_draws(term, work, w, table, j, from, sorted.end[b]);
+        }
+      }
+    const std::size_t left = v.draws - first;
+    finish_draws(work, w, sorted.padded, first, left < kLanes ? left : kLanes, sums);
+  }
+}
+
+}  // namespace FORCEMAP_LOOPS
+}  // namespace forcemap
