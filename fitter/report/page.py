@@ -222,7 +222,7 @@ def page(
         terms=terms,
         optimised=report.get("optimised"),
         changes=changes,
-        heading=heading,
+        heading_of_changes=heading(report["optimised"]) if report.get("optimised") else "",
         term_columns=_term_columns(terms),
         settings=yaml.safe_dump(dict(report["settings"]), sort_keys=False, allow_unicode=True),
     )

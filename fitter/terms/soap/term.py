@@ -100,7 +100,7 @@ class SoapTerm(EnvironmentTerm):
 
     @override
     def at(self, values: Mapping[str, float]) -> SoapTerm:
-        shape: dict[str, Any] = {name: v for name, v in values.items() if name != "zeta"}
+        shape: dict[str, Any] = {name: value for name, value in values.items() if name != "zeta"}
         basis = replace(self.basis, **shape)
         radial, own = tabulate(basis, len(self.radial) - 3)
         zeta = int(values.get("zeta", self.zeta))
