@@ -101,14 +101,11 @@ def made_in_folder(
         honest = _honest(model, mapped, left_out, judged[1], run)
         for text in (found := doubts(model, settings, judged[0])):
             warnings.warn(text, stacklevel=2)
-        fit_block = _fit_block(model, mapped, data, run) | {
-            "seconds": time.perf_counter() - start,
-            "fit_seconds": fit_seconds,
-        }
         judgement = Judgement(
             *judged,
             **_map_block(mapped),
-            fit=fit_block,
+            fit=_fit_block(model, mapped, data, run)
+            | {"seconds": time.perf_counter() - start, "fit_seconds": fit_seconds},
             settings=settings.to_dict(),
             warnings=found,
             fit_id=model.identity,
