@@ -614,7 +614,7 @@ def test_a_kind_defined_here_needs_nothing_elsewhere(data: Path, tmp_path: Path)
     again = invoke("map", out / "model.forcemap", "-o", tmp_path / "again.forcemap", "--quiet")
     assert again.exit_code == 0, again.output
     mapped = load(tmp_path / "again.forcemap")
-    assert (mapped.draws, mapped.has_grade) == (16, False)
+    assert (mapped.draws, mapped.has_grade) == (16, True)
     assert mapped.uncertainty == whole.uncertainty
     judged = invoke("evaluate", out / "model.forcemap", data, "--index", ":3", "--json", "--quiet")
     assert judged.exit_code == 0, judged.output
