@@ -243,6 +243,17 @@ def test_rows_are_derivatives_of_the_energy_row(kind: str, crystal: Atoms) -> No
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
+def test_size_of_drawn_maps_is_known_before_they_are_made(kind: str) -> None:
+    """Up to the splines that the draws share, and what is small: 0.1 MB."""
+    term, rng = term_of(kind), np.random.default_rng(3)
+    for plan in (MapPlan(FRAMES).of_draws(8), MapPlan(FRAMES).of_draws(8).finer(1e9)):
+        mapped = term.mapped(rng.normal(size=(term.size, 8)), plan)
+        tensors = {} if mapped is None else mapped.tensors()
+        found = sum(np.asarray(array).nbytes for array in tensors.values())
+        assert found == pytest.approx(term.map_bytes(plan), rel=0.05, abs=100_000)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_rows_have_the_symmetries_of_space_and_atoms(kind: str, crystal: Atoms) -> None:
     terms = [term_of(kind)]
     atol = 1e-9 * max(1.0, float(np.abs(rows(crystal, terms)).max()))
