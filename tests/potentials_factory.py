@@ -117,6 +117,14 @@ def random_embedding(
     )
 
 
+def _isolated_spectrum(c: Array, dimension: int) -> Array:
+    """The normalised power spectrum of an atom without neighbours, of coefficients for l = 0."""
+    rows, cols = np.triu_indices(len(c))
+    p = np.zeros(dimension)
+    p[: len(rows)] = c[rows] * c[cols] * np.where(rows == cols, 1.0, np.sqrt(2.0))
+    return np.asarray(p / np.linalg.norm(p))
+
+
 def random_soap(
     rng: np.random.Generator,
     symbols: tuple[str, ...],
@@ -137,14 +145,13 @@ def random_soap(
     radial, own = tabulate(basis)
     width = len(weights) * basis.n_max
     dimension = (basis.l_max + 1) * (width * (width + 1) // 2)
-    centers = {
-        symbol: SoapCenter(
-            factors=rng.uniform(-scale, scale, count),
-            vectors=rng.normal(0.0, 1.0, (count, dimension)),
-            constant=float(rng.uniform(-0.1, 0.1)),
-        )
-        for symbol in symbols
-    }
+    centers = {}
+    for column, symbol in enumerate(symbols):
+        factors = rng.uniform(-scale, scale, count)
+        vectors = rng.normal(0.0, 1.0, (count, dimension))
+        alone = _isolated_spectrum(np.outer(weights[:, column], own).ravel(), dimension)
+        constant = float((vectors @ alone) ** zeta @ factors)
+        centers[symbol] = SoapCenter(factors, vectors, constant)
     return SoapFunctions(
         cutoff=basis.cutoff,
         intervals=len(radial) - 3,
