@@ -225,7 +225,6 @@ def estimate(
         "calibrating deviations": _level_seconds(look, frames),
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
-    draws = look.settings.uncertainty.draws if all(t.has_map for t in look.sized) else 0
     return Estimate(
         n_frames=len(frames),
         n_test=n_test,
@@ -238,8 +237,7 @@ def estimate(
         frames_bytes=BYTES_PER_ATOM * atoms,
         map_bytes=look.mapping.bytes,
         kept_bytes=_kept_bytes(frames, columns, ranks),
-        draws=draws,
-        drawn_bytes=drawn_bytes(look.sized, draws),
+        **_drawn_sizes(look),
         seconds=seconds,
         jobs=jobs,
         ranks=ranks,
@@ -251,6 +249,13 @@ def _labelled_rows(frames: Sequence[Frame]) -> list[int]:
     """Rows of each frame that will be left out."""
     rows = [count for count in (sum(_row_counts([frame])) for frame in frames) if count]
     return rows if len(rows) > 1 else []
+
+
+def _drawn_sizes(look: _Look) -> dict[str, Any]:
+    """Number and memory of the draws, by attribute of `Estimate`; there are none without a map."""
+    has_map = all(term.has_map for term in look.sized)
+    draws = look.settings.uncertainty.draws if has_map else 0
+    return {"draws": draws, "drawn_bytes": drawn_bytes(look.sized, draws)}
 
 
 def _level_seconds(look: _Look, frames: Sequence[Frame]) -> float:
