@@ -221,8 +221,7 @@ def estimate(
         # The main thread adds what the others have computed.
         "rows and their sum": max((workers + adding) / jobs, adding) / ranks,
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
-        "leaving frames out": look.rates.seconds(_leaving_out(frames, columns)) / jobs / ranks,
-        "calibrating deviations": _level_seconds(look, frames),
+        **_left_out_seconds(look, frames, columns, jobs * ranks),
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
     return Estimate(
@@ -258,11 +257,16 @@ def _drawn_sizes(look: _Look) -> dict[str, Any]:
     return {"draws": draws, "drawn_bytes": drawn_bytes(look.sized, draws)}
 
 
-def _level_seconds(look: _Look, frames: Sequence[Frame]) -> float:
-    """Of the frames that show what sparse points leave open of the prior."""
+def _left_out_seconds(
+    look: _Look, frames: Sequence[Frame], columns: int, workers: int
+) -> dict[str, float]:
+    """Seconds of leaving frames out, and of those that show what sparse points leave open."""
     sizes = [(c.n_sparse, c.candidates / len(frames)) for c in look.combinations]
     left_out, atoms = len(_labelled_rows(frames)), look.atoms / len(frames)
-    return level_seconds(sizes, left_out, atoms, look.rates, look.row.of)
+    return {
+        "leaving frames out": look.rates.seconds(_leaving_out(frames, columns)) / workers,
+        "calibrating deviations": level_seconds(sizes, left_out, atoms, look.rates, look.row.of),
+    }
 
 
 def _leaving_out(frames: Sequence[Frame], columns: int) -> Work:
