@@ -221,11 +221,9 @@ def estimate(
         # The main thread adds what the others have computed.
         "rows and their sum": max((workers + adding) / jobs, adding) / ranks,
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
-        "leaving frames out": look.rates.seconds(_leaving_out(frames, columns)) / jobs / ranks,
-        "calibrating deviations": _level_seconds(look, frames),
+        **_left_out_seconds(look, frames, columns, jobs * ranks),
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
-    draws = look.settings.uncertainty.draws if all(t.has_map for t in look.sized) else 0
     return Estimate(
         n_frames=len(frames),
         n_test=n_test,
@@ -238,8 +236,7 @@ def estimate(
         frames_bytes=BYTES_PER_ATOM * atoms,
         map_bytes=look.mapping.bytes,
         kept_bytes=_kept_bytes(frames, columns, ranks),
-        draws=draws,
-        drawn_bytes=drawn_bytes(look.sized, draws),
+        **_drawn_sizes(look),
         seconds=seconds,
         jobs=jobs,
         ranks=ranks,
@@ -253,11 +250,23 @@ def _labelled_rows(frames: Sequence[Frame]) -> list[int]:
     return rows if len(rows) > 1 else []
 
 
-def _level_seconds(look: _Look, frames: Sequence[Frame]) -> float:
-    """Of the frames that show what sparse points leave open of the prior."""
+def _drawn_sizes(look: _Look) -> dict[str, Any]:
+    """Number and memory of the draws, by attribute of `Estimate`; there are none without a map."""
+    has_map = all(term.has_map for term in look.sized)
+    draws = look.settings.uncertainty.draws if has_map else 0
+    return {"draws": draws, "drawn_bytes": drawn_bytes(look.sized, draws)}
+
+
+def _left_out_seconds(
+    look: _Look, frames: Sequence[Frame], columns: int, workers: int
+) -> dict[str, float]:
+    """Seconds of leaving frames out, and of those that show what sparse points leave open."""
     sizes = [(c.n_sparse, c.candidates / len(frames)) for c in look.combinations]
     left_out, atoms = len(_labelled_rows(frames)), look.atoms / len(frames)
-    return level_seconds(sizes, left_out, atoms, look.rates, look.row.of)
+    return {
+        "leaving frames out": look.rates.seconds(_leaving_out(frames, columns)) / workers,
+        "calibrating deviations": level_seconds(sizes, left_out, atoms, look.rates, look.row.of),
+    }
 
 
 def _leaving_out(frames: Sequence[Frame], columns: int) -> Work:
