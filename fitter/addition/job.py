@@ -17,7 +17,7 @@ from forcemap.fitter.job import FitData, made_in_folder
 from forcemap.fitter.process.data_checks import warn_of_known_frames
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model
-from forcemap.fitter.process.provenance import settings_of
+from forcemap.fitter.process.provenance import settings_of, training_frames
 from forcemap.fitter.sharing.run import Run
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 
@@ -92,7 +92,6 @@ class _Former:
     train: list[Frame]
     test: list[Frame]
     fault: str = ""
-    hash: str = ""
 
     @classmethod
     def read(cls, settings: Settings, model: Model, path: Path, run: Run) -> _Former:
@@ -101,15 +100,11 @@ class _Former:
         with run.stage("reading frames", 1) as advance:
             try:
                 test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
-                train = read_frames(settings.data.train, keys, sigma)
             except ForcemapError as error:
                 return cls([], test, f"the frames of {path} cannot be read: {error}")
+            known = training_frames(model, path)
             advance()
-        known = data_hash(train)
-        if known != model.data.get("hash"):
-            names = ", ".join(str(source.path) for source in settings.data.train)
-            return cls([], test, f"the frames in {names} are not those that {path} was fitted to")
-        return cls(train, test, hash=known)
+        return cls(list(known.frames), test, known.fault)
 
     @property
     def is_whole(self) -> bool:
