@@ -11,7 +11,7 @@ from ase import Atoms
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.file.potential_file import Draws, PotentialData, as_potential
-from forcemap.potentials.grade import Grade, Moments
+from forcemap.potentials.grade import AngularMoments, Grade, Moments
 from forcemap.potentials.terms import (
     EmbeddingCenter,
     EmbeddingFunctions,
@@ -340,7 +340,7 @@ def random_grade(rng: np.random.Generator, data: PotentialData, like: Sequence[A
     moments = None
     counts = {symbol: sum(term.features(symbol) for term in data.terms) for symbol in data.species}
     if not all(counts.values()):
-        moments = Moments(3.9, radial=3, l_max=2)
+        moments = Moments(3.9, 3, AngularMoments(3.4, 1))
         counts = dict.fromkeys(data.species, moments.count(len(data.species)))
     evaluator = as_potential(data).evaluator()
     found = [
