@@ -1,12 +1,13 @@
 """Which order of many-body kernel the evidence finds in toy data whose order is known.
 
 The toy of the n-body chapter (Glielmo, Zeni, Fekete, De Vita, in Machine Learning Meets Quantum
-Physics, Springer 2020, Figs. 5.6 and 5.7): small clusters of particles, with energies that are sums over
-tuples of them. Here four particles, all alike, are on a line, and the energy holds random functions of
-pairs, of triplets and so on up to the true order, of falling size, each drawn from a process. An n-body
-kernel is the sum over all tuples of n of both configurations of a squared exponential on their
-distances. The amplitude of all kernels is 1 (each is divided by its mean variance) and the noise 0.01,
-as there: nothing but the order is chosen. The evidence is that of N energies, exactly.
+Physics, Springer 2020, Figs. 5.6 and 5.7): small clusters of particles, with energies that are sums
+over tuples of them. Here four particles, all alike, are on a line, and the energy holds random
+functions of pairs, of triplets and so on up to the true order, of falling size, each drawn from a
+process. An n-body kernel is the sum over all tuples of n of both configurations of a squared
+exponential on their distances. The amplitude of all kernels is 1 (each is divided by its mean
+variance) and the noise 0.01, as there: nothing but the order is chosen. The evidence is that of N
+energies, exactly.
 
 Printed: how often each order has the largest evidence, and ln p / N, for each true order and N.
 """

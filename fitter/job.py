@@ -25,7 +25,7 @@ from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.probes import measured_frames
-from forcemap.fitter.planning.step_cost import microseconds_per_atom
+from forcemap.fitter.planning.step_cost import with_costs
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
@@ -42,6 +42,9 @@ from forcemap.fitter.uncertainty.leave_one_out import LeftOut
 __all__ = ["FitData", "fit_to_folder", "made_in_folder"]
 
 Pairs = list[tuple[Frame, Prediction]]
+
+_NO_COST = {"run_microseconds_per_atom": None}
+"""Of a process without a map."""
 
 
 def fit_to_folder(
@@ -101,14 +104,11 @@ def made_in_folder(
         honest = _honest(model, mapped, left_out, judged[1], run)
         for text in (found := doubts(model, settings, judged[0])):
             warnings.warn(text, stacklevel=2)
-        fit_block = _fit_block(model, mapped, data, run) | {
-            "seconds": time.perf_counter() - start,
-            "fit_seconds": fit_seconds,
-        }
         judgement = Judgement(
             *judged,
             **_map_block(mapped),
-            fit=fit_block,
+            fit=_fit_block(model, mapped, data, run)
+            | {"seconds": time.perf_counter() - start, "fit_seconds": fit_seconds},
             settings=settings.to_dict(),
             warnings=found,
             fit_id=model.identity,
@@ -123,7 +123,7 @@ def made_in_folder(
         return report
 
 
-def _identified(model: Model, settings: Settings, data: _Data) -> Model:
+def _identified(model: Model, settings: Settings, data: FitData) -> Model:
     """With the identity that all files of the fit share."""
     hashes = data_hash(data.train) + data_hash(data.test)
     return replace(model, identity=fit_key(settings.to_dict(), hashes, model.weights))
@@ -169,7 +169,7 @@ def _shared_truths(model: Model | None, frames: Sequence[Frame], run: Run) -> It
 
     def process() -> Model:
         assert model is not None  # this is the first rank
-        return replace(model, posterior=np.zeros((0, 0)))  # large, and of no use to the mean
+        return replace(model, posterior=np.zeros((0, 0)), labels=None)  # large, of no use here
 
     with run.stage("predictions of the process"):
         known = run.ranks.on_first(process)
@@ -189,9 +189,10 @@ def _mapped(
     mapped = map_model(
         model, data.train, chosen.tolerance, run.jobs, run.progress, chosen.soap, truths
     )
-    return with_deviations(
-        mapped, model, data.train, settings.uncertainty.draws, run.progress, data.is_whole
-    )
+    draws = settings.uncertainty.draws
+    mapped = with_deviations(mapped, model, data.train, draws, run.progress, data.is_whole)
+    with run.stage("timing a step"):
+        return with_costs(mapped, data.train)
 
 
 def _judged(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> tuple[Pairs, Pairs]:
@@ -246,13 +247,12 @@ def peak_memory_mb() -> float:
 
 def _fit_block(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> dict[str, Any]:
     """The block ``fit`` of the report, without the times of the whole."""
-    cost = None if mapped is None else microseconds_per_atom(mapped.potential, data.train)
     return {
         "labels": data.counts,
         "map_seconds": None if mapped is None else mapped.seconds,
         "peak_memory_mb": peak_memory_mb(),
         "mpi_ranks": run.ranks.size,
-        "run_microseconds_per_atom": cost,
+        **(_NO_COST if mapped is None else mapped.data.mapping["cost"]),
         "n_frames": len(data.train),
         "n_atoms": model.data["n_atoms"],
         "n_rows": model.data["n_rows"],

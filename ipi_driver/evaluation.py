@@ -31,7 +31,7 @@ __all__ = [
 FAULT_FILE = "forcemap_driver_fault.xyz"
 """File in the working folder for a structure that could not be evaluated."""
 
-LOOK_EVERY = 11
+LOOK_EVERY = 31
 """Messages between looks at the grades when nobody asked for them. The beads come one by one in a fixed
 order or all at once; their number is seldom a multiple of this, so that each has its turn."""
 

@@ -127,12 +127,6 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
 
     def _refuse_missing(self, wanted: set[str]) -> None:
         if wanted & DEVIATIONS and not self.potential.draws:
-            raise PropertyNotImplementedError(
-                f"{self.potential.name} has no draws, which deviations come from: "
-                "fit with uncertainty: {draws: 16} and map again"
-            )
+            raise PropertyNotImplementedError(self.potential.without_draws)
         if "grade" in wanted and not self.potential.has_grade:
-            raise PropertyNotImplementedError(
-                f"{self.potential.name} has no extrapolation grade: "
-                "map its model again with this version of forcemap"
-            )
+            raise PropertyNotImplementedError(self.potential.without_grade)

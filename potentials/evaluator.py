@@ -116,6 +116,22 @@ class Potential:
         """Whether it can grade atoms."""
         return bool(self.core.has_grade)
 
+    @property
+    def without_draws(self) -> str:
+        """Message on a potential that has no draws, and what to do."""
+        return (
+            f"{self.name} has no draws, which deviations come from: fit again with "
+            "uncertainty: {draws: 16}"
+        )
+
+    @property
+    def without_grade(self) -> str:
+        """Message on a potential that has no extrapolation grade, and what to do."""
+        return (
+            f"{self.name} has no extrapolation grade: fit again with this version of forcemap, or map "
+            "its model again (forcemap map) with its training files where they were"
+        )
+
     def feature_counts(self, moments: Moments | None = None) -> dict[str, int]:
         """How many features the sites of each element have; see `Evaluator.features`.
 
@@ -215,10 +231,7 @@ class Evaluator:
             ValueError: arrays of the wrong shape.
         """
         if grades and not self.potential.has_grade:
-            raise ForcemapError(
-                f"{self.potential.name} has no extrapolation grade: "
-                "map its model again with this version of forcemap"
-            )
+            raise ForcemapError(self.potential.without_grade)
         return Result(*self._core.compute(*_checked(positions, numbers, cell, pbc), grades))
 
     def deviations(
@@ -229,10 +242,7 @@ class Evaluator:
         Arguments and errors as for `compute`; ForcemapError also where the potential has no draws.
         """
         if not self.potential.draws:
-            raise ForcemapError(
-                f"{self.potential.name} has no draws, which deviations come from: "
-                "fit with uncertainty: {draws: 16} and map again"
-            )
+            raise ForcemapError(self.potential.without_draws)
         arrays = _checked(positions, numbers, cell, pbc)
         energies, forces, virials = self._core.compute_draws(*arrays)
         _, _, lattice, periodic = arrays

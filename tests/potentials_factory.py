@@ -7,11 +7,10 @@ from dataclasses import replace
 from itertools import combinations_with_replacement, product
 
 import numpy as np
-from ase import Atoms
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.potentials.elements import atomic_number
-from forcemap.potentials.file.potential_file import Draws, PotentialData, as_potential
-from forcemap.potentials.grade import AngularMoments, Grade, Moments
+from forcemap.potentials.file.potential_file import Draws, PotentialData
+from forcemap.potentials.grade import Grade, Moments
 from forcemap.potentials.terms import (
     EmbeddingCenter,
     EmbeddingFunctions,
@@ -24,7 +23,6 @@ from forcemap.potentials.terms import (
     TwoBodySplines,
     ZblPairs,
 )
-from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -296,66 +294,6 @@ def morse_potential(
     table = spline_coefficients(0.5 * np.minimum(well, 50.0 * depth) * fade)
     two_body = TwoBodySplines(cutoff, 400, {(symbol, symbol): table})
     return PotentialData(species=(symbol,), e0={symbol: 0.0}, terms=(two_body,))
-
-
-def with_uncertainty(
-    data: PotentialData, seed: int, like: Sequence[Atoms], *, draws: int = 5, scale: float = 0.05
-) -> PotentialData:
-    """The same potential with random draws (none for 0), a calibration, and grades.
-
-    Grades of atoms of `like` are about 1. They come from features of the terms where all species have
-    some, or from moments. The draws' tables are `scale` times those of `random_potential`.
-    """
-    rng = np.random.default_rng(seed)
-    drawn = random_draws(rng, data, draws, scale) if draws else None
-    calibrations = Calibration(2.0, 0.004, 0.003), Calibration(3.5, 0.02, 0.05)
-    return replace(
-        data,
-        grade=random_grade(rng, data, like),
-        draws=drawn,
-        uncertainty=Uncertainty(*calibrations, Calibration(1.5, 1e-4, 2e-4)),
-    )
-
-
-def random_draws(rng: np.random.Generator, data: PotentialData, count: int, scale: float) -> Draws:
-    """Draws of a two-body and a three-body term of all species."""
-    samples = [
-        random_potential(
-            data.species, int(seed), two_body_cutoff=3.9, three_body_cutoff=3.5, zbl=False
-        )
-        for seed in rng.integers(0, 2**31, count)
-    ]
-    terms = []
-    for together in zip(*(sample.terms for sample in samples), strict=True):
-        tables = {
-            key: scale * np.stack([term.tables[key] for term in together])
-            for key in together[0].tables
-        }
-        terms.append(replace(together[0], tables=tables))
-    return Draws(count, tuple(terms), rng.normal(size=(count, len(data.species))))
-
-
-def random_grade(rng: np.random.Generator, data: PotentialData, like: Sequence[Atoms]) -> Grade:
-    """A grade whose features are spread over those of `like`, and correlated at random."""
-    moments = None
-    counts = {symbol: sum(term.features(symbol) for term in data.terms) for symbol in data.species}
-    if not all(counts.values()):
-        moments = Moments(3.9, 3, AngularMoments(3.4, 1))
-        counts = dict.fromkeys(data.species, moments.count(len(data.species)))
-    evaluator = as_potential(data).evaluator()
-    found = [
-        evaluator.features(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc, moments)
-        for atoms in like
-    ]
-    features = np.vstack(found)
-    symbols = np.concatenate([atoms.get_chemical_symbols() for atoms in like])
-    centers = {}
-    for symbol, count in counts.items():
-        own = features[symbols == symbol, :count]
-        whitening = np.tril(rng.normal(0.0, 0.3, (count, count))) + np.eye(count)
-        centers[symbol] = own.mean(axis=0), whitening / (own.std(axis=0) + 1e-3) / np.sqrt(count)
-    pairs = combinations_with_replacement(data.species, 2)
-    return Grade({pair: float(rng.uniform(1.0, 2.0)) for pair in pairs}, centers, moments)
 
 
 def _abscissae(intervals: int) -> Array:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from forcemap.fitter.addition.growth import check_addable, grown
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.fitting import Fitted
 from forcemap.fitter.job import FitData, made_in_folder
 from forcemap.fitter.process.data_checks import warn_of_known_frames
-from forcemap.fitter.addition.growth import check_addable, grown
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model
 from forcemap.fitter.process.provenance import settings_of

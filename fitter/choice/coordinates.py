@@ -13,7 +13,7 @@ descriptors are carried along.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from forcemap.fitter.data.structure import Structure
@@ -171,8 +171,3 @@ def _by_block(
         seen = candidates.get(block.species)
         if seen is not None and len(seen):
             yield b, block.points, seen
-
-
-def without(coordinates: Coordinates, terms: Sequence[Term]) -> Coordinates:
-    """The same coordinates about other terms of the same sparse points."""
-    return replace(coordinates, terms=tuple(terms))

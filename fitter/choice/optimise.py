@@ -10,7 +10,7 @@ found as if it had been given.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -208,10 +208,10 @@ class Search:
         ]
         terms = [*(term for term, _ in opened), *added_terms(settings, survey.species)]
         free = tuple(
-            _coordinate(number, name, opened[number][0])
+            _coordinate(number, name, settings.terms[number], opened[number][0])
             for number, asked in enumerate(names)
             for name in asked
-            if name in settings.terms[number].continuous
+            if name in settings.terms[number].continuous and name in terms[number].hyperparameters()
         )
         whole = [
             (number, name, *settings.terms[number].whole[name])
@@ -219,7 +219,6 @@ class Search:
             for name in asked
             if name in settings.terms[number].whole and name in terms[number].hyperparameters()
         ]
-        free = tuple(one for one in free if one.name in terms[one.term].hyperparameters())
         reach = max(term.cutoff for _, term in opened) * BEYOND
         sample = Sample.of(chosen, reach, freedom_of(settings, terms, frames), jobs)
         origins = {
@@ -237,7 +236,9 @@ class Search:
         return self.sample.at(coordinates.all_terms(at))
 
     def run(self) -> Optimised:
-        """The largest evidence that is found."""
+        """The largest evidence that is found; nothing new where there is nothing to fit."""
+        if not any(term.size for term in self.coordinates.terms[: len(self.settings.terms)]):
+            return Optimised(self.settings, {})
         start = self.point(self.coordinates, self.coordinates.start)
         coordinates, at, best = self.coordinates, self.coordinates.start, start
         at, best = self._continuous(coordinates, at, best)
@@ -354,15 +355,16 @@ def _opened(settings: TermSettings, asked: Sequence[str], survey: Survey) -> tup
     open_term = settings.open(survey)
     start = open_term.hyperparameters()
     known = {name for name in start if name in settings.continuous}
-    given = {name: start[name] for name in known if np.isfinite(start[name])}
+    given: dict[str, Any] = {name: start[name] for name in known if np.isfinite(start[name])}
     most = POINTS_OF_FEW_ATOMS if settings.few_atoms else POINTS
     each = max(1, most // max(1, len(open_term.combinations(survey.species))))
     small = replace(settings.small(each), **given)
     if "cutoff" in asked and "cutoff" in given:
-        small = replace(small, cutoff=CUTOFF_FOLD * given["cutoff"])
+        largest = min(CUTOFF_FOLD * given["cutoff"], _limits(settings, "cutoff")[1])
+        small = replace(small, cutoff=largest)
     opened = Opened.of(small, survey)
     widest = opened.term.with_blocks([block for block, _ in opened.blocks()])
-    back = {name: given[name] for name in ("cutoff", "cutoff_width") if name in given}
+    back: dict[str, float] = {n: given[n] for n in ("cutoff", "cutoff_width") if n in given}
     return (widest.at(back) if "cutoff" in asked and back else widest), widest
 
 
@@ -375,13 +377,22 @@ def _followed(coordinates: Coordinates, opened: Sequence[tuple[Term, Term]]) -> 
     return replace(coordinates, terms=tuple(terms))
 
 
-def _coordinate(number: int, name: str, term: Term) -> Coordinate:
-    values = term.hyperparameters()
-    value = values.get(name, 1.0)
+def _coordinate(number: int, name: str, settings: TermSettings, term: Term) -> Coordinate:
     if name == "cutoff_width":
-        return Coordinate(number, name, np.log(LEAST_WIDTH), 0.0)
+        return Coordinate(number, name, float(np.log(LEAST_WIDTH)), 0.0)
+    value = term.hyperparameters()[name]
     fold = CUTOFF_FOLD if name == "cutoff" else FOLD
-    return Coordinate(number, name, float(np.log(value / fold)), float(np.log(value * fold)))
+    least, largest = _limits(settings, name)
+    low, high = max(value / fold, least), min(value * fold, largest)
+    return Coordinate(number, name, float(np.log(low)), float(np.log(max(low, high))))
+
+
+def _limits(settings: TermSettings, name: str) -> tuple[float, float]:
+    """What the settings take for a hyperparameter."""
+    spec = next(spec for spec in fields(settings) if spec.name == name)
+    schema = spec.metadata["read"].schema()
+    schema = schema.get("anyOf", [schema])[0]
+    return float(schema.get("minimum", 0.0)), float(schema.get("maximum", np.inf))
 
 
 def _rounded(values: Mapping[str, float], term: Term) -> dict[str, Any]:

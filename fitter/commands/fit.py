@@ -149,9 +149,24 @@ def _show(report: dict[str, Any], out: Path, quiet: bool) -> None:
     else:
         worst = report["mapping"]["force_max_error_ev_per_a"]
         console.print(f"Largest force error of the map against the process: {worst:.1e} eV/Å")
+        console.print(_cost_line(report))
     console.print(f"Time: {report['fit']['seconds']:.1f} s\n")
     for name in written:
         click.echo(out / name)
+
+
+def _cost_line(report: dict[str, Any]) -> str:
+    """What an evaluation costs, and what the potential can say of its errors."""
+    fit = report["fit"]
+    parts = [f"Cost of a step, one thread: {fit['run_microseconds_per_atom']:.2f} µs per atom"]
+    for name, what in (
+        ("grade", "grades"),
+        ("deviation", f"deviations by {report['uncertainty']['draws']} draws"),
+    ):
+        if fit[f"{name}_steps"] is not None:
+            cost = f"{fit[f'{name}_microseconds_per_atom']:.2f} µs per atom"
+            parts.append(f"{what}: {cost} more, {fit[f'{name}_steps']:.2g} steps")
+    return "; ".join(parts)
 
 
 def _print_tables(console: Any, report: dict[str, Any]) -> None:

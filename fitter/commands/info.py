@@ -63,6 +63,10 @@ def _describe_potential(path: Path) -> list[tuple[str, str]]:
     for term in document["terms"]:
         rows.append((f"term {term['kind']}", KINDS[term["kind"]].described(term)))
     mapping = document.get("mapping", {})
+    cost = mapping.get("cost")
+    cost = cost if isinstance(cost, Mapping) else {}
+    if text := _cost_text(cost, "run"):
+        rows.append(("cost of a step", f"{text}, one thread, measured when it was made"))
     for key, label, unit in (
         ("force_max_error_ev_per_a", "map: largest force error", "eV/Å"),
         ("force_rmse_error_ev_per_a", "map: force RMSE", "eV/Å"),
@@ -73,10 +77,50 @@ def _describe_potential(path: Path) -> list[tuple[str, str]]:
             rows.append((label, f"{mapping[key]:.2e} {unit}"))
     rows += _uncertainty_rows(potential.uncertainty)
     if potential.draws:
-        rows.append(("draws", str(potential.draws)))
+        rows += _draws_rows(path, potential.draws, cost)
     if potential.has_grade:
         rows.append(("extrapolation grade", _grade_text(document.get("grade", {}))))
+        rows += _graded_rows(mapping, cost)
     return rows + _provenance_rows(document.get("provenance", {}))
+
+
+def _cost_text(cost: Mapping[str, Any], what: str) -> str:
+    """Of a potential's mapping entry ``cost``, free content, of which the known is shown."""
+    steps, time = cost.get(f"{what}_steps"), cost.get(f"{what}_microseconds_per_atom")
+    parts = [f"{steps:.2g} steps"] if isinstance(steps, int | float) else []
+    if isinstance(time, int | float):
+        parts.append(f"{time:.3g} µs per atom")
+    return ", ".join(parts)
+
+
+def _draws_rows(path: Path, draws: int, cost: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How large the draws are, and what they cost."""
+    from forcemap.potentials.file.container import tensor_sizes
+
+    size = sum(count for name, count in tensor_sizes(path).items() if name.startswith("draws."))
+    rows = [("draws", f"{draws}, {size / 1e6:.2f} MB of the file")]
+    if text := _cost_text(cost, "deviation"):
+        rows.append(("cost of their deviations", f"{draws} draws: {text}"))
+    return rows
+
+
+def _graded_rows(mapping: Mapping[str, Any], cost: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Quantiles of the training atoms' grades, and what grades cost."""
+    rows = []
+    found = mapping.get("grade")
+    found = found if isinstance(found, Mapping) else {}
+    names = {"quantile_50": "50 %", "quantile_90": "90 %", "quantile_99": "99 %"}
+    shown = [
+        f"{label} {found[name]:.2f}"
+        for name, label in (*names.items(), ("largest", "largest"))
+        if isinstance(found.get(name), int | float)
+    ]
+    if shown:
+        atoms = f" (of {found['atoms']} atoms)" if isinstance(found.get("atoms"), int) else ""
+        rows.append(("grades of training atoms", ", ".join(shown) + atoms))
+    if text := _cost_text(cost, "grade"):
+        rows.append(("cost of grades", f"{text}, beside the step"))
+    return rows
 
 
 def _uncertainty_rows(uncertainty: Uncertainty | None) -> list[tuple[str, str]]:

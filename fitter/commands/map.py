@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from forcemap.fitter.commands.options import ExistingFile, quiet_option
+from forcemap.fitter.commands.options import ExistingFile, jobs_option, quiet_option
 
 __all__ = ["map_command"]
 
@@ -35,15 +35,19 @@ ROWS = (
     type=click.FloatRange(min=1e-10, max=1.0),
     help="Largest force error of the map, eV/Å.  [default: that of the fit's settings]",
 )
+@jobs_option
 @quiet_option
-def map_command(model: Path, potential: Path, tolerance: float | None, quiet: bool) -> None:
+def map_command(
+    model: Path, potential: Path, tolerance: float | None, jobs: int, quiet: bool
+) -> None:
     """Map the Gaussian process in MODEL onto splines, at another tolerance than the fit's, say.
 
-    The errors printed are those against the process on random clusters of atoms: a model file does
-    not hold the training frames. The potential has draws for deviations, as many as the fit's settings
-    ask for, but no extrapolation grade, which compares atoms with those frames: only the fit makes it.
+    The training files that the fit has read are read again: the errors printed are those against the
+    process on their frames, and the extrapolation grade compares atoms with them. Where they are not
+    there any more, or not as they were, random clusters of atoms serve, and there is no grade. The
+    potential has draws for deviations, as many as the fit's settings ask for.
     """
-    from forcemap.fitter.mapping.map import map_file
+    from forcemap.fitter.remapping import map_file
     from forcemap.fitter.report.terminal import output_console, rows_table
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
     from forcemap.fitter.sharing.whole_file import check_writable
@@ -52,14 +56,15 @@ def map_command(model: Path, potential: Path, tolerance: float | None, quiet: bo
     check_writable(potential)
     warn_of_mixture(model)
     progress = Progress.silent() if quiet else Progress()
-    errors = map_file(model, potential, tolerance, progress)
+    errors = map_file(model, potential, tolerance, progress, jobs)
     rows = [(label, f"{errors[key]:.2e}") for key, label in ROWS if key in errors]
     drawn = errors.get("draws")
     if drawn:
         rows.append(("draws", str(drawn["count"])))
         rows.append(("their force error, relative RMS", f"{drawn['force_relative_rms_error']:.1%}"))
-    rows.append(("extrapolation grade", "none: its training frames are not at hand"))
-    if "seconds" in errors:
-        rows.append(("time, s", f"{errors['seconds']:.1f}"))
-    output_console().print(rows_table(rows, "Map against the process"))
+    fault, frames = errors["fault"], f"{errors['frames']} training frames"
+    rows.append(("extrapolation grade", f"none: {fault}" if fault else f"by the {frames}"))
+    rows.append(("time, s", f"{errors['seconds']:.1f}"))
+    where = "random clusters" if fault else frames
+    output_console().print(rows_table(rows, f"Map against the process on {where}"))
     click.echo(potential)

@@ -38,7 +38,8 @@ def with_deviations(
         graded: whether `frames` are those of the fit, which the grade is scaled by.
 
     `errors` gains ``draws``: the relative errors of the draws' forces and energies on a few frames,
-    root mean square, and the sizes of their tables. Warns (UserWarning) where memory does not suffice
+    root mean square, and the sizes of their tables; and ``grade``: quantiles of the training atoms'
+    grades, and of how many atoms they are. Warns (UserWarning) where memory does not suffice
     for as many.
     """
     progress = progress or Progress.silent()
@@ -60,8 +61,9 @@ def with_deviations(
                 data = replace(data, draws=found)
     if graded:
         with progress.stage("grading the training atoms", None):
-            grade = grade_of(model, mapped.potential, frames, mapped.plan.jobs)
-            data = replace(data, grade=grade)
+            found_grade = grade_of(model, mapped.potential, frames, mapped.plan.jobs)
+            data = replace(data, grade=found_grade.grade)
+            errors["grade"] = {"atoms": found_grade.atoms, **found_grade.quantiles}
     data = replace(data, mapping=errors)
     return replace(
         mapped,

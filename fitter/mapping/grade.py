@@ -6,7 +6,8 @@ species of centre, in units of what 99 % of the training atoms stay below.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
@@ -19,7 +20,7 @@ from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.grade import AngularMoments, Grade, Moments
 
-__all__ = ["QUANTILE", "grade_of", "whitening"]
+__all__ = ["QUANTILE", "Graded", "grade_of", "whitening"]
 
 QUANTILE = 0.99
 """Of the training atoms' grades, which is 1."""
@@ -44,7 +45,26 @@ FLOOR = 0.1
 """Deviation of a feature over its root mean square, of a single atom; of n atoms an n-th of that."""
 
 
-def grade_of(model: Model, potential: Potential, frames: Sequence[Frame], jobs: int = 1) -> Grade:
+QUANTILES = {"quantile_50": 0.5, "quantile_90": 0.9, "quantile_99": 0.99, "largest": 1.0}
+"""Of the training atoms' grades, that are kept for people."""
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A grade, and what it is of the training atoms (or of a sample of them).
+
+    Attributes:
+        grade: as the potential has it.
+        atoms: number of atoms that were graded.
+        quantiles: of their grades, by the names of QUANTILES.
+    """
+
+    grade: Grade
+    atoms: int
+    quantiles: Mapping[str, float]
+
+
+def grade_of(model: Model, potential: Potential, frames: Sequence[Frame], jobs: int = 1) -> Graded:
     """The grade of a model's mapped mean, by the frames that it was fitted to."""
     counts = potential.feature_counts()
     moments = None
@@ -52,11 +72,17 @@ def grade_of(model: Model, potential: Potential, frames: Sequence[Frame], jobs: 
         moments = moments_for(model, potential.cutoff)
         counts = potential.feature_counts(moments)
     features = _features(model, potential, sampled(frames, model.species), moments, jobs)
-    centers = {}
+    centers, found = {}, []
     for symbol, count in counts.items():
-        mean, white = whitening(features[symbol][:, :count])
+        of_symbol = features[symbol][:, :count]
+        mean, white = whitening(of_symbol)
         centers[symbol] = (mean, white)
-    return Grade(_shortest(model, frames, potential.cutoff), centers, moments)
+        found.append(np.linalg.norm((of_symbol - mean) @ white.T, axis=1))
+    # No distance is below the data's shortest, by which atoms are graded, too.
+    grades = np.concatenate(found)
+    quantiles = {name: float(np.quantile(grades, part)) for name, part in QUANTILES.items()}
+    grade = Grade(_shortest(model, frames, potential.cutoff), centers, moments)
+    return Graded(grade, len(grades), quantiles)
 
 
 def moments_for(model: Model, cutoff: float) -> Moments:

@@ -17,28 +17,21 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from forcemap.fitter.checked import Place, mapping, read_fields
-from forcemap.fitter.config import MapSettings, UncertaintySettings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction, evaluated
-from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.measure import MapError, map_error
 from forcemap.fitter.mapping.probes import (
     RANDOM_CLUSTERS,
     Probes,
     measured_frames,
-    random_cluster,
 )
 from forcemap.fitter.mapping.rank import reduced
 from forcemap.fitter.mapping.tabulate import Tabulation
 from forcemap.fitter.process.model import Model
-from forcemap.fitter.process.model_file import read_model
 from forcemap.fitter.process.truth import Truth, truth_in_thread
 from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.terms.base import MapPlan
@@ -47,7 +40,7 @@ from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import as_potential
 from forcemap.potentials.runs.progress import Progress
 
-__all__ = ["Mapped", "map_file", "map_model", "no_map"]
+__all__ = ["Mapped", "map_model", "no_map"]
 
 MOST_BYTES = 512 << 20
 """Larger tables are not made, whatever the tolerance; a warning says so."""
@@ -154,39 +147,3 @@ def _measured(
         error.add(frame, evaluated(evaluator, frame), truth)
         advance()
     return error
-
-
-def map_file(
-    model_path: str | PathLike[str],
-    potential_path: str | PathLike[str],
-    tolerance: float | None,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Map a model file anew. Without the frames at hand, the error is that on random clusters.
-
-    `tolerance` is that of the model's settings where it is None. The potential has draws and their
-    calibration as the model's settings ask for, mapped by the clusters too, but no extrapolation
-    grade: what that compares with are the training frames.
-
-    Returns the errors that are also written into the potential file. Raises ForcemapError for a file
-    that is no model that has a map.
-    """
-    model = read_model(model_path)
-    if model.unmapped:
-        raise ForcemapError(f"{model_path}: {no_map(model)}")
-    place = Place(str(model_path), "settings.map")
-    given = mapping(model.settings.get("map", {}), place, "tolerance: 1.0e-4")
-    chosen = read_fields(MapSettings, given, place)
-    tolerance = chosen.tolerance if tolerance is None else tolerance
-    place = Place(str(model_path), "settings.uncertainty")
-    given = mapping(model.settings.get("uncertainty", {}), place, "draws: 16")
-    draws = read_fields(UncertaintySettings, given, place).draws
-    rng = np.random.default_rng(1)
-    clusters = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
-    try:
-        mapped = map_model(model, clusters, tolerance, 1, progress, chosen.soap)
-        mapped = with_deviations(mapped, model, clusters, draws, progress, graded=False)
-    except ForcemapError as error:
-        raise ForcemapError(f"{model_path}: {error}") from None
-    mapped.write(Path(potential_path))
-    return {**mapped.errors, "seconds": mapped.seconds}

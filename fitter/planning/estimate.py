@@ -29,6 +29,12 @@ from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.fitting import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
+from forcemap.fitter.planning.deviations import (
+    drawing_seconds,
+    drawn_bytes,
+    level_seconds,
+    sized,
+)
 from forcemap.fitter.process.accumulate import ROWS_PER_BLOCK
 from forcemap.fitter.process.data_checks import warn_of_shared_frames, warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
@@ -116,6 +122,7 @@ class Estimate:
         map_bytes: what the map takes while it is made.
         kept_bytes: of the rows that are kept on disk until frames have been left out; of each rank.
         draws: that the potential will have.
+        drawn_bytes: of their part of the potential's file, at least and about at most.
         seconds: by stage.
         extrapolated: sentences about what was extrapolated.
     """
@@ -137,6 +144,7 @@ class Estimate:
     map_bytes: int
     kept_bytes: int
     draws: int
+    drawn_bytes: tuple[int, int]
     seconds: Mapping[str, float]
     jobs: int
     ranks: int
@@ -214,8 +222,10 @@ def estimate(
         "rows and their sum": max((workers + adding) / jobs, adding) / ranks,
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
         "leaving frames out": look.rates.seconds(_leaving_out(frames, columns)) / jobs / ranks,
+        "calibrating deviations": _level_seconds(look, frames),
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
+    draws = look.settings.uncertainty.draws if all(t.has_map for t in look.sized) else 0
     return Estimate(
         n_frames=len(frames),
         n_test=n_test,
@@ -228,7 +238,8 @@ def estimate(
         frames_bytes=BYTES_PER_ATOM * atoms,
         map_bytes=look.mapping.bytes,
         kept_bytes=_kept_bytes(frames, columns, ranks),
-        draws=look.settings.uncertainty.draws,
+        draws=draws,
+        drawn_bytes=drawn_bytes(look.sized, draws),
         seconds=seconds,
         jobs=jobs,
         ranks=ranks,
@@ -240,6 +251,13 @@ def _labelled_rows(frames: Sequence[Frame]) -> list[int]:
     """Rows of each frame that will be left out."""
     rows = [count for count in (sum(_row_counts([frame])) for frame in frames) if count]
     return rows if len(rows) > 1 else []
+
+
+def _level_seconds(look: _Look, frames: Sequence[Frame]) -> float:
+    """Of the frames that show what sparse points leave open of the prior."""
+    sizes = [(c.n_sparse, c.candidates / len(frames)) for c in look.combinations]
+    left_out, atoms = len(_labelled_rows(frames)), look.atoms / len(frames)
+    return level_seconds(sizes, left_out, atoms, look.rates, look.row.of)
 
 
 def _leaving_out(frames: Sequence[Frame], columns: int) -> Work:
@@ -290,6 +308,7 @@ class _Look:
         sample: frames of the sample; `whole`: whether they are all frames.
         combinations: sizes.
         timed: the terms, with few sparse points and with some more.
+        sized: the terms, with sparse points in the fit's number.
         choosing, mapping: work of choosing sparse points, and of making the map.
         seconds: of the stages before the rows.
         counted: kinds of the terms whose sparse points were counted, not chosen.
@@ -303,6 +322,7 @@ class _Look:
     rates: Rates
     combinations: tuple[Combination, ...] = ()
     timed: tuple[list[Term], list[Term]] = field(default_factory=lambda: ([], []))
+    sized: list[Term] = field(default_factory=list)
     choosing: Work = field(default_factory=Work)
     mapping: Work = field(default_factory=Work)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -392,6 +412,8 @@ class _Look:
         self.seconds[key] = self.seconds.get(key, 0.0) + finding + choosing
         for terms, count in zip(self.timed, (FEW_POINTS, 4 * FEW_POINTS), strict=True):
             terms.append(opened.term.with_blocks(_some_points(opened, count)))
+        dimensions = {s: pool.points.shape[1] for s, pool in opened.pools.items()}
+        self.sized.append(sized(opened.term, wanted, dimensions))
         measured = min(self.atoms, MEASURED_ATOMS)
         self.mapping += opened.term.map_work(wanted, measured)
         self.combinations += tuple(
@@ -548,7 +570,13 @@ def _end_seconds(look: _Look, row: float, n_test: int, jobs: int, ranks: int) ->
     # The resolution is chosen, by one thread, on some frames and clusters.
     probes = min(PROBE_FRAMES, frames) * look.atoms / frames + CLUSTER_ATOMS * RANDOM_CLUSTERS
     made = look.rates.seconds(look.mapping)
-    return {"mapping, its error": row * (compared / jobs / ranks + probes) + made}
+    seconds = {"mapping, its error": row * (compared / jobs / ranks + probes) + made}
+    if draws := look.settings.uncertainty.draws:
+        drawn = min(PROBE_FRAMES, frames) * look.atoms / frames
+        seconds["mapping draws"] = row * drawn / jobs + drawing_seconds(
+            look.sized, draws, look.rates
+        )
+    return seconds
 
 
 # ---- what is printed ---------------------------------------------------------------------------
@@ -562,6 +590,15 @@ def _time(seconds: float) -> str:
     if seconds < 120.0:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200.0 else f"{seconds / 3600:.1f} h"
+
+
+def _drawn(estimated: Estimate) -> str:
+    """The number of draws, and their size."""
+    if not estimated.draws:
+        return "none"
+    least, most = (_memory(size) for size in estimated.drawn_bytes)
+    size = least if least == most else f"{least} to {most}"
+    return f"{estimated.draws}, about {size} of its file"
 
 
 def estimate_table(estimated: Estimate) -> Any:
@@ -593,7 +630,7 @@ def estimate_table(estimated: Estimate) -> Any:
     ]
     uncertainty = [
         ("rows kept on disk during the fit", f"{_memory(estimated.kept_bytes)}{each}"),
-        ("draws in the potential", f"{estimated.draws}"),
+        ("draws in the potential", _drawn(estimated)),
     ]
     times = [(stage, f"about {_time(seconds)}") for stage, seconds in estimated.seconds.items()]
     times.append(("in all", f"about {_time(sum(estimated.seconds.values()))}"))

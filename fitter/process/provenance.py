@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from forcemap.fitter.config import Settings
+from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.sharing.fit_folder import identity_of
+from forcemap.potentials.errors import ForcemapError
 
-__all__ = ["settings_of"]
+__all__ = ["TrainingFrames", "settings_of", "training_frames"]
 
 
 def settings_of(model: Model, path: Path) -> Settings:
@@ -24,3 +29,32 @@ def settings_of(model: Model, path: Path) -> Settings:
     if model.identity and beside.is_file() and identity_of(beside) == model.identity:
         return Settings.read(beside)
     return Settings.from_dict(dict(model.settings), path.parent, origin=f"{path}: settings")
+
+
+@dataclass(frozen=True)
+class TrainingFrames:
+    """The frames that a model was fitted to; none where its files do not have them any more.
+
+    Attributes:
+        frames: all of them, or none.
+        fault: why there are none; empty where they are there.
+    """
+
+    frames: Sequence[Frame]
+    fault: str = ""
+
+
+def training_frames(model: Model, path: Path) -> TrainingFrames:
+    """Those that the settings of the model in the file `path` name, if they are as they were.
+
+    Their hash has to be the one that the model holds. No fault is raised.
+    """
+    try:
+        settings = settings_of(model, path)
+        frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+    except ForcemapError as error:
+        return TrainingFrames([], f"the frames of {path} cannot be read: {error}")
+    if data_hash(frames) != model.data.get("hash"):
+        names = ", ".join(str(source.path) for source in settings.data.train)
+        return TrainingFrames([], f"the frames in {names} are not those that {path} was fitted to")
+    return TrainingFrames(frames)

@@ -30,10 +30,11 @@ import scipy.linalg
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
+from forcemap.fitter.solve.work import FLOAT, Work
 from forcemap.fitter.terms.base import Array, Block, Species, Term
 from forcemap.fitter.terms.rows import RowLayout
 
-__all__ = ["remainders"]
+__all__ = ["points_of_remainder", "remainders", "work_of_remainder"]
 
 COPIES = 3
 """Of a frame, displaced."""
@@ -80,6 +81,20 @@ def remainders(
             known = _Known.of(term, species, sparse, factor, reference)
             total += term.delta**2 * _left_open(structures[0], term, species, known, points)
     return total
+
+
+def points_of_remainder(candidates: float) -> int:
+    """How many points stand for what a term sees in a frame of so many candidates."""
+    return min(MOST_POINTS, round((COPIES + 1) * candidates))
+
+
+def work_of_remainder(known: int, beyond: int, rows: int) -> Work:
+    """Algebra of one combination of species, with so many sparse points, points beside, and rows."""
+    n, z = float(known), float(beyond)
+    return Work(
+        products=n**2 * z + 2.0 * n * z**2 + z**3 / 3.0 + rows * (n**2 + 2.0 * n * z + z**2),
+        bytes=int(FLOAT * (2.0 * z**2 + (n + z) * rows)),
+    )
 
 
 def _displaced(frame: Frame, rng: np.random.Generator) -> Frame:

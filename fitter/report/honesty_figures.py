@@ -9,6 +9,7 @@ from forcemap.fitter.report.calibration import Expected, Honest, force_errors
 from forcemap.fitter.report.figures import CURVE_COLORS, STYLE, svg_of
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy.special import erf
 
@@ -20,6 +21,11 @@ FEWEST = 10
 """Force components of which a curve is drawn."""
 
 BINS, PER_BIN = 12, 20
+
+SHOWN = 200.0
+"""Ratio of the largest deviation to the smallest that is shown: components that are zero by symmetry
+have next to none, and would squeeze all others into a corner."""
+
 GROUPS = len(CURVE_COLORS)
 
 
@@ -51,13 +57,13 @@ def _reliability(errors: Mapping[str, Array]) -> str:
             axes.plot(expected, share, color=color, linewidth=1.8, label=name)
         axes.set(
             title="Reliability of force deviations",
-            xlabel="share expected of normal errors",
+            xlabel="share of components expected (normal errors)",
             ylabel="share found within as many deviations",
             xlim=(0, 1),
             ylim=(0, 1),
             aspect="equal",
         )
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
         return svg_of(figure)
 
 
@@ -75,12 +81,15 @@ def _against(expected: Expected, name: str) -> str:
     groups = {group: found for group, found in groups.items() if len(found) >= FEWEST}
     largest = sorted(groups, key=lambda group: len(groups[group]), reverse=True)[:GROUPS]
     with rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+        figure = Figure(figsize=(6.2, 4.2), layout="constrained")
         axes = figure.add_subplot()
+        curves = {group: binned(groups[group]) for group in sorted(largest)}
+        least = max([float(deviation.max()) for deviation, _ in curves.values()] or [0.0]) / SHOWN
         seen = []
-        for group, color in zip(sorted(largest), CURVE_COLORS, strict=False):
-            deviation, error = binned(groups[group])
-            some = (deviation > 0.0) & (error > 0.0)
+        for (group, (deviation, error)), color in zip(curves.items(), CURVE_COLORS, strict=False):
+            some = (deviation > least) & (error > 0.0)
+            if not np.any(some):
+                continue
             seen += [deviation[some], error[some]]
             axes.plot(deviation[some], error[some], "o-", color=color, markersize=4, label=group)
         values = np.concatenate([np.zeros(0), *seen])
@@ -88,11 +97,18 @@ def _against(expected: Expected, name: str) -> str:
             ends = [float(values.min()), float(values.max())]
             axes.plot(ends, ends, color="#3c4650", linewidth=0.8)
             axes.set(xscale="log", yscale="log")
+            for axis in (
+                axes.xaxis,
+                axes.yaxis,
+            ):  # by decades only one number, or none, would stand
+                axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter(NullFormatter())
         axes.set(
-            title=f"Force error against deviation ({name})",
+            title="Force error against deviation",
             xlabel="deviation (eV/Å)",
-            ylabel="RMS error (eV/Å)",
+            ylabel=f"RMS error, {name} (eV/Å)",
         )
-        if any(largest):
-            axes.legend(loc="upper left")
+        if seen:  # beside the axes: no place inside is free in every fit
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return svg_of(figure)

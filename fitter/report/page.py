@@ -26,6 +26,9 @@ FIT = {
     "map_seconds": Column("mapping", "s", "{:.1f}"),
     "peak_memory_mb": Column("largest memory", "MB", "{:.0f}"),
     "run_microseconds_per_atom": Column("evaluation, one thread", "µs per atom", "{:.2f}"),
+    "grade_steps": Column("grades of all atoms, beside it", "steps", "{:.2f}"),
+    "deviation_microseconds_per_atom": Column("deviations by all draws", "µs per atom", "{:.2f}"),
+    "deviation_steps": Column("the same", "steps", "{:.1f}"),
     "n_frames": Column("training frames", "", "{:d}"),
     "n_atoms": Column("training atoms", "", "{:d}"),
     "n_sparse": Column("sparse points", "", "{:d}"),
@@ -222,7 +225,7 @@ def page(
         terms=terms,
         optimised=report.get("optimised"),
         changes=changes,
-        heading=heading,
+        heading_of_changes=heading(report["optimised"]) if report.get("optimised") else "",
         term_columns=_term_columns(terms),
         settings=yaml.safe_dump(dict(report["settings"]), sort_keys=False, allow_unicode=True),
     )

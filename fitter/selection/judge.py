@@ -250,7 +250,7 @@ def _trace(fit: Fitted, plan: Plan) -> float:
             count += len(target.rows)
             advance()
     rows = float(fit.model.data["n_rows"])
-    return -0.5 * total * rows / count if count else 0.0
+    return -0.5 * total * rows / count if total else 0.0
 
 
 def _curve(fit: Fitted, plan: Plan, whole: Errors | None) -> tuple[CurvePoint, ...]:

@@ -31,7 +31,7 @@ from forcemap.fitter.checked import (
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.cholesky import RANK_TOLERANCE
-from forcemap.fitter.solve.work import Work
+from forcemap.fitter.solve.work import FLOAT, Work
 from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError, ModelFileError
 from forcemap.potentials.file.container import Container
@@ -72,6 +72,10 @@ LENGTHSCALES = 1e-6, 1e6
 AnySettings = TypeVar("AnySettings", bound="TermSettings")
 AnyTerm = TypeVar("AnyTerm", bound="Term")
 Value = TypeVar("Value")
+
+KERNEL_PASSES = 100
+"""As many doubles are read in the time of one value of a kernel at a knot: 50 to 200 of three-body
+kernels."""
 
 DRAWN_SPACING = 0.5
 """Å between the knots of a map of draws, at the widest."""
@@ -496,11 +500,21 @@ class Term(ABC):
         return False
 
     def map_bytes(self, plan: MapPlan) -> int:
-        """Memory of the map where the plan's resolution decides it; 0 where it does not.
+        """Memory of the map of all the draws of the plan, or of the mean without any.
 
-        Of the mean, or of all the draws of the plan.
+        Of the mean it may be 0 where the plan's resolution does not decide it, and of both where it is
+        small.
         """
         return 0
+
+    def drawn_work(self, plan: MapPlan) -> Work:
+        """Algebra of mapping the draws of the plan; order of magnitude.
+
+        By default every number of the map is a sum over the sparse points of a block, whose kernel
+        is evaluated once for all draws.
+        """
+        values = self.map_bytes(plan) / FLOAT * self.size / max(len(self.blocks), 1)
+        return Work(products=2.0 * values, passes=KERNEL_PASSES * values / max(plan.draws, 1))
 
     def map_work(self, sizes: Mapping[Species, int], atoms: int) -> Work:
         """Algebra of making the map of so many sparse points, on frames of so many atoms.

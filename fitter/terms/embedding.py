@@ -416,6 +416,11 @@ class EmbeddingTerm(Term):
 
     # ---- the map and the file
 
+    @override
+    def map_bytes(self, plan: MapPlan) -> int:
+        numbers = len(self.numbers) * (self.grid[0] + 3) + max(plan.draws, 1) * (self.grid[1] + 3)
+        return 8 * len(self.blocks) * numbers
+
     def mapped(self, weights: Array, plan: MapPlan) -> EmbeddingFunctions | None:
         """It is one of splines already."""
         if not self.blocks:

@@ -182,8 +182,6 @@ class TwoBodyTerm(DistanceTerm):
 
     @override
     def map_bytes(self, plan: MapPlan) -> int:
-        if self.grid:
-            return 0
         return 8 * max(plan.draws, 1) * len(self.blocks) * (self.intervals(plan) + 3)
 
     @override

@@ -32,7 +32,15 @@ from forcemap.fitter.uncertainty.leave_one_out import LeftOut
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from numpy.typing import NDArray
 
-__all__ = ["LEAST", "NOT_CALIBRATED", "Residuals", "calibrated", "calibration", "open_levels"]
+__all__ = [
+    "LEAST",
+    "NOT_CALIBRATED",
+    "Residuals",
+    "calibrated",
+    "calibration",
+    "level_frames",
+    "open_levels",
+]
 
 LEAST = {"force": 1e-4, "energy": 1e-4, "stress": 1e-5}
 """Smallest floors: eV/Å, eV for one atom, eV/Å³."""
@@ -182,7 +190,7 @@ def open_levels(model: Model, left_out: Sequence[LeftOut]) -> Mapping[str, float
     """
     levels = dict.fromkeys(LEAST, 0.0)
     ranked = sorted(left_out, key=_mean_variance)
-    count = min(max(len(ranked) // FRAMES_PER_LEVEL, 1), MOST_LEVELS) if ranked else 0
+    count = level_frames(len(ranked))
     for number in range(count):
         frame = ranked[int(UNUSUAL * (1.0 - number / count) * (len(ranked) - 1))].frame
         found = model.open_variances(frame)
@@ -195,6 +203,11 @@ def open_levels(model: Model, left_out: Sequence[LeftOut]) -> Mapping[str, float
         ):
             levels[name] = max(levels[name], LEVEL_MARGIN * float(largest))
     return levels
+
+
+def level_frames(left_out: int) -> int:
+    """How many of the frames that are left out show what sparse points leave open of the prior."""
+    return min(max(left_out // FRAMES_PER_LEVEL, 1), MOST_LEVELS) if left_out else 0
 
 
 def _mean_variance(left: LeftOut) -> float:

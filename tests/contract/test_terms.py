@@ -243,6 +243,17 @@ def test_rows_are_derivatives_of_the_energy_row(kind: str, crystal: Atoms) -> No
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
+def test_size_of_drawn_maps_is_known_before_they_are_made(kind: str) -> None:
+    """Up to the splines that the draws share, and what is small: 0.1 MB."""
+    term, rng = term_of(kind), np.random.default_rng(3)
+    for plan in (MapPlan(FRAMES).of_draws(8), MapPlan(FRAMES).of_draws(8).finer(1e9)):
+        mapped = term.mapped(rng.normal(size=(term.size, 8)), plan)
+        tensors = {} if mapped is None else mapped.tensors()
+        found = sum(np.asarray(array).nbytes for array in tensors.values())
+        assert found == pytest.approx(term.map_bytes(plan), rel=0.05, abs=100_000)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_rows_have_the_symmetries_of_space_and_atoms(kind: str, crystal: Atoms) -> None:
     terms = [term_of(kind)]
     atol = 1e-9 * max(1.0, float(np.abs(rows(crystal, terms)).max()))
@@ -614,7 +625,7 @@ def test_a_kind_defined_here_needs_nothing_elsewhere(data: Path, tmp_path: Path)
     again = invoke("map", out / "model.forcemap", "-o", tmp_path / "again.forcemap", "--quiet")
     assert again.exit_code == 0, again.output
     mapped = load(tmp_path / "again.forcemap")
-    assert (mapped.draws, mapped.has_grade) == (16, False)
+    assert (mapped.draws, mapped.has_grade) == (16, True)
     assert mapped.uncertainty == whole.uncertainty
     judged = invoke("evaluate", out / "model.forcemap", data, "--index", ":3", "--json", "--quiet")
     assert judged.exit_code == 0, judged.output

@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +30,12 @@ from forcemap.fitter.report.metrics import METRICS
 from forcemap.fitter.terms.rows import frame_rows
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.file.potential_file import PotentialData, write_potential
+from forcemap.potentials.file.container import read_container
+from forcemap.potentials.file.potential_file import (
+    PotentialData,
+    read_potential,
+    write_potential,
+)
 from forcemap.potentials.terms import ZblPairs
 from forcemap_runs import invoke
 from potentials_factory import random_potential
@@ -283,7 +290,7 @@ def test_info_tells_what_a_potential_holds(potential: Path, tmp_path: Path) -> N
     words = " ".join(result.stdout.split())
     for shown in (
         "holds potential for molecular dynamics",
-        "format forcemap.potential 2",
+        "format forcemap.potential 3",
         "species O Si",
         "cutoff 5 Å",
         "term two_body cutoff 5 Å, 60 intervals",
@@ -498,6 +505,41 @@ def test_info_tells_what_a_model_holds(fitted: tuple[Path, Result]) -> None:
     assert re.search(
         r"term two_body cutoff 4.5 Å, kernel squared_exponential, lengthscale 1", words
     )
+
+
+def test_info_tells_what_deviations_and_grades_take(fitted: tuple[Path, Result]) -> None:
+    path = fitted[0] / "potential.forcemap"
+    result = invoke("info", path)
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.stdout.split())
+    arrays = read_container(path).tensors.items()
+    size = sum(array.nbytes for name, array in arrays if name.startswith("draws."))
+    assert f"draws 16, {size / 1e6:.2f} MB of the file" in words
+    number = r"[\d.e+-]+"
+    assert re.search(rf"16 draws: {number} steps, {number} µs per atom", words)
+    assert re.search(rf"cost of grades {number} steps, {number} µs per atom", words)
+    assert re.search(rf"cost of a step {number} µs per atom", words)
+    graded = rf"50 % {number}, 90 % {number}, 99 % 1.0\d, largest {number} \(of 32 atoms\)"
+    assert re.search(rf"grades of training atoms {graded}", words)
+    report = json.loads((fitted[0] / "report.json").read_text(encoding="utf-8"))
+    cost = load(path).metadata["mapping"]["cost"]
+    assert {name: report["fit"][name] for name in cost} == cost
+    assert "Cost of a step, one thread: " in fitted[1].output
+    page = (fitted[0] / "report.html").read_text(encoding="utf-8")
+    assert "deviations by all draws" in page
+
+
+@pytest.mark.parametrize("cost", ["dear", {"run_steps": "many", "grade_steps": None}, [1.0]])
+def test_info_shows_of_free_content_what_it_knows(
+    fitted: tuple[Path, Result], tmp_path: Path, cost: Any
+) -> None:
+    data = read_potential(fitted[0] / "potential.forcemap")
+    path = tmp_path / "potential.forcemap"
+    write_potential(replace(data, mapping={"cost": cost, "grade": cost}), path)
+    result = invoke("info", path)
+    assert result.exit_code == 0, result.output
+    assert "draws " in result.stdout
+    assert "cost" not in result.stdout
 
 
 def test_map_gives_a_potential_again_at_another_tolerance(

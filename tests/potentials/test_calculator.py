@@ -99,8 +99,11 @@ def test_deviations_and_grades_are_computed_when_they_are_asked_for(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("grade", "potential.forcemap has no extrapolation grade: map its model again"),
-        ("forces_std", "potential.forcemap has no draws, which deviations come from: fit with"),
+        ("grade", "potential.forcemap has no extrapolation grade: fit again with"),
+        (
+            "forces_std",
+            "potential.forcemap has no draws, which deviations come from: fit again with",
+        ),
         ("energy_std", "potential.forcemap has no draws"),
     ],
 )

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.solve.work import Work
 from forcemap.fitter.terms.base import Array, Block, MapPlan
 from forcemap.fitter.terms.soap.forms import Form, Seen, isolated, spectra_seen
 from forcemap.potentials.elements import SYMBOLS
@@ -40,7 +41,7 @@ from forcemap.potentials.terms.soap_quadratic import (
 if TYPE_CHECKING:
     from forcemap.fitter.terms.soap.term import SoapTerm
 
-__all__ = ["drawn_bytes", "drawn_functions"]
+__all__ = ["drawing", "drawn_bytes", "drawn_functions"]
 
 MOST_POINTS = 1_000_000
 """All of them."""
@@ -80,10 +81,25 @@ def drawn_functions(term: SoapTerm, weights: Array, plan: MapPlan) -> SpectrumFu
 def drawn_bytes(term: SoapTerm, plan: MapPlan) -> int:
     """Memory of as many functions as the plan keeps."""
     if term.zeta == 1:
-        return 0
+        return 8 * sum(plan.draws * (term.dimension + plan.draws) for b in term.blocks if b.size)
     if term.zeta == 2:
         return 8 * min(_numbers_of_forms(term, plan), _numbers_of_points(term, plan, MOST_POINTS))
     return 8 * _numbers_of_points(term, plan, plan.functions)
+
+
+def drawing(term: SoapTerm, plan: MapPlan) -> Work:
+    """Algebra of the draws' functions."""
+    work = Work()
+    for block in term.blocks:
+        n, d = float(block.size), float(term.dimension)
+        s = min(n, d)
+        if term.zeta == 2 and not _by_points(term, plan):
+            most = min(2.0 * MOST_FUNCTIONS, s)
+            forms = plan.draws * (2.0 * n * s**2 + 8.0 * most * s**2)
+            work += Work(products=forms + 2.0 * n * s**2, eigen=3.0 * s**3 + most**3)
+        elif term.zeta > 2:
+            work += Work(products=2.0 * n**2 * d + n**3 / 3.0)
+    return work
 
 
 def _by_points(term: SoapTerm, plan: MapPlan) -> bool:

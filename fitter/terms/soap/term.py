@@ -25,7 +25,7 @@ from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.work import Work
 from forcemap.fitter.terms.base import LARGEST, Array, Block, MapPlan, Species, TermView
 from forcemap.fitter.terms.environments import Comparison, DotPower, EnvironmentTerm, Indices
-from forcemap.fitter.terms.soap.draws import drawn_bytes, drawn_functions
+from forcemap.fitter.terms.soap.draws import drawing, drawn_bytes, drawn_functions
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.potentials import _core
@@ -100,7 +100,7 @@ class SoapTerm(EnvironmentTerm):
 
     @override
     def at(self, values: Mapping[str, float]) -> SoapTerm:
-        shape = {name: value for name, value in values.items() if name != "zeta"}
+        shape: dict[str, Any] = {name: value for name, value in values.items() if name != "zeta"}
         basis = replace(self.basis, **shape)
         radial, own = tabulate(basis, len(self.radial) - 3)
         zeta = int(values.get("zeta", self.zeta))
@@ -171,6 +171,11 @@ class SoapTerm(EnvironmentTerm):
     def map_bytes(self, plan: MapPlan) -> int:
         """Of draws, which keep as many functions as the plan says."""
         return drawn_bytes(self, plan) if plan.draws else 0
+
+    @override
+    def drawn_work(self, plan: MapPlan) -> Work:
+        """The means over the frames' spectra are those that the map of the mean has made."""
+        return drawing(self, plan)
 
     @property
     def expansion_fields(self) -> dict[str, Any]:

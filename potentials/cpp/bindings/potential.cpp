@@ -115,6 +115,26 @@ nb::object features(Calculator& calculator, Rows3 positions, Integers numbers, C
   return nb::cast(found);
 }
 
+void add_calculator(nb::module_& m) {
+  nb::class_<Calculator>(m, "Calculator",
+                         "Evaluates whole structures with a neighbour list that has a skin.")
+      .def(
+          "__init__",
+          [](Calculator* self, std::shared_ptr<Potential> potential, double skin, int threads) {
+            new (self) Calculator(std::move(potential), skin, threads);
+          },
+          nb::arg("potential"), nb::arg("skin"), nb::arg("threads"))
+      .def("compute", &compute, nb::arg("positions"), nb::arg("numbers"), nb::arg("cell"),
+           nb::arg("pbc"), nb::arg("grades"),
+           "(energy, energies (n), forces (n, 3), virial (3, 3), grades (n) or None); eV, Å.")
+      .def("compute_draws", &compute_draws, nb::arg("positions"), nb::arg("numbers"),
+           nb::arg("cell"), nb::arg("pbc"),
+           "(energies (draws), forces (draws, n, 3), virials (draws, 3, 3)), differences; eV, Å.")
+      .def("features", &features, nb::arg("positions"), nb::arg("numbers"), nb::arg("cell"),
+           nb::arg("pbc"), nb::arg("moments").none(), "Features of the sites, (n, most features).")
+      .def_prop_ro("rebuilds", &Calculator::rebuilds, "Neighbour lists built so far.");
+}
+
 }  // namespace
 
 void add_potential(nb::module_& m) {
@@ -148,23 +168,7 @@ void add_potential(nb::module_& m) {
       .def("feature_counts", &feature_counts, nb::arg("moments").none(),
            "How many features sites have, by species.");
 
-  nb::class_<Calculator>(m, "Calculator",
-                         "Evaluates whole structures with a neighbour list that has a skin.")
-      .def(
-          "__init__",
-          [](Calculator* self, std::shared_ptr<Potential> potential, double skin, int threads) {
-            new (self) Calculator(std::move(potential), skin, threads);
-          },
-          nb::arg("potential"), nb::arg("skin"), nb::arg("threads"))
-      .def("compute", &compute, nb::arg("positions"), nb::arg("numbers"), nb::arg("cell"),
-           nb::arg("pbc"), nb::arg("grades"),
-           "(energy, energies (n), forces (n, 3), virial (3, 3), grades (n) or None); eV, Å.")
-      .def("compute_draws", &compute_draws, nb::arg("positions"), nb::arg("numbers"),
-           nb::arg("cell"), nb::arg("pbc"),
-           "(energies (draws), forces (draws, n, 3), virials (draws, 3, 3)), differences; eV, Å.")
-      .def("features", &features, nb::arg("positions"), nb::arg("numbers"), nb::arg("cell"),
-           nb::arg("pbc"), nb::arg("moments").none(), "Features of the sites, (n, most features).")
-      .def_prop_ro("rebuilds", &Calculator::rebuilds, "Neighbour lists built so far.");
+  add_calculator(m);
 
   m.def(
       "check_potential",

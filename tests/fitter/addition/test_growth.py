@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.linalg
+from forcemap.fitter.addition.growth import grown
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.process.accumulate import accumulate
-from forcemap.fitter.addition.growth import grown
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.terms.kinds import SETTINGS
 from forcemap.fitter.terms.rows import columns
 from forcemap.potentials import ForcemapError
 from structures import SILICON
@@ -144,6 +145,18 @@ def test_new_points_are_worth_the_same_as_points_from_the_start(tmp_path: Path) 
     np.testing.assert_allclose(
         found.factors[1] @ found.factors[1].T, covariance, atol=1e-13, rtol=0
     )
+
+
+@pytest.mark.parametrize("kind", [name for name in SETTINGS if name != "soap"])
+def test_every_kind_of_term_takes_new_points(kind: str, tmp_path: Path) -> None:
+    """From frames of a crystal near rest to all others; no number of points is given."""
+    frames = sorted(silicon(), key=lambda f: float(np.abs(f.forces).max()))  # type: ignore[arg-type]
+    model = fit_frames(settings([{"kind": kind, "cutoff": 3.6}], core="none"), frames[:3])
+    found = grown(reread(model, tmp_path), frames[3:9], lambda: frames[:3])
+    assert found.terms[0].size > model.terms[0].size
+    assert largest_difference(found, from_the_start(found, frames[:9]), frames[6:9]) < 1e-6
+    again = reread(found, tmp_path)
+    assert largest_difference(found, again, frames[6:9]) < 1e-12
 
 
 def test_a_number_in_the_settings_is_reached_and_not_passed() -> None:

@@ -149,6 +149,21 @@ def test_a_hyperparameter_of_another_kernel_is_named(frames: list[Frame]) -> Non
         fit_frames(settings_of({**many, "optimise": ["distance_lengthscale"]}), frames)
 
 
+def test_cutoffs_that_reach_no_atoms_are_named(frames: list[Frame]) -> None:
+    settings = settings_of({"kind": "two_body", "cutoff": 1.0, "optimise": True})
+    with pytest.raises(ForcemapError, match="there is nothing to fit"):
+        fit_frames(settings, frames)
+
+
+def test_what_is_found_is_within_what_settings_take(frames: list[Frame]) -> None:
+    """An atom_sigma near its lower limit does not leave it."""
+    soap = {"kind": "soap", "cutoff": CUTOFF, "n_max": 2, "l_max": 1, "n_sparse": 8}
+    settings = settings_of({**soap, "atom_sigma": 0.06, "optimise": ["atom_sigma"]})
+    fit = fitted(settings, frames, Run())
+    assert fit is not None
+    assert fit.settings.terms[0].atom_sigma >= 0.05  # type: ignore[attr-defined]
+
+
 def test_settings_come_back_from_their_file(tmp_path: Path) -> None:
     settings = settings_of(pair(optimise=["lengthscale"]), pair(optimise=True), optimise=True)
     settings.dump(tmp_path / "settings.yaml")

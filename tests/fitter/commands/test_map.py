@@ -1,4 +1,5 @@
-"""`forcemap map`: its choices come from the model's file where the command line leaves them out."""
+"""`forcemap map`: its choices come from the model's file where the command line leaves them out, and
+its frames from the files that the fit has read, if they are as they were."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ase.io import read, write
 from forcemap.fitter import Settings, fit_frames, write_model
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.process.model import Model
 from forcemap.potentials import load
+from forcemap.potentials.file.potential_file import potential_bytes, read_potential
 from forcemap_runs import invoke
 from structures import SILICON
 
@@ -63,3 +66,63 @@ def test_unusable_settings_of_a_model_are_named(
     assert result.exit_code == 1
     assert f"Error: {tmp_path / 'model.forcemap'}: {message}" in result.stderr
     assert not (tmp_path / "potential.forcemap").exists()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With the files of a fit in `out`, and its training file beside that."""
+    frames = read(SILICON / "train.xyz", "::20")
+    frames[0].info["config_type"] = "first"
+    write(tmp_path / "train.xyz", frames, format="extxyz")
+    (tmp_path / "settings.yaml").write_text(
+        "data: {train: train.xyz}\nterms: [{kind: two_body, cutoff: 4.0, n_sparse: 6}]\n",
+        encoding="utf-8",
+    )
+    fitted = invoke("fit", tmp_path / "settings.yaml", "-o", tmp_path / "out", "--quiet")
+    assert fitted.exit_code == 0, fitted.output
+    return tmp_path
+
+
+def test_map_with_the_training_files_gives_the_potential_of_the_fit(folder: Path) -> None:
+    result = invoke(
+        "map", folder / "out/model.forcemap", "-o", folder / "again.forcemap", "--quiet"
+    )
+    assert result.exit_code == 0, result.output
+    frames = len(read(folder / "train.xyz", ":"))
+    assert f"extrapolation grade by the {frames} training frames" in " ".join(result.stdout.split())
+    first, again = (
+        read_potential(folder / name) for name in ("out/potential.forcemap", "again.forcemap")
+    )
+    assert again.grade is not None
+    assert potential_bytes(replace(again, mapping={})) == potential_bytes(
+        replace(first, mapping={})
+    )
+    for name in ("grade", "draws", "force_max_error_ev_per_a", "frames_measured"):
+        assert again.mapping[name] == first.mapping[name]
+    assert set(again.mapping["cost"]) == set(first.mapping["cost"])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda path: path.rename(path.with_name("elsewhere.xyz")), "train.xyz: no such file"),
+        (
+            lambda path: write(path, read(path, "1:"), format="extxyz"),
+            "the frames in {folder}/train.xyz are not those that {folder}/out/model.forcemap was",
+        ),
+    ],
+    ids=["moved", "changed"],
+)
+def test_without_the_frames_of_the_fit_map_says_why_there_is_no_grade(
+    folder: Path, change: Any, why: str
+) -> None:
+    change(folder / "train.xyz")
+    model = folder / "out" / "model.forcemap"
+    result = invoke("map", model, "-o", folder / "again.forcemap", "--quiet")
+    assert result.exit_code == 0, result.output
+    words = "".join(result.stdout.split())  # paths are folded
+    assert "extrapolationgradenone:" in words
+    assert "".join(why.format(folder=folder).split()) in words.replace("/out/..", "")
+    found = load(folder / "again.forcemap")
+    assert (found.draws, found.has_grade) == (16, False)
+    assert "cost" not in found.metadata["mapping"]

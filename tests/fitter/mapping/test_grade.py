@@ -22,6 +22,7 @@ from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.survey import shortest_distances
 from forcemap.fitter.terms.base import Block
 from forcemap.fitter.terms.two_body import TwoBodyTerm
+from forcemap.potentials.file.potential_file import as_potential
 from structures import as_frame
 
 Array = np.ndarray
@@ -121,7 +122,7 @@ def test_shortest_distances_are_those_of_the_data_also_without_a_core(
     frames: list[Frame], model: Model
 ) -> None:
     potential = map_model(model, frames, 1e-3).potential
-    found = grade_of(model, potential, frames).shortest
+    found = grade_of(model, potential, frames).grade.shortest
     symbols = {28: "Ni", 29: "Cu"}
     expected = {
         (symbols[a], symbols[b]): s
@@ -129,12 +130,12 @@ def test_shortest_distances_are_those_of_the_data_also_without_a_core(
     }
     assert found == pytest.approx(expected)
     bare = replace(model, repulsion={})
-    assert grade_of(bare, potential, frames).shortest == pytest.approx(expected)
+    assert grade_of(bare, potential, frames).grade.shortest == pytest.approx(expected)
 
 
 def test_grade_does_not_depend_on_threads(frames: list[Frame], model: Model) -> None:
     potential = map_model(model, frames, 1e-3).potential
-    one, two = (grade_of(model, potential, frames, jobs) for jobs in (1, 2))
+    one, two = (grade_of(model, potential, frames, jobs).grade for jobs in (1, 2))
     for symbol, (mean, white) in one.centers.items():
         np.testing.assert_array_equal(mean, two.centers[symbol][0])
         np.testing.assert_array_equal(white, two.centers[symbol][1])
@@ -170,3 +171,27 @@ def test_moments_of_angles_reach_as_far_as_terms_that_see_angles(model: Model) -
         assert 8 <= moments.count(elements) <= 60
     many = replace(several, species=tuple(range(1, 28)))
     assert moments_for(many, 5.0) == moments_for(replace(model, species=many.species), 5.0)
+
+
+def test_quantiles_are_those_of_the_training_atoms_grades(
+    frames: list[Frame], model: Model
+) -> None:
+    mapped = map_model(model, frames, 1e-3)
+    found = grade_of(model, mapped.potential, frames)
+    evaluator = as_potential(replace(mapped.data, grade=found.grade)).evaluator()
+    grades = np.concatenate(
+        [
+            evaluator.compute(f.positions, f.numbers, f.cell, f.pbc, grades=True).grades
+            for f in frames
+        ]
+    )
+    assert found.atoms == len(grades)
+    assert found.quantiles == pytest.approx(
+        {
+            "quantile_50": np.quantile(grades, 0.5),
+            "quantile_90": np.quantile(grades, 0.9),
+            "quantile_99": np.quantile(grades, 0.99),
+            "largest": grades.max(),
+        },
+        rel=1e-9,
+    )

@@ -15,11 +15,12 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import evaluated
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.curves import mapped_curves
-from forcemap.fitter.mapping.map import Mapped, map_file, map_model
+from forcemap.fitter.mapping.map import Mapped, map_model
 from forcemap.fitter.mapping.probes import random_cluster
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
 from forcemap.fitter.process.truth import Truth
+from forcemap.fitter.remapping import map_file
 from forcemap.fitter.terms.distances import DistanceTerm
 from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials import load

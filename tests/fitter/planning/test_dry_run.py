@@ -22,13 +22,16 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.planning import estimate as module
+from forcemap.fitter.planning.deviations import level_seconds
 from forcemap.fitter.planning.estimate import Estimate, estimate
 from forcemap.fitter.solve.evidence import maximise_evidence
 from forcemap.fitter.solve.solver import Accumulator, Groups
+from forcemap.fitter.solve.work import Rates
 from forcemap.fitter.terms.base import MapPlan
 from forcemap.fitter.terms.constants import ConstantsTerm
 from forcemap.fitter.terms.rows import frame_rows
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.file.container import read_container
 from forcemap_runs import invoke
 from structures import SILICON, as_frame
 
@@ -371,6 +374,54 @@ def test_memory_of_the_map_is_about_what_it_takes(frames: list[Frame]) -> None:
     assert 0.5 * peak < found < 2.0 * peak
     tables = Settings.from_dict(GIVEN)
     assert estimate(tables, frames).map_bytes < 0.1 * found
+
+
+@pytest.mark.usefixtures("in_full")
+@pytest.mark.parametrize(
+    "terms",
+    [
+        GIVEN["terms"],
+        [{"kind": "two_body", "cutoff": 4.5}, {"kind": "soap", "cutoff": 4.0, "n_sparse": 60}],
+        [{"kind": "embedding", "cutoff": 4.5}],
+    ],
+    ids=["few-body", "soap", "embedding"],
+)
+def test_size_of_the_draws_is_about_that_in_the_file(
+    terms: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Up to a tenth, or 0.1 MB: which resolution suffices only the fit knows, within the range."""
+    given = {**GIVEN, "data": {"train": [{"path": str(SILICON / "train.xyz"), "index": "::4"}]}}
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump({**given, "terms": terms}))
+    settings = Settings.read(tmp_path / "settings.yaml")
+    least, most = estimate(settings, read_frames(settings.data.train)).drawn_bytes
+    assert 0 < least <= most
+    result = invoke("fit", tmp_path / "settings.yaml", "-o", tmp_path / "out", "--quiet")
+    assert result.exit_code == 0, result.output
+    arrays = read_container(tmp_path / "out" / "potential.forcemap").tensors.items()
+    found = sum(array.nbytes for name, array in arrays if name.startswith("draws."))
+    assert 0.9 * least - 1e5 <= found <= 1.1 * most + 1e5
+
+
+def test_without_draws_or_map_none_are_estimated(settings: Settings, frames: list[Frame]) -> None:
+    found = estimate(replace(settings, uncertainty=replace(settings.uncertainty, draws=0)), frames)
+    assert (found.draws, found.drawn_bytes) == (0, (0, 0))
+    assert "mapping draws" not in found.seconds
+    few = {"kind": "nbody", "cutoff": 3.0, "n_sparse": 8, "n_features": 8}
+    found = estimate(Settings.from_dict({**GIVEN, "terms": [few]}), frames[:6])
+    assert (found.draws, found.drawn_bytes) == (0, (0, 0))
+
+
+def test_time_of_the_level_frames_grows_with_their_number() -> None:
+    """One of 250, four at the most: each as many points as it has, up to 1500."""
+    rates = Rates(1e9, 1e9, 1e9)
+
+    def seconds(frames: int, candidates: float) -> float:
+        return level_seconds([(50, candidates)], frames, 8.0, rates, lambda points: 1e-6 * points)
+
+    assert seconds(0, 100.0) == 0.0
+    assert seconds(2, 100.0) == seconds(499, 100.0) > 0.0
+    assert seconds(10_000, 100.0) == pytest.approx(4.0 * seconds(2, 100.0))
+    assert seconds(2, 1e6) == seconds(2, 1e5) > 10.0 * seconds(2, 100.0)
 
 
 # ----- the command -----

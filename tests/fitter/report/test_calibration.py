@@ -18,9 +18,11 @@ from forcemap.fitter.report.calibration import (
     force_errors,
     uncertainty_block,
 )
+from forcemap.fitter.report.figures import svg_of
 from forcemap.fitter.report.honesty_figures import binned, honesty_figures
 from forcemap.fitter.report.report import Judgement, write_report
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from structures import as_frame, get
 
@@ -114,6 +116,56 @@ def test_figures_are_drawn_where_there_are_components() -> None:
     found = honesty_figures(Honest(None, expected(8), expected(3)))
     assert list(found) == ["Reliability of force deviations", "Force error against deviation"]
     assert all(svg.count("<svg") == 1 for svg in found.values())
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are made SVG of."""
+    figures: list[Figure] = []
+
+    def kept(figure: Figure) -> str:
+        figures.append(figure)
+        return svg_of(figure)
+
+    monkeypatch.setattr("forcemap.fitter.report.honesty_figures.svg_of", kept)
+    return figures
+
+
+def with_zeros(found: Expected) -> Expected:
+    """With components that are zero by symmetry in frames of a third group."""
+    pairs, deviations = [*found.pairs], [*found.deviations]
+    for number, (frame, _) in enumerate(found.pairs):
+        rng, n = np.random.default_rng(number), len(frame.numbers)
+        still = replace(frame, forces=np.zeros((n, 3)), config_type="crystal")
+        forces = 1e-9 * rng.normal(size=(n, 3))
+        pairs.append((still, Prediction.of(still, -1.0, forces, np.zeros(6))))
+        deviations.append(Prediction.of(still, 0.02, np.full((n, 3), 1e-6), np.zeros(6)))
+    return Expected(pairs, deviations)
+
+
+def test_legend_of_errors_against_deviations_lies_over_no_data(drawn: list[Figure]) -> None:
+    honesty_figures(Honest(None, with_zeros(expected(40))))
+    axes = drawn[1].axes[0]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().x0 >= axes.get_window_extent().x1
+    assert legend.get_window_extent().x1 <= drawn[1].bbox.x1
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+
+
+def test_components_that_are_zero_by_symmetry_do_not_squeeze_the_others(
+    drawn: list[Figure],
+) -> None:
+    honesty_figures(Honest(None, with_zeros(expected(40))))
+    axes = drawn[1].axes[0]
+    low, high = axes.get_xlim()
+    shown = np.concatenate([np.asarray(line.get_xdata(), float) for line in axes.get_lines()])
+    assert shown.min() > high / 1000.0
+    assert high / low < 1000.0
+    ticks = [text.get_text() for text in axes.get_xticklabels()]
+    assert sum(bool(text) for text in ticks) >= 3
+    assert "eV/Å" in axes.get_xlabel()
+    assert "leave-one-out (eV/Å)" in axes.get_ylabel()
 
 
 def test_report_has_the_frames_left_out_and_how_honest_the_deviations_are(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_stress_is_compared_in_gpa() -> None:
 def test_report_has_the_names_that_programs_read() -> None:
     report = build_report(Judgement(TRAIN, TEST, MAPPING, FIT, {"seed": 0}))
     names = {"forcemap_version", "fit_id", "train", "test", "mapping", "fit", "settings"}
-    names |= {"errors_of", "warnings", "leave_one_out", "uncertainty"}
+    names |= {"errors_of", "warnings", "leave_one_out", "uncertainty", "optimised"}
     assert set(report) == names
     for part in ("train", "test"):
         assert {*METRICS, "by_config_type"} <= set(report[part])

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 import yaml
 from ase.io import read, write
+from forcemap.fitter.addition.growth import grown
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model
-from forcemap.fitter.addition.growth import grown
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.suggesting import WAYS

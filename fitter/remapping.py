@@ -1,0 +1,74 @@
+"""A model file mapped anew, with the frames of its fit where they are still there."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from forcemap.fitter.checked import Place, mapping, read_fields
+from forcemap.fitter.config import MapSettings, UncertaintySettings
+from forcemap.fitter.mapping.deviations import with_deviations
+from forcemap.fitter.mapping.map import map_model, no_map
+from forcemap.fitter.mapping.probes import RANDOM_CLUSTERS, random_cluster
+from forcemap.fitter.planning.step_cost import with_costs
+from forcemap.fitter.process.model import Model
+from forcemap.fitter.process.model_file import read_model
+from forcemap.fitter.process.provenance import training_frames
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.runs.progress import Progress
+
+__all__ = ["map_file"]
+
+
+def map_file(
+    model_path: str | PathLike[str],
+    potential_path: str | PathLike[str],
+    tolerance: float | None,
+    progress: Progress,
+    jobs: int = 1,
+) -> dict[str, Any]:
+    """Map a model file anew, as its fit did where the training files are as they were.
+
+    Where they are not, random clusters of atoms stand for the frames, the error is that on them, and
+    the potential has draws and their calibration, but no extrapolation grade: what that compares with
+    are the training frames. `tolerance` is that of the model's settings where it is None.
+
+    Returns the errors that are also written into the potential file; ``seconds``; ``frames``, the
+    number of training frames; and ``fault``, why there are none, or "". Raises ForcemapError for a file
+    that is no model that has a map.
+    """
+    path = Path(model_path)
+    model = read_model(path)
+    if model.unmapped:
+        raise ForcemapError(f"{path}: {no_map(model)}")
+    chosen, draws = _chosen(model, path)
+    tolerance = chosen.tolerance if tolerance is None else tolerance
+    with progress.stage("reading frames", 1) as advance:
+        known = training_frames(model, path)
+        advance()
+    frames = known.frames
+    if known.fault:
+        rng = np.random.default_rng(1)
+        frames = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
+    try:
+        mapped = map_model(model, frames, tolerance, jobs, progress, chosen.soap)
+        mapped = with_deviations(mapped, model, frames, draws, progress, not known.fault)
+    except ForcemapError as error:
+        raise ForcemapError(f"{path}: {error}") from None
+    if not known.fault:  # clusters are unlike what is run in MD
+        mapped = with_costs(mapped, frames)
+    mapped.write(Path(potential_path))
+    found = {"seconds": mapped.seconds, "frames": len(known.frames), "fault": known.fault}
+    return {**mapped.errors, **found}
+
+
+def _chosen(model: Model, path: Path) -> tuple[MapSettings, int]:
+    """How the model's settings want it mapped, and with how many draws."""
+    place = Place(str(path), "settings.map")
+    given = mapping(model.settings.get("map", {}), place, "tolerance: 1.0e-4")
+    chosen = read_fields(MapSettings, given, place)
+    place = Place(str(path), "settings.uncertainty")
+    given = mapping(model.settings.get("uncertainty", {}), place, "draws: 16")
+    return chosen, read_fields(UncertaintySettings, given, place).draws
