@@ -291,9 +291,13 @@ def _checked(
     return positions, numbers, cell, pbc
 
 
-def _plain(moments: Moments | None) -> tuple[float, int, int] | None:
+def _plain(moments: Moments | None) -> tuple[float, int, float, int] | None:
     """As the core takes them."""
-    return None if moments is None else (moments.cutoff, moments.radial, moments.l_max)
+    if moments is None:
+        return None
+    angular = moments.angular
+    of_angles = (0.0, 0) if angular is None else (angular.cutoff, angular.radial)
+    return (moments.cutoff, moments.radial, *of_angles)
 
 
 def load(path: str | PathLike[str]) -> Potential:

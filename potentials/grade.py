@@ -18,46 +18,70 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST_L", "MOST_RADIAL", "Grade", "Moments"]
+__all__ = ["MOST_RADIAL", "AngularMoments", "Grade", "Moments"]
 
 Array = NDArray[np.float64]
 
-MOST_L = 2
 MOST_RADIAL = 16
+
+
+@dataclass(frozen=True)
+class AngularMoments:
+    """The part of `Moments` that knows angles.
+
+    Attributes:
+        cutoff: Å.
+        radial: number of radial functions, 1 to MOST_RADIAL.
+    """
+
+    cutoff: float
+    radial: int
 
 
 @dataclass(frozen=True)
 class Moments:
     """Invariant moments of the density of an atom's neighbours, as features.
 
-    With x = r / cutoff the radial functions are f_n(r) = (1 - x)² T_n(2 x - 1), n < radial, T_n of
-    Chebyshev, and zero beyond the cutoff. A function and a species of neighbours make a channel,
-    a = (species, n), species by increasing atomic number. The features are
+    The radial functions are f_n(x) = (1 - x)² T_n(2 x - 1), n < radial, T_n of Chebyshev, and zero
+    for x > 1. A function and a species of neighbours make a channel, a = (species, n), species by
+    increasing atomic number. With x = r / cutoff, and y = r / angular.cutoff for channels of
+    angular.radial functions, the features are
 
-        s_a = sum_j f_a(r_j),
-        p_l,ab = sum_jk f_a(r_j) f_b(r_k) P_l(cos theta_jk),   1 <= l <= l_max, a <= b,
+        s_a = sum_j f_a(x_j),
+        p_l,ab = sum_jk f_a(y_j²) f_b(y_k²) (y_j y_k)^l P_l(cos theta_jk),   l = 1, 2, a <= b,
 
     P_l of Legendre, j and k also the same neighbour: first all s_a, then for each l the p_l,ab, b
-    running faster.
+    running faster. In this form the second need no more than products of the neighbours' coordinates.
 
     Attributes:
         cutoff: Å.
         radial: number of radial functions, 1 to MOST_RADIAL.
-        l_max: 0 to MOST_L.
+        angular: None without angles.
     """
 
     cutoff: float
     radial: int
-    l_max: int
+    angular: AngularMoments | None = None
 
     def count(self, species: int) -> int:
         """How many features an atom has in a potential of so many species."""
-        channels = species * self.radial
-        return channels + self.l_max * (channels * (channels + 1) // 2)
+        channels = species * self.angular.radial if self.angular else 0
+        return species * self.radial + channels * (channels + 1)
 
     def document(self) -> dict[str, Any]:
         """As files hold it."""
-        return asdict(self)
+        found: dict[str, Any] = {"cutoff": self.cutoff, "radial": self.radial}
+        return found | ({} if self.angular is None else {"angular": asdict(self.angular)})
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Moments:
+        """From the entry of a checked file."""
+        angular = document.get("angular")
+        return cls(
+            float(document["cutoff"]),
+            int(document["radial"]),
+            None if angular is None else AngularMoments(**angular),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,5 +130,5 @@ class Grade:
                 for entry in document["centers"]
                 for symbol in (entry["species"],)
             },
-            moments=None if moments is None else Moments(**moments),
+            moments=None if moments is None else Moments.read(moments),
         )

@@ -240,22 +240,33 @@ def features(data: PotentialData, atoms: Atoms, i: int) -> Array:
 
 def moments(data: PotentialData, atoms: Atoms, i: int, of: Moments) -> Array:
     """Moments of the density of atom i's neighbours, from the angles between all of them."""
-    neighbors = neighbors_of(atoms, i, of.cutoff)
-    symbols = atoms.get_chemical_symbols()
-    channels = len(data.species) * of.radial
-    f, units = np.zeros((len(neighbors), channels)), np.zeros((len(neighbors), 3))
-    for row, (j, vector) in enumerate(neighbors):
-        r = float(np.linalg.norm(vector))
-        units[row], x = vector / r, r / of.cutoff
-        for n in range(of.radial):
-            channel = data.species.index(symbols[j]) * of.radial + n
-            f[row, channel] = (1.0 - x) ** 2 * Chebyshev.basis(n)(2.0 * x - 1.0)
-    cosines = units @ units.T
-    rows, cols = np.triu_indices(channels)
+    f, _, _ = channels_of(data, atoms, i, of.cutoff, of.radial, power=1)
     found = [f.sum(axis=0)]
-    for order in range(1, of.l_max + 1):
-        found.append((f.T @ Legendre.basis(order)(cosines) @ f)[rows, cols])
+    if of.angular is not None:
+        f, y, units = channels_of(data, atoms, i, of.angular.cutoff, of.angular.radial, power=2)
+        cosines = np.clip(units @ units.T, -1.0, 1.0)
+        rows, cols = np.triu_indices(f.shape[1])
+        for order in (1, 2):
+            weighted = f * y[:, None] ** order
+            found.append((weighted.T @ Legendre.basis(order)(cosines) @ weighted)[rows, cols])
     return np.concatenate(found)
+
+
+def channels_of(
+    data: PotentialData, atoms: Atoms, i: int, cutoff: float, radial: int, power: int
+) -> tuple[Array, Array, Array]:
+    """Of atom i's neighbours: functions of (r / cutoff)^power (n, channels), r / cutoff, directions."""
+    neighbors = neighbors_of(atoms, i, cutoff)
+    symbols = atoms.get_chemical_symbols()
+    f = np.zeros((len(neighbors), len(data.species) * radial))
+    vectors = np.array([vector for _, vector in neighbors]).reshape(-1, 3)
+    r = np.linalg.norm(vectors, axis=1)
+    x = (r / cutoff) ** power
+    for row, (j, _) in enumerate(neighbors):
+        first = data.species.index(symbols[j]) * radial
+        for n in range(radial):
+            f[row, first + n] = (1.0 - x[row]) ** 2 * Chebyshev.basis(n)(2.0 * x[row] - 1.0)
+    return f, r / cutoff, vectors / r[:, None]
 
 
 def grades(data: PotentialData, atoms: Atoms) -> Array:

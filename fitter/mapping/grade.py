@@ -18,7 +18,7 @@ from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.terms.base import Array
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.grade import MOST_L, Grade, Moments
+from forcemap.potentials.grade import AngularMoments, Grade, Moments
 
 __all__ = ["QUANTILE", "Graded", "grade_of", "whitening"]
 
@@ -30,6 +30,10 @@ FEWEST_FEATURES = 8
 
 MOST_MOMENTS = 48
 MOST_RADIAL = 8
+"""Of moments without angles."""
+
+WITH_ANGLES = ((4, 2), (4, 1), (2, 1), (1, 1))
+"""Radial functions of the sums and of the angles, the first that do not give too many moments."""
 
 GRADED_ATOMS = 20_000
 """Of the training frames, evenly chosen."""
@@ -82,15 +86,16 @@ def grade_of(model: Model, potential: Potential, frames: Sequence[Frame], jobs: 
 
 
 def moments_for(model: Model, cutoff: float) -> Moments:
-    """As many moments as are not too many; of angles where the terms have some."""
-    angles = MOST_L if any(term.sees_angles for term in model.terms) else 0
-    for l_max in range(angles, -1, -1):
-        for radial in range(MOST_RADIAL, 0, -1):
-            moments = Moments(cutoff, radial, l_max)
-            count = moments.count(len(model.species))
-            if FEWEST_FEATURES <= count <= MOST_MOMENTS:
+    """As many moments as are not too many; of angles where, and as far as, the terms have some."""
+    species = len(model.species)
+    reach = max((term.cutoff for term in model.terms if term.sees_angles), default=None)
+    if reach is not None:
+        for radial, of_angles in WITH_ANGLES:
+            moments = Moments(cutoff, radial, AngularMoments(reach, of_angles))
+            if moments.count(species) <= MOST_MOMENTS:
                 return moments
-    return Moments(cutoff, 1, 0)
+    radial = min(MOST_RADIAL, max(1, MOST_MOMENTS // species))
+    return Moments(cutoff, radial)
 
 
 def sampled(frames: Sequence[Frame], species: Sequence[int]) -> list[Frame]:

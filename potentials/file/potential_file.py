@@ -25,7 +25,7 @@ FORMAT ``forcemap.potential``, version 3. A safetensors file with one JSON docum
      "draws": {"count": 16, "terms": [{"kind": "two_body", ...}, ...]},
      "grade": {"shortest": [{"species": ["H", "O"], "distance": 0.91}],
                "centers": [{"species": "O", "features": 32}],
-               "moments": {"cutoff": 5.0, "radial": 3, "l_max": 2}}}
+               "moments": {"cutoff": 5.5, "radial": 4, "angular": {"cutoff": 4.0, "radial": 2}}}}
 
 ``species`` stand by increasing atomic number. A table of two species is an unordered pair, one of
 three a centre and an unordered pair of neighbours; in each pair the lower atomic number comes

@@ -202,16 +202,17 @@ struct FullFile : SoapFile {
 // The same, graded by moments.
 struct MomentsFile : FullFile {
   MomentsFile() {
-    document = replaced(document, "\"features\": 1}, ", "\"features\": 5}, ");
+    document = replaced(document, "\"features\": 1}, ", "\"features\": 8}, ");
     document = replaced(document, "\"features\": 3}]",
-                        "\"features\": 5}], \"moments\": " +
-                            std::string("{\"cutoff\": 4, \"radial\": 1, \"l_max\": 1}"));
+                        "\"features\": 8}], \"moments\": " +
+                            std::string("{\"cutoff\": 4, \"radial\": 1, \"angular\": ") +
+                            "{\"cutoff\": 3, \"radial\": 1}}");
     for (const char* symbol : {"H", "O"}) {
       tensor(std::string("grade.") + symbol + ".mean") = {
-          std::string("grade.") + symbol + ".mean", "F64", "[5]", {1, 2, 3, 4, 5}};
-      Tensor whitening{std::string("grade.") + symbol + ".whitening", "F64", "[5,5]", {}};
-      for (int a = 0; a < 5; ++a)
-        for (int b = 0; b < 5; ++b) whitening.numbers.push_back(a == b ? 1 + a : a > b ? 0.5 : 0.0);
+          std::string("grade.") + symbol + ".mean", "F64", "[8]", {1, 2, 3, 4, 5, 6, 7, 8}};
+      Tensor whitening{std::string("grade.") + symbol + ".whitening", "F64", "[8,8]", {}};
+      for (int a = 0; a < 8; ++a)
+        for (int b = 0; b < 8; ++b) whitening.numbers.push_back(a == b ? 1 + a : a > b ? 0.5 : 0.0);
       tensor(whitening.name) = whitening;
     }
   }

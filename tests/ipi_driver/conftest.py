@@ -22,7 +22,7 @@ from forcemap.ipi_driver.evaluation import BeadEvaluator, Extras
 from forcemap.ipi_driver.protocol import Channel
 from forcemap.ipi_driver.template import Template
 from forcemap.potentials.file.potential_file import Draws, PotentialData
-from forcemap.potentials.grade import Grade, Moments
+from forcemap.potentials.grade import AngularMoments, Grade, Moments
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from numpy.typing import NDArray
 from potentials_factory import random_potential
@@ -345,7 +345,7 @@ def _uncertain(species: list[str], draws: int = 5, seed: int = 4) -> PotentialDa
         )
         for n, term in enumerate(data.terms[:2])
     )
-    moments = Moments(cutoff=4.5, radial=3, l_max=1)
+    moments = Moments(4.5, 3, AngularMoments(4.0, 1))
     features = moments.count(len(data.species))
     rng = np.random.default_rng(seed)
     centers = {

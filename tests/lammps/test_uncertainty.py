@@ -17,7 +17,7 @@ from forcemap.potentials.file.potential_file import (
     read_potential,
     write_potential,
 )
-from forcemap.potentials.grade import Moments
+from forcemap.potentials.grade import AngularMoments, Moments
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from lammps_runs import Frame, forcemap_pair, run_lmp, session, species_of, structure_input
 from numpy.typing import NDArray
@@ -41,7 +41,9 @@ dump_modify u sort id format float %.17g
 def with_uncertainty(data: PotentialData, seed: int, like: Atoms, draws: int = 5) -> PotentialData:
     """The same potential with draws, a calibration, and grades of which half are above 1 in `like`."""
     moments = (
-        None if any(term.features("Si") for term in data.terms) else Moments(3.9, radial=3, l_max=2)
+        None
+        if any(term.features("Si") for term in data.terms)
+        else Moments(3.9, 3, AngularMoments(3.4, 2))
     )
     graded = with_grade(with_draws(data, draws, seed), seed, moments)
     where = like.positions, like.numbers, like.cell.array, like.pbc

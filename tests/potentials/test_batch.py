@@ -11,7 +11,7 @@ from ase import Atoms
 from forcemap.potentials import BatchEvaluator, Potential, load
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import as_potential, write_potential
-from forcemap.potentials.grade import Grade, Moments
+from forcemap.potentials.grade import AngularMoments, Grade, Moments
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 
@@ -183,7 +183,7 @@ def test_wrong_settings_and_arrays_are_told(potential: Potential) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_grades_are_those_of_each_structure_on_its_own(threads: int) -> None:
-    moments = Moments(cutoff=4.5, radial=2, l_max=1)
+    moments = Moments(4.5, 2, AngularMoments(4.0, 1))
     size = moments.count(2)
     rng = np.random.default_rng(3)
     centers = {

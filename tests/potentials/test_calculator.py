@@ -16,7 +16,7 @@ from ase.calculators.calculator import (
 from ase.optimize import BFGS
 from forcemap.potentials import Deviations, Evaluator, ForcemapCalculator, Potential, load
 from forcemap.potentials.file.potential_file import as_potential, write_potential
-from forcemap.potentials.grade import Moments
+from forcemap.potentials.grade import AngularMoments, Moments
 from potentials_factory import random_potential, with_draws, with_grade
 
 
@@ -52,7 +52,7 @@ def test_properties_are_those_of_the_evaluator(name: str, path: Path, potential:
 def full() -> Potential:
     """With draws and a grade."""
     data = with_draws(random_potential(["H", "O", "Si"], 8, two_body_cutoff=4.2), 5, 1)
-    return as_potential(with_grade(data, 2, Moments(4.0, 2, 1)))
+    return as_potential(with_grade(data, 2, Moments(4.0, 2, AngularMoments(3.5, 1))))
 
 
 def test_deviations_and_grades_are_those_of_the_evaluator(full: Potential) -> None:

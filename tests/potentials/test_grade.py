@@ -20,7 +20,7 @@ from forcemap.potentials.file.potential_file import (
     potential_bytes,
     write_potential,
 )
-from forcemap.potentials.grade import Grade, Moments
+from forcemap.potentials.grade import AngularMoments, Grade, Moments
 from numpy.typing import NDArray
 from potentials_factory import random_potential, random_soap, with_draws, with_grade
 
@@ -28,10 +28,19 @@ Array = NDArray[np.float64]
 
 SPECIES = ["H", "O", "Si"]
 BARE = random_potential(SPECIES, 21, two_body_cutoff=4.4, three_body_cutoff=3.6, soap=True)
-MOMENTS = [Moments(4.2, 3, 2), Moments(4.4, 2, 1), Moments(3.0, 16, 0)]
+MOMENTS = {
+    "sums": Moments(3.0, 7),
+    "many sums": Moments(4.4, 16),
+    "one of angles": Moments(4.2, 3, AngularMoments(3.4, 1)),
+    "two of angles": Moments(4.0, 4, AngularMoments(3.6, 2)),
+    "many of angles": Moments(3.0, 9, AngularMoments(4.4, 3)),
+    "sixteen of angles": Moments(4.0, 1, AngularMoments(3.0, 16)),
+}
+"""Every loop of them; angles within the cutoff of the sums and beyond it."""
+
 CASES = {
     "terms": with_grade(BARE, 1),
-    **{f"moments {m.radial} {m.l_max}": with_grade(BARE, 2, m) for m in MOMENTS},
+    **{name: with_grade(BARE, 2, MOMENTS[name]) for name in ("many sums", "two of angles")},
 }
 
 
@@ -52,7 +61,7 @@ def test_grades_equal_brute_force(name: str, case: str) -> None:
     np.testing.assert_allclose(found, reference.grades(CASES[case], atoms), rtol=1e-9)
 
 
-@pytest.mark.parametrize("moments", MOMENTS)
+@pytest.mark.parametrize("moments", MOMENTS.values(), ids=MOMENTS)
 @pytest.mark.parametrize("species", [SPECIES, ["Si"]])
 def test_moments_equal_brute_force(species: list[str], moments: Moments) -> None:
     """Also for one element, which has a loop of its own. They need no grade in the file."""
@@ -127,7 +136,7 @@ def test_threads_give_the_same_grades(case: str) -> None:
     np.testing.assert_array_equal(grades(potential, atoms, threads=3), grades(potential, atoms))
 
 
-@pytest.mark.parametrize("case", ["terms", "moments 3 2"])
+@pytest.mark.parametrize("case", ["terms", "two of angles"])
 def test_instruction_sets_agree_on_grades(case: str, tmp_path: Path) -> None:
     write_potential(CASES[case], tmp_path / "potential.forcemap")
     code = (
@@ -167,11 +176,13 @@ def test_a_potential_without_a_grade_says_so() -> None:
         grades(potential, Atoms("H"))
 
 
-@pytest.mark.parametrize(
-    "moments", [Moments(0.0, 1, 0), Moments(3.0, 0, 0), Moments(3.0, 17, 0), Moments(3.0, 1, 3)]
-)
-def test_moments_are_checked(moments: Moments) -> None:
-    with pytest.raises(ForcemapError, match=r"moments: found cutoff .*, expected cutoff > 0"):
+@pytest.mark.parametrize("kind", ["moments", "moments of angles"])
+@pytest.mark.parametrize(("cutoff", "radial"), [(0.0, 1), (3.0, 0), (3.0, 17), (np.nan, 2)])
+def test_moments_are_checked(kind: str, cutoff: float, radial: int) -> None:
+    moments = Moments(cutoff, radial)
+    if kind == "moments of angles":
+        moments = Moments(3.0, 1, AngularMoments(cutoff, radial))
+    with pytest.raises(ForcemapError, match=rf"^{kind}: found cutoff .*, expected cutoff > 0"):
         as_potential(BARE).feature_counts(moments)
 
 

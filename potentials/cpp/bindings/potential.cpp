@@ -74,18 +74,22 @@ nb::tuple compute_draws(Calculator& calculator, Rows3 positions, Integers number
   return nb::make_tuple(energies, forces, virials);
 }
 
-// (cutoff, radial, l_max), or nothing
-using MomentsTuple = std::optional<std::tuple<double, std::size_t, std::size_t>>;
+// (cutoff, radial, angular cutoff, angular radial), or nothing; zeros where there are no angles
+using MomentsTuple = std::optional<std::tuple<double, std::size_t, double, std::size_t>>;
+
+void check_moments(const char* what, double cutoff, std::size_t radial) {
+  if (!(cutoff > 0.0) || radial < 1 || radial > forcemap::max_moment_radial)
+    forcemap::fail(what, ": found cutoff ", cutoff, ", radial ", radial,
+                   ", expected cutoff > 0, radial from 1 to ", forcemap::max_moment_radial);
+}
 
 std::optional<forcemap::Moments> moments_of(const MomentsTuple& given) {
   if (!given) return std::nullopt;
-  const auto [cutoff, radial, l_max] = *given;
-  if (!(cutoff > 0.0) || radial < 1 || radial > forcemap::max_moment_radial ||
-      l_max > forcemap::max_moment_l)
-    forcemap::fail("moments: found cutoff ", cutoff, ", radial ", radial, ", l_max ", l_max,
-                   ", expected cutoff > 0, radial from 1 to ", forcemap::max_moment_radial,
-                   ", l_max from 0 to ", forcemap::max_moment_l);
-  return forcemap::Moments{cutoff, radial, l_max};
+  const auto [cutoff, radial, angular_cutoff, angular_radial] = *given;
+  check_moments("moments", cutoff, radial);
+  if (angular_cutoff != 0.0 || angular_radial != 0)
+    check_moments("moments of angles", angular_cutoff, angular_radial);
+  return forcemap::Moments{cutoff, radial, angular_cutoff, angular_radial};
 }
 
 std::vector<std::size_t> feature_counts(const Potential& potential, const MomentsTuple& given) {

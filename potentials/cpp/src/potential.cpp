@@ -77,7 +77,7 @@ struct Potential::Impl {
   double cutoff = 0.0;    // the largest of all terms
   std::size_t batch = 1;  // the same of sites_at_once
   std::size_t bytes = 0;
-  std::size_t most_features = 0;  // of a site that is graded
+  std::size_t most_features = 0;  // of a site that is graded, up to a multiple of 8
 
   explicit Impl(PotentialData given) : data(std::move(given)) {
     const std::size_t n = data.numbers.size();
@@ -94,6 +94,7 @@ struct Potential::Impl {
       for (std::size_t s = 0; s < n; ++s)
         most_features = std::max(
             most_features, feature_count(s, data.grade->moments ? &*data.grade->moments : nullptr));
+    most_features = (most_features + 7) / 8 * 8;
     if (!(cutoff > 0.0)) cutoff = 1e-3;  // isolated atoms only
   }
 
@@ -147,15 +148,16 @@ struct Potential::Impl {
     Workspace& space = sites[0].scratch->space;
     double* next[most_sites_at_once];
     for (std::size_t n = 0; n < found.count; ++n) next[n] = features + found.place[n] * stride;
+    // Before the terms, so that nothing waits for them.
+    if (moments)
+      for (std::size_t n = 0; n < found.count; ++n)
+        moments->evaluate(*found.view[n], data.numbers.size(), next[n], space);
     for (const auto& term : data.terms) {
       term->add({found.count, found.view, moments ? nullptr : next}, found.energy, space);
       for (std::size_t n = 0; n < found.count; ++n)
         next[n] += moments ? 0 : term->features(static_cast<std::size_t>(found.view[n]->species));
     }
-    for (std::size_t n = 0; n < found.count; ++n) {
-      energies[found.place[n]] = found.energy[n];
-      if (moments) moments->evaluate(*found.view[n], data.numbers.size(), next[n], space);
-    }
+    for (std::size_t n = 0; n < found.count; ++n) energies[found.place[n]] = found.energy[n];
   }
 
   void grade(Site* sites, std::size_t count, double* energies, double* grades) const {

@@ -65,14 +65,22 @@ class GradeReader {
 
  private:
   void read_moments(const JsonView& json) {
-    json.allow_only({"cutoff", "radial", "l_max"});
+    json.allow_only({"cutoff", "radial", "angular"});
+    const double most = cutoff_of(terms_);
     Moments moments{};
-    moments.cutoff = distance_within(json.at("cutoff"), cutoff_of(terms_));
-    moments.radial =
-        static_cast<std::size_t>(json.at("radial").integer(1, std::int64_t{max_moment_radial}));
-    moments.l_max =
-        static_cast<std::size_t>(json.at("l_max").integer(0, std::int64_t{max_moment_l}));
+    moments.cutoff = distance_within(json.at("cutoff"), most);
+    moments.radial = read_radial(json);
+    if (json.has("angular")) {
+      const JsonView angular = json.at("angular");
+      angular.allow_only({"cutoff", "radial"});
+      moments.angular_cutoff = distance_within(angular.at("cutoff"), most);
+      moments.angular_radial = read_radial(angular);
+    }
     grade_.moments = moments;
+  }
+
+  static std::size_t read_radial(const JsonView& json) {
+    return static_cast<std::size_t>(json.at("radial").integer(1, std::int64_t{max_moment_radial}));
   }
 
   void read_shortest(const JsonView& json) {

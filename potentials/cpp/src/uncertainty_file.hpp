@@ -24,7 +24,7 @@ Draws read_draws(FileContent& file, const JsonView& json, const MappedTerms& ter
 
 /// {"shortest": [{"species": ["H", "O"], "distance": 0.9}, ...],
 ///  "centers": [{"species": "O", "features": 32}, ...],
-///  "moments": {"cutoff": 5.0, "radial": 3, "l_max": 2}}
+///  "moments": {"cutoff": 5.5, "radial": 4, "angular": {"cutoff": 4.0, "radial": 2}}}
 /// The features are those of the terms unless there is the member "moments". For each centre there
 /// are the tensors "grade.A.mean" (features) and "grade.A.whitening" (features, features), lower
 /// triangular.

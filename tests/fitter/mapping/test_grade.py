@@ -147,7 +147,30 @@ def test_moments_are_few_whatever_the_elements(model: Model) -> None:
         species = tuple(range(1, elements + 1))
         moments = moments_for(replace(model, species=species), 5.0)
         assert 8 <= moments.count(elements) <= 60
-        assert moments.l_max == 0  # of pairs
+        assert moments.angular is None  # of pairs
+
+
+def test_moments_of_angles_reach_as_far_as_terms_that_see_angles(model: Model) -> None:
+    """The sums as far as the potential; fewer of either where there are many elements."""
+
+    class Angles(TwoBodyTerm):
+        sees_angles = True
+
+    (pairs,) = model.terms
+    near, nearer = (
+        Angles(cutoff, 1.5, "squared_exponential", 0.7, blocks=pairs.blocks)
+        for cutoff in (3.5, 3.0)
+    )
+    several = replace(model, terms=(near, pairs, nearer))
+    for elements in (1, 2, 5, 6):
+        species = tuple(range(1, elements + 1))
+        moments = moments_for(replace(several, species=species), 5.0)
+        assert moments.cutoff == 5.0
+        assert moments.angular is not None
+        assert moments.angular.cutoff == 3.5
+        assert 8 <= moments.count(elements) <= 60
+    many = replace(several, species=tuple(range(1, 28)))
+    assert moments_for(many, 5.0) == moments_for(replace(model, species=many.species), 5.0)
 
 
 def test_quantiles_are_those_of_the_training_atoms_grades(

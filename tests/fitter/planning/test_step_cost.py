@@ -10,7 +10,7 @@ import structures
 from forcemap.fitter.planning.step_cost import ATOMS, cost_block, microseconds_per_atom
 from forcemap.potentials import Potential
 from forcemap.potentials.file.potential_file import as_potential
-from forcemap.potentials.grade import Moments
+from forcemap.potentials.grade import AngularMoments, Moments
 from potentials_factory import random_potential, with_draws, with_grade
 
 SLEEP, WORK = 0.02, 0.004  # seconds
@@ -75,7 +75,7 @@ def test_what_a_potential_has_not_has_no_cost() -> None:
     found = cost_block(as_potential(data), [frame])
     assert found.pop("run_microseconds_per_atom")
     assert set(found.values()) == {None}
-    graded = with_grade(data, 2, Moments(4.0, 2, 1))
+    graded = with_grade(data, 2, Moments(4.0, 2, AngularMoments(3.5, 1)))
     found = cost_block(as_potential(graded), [frame])
     assert found["grade_steps"] is not None
     assert found["deviation_steps"] is None

@@ -26,7 +26,7 @@ from forcemap.potentials.file.potential_file import (
     read_potential,
     write_potential,
 )
-from forcemap.potentials.grade import Moments
+from forcemap.potentials.grade import AngularMoments, Moments
 from forcemap.potentials.terms import (
     EmbeddingCenter,
     EmbeddingFunctions,
@@ -212,7 +212,9 @@ def test_document_is_read_without_the_data(path: Path) -> None:
 
 def full_potential() -> PotentialData:
     """The potential with draws of all its terms but the core, a calibration and a grade."""
-    data = with_grade(with_draws(small_potential(), 3, 6), 7, Moments(4.0, 1, 1))
+    data = with_grade(
+        with_draws(small_potential(), 3, 6), 7, Moments(4.0, 1, AngularMoments(3.0, 1))
+    )
     calibrations = (Calibration(1.0 + n, 0.1 * n, 0.2 * n) for n in range(3))
     return replace(data, uncertainty=Uncertainty(*calibrations))
 
@@ -352,17 +354,32 @@ FULL_FAULTS: dict[str, tuple[Change, str]] = {
     "virial": (set_in("uncertainty", "virial", to={}), 'unknown entry "virial"'),
     "features": (
         set_in("grade", "centers", 0, "features", to=4),
-        "grade.centers[0].features: found 4, expected 5, the features that the moments have of H",
+        "grade.centers[0].features: found 4, expected 8, the features that the moments have of H",
     ),
     "no moments": (
         lambda d, _: d["grade"].pop("moments"),
-        "found 5, expected 0, the features that the terms have of H",
+        "found 8, expected 0, the features that the terms have of H",
     ),
     "radial": (
         set_in("grade", "moments", "radial", to=17),
         "radial: found 17, expected an integer",
     ),
-    "l_max": (set_in("grade", "moments", "l_max", to=3), "l_max: found 3, expected an integer"),
+    "radial of angles": (
+        set_in("grade", "moments", "angular", "radial", to=0),
+        "grade.moments.angular.radial: found 0, expected an integer",
+    ),
+    "no cutoff of angles": (
+        lambda d, _: d["grade"]["moments"]["angular"].pop("cutoff"),
+        'grade.moments.angular: found no entry "cutoff"',
+    ),
+    "more of angles": (
+        set_in("grade", "moments", "angular", "l_max", to=3),
+        'grade.moments.angular: found the unknown entry "l_max"',
+    ),
+    "cutoff of angles": (
+        set_in("grade", "moments", "angular", "cutoff", to=6.0),
+        "grade.moments.angular.cutoff: found 6, expected more than 0 and at most 5.5",
+    ),
     "moments' cutoff": (
         set_in("grade", "moments", "cutoff", to=6.0),
         "cutoff: found 6, expected more",
@@ -381,10 +398,10 @@ FULL_FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "mean": (
         set_tensor("grade.O.mean", np.zeros(4)),
-        'tensor "grade.O.mean": found the shape (4), expected (5)',
+        'tensor "grade.O.mean": found the shape (4), expected (8)',
     ),
     "upper": (
-        set_tensor("grade.O.whitening", np.ones((5, 5))),
+        set_tensor("grade.O.whitening", np.ones((8, 8))),
         'tensor "grade.O.whitening": found 1 at (0, 1), expected a lower triangular matrix',
     ),
 }

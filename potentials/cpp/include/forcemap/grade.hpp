@@ -11,21 +11,23 @@ namespace forcemap {
 struct SiteView;
 class Workspace;
 
-constexpr std::size_t max_moment_l = 2;
 constexpr std::size_t max_moment_radial = 16;
 
-/// Invariant moments of the neighbours' density, as features of a site. With x = r / cutoff and
-/// radial functions f_n(r) = (1 - x)^2 T_n(2 x - 1) (Chebyshev), a channel a = (species of the
-/// neighbour, n): s_a = sum_j f_a(r_j), and for 1 <= l <= l_max, a <= b: p_l,ab = sum_jk f_a(r_j)
-/// f_b(r_k) P_l(cos theta_jk), j = k included. First all s_a, then for each l the p_l,ab.
+/// Invariant moments of the neighbours' density, as features of a site. Radial functions
+/// f_n(x) = (1 - x)^2 T_n(2 x - 1), T_n of Chebyshev, of x = r / cutoff and a channel a = (species
+/// of the neighbour, n): s_a = sum_j f_a(r_j / cutoff). Then of angles, if there are any, with
+/// channels and functions of their own and y = r / angular_cutoff, for l = 1, 2 and a <= b:
+/// p_l,ab = sum_jk f_a(y_j^2) f_b(y_k^2) (y_j y_k)^l P_l(cos theta_jk), j = k included. First all
+/// s_a, then p_1,ab, then p_2,ab.
 struct Moments {
   double cutoff;       // Å
   std::size_t radial;  // functions
-  std::size_t l_max;
+  double angular_cutoff = 0.0;
+  std::size_t angular_radial = 0;  // 0: no angles
 
   std::size_t count(std::size_t species) const {
-    const std::size_t channels = species * radial;
-    return channels + l_max * (channels * (channels + 1) / 2);
+    const std::size_t channels = species * angular_radial;
+    return species * radial + channels * (channels + 1);
   }
   /// Those of a prepared site, (count(species)).
   void evaluate(const SiteView& site, std::size_t species, double* features,
@@ -36,7 +38,7 @@ struct Moments {
 struct Grade {
   /// Of one species; without features nothing but distances grades its atoms.
   struct Center {
-    std::vector<double> mean;    // (features) of the training atoms
+    std::vector<double> mean;    // (features up to a multiple of 8) of the training atoms
     std::vector<double> blocks;  // of the whitening, as the loop takes them
     Center() = default;
     /// `whitening` (features, features), lower triangular.
@@ -50,8 +52,9 @@ struct Grade {
   double longest_shortest = 0.0;
 
   /// Of a prepared site: |whitening (features - mean)|; for a neighbour at r, nearer than the
-  /// data's shortest distance s, at least s / r.
-  double of(const SiteView& site, const double* features) const;
+  /// data's shortest distance s, at least s / r. `features` are zero up to a multiple of 8 and are
+  /// spent.
+  double of(const SiteView& site, double* features) const;
 
   static constexpr std::size_t most_features = 4096;
 };

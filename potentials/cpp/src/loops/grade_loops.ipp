@@ -5,156 +5,254 @@
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
 
-static double whiten(const double* blocks, std::size_t count, const double* x) {
+static double whiten(const double* blocks, const double* mean, std::size_t count, double* x) {
   Vec8 squares = splat8(0.0);
   for (std::size_t end = 8; end <= count; end += 8) {
-    // Two sums, which do not wait for each other.
-    Vec8 even = splat8(0.0), odd = even;
-    for (std::size_t n = 0; n < end; n += 2, blocks += 16) {
-      even = fma(load8(blocks), splat8(x[n]), even);
-      odd = fma(load8(blocks + 8), splat8(x[n + 1]), odd);
+    // Four sums, which do not wait for each other.
+    Vec8 y[4] = {splat8(0.0), splat8(0.0), splat8(0.0), splat8(0.0)};
+    std::size_t n = 0;
+    for (; n < end - 8; n += 4, blocks += 32)
+#pragma GCC unroll 4
+      for (std::size_t k = 0; k < 4; ++k) y[k] = fma(load8(blocks + 8 * k), splat8(x[n + k]), y[k]);
+    // One by one, as they were written: a vector of them would wait for all.
+#pragma GCC unroll 8
+    for (std::size_t k = 0; k < 8; ++k, ++n, blocks += 8) {
+      const double centered = x[n] - mean[n];
+      x[n] = centered;
+      y[k % 4] = fma(load8(blocks), splat8(centered), y[k % 4]);
     }
-    const Vec8 y = even + odd;
-    squares = fma(y, y, squares);
+    const Vec8 row = (y[0] + y[1]) + (y[2] + y[3]);
+    squares = fma(row, row, squares);
   }
   return sum(squares);
 }
 
-// Eight neighbours: the weights of the harmonics by L, the largest l.
-template <int L>
-struct MomentLanes {
-  static constexpr int parts = L == 0 ? 1 : L == 1 ? 4 : 10;
-  Vec8 t, value, part[parts];
-};
-
-// False where none of the neighbours from `n` on is within the cutoff.
-template <int L>
-FORCEMAP_INLINE bool moment_lanes(const MomentsView& v, const SiteView& s, std::size_t n,
-                                  MomentLanes<L>& lanes) {
-  const Vec8 r = load8(s.r + n), cutoff = splat8(v.cutoff);
-  const unsigned near = below(r, cutoff);
-  if (near == 0) return false;
-  const Vec8 x = r * splat8(1.0 / v.cutoff), fade = splat8(1.0) - x;
-  lanes.t = fma(splat8(2.0), x, splat8(-1.0));
-  lanes.value = keep(near, fade * fade);
-  lanes.part[0] = splat8(1.0);
-  if constexpr (L >= 1) {
-    const Vec8 inverse = load8(s.inverse_r + n);
-    lanes.part[1] = load8(s.x + n) * inverse;
-    lanes.part[2] = load8(s.y + n) * inverse;
-    lanes.part[3] = load8(s.z + n) * inverse;
-  }
-  if constexpr (L >= 2) {
-    const Vec8 ux = lanes.part[1], uy = lanes.part[2], uz = lanes.part[3];
-    lanes.part[4] = ux * ux;
-    lanes.part[5] = uy * uy;
-    lanes.part[6] = uz * uz;
-    lanes.part[7] = uy * uz;
-    lanes.part[8] = ux * uz;
-    lanes.part[9] = ux * uy;
-  }
-  return true;
-}
-
-// The value of the radial function that follows `value`, before it `previous`.
+// The value of the radial function that follows `value`, before it `previous`; f_0 before any.
 FORCEMAP_INLINE Vec8 next_chebyshev(bool first, Vec8 t, Vec8 value, Vec8 previous) {
   return first ? t * value : (t + t) * value - previous;
 }
 
-// One species: vectors of sums, added up at the end.
-template <int L>
-FORCEMAP_INLINE void moments_of_one(const MomentsView& v, const SiteView& s, double* sums) {
-  constexpr std::size_t parts = MomentLanes<L>::parts;
-  const std::size_t radial = v.radial, count = radial * parts;
-  Vec8 total[16 * parts + 8];  // (parts, radial)
-  for (std::size_t i = 0; i < (count + 7) / 8 * 8; ++i) total[i] = splat8(0.0);
-  for (std::size_t n = 0; n < s.padded; n += 8) {
-    MomentLanes<L> lanes;
-    if (!moment_lanes(v, s, n, lanes)) continue;
-    Vec8 value = lanes.value, previous = value;
-    for (std::size_t m = 0; m < radial; ++m) {
-      total[m] = total[m] + value;
-#pragma GCC unroll 9
-      for (std::size_t c = 1; c < parts; ++c)
-        total[c * radial + m] = fma(value, lanes.part[c], total[c * radial + m]);
-      const Vec8 following = next_chebyshev(m == 0, lanes.t, value, previous);
-      previous = value;
-      value = following;
-    }
-  }
-  // Eight sums at a time.
+// (1 - x)^2 T_n(2 x - 1), zero for x > 1, of n < N.
+template <std::size_t N>
+FORCEMAP_INLINE void radial_functions(Vec8 x, Vec8* value) {
+  const Vec8 fade = larger(splat8(1.0) - x, splat8(0.0)), t = fma(splat8(2.0), x, splat8(-1.0));
+  value[0] = fade * fade;
+#pragma GCC unroll 16
+  for (std::size_t n = 1; n < N; ++n)
+    value[n] = next_chebyshev(n == 1, t, value[n - 1], n > 1 ? value[n - 2] : value[0]);
+}
+
+// The sums over the lanes of eight vectors.
+FORCEMAP_INLINE Vec8 sums_of_eight(const Vec8* v) {
   double partial[4 * kPartial];
-  for (std::size_t n = 0; n < count; n += 8) {
-    for (std::size_t k = 0; k < 4; ++k)
-      store_partial(partial + kPartial * k, half_sums(total[n + 2 * k], total[n + 2 * k + 1]));
-    store(sums + n, sum_partials(partial));
+  for (std::size_t k = 0; k < 4; ++k)
+    store_partial(partial + kPartial * k, half_sums(v[2 * k], v[2 * k + 1]));
+  return sum_partials(partial);
+}
+
+// Where the neighbours within the angular cutoff are copied to; of one species without their kinds.
+template <bool kinds>
+struct Packer {
+  double *x, *y, *z;
+  int* kind;
+  Vec8 cutoff;
+
+  __attribute__((always_inline)) inline explicit Packer(const MomentsView& v)
+      : x(v.x), y(v.y), z(v.z), kind(v.kind), cutoff(splat8(v.angular_cutoff)) {}
+
+  __attribute__((always_inline)) inline void add(const SiteView& s, std::size_t n, Vec8 r) {
+    const unsigned near = below(r, cutoff);
+    store_kept(x, near, load8(s.x + n));
+    store_kept(y, near, load8(s.y + n));
+    store_kept(z, near, load8(s.z + n));
+    if constexpr (kinds)
+      for (unsigned rest = near; rest != 0; rest &= rest - 1)
+        *kind++ = s.kind[n + static_cast<std::size_t>(__builtin_ctz(rest))];
+    const int count = __builtin_popcount(near);
+    x += count;
+    y += count;
+    z += count;
   }
-}
 
-// Parts of up to four harmonics, a row for each of eight neighbours.
-template <int L>
-FORCEMAP_INLINE void store_parts(const MomentLanes<L>& lanes, int first, double* rows) {
-  Vec8 columns[4];
-  for (int c = 0; c < 4; ++c)
-    columns[c] = first + c < MomentLanes<L>::parts ? lanes.part[first + c] : splat8(0.0);
-  store_rows(rows, columns);
-}
+  // Entries without a neighbour, beyond the cutoff, up to a multiple of 8.
+  __attribute__((always_inline)) inline void pad() {
+    store(x, cutoff + cutoff);
+    store(y, splat8(0.0));
+    store(z, splat8(0.0));
+  }
+};
 
-// Several species: the lanes of a vector are the harmonics.
-template <int L>
-FORCEMAP_INLINE void moments_of_some(const MomentsView& v, const SiteView& s, double* sums) {
-  constexpr int parts = MomentLanes<L>::parts, fours = (parts + 3) / 4;
-  const std::size_t channels = v.species * v.radial;
-  for (std::size_t n = 0; n < channels * 4 * fours; n += 4) store(sums + n, splat(0.0));
+// One species: sums of N functions at v.sums. Returns how many neighbours are packed.
+template <std::size_t N, bool angles>
+FORCEMAP_INLINE std::size_t radial_of_one(const MomentsView& v, const SiteView& view) {
+  constexpr std::size_t whole = (N + 7) / 8 * 8;
+  const SiteView s = view;  // which no store can change
+  const Vec8 scale = splat8(1.0 / v.cutoff);
+  Packer<false> packer(v);
+  Vec8 total[whole];
+#pragma GCC unroll 16
+  for (std::size_t m = 0; m < whole; ++m) total[m] = splat8(0.0);
   for (std::size_t n = 0; n < s.padded; n += 8) {
-    MomentLanes<L> lanes;
-    if (!moment_lanes(v, s, n, lanes)) continue;
-    double rows[fours][32], values[16][8];
-    for (int four = 0; four < fours; ++four) store_parts(lanes, 4 * four, rows[four]);
-    Vec8 value = lanes.value, previous = value;
-    for (std::size_t m = 0; m < v.radial; ++m) {
-      store(values[m], value);
-      const Vec8 following = next_chebyshev(m == 0, lanes.t, value, previous);
-      previous = value;
-      value = following;
-    }
+    const Vec8 r = load8(s.r + n);
+    Vec8 value[N];
+    radial_functions<N>(r * scale, value);
+#pragma GCC unroll 16
+    for (std::size_t m = 0; m < N; ++m) total[m] = total[m] + value[m];
+    if constexpr (angles) packer.add(s, n, r);
+  }
+#pragma GCC unroll 2
+  for (std::size_t m = 0; m < whole; m += 8) store(v.sums + m, sums_of_eight(total + m));
+  if constexpr (angles) packer.pad();
+  return static_cast<std::size_t>(packer.x - v.x);
+}
+
+// Several: the same by species, (species, N).
+template <std::size_t N, bool angles>
+FORCEMAP_INLINE std::size_t radial_of_some(const MomentsView& v, const SiteView& s) {
+  static_assert(N % 4 == 0);
+  const Vec8 scale = splat8(1.0 / v.cutoff);
+  Packer<true> packer(v);
+  for (std::size_t n = 0; n < v.species * N; n += 4) store(v.sums + n, splat(0.0));
+  for (std::size_t n = 0; n < s.padded; n += 8) {
+    const Vec8 r = load8(s.r + n);
+    Vec8 value[N];
+    double rows[N / 4][32];
+    radial_functions<N>(r * scale, value);
+    for (std::size_t four = 0; four < N / 4; ++four) store_rows(rows[four], value + 4 * four);
     const std::size_t rest = s.count - n, real = rest < 8 ? rest : 8;
     for (std::size_t k = 0; k < real; ++k) {
-      double* to = sums + static_cast<std::size_t>(s.kind[n + k]) * v.radial * 4 * fours;
-      for (std::size_t m = 0; m < v.radial; ++m)
-        for (int four = 0; four < fours; ++four, to += 4)
-          store(to, fma(splat(values[m][k]), load(rows[four] + 4 * k), load(to)));
+      double* const to = v.sums + static_cast<std::size_t>(s.kind[n + k]) * N;
+      for (std::size_t four = 0; four < N / 4; ++four)
+        store(to + 4 * four, load(to + 4 * four) + load(rows[four] + 4 * k));
+    }
+    if constexpr (angles) packer.add(s, n, r);
+  }
+  if constexpr (angles) packer.pad();
+  return static_cast<std::size_t>(packer.x - v.x);
+}
+
+// As `kMomentParts`, without g; and u, the square of the distance over that of the cutoff.
+FORCEMAP_INLINE Vec8 harmonics(const MomentsView& v, std::size_t n, Vec8 inverse_square,
+                               Vec8* part) {
+  const Vec8 x = load8(v.x + n), y = load8(v.y + n), z = load8(v.z + n);
+  const Vec8 xx = x * x, yy = y * y, zz = z * z, flat = xx + yy;
+  part[0] = x;
+  part[1] = y;
+  part[2] = z;
+  part[3] = x * y;
+  part[4] = y * z;
+  part[5] = x * z;
+  part[6] = xx - yy;
+  part[7] = fma(splat8(-0.5), flat, zz);
+  return (flat + zz) * inverse_square;
+}
+
+// One species, N functions: sums (N, kMomentParts) at v.angles.
+template <std::size_t N>
+FORCEMAP_INLINE void angles_of_one(const MomentsView& v, std::size_t packed) {
+  const Vec8 inverse_square = splat8(1.0 / (v.angular_cutoff * v.angular_cutoff));
+  Vec8 total[N * kMomentParts];
+#pragma GCC unroll 16
+  for (std::size_t m = 0; m < N * kMomentParts; ++m) total[m] = splat8(0.0);
+  for (std::size_t n = 0; n < packed; n += 8) {
+    Vec8 part[kMomentParts], value[N];
+    radial_functions<N>(harmonics(v, n, inverse_square, part), value);
+#pragma GCC unroll 2
+    for (std::size_t m = 0; m < N; ++m)
+#pragma GCC unroll 8
+      for (std::size_t c = 0; c < kMomentParts; ++c)
+        total[m * kMomentParts + c] = fma(value[m], part[c], total[m * kMomentParts + c]);
+  }
+#pragma GCC unroll 2
+  for (std::size_t m = 0; m < N; ++m)
+    store(v.angles + kMomentParts * m, sums_of_eight(total + kMomentParts * m));
+}
+
+// Any number of species and functions: the lanes of a vector are the harmonics.
+FORCEMAP_INLINE void angles_of_some(const MomentsView& v, std::size_t packed) {
+  const Vec8 inverse_square = splat8(1.0 / (v.angular_cutoff * v.angular_cutoff));
+  const std::size_t width = v.angular_radial * kMomentParts;
+  for (std::size_t n = 0; n < v.species * width; n += 8) store(v.angles + n, splat8(0.0));
+  for (std::size_t n = 0; n < packed; n += 8) {
+    Vec8 part[kMomentParts];
+    double first[32], second[32], values[16][8];
+    const Vec8 u = harmonics(v, n, inverse_square, part), t = fma(splat8(2.0), u, splat8(-1.0));
+    store_rows(first, part);
+    store_rows(second, part + 4);
+    Vec8 value, previous = splat8(0.0);
+    radial_functions<1>(u, &value);
+    for (std::size_t m = 0; m < v.angular_radial; ++m) {
+      store(values[m], value);
+      const Vec8 following = next_chebyshev(m == 0, t, value, previous);
+      previous = value;
+      value = following;
+    }
+    const std::size_t rest = packed - n, real = rest < 8 ? rest : 8;
+    for (std::size_t k = 0; k < real; ++k) {
+      const std::size_t kind = v.species > 1 ? static_cast<std::size_t>(v.kind[n + k]) : 0;
+      double* to = v.angles + kind * width;
+      for (std::size_t m = 0; m < v.angular_radial; ++m, to += kMomentParts) {
+        const Vec4 weight = splat(values[m][k]);
+        store(to, fma(weight, load(first + 4 * k), load(to)));
+        store(to + 4, fma(weight, load(second + 4 * k), load(to + 4)));
+      }
     }
   }
 }
 
-// (channels, width) as (parts, channels), within `sums`, by way of the room behind them.
-FORCEMAP_INLINE void by_parts(std::size_t channels, std::size_t width, std::size_t parts,
-                              double* sums) {
-  double* const spare = sums + channels * kMomentParts;
-  for (std::size_t n = 0; n < channels * width; ++n) spare[n] = sums[n];
-  for (std::size_t c = 0; c < parts; ++c)
-    for (std::size_t a = 0; a < channels; ++a) sums[c * channels + a] = spare[a * width + c];
-}
-
-template <int L>
-FORCEMAP_INLINE void moments_up_to(const MomentsView& v, const SiteView& s, double* sums) {
-  constexpr std::size_t parts = MomentLanes<L>::parts;
-  if (v.species == 1) {
-    moments_of_one<L>(v, s, sums);
-  } else {
-    moments_of_some<L>(v, s, sums);
-    by_parts(v.species * v.radial, (parts + 3) / 4 * 4, parts, sums);
+// p_1,ab and then p_2,ab of channels a <= b, from sums (channels, kMomentParts).
+FORCEMAP_INLINE void write_products(const MomentsView& v, std::size_t channels, double* out) {
+  const double length = 1.0 / v.angular_cutoff, square = length * length;
+  const double l1 = square, l2 = square * square;
+  double* second = out + channels * (channels + 1) / 2;
+  for (std::size_t a = 0; a < channels; ++a) {
+    const double* const p = v.angles + kMomentParts * a;
+    for (std::size_t b = a; b < channels; ++b) {
+      const double* const q = v.angles + kMomentParts * b;
+      *out++ = l1 * (p[0] * q[0] + p[1] * q[1] + p[2] * q[2]);
+      // P_2 as a sum over the real spherical harmonics
+      *second++ = l2 * (3.0 * (p[3] * q[3] + p[4] * q[4] + p[5] * q[5]) + 0.75 * (p[6] * q[6]) +
+                        p[7] * q[7]);
+    }
   }
 }
 
-static void moments(const MomentsView& v, const SiteView& s, double* sums) {
-  if (v.l_max == 0)
-    moments_up_to<0>(v, s, sums);
-  else if (v.l_max == 1)
-    moments_up_to<1>(v, s, sums);
+template <std::size_t N, bool angles>
+FORCEMAP_INLINE void moments_of(const MomentsView& v, const SiteView& s, double* features) {
+  std::size_t packed = 0;
+  if (v.species == 1)
+    packed = radial_of_one<N, angles>(v, s);
   else
-    moments_up_to<2>(v, s, sums);
+    packed = radial_of_some<N, angles>(v, s);
+  for (std::size_t a = 0; a < v.species; ++a)
+    for (std::size_t n = 0; n < v.radial; ++n) *features++ = v.sums[a * N + n];
+  if constexpr (angles) {
+    if (v.species == 1 && v.angular_radial == 1)
+      angles_of_one<1>(v, packed);
+    else if (v.species == 1 && v.angular_radial == 2)
+      angles_of_one<2>(v, packed);
+    else
+      angles_of_some(v, packed);
+    write_products(v, v.species * v.angular_radial, features);
+  }
+}
+
+// Surplus functions cost less than a loop for each number of them.
+template <bool angles>
+FORCEMAP_INLINE void moments_with(const MomentsView& v, const SiteView& s, double* features) {
+  if (v.radial <= 4)
+    moments_of<4, angles>(v, s, features);
+  else if (v.radial <= 8)
+    moments_of<8, angles>(v, s, features);
+  else
+    moments_of<16, angles>(v, s, features);
+}
+
+static void moments(const MomentsView& v, const SiteView& s, double* features) {
+  if (v.angular_radial == 0)
+    moments_with<false>(v, s, features);
+  else
+    moments_with<true>(v, s, features);
 }
 
 }  // namespace FORCEMAP_LOOPS
