@@ -47,7 +47,7 @@ def map_command(
     there any more, or not as they were, random clusters of atoms serve, and there is no grade. The
     potential has draws for deviations, as many as the fit's settings ask for.
     """
-    from forcemap.fitter.remapping import map_file
+    from forcemap.fitter.remapping.job import map_file
     from forcemap.fitter.report.terminal import output_console, rows_table
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
     from forcemap.fitter.sharing.whole_file import check_writable

@@ -41,7 +41,7 @@ PYTHON_EXCEPTIONS = {
     ("fitter/config.py", "soap"): "the setting map: soap: of users' files",
     ("fitter/mapping/map.py", "soap"): "hands that setting on",
     ("fitter/job.py", "soap"): "hands that setting on",
-    ("fitter/remapping.py", "soap"): "hands that setting on",
+    ("fitter/remapping/job.py", "soap"): "hands that setting on",
 }
 """Reasons by file and name."""
 

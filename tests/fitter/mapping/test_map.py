@@ -20,7 +20,7 @@ from forcemap.fitter.mapping.probes import random_cluster
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
 from forcemap.fitter.process.truth import Truth
-from forcemap.fitter.remapping import map_file
+from forcemap.fitter.remapping.job import map_file
 from forcemap.fitter.terms.distances import DistanceTerm
 from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials import load

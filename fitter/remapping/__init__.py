@@ -1,0 +1,1 @@
+"""A model mapped again, with its training frames where they are at hand."""
