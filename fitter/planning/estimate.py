@@ -228,7 +228,9 @@ def estimate(
         n_frames=len(frames),
         n_test=n_test,
         n_atoms=atoms,
-        **dict(zip(("n_energies", "n_forces", "n_stresses"), counts, strict=True)),
+        n_energies=counts[0],
+        n_forces=counts[1],
+        n_stresses=counts[2],
         combinations=look.combinations,
         whole=look.whole,
         choosing_bytes=look.choosing.bytes,
@@ -236,7 +238,8 @@ def estimate(
         frames_bytes=BYTES_PER_ATOM * atoms,
         map_bytes=look.mapping.bytes,
         kept_bytes=_kept_bytes(frames, columns, ranks),
-        **_drawn_sizes(look),
+        draws=_draws(look),
+        drawn_bytes=drawn_bytes(look.sized, _draws(look)),
         seconds=seconds,
         jobs=jobs,
         ranks=ranks,
@@ -250,11 +253,10 @@ def _labelled_rows(frames: Sequence[Frame]) -> list[int]:
     return rows if len(rows) > 1 else []
 
 
-def _drawn_sizes(look: _Look) -> dict[str, Any]:
-    """Number and memory of the draws, by attribute of `Estimate`; there are none without a map."""
+def _draws(look: _Look) -> int:
+    """Draws that the potential will have; there are none without a map."""
     has_map = all(term.has_map for term in look.sized)
-    draws = look.settings.uncertainty.draws if has_map else 0
-    return {"draws": draws, "drawn_bytes": drawn_bytes(look.sized, draws)}
+    return look.settings.uncertainty.draws if has_map else 0
 
 
 def _left_out_seconds(
