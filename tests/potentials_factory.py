@@ -216,7 +216,10 @@ def one_draw(data: PotentialData, k: int) -> PotentialData:
 
 
 def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm | None:
-    """The term with `count` random sets of weights; None for one without weights."""
+    """The term with `count` random sets of weights; None for one without weights.
+
+    Numbers that are of single precision in the file are so here.
+    """
 
     def some(array: Array) -> Array:
         return np.asarray(array * rng.normal(size=(count, *array.shape)))
@@ -224,7 +227,7 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
     def some_symmetric(array: Array) -> Array:
         legs, base = rng.normal(size=(count, len(array))), rng.normal(size=(count, array.shape[2]))
         factors = np.einsum("ka,kb,kc->kabc", legs, legs, base)
-        return np.asarray(array * factors)
+        return np.asarray(array * factors).astype(np.float32).astype(np.float64)
 
     match term:
         case TwoBodySplines():

@@ -18,6 +18,7 @@ from forcemap.fitter.baseline.repulsion import fade, short_range
 from forcemap.fitter.checked import choice, read_by
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.sharing.threads import in_order
+from forcemap.fitter.solve.work import FLOAT
 from forcemap.fitter.terms.base import (
     DISTANCE,
     Array,
@@ -253,9 +254,24 @@ class ThreeBodyTerm(DistanceTerm):
 
     @override
     def map_bytes(self, plan: MapPlan) -> int:
+        if not plan.draws:
+            return FLOAT * self._coefficients(plan)
+        same, different = (
+            ThreeBodySplines.drawn_bytes(*self.intervals(plan), is_same) for is_same in (True, False)
+        )
+        views = (view.species for block in self.blocks for view in self.views(block))
+        return plan.draws * sum(same if a == b else different for _, a, b in views)
+
+    @override
+    def drawn_values(self, plan: MapPlan) -> float:
+        """Those of whole tables, of which files hold a part."""
+        return plan.draws * self._coefficients(plan)
+
+    def _coefficients(self, plan: MapPlan) -> int:
+        """Of all whole tables of one set of weights."""
         legs, base = self.intervals(plan)
         views = sum(len(self.views(block)) for block in self.blocks)
-        return 8 * max(plan.draws, 1) * views * (legs + 3) ** 2 * (base + 3)
+        return views * (legs + 3) ** 2 * (base + 3)
 
     @override
     def mapped(self, weights: Array, plan: MapPlan) -> ThreeBodySplines | None:
@@ -269,7 +285,8 @@ class ThreeBodyTerm(DistanceTerm):
             values = self._values(weights, knots, plan.jobs)
             found = {s: spline_coefficients(v, axes=3, fading=2) for s, v in values.items()}
         tables: dict[Any, Array] = {}
-        for species, table in found.items():
+        for species in list(found):
+            table = found.pop(species)  # of draws they are large
             if species[1] == species[2]:
                 table = 0.5 * (table + table.transpose(1, 0, 2, 3))
             tables[symbols_of(species)] = plan.columns(table)

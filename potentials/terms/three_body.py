@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, ClassVar, TypeAlias
 
-from forcemap.potentials.terms.base import Coefficients, MappedTerm, TermView, Triplet, joined
+import numpy as np
+from forcemap.potentials.terms.base import (
+    Coefficients,
+    MappedTerm,
+    Tensor,
+    TermView,
+    Triplet,
+    joined,
+)
+from numpy.typing import NDArray
 from typing_extensions import override
 
 __all__ = ["ThreeBodySplines"]
+
+Places: TypeAlias = NDArray[np.intp]
+
+
+def _reach(legs: int, base: int) -> tuple[Places, Places]:
+    """(legs + 3, legs + 3) of each row of a table the first and the last coefficient of `_reached`."""
+    a = np.arange(legs + 3)
+    low, high = np.maximum(a - 3, 0), np.minimum(a + 1, legs)
+    apart = np.maximum(low[None, :] - high[:, None], 0)
+    gap, total = np.maximum(apart, apart.T), high[:, None] + high[None, :]
+    return gap * base // (2 * legs), -(-total * base // (2 * legs)) + 2
+
+
+@lru_cache(maxsize=8)
+def _reached(legs: int, base: int, same: bool) -> Places:
+    """Where in a flat table of so many intervals the coefficients are that some triangle reaches.
+
+    By increasing index; of a table that is symmetric in the first two indices, as the neighbours are
+    of one species (`same`), those with the first not above the second. What is reached is described
+    in `forcemap.potentials.file.potential_file`; the numbers are whole, so that it is the same
+    everywhere.
+    """
+    first, last = _reach(legs, base)
+    a, c = np.arange(legs + 3), np.arange(base + 3)
+    kept = (c >= first[:, :, None]) & (c <= last[:, :, None])
+    if same:
+        kept &= (a[:, None] <= a)[:, :, None]
+    return np.flatnonzero(kept)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +60,8 @@ class ThreeBodySplines(MappedTerm):
         base_intervals: of r_jk over [0, 2 cutoff].
         tables: (leg_intervals + 3, leg_intervals + 3, base_intervals + 3) eV by symbols: the
             centre, then its neighbours, the lower atomic number first; of draws one axis
-            more, in front.
+            more, in front, which are as precise as float32 and zero where no triangle reaches after
+            they have been in a file.
     """
 
     kind: ClassVar[str] = "three_body"
@@ -42,18 +81,46 @@ class ThreeBodySplines(MappedTerm):
         }
 
     @override
-    def tensors(self) -> dict[str, Coefficients]:
-        return {joined(triplet): table for triplet, table in self.tables.items()}
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {
+            joined(triplet): table if table.ndim == 3 else self._packed(triplet, table)
+            for triplet, table in self.tables.items()
+        }
+
+    @staticmethod
+    def drawn_bytes(leg_intervals: int, base_intervals: int, same: bool) -> int:
+        """Of the table of one draw, in a file and in memory; `same`: neighbours of one species."""
+        first, last = _reach(leg_intervals, base_intervals)
+        counts = last - first + 1
+        return 4 * int((np.triu(counts) if same else counts).sum())
+
+    def _reached(self, triplet: Triplet) -> Places:
+        return _reached(self.leg_intervals, self.base_intervals, triplet[1] == triplet[2])
+
+    def _packed(self, triplet: Triplet, table: Coefficients) -> NDArray[np.float32]:
+        """A table of draws as files hold it, (draws, coefficients)."""
+        flat = table.reshape(len(table), -1)
+        return flat[:, self._reached(triplet)].astype(np.float32)
+
+    def _unpacked(self, triplet: Triplet, packed: Tensor) -> Coefficients:
+        """Back; zeros where no triangle reaches."""
+        legs, base = self.leg_intervals + 3, self.base_intervals + 3
+        table = np.zeros((len(packed), legs * legs * base))
+        table[:, self._reached(triplet)] = packed
+        table = table.reshape(-1, legs, legs, base)
+        if triplet[1] == triplet[2]:
+            first, second = np.tril_indices(legs, -1)
+            table[:, first, second] = table[:, second, first]
+        return table
 
     @classmethod
     @override
     def read(cls, view: TermView) -> ThreeBodySplines:
-        return cls(
-            view.number("cutoff"),
-            view.integer("leg_intervals"),
-            view.integer("base_intervals"),
-            {(c, a, b): view.arrays[joined((c, a, b))] for c, a, b in view.tables()},
-        )
+        found = {(c, a, b): view.arrays[joined((c, a, b))] for c, a, b in view.tables()}
+        intervals = view.integer("leg_intervals"), view.integer("base_intervals")
+        term = cls(view.number("cutoff"), *intervals, found)
+        draws = {key: term._unpacked(key, one) for key, one in found.items() if one.ndim == 2}
+        return replace(term, tables=draws) if draws else term
 
     @classmethod
     @override
