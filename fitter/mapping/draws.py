@@ -151,9 +151,7 @@ class DrawMap:
         """Bytes that the draws of the term at place `t` take at most."""
         return self.model.terms[t].map_bytes(self.plan.of_draws(self.count).finer(1e9))
 
-    def _term(
-        self, t: int, most: int, advance: Callable[[], Any]
-    ) -> tuple[MappedTerm | None, int]:
+    def _term(self, t: int, most: int, advance: Callable[[], Any]) -> tuple[MappedTerm | None, int]:
         """The draws of the term at place `t` within so many bytes, and how many they take."""
         term, where = list(term_columns(self.model.terms))[t]
         plan = _within_memory(term, self.plan.of_draws(self.count), most)

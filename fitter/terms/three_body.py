@@ -257,7 +257,8 @@ class ThreeBodyTerm(DistanceTerm):
         if not plan.draws:
             return FLOAT * self._coefficients(plan)
         same, different = (
-            ThreeBodySplines.drawn_bytes(*self.intervals(plan), is_same) for is_same in (True, False)
+            ThreeBodySplines.drawn_bytes(*self.intervals(plan), is_same)
+            for is_same in (True, False)
         )
         views = (view.species for block in self.blocks for view in self.views(block))
         return plan.draws * sum(same if a == b else different for _, a, b in views)

@@ -33,8 +33,9 @@ first, and a term has no table twice. Species without a table do not interact in
 terms of one kind add up, but a pair has one core. ``provenance`` and ``mapping`` are free objects,
 for people; both may be absent, as may the three entries after them. Any other entry is an error.
 
-Tensors, F64 unless said otherwise, eV: ``e0`` (species,), the energies of the isolated atoms; for the term at index i
-``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3, base + 3); for a soap term
+Tensors, F64 unless said otherwise, eV: ``e0`` (species,), the energies of the isolated atoms; for
+the term at index i ``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3,
+base + 3); for a soap term
 ``terms.i.radial`` (intervals + 3, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
 (channels, species) and for each of its centres ``terms.i.A.vectors`` (count, dimension) and
 ``terms.i.A.factors`` (count,), eV; for a soap_quadratic term the first three of them and for each
@@ -246,9 +247,7 @@ def potential_bytes(data: PotentialData, what: str = "potential") -> bytes:
     return content
 
 
-def _add_tensors(
-    tensors: dict[str, Tensor], room: str, terms: tuple[MappedTerm, ...]
-) -> None:
+def _add_tensors(tensors: dict[str, Tensor], room: str, terms: tuple[MappedTerm, ...]) -> None:
     for index, term in enumerate(terms):
         for name, values in term.tensors().items():
             single = np.asarray(values).dtype == np.float32

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from ase.build import bulk
+from ase.calculators.emt import EMT
+from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping import draws
 from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.process.model import Model
-from forcemap.fitter.terms.base import Block
+from forcemap.fitter.terms.base import Block, MapPlan
+from forcemap.fitter.terms.constants import ConstantsTerm
 from forcemap.fitter.terms.three_body import ThreeBodyTerm
+from forcemap.fitter.terms.two_body import TwoBodyTerm
+from forcemap.potentials.file.potential_file import as_potential
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
+from potentials_factory import one_draw
 from structures import as_frame
 
 
@@ -121,7 +129,7 @@ def test_single_precision_is_precise_enough_for_deviations() -> None:
             evaluator = as_potential(data).evaluator()
             forces_of[k] = [evaluator.compute(*some).forces for some in where]
     scale = np.sqrt(np.mean(doubles**2))
-    assert np.sqrt(np.mean(parts**2)) > 10.0 * scale  # they do cancel
+    assert np.sqrt(np.mean(parts**2)) > 5.0 * scale  # they do cancel
     error = np.sqrt(np.mean((singles - doubles) ** 2)) / scale
     assert 1e-9 < error < 1e-4
 
@@ -138,7 +146,7 @@ def test_memory_is_shared_by_need(
     terms = (small, large, ConstantsTerm.of([29]))
     size = sum(term.size for term in terms)
     weights = np.random.default_rng(4).normal(0.0, 0.1, size)
-    whole = replace(model, terms=terms, weights=weights, factor=np.eye(size))
+    whole = replace(model, terms=terms, weights=weights, posterior=np.eye(size))
     need = large.map_bytes(MapPlan().of_draws(8).finer(1e9))
     monkeypatch.setattr(draws, "FORCE_ERROR", 1e-6)
     monkeypatch.setattr(draws, "MOST_BYTES", need + 100_000)
