@@ -105,9 +105,9 @@ class ThreeBodySplines(MappedTerm):
     def _unpacked(self, triplet: Triplet, packed: Tensor) -> Coefficients:
         """Back; zeros where no triangle reaches."""
         legs, base = self.leg_intervals + 3, self.base_intervals + 3
-        table = np.zeros((len(packed), legs * legs * base))
-        table[:, self._reached(triplet)] = packed
-        table = table.reshape(-1, legs, legs, base)
+        flat = np.zeros((len(packed), legs * legs * base))
+        flat[:, self._reached(triplet)] = packed
+        table = flat.reshape(-1, legs, legs, base)
         if triplet[1] == triplet[2]:
             first, second = np.tril_indices(legs, -1)
             table[:, first, second] = table[:, second, first]
