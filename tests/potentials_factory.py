@@ -216,10 +216,7 @@ def one_draw(data: PotentialData, k: int) -> PotentialData:
 
 
 def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm | None:
-    """The term with `count` random sets of weights; None for one without weights.
-
-    Numbers that are of single precision in the file are so here.
-    """
+    """The term with `count` random sets of weights; None for one without weights."""
 
     def some(array: Array) -> Array:
         return np.asarray(array * rng.normal(size=(count, *array.shape)))
@@ -227,13 +224,17 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
     def some_symmetric(array: Array) -> Array:
         legs, base = rng.normal(size=(count, len(array))), rng.normal(size=(count, array.shape[2]))
         factors = np.einsum("ka,kb,kc->kabc", legs, legs, base)
-        return np.asarray(array * factors).astype(np.float32).astype(np.float64)
+        return np.asarray(array * factors)
 
     match term:
         case TwoBodySplines():
             return replace(term, tables={key: some(t) for key, t in term.tables.items()})
         case ThreeBodySplines():
-            return replace(term, tables={key: some_symmetric(t) for key, t in term.tables.items()})
+            drawn = {
+                key: ThreeBodySplines.drawn(some_symmetric(np.asarray(t)), key[1] == key[2])
+                for key, t in term.tables.items()
+            }
+            return replace(term, tables=drawn)
         case EmbeddingFunctions():
             centers = {
                 s: replace(c, coefficients=some(c.coefficients)) for s, c in term.centers.items()
@@ -255,8 +256,10 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
 
 def _of_draw(term: MappedTerm, k: int) -> MappedTerm:
     match term:
-        case TwoBodySplines() | ThreeBodySplines():
+        case TwoBodySplines():
             return replace(term, tables={key: t[k] for key, t in term.tables.items()})
+        case ThreeBodySplines():
+            return replace(term, tables={key: term.whole(key)[k] for key in term.tables})
         case EmbeddingFunctions():
             centers = {
                 s: replace(c, coefficients=c.coefficients[k]) for s, c in term.centers.items()

@@ -7,7 +7,7 @@ the cutoff); ``full`` sums over all permutations of the three atoms, as in eq. 5
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations_with_replacement, permutations
@@ -40,6 +40,7 @@ from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.fitter.terms.two_body import TwoBodySettings
 from forcemap.potentials import _core
 from forcemap.potentials.terms import ThreeBodySplines
+from forcemap.potentials.terms.base import Tensor
 from typing_extensions import override
 
 __all__ = ["CUTOFF_WIDTH", "LENGTHSCALE", "ThreeBodySettings", "ThreeBodyTerm"]
@@ -280,35 +281,46 @@ class ThreeBodyTerm(DistanceTerm):
             return None
         legs, base = self.intervals(plan)
         knots = self.knots(legs, base)
+        found: Iterable[tuple[Species, Array]]
         if plan.draws and self.kernel_name == "squared_exponential":
             found = self._product_tables(weights, knots)
         else:
             values = self._values(weights, knots, plan.jobs)
-            found = {s: spline_coefficients(v, axes=3, fading=2) for s, v in values.items()}
-        tables: dict[Any, Array] = {}
-        for species in list(found):
-            table = found.pop(species)  # of draws they are large
-            if species[1] == species[2]:
+            found = ((s, spline_coefficients(v, axes=3, fading=2)) for s, v in values.items())
+        tables: dict[Any, Tensor] = {}
+        for species, table in found:
+            same = species[1] == species[2]
+            if same:
                 table = 0.5 * (table + table.transpose(1, 0, 2, 3))
-            tables[symbols_of(species)] = plan.columns(table)
+            columns = plan.columns(table)
+            kept = ThreeBodySplines.drawn(columns, same) if plan.draws else columns
+            tables[symbols_of(species)] = kept
         return ThreeBodySplines(self.cutoff, legs, base, tables)
 
-    def _product_tables(self, weights: Array, knots: tuple[Array, Array]) -> dict[Species, Array]:
-        """Tables (legs, legs, base, k) of a kernel that is a product over distances.
+    def _product_tables(
+        self, weights: Array, knots: tuple[Array, Array]
+    ) -> Iterator[tuple[Species, Array]]:
+        """Tables (legs, legs, base, k) of a kernel that is a product over distances, one by one.
 
         All columns share the products of the legs' splines with the kernel.
         """
         parts = [some for _, some in self.block_weights(weights)]
-        tables: dict[Species, Array] = {}
-        for (number_, species), splines in self.splines(*knots).items():
+
+        def table_of(splines: tuple[Array, ...], weights: Array) -> Array:
             # (knots, images and points), the points of each image one after the other.
             first, second, base = (s.transpose(1, 0, 2).reshape(s.shape[1], -1) for s in splines)
-            some = np.tile(parts[number_], (len(splines[0]), 1))
+            some = np.tile(weights, (len(splines[0]), 1))
             right = (base.T[:, :, None] * some[:, None, :]).reshape(len(some), -1)
             table = np.stack([(one * second) @ right for one in first])
-            table = table.reshape(len(first), len(second), len(base), -1)
-            tables[species] = tables.get(species, 0.0) + table
-        return tables
+            return table.reshape(len(first), len(second), len(base), -1)
+
+        products = self.splines(*knots)
+        for species in dict.fromkeys(species for _, species in products):
+            of_blocks = [(n, some) for (n, one), some in products.items() if one == species]
+            table = table_of(of_blocks[0][1], parts[of_blocks[0][0]])
+            for n, some in of_blocks[1:]:
+                table += table_of(some, parts[n])
+            yield species, table
 
     def _values(
         self, weights: Array, grids: tuple[Array, Array], jobs: int

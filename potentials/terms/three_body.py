@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, TypeAlias
 
@@ -59,9 +59,8 @@ class ThreeBodySplines(MappedTerm):
         leg_intervals: of r_ij and r_ik over [0, cutoff].
         base_intervals: of r_jk over [0, 2 cutoff].
         tables: (leg_intervals + 3, leg_intervals + 3, base_intervals + 3) eV by symbols: the
-            centre, then its neighbours, the lower atomic number first; of draws one axis
-            more, in front, which are as precise as float32 and zero where no triangle reaches after
-            they have been in a file.
+            centre, then its neighbours, the lower atomic number first; of draws what `drawn` keeps
+            of them, one axis more in front.
     """
 
     kind: ClassVar[str] = "three_body"
@@ -69,7 +68,7 @@ class ThreeBodySplines(MappedTerm):
     cutoff: float
     leg_intervals: int
     base_intervals: int
-    tables: Mapping[Triplet, Coefficients]
+    tables: Mapping[Triplet, NDArray[Any]]
 
     @override
     def document(self) -> dict[str, Any]:
@@ -82,45 +81,47 @@ class ThreeBodySplines(MappedTerm):
 
     @override
     def tensors(self) -> Mapping[str, Tensor]:
-        return {
-            joined(triplet): table if table.ndim == 3 else self._packed(triplet, table)
-            for triplet, table in self.tables.items()
-        }
-
-    @staticmethod
-    def drawn_bytes(leg_intervals: int, base_intervals: int, same: bool) -> int:
-        """Of the table of one draw, in a file and in memory; `same`: neighbours of one species."""
-        first, last = _reach(leg_intervals, base_intervals)
-        counts = last - first + 1
-        return 4 * int((np.triu(counts) if same else counts).sum())
-
-    def _reached(self, triplet: Triplet) -> Places:
-        return _reached(self.leg_intervals, self.base_intervals, triplet[1] == triplet[2])
-
-    def _packed(self, triplet: Triplet, table: Coefficients) -> NDArray[np.float32]:
-        """A table of draws as files hold it, (draws, coefficients)."""
-        flat = table.reshape(len(table), -1)
-        return flat[:, self._reached(triplet)].astype(np.float32)
-
-    def _unpacked(self, triplet: Triplet, packed: Tensor) -> Coefficients:
-        """Back; zeros where no triangle reaches."""
-        legs, base = self.leg_intervals + 3, self.base_intervals + 3
-        flat = np.zeros((len(packed), legs * legs * base))
-        flat[:, self._reached(triplet)] = packed
-        table = flat.reshape(-1, legs, legs, base)
-        if triplet[1] == triplet[2]:
-            first, second = np.tril_indices(legs, -1)
-            table[:, first, second] = table[:, second, first]
-        return table
+        return {joined(triplet): table for triplet, table in self.tables.items()}
 
     @classmethod
     @override
     def read(cls, view: TermView) -> ThreeBodySplines:
-        found = {(c, a, b): view.arrays[joined((c, a, b))] for c, a, b in view.tables()}
-        intervals = view.integer("leg_intervals"), view.integer("base_intervals")
-        term = cls(view.number("cutoff"), *intervals, found)
-        draws = {key: term._unpacked(key, one) for key, one in found.items() if one.ndim == 2}
-        return replace(term, tables=draws) if draws else term
+        return cls(
+            view.number("cutoff"),
+            view.integer("leg_intervals"),
+            view.integer("base_intervals"),
+            {(c, a, b): view.arrays[joined((c, a, b))] for c, a, b in view.tables()},
+        )
+
+    @staticmethod
+    def drawn(tables: Coefficients, same: bool) -> NDArray[np.float32]:
+        """Of whole tables of draws (draws, leg + 3, leg + 3, base + 3) what is kept: (draws, n).
+
+        That is, in single precision, the coefficients that some triangle reaches; one half where the
+        neighbours are of one species (`same`).
+        """
+        draws, legs, _, base = tables.shape
+        flat = tables.reshape(draws, -1)
+        return flat[:, _reached(legs - 3, base - 3, same)].astype(np.float32)
+
+    @staticmethod
+    def drawn_bytes(leg_intervals: int, base_intervals: int, same: bool) -> int:
+        """Of what is kept of the table of one draw, in a file and in memory."""
+        first, last = _reach(leg_intervals, base_intervals)
+        counts = last - first + 1
+        return 4 * int((np.triu(counts) if same else counts).sum())
+
+    def whole(self, triplet: Triplet) -> Coefficients:
+        """The whole tables of draws; zeros where no triangle reaches."""
+        kept, same = self.tables[triplet], triplet[1] == triplet[2]
+        legs, base = self.leg_intervals + 3, self.base_intervals + 3
+        flat = np.zeros((len(kept), legs * legs * base))
+        flat[:, _reached(legs - 3, base - 3, same)] = kept
+        tables = flat.reshape(-1, legs, legs, base)
+        if same:
+            first, second = np.tril_indices(legs, -1)
+            tables[:, first, second] = tables[:, second, first]
+        return tables
 
     @classmethod
     @override

@@ -106,9 +106,13 @@ def test_draws_have_what_flat_triangles_reach(
                 if first == second:
                     table += table.transpose(0, 2, 1, 3)
                 tables[center, first, second] = table.astype(np.float64)
-    drawn = ThreeBodySplines(3.6, legs, base, tables)
-    mean = replace(drawn, tables={key: table[0] for key, table in tables.items()})
-    data = PotentialData(species, dict.fromkeys(species, 0.0), (mean,))
+    kept = {key: ThreeBodySplines.drawn(table, key[1] == key[2]) for key, table in tables.items()}
+    wholes = [
+        ThreeBodySplines(3.6, legs, base, {key: table[k] for key, table in tables.items()})
+        for k in range(count)
+    ]
+    data = PotentialData(species, dict.fromkeys(species, 0.0), (wholes[0],))
+    drawn = ThreeBodySplines(3.6, legs, base, kept)
     data = replace(data, draws=Draws(count, (drawn,), np.zeros((count, len(species)))))
     for spacing in (0.15, 0.3, 1.2, 1.7, 3.5):
         places = spacing * np.array([0.0, 1.0, 2.0, 3.0, 5.0])
@@ -118,8 +122,8 @@ def test_draws_have_what_flat_triangles_reach(
         bent.positions[2:, 2] += 1e-7
         for atoms in (line, bent):
             found = deviations(as_potential(data), atoms)
-            for k in range(count):
-                expected = reference.evaluate(one_draw(data, k), atoms)
+            for k, whole in enumerate(wholes):
+                expected = reference.evaluate(replace(data, terms=(whole,), draws=None), atoms)
                 np.testing.assert_allclose(found.energies[k], expected.energy, atol=1e-10)
                 np.testing.assert_allclose(found.forces[k], expected.forces, rtol=0, atol=1e-9)
 

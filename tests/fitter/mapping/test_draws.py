@@ -22,6 +22,7 @@ from forcemap.fitter.terms.constants import ConstantsTerm
 from forcemap.fitter.terms.three_body import ThreeBodyTerm
 from forcemap.fitter.terms.two_body import TwoBodyTerm
 from forcemap.potentials.file.potential_file import as_potential
+from forcemap.potentials.terms import ThreeBodySplines
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from potentials_factory import one_draw
 from structures import as_frame
@@ -100,11 +101,20 @@ def test_wrong_draws_are_left_out(
     assert found.potential.has_grade
 
 
-def test_single_precision_is_precise_enough_for_deviations() -> None:
+def test_single_precision_is_precise_enough_for_deviations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Of a fit, whose functions of two and of three atoms cancel; 3e-2 would do.
 
     The tables of a draw are whole and of double precision where they are the terms of a mean.
     """
+    kept, keep = [], ThreeBodySplines.drawn
+
+    def kept_whole(tables: np.ndarray, same: bool) -> np.ndarray:
+        kept.append(tables)
+        return keep(tables, same)
+
+    monkeypatch.setattr(ThreeBodySplines, "drawn", kept_whole)
     labelled = []
     for seed in range(6):
         atoms = bulk("Cu", "fcc", a=3.5 + 0.05 * seed, cubic=True).repeat((2, 1, 1))
@@ -123,9 +133,12 @@ def test_single_precision_is_precise_enough_for_deviations() -> None:
     doubles = np.zeros_like(singles)
     parts = np.zeros_like(singles)
     for k in range(4):
-        alone = one_draw(found.data, k)
-        pairs = replace(alone, terms=alone.terms[:1])
-        for forces_of, data in ((doubles, alone), (parts, pairs)):
+        pairs, triplets = one_draw(found.data, k).terms
+        assert isinstance(triplets, ThreeBodySplines)
+        triplets = replace(triplets, tables={("Cu",) * 3: kept[-1][k]})
+        alone = replace(found.data, terms=(pairs, triplets), draws=None, grade=None)
+        only_pairs = replace(alone, terms=(pairs,))
+        for forces_of, data in ((doubles, alone), (parts, only_pairs)):
             evaluator = as_potential(data).evaluator()
             forces_of[k] = [evaluator.compute(*some).forces for some in where]
     scale = np.sqrt(np.mean(doubles**2))
