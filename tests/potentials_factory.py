@@ -230,7 +230,11 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
         case TwoBodySplines():
             return replace(term, tables={key: some(t) for key, t in term.tables.items()})
         case ThreeBodySplines():
-            return replace(term, tables={key: some_symmetric(t) for key, t in term.tables.items()})
+            drawn = {
+                key: ThreeBodySplines.drawn(some_symmetric(np.asarray(t)), key[1] == key[2])
+                for key, t in term.tables.items()
+            }
+            return replace(term, tables=drawn)
         case EmbeddingFunctions():
             centers = {
                 s: replace(c, coefficients=some(c.coefficients)) for s, c in term.centers.items()
@@ -252,8 +256,10 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
 
 def _of_draw(term: MappedTerm, k: int) -> MappedTerm:
     match term:
-        case TwoBodySplines() | ThreeBodySplines():
+        case TwoBodySplines():
             return replace(term, tables={key: t[k] for key, t in term.tables.items()})
+        case ThreeBodySplines():
+            return replace(term, tables={key: term.whole(key)[k] for key in term.tables})
         case EmbeddingFunctions():
             centers = {
                 s: replace(c, coefficients=c.coefficients[k]) for s, c in term.centers.items()

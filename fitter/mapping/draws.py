@@ -113,12 +113,16 @@ class DrawMap:
 
     def mapped(self, advance: Callable[[], Any] = lambda: None) -> tuple[Draws, DrawErrors]:
         """The draws, each term as coarse as it may be, and the errors of all terms together."""
-        found = []
-        for t in range(len(self.model.terms)):
-            term = self._term(t, advance)
+        found: dict[int, MappedTerm] = {}
+        left = MOST_BYTES
+        by_need = sorted(range(len(self.model.terms)), key=self._need)
+        for done, t in enumerate(by_need):
+            # Those that need less than an equal part leave the rest of it to those that need more.
+            term, used = self._term(t, left // (len(by_need) - done), advance)
+            left -= used
             if term is not None:
-                found.append(term)
-        draws = Draws(self.count, tuple(found), self._e0())
+                found[t] = term
+        draws = Draws(self.count, tuple(found[t] for t in sorted(found)), self._e0())
         errors = self.errors(draws, self.whole)
         advance()
         return draws, errors
@@ -143,33 +147,27 @@ class DrawMap:
         force, energy = np.sqrt(squares[:, 0] / np.maximum(squares[:, 1], 1e-300))
         return DrawErrors(float(force), float(energy))
 
-    def _term(self, t: int, advance: Callable[[], Any]) -> MappedTerm | None:
-        """The draws of the term at place `t`."""
+    def _need(self, t: int) -> int:
+        """Bytes that the draws of the term at place `t` take at most."""
+        return self.model.terms[t].map_bytes(self.plan.of_draws(self.count).finer(1e9))
+
+    def _term(self, t: int, most: int, advance: Callable[[], Any]) -> tuple[MappedTerm | None, int]:
+        """The draws of the term at place `t` within so many bytes, and how many they take."""
         term, where = list(term_columns(self.model.terms))[t]
-        plan = self._within_memory(term, self.plan.of_draws(self.count))
+        plan = _within_memory(term, self.plan.of_draws(self.count), most)
         # Errors of terms add up in squares.
         allowed = 1.0 / np.sqrt(sum(_is_finer(some, plan) for some in self.model.terms) or 1)
         while True:
             mapped = term.mapped(self.draws[where], plan)
             if mapped is None or not _is_finer(term, plan):
-                return mapped
+                return mapped, term.map_bytes(plan)
             alone = Draws(self.count, (mapped,), np.zeros((self.count, len(self.model.species))))
             excess = self.errors(alone, self.parts[t]).excess / allowed
             advance()
-            if excess <= 1.0:
-                return mapped
-            finer = self._within_memory(term, plan.finer(excess))
-            if term.map_bytes(finer) <= term.map_bytes(plan):
-                return mapped
+            finer = _within_memory(term, plan.finer(excess), most)
+            if excess <= 1.0 or term.map_bytes(finer) <= term.map_bytes(plan):
+                return mapped, term.map_bytes(plan)
             plan = finer
-
-    def _within_memory(self, term: Term, plan: MapPlan) -> MapPlan:
-        """The plan, or a coarser one that has not too large tables."""
-        most = MOST_BYTES // len(self.model.terms)
-        while term.map_bytes(plan) > most and plan.spacing < WIDEST_SPACING:
-            fewer = max(FEWEST_FUNCTIONS, int(plan.functions / 1.1))
-            plan = replace(plan, spacing=1.1 * plan.spacing, functions=fewer)
-        return plan
 
     def _e0(self) -> Array:
         """(R, species) eV: what the fitted constants of each draw differ by."""
@@ -210,6 +208,14 @@ def mapped_draws(
             stacklevel=3,
         )
     return found, errors
+
+
+def _within_memory(term: Term, plan: MapPlan, most: int) -> MapPlan:
+    """The plan, or a coarser one whose tables are not larger than `most` bytes."""
+    while term.map_bytes(plan) > most and plan.spacing < WIDEST_SPACING:
+        fewer = max(FEWEST_FUNCTIONS, int(plan.functions / 1.1))
+        plan = replace(plan, spacing=1.1 * plan.spacing, functions=fewer)
+    return plan
 
 
 def _is_finer(term: Term, plan: MapPlan) -> bool:

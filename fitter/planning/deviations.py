@@ -26,9 +26,8 @@ def drawn_bytes(terms: Sequence[Term], draws: int) -> tuple[int, int]:
 
     The draws are mapped as coarsely as their errors allow, which only the fit knows.
     """
-    most = MOST_BYTES // max(len(terms), 1)
     coarse, fine = (
-        sum(min(term.map_bytes(plan), most) for term in terms) if draws else 0
+        min(sum(term.map_bytes(plan) for term in terms), MOST_BYTES) if draws else 0
         for plan in _plans(draws)
     )
     return coarse, fine

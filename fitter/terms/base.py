@@ -507,13 +507,17 @@ class Term(ABC):
         """
         return 0
 
+    def drawn_values(self, plan: MapPlan) -> float:
+        """Numbers that are computed for the map of the draws of the plan; by default those it keeps."""
+        return self.map_bytes(plan) / FLOAT
+
     def drawn_work(self, plan: MapPlan) -> Work:
         """Algebra of mapping the draws of the plan; order of magnitude.
 
-        By default every number of the map is a sum over the sparse points of a block, whose kernel
+        By default each of the `drawn_values` is a sum over the sparse points of a block, whose kernel
         is evaluated once for all draws.
         """
-        values = self.map_bytes(plan) / FLOAT * self.size / max(len(self.blocks), 1)
+        values = self.drawn_values(plan) * self.size / max(len(self.blocks), 1)
         return Work(products=2.0 * values, passes=KERNEL_PASSES * values / max(plan.draws, 1))
 
     def map_work(self, sizes: Mapping[Species, int], atoms: int) -> Work:

@@ -7,7 +7,7 @@ the cutoff); ``full`` sums over all permutations of the three atoms, as in eq. 5
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations_with_replacement, permutations
@@ -18,6 +18,7 @@ from forcemap.fitter.baseline.repulsion import fade, short_range
 from forcemap.fitter.checked import choice, read_by
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.sharing.threads import in_order
+from forcemap.fitter.solve.work import FLOAT
 from forcemap.fitter.terms.base import (
     DISTANCE,
     Array,
@@ -39,6 +40,7 @@ from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.fitter.terms.two_body import TwoBodySettings
 from forcemap.potentials import _core
 from forcemap.potentials.terms import ThreeBodySplines
+from forcemap.potentials.terms.base import Tensor
 from typing_extensions import override
 
 __all__ = ["CUTOFF_WIDTH", "LENGTHSCALE", "ThreeBodySettings", "ThreeBodyTerm"]
@@ -253,9 +255,25 @@ class ThreeBodyTerm(DistanceTerm):
 
     @override
     def map_bytes(self, plan: MapPlan) -> int:
+        if not plan.draws:
+            return FLOAT * self._coefficients(plan)
+        same, different = (
+            ThreeBodySplines.drawn_bytes(*self.intervals(plan), is_same)
+            for is_same in (True, False)
+        )
+        views = (view.species for block in self.blocks for view in self.views(block))
+        return plan.draws * sum(same if a == b else different for _, a, b in views)
+
+    @override
+    def drawn_values(self, plan: MapPlan) -> float:
+        """Those of whole tables, of which files hold a part."""
+        return plan.draws * self._coefficients(plan)
+
+    def _coefficients(self, plan: MapPlan) -> int:
+        """Of all whole tables of one set of weights."""
         legs, base = self.intervals(plan)
         views = sum(len(self.views(block)) for block in self.blocks)
-        return 8 * max(plan.draws, 1) * views * (legs + 3) ** 2 * (base + 3)
+        return views * (legs + 3) ** 2 * (base + 3)
 
     @override
     def mapped(self, weights: Array, plan: MapPlan) -> ThreeBodySplines | None:
@@ -263,34 +281,46 @@ class ThreeBodyTerm(DistanceTerm):
             return None
         legs, base = self.intervals(plan)
         knots = self.knots(legs, base)
+        found: Iterable[tuple[Species, Array]]
         if plan.draws and self.kernel_name == "squared_exponential":
             found = self._product_tables(weights, knots)
         else:
             values = self._values(weights, knots, plan.jobs)
-            found = {s: spline_coefficients(v, axes=3, fading=2) for s, v in values.items()}
-        tables: dict[Any, Array] = {}
-        for species, table in found.items():
-            if species[1] == species[2]:
+            found = ((s, spline_coefficients(v, axes=3, fading=2)) for s, v in values.items())
+        tables: dict[Any, Tensor] = {}
+        for species, table in found:
+            same = species[1] == species[2]
+            if same:
                 table = 0.5 * (table + table.transpose(1, 0, 2, 3))
-            tables[symbols_of(species)] = plan.columns(table)
+            columns = plan.columns(table)
+            kept = ThreeBodySplines.drawn(columns, same) if plan.draws else columns
+            tables[symbols_of(species)] = kept
         return ThreeBodySplines(self.cutoff, legs, base, tables)
 
-    def _product_tables(self, weights: Array, knots: tuple[Array, Array]) -> dict[Species, Array]:
-        """Tables (legs, legs, base, k) of a kernel that is a product over distances.
+    def _product_tables(
+        self, weights: Array, knots: tuple[Array, Array]
+    ) -> Iterator[tuple[Species, Array]]:
+        """Tables (legs, legs, base, k) of a kernel that is a product over distances, one by one.
 
         All columns share the products of the legs' splines with the kernel.
         """
         parts = [some for _, some in self.block_weights(weights)]
-        tables: dict[Species, Array] = {}
-        for (number_, species), splines in self.splines(*knots).items():
+
+        def table_of(splines: tuple[Array, ...], weights: Array) -> Array:
             # (knots, images and points), the points of each image one after the other.
             first, second, base = (s.transpose(1, 0, 2).reshape(s.shape[1], -1) for s in splines)
-            some = np.tile(parts[number_], (len(splines[0]), 1))
+            some = np.tile(weights, (len(splines[0]), 1))
             right = (base.T[:, :, None] * some[:, None, :]).reshape(len(some), -1)
             table = np.stack([(one * second) @ right for one in first])
-            table = table.reshape(len(first), len(second), len(base), -1)
-            tables[species] = tables.get(species, 0.0) + table
-        return tables
+            return table.reshape(len(first), len(second), len(base), -1)
+
+        products = self.splines(*knots)
+        for species in dict.fromkeys(species for _, species in products):
+            of_blocks = [(n, some) for (n, one), some in products.items() if one == species]
+            table = table_of(of_blocks[0][1], parts[of_blocks[0][0]])
+            for n, some in of_blocks[1:]:
+                table += table_of(some, parts[n])
+            yield species, table
 
     def _values(
         self, weights: Array, grids: tuple[Array, Array], jobs: int

@@ -5,8 +5,8 @@ the entry ``"forcemap"``: the text of a JSON object, which begins with ``"format
 and ``"version"``; and before it ``"checksum":"0123456789abcdef"``, in this very form: the CRC-64/XZ of
 the whole file with these 16 digits taken as zeros. A file without a checksum is read as it is; one
 whose checksum is not its own is damaged, and refused before anything in it is used. Arrays are F64,
-I64, I32, U8 or BOOL, little-endian, row-major; floating-point arrays hold finite numbers only. What
-the document and the arrays mean is described where each kind is written:
+F32, I64, I32, U8 or BOOL, little-endian, row-major; floating-point arrays hold finite numbers only.
+What the document and the arrays mean is described where each kind is written:
 :mod:`forcemap.potentials.file.potential_file` for ``forcemap.potential``.
 
 The C++ reader of ``forcemap.potential`` (cpp/src/potential_file.cpp) accepts the same files.
@@ -51,7 +51,7 @@ MAX_HEADER_BYTES = 64 << 20
 _LENGTH_BYTES = 8
 _ENTRY = "forcemap"
 _CHECKSUM = "checksum"
-_DTYPES = {"F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
+_DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "|u1", "BOOL": "|b1"}
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,9 @@ first, and a term has no table twice. Species without a table do not interact in
 terms of one kind add up, but a pair has one core. ``provenance`` and ``mapping`` are free objects,
 for people; both may be absent, as may the three entries after them. Any other entry is an error.
 
-Tensors, all F64, eV: ``e0`` (species,), the energies of the isolated atoms; for the term at index i
-``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3, base + 3); for a soap term
+Tensors, F64 unless said otherwise, eV: ``e0`` (species,), the energies of the isolated atoms; for
+the term at index i ``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3,
+base + 3); for a soap term
 ``terms.i.radial`` (intervals + 3, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
 (channels, species) and for each of its centres ``terms.i.A.vectors`` (count, dimension) and
 ``terms.i.A.factors`` (count,), eV; for a soap_quadratic term the first three of them and for each
@@ -57,6 +58,14 @@ r in interval m and t = r/h - m
 and g the tensor product of such bases: leg_intervals over [0, cutoff] in r_ij and r_ik,
 base_intervals over [0, 2 cutoff] in r_jk. A table with equal neighbour species is symmetric in its
 first two indices.
+
+Of draws (below) a table of three species is of single precision, and holds only the coefficients that
+some triangle reaches: their parts of the energy are some hundred times as large as a draw's whole, so
+that such a table may be neither coarse nor rounded further. ``draws.i.C-A-B`` (count, coefficients),
+F32, has them in the order of the indices a, b, c of C-A-B; a <= b alone where A is B; and c from
+floor(gap base / (2 leg)) to ceil(sum base / (2 leg)) + 2. There gap and sum are the least difference
+and the largest sum of r_ij and r_ik where the splines a and b are not zero, between the knots
+max(a - 3, 0) and min(a + 1, leg), in units of the spacing of these knots.
 
 The soap energy of a centre of species A is
 
@@ -136,7 +145,7 @@ from forcemap.potentials.file.container import (
 )
 from forcemap.potentials.file.document import DocumentView
 from forcemap.potentials.grade import Grade
-from forcemap.potentials.terms.base import Coefficients, MappedTerm, TermView
+from forcemap.potentials.terms.base import Coefficients, MappedTerm, Tensor, TermView
 from forcemap.potentials.terms.kinds import KINDS
 from forcemap.potentials.uncertainty import LEAST_DRAWS, Uncertainty
 
@@ -217,7 +226,9 @@ def potential_bytes(data: PotentialData, what: str = "potential") -> bytes:
             f"{what}: e0: found energies of {', '.join(data.e0) or 'nothing'}, "
             f"expected {', '.join(data.species)}"
         )
-    tensors = {"e0": np.array([data.e0[symbol] for symbol in data.species], dtype=np.float64)}
+    tensors: dict[str, Tensor] = {
+        "e0": np.array([data.e0[symbol] for symbol in data.species], dtype=np.float64)
+    }
     _add_tensors(tensors, "terms", data.terms)
     if data.uncertainty is not None:
         document["uncertainty"] = data.uncertainty.document()
@@ -236,12 +247,13 @@ def potential_bytes(data: PotentialData, what: str = "potential") -> bytes:
     return content
 
 
-def _add_tensors(
-    tensors: dict[str, Coefficients], room: str, terms: tuple[MappedTerm, ...]
-) -> None:
+def _add_tensors(tensors: dict[str, Tensor], room: str, terms: tuple[MappedTerm, ...]) -> None:
     for index, term in enumerate(terms):
         for name, values in term.tensors().items():
-            tensors[f"{room}.{index}.{name}"] = np.asarray(values, dtype=np.float64)
+            single = np.asarray(values).dtype == np.float32
+            tensors[f"{room}.{index}.{name}"] = (
+                values if single else np.asarray(values, dtype=np.float64)
+            )
 
 
 def _check(content: bytes, what: str) -> None:

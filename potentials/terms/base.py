@@ -16,9 +16,10 @@ import numpy as np
 from forcemap.potentials.file.document import DocumentView
 from numpy.typing import NDArray
 
-__all__ = ["Coefficients", "MappedTerm", "Pair", "TermView", "Triplet", "joined"]
+__all__ = ["Coefficients", "MappedTerm", "Pair", "Tensor", "TermView", "Triplet", "joined"]
 
 Coefficients: TypeAlias = NDArray[np.float64]
+Tensor: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
 Pair: TypeAlias = tuple[str, str]
 Triplet: TypeAlias = tuple[str, str, str]
 AnyTerm = TypeVar("AnyTerm", bound="MappedTerm")
@@ -75,8 +76,11 @@ class MappedTerm(ABC):
         """The entry of the file's document, without ``kind``."""
 
     @abstractmethod
-    def tensors(self) -> dict[str, Coefficients]:
-        """Arrays by name, which the file prefixes with the term's number."""
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Arrays by name, which the file prefixes with the term's number.
+
+        Those of float32 are of single precision in the file, all others of double.
+        """
 
     @classmethod
     @abstractmethod

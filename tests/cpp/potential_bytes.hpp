@@ -14,6 +14,8 @@ struct Tensor {
   std::string dtype;
   std::string shape;  // JSON
   std::vector<double> numbers;
+
+  std::size_t item_size() const { return dtype == "F32" ? sizeof(float) : sizeof(double); }
 };
 
 inline std::string replaced(std::string text, const std::string& from, const std::string& to) {
@@ -73,7 +75,7 @@ struct File {
         "{\"__metadata__\":{\"" + metadata_name + "\":\"" + escaped(document) + "\"}";
     std::size_t offset = 0;
     for (const Tensor& tensor : tensors) {
-      const std::size_t end = offset + 8 * tensor.numbers.size();
+      const std::size_t end = offset + tensor.item_size() * tensor.numbers.size();
       text += ",\"" + tensor.name + "\":{\"dtype\":\"" + tensor.dtype +
               "\",\"shape\":" + tensor.shape + ",\"data_offsets\":[" + std::to_string(offset) +
               "," + std::to_string(end) + "]}";
@@ -86,8 +88,11 @@ struct File {
     std::string bytes;
     for (const Tensor& tensor : tensors) {
       const std::size_t at = bytes.size();
-      bytes.resize(at + 8 * tensor.numbers.size());
-      std::memcpy(&bytes[at], tensor.numbers.data(), 8 * tensor.numbers.size());
+      bytes.resize(at + tensor.item_size() * tensor.numbers.size());
+      const std::vector<float> single(tensor.numbers.begin(), tensor.numbers.end());
+      const void* from = tensor.numbers.data();
+      if (tensor.dtype == "F32") from = single.data();
+      std::memcpy(&bytes[at], from, bytes.size() - at);
     }
     return bytes;
   }
@@ -159,7 +164,7 @@ struct FullFile : SoapFile {
         R"( "centers": [{"species": "H", "features": 1}, {"species": "O", "features": 3}]}})";
     add("draws.e0", "[3,2]", 6);
     add("draws.0.H-O", "[3,5]", 15);
-    add_symmetric("draws.1.O-H-H");
+    add_single("draws.1.O-H-H", "[3,50]", 150);
     add("draws.2.O-H", "[6]", 6);
     add("draws.2.O", "[3,4]", 12);
     add_basis("draws.3.");
@@ -184,13 +189,9 @@ struct FullFile : SoapFile {
       tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size() % 3));
     tensors.push_back(tensor);
   }
-  void add_symmetric(const std::string& name) {
-    Tensor tensor{name, "F64", "[3,4,4,5]", {}};
-    for (int k = 0; k < 3; ++k)
-      for (int a = 0; a < 4; ++a)
-        for (int b = 0; b < 4; ++b)
-          for (int c = 0; c < 5; ++c) tensor.numbers.push_back((k + 1) * a * b + 0.1 * c);
-    tensors.push_back(tensor);
+  void add_single(const std::string& name, const std::string& shape, std::size_t count) {
+    add(name, shape, count);
+    tensors.back().dtype = "F32";
   }
   void add_basis(const std::string& prefix) {
     add(prefix + "radial", "[5,2,2]", 20);

@@ -308,6 +308,29 @@ TEST(every_tensor_of_draws_and_grade_is_checked) {
   }
 }
 
+// Tables of triplets alone, and of each only what triangles reach; see potential_file.py.
+TEST(draws_of_triplets_are_of_single_precision) {
+  const std::string name = "draws.1.O-H-H";
+  FullFile twice;
+  twice.tensor(name).dtype = "F64";
+  CHECK_ERROR(parse(twice.bytes()), "\"" + name + "\": found the type F64, expected F32");
+  FullFile single;
+  single.tensor("draws.0.H-O").dtype = "F32";
+  CHECK_ERROR(parse(single.bytes()), "\"draws.0.H-O\": found the type F32, expected F64");
+  FullFile large;
+  large.tensor(name).numbers[7] = 1e39;
+  CHECK_ERROR(parse(large.bytes()), "\"" + name + "\": found inf at item 7, expected finite");
+  const auto with_intervals = [](const char* legs) {
+    FullFile file;
+    file.document = replaced(file.document, "\"leg_intervals\": 1", legs);
+    return file.bytes();
+  };
+  CHECK_ERROR(parse(with_intervals("\"leg_intervals\": 2")),
+              "found the shape (3, 50), expected (3, 74)");
+  CHECK_ERROR(parse(with_intervals("\"leg_intervals\": 100000")),
+              "found 150 numbers, expected at least 3 x 5000350006 with so many intervals");
+}
+
 // The draws of three atoms by their definition: differences of their energies are their forces.
 TEST(forces_of_draws_are_derivatives_of_their_energies) {
   const auto potential = std::make_shared<const forcemap::Potential>(parse(FullFile().bytes()));

@@ -16,12 +16,13 @@ import structures
 from ase import Atoms
 from forcemap.potentials import Deviations, ForcemapError, Potential
 from forcemap.potentials.file.potential_file import (
+    Draws,
     PotentialData,
     as_potential,
     potential_bytes,
     write_potential,
 )
-from forcemap.potentials.terms import MappedTerm
+from forcemap.potentials.terms import MappedTerm, ThreeBodySplines
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from numpy.typing import NDArray
 from potentials_factory import one_draw, random_potential, with_draws
@@ -85,6 +86,46 @@ def test_draws_equal_brute_force(n: int) -> None:
         np.testing.assert_allclose(found.energies[k], expected.energy - free, rtol=1e-10, atol=1e-9)
         np.testing.assert_allclose(found.forces[k], expected.forces, rtol=0, atol=1e-9)
         np.testing.assert_allclose(found.virials[k], expected.virial, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("intervals", [(1, 1), (1, 9), (7, 5), (12, 3), (24, 24)])
+@pytest.mark.parametrize("species", [("Si",), ("H", "Si")])
+def test_draws_have_what_flat_triangles_reach(
+    intervals: tuple[int, int], species: tuple[str, ...]
+) -> None:
+    """Atoms in lines, whose sides are knots or are not, and far from where most triangles are.
+
+    The tables are no smooth functions; those of the expected draw are whole.
+    """
+    rng, count, (legs, base) = np.random.default_rng(5), 5, intervals
+    tables = {}
+    for center in species:
+        for n, first in enumerate(species):
+            for second in species[n:]:
+                table = rng.normal(size=(count, legs + 3, legs + 3, base + 3)).astype(np.float32)
+                if first == second:
+                    table += table.transpose(0, 2, 1, 3)
+                tables[center, first, second] = table.astype(np.float64)
+    kept = {key: ThreeBodySplines.drawn(table, key[1] == key[2]) for key, table in tables.items()}
+    wholes = [
+        ThreeBodySplines(3.6, legs, base, {key: table[k] for key, table in tables.items()})
+        for k in range(count)
+    ]
+    data = PotentialData(species, dict.fromkeys(species, 0.0), (wholes[0],))
+    drawn = ThreeBodySplines(3.6, legs, base, kept)
+    data = replace(data, draws=Draws(count, (drawn,), np.zeros((count, len(species)))))
+    for spacing in (0.15, 0.3, 1.2, 1.7, 3.5):
+        places = spacing * np.array([0.0, 1.0, 2.0, 3.0, 5.0])
+        symbols = [species[n % len(species)] for n in (0, 0, 1, 1, 0)]
+        line = Atoms(symbols, [[0.0, x, 0.0] for x in places])
+        bent = line.copy()
+        bent.positions[2:, 2] += 1e-7
+        for atoms in (line, bent):
+            found = deviations(as_potential(data), atoms)
+            for k, whole in enumerate(wholes):
+                expected = reference.evaluate(replace(data, terms=(whole,), draws=None), atoms)
+                np.testing.assert_allclose(found.energies[k], expected.energy, atol=1e-10)
+                np.testing.assert_allclose(found.forces[k], expected.forces, rtol=0, atol=1e-9)
 
 
 def test_the_terms_of_draws_add_up(potential: Potential) -> None:

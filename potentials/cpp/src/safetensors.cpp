@@ -15,6 +15,7 @@ namespace forcemap {
 namespace {
 
 static_assert(sizeof(double) == 8 && std::numeric_limits<double>::is_iec559);
+static_assert(sizeof(float) == 4 && std::numeric_limits<float>::is_iec559);
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the numbers in the file are little-endian and copied as they are"
 #endif
@@ -46,8 +47,9 @@ std::uint64_t read_length(std::string_view bytes) {
   return length;
 }
 
-double number_at(const char* data, std::size_t n) {
-  double number;
+template <typename Number>
+Number number_at(const char* data, std::size_t n) {
+  Number number;
   std::memcpy(&number, data + n * sizeof number, sizeof number);
   return number;
 }
@@ -173,19 +175,27 @@ const TensorEntry* SafeTensors::find(std::string_view name) const {
 
 bool SafeTensors::has(std::string_view name) const { return find(name) != nullptr; }
 
+std::size_t SafeTensors::count(std::string_view name) const {
+  const TensorEntry* tensor = find(name);
+  return tensor ? tensor->size / item_size(tensor->dtype) : 0;
+}
+
+template <typename Number>
 const TensorEntry& SafeTensors::checked(std::string_view name,
                                         const std::vector<std::size_t>& shape) const {
+  constexpr const char* dtype = sizeof(Number) == sizeof(double) ? "F64" : "F32";
   const TensorEntry* tensor = find(name);
   if (!tensor) fail(what_, ": found no tensor ", quoted(name), ", which the document asks for");
-  if (tensor->dtype != "F64") {
-    fail(what_, ": tensor ", quoted(name), ": found the type ", tensor->dtype, ", expected F64");
+  if (tensor->dtype != dtype) {
+    fail(what_, ": tensor ", quoted(name), ": found the type ", tensor->dtype, ", expected ",
+         dtype);
   }
   if (tensor->shape != shape) {
     fail(what_, ": tensor ", quoted(name), ": found the shape ", shape_text(tensor->shape),
          ", expected ", shape_text(shape));
   }
-  for (std::size_t n = 0; n < tensor->size / sizeof(double); ++n) {
-    const double number = number_at(tensor->data, n);
+  for (std::size_t n = 0; n < tensor->size / sizeof(Number); ++n) {
+    const auto number = number_at<Number>(tensor->data, n);
     if (!std::isfinite(number)) {
       fail(what_, ": tensor ", quoted(name), ": found ", number, " at item ", n,
            ", expected finite numbers");
@@ -194,17 +204,28 @@ const TensorEntry& SafeTensors::checked(std::string_view name,
   return *tensor;
 }
 
+template <typename Number>
+std::vector<Number> SafeTensors::numbers(std::string_view name,
+                                         const std::vector<std::size_t>& shape) const {
+  const TensorEntry& tensor = checked<Number>(name, shape);
+  std::vector<Number> copy(tensor.size / sizeof(Number));
+  if (!copy.empty()) std::memcpy(copy.data(), tensor.data, tensor.size);
+  return copy;
+}
+
 std::vector<double> SafeTensors::doubles(std::string_view name,
                                          const std::vector<std::size_t>& shape) const {
-  const TensorEntry& tensor = checked(name, shape);
-  std::vector<double> numbers(tensor.size / sizeof(double));
-  if (!numbers.empty()) std::memcpy(numbers.data(), tensor.data, tensor.size);
-  return numbers;
+  return numbers<double>(name, shape);
+}
+
+std::vector<float> SafeTensors::floats(std::string_view name,
+                                       const std::vector<std::size_t>& shape) const {
+  return numbers<float>(name, shape);
 }
 
 void SafeTensors::check_doubles(std::string_view name,
                                 const std::vector<std::size_t>& shape) const {
-  checked(name, shape);
+  checked<double>(name, shape);
 }
 
 }  // namespace forcemap

@@ -338,9 +338,29 @@ FULL_FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "no tensor": (lambda _, t: t.pop("draws.1.O-H-H"), 'found no tensor "draws.1.O-H-H"'),
     "another tensor": (set_tensor("draws.7.x", np.zeros(1)), 'found the tensor "draws.7.x"'),
-    "symmetry": (
-        set_tensor("draws.1.O-H-H", np.random.default_rng(1).normal(size=(3, 4, 4, 5))),
-        "expected them equal: the neighbours are of one species",
+    "double precision": (
+        set_tensor("draws.1.O-H-H", np.zeros((3, 50))),
+        'tensor "draws.1.O-H-H": found the type F64, expected F32',
+    ),
+    "single precision": (
+        set_tensor("draws.0.H-H", np.zeros((3, 5), np.float32)),
+        'tensor "draws.0.H-H": found the type F32, expected F64',
+    ),
+    "symmetric table": (
+        set_tensor("draws.1.O-H-H", np.zeros((3, 80), np.float32)),
+        'tensor "draws.1.O-H-H": found the shape (3, 80), expected (3, 50)',
+    ),
+    "whole table": (
+        set_tensor("draws.1.O-H-O", np.zeros((3, 4, 4, 5), np.float32)),
+        'tensor "draws.1.O-H-O": found the shape (3, 4, 4, 5), expected (3, 80)',
+    ),
+    "more intervals than numbers": (
+        set_in("draws", "terms", 1, "leg_intervals", to=100000),
+        "numbers, expected at least 3 x 5000350006 with so many intervals",
+    ),
+    "no numbers": (
+        set_tensor("draws.1.O-H-H", np.zeros((3, 0), np.float32)),
+        'tensor "draws.1.O-H-H": found the shape (3, 0), expected (3, 10)',
     ),
     "no noise": (
         lambda d, _: d["uncertainty"]["force"].pop("noise"),

@@ -41,14 +41,23 @@ class SafeTensors {
   /// of this shape, or if a number is not finite.
   std::vector<double> doubles(std::string_view name, const std::vector<std::size_t>& shape) const;
 
+  /// The same of an F32 tensor.
+  std::vector<float> floats(std::string_view name, const std::vector<std::size_t>& shape) const;
+
   /// The same checks without a copy.
   void check_doubles(std::string_view name, const std::vector<std::size_t>& shape) const;
 
   bool has(std::string_view name) const;
 
+  /// How many numbers the tensor has, of whatever shape; 0 if there is no such tensor.
+  std::size_t count(std::string_view name) const;
+
  private:
   const TensorEntry* find(std::string_view name) const;
+  template <typename Number>
   const TensorEntry& checked(std::string_view name, const std::vector<std::size_t>& shape) const;
+  template <typename Number>
+  std::vector<Number> numbers(std::string_view name, const std::vector<std::size_t>& shape) const;
 
   std::string what_;
   std::vector<TensorEntry> tensors_;

@@ -17,6 +17,7 @@ namespace FORCEMAP_LOOPS {
 using Lanes = __m512d;
 constexpr std::size_t kLanes = 8;
 FORCEMAP_INLINE Lanes take(const double* p) { return _mm512_loadu_pd(p); }
+FORCEMAP_INLINE Lanes take(const float* p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
 FORCEMAP_INLINE void put(double* p, Lanes v) { _mm512_storeu_pd(p, v); }
 FORCEMAP_INLINE Lanes all(double s) { return _mm512_set1_pd(s); }
 FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_pd(a, b, c); }
@@ -27,6 +28,7 @@ FORCEMAP_INLINE double total(Lanes v) {
 using Lanes = Vec4;
 constexpr std::size_t kLanes = 4;
 FORCEMAP_INLINE Lanes take(const double* p) { return load(p); }
+FORCEMAP_INLINE Lanes take(const float* p) { return load(p); }
 FORCEMAP_INLINE void put(double* p, Lanes v) { store(p, v); }
 FORCEMAP_INLINE Lanes all(double s) { return splat(s); }
 FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return fma(a, b, c); }

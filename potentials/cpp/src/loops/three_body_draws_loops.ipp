@@ -6,7 +6,7 @@
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
 
-// Weights of r_jk, and where its coefficients begin in the plane of r_ij, of all k from `from` on.
+// Weights of r_jk, and where its coefficients begin in a row, of all k from `from` on.
 FORCEMAP_INLINE void measure_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
                                    const ThreeBodyDrawsWork& w, std::size_t j, std::size_t from,
                                    std::size_t end) {
@@ -28,9 +28,16 @@ FORCEMAP_INLINE void measure_draws(const ThreeBodyView& term, const ThreeBodyWor
     store(w.dx + k, dx);
     store(w.dy + k, dy);
     store(w.dz + k, dz);
-    store_integers(w.cell + k, fma(along, interval, load8(s.row_start + k)));
+    store_integers(w.cell + k, along * interval);
   }
 }
+
+// A table, from the cell of r_ij on.
+struct DrawnTable {
+  const float* numbers;
+  const int* rows;  // RowPlaces
+  std::size_t legs;
+};
 
 // What is summed over all k of one j.
 struct DrawnSide {
@@ -40,24 +47,26 @@ struct DrawnSide {
 
 // One triplet. The names are those of the loop of one energy: c[a][b][c] with weights w_a(r_ij),
 // w_b(r_ik), w_c(r_jk).
-FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
-                                      const ThreeBodyDrawsWork& w, const double* table,
-                                      const double* wa, std::size_t k, DrawnSide& side) {
+FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyWork& s, const ThreeBodyDrawsWork& w,
+                                      const DrawnTable& table, const double* wa, std::size_t k,
+                                      DrawnSide& side) {
   const double *const wb = s.weights + 4 * k, *const wc = w.base + 4 * k;
-  const double* const cells = table + w.cell[k];
+  const float* const cells = table.numbers + w.cell[k];
+  const int* const places = table.rows + s.interval[k];
   double* const rows = w.rows + 4 * kLanes * k;
   Lanes v[4];
   for (int c = 0; c < 4; ++c) v[c] = all(0.0);
 #pragma GCC unroll 4
   for (int b = 0; b < 4; ++b) {
-    const double* const q = cells + b * term.stride_second;
+    const float *const q0 = cells + places[b], *const q1 = cells + (places + table.legs)[b];
+    const float* const q2 = cells + (places + 2 * table.legs)[b];
+    const float* const q3 = cells + (places + 3 * table.legs)[b];
     const Lanes weight = all(wb[b]);
     Lanes row = take(rows + static_cast<std::size_t>(b) * kLanes);
 #pragma GCC unroll 4
     for (std::size_t c = 0; c < 4; ++c) {
-      const double* const at = q + c * kLanes;
-      const Lanes c0 = take(at), c1 = take(at + term.stride_first);
-      const Lanes c2 = take(at + 2 * term.stride_first), c3 = take(at + 3 * term.stride_first);
+      const Lanes c0 = take(q0 + c * kLanes), c1 = take(q1 + c * kLanes);
+      const Lanes c2 = take(q2 + c * kLanes), c3 = take(q3 + c * kLanes);
       const Lanes u =
           mad(all(wa[0]), c0, mad(all(wa[1]), c1, mad(all(wa[2]), c2, all(wa[3]) * c3)));
       const Lanes base = all(wc[c]), both = weight * base;
@@ -98,15 +107,15 @@ FORCEMAP_INLINE Lanes radial_of(const DrawnSide& side, const double* w, const do
 
 // All triplets with the neighbour j and those [from, end).
 FORCEMAP_INLINE void triplets_of_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
-                                       const ThreeBodyDrawsWork& w, const double* table,
+                                       const ThreeBodyDrawsWork& w, const DrawnTable& table,
                                        std::size_t j, std::size_t from, std::size_t end) {
   const Lanes zero = all(0.0);
   DrawnSide side{{zero, zero, zero, zero}, zero, zero, zero};
-  const double* const plane =
-      table + static_cast<std::ptrdiff_t>(s.interval[j]) * term.stride_first;
+  const DrawnTable plane = {
+      table.numbers, table.rows + static_cast<std::size_t>(s.interval[j]) * table.legs, table.legs};
   measure_draws(term, s, w, j, from, end);
   for (std::size_t k = from; k < end; ++k)
-    triplet_of_draws(term, s, w, plane, s.weights + 4 * j, k, side);
+    triplet_of_draws(s, w, plane, s.weights + 4 * j, k, side);
   double* const radial = w.radial + kLanes * j;
   put(radial, take(radial) + radial_of(side, s.weights + 4 * j, s.derivatives + 4 * j));
   double* const h = w.h + 3 * kLanes * j;
@@ -155,13 +164,14 @@ static void three_body_draws(const ThreeBodyDrawsView& v, const SiteView& s,
     for (std::size_t n = 0; n < 4 * kLanes * sorted.padded; n += kLanes) put(w.rows + n, all(0.0));
     for (std::size_t n = 0; n < 3 * kLanes * sorted.padded; n += kLanes) put(w.h + n, all(0.0));
     for (std::size_t n = 0; n < kLanes * sorted.padded; n += kLanes) put(w.radial + n, all(0.0));
-    const double* const* const tables =
-        term.tables +
-        (first / kLanes * species + static_cast<std::size_t>(s.species)) * combinations;
+    const float* const* const tables =
+        v.tables + (first / kLanes * species + static_cast<std::size_t>(s.species)) * combinations;
     for (std::size_t a = 0; a < species; ++a)
       for (std::size_t b = a; b < species; ++b) {
-        const double* const table = tables[a * species + b];
-        if (!table) continue;
+        const float* const numbers = tables[a * species + b];
+        if (!numbers) continue;
+        const DrawnTable table = {numbers, a == b ? v.rows.of_same : v.rows.of_different,
+                                  v.rows.legs};
         for (std::size_t j = sorted.begin[a]; j < sorted.end[a]; ++j) {
           const std::size_t from = a == b ? j + 1 : sorted.begin[b];
           if (from < sorted.end[b]) triplets_of_draws(term, work, w, table, j, from, sorted.end[b]);

@@ -40,18 +40,28 @@ struct ThreeBodyWork {
   double *radial, *on_x, *on_y, *on_z;
 };
 
-/// The same term for many sets of weights, as many at a time as vectors have lanes. Coefficients
-/// are (r_ij, r_ik, r_jk, lanes); tables (draws / lanes, centre, first, second).
+/// Where the rows along r_jk of a table of draws are, each as long as triangles reach.
+struct RowPlaces {
+  std::size_t legs;  // coefficients of a leg
+  // (r_ij, r_ik) where the first coefficient of r_jk would be, in numbers from the table's begin.
+  const int* of_different;
+  const int* of_same;  // of a table whose neighbours are of one species
+};
+
+/// The same term for many sets of weights, as many at a time as vectors have lanes. Tables (draws /
+/// lanes, centre, first, second), or null, are rows of (r_jk, lanes).
 struct ThreeBodyDrawsView {
   std::size_t draws;
-  ThreeBodyView term;
+  ThreeBodyView term;  // without tables
+  RowPlaces rows;
+  const float* const* tables;
 };
 
 /// Further working arrays, with room as those of ThreeBodyWork.
 struct ThreeBodyDrawsWork {
   double *base, *base_slopes;  // (padded, 4) of the basis at r_jk; slopes by r_jk over r_jk
   double *dx, *dy, *dz;        // r_k - r_j
-  int* cell;                   // first coefficient, from the first of the plane of r_ij
+  int* cell;                   // of r_jk, in numbers from the begin of a row
   double* rows;                // (padded, 4, lanes) as those of ThreeBodyWork
   double* radial;              // (padded, lanes) dE/d(r_ij)
   double* h;                   // (padded, 3, lanes) dE/d(r_j) through r_jk

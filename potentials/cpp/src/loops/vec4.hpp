@@ -22,6 +22,7 @@ constexpr long long kMostNumbered = 1024;
 using Vec4 = __m256d;
 
 FORCEMAP_INLINE Vec4 load(const double* p) { return _mm256_loadu_pd(p); }
+FORCEMAP_INLINE Vec4 load(const float* p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
 FORCEMAP_INLINE void store(double* p, Vec4 v) { _mm256_storeu_pd(p, v); }
 FORCEMAP_INLINE Vec4 splat(double s) { return _mm256_set1_pd(s); }
 FORCEMAP_INLINE Vec4 fma(Vec4 a, Vec4 b, Vec4 c) { return _mm256_fmadd_pd(a, b, c); }
@@ -122,6 +123,7 @@ FORCEMAP_INLINE Vec4 load(const double* p) {
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
+FORCEMAP_INLINE Vec4 load(const float* p) { return Vec4{p[0], p[1], p[2], p[3]}; }
 FORCEMAP_INLINE void store(double* p, Vec4 v) { __builtin_memcpy(p, &v, sizeof v); }
 FORCEMAP_INLINE Vec4 splat(double s) { return Vec4{s, s, s, s}; }
 FORCEMAP_INLINE Vec4 fma(Vec4 a, Vec4 b, Vec4 c) { return a * b + c; }

@@ -15,25 +15,28 @@ namespace forcemap {
 // Functions of three distances are the tensor product of such bases.
 
 /// Coefficients by place, such as (centre * species + neighbour); null where there are none.
-class Tables {
+template <typename Number>
+class TablesOf {
  public:
-  explicit Tables(std::size_t places) : at_(places, nullptr) {}
+  explicit TablesOf(std::size_t places) : at_(places, nullptr) {}
 
   /// Keep a table and return it.
-  const double* keep(std::vector<double> table) {
-    bytes_ += table.size() * sizeof(double);
+  const Number* keep(std::vector<Number> table) {
+    bytes_ += table.size() * sizeof(Number);
     kept_.push_back(std::move(table));
     return kept_.back().data();
   }
-  void set(std::size_t place, const double* table) { at_[place] = table; }
+  void set(std::size_t place, const Number* table) { at_[place] = table; }
 
-  const double* const* data() const { return at_.data(); }
+  const Number* const* data() const { return at_.data(); }
   std::size_t bytes() const { return bytes_; }
 
  private:
-  std::vector<const double*> at_;
-  std::deque<std::vector<double>> kept_;
+  std::vector<const Number*> at_;
+  std::deque<std::vector<Number>> kept_;
   std::size_t bytes_ = 0;
 };
+
+using Tables = TablesOf<double>;
 
 }  // namespace forcemap

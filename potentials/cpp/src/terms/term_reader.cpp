@@ -12,6 +12,12 @@ std::vector<double> FileContent::take(const std::string& tensor,
   return tensors.doubles(tensor, shape);
 }
 
+std::vector<float> FileContent::take_single(const std::string& tensor,
+                                            const std::vector<std::size_t>& shape) {
+  used.insert(tensor);
+  return tensors.floats(tensor, shape);
+}
+
 TermReader::TermReader(FileContent& file, JsonView json, std::size_t index, std::size_t draws)
     : file_(file),
       json_(std::move(json)),
@@ -121,11 +127,20 @@ std::vector<double> TermReader::take_weighted(const std::string& part,
   return {begin, begin + size};
 }
 
-std::vector<double> TermReader::take_draws(const std::string& part,
-                                           const std::vector<std::size_t>& shape) {
+std::vector<std::size_t> TermReader::of_all_draws(const std::vector<std::size_t>& shape) const {
   std::vector<std::size_t> of_all = {draws_};
   of_all.insert(of_all.end(), shape.begin(), shape.end());
-  return take(part, of_all);
+  return of_all;
+}
+
+std::vector<double> TermReader::take_draws(const std::string& part,
+                                           const std::vector<std::size_t>& shape) {
+  return take(part, of_all_draws(shape));
+}
+
+std::vector<float> TermReader::take_single_draws(const std::string& part,
+                                                 const std::vector<std::size_t>& shape) {
+  return file_.take_single(prefix_ + part, of_all_draws(shape));
 }
 
 }  // namespace forcemap

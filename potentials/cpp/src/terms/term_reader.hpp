@@ -32,7 +32,9 @@ struct FileContent {
   std::set<std::string> claimed;  // see TermReader::claim
 
   std::vector<double> take(const std::string& tensor, const std::vector<std::size_t>& shape);
-  /// The same for numbers that are linear in the weights: a file of version 2 may hold those of
+  /// The same of single precision.
+  std::vector<float> take_single(const std::string& tensor, const std::vector<std::size_t>& shape);
+  /// As `take` for numbers that are linear in the weights: a file of version 2 may hold those of
   /// draws beside them, which are checked only.
   std::vector<double> take_weighted(const std::string& tensor,
                                     const std::vector<std::size_t>& shape);
@@ -85,6 +87,12 @@ class TermReader {
   std::vector<double> take_weighted(const std::string& part, const std::vector<std::size_t>& shape);
   /// Those of all draws, (draws, shape).
   std::vector<double> take_draws(const std::string& part, const std::vector<std::size_t>& shape);
+  /// The same of a kind whose draws are of single precision.
+  std::vector<float> take_single_draws(const std::string& part,
+                                       const std::vector<std::size_t>& shape);
+
+  /// How many numbers a tensor has, of whatever shape; 0 if it is not there.
+  std::size_t count(const std::string& part) const { return file_.tensors.count(prefix_ + part); }
 
   /// Throw Error about that tensor.
   template <typename... Parts>
@@ -97,6 +105,7 @@ class TermReader {
 
  private:
   std::size_t element(const JsonView& json) const;
+  std::vector<std::size_t> of_all_draws(const std::vector<std::size_t>& shape) const;
 
   FileContent& file_;
   JsonView json_;

@@ -7,7 +7,7 @@
 //
 // The intervals of r_ij and r_ik cover [0, cutoff], those of r_jk [0, 2 cutoff]. For each table, of
 // a centre C and neighbours A and B, "C-A-B" (leg + 3, leg + 3, base + 3), eV, linear in
-// the weights.
+// the weights; of draws "C-A-B" (draws, count) of single precision, the coefficients of DrawnRows.
 #include <cmath>
 #include <limits>
 
@@ -49,14 +49,71 @@ void check_symmetry(const TermReader& reader, const std::string& name, const dou
   }
 }
 
-// Coefficients of up to `lanes` draws side by side, from draw `first` on; zeros for those that are
-// not there.
-std::vector<double> draws_side_by_side(const std::vector<double>& tables, std::size_t size,
-                                       std::size_t first, std::size_t lanes) {
-  std::vector<double> result(size * lanes, 0.0);
+// The coefficients of draws' tables, row after row along r_jk: of each row those alone whose
+// splines some triangle reaches, and of rows (a, b) and (b, a) one, where the neighbours are of one
+// species.
+class DrawnRows {
+ public:
+  DrawnRows(std::size_t leg, std::size_t base, bool same) : leg_(leg), base_(base), same_(same) {}
+
+  std::size_t legs() const { return leg_ + 3; }
+  std::size_t rows() const { return same_ ? legs() * (legs() + 1) / 2 : legs() * legs(); }
+
+  /// Coefficients of all rows.
+  std::size_t count() const {
+    std::size_t sum = 0;
+    each([&](std::size_t, std::size_t, std::size_t first, std::size_t end) { sum += end - first; });
+    return sum;
+  }
+
+  /// Before and after those that there are. The loops may touch them: rounding and atoms that are
+  /// nowhere (NaN) make triangles that are none.
+  std::size_t margin() const { return base_ + 3; }
+
+  /// See RowPlaces. The caller sees to it that they can be counted with int.
+  std::vector<int> places(std::size_t lanes) const {
+    std::vector<int> found(legs() * legs());
+    std::size_t at = margin();
+    each([&](std::size_t a, std::size_t b, std::size_t first, std::size_t end) {
+      found[a * legs() + b] = static_cast<int>((at - first) * lanes);
+      if (same_) found[b * legs() + a] = found[a * legs() + b];
+      at += end - first;
+    });
+    return found;
+  }
+
+ private:
+  // (a, b, first, end) of all rows in the order of the file.
+  template <typename Use>
+  void each(const Use& use) const {
+    for (std::size_t a = 0; a < legs(); ++a) {
+      for (std::size_t b = same_ ? a : 0; b < legs(); ++b) {
+        // In the spacing of the legs' knots: at least how far apart r_ij and r_ik are, their
+        // largest sum. Whole numbers, so that every reader and writer finds the same.
+        const std::size_t gap = std::max(apart(a, b), apart(b, a)), sum = high(a) + high(b);
+        use(a, b, gap * base_ / (2 * leg_), (sum * base_ + 2 * leg_ - 1) / (2 * leg_) + 3);
+      }
+    }
+  }
+  // Coefficient a is that of a spline between these knots.
+  static std::size_t low(std::size_t a) { return a > 3 ? a - 3 : 0; }
+  std::size_t high(std::size_t a) const { return std::min(a + 1, leg_); }
+  std::size_t apart(std::size_t a, std::size_t b) const {
+    return low(b) > high(a) ? low(b) - high(a) : 0;
+  }
+
+  std::size_t leg_, base_;
+  bool same_;
+};
+
+// Coefficients of up to `lanes` draws side by side, from draw `first` on, between margins; zeros
+// for those that are not there.
+std::vector<float> draws_side_by_side(const std::vector<float>& tables, std::size_t size,
+                                      std::size_t first, std::size_t lanes, std::size_t margin) {
+  std::vector<float> result((size + 2 * margin) * lanes, 0.0F);
   for (std::size_t lane = 0; lane < lanes && (first + lane) * size < tables.size(); ++lane)
     for (std::size_t n = 0; n < size; ++n)
-      result[n * lanes + lane] = tables[(first + lane) * size + n];
+      result[(margin + n) * lanes + lane] = tables[(first + lane) * size + n];
   return result;
 }
 
@@ -198,25 +255,25 @@ class ThreeBodyDraws final : public DrawnTerm {
       : lanes_(site_kernels().soap.lanes),
         tables_((reader.draws() + lanes_ - 1) / lanes_ * reader.species() * reader.species() *
                 reader.species()) {
-    const Members members(reader, 0, lanes_);
-    const Shape& shape = members.shape;
-    const std::size_t n = reader.species(), combinations = n * n * n;
+    const Members members(reader, 1, 1);
+    const std::size_t legs = members.shape.legs, n = reader.species();
     for (const Species& triplet : reader.tables(3, TermReader::Order::exchangeable)) {
-      const std::string name = reader.label(triplet);
-      const std::vector<double> all = reader.take_draws(name, {shape.legs, shape.legs, shape.base});
-      const std::size_t place = (triplet[0] * n + triplet[1]) * n + triplet[2];
-      for (std::size_t k = 0; k < reader.draws(); ++k)
-        if (triplet[1] == triplet[2]) check_symmetry(reader, name, &all[k * shape.size()], shape);
-      for (std::size_t k = 0; k < reader.draws(); k += lanes_)
-        tables_.set(k / lanes_ * combinations + place,
-                    tables_.keep(draws_side_by_side(all, shape.size(), k, lanes_)));
+      const bool same = triplet[1] == triplet[2];
+      const DrawnRows rows(legs - 3, members.shape.base - 3, same);
+      read(reader, triplet, rows, (triplet[0] * n + triplet[1]) * n + triplet[2]);
+      std::vector<int>& places = same ? of_same_ : of_different_;
+      if (places.empty()) places = rows.places(lanes_);
     }
-    view_ = {reader.draws(), members.view};
-    view_.term.tables = tables_.data();
+    view_ = {reader.draws(),
+             members.view,
+             {legs, of_different_.data(), of_same_.data()},
+             tables_.data()};
   }
 
   double cutoff() const override { return view_.term.cutoff; }
-  std::size_t bytes() const override { return tables_.bytes(); }
+  std::size_t bytes() const override {
+    return tables_.bytes() + (of_different_.size() + of_same_.size()) * sizeof(int);
+  }
 
   void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
     Scratch& scratch = space.of<Scratch>();
@@ -226,8 +283,27 @@ class ThreeBodyDraws final : public DrawnTerm {
   }
 
  private:
+  void read(TermReader& reader, const Species& triplet, const DrawnRows& rows, std::size_t place) {
+    const std::string name = reader.label(triplet);
+    // No row is empty. The document may ask for more of them than can be walked through.
+    const std::size_t found = reader.count(name), draws = reader.draws();
+    if (found > 0 && found / draws < rows.rows())
+      reader.reject_tensor(name, "found ", found, " numbers, expected at least ", draws, " x ",
+                           rows.rows(), " with so many intervals");
+    const std::size_t count = found > 0 ? rows.count() : rows.rows();
+    const std::vector<float> all = reader.take_single_draws(name, {count});
+    if ((count + 2 * rows.margin()) * lanes_ >
+        static_cast<std::size_t>(std::numeric_limits<int>::max()))
+      reader.reject_tensor(name, "found more coefficients of a draw than can be counted");
+    const std::size_t combinations = reader.species() * reader.species() * reader.species();
+    for (std::size_t k = 0; k < draws; k += lanes_)
+      tables_.set(k / lanes_ * combinations + place,
+                  tables_.keep(draws_side_by_side(all, count, k, lanes_, rows.margin())));
+  }
+
   std::size_t lanes_;
-  Tables tables_;
+  TablesOf<float> tables_;
+  std::vector<int> of_different_, of_same_;
   ThreeBodyDrawsView view_{};
 };
 
