@@ -20,11 +20,11 @@
 //   {"format": "forcemap.potential", "version": 1, "forcemap_version": "0.1.0",
 //    "species": ["H", "O"], "units": {"energy": "eV", "length": "Å"},
 //    "terms": [{"kind": "two_body", "cutoff": 5.5, ...}, ...]}
-// and whose tensors, all F64, are "e0" (species) and those of the terms, "terms.INDEX.PART". The
+// and whose tensors, F64, are "e0" (species) and those of the terms, "terms.INDEX.PART". The
 // members and parts of each kind of term stand on top of its file in terms/.
 //
 // Version 3 may have the members "uncertainty", "draws" and "grade" (uncertainty_file.hpp), with
-// tensors of the same names.
+// tensors of the same names, some of which are F32.
 //
 // Version 2 left room for draws of another form. The document may have the member "columns" (1 to
 // 4096; 1 where it is missing: the mean alone). With more than one, each tensor that is linear in
