@@ -75,11 +75,11 @@ def grown(
         run.stage("choosing sparse points") as advance,
         threadpool_limits(limits=1, user_api="blas"),
     ):
-        found = _new_points(model, frames, advance)
+        newcomers = _new_points(model, frames, advance)
     growth = _Growth.of(model)
     before: Sequence[Frame] = ()
-    if found:
-        growth, before = growth.with_points(found), old()
+    if newcomers:
+        growth, before = growth.with_points(newcomers), old()
     with run.stage("fitting", len(before) + len(frames)) as advance:
         growth = growth.with_frames([*before, *frames], run, advance)
     return growth.model(frames)
@@ -129,7 +129,7 @@ Found = dict[tuple[int, Species], Newcomers]
 
 
 def _new_points(model: Model, frames: Sequence[Frame], advance: Callable[[], Any]) -> Found:
-    found: Found = {}
+    points_of: Found = {}
     factors = iter(model.factors)
     rng = np.random.default_rng(int(model.settings.get("seed", 0)))
     asked = _settings_of_terms(model)
@@ -146,9 +146,9 @@ def _new_points(model: Model, frames: Sequence[Frame], advance: Callable[[], Any
             method = asked[number].sparse_method or asked[number].default_method
             new = newcomers(term, (block, factor), pool, (count, method), rng)
             if len(new.points):
-                found[number, species] = new
+                points_of[number, species] = new
             advance()
-    return found
+    return points_of
 
 
 def _nothing(species: Species, dimension: int) -> tuple[Block, Array]:
@@ -157,14 +157,14 @@ def _nothing(species: Species, dimension: int) -> tuple[Block, Array]:
 
 def _missing(asked: TermSettings, block: Block) -> int | None:
     """Points that the settings ask for beyond those of a block; None where they leave it open."""
-    given = asked.points_given(block.species)
-    return None if given is None else given - block.size
+    wanted = asked.points_given(block.species)
+    return None if wanted is None else wanted - block.size
 
 
 def _settings_of_terms(model: Model) -> tuple[TermSettings, ...]:
     """The settings of each term, all that was left open chosen by the fit."""
-    given = {**model.settings, "terms": model.data["terms"]}
-    asked = Settings.from_dict(given, origin="the model's settings").terms
+    settings = {**model.settings, "terms": model.data["terms"]}
+    asked = Settings.from_dict(settings, origin="the model's settings").terms
     kinds = [term.kind for term in asked]
     if kinds != [term.kind for term in model.terms[: len(asked)]]:
         raise ForcemapError("the model's settings are not those of its terms: the file is damaged")
@@ -205,20 +205,20 @@ class _Growth:
     @property
     def deltas(self) -> Array:
         """(m,) of the columns, for the sigmas that the settings give."""
-        found = [np.full(term.size, term.delta) for term in self.prior.terms]
-        return np.concatenate([np.zeros(0), *found]) / self.source.noise_factor
+        deltas = [np.full(term.size, term.delta) for term in self.prior.terms]
+        return np.concatenate([np.zeros(0), *deltas]) / self.source.noise_factor
 
     def targets(self, frames: Sequence[Frame]) -> list[Targets]:
         """Labels, less what the process does not learn, with the sigmas of the fit."""
         baseline = Baseline(self.source.species, self.source.repulsion)
         assert self.source.labels is not None
         factor = self.source.labels.stress_factor
-        found = []
+        targets = []
         for frame in frames:
             target = Targets.of(frame, self.source.e0, baseline.of(frame))
             sigmas = np.where(target.of_stress, factor, 1.0) * target.sigmas
-            found.append(replace(target, sigmas=sigmas))
-        return found
+            targets.append(replace(target, sigmas=sigmas))
+        return targets
 
     def with_frames(
         self, frames: Sequence[Frame], run: Run, advance: Callable[[int], Any]

@@ -67,11 +67,11 @@ def add_to_folder(
                 "grade",
                 stacklevel=2,
             )
-        found = grown(model, new, former.required, run)
-        for line in _changes(model, found):
+        larger = grown(model, new, former.required, run)
+        for line in _changes(model, larger):
             run.note(line)
-        found = replace(found, settings=whole.to_dict(), data=former.data_of(found, new))
-        return data, Fitted(found, left_out=[], settings=whole, sigma_factors=())
+        larger = replace(larger, settings=whole.to_dict(), data=former.data_of(larger, new))
+        return data, Fitted(larger, left_out=[], settings=whole, sigma_factors=())
 
     return made_in_folder(whole, out, run, made)
 

@@ -77,12 +77,12 @@ class Coordinates:
 
     def of(self, terms: Sequence[Term]) -> Array:
         """Coordinates of terms of the same kinds."""
-        found = []
+        logarithms = []
         for one in self.free:
             values = terms[one.term].hyperparameters()
             unit = values["cutoff"] if one.name == "cutoff_width" else 1.0
-            found.append(np.log(values[one.name] / unit))
-        return np.array(found)
+            logarithms.append(np.log(values[one.name] / unit))
+        return np.array(logarithms)
 
     @property
     def bounds(self) -> list[tuple[float, float]]:
@@ -91,17 +91,17 @@ class Coordinates:
 
     def values(self, number: int, at: Array) -> dict[str, float]:
         """Hyperparameters of the term `number` that coordinates (free,) change."""
-        given = {
+        changed = {
             one.name: float(np.exp(x))
             for one, x in zip(self.free, at, strict=True)
             if one.term == number
         }
         start = self.terms[number].hyperparameters()
-        if "cutoff_width" in start and ("cutoff" in given or "cutoff_width" in given):
-            part = given.get("cutoff_width", start["cutoff_width"] / start["cutoff"])
-            cutoff = given.get("cutoff", start["cutoff"])
-            given["cutoff_width"] = min(part, 1.0) * cutoff
-        return given
+        if "cutoff_width" in start and ("cutoff" in changed or "cutoff_width" in changed):
+            part = changed.get("cutoff_width", start["cutoff_width"] / start["cutoff"])
+            cutoff = changed.get("cutoff", start["cutoff"])
+            changed["cutoff_width"] = min(part, 1.0) * cutoff
+        return changed
 
     def term(self, number: int, at: Array) -> Term:
         """The term `number` at coordinates (free,)."""
@@ -151,7 +151,7 @@ def origins_of(term: Term, structures: Sequence[Structure]) -> list[Origin]:
     Of several places whose descriptors are alike, the first.
     """
     nearest = [np.full(block.size, np.inf) for block in term.blocks]
-    found = [np.zeros((2, block.size), dtype=np.intp) for block in term.blocks]
+    places_of = [np.zeros((2, block.size), dtype=np.intp) for block in term.blocks]
     for n, structure in enumerate(structures):
         for b, points, seen in _by_block(term, term.candidates(structure)):
             squares = np.sum(seen**2, axis=1) - 2.0 * points @ seen.T
@@ -160,8 +160,8 @@ def origins_of(term: Term, structures: Sequence[Structure]) -> list[Origin]:
             distances = squares[np.arange(len(points)), best]
             closer = distances < nearest[b] - 1e-12
             nearest[b] = np.where(closer, distances, nearest[b])
-            found[b][:, closer] = np.stack([np.full(len(points), n), best])[:, closer]
-    return [Origin(places[0], places[1]) for places in found]
+            places_of[b][:, closer] = np.stack([np.full(len(points), n), best])[:, closer]
+    return [Origin(places[0], places[1]) for places in places_of]
 
 
 def _by_block(

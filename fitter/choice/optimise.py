@@ -115,17 +115,17 @@ def freedom_of(settings: Settings, terms: Sequence[Term], frames: Sequence[Frame
 
     Where the user gave a delta, the sigmas too are meant as they stand.
     """
-    given = [t.delta for t in settings.terms]
-    fixed = [d is not None for d in given]
-    starts = [d or 1.0 for d in given]
-    for term in terms[len(given) :]:
+    deltas = [t.delta for t in settings.terms]
+    fixed = [d is not None for d in deltas]
+    starts = [d or 1.0 for d in deltas]
+    for term in terms[len(deltas) :]:
         fixed.append(True)
         starts.append(term.delta)
     distinct = {data_hash([frame]) for frame in frames}
     return Freedom(
         starts,
         fixed,
-        not any(fixed[: len(given)]),
+        not any(fixed[: len(deltas)]),
         group_count(settings, frames),
         max(1, round(len(frames) / max(len(distinct), 1))),
     )
@@ -249,11 +249,11 @@ class Search:
         rounded = [
             _rounded(c, t) for c, t in zip(self._changes(start, best), best.terms, strict=False)
         ]
-        found = tuple(
+        terms = tuple(
             replace(term, **values)
             for term, values in zip(self.settings.terms, rounded, strict=True)
         )
-        settings = replace(self.settings, terms=found)
+        settings = replace(self.settings, terms=terms)
         return Optimised(settings, self._summary(start, best))
 
     def _continuous(self, coordinates: Coordinates, at: Array, best: Point) -> tuple[Array, Point]:
@@ -355,16 +355,16 @@ def _opened(settings: TermSettings, asked: Sequence[str], survey: Survey) -> tup
     open_term = settings.open(survey)
     start = open_term.hyperparameters()
     known = {name for name in start if name in settings.continuous}
-    given: dict[str, Any] = {name: start[name] for name in known if np.isfinite(start[name])}
+    resolved: dict[str, Any] = {name: start[name] for name in known if np.isfinite(start[name])}
     most = POINTS_OF_FEW_ATOMS if settings.few_atoms else POINTS
     each = max(1, most // max(1, len(open_term.combinations(survey.species))))
-    small = replace(settings.small(each), **given)
-    if "cutoff" in asked and "cutoff" in given:
-        largest = min(CUTOFF_FOLD * given["cutoff"], _limits(settings, "cutoff")[1])
+    small = replace(settings.small(each), **resolved)
+    if "cutoff" in asked and "cutoff" in resolved:
+        largest = min(CUTOFF_FOLD * resolved["cutoff"], _limits(settings, "cutoff")[1])
         small = replace(small, cutoff=largest)
     opened = Opened.of(small, survey)
     widest = opened.term.with_blocks([block for block, _ in opened.blocks()])
-    back: dict[str, float] = {n: given[n] for n in ("cutoff", "cutoff_width") if n in given}
+    back: dict[str, float] = {n: resolved[n] for n in ("cutoff", "cutoff_width") if n in resolved}
     return (widest.at(back) if "cutoff" in asked and back else widest), widest
 
 
@@ -397,8 +397,8 @@ def _limits(settings: TermSettings, name: str) -> tuple[float, float]:
 
 def _rounded(values: Mapping[str, float], term: Term) -> dict[str, Any]:
     """As settings: to DIGITS, no width above its cutoff."""
-    found: dict[str, Any] = {k: float(f"{v:.{DIGITS}g}") for k, v in values.items()}
-    if "cutoff_width" in found:
-        cutoff = found.get("cutoff", term.cutoff)
-        found["cutoff_width"] = min(found["cutoff_width"], cutoff)
-    return found
+    rounded: dict[str, Any] = {k: float(f"{v:.{DIGITS}g}") for k, v in values.items()}
+    if "cutoff_width" in rounded:
+        cutoff = rounded.get("cutoff", term.cutoff)
+        rounded["cutoff_width"] = min(rounded["cutoff_width"], cutoff)
+    return rounded

@@ -100,12 +100,12 @@ class Sample:
     def rows(self, number: int, terms: Sequence[Term]) -> Array:
         """Rows of the frame `number` with all sparse points of `terms`, scaled by 1/sigma."""
         target, structure = self.targets[number], self.structures[number]
-        found = np.zeros(
+        rows = np.zeros(
             (RowLayout(len(target.frame.numbers)).count, sum(term.size for term in terms))
         )
         for term, where in term_columns(terms):
-            term.add_rows(structure, found, where.start)
-        return np.asarray(found[target.rows] / target.sigmas[:, None])
+            term.add_rows(structure, rows, where.start)
+        return np.asarray(rows[target.rows] / target.sigmas[:, None])
 
     def at(self, terms: Sequence[Term], logs: Array | None = None) -> Point:
         """The evidence of `terms`: at its largest, or at these logarithms of deltas and sigmas.
@@ -147,10 +147,10 @@ def _grouped(target: Targets, white: Array, groups: int) -> list[tuple[Array, Ar
 
 def _derivative(values: Sequence[Array]) -> Array:
     """Central differences of values at +-STEP, and +-2 STEP if they are given."""
-    found = (values[0] - values[1]) / (2.0 * STEP)
+    difference = (values[0] - values[1]) / (2.0 * STEP)
     if len(values) > 2:
-        found = (4.0 * found - (values[2] - values[3]) / (4.0 * STEP)) / 3.0
-    return found
+        difference = (4.0 * difference - (values[2] - values[3]) / (4.0 * STEP)) / 3.0
+    return difference
 
 
 def _jittered(covariance: Array) -> Array:
@@ -216,9 +216,9 @@ class Point:
 
     def slopes(self, coordinates: Coordinates, at: Array) -> Array:
         """Slopes of `value` by the coordinates, at which the terms are those of this point."""
-        found = np.zeros(len(at))
+        total = np.zeros(len(at))
         if not len(at):
-            return found
+            return total
         owners = [one.term for one in coordinates.free]
         parts = dict(enumerate(term_columns(self.terms)))
         beside = [self._ends(coordinates, at, k) for k in range(len(at))]
@@ -228,18 +228,18 @@ class Point:
             target = self.sample.targets[n]
             white = self.rows[n] * scales[n][:, None]
             left = target.values / target.sigmas * scales[n] - white @ self._solution.values
-            given = np.outer(left, self._weights / self.noise_factor**2)
-            given -= self._by_covariance(white)
+            gradient = np.outer(left, self._weights / self.noise_factor**2)
+            gradient -= self._by_covariance(white)
             slopes = np.zeros(len(at))
             for k, ends in enumerate(beside):
                 change = _derivative([self.sample.rows(n, [end]) for end in ends])
                 change *= scales[n][:, None]
-                slopes[k] = np.sum(change * given[:, parts[owners[k]][1]])
+                slopes[k] = np.sum(change * gradient[:, parts[owners[k]][1]])
             return slopes
 
         for part in in_order(of_rows, range(len(self.rows)), self.sample.jobs):
-            found += part
-        return found + [self._of_covariance(coordinates, at, k) for k in range(len(at))]
+            total += part
+        return total + [self._of_covariance(coordinates, at, k) for k in range(len(at))]
 
     def _ends(self, coordinates: Coordinates, at: Array, place: int) -> Sequence[Term]:
         """The term that a coordinate is of, with it changed a little."""

@@ -78,10 +78,10 @@ def select(
 
     selection = Selection.read(settings)
     run = Run(jobs, Progress.silent() if quiet else Progress())
-    found = select_to_folder(selection, out, Wishes(target, optimise, repeats, frames), run)
+    outcome = select_to_folder(selection, out, Wishes(target, optimise, repeats, frames), run)
     console = output_console()
-    console.print(table(found.judged, found.recommendation))
+    console.print(table(outcome.judged, outcome.recommendation))
     console.print(NOTE)
-    console.print(f"\n{found.recommendation.sentence}\n")
-    for file in found.files:
+    console.print(f"\n{outcome.recommendation.sentence}\n")
+    for file in outcome.files:
         click.echo(file)

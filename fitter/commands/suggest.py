@@ -92,13 +92,13 @@ def suggest(
     warn_of_mixture(potential)
     progress = Progress.silent() if options["quiet"] else Progress()
     run = Run(options["jobs"], progress)
-    found = suggest(Known.read(potential), pool, count, options["by"], run)
+    suggestion = suggest(Known.read(potential), pool, count, options["by"], run)
     if output is not None:
-        _write(output, found.choices)
+        _write(output, suggestion.choices)
     if options["as_json"]:
-        click.echo(json.dumps(_document(found), indent=2, allow_nan=False))
+        click.echo(json.dumps(_document(suggestion), indent=2, allow_nan=False))
     else:
-        _show(found)
+        _show(suggestion)
     if output is not None:
         click.echo(output, err=options["as_json"])
 

@@ -30,8 +30,8 @@ def calibrated_deviations(
 
 def deviations_of_draws(evaluator: Evaluator, frame: Frame) -> Prediction:
     """Of a potential that has draws: those of differences to labels."""
-    found = evaluator.deviations(frame.positions, frame.numbers, frame.cell, frame.pbc).with_noise()
+    std = evaluator.deviations(frame.positions, frame.numbers, frame.cell, frame.pbc).with_noise()
     strain = np.zeros(6)
-    if found.volume is not None:
-        strain = found.volume * six_of(found.stress_std)
-    return Prediction.of(frame, found.energy_std, found.forces_std, strain)
+    if std.volume is not None:
+        strain = std.volume * six_of(std.stress_std)
+    return Prediction.of(frame, std.energy_std, std.forces_std, strain)

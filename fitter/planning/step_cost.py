@@ -20,7 +20,7 @@ Structure = tuple[Any, Any, Any, Any]
 ATOMS = 400
 """Fewest atoms of the timed structure, as in molecular dynamics: small frames are repeated."""
 
-BUDGET = 0.2  # seconds
+BUDGET = 0.1  # seconds
 REPEATS = 20
 
 

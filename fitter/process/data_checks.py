@@ -102,11 +102,11 @@ def _distances(frames: Sequence[Frame], reach: float) -> list[NDArray[np.float64
     """Distances of each atom to its neighbours, Å."""
     from ase.neighborlist import primitive_neighbor_list
 
-    found: list[NDArray[np.float64]] = []
+    by_atom: list[NDArray[np.float64]] = []
     for frame in frames:
         owners, distances = primitive_neighbor_list(
             "id", frame.pbc, frame.cell, frame.positions, reach, numbers=frame.numbers
         )
         ends = np.searchsorted(owners, np.arange(1, len(frame.numbers)))
-        found += np.split(distances, ends)
-    return found
+        by_atom += np.split(distances, ends)
+    return by_atom

@@ -41,9 +41,9 @@ def check_groups(frames: Sequence[Frame], settings: Settings) -> None:
 def _check_quotas(frames: Sequence[Frame], term: TermSettings, place: str) -> None:
     quotas = term.quotas
     # Without frames of an element a group has none of its points.
-    found = {(int(z), f.config_type) for f in frames if f.config_type in quotas for z in f.numbers}
-    for z in sorted({number for number, _ in found}):
-        symbol, asked = SYMBOLS[z], sum(n for g, n in quotas.items() if (z, g) in found)
+    pairs = {(int(z), f.config_type) for f in frames if f.config_type in quotas for z in f.numbers}
+    for z in sorted({number for number, _ in pairs}):
+        symbol, asked = SYMBOLS[z], sum(n for g, n in quotas.items() if (z, g) in pairs)
         count = term.points_given((z,))
         if count is not None and asked > count:
             raise ForcemapError(

@@ -138,14 +138,14 @@ class Model:
         """
         rng = np.random.default_rng(DRAWS_SEED)
         standard = rng.standard_normal((count, len(self.weights))).T
-        found = scipy.linalg.solve_triangular(
+        samples = scipy.linalg.solve_triangular(
             self.posterior, standard, trans=1, lower=True, check_finite=False
         )
         for (term, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
-            found[where] = term.delta * scipy.linalg.solve_triangular(
-                factor, found[where], trans=1, lower=True, check_finite=False
+            samples[where] = term.delta * scipy.linalg.solve_triangular(
+                factor, samples[where], trans=1, lower=True, check_finite=False
             )
-        return _finite(found)
+        return _finite(samples)
 
     def variances(self, frame: Frame) -> Array:
         """Posterior variances of the frame's rows (`rows.RowLayout`), (count,).

@@ -158,15 +158,15 @@ def read_model(path: str | PathLike[str]) -> Model:
 
 def _read_uncertainty(view: DocumentView) -> dict[str, Any]:
     """The arguments of a Model."""
-    found, levels = {}, {}
+    calibrations, levels = {}, {}
     for name in ("energy", "force", "stress"):
         entry = view[name]
         numbers = [within(entry[key], 0.0, LARGEST) for key in ("factor", "floor", "noise")]
-        found[name] = Calibration(*numbers)
+        calibrations[name] = Calibration(*numbers)
         levels[name] = within(entry["open"], 0.0, LARGEST)
         entry.allow_only("factor", "floor", "noise", "open")
-    view.allow_only(*found)
-    return {"uncertainty": Uncertainty(**found), "open_levels": levels}
+    view.allow_only(*calibrations)
+    return {"uncertainty": Uncertainty(**calibrations), "open_levels": levels}
 
 
 def checked_model(path: str | PathLike[str]) -> Model:

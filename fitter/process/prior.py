@@ -36,11 +36,11 @@ def alternatives(settings: Settings, survey: Survey) -> list[Settings]:
     Where several terms leave choices open, the first alternatives go together, then the second ones.
     """
     offered = [term.alternatives(survey) for term in settings.terms]
-    found = []
+    choices = []
     for n in range(max(len(options) for options in offered)):
         terms = [term for options in offered for term in options[min(n, len(options) - 1)]]
-        found.append(replace(settings, terms=tuple(terms)))
-    return found
+        choices.append(replace(settings, terms=tuple(terms)))
+    return choices
 
 
 def widest_cutoff(settings: Settings) -> float:
@@ -75,8 +75,8 @@ class Prior:
         """The terms that the settings ask for, each with sparse points chosen from the data."""
         terms: list[Term] = []
         factors: list[Array] = []
-        for given in settings.terms:
-            opened = Opened.of(given, survey)
+        for asked in settings.terms:
+            opened = Opened.of(asked, survey)
             blocks = opened.blocks()
             terms.append(opened.term.with_blocks([block for block, _ in blocks]))
             factors.extend(factor for _, factor in blocks)
@@ -121,8 +121,8 @@ class Opened:
         """On a survey of the data; in at most so many seconds, if that is given, of some frames."""
         term = settings.open(survey)
         rng = survey.rng()
-        found, atoms = candidate_pools(survey.frames, term, rng, most_seconds)
-        term, pools = term.fitted_to(found)
+        raw_pools, atoms = candidate_pools(survey.frames, term, rng, most_seconds)
+        term, pools = term.fitted_to(raw_pools)
         return cls(settings, term, pools, len(term.combinations(survey.species)), atoms, rng)
 
     @property
@@ -145,9 +145,9 @@ class Opened:
 def dropped_points(settings: Settings, terms: Sequence[Term]) -> list[str]:
     """A line for every block with fewer sparse points than the settings ask for."""
     lines = []
-    for given, term in zip(settings.terms, terms, strict=False):
+    for wanted, term in zip(settings.terms, terms, strict=False):
         for block in term.blocks:
-            asked = given.points_given(block.species)
+            asked = wanted.points_given(block.species)
             if asked is not None and block.size < asked:
                 lines.append(
                     f"{term.kind} {named(block.species)}: {block.size} of {asked} sparse points; the "
@@ -158,8 +158,8 @@ def dropped_points(settings: Settings, terms: Sequence[Term]) -> list[str]:
 
 def nothing_to_fit(settings: Settings, survey: Survey) -> ForcemapError:
     """The error of terms that no atoms of the frames reach, with the distances at which they are."""
-    found = shortest_distances(survey.frames, FAR).values()
-    where = f"is {min(found):.3g} Å" if found else f"is more than {FAR:g} Å"
+    distances = shortest_distances(survey.frames, FAR).values()
+    where = f"is {min(distances):.3g} Å" if distances else f"is more than {FAR:g} Å"
     return ForcemapError(
         f"there is nothing to fit: the largest cutoff of the terms is {widest_cutoff(settings):g} Å, "
         f"the shortest distance of two atoms of the training frames {where}; cutoffs and positions "

@@ -65,13 +65,13 @@ def remainders(
     cutoff = max(term.cutoff for term in terms)
     structures = [Structure(copy, cutoff) for copy in copies]
     total = np.zeros(layout.count)
-    given = iter(factors or ())
+    known_factors = iter(factors or ())
     for term in terms:
         seen: dict[Species, list[Array]] = {}
         for structure in structures:
-            for species, found in term.candidates(structure).items():
-                seen.setdefault(species, []).append(found)
-        own = {block.species: (block.points, next(given, None)) for block in term.blocks}
+            for species, points_seen in term.candidates(structure).items():
+                seen.setdefault(species, []).append(points_seen)
+        own = {block.species: (block.points, next(known_factors, None)) for block in term.blocks}
         for species, parts in seen.items():
             points = np.concatenate(parts)
             if len(points) > MOST_POINTS:

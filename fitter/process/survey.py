@@ -62,8 +62,8 @@ class Survey:
     def chosen(self, term: AnyTerm, method: str, count: int) -> AnyTerm:
         """The term with `count` sparse points of each combination of species, by `method`."""
         pools, _ = candidate_pools(self.frames, term, self.rng())
-        found = chosen_blocks(term, pools, method, dict.fromkeys(pools, count))
-        return term.with_blocks([block for block, _ in found])
+        blocks = chosen_blocks(term, pools, method, dict.fromkeys(pools, count))
+        return term.with_blocks([block for block, _ in blocks])
 
     def once(self, key: str, make: Callable[[], Value]) -> Value:
         """What `make` gives, computed at the first call with this key."""
@@ -81,8 +81,8 @@ def shortest_distances(
     for frame in frames:
         structure = Structure(frame, cutoff, derivatives=False)
         for a, b in combinations_with_replacement(sorted(structure.species), 2):
-            found = structure.neighbors.distances(a, b, cutoff)
-            if len(found):
-                shortest[a, b] = min(shortest.get((a, b), np.inf), float(found.min()))
+            distances = structure.neighbors.distances(a, b, cutoff)
+            if len(distances):
+                shortest[a, b] = min(shortest.get((a, b), np.inf), float(distances.min()))
         advance()
     return shortest

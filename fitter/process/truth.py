@@ -45,20 +45,20 @@ class Truth:
             means, variances = model.predict_with_variances(frame)
             return self._whole(frame, means), _roots(frame, variances)
         means, variances = model.predict_with_variances(frame, left_open=False)
-        found = calibrated_deviations(frame, _roots(frame, variances), model.uncertainty)
+        std = calibrated_deviations(frame, _roots(frame, variances), model.uncertainty)
         if beyond:
             more = model.open_variances(frame) - self._level(frame)
-            total = np.concatenate([[found.energy], found.forces.ravel(), found.strain]) ** 2
-            found = _roots(frame, total + np.maximum(more, 0.0))
-        return self._whole(frame, means), found
+            total = np.concatenate([[std.energy], std.forces.ravel(), std.strain]) ** 2
+            std = _roots(frame, total + np.maximum(more, 0.0))
+        return self._whole(frame, means), std
 
     def _level(self, frame: Frame) -> Array:
         """(rows,) variance that sparse points leave open in frames like those of the fit."""
         levels, count = self.model.open_levels, len(frame.numbers)
-        found = np.full(RowLayout(count).count, levels.get("force", 0.0))
-        found[RowLayout.energy] = count * levels.get("energy", 0.0)
-        found[RowLayout(count).strain] = count * levels.get("stress", 0.0)
-        return found
+        level = np.full(RowLayout(count).count, levels.get("force", 0.0))
+        level[RowLayout.energy] = count * levels.get("energy", 0.0)
+        level[RowLayout(count).strain] = count * levels.get("stress", 0.0)
+        return level
 
     def _whole(self, frame: Frame, means: tuple[float, Array, Array]) -> Prediction:
         """With isolated atoms and repulsion."""

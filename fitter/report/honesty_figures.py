@@ -33,7 +33,7 @@ def honesty_figures(honest: Honest) -> Mapping[str, str]:
     """SVG by title, of the force components; none where there are too few."""
     known = {"leave-one-out": honest.left_out, "test": honest.test}
     errors = {name: force_errors(expected) for name, expected in known.items()}
-    errors = {name: found for name, found in errors.items() if len(found) >= FEWEST}
+    errors = {name: pairs for name, pairs in errors.items() if len(pairs) >= FEWEST}
     if not errors:
         return {}
     best = known[next(iter(errors))]
@@ -51,8 +51,8 @@ def _reliability(errors: Mapping[str, Array]) -> str:
         figure = Figure(figsize=(4.2, 4.2), layout="constrained")
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color="#3c4650", linewidth=0.8)
-        for (name, found), color in zip(errors.items(), CURVE_COLORS, strict=False):
-            ratios = np.abs(found[:, 0]) / np.maximum(found[:, 1], 1e-300)
+        for (name, pairs), color in zip(errors.items(), CURVE_COLORS, strict=False):
+            ratios = np.abs(pairs[:, 0]) / np.maximum(pairs[:, 1], 1e-300)
             share = [float(np.mean(ratios <= limit)) for limit in z]
             axes.plot(expected, share, color=color, linewidth=1.8, label=name)
         axes.set(
@@ -78,7 +78,7 @@ def binned(found: Array) -> tuple[Array, Array]:
 def _against(expected: Expected, name: str) -> str:
     """RMS errors of components of like deviations, by config_type."""
     groups = {group: force_errors(some) for group, some in expected.by_config_type().items()}
-    groups = {group: found for group, found in groups.items() if len(found) >= FEWEST}
+    groups = {group: pairs for group, pairs in groups.items() if len(pairs) >= FEWEST}
     largest = sorted(groups, key=lambda group: len(groups[group]), reverse=True)[:GROUPS]
     with rc_context(STYLE):
         figure = Figure(figsize=(6.2, 4.2), layout="constrained")

@@ -212,8 +212,8 @@ def error_block(pairs: Pairs, deviations: Sequence[Prediction] | None = None) ->
     def numbers(places: Sequence[int]) -> dict[str, Any]:
         block = _numbers([pairs[n] for n in places])
         if deviations is not None:
-            found = [(pairs[n][0], deviations[n]) for n in places]
-            block |= {name: mean.value(found) for name, mean in DEVIATIONS.items()}
+            spreads = [(pairs[n][0], deviations[n]) for n in places]
+            block |= {name: mean.value(spreads) for name, mean in DEVIATIONS.items()}
         return block
 
     groups: dict[str, list[int]] = {}

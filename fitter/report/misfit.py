@@ -252,14 +252,14 @@ def _few_and_small(terms: Sequence[TermSettings]) -> tuple[TermSettings, ...]:
 def _least_deviations(matrix: Array, values: Array) -> Array:
     """Coefficients with the smallest sum of absolute deviations, by reweighted least squares."""
     weights = np.ones(len(values))
-    found = np.zeros(matrix.shape[1])
+    coefficients = np.zeros(matrix.shape[1])
     for _ in range(50):
         roots = np.sqrt(weights)
-        found[:] = np.linalg.lstsq(matrix * roots[:, None], values * roots, rcond=1e-10)[0]
-        deviations = np.abs(values - matrix @ found)
+        coefficients[:] = np.linalg.lstsq(matrix * roots[:, None], values * roots, rcond=1e-10)[0]
+        deviations = np.abs(values - matrix @ coefficients)
         weights = 1.0 / np.maximum(deviations, 1e-6 * max(float(np.median(deviations)), 1e-300))
         weights /= weights.max()
-    return found
+    return coefficients
 
 
 # ---- reasons -------------------------------------------------------------------------------------
@@ -310,10 +310,10 @@ def _reasons(
     """What the data suggest: e0, units, or else one faulty frame."""
     against = _AgainstForces.of(model, settings, frames)
     slope = None if against is None else against.slope
-    found = [_about_e0(model, frames)]
+    remarks = [_about_e0(model, frames)]
     if slope is not None:
-        found.append(_about_slope(slope, [len(f.numbers) for f in frames]))
-    sentences = [sentence for sentence in found if sentence]
+        remarks.append(_about_slope(slope, [len(f.numbers) for f in frames]))
+    sentences = [sentence for sentence in remarks if sentence]
     if sentences:
         return sentences
     if against is not None and slope is not None and against.outlying:

@@ -19,7 +19,7 @@ class Change(NamedTuple):
 def changes(optimised: Mapping[str, Any]) -> list[Change]:
     """Lines of the block ``optimised`` of a report."""
     evidence = optimised["log_evidence"]
-    found = [
+    lines = [
         Change(
             "log evidence of the sample", f"{evidence['before']:.1f}", f"{evidence['after']:.1f}"
         )
@@ -28,8 +28,8 @@ def changes(optimised: Mapping[str, Any]) -> list[Change]:
         for name, before in term["before"].items():
             after = term["after"][name]
             place = f"{term['kind']} ({term['term'] + 1}) {name}"
-            found.append(Change(place, f"{before:.4g}", f"{after:.4g}"))
-    return found
+            lines.append(Change(place, f"{before:.4g}", f"{after:.4g}"))
+    return lines
 
 
 def heading(optimised: Mapping[str, Any]) -> str:

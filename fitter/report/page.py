@@ -125,10 +125,10 @@ def _accuracy(judged: Mapping[str, Any], name: str, force_scale: float | None, s
         parts.append(text)
     if judged["stress_rmse_gpa"] is not None:
         parts.append(f"stresses with {judged['stress_rmse_gpa']:.2f} GPa")
-    found = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
-    if not found:
+    errors = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
+    if not errors:
         return f"The {judged['n_frames']} {name} frames have no labels to compare with."
-    return f"On {judged['n_frames']} {name} frames the {subject} gives {found}."
+    return f"On {judged['n_frames']} {name} frames the {subject} gives {errors}."
 
 
 def _generalisation(train: Mapping[str, Any], test: Mapping[str, Any]) -> str:

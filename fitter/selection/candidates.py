@@ -62,9 +62,9 @@ class Selection:
 
         Raises ForcemapError for a file that cannot be used.
         """
-        given = load_yaml(path)
+        content = load_yaml(path)
         place = Place(str(path), folder=path.parent)
-        settings = dict(mapping(given, place, f"data: {{train: train.xyz}}, {EXAMPLE}"))
+        settings = dict(mapping(content, place, f"data: {{train: train.xyz}}, {EXAMPLE}"))
         target = settings.pop("target", None)
         if target is not None:
             target = TARGET(target, place.key("target"))
@@ -79,16 +79,16 @@ class Selection:
         base = Settings.from_dict(
             {**settings, "terms": next(iter(named.values()))}, path.parent, origin=str(path)
         )
-        found = tuple(Candidate(name, replace(base, terms=terms)) for name, terms in named.items())
-        files = [candidate.file.lower() for candidate in found]
+        listed = tuple(Candidate(name, replace(base, terms=terms)) for name, terms in named.items())
+        files = [candidate.file.lower() for candidate in listed]
         for n, file in enumerate(files):
             if file in files[:n]:
                 raise ForcemapError(
-                    f"{path}: candidates: {quoted(found[n].name)} and "
-                    f"{quoted(found[files.index(file)].name)} would have one file, {file}; give them "
+                    f"{path}: candidates: {quoted(listed[n].name)} and "
+                    f"{quoted(listed[files.index(file)].name)} would have one file, {file}; give them "
                     "names that differ in letters or digits"
                 )
-        return cls(found, target)
+        return cls(listed, target)
 
 
 def offered() -> dict[str, tuple[TermSettings, ...]]:
@@ -101,23 +101,23 @@ def _candidates(value: Any, place: Place) -> dict[str, tuple[TermSettings, ...]]
         return {str(name): term_list(terms, place.key(name)) for name, terms in value.items()}
     if not isinstance(value, list) or not value:
         place.fail(f"expected lists of terms, with names or without, such as {{{EXAMPLE}}}")
-    found: dict[str, tuple[TermSettings, ...]] = {}
+    named: dict[str, tuple[TermSettings, ...]] = {}
     for n, item in enumerate(value):
         terms = term_list(item, place.item(n))
         name = " + ".join(term.kind for term in terms)
-        found[name if name not in found else f"{name}, {n + 1}"] = terms
-    return found
+        named[name if name not in named else f"{name}, {n + 1}"] = terms
+    return named
 
 
 def schema() -> dict[str, Any]:
     """The JSON schema of settings files for ``forcemap select``."""
-    found: dict[str, Any] = {**schema_of(Settings), "title": "Settings of forcemap select"}
+    combined: dict[str, Any] = {**schema_of(Settings), "title": "Settings of forcemap select"}
     lists = {"type": "array", "items": term_list.schema(), "minItems": 1}
     by_name = {"type": "object", "additionalProperties": term_list.schema(), "minProperties": 1}
-    found["properties"] = {
-        **found["properties"],
+    combined["properties"] = {
+        **combined["properties"],
         "candidates": {"anyOf": [lists, by_name]},
         "target": TARGET.schema(),
     }
-    found["required"] = [name for name in found["required"] if name != "terms"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+    combined["required"] = [name for name in combined["required"] if name != "terms"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **combined}

@@ -89,9 +89,9 @@ def select_to_folder(selection: Selection, out: Path, wishes: Wishes, run: Run) 
             raise ForcemapError(
                 "no candidate can be fitted to these frames; the warnings above say why"
             )
-        found = recommend(judged, target)
-        files = _written(out, judged, found, target, f"{len(train)} of {count} training frames")
-        return Outcome(judged, found, files)
+        advice = recommend(judged, target)
+        files = _written(out, judged, advice, target, f"{len(train)} of {count} training frames")
+        return Outcome(judged, advice, files)
 
 
 def _frames(selection: Selection, wishes: Wishes, run: Run) -> tuple[list[Frame], list[Frame], int]:

@@ -89,8 +89,8 @@ class Errors:
         """Of predictions."""
         block = error_block(pairs)
         lengths = [
-            np.linalg.norm((found.forces - frame.forces)[frame.labelled], axis=1)
-            for frame, found in pairs
+            np.linalg.norm((prediction.forces - frame.forces)[frame.labelled], axis=1)
+            for frame, prediction in pairs
             if frame.forces is not None
         ]
         norms = np.concatenate([np.zeros(0), *lengths])
@@ -202,14 +202,14 @@ def judge(candidate: Candidate, plan: Plan) -> Judged:
     assert fit is not None  # there is no other rank that could have it
     model = fit.model
     rows = int(model.data["n_rows"])
-    given = candidate.settings
-    found = replace(fit.settings, uncertainty=given.uncertainty)
+    asked = candidate.settings
+    ready = replace(fit.settings, uncertainty=asked.uncertainty)
     left_out = [(left.frame, left.prediction()) for left in fit.left_out]
     left = Errors.of(left_out) if left_out else None
     test = Errors.of(_predicted(model, plan.test, plan.run)) if plan.test else None
     return Judged(
         candidate,
-        found,
+        ready,
         model.data.get("optimised"),
         rows,
         len(model.weights),

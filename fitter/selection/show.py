@@ -72,14 +72,14 @@ def table(judged: Sequence[Judged], found: Recommendation) -> Table:
 
 def figures(judged: Sequence[Judged], target: float | None) -> dict[str, str]:
     """SVG by title: learning curves with bars, errors against the cost of a step."""
-    found = {}
+    drawn = {}
     curves = {one.candidate.name: one.curve for one in judged if one.curve}
     if curves:
-        found["Learning curves"] = _curves(judged, target)
+        drawn["Learning curves"] = _curves(judged, target)
     known = [one for one in judged if one.error is not None and one.microseconds is not None]
     if known:
-        found["Error against the cost of a step"] = _costs(known, target)
-    return found
+        drawn["Error against the cost of a step"] = _costs(known, target)
+    return drawn
 
 
 def _curves(judged: Sequence[Judged], target: float | None) -> str:

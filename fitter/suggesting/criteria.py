@@ -215,8 +215,8 @@ def by_features(potential: Potential, grade: Grade) -> tuple[Callable[[Frame], A
     size = sum(len(mean) for mean, _ in grade.centers.values())
 
     def described(frame: Frame) -> Array:
-        found = features_of(evaluators.own, grade, frame).values()
-        sums = [np.sum(features, axis=0) for _, features in found]
+        by_element = features_of(evaluators.own, grade, frame).values()
+        sums = [np.sum(features, axis=0) for _, features in by_element]
         return np.asarray(np.concatenate(sums) / len(frame.numbers))
 
     return described, size
@@ -233,9 +233,9 @@ class LargestGrade(Criterion[float]):
     def see(self, frame: Frame) -> float:
         """The grade."""
         where = frame.positions, frame.numbers, frame.cell, frame.pbc
-        found = self._evaluators.own.compute(*where, grades=True).grades
-        assert found is not None
-        return float(np.max(found, initial=0.0))
+        grades = self._evaluators.own.compute(*where, grades=True).grades
+        assert grades is not None
+        return float(np.max(grades, initial=0.0))
 
     def worth(self, seen: float) -> float:
         """The grade."""

@@ -71,38 +71,38 @@ def chosen(
 
     Raises ForcemapError for frames that cannot be used.
     """
-    found: list[Choice] = []
+    choices: list[Choice] = []
     numbers: set[int] = set()
     keys: set[str] = set()
     rest: list[Kept] = []
     best = 0.0
-    while len(found) < count:
+    while len(choices) < count:
         kept, missed = look(pool, criterion, run, (numbers, keys), watch)
         watch = lambda candidate, seen: None  # noqa: E731
-        heap = [(-one.worth, one.candidate.number, len(found), one) for one in kept]
+        heap = [(-one.worth, one.candidate.number, len(choices), one) for one in kept]
         heapq.heapify(heap)
-        before = len(found)
-        while heap and len(found) < count:
+        before = len(choices)
+        while heap and len(choices) < count:
             bound, number, known, one = heapq.heappop(heap)
             if one.candidate.key in keys:
                 continue
-            worth = -bound if known == len(found) else criterion.worth(one.seen)
+            worth = -bound if known == len(choices) else criterion.worth(one.seen)
             if heap and worth < -heap[0][0]:
-                heapq.heappush(heap, (-worth, number, len(found), one))
+                heapq.heappush(heap, (-worth, number, len(choices), one))
                 continue
-            if worth < missed and len(found) > before:
+            if worth < missed and len(choices) > before:
                 break  # one of those that were not kept may be worth more
             best = max(best, worth)
             if worth <= NOTHING * best:
-                return found, []
-            found.append(Choice(one.candidate, one.seen, worth, criterion.deviation(one.seen)))
+                return choices, []
+            choices.append(Choice(one.candidate, one.seen, worth, criterion.deviation(one.seen)))
             criterion.learn(one.seen)
             numbers.add(number)
             keys.add(one.candidate.key)
         rest = [entry[3] for entry in heap if entry[3].candidate.key not in keys]
-        if len(found) == before:
+        if len(choices) == before:
             break
-    return found, rest
+    return choices, rest
 
 
 def look(

@@ -44,22 +44,22 @@ def exchanged(blocks: Sequence[Array], chosen: Sequence[int]) -> list[int]:
         blocks: (r_i, d) each.
         chosen: places to start from.
     """
-    found = list(chosen)
-    others = [i for i in range(len(blocks)) if i not in set(found)]
-    halves = _halves(blocks, found)
+    places = list(chosen)
+    others = [i for i in range(len(blocks)) if i not in set(places)]
+    halves = _halves(blocks, places)
     for _ in range(SWEEPS):
         changed = False
-        for place, i in enumerate(found):
+        for place, i in enumerate(places):
             ratios = [log_ratio(halves[i], halves[j]) for j in others]
             if not ratios or max(ratios) <= LEAST_GAIN:
                 continue
             best = int(np.argmax(ratios))
-            found[place], others[best] = others[best], i
-            halves = _halves(blocks, found)
+            places[place], others[best] = others[best], i
+            halves = _halves(blocks, places)
             changed = True
         if not changed:
             break
-    return found
+    return places
 
 
 def _halves(blocks: Sequence[Array], found: Sequence[int]) -> list[Array]:

@@ -52,8 +52,8 @@ class Evaluators:
         """That of this thread."""
         if not hasattr(self._local, "evaluator"):
             self._local.evaluator = self.potential.evaluator(skin=0.0)
-        found: Evaluator = self._local.evaluator
-        return found
+        evaluator: Evaluator = self._local.evaluator
+        return evaluator
 
 
 def features_of(evaluator: Evaluator, grade: Grade, frame: Frame) -> dict[int, tuple[Mask, Array]]:
@@ -63,14 +63,14 @@ def features_of(evaluator: Evaluator, grade: Grade, frame: Frame) -> dict[int, t
     """
     where = frame.positions, frame.numbers, frame.cell, frame.pbc
     features = evaluator.features(*where, grade.moments)
-    found = {}
+    by_element = {}
     for symbol, (mean, whitening) in grade.centers.items():
         those = frame.numbers == SYMBOLS.index(symbol)
-        found[SYMBOLS.index(symbol)] = (
+        by_element[SYMBOLS.index(symbol)] = (
             those,
             (features[those, : len(mean)] - mean) @ np.asarray(whitening).T,
         )
-    return found
+    return by_element
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +116,8 @@ class Roots(ABC):
     @property
     def calibration(self) -> Calibration:
         """Of the components of forces."""
-        found = self.uncertainty
-        return found.force if found is not None else Calibration(TYPICAL_FACTOR, 0.0, 0.0)
+        known = self.uncertainty
+        return known.force if known is not None else Calibration(TYPICAL_FACTOR, 0.0, 0.0)
 
     def deviation(self, variance: float) -> float:
         """Expected norm of the error of a force, eV/Å, whose components' raw variances sum so high."""
@@ -187,11 +187,11 @@ class MappedRoots(Roots):
     def of(self, frame: Frame) -> Root:
         """Draws, each localised."""
         where = frame.positions, frame.numbers, frame.cell, frame.pbc
-        found = self._evaluators.own.deviations(*where)
-        count, n = len(found.energies), len(frame.numbers)
+        drawn = self._evaluators.own.deviations(*where)
+        count, n = len(drawn.energies), len(frame.numbers)
         draws = np.empty((1 + 3 * n, count))
-        draws[0] = found.energies
-        draws[1:] = found.forces.reshape(count, -1).T
+        draws[0] = drawn.energies
+        draws[1:] = drawn.forces.reshape(count, -1).T
         draws /= np.sqrt(count - 2.0)  # as `variance_of_draws`
         calibration = self.uncertainty or Uncertainty()
         noise = np.full(1 + 3 * n, max(calibration.force.noise, 1e-3))
@@ -212,10 +212,10 @@ class MappedRoots(Roots):
         features' distance, but for chance.
         """
         assert self.grade is not None
-        found = np.zeros((len(frame.numbers), 2 * WAVES))
+        waves = np.zeros((len(frame.numbers), 2 * WAVES))
         by_element = features_of(self._evaluators.own, self.grade, frame)
         for number, (those, centred) in by_element.items():
             # An element has phases of its own.
             phases = centred @ self._waves[: centred.shape[1]] + np.arange(WAVES) * number
-            found[those] = np.concatenate([np.cos(phases), np.sin(phases)], axis=1)
-        return np.asarray(found / np.sqrt(WAVES))
+            waves[those] = np.concatenate([np.cos(phases), np.sin(phases)], axis=1)
+        return np.asarray(waves / np.sqrt(WAVES))

@@ -171,23 +171,23 @@ def suggest(
     roots = known.roots(pool.count)
     criterion = _criterion(known, by, roots)
     worth = _Worth(pool.count, None if roots is None else roots.size)
-    found, rest = chosen(pool, criterion, count, run, worth.watch(criterion, roots))
+    choices, rest = chosen(pool, criterion, count, run, worth.watch(criterion, roots))
     remarks = pool.remarks()
-    if not found:
+    if not choices:
         raise ForcemapError(
             "; ".join(remarks) or "no frame of the pool would add anything to what is known"
         )
     if isinstance(criterion, Information):
-        found = _exchanged(criterion, found, rest)
-    fall = None if roots is None else worth.fall(roots, criterion, found)
+        choices = _exchanged(criterion, choices, rest)
+    fall = None if roots is None else worth.fall(roots, criterion, choices)
     if known.fault:
         remarks = [*remarks, f"{known.fault}; training frames in the pool are not left out"]
-    if len(found) < count:
-        few = f"{len(found):,} frames of {count:,} asked for: no other would add anything"
+    if len(choices) < count:
+        few = f"{len(choices):,} frames of {count:,} asked for: no other would add anything"
         remarks = [*remarks, few]
     calibrated = roots is not None and roots.uncertainty is not None
     return Suggestion(
-        by, _source(by, roots), calibrated, criterion.name, found, fall, remarks, pool.count
+        by, _source(by, roots), calibrated, criterion.name, choices, fall, remarks, pool.count
     )
 
 

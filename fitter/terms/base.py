@@ -1,8 +1,8 @@
-"""What every kind of term is: its settings, its kernel between sparse points, its rows, its map.
+"""The interface of all kinds of terms: settings, kernel between sparse points, rows, map.
 
 A kind is one module beside this one: a class of settings (`TermSettings`) and a class of terms
-(`Term`), entered in `kinds`. The rest of the program knows kinds only by what is here: it asks the
-settings to `open` a term on a survey of the data, collects the term's `candidates` for sparse points,
+(`Term`), entered in `kinds`. The rest of the program sees kinds only through this interface: it asks
+the settings to `open` a term on a survey of the data, collects its `candidates` for sparse points,
 chooses among them by its `kernel`, sums its rows (`add_rows`), maps it (`mapped`), and keeps it in a
 file (`document`, `tensors`, `read`).
 """
@@ -64,24 +64,24 @@ __all__ = [
 Array = NDArray[np.float64]
 Species: TypeAlias = tuple[int, ...]
 LARGEST = 1e20
-"""In the units of a model's file, far beyond any fit; sums of fourth powers do not overflow."""
+"""Largest number of a model's file, far beyond any fit; sums of fourth powers do not overflow."""
 
 LENGTHSCALES = 1e-6, 1e6
-"""Å, or what else a kernel's argument is measured in."""
+"""Smallest and largest lengthscale, in Å or the unit of the kernel's argument."""
 
 AnySettings = TypeVar("AnySettings", bound="TermSettings")
 AnyTerm = TypeVar("AnyTerm", bound="Term")
 Value = TypeVar("Value")
 
 KERNEL_PASSES = 100
-"""As many doubles are read in the time of one value of a kernel at a knot: 50 to 200 of three-body
+"""Doubles that are read in the time of one value of a kernel at a knot: 50 to 200 for three-body
 kernels."""
 
 DRAWN_SPACING = 0.5
-"""Å between the knots of a map of draws, at the widest."""
+"""Widest spacing of the knots of a map of draws, Å."""
 
 DRAWN_FUNCTIONS = 48
-"""That a map of draws keeps, at the fewest."""
+"""Fewest functions that a map of draws keeps."""
 
 SPARSE_METHODS = ("uniform", "random", "farthest", "cur", "pivoted_cholesky")
 
@@ -95,7 +95,7 @@ def named(species: Species) -> str:
     return "-".join(SYMBOLS[z] for z in species)
 
 
-# ---- the data, as a kind may ask of them -----------------------------------------------------------
+# ---- the data, as a kind sees them -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +105,9 @@ class Pool:
     Attributes:
         points: (n, dimension), in the order of the data.
         groups: (n,) config_type of each one's frame.
-        keys: (n,) random.
-        lowest, largest: (dimension,) of all candidates of the data, kept or not.
-        count: of all candidates.
+        keys: (n,) random numbers that decide which candidates are kept.
+        lowest, largest: (dimension,) bounds of all candidates of the data, kept or not.
+        count: number of all candidates, kept or not.
     """
 
     points: Array
@@ -127,7 +127,7 @@ class Pool:
         )
 
     def merged(self, other: Pool) -> Pool:
-        """Both, in this order."""
+        """The candidates of both pools, these first."""
         return Pool(
             np.concatenate([self.points, other.points]),
             np.concatenate([self.groups, other.groups]),
@@ -138,7 +138,7 @@ class Pool:
         )
 
     def kept(self, most: int) -> Pool:
-        """Those with the smallest keys, at most so many."""
+        """The candidates with the smallest keys, `most` of them at the most."""
         if len(self.keys) <= most:
             return self
         best = np.sort(np.argpartition(self.keys, most)[:most])
@@ -148,7 +148,7 @@ class Pool:
 
 
 class Survey(Protocol):
-    """What a kind may ask of the data before anything is fitted; see `process.survey`."""
+    """The data as a kind sees them before anything is fitted; implemented in `process.survey`."""
 
     @property
     def frames(self) -> Sequence[Frame]:
@@ -160,14 +160,14 @@ class Survey(Protocol):
 
     @property
     def tolerance(self) -> float:
-        """Of the map, eV/Å."""
+        """Tolerance of the map, eV/Å."""
 
     @property
     def repulsion(self) -> Repulsion:
         """Where the data end, by pair of species; empty without a repulsion."""
 
     def once(self, key: str, make: Callable[[], Value]) -> Value:
-        """What `make` gives, computed at the first call with this key."""
+        """The result of `make`, computed at the first call with this key."""
 
     def chosen(self, term: AnyTerm, method: str, count: int) -> AnyTerm:
         """The term with `count` sparse points of each combination of species, by `method`."""
@@ -178,12 +178,12 @@ class Survey(Protocol):
 
 @dataclass(frozen=True)
 class Size:
-    """What a size of fit (``--sizes``) makes of the settings: factors.
+    """Factors by which a size of fit (``--sizes``) scales the settings.
 
     Attributes:
-        points: of the numbers of sparse points.
-        radial: of the numbers of radial functions.
-        angular: of the largest angular number.
+        points: factor of the numbers of sparse points.
+        radial: factor of the numbers of radial functions.
+        angular: factor of the largest angular number.
     """
 
     points: float
@@ -211,17 +211,17 @@ def _optimise(value: Any, place: Place) -> bool | tuple[str, ...]:
 
 @dataclass(frozen=True)
 class TermSettings(Checked):
-    """What every kind of term has; None means: chosen from the data by the fit."""
+    """Settings that every kind of term has; None leaves the choice to the fit."""
 
     kind: ClassVar[str]
     default_method: ClassVar[str] = "pivoted_cholesky"
-    """How sparse points are chosen where no `sparse_method` is given."""
+    """Method by which sparse points are chosen without a `sparse_method`."""
     few_atoms: ClassVar[bool] = False
-    """Whether its functions are of few atoms, integrals of forces whatever the data."""
+    """Whether its functions depend on few atoms, so that forces alone determine them by integration."""
     continuous: ClassVar[tuple[str, ...]] = ()
-    """Settings, above 0, that rows and covariances change smoothly with: `Term.hyperparameters`."""
+    """Positive settings on which rows and covariances depend smoothly: `Term.hyperparameters`."""
     whole: ClassVar[Mapping[str, tuple[int, int]]] = {}
-    """Settings that are whole numbers of the kernel, with the least and the largest to try."""
+    """Integer settings of the kernel, each with the smallest and the largest value to try."""
 
     cutoff: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
     n_sparse: Any = field(default=None, metadata=read_by(optional(SPARSE)))
@@ -233,7 +233,7 @@ class TermSettings(Checked):
     optimise: bool | tuple[str, ...] = field(default=False, metadata=read_by(_optimise))
 
     def cross_check(self) -> None:
-        """Raise CrossCheckError for a transition wider than the cutoff, and for what has no optimum."""
+        """Raise CrossCheckError for a too wide transition or unknown names to optimise."""
         known = (*self.continuous, *self.whole, "delta")
         if isinstance(self.optimise, tuple):
             for name in self.optimise:
@@ -246,27 +246,27 @@ class TermSettings(Checked):
             and self.cutoff is not None
             and self.cutoff_width > self.cutoff
         ):
-            found = f"{self.cutoff_width:g} Å is wider than the cutoff, {self.cutoff:g} Å"
-            raise CrossCheckError("cutoff_width", found)
+            fault = f"{self.cutoff_width:g} Å is wider than the cutoff, {self.cutoff:g} Å"
+            raise CrossCheckError("cutoff_width", fault)
 
     def to_dict(self) -> dict[str, Any]:
-        """The term as it stands in a settings file, `kind` first."""
+        """The term's entry in a settings file, `kind` first."""
         return {"kind": self.kind} | {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
     @classmethod
     def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
-        """Terms that ``forcemap select`` compares where no candidates are given, by name."""
+        """Terms that ``forcemap select`` compares by default, by name."""
         return {}
 
-    # What the fit asks of a kind:
+    # Methods that the fit calls:
 
     def alternatives(self: AnySettings, survey: Survey) -> Sequence[tuple[TermSettings, ...]]:
-        """What the evidence may choose among: terms in the place of this one; by default itself."""
+        """Alternatives for the evidence to choose from, in place of this term; by default itself."""
         return [(self,)]
 
     @abstractmethod
     def open(self, survey: Survey) -> Term:
-        """The term with every hyperparameter resolved that the data or defaults give; no points."""
+        """The term without sparse points, its hyperparameters resolved from the data and defaults."""
 
     @abstractmethod
     def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
@@ -274,31 +274,31 @@ class TermSettings(Checked):
 
         Args:
             species: the combination.
-            candidates: how many there are in the data.
-            blocks: combinations of species that the term has functions for.
+            candidates: number of its candidates in the data.
+            blocks: number of combinations of species that the term has functions for.
         """
 
     def points_given(self, species: Species) -> int | None:
-        """Sparse points that the settings ask for in so many words; None where they do not."""
+        """Number of sparse points that the settings state; None if they leave it to the fit."""
         return None if self.n_sparse is None else int(self.n_sparse)
 
     @property
     def quotas(self) -> Mapping[str, int]:
-        """Sparse points that are to come from a config_type."""
+        """Numbers of sparse points to be taken from each config_type."""
         return {}
 
     def resized(self: AnySettings, size: Size) -> AnySettings:
-        """The settings in another size; by default with other numbers of sparse points given."""
+        """The settings in another size; by default only a stated number of sparse points changes."""
         if self.n_sparse is None:
             return self
         return replace(self, n_sparse=Size.times(self.n_sparse, size.points, 8))
 
     def small(self: AnySettings, points: int) -> AnySettings:
-        """The settings with at most so many sparse points of a combination of species."""
+        """The settings with at most `points` sparse points for each combination of species."""
         return replace(self, n_sparse=min(points, self.n_sparse or points))
 
     def for_trial(self: AnySettings, points: int) -> AnySettings:
-        """The settings for a small fit by whose evidence alternatives are compared."""
+        """The settings for the small fits whose evidence decides between alternatives."""
         return self
 
 
@@ -312,7 +312,7 @@ class Block:
     Attributes:
         species: atomic numbers; (centre,) of constants and environments; (a, b) with a <= b;
             (centre, a, b) with a <= b if the symmetry is central, all three sorted if it is full.
-        points: (n, dimension) what the kernel compares: distances in Å, or
+        points: (n, dimension) arguments of the kernel: distances in Å, or
             descriptors of environments.
     """
 
@@ -327,15 +327,15 @@ class Block:
 
 @dataclass(frozen=True)
 class MapPlan:
-    """At which resolution a term is mapped, and where the map must be good.
+    """Resolution of a term's map, and the structures for which the map must be accurate.
 
     Attributes:
-        frames: structures by which parts of a map are ordered by importance.
+        frames: structures that rank the parts of a map by importance.
         jobs: threads.
-        spacing: Å between knots of maps that are not exact.
-        part: of the functions that such a map as can leave some out keeps, (0, 1].
-        draws: how many draws are mapped together, as the columns of the weights; 0: the mean alone.
-        functions: how many functions a map of draws keeps of those that can leave some out.
+        spacing: distance of the knots of maps that are not exact, Å.
+        part: fraction of the functions kept by a map that may leave some out, (0, 1].
+        draws: number of draws mapped together, as the columns of the weights; 0: the mean alone.
+        functions: number of functions kept by a map of draws that may leave some out.
     """
 
     frames: Sequence[Frame] = ()
@@ -347,30 +347,30 @@ class MapPlan:
     cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def of_draws(self, count: int) -> MapPlan:
-        """For so many draws of what this plan maps the mean of, as coarse as they may be at first."""
+        """The plan for `count` draws of the same terms, at the coarsest resolution to begin with."""
         return replace(
             self, draws=count, spacing=DRAWN_SPACING, functions=DRAWN_FUNCTIONS, part=1.0
         )
 
     def finer(self, excess: float) -> MapPlan:
-        """The next finer plan for draws, where the error is `excess` (> 1) times what it may be."""
+        """The next finer plan for draws whose error is `excess` (> 1) times the tolerance."""
         # Slopes of a cubic spline converge with the third power of the spacing, faster at first.
         closer = min(max((0.7 / excess) ** (1.0 / 3.5), 0.2), 0.9)
-        # That of forms falls tenfold with every 30 functions or so.
+        # The error of forms falls tenfold with every 30 functions or so.
         more = 1.5 if excess > 4.0 else 1.25
         return replace(
             self, spacing=self.spacing * closer, functions=int(np.ceil(self.functions * more))
         )
 
     def columns(self, table: Array) -> Array:
-        """A table (..., k) of the columns of the weights as a mapped term holds it.
+        """A table (..., k) over the columns of the weights, in the layout of a mapped term.
 
-        Of draws (k, ...), of the mean, whose column is the only one, (...).
+        Draws become (k, ...); the mean, which is the only column, becomes (...).
         """
         return np.ascontiguousarray(np.moveaxis(table, -1, 0) if self.draws else table[..., 0])
 
     def once(self, key: Any, make: Callable[[], Value]) -> Value:
-        """What `make` gives, kept for other resolutions of the same plan."""
+        """The result of `make`, kept for other resolutions of the same plan."""
         if key not in self.cache:
             self.cache[key] = make()
         value: Value = self.cache[key]
@@ -389,13 +389,13 @@ class Term(ABC):
 
     kind: ClassVar[str]
     bodies: ClassVar[int] = 1
-    """Atoms that a combination of species names."""
+    """Number of atoms in a combination of species."""
     sees_angles: ClassVar[bool] = True
-    """Whether it depends on more than the distances of an atom's neighbours."""
+    """Whether it depends on more than the distances between an atom and its neighbours."""
     has_map: ClassVar[bool] = True
     """Whether it can be mapped at all, exactly or not."""
     is_slow: ClassVar[bool] = False
-    """Whether the process takes so long that its map is judged on some of the frames only."""
+    """Whether its process is so slow that the map is judged on some of the frames only."""
     rank_tolerance: ClassVar[float] = RANK_TOLERANCE
     """Relative residual variance below which a sparse point counts as a repeat."""
 
@@ -411,17 +411,17 @@ class Term(ABC):
 
     @abstractmethod
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """What the kernel would see in a structure, (n, dimension), by combination of species."""
+        """Arguments of the kernel in a structure, (n, dimension), by combination of species."""
 
     def fitted_to(
         self: AnyTerm, pools: Mapping[Species, Pool]
     ) -> tuple[AnyTerm, Mapping[Species, Pool]]:
-        """The term with what only the candidates of all data resolve, and the candidates as it then
-        sees them; by default both as they are."""
+        """The term with what only the candidates of all data resolve, and the candidates in its new
+        units; by default both are unchanged."""
         return self, pools
 
     def interval(self, pool: Pool) -> tuple[float, float]:
-        """Over which sparse points of one dimension are spread by the method ``uniform``."""
+        """Interval over which the method ``uniform`` spreads sparse points of one dimension."""
         return float(pool.lowest[0]), float(pool.largest[0])
 
     @abstractmethod
@@ -441,11 +441,11 @@ class Term(ABC):
         return np.concatenate([np.zeros(0), *parts])
 
     def features(self, species: Species, points: Array) -> Array | None:
-        """(n, d) vectors by whose span points represent others (CUR); None: those of the kernel."""
+        """(n, d) feature vectors for CUR; None: the rows of the kernel matrix."""
         return None
 
     def reference(self, structure: Structure, species: Species) -> Array | None:
-        """(dimension,) as which the kernel sees an isolated atom, if energies count from its value."""
+        """(dimension,) kernel argument of an isolated atom, if energies count from its value."""
         return None
 
     def covariance(self, block: Block) -> Array:
@@ -455,24 +455,24 @@ class Term(ABC):
     # ---- hyperparameters
 
     points_follow: ClassVar[bool] = False
-    """Whether what its sparse points are compared by changes with its hyperparameters: they are
-    environments of the data, and descriptors of these; else they are distances, which stay."""
+    """Whether the sparse points are environments of the data, whose descriptors change with the
+    hyperparameters; otherwise they are distances, which stay."""
 
     def hyperparameters(self) -> dict[str, float]:
-        """Values of what the settings name as `continuous`; fields of the term, unless overridden."""
+        """Values of the `continuous` settings by name; fields of the term, unless overridden."""
         return {}
 
     def at(self: AnyTerm, values: Mapping[str, float]) -> AnyTerm:
         """The term with other values of some hyperparameters; grids and all else stay as they are.
 
-        Sparse points stay as numbers; where `points_follow`, the caller brings them anew
-        (`followed`). Rows and covariances have to be smooth in the values: their derivatives are
-        taken by differences.
+        The numbers of the sparse points stay; where `points_follow`, the caller replaces them
+        (`followed`). Rows and covariances have to be smooth in the values, since they are
+        differentiated numerically.
         """
         return replace(self, **values)  # type: ignore[type-var]
 
     def followed(self: AnyTerm, blocks: Sequence[Block]) -> AnyTerm:
-        """With descriptors of the same sparse points after `at`; by default `with_blocks`."""
+        """The term with new descriptors of its sparse points after `at`; by default `with_blocks`."""
         return self.with_blocks(blocks)
 
     # ---- rows
@@ -485,7 +485,7 @@ class Term(ABC):
         """
 
     def atom_energies(self, weights: Array) -> Mapping[int, Array]:
-        """What the term adds to the energies of isolated atoms, (k,) eV, with weights (m, k)."""
+        """The term's part of the energies of isolated atoms, (k,) eV, for weights (m, k)."""
         return {}
 
     # ---- map
@@ -496,14 +496,14 @@ class Term(ABC):
         return True
 
     def may_leave_out(self, choice: str | None) -> bool:
-        """Whether its map may lose what the tolerance allows, given ``map: soap:``."""
+        """Whether its map may drop functions within the tolerance; `choice` is ``map: soap:``."""
         return False
 
     def map_bytes(self, plan: MapPlan) -> int:
-        """Memory of the map of all the draws of the plan, or of the mean without any.
+        """Memory of the map of all draws of the plan, or of the mean if the plan has none.
 
-        Of the mean it may be 0 where the plan's resolution does not decide it, and of both where it is
-        small.
+        The value may be 0 for the mean if it does not depend on the plan's resolution, and for both if
+        the map is small.
         """
         return 0
 
@@ -512,7 +512,7 @@ class Term(ABC):
         return self.map_bytes(plan) / FLOAT
 
     def drawn_work(self, plan: MapPlan) -> Work:
-        """Algebra of mapping the draws of the plan; order of magnitude.
+        """Order of magnitude of the algebra of mapping the draws of the plan.
 
         By default each of the `drawn_values` is a sum over the sparse points of a block, whose kernel
         is evaluated once for all draws.
@@ -521,25 +521,25 @@ class Term(ABC):
         return Work(products=2.0 * values, passes=KERNEL_PASSES * values / max(plan.draws, 1))
 
     def map_work(self, sizes: Mapping[Species, int], atoms: int) -> Work:
-        """Algebra of making the map of so many sparse points, on frames of so many atoms.
+        """Algebra of making the map of `sizes` sparse points, on frames of `atoms` atoms.
 
-        Beside the predictions that the map is compared with; nothing where that is small.
+        The predictions that the map is compared with are not included; small amounts count as none.
         """
         return Work()
 
     @abstractmethod
     def mapped(self, weights: Array, plan: MapPlan) -> MappedTerm | None:
-        """The term of a potential, linear in the weights; None where there is nothing to map.
+        """The term of a potential, linear in the weights; None if there is nothing to map.
 
-        `weights` (m, k) of the unit-variance kernel columns, eV: the mean's one column, or those of
-        the draws of `plan.draws`, with all of which the mapped term is made at once (`plan.columns`).
+        `weights` (m, k), eV, belong to the unit-variance kernel columns: one column for the mean, or
+        one for each of `plan.draws`, which share one mapped term (`plan.columns`).
         """
 
     # ---- files and people
 
     @abstractmethod
     def document(self) -> dict[str, Any]:
-        """What the file of a model says of the term beside kind, cutoff, delta and blocks."""
+        """The term's entries in the file of a model beside kind, cutoff, delta and blocks."""
 
     def tensors(self) -> dict[str, Array]:
         """Arrays in the file of a model beside the sparse points, by name."""
@@ -548,13 +548,13 @@ class Term(ABC):
     @classmethod
     @abstractmethod
     def read(cls: type[AnyTerm], view: TermView) -> AnyTerm:
-        """The term in a file. Raises ModelFileError for one that cannot be used."""
+        """The term in a file. Raises ModelFileError if it cannot be used."""
 
     def summary(self) -> dict[str, Any]:
         """Hyperparameters for the report, beside cutoff and delta."""
         return {}
 
-    # ---- the same for all kinds
+    # ---- shared by all kinds
 
     @property
     def size(self) -> int:
@@ -571,18 +571,18 @@ class Term(ABC):
 
     def block_weights(self, weights: Array) -> list[tuple[Block, Array]]:
         """Each block with its rows of the term's weights (m, ...)."""
-        found, start = [], 0
+        parts, start = [], 0
         for block in self.blocks:
-            found.append((block, weights[start : start + block.size]))
+            parts.append((block, weights[start : start + block.size]))
             start += block.size
-        return found
+        return parts
 
 
 # ---- files ---------------------------------------------------------------------------------------
 
 
 def tensor_name(name: str, number: int) -> str:
-    """Name in a model file of the tensor `name` of the term at place `number`."""
+    """Name that the tensor `name` of the term at place `number` has in a model file."""
     first, *rest = name.split(".")
     return ".".join([first, str(number), *rest])
 
@@ -596,7 +596,7 @@ class TermView:
         number: its place among the terms.
         container: the file.
         species: atomic numbers of the model.
-        repulsion: of the model.
+        repulsion: the model's repulsion.
     """
 
     entry: DocumentView
@@ -614,7 +614,7 @@ class TermView:
 
     @property
     def cutoff(self) -> float:
-        """Å."""
+        """The cutoff, Å."""
         return self.entry["cutoff"].number()
 
     @property
@@ -627,13 +627,13 @@ class TermView:
         return element_of(view, self.species)
 
     def by_element(self, view: DocumentView) -> dict[int, float]:
-        """Numbers by element, of the model's or others."""
-        found = {}
+        """Numbers by element, which may be one that the model does not have."""
+        numbers = {}
         for symbol in view.members():
             if symbol not in SYMBOLS[1:]:
                 view.reject(f"found {quoted(symbol)}, expected elements")
-            found[atomic_number(symbol)] = view[symbol].number()
-        return found
+            numbers[atomic_number(symbol)] = view[symbol].number()
+        return numbers
 
     def blocks(
         self,
@@ -643,21 +643,21 @@ class TermView:
         prefix: str = "points",
     ) -> tuple[Block, ...]:
         """Blocks listed under `entry`, of combinations of `bodies` species."""
-        found = []
+        blocks = []
         for b, names in enumerate(self.entry[entry]):
             combination = tuple(self.element(s) for s in names)
             if len(combination) != bodies:
                 names.reject(f"found {len(combination)} species, expected {bodies}")
-            found.append(
+            blocks.append(
                 Block(combination, self.tensor(f"{prefix}.{b}", dimension_of(combination)))
             )
-        return tuple(found)
+        return tuple(blocks)
 
     def tensor(self, name: str, *rest: int) -> Array:
-        """A tensor of the term, of any length, whose further dimensions are `rest`."""
+        """A tensor of the term: its first dimension is arbitrary, the others are `rest`."""
         name = tensor_name(name, self.number)
-        found = self.container.tensors.get(name)
-        first = len(found) if found is not None and found.ndim == len(rest) + 1 else 0
+        stored = self.container.tensors.get(name)
+        first = len(stored) if stored is not None and stored.ndim == len(rest) + 1 else 0
         return self.container.tensor(name, (first, *rest))
 
 
@@ -678,7 +678,7 @@ def positive(view: DocumentView) -> float:
 
 
 def element_of(view: DocumentView, known: tuple[int, ...] | None = None) -> int:
-    """Atomic number of a symbol; of one of the elements `known`, if given."""
+    """Atomic number of a symbol, which has to be among the elements `known`, if these are given."""
     try:
         number_ = atomic_number(view.string())
     except ModelFileError:

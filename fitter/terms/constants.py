@@ -1,6 +1,6 @@
 """A constant for each species, fitted together with the other terms where ``e0: average`` is set.
 
-The mean energy of the data is not the energy from which sums of few-body functions count.
+The mean energy per atom of the data is not the zero from which sums of few-body functions count.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing_extensions import override
 __all__ = ["ConstantsTerm"]
 
 DELTA = 10.0
-"""eV; so wide that the data alone decide the constants."""
+"""Prior standard deviation, eV; so wide that the data alone determine the constants."""
 
 
 @dataclass(frozen=True, eq=False)
 class ConstantsTerm(Term):
-    """A constant for each species; its sparse points have nothing to compare."""
+    """A constant for each species; its sparse points are mere placeholders."""
 
     kind: ClassVar[str] = "one_body"
     sees_angles: ClassVar[bool] = False
@@ -34,7 +34,7 @@ class ConstantsTerm(Term):
 
     @classmethod
     def of(cls, species: Sequence[int]) -> ConstantsTerm:
-        """For all `species`."""
+        """The term with a constant for each of `species`."""
         return cls(blocks=tuple(Block((z,), np.zeros((1, 1))) for z in species))
 
     @override
@@ -42,11 +42,11 @@ class ConstantsTerm(Term):
         return [(z,) for z in sorted(species)]
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """One, the same for all atoms."""
+        """One candidate for each species, the same for all its atoms."""
         return {(z,): np.zeros((1, 1)) for z in sorted(structure.species)}
 
     def kernel(self, species: Species, a: Array, b: Array) -> Array:
-        """A constant covaries with itself alone."""
+        """The kernel is 1: all atoms of a species share one constant."""
         return np.ones((len(a), len(b)))
 
     @override
@@ -61,7 +61,7 @@ class ConstantsTerm(Term):
         return {block.species[0]: some[0] for block, some in self.block_weights(weights)}
 
     def mapped(self, weights: Array, plan: MapPlan) -> None:
-        """The constants are in the energies of isolated atoms."""
+        """Nothing: the constants are part of the energies of isolated atoms."""
         return None
 
     @override

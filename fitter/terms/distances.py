@@ -258,9 +258,9 @@ class DistanceTerm(Term):
 
     @classmethod
     def _check_grid(cls, view: TermView, wanted: int) -> None:
-        found = len(list(view.entry["grid"]))
-        if found not in (0, wanted):
-            view.entry["grid"].reject(f"found {found} sizes, expected {wanted} or none")
+        count = len(list(view.entry["grid"]))
+        if count not in (0, wanted):
+            view.entry["grid"].reject(f"found {count} sizes, expected {wanted} or none")
 
     @override
     def summary(self) -> dict[str, Any]:

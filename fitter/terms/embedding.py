@@ -101,8 +101,8 @@ _WEIGHT = number(at_least=0, at_most=100)
     }
 )
 def _weights(value: Any, place: Place) -> dict[str, float]:
-    given = mapping({} if value is None else value, place, "Al: 0.6")
-    return {element(s, place.key(s)): float(_WEIGHT(w, place.key(s))) for s, w in given.items()}
+    entries = mapping({} if value is None else value, place, "Al: 0.6")
+    return {element(s, place.key(s)): float(_WEIGHT(w, place.key(s))) for s, w in entries.items()}
 
 
 @dataclass(frozen=True)
@@ -297,11 +297,11 @@ class EmbeddingTerm(Term):
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
         """Densities at atoms that have neighbours."""
-        found: dict[Species, Array] = {}
+        by_species: dict[Species, Array] = {}
         for center in sorted(structure.species):
             densities = self.densities_at(structure, center, self.all_densities[center])
-            found[center,] = densities[densities > 0.0][:, None]
-        return found
+            by_species[center,] = densities[densities > 0.0][:, None]
+        return by_species
 
     @cached_property
     def all_densities(self) -> dict[int, Array]:
@@ -474,19 +474,19 @@ class EmbeddingTerm(Term):
 
 
 def _read_density(view: TermView) -> Density:
-    given = view.entry["density"]
-    given.allow_only(*(spec.name for spec in fields(Density)))
-    shape = given["kind"].string()
+    entry = view.entry["density"]
+    entry.allow_only(*(spec.name for spec in fields(Density)))
+    shape = entry["kind"].string()
     if shape not in DENSITIES:
-        given["kind"].reject(f"found {quoted(shape)}, expected polynomial or exponential")
+        entry["kind"].reject(f"found {quoted(shape)}, expected polynomial or exponential")
     density = Density(
         shape,
-        exponent=given["exponent"].number(),
-        decay=given["decay"].number(),
-        cutoff=given["cutoff"].number(),
-        cutoff_width=given["cutoff_width"].number(),
-        weights=view.by_element(given["weights"]),
-        smooth_end="smooth_end" in given and given["smooth_end"].boolean(),
+        exponent=entry["exponent"].number(),
+        decay=entry["decay"].number(),
+        cutoff=entry["cutoff"].number(),
+        cutoff_width=entry["cutoff_width"].number(),
+        weights=view.by_element(entry["weights"]),
+        smooth_end="smooth_end" in entry and entry["smooth_end"].boolean(),
     )
     if not (
         0.0 < density.cutoff_width <= density.cutoff <= 100.0
@@ -494,9 +494,9 @@ def _read_density(view: TermView) -> Density:
         and 1.0 <= density.exponent <= 100.0
         and 0.0 < density.decay <= 100.0
     ):
-        given.reject("cutoff, cutoff_width, exponent and decay must be positive and consistent")
+        entry.reject("cutoff, cutoff_width, exponent and decay must be positive and consistent")
     if not all(0.0 <= w <= 1e3 for w in density.weights.values()):
-        given["weights"].reject("found a weight that is not between 0 and 1000")
+        entry["weights"].reject("found a weight that is not between 0 and 1000")
     return density
 
 

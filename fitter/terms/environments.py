@@ -85,8 +85,8 @@ def _per_species(value: Any, place: Place) -> int | dict[str, int]:
 
 @reader(lambda: {"type": ["object", "null"], "additionalProperties": SPARSE.schema()})
 def _quotas(value: Any, place: Place) -> dict[str, int]:
-    given = mapping({} if value is None else value, place, "Liquid: 200")
-    return {str(group): int(SPARSE(n, place.key(group))) for group, n in given.items()}
+    entries = mapping({} if value is None else value, place, "Liquid: 200")
+    return {str(group): int(SPARSE(n, place.key(group))) for group, n in entries.items()}
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,9 @@ class EnvironmentSettings(TermSettings):
 
     def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
         """As given, or by the number of environments."""
-        given = self.points_given(species)
-        if given is not None:
-            return given
+        explicit = self.points_given(species)
+        if explicit is not None:
+            return explicit
         most = max(LEAST_POINTS, min(MOST_POINTS, MOST_POINTS_OF_ALL // blocks))
         by_data = np.clip(candidates / ENVIRONMENTS_PER_POINT, LEAST_POINTS, most)
         return max(1, round(float(by_data) * self.n_sparse_factor))
@@ -275,11 +275,11 @@ class EnvironmentTerm(Term):
 
     def _add_block(self, structure: Structure, block: Block, rows: Array, start: int) -> None:
         center, points = block.species[0], block.points
-        _, found = self.descriptors(structure, center)
-        values, slopes = self.comparison.values_and_slopes(found, points)
+        _, descriptors = self.descriptors(structure, center)
+        values, slopes = self.comparison.values_and_slopes(descriptors, points)
         free = self.kernel(block.species, self.isolated(structure, center)[None, :], points)[0]
         rows[RowLayout.energy, start : start + block.size] += (
-            np.sum(values, axis=0) - len(found) * free
+            np.sum(values, axis=0) - len(descriptors) * free
         )
         if not structure.derivatives:
             return
@@ -287,11 +287,11 @@ class EnvironmentTerm(Term):
         count = len(structure.frame.numbers)
         involved = min(3 * count, 300) + 9
         step = max(1, MOST_NUMBERS // (involved * max(points.shape[1], block.size)))
-        for first in range(0, len(found), step):
-            last = min(first + step, len(found))
+        for first in range(0, len(descriptors), step):
+            last = min(first + step, len(descriptors))
             targets, centers, derivatives = self.derivatives(structure, center, first, last)
             changes = derivatives @ points.T
             if self.comparison.pull:
-                own = np.einsum("kd,kd->k", derivatives, found[centers])
+                own = np.einsum("kd,kd->k", derivatives, descriptors[centers])
                 changes -= self.comparison.pull * own[:, None]
             _core.add_weighted_rows(targets, centers, changes, slopes, rows, start)

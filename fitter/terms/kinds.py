@@ -20,8 +20,8 @@ class Kind(NamedTuple):
     """A kind of term.
 
     Attributes:
-        term: its terms.
-        settings: its settings; None for a kind that the fit adds by itself.
+        term: class of its terms.
+        settings: class of its settings; None for a kind that the fit adds by itself.
     """
 
     term: type[Term]
@@ -29,17 +29,17 @@ class Kind(NamedTuple):
 
 
 KINDS: list[Kind] = []
-"""All of them, in the order in which messages list them."""
+"""All kinds, in the order in which messages list them."""
 
 TERMS: dict[str, type[Term]] = {}
-"""Terms by the name of their kind, as it stands in files."""
+"""Terms by the name of their kind in model files."""
 
 SETTINGS: dict[str, type[TermSettings]] = {}
-"""Settings by the name of their kind, as it stands in a settings file."""
+"""Settings by the name of their kind in settings files."""
 
 
 def register(term: type[Term], settings: type[TermSettings] | None = None) -> None:
-    """Enter a kind."""
+    """Enter a kind in the registry."""
     KINDS.append(Kind(term, settings))
     TERMS[term.kind] = term
     if settings is not None:

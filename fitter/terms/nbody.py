@@ -260,16 +260,16 @@ class NBodyTerm(EnvironmentTerm):
 
     def _whitened(self, sums: Array, center: int) -> Array:
         """(n, dimension) sums s over triplets as descriptors phi."""
-        found = np.empty_like(sums)
+        descriptors = np.empty_like(sums)
         start = 0
         for block, factor in zip(self.triplets.blocks, self.factors, strict=True):
             if block.species[0] == center:
                 where = slice(start, start + block.size)
-                found[:, where] = scipy.linalg.solve_triangular(
+                descriptors[:, where] = scipy.linalg.solve_triangular(
                     factor, sums[:, where].T, lower=True, check_finite=False
                 ).T
                 start += block.size
-        return np.asarray(found / np.sqrt(self.scales.get(center, 1.0)))
+        return np.asarray(descriptors / np.sqrt(self.scales.get(center, 1.0)))
 
     def mapped(self, weights: Array, plan: MapPlan) -> None:
         """Neither kernel is a function of few distances."""
@@ -303,8 +303,8 @@ class NBodyTerm(EnvironmentTerm):
                 "expected a centre and two neighbours, the lower atomic number first"
             )
         check_distances(view, blocks, view.cutoff)
-        given = entry["scales"]
-        scales = {atomic_number(symbol): positive(given[symbol]) for symbol in given.members()}
+        stored = entry["scales"]
+        scales = {atomic_number(symbol): positive(stored[symbol]) for symbol in stored.members()}
         triplets = ThreeBodyTerm(
             cutoff=view.cutoff,
             cutoff_width=width,
@@ -329,10 +329,10 @@ class NBodyTerm(EnvironmentTerm):
 
 
 def _read_comparison(view: TermView) -> Comparison:
-    given = view.entry["comparison"]
-    name = given["kernel"].string()
+    entry = view.entry["comparison"]
+    name = entry["kernel"].string()
     if name == "power":
-        return DotPower(given["power"].integer(1, 8))
+        return DotPower(entry["power"].integer(1, 8))
     if name != "squared_exponential":
-        given["kernel"].reject("expected power or squared_exponential")
-    return SquaredExponential(within(given["distance_lengthscale"], *LENGTHSCALES))
+        entry["kernel"].reject("expected power or squared_exponential")
+    return SquaredExponential(within(entry["distance_lengthscale"], *LENGTHSCALES))

@@ -1,8 +1,8 @@
 """The rows of a frame: covariances of its energy, forces and strain derivatives with sparse points.
 
-Sums and derivatives of the local-energy kernels, from which the total energies, forces and stresses
-of the data are learned (Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015),
-DOI 10.1002/qua.24927).
+The rows are sums and derivatives of the local-energy kernels, through which the fit learns from the
+total energies, forces and stresses of the data (Bartók and Csányi, Int. J. Quantum Chem. 115, 1051
+(2015), DOI 10.1002/qua.24927).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ __all__ = ["RowLayout", "columns", "frame_rows"]
 
 @dataclass(frozen=True)
 class RowLayout:
-    """Where the rows of a frame of so many `atoms` stand.
+    """Layout of the rows of a frame with `atoms` atoms.
 
-    One of the energy, three of the forces (-dE/dx) of each atom, six of dE/d(strain) in the order
-    xx yy zz yz xz xy (volume times stress). The core has the same in rows.hpp.
+    One row of the energy, three of the forces (-dE/dx) of each atom, six of dE/d(strain) in the order
+    xx yy zz yz xz xy (volume times stress). The core has the same layout in rows.hpp.
     """
 
     atoms: int
@@ -33,17 +33,17 @@ class RowLayout:
 
     @property
     def count(self) -> int:
-        """All rows."""
+        """Number of rows."""
         return 1 + 3 * self.atoms + 6
 
     @property
     def forces(self) -> slice:
-        """Those of the forces, atom by atom."""
+        """Rows of the forces, atom by atom."""
         return slice(1, 1 + 3 * self.atoms)
 
     @property
     def strain(self) -> slice:
-        """Those of the strain derivatives."""
+        """Rows of the strain derivatives."""
         return slice(1 + 3 * self.atoms, 7 + 3 * self.atoms)
 
     def split(self, values: Array) -> tuple[float, Array, Array]:
@@ -73,9 +73,10 @@ def term_columns(terms: Sequence[Term]) -> Iterator[tuple[Term, slice]]:
 
 
 def frame_rows(frame: Frame, terms: Sequence[Term], derivatives: bool = True) -> Array:
-    """Rows of a frame with all sparse points, unit variance for every term.
+    """Covariances of a frame's rows with all sparse points, unit variance for every term.
 
-    Returns (`RowLayout.count`, sparse points). Without `derivatives` only the energy's row is filled.
+    Returns an array (`RowLayout.count`, sparse points). Without `derivatives` only the energy's row is
+    filled.
     """
     layout = RowLayout(len(frame.numbers))
     rows = np.zeros((layout.count, sum(term.size for term in terms)))

@@ -1,4 +1,4 @@
-"""Cubic B-splines on uniform knots: from values at the knots to coefficients.
+"""Coefficients of cubic B-splines on uniform knots from the values at the knots.
 
 The form of the coefficients is described in forcemap.potentials.file.potential_file.
 """
@@ -19,11 +19,11 @@ def spline_coefficients(values: Array, axes: int | None = None, fading: int = 0)
 
     Args:
         values: (n_1 + 1, n_2 + 1, ...) at all knots.
-        axes: how many leading axes are grids; all by default.
-        fading: how many leading axes end at a cutoff, where the function is zero with its first two
-            derivatives: so is the spline then, which instead does not interpolate the last but one
-            knot. A second derivative that jumps at a cutoff adds to the random walk of the energy in
-            molecular dynamics, as atoms cross it at all times.
+        axes: number of leading axes that are grids; all by default.
+        fading: number of leading axes that end at a cutoff, where the function is zero with its first
+            two derivatives. The spline has the same zeros and does not interpolate the last but one
+            knot in exchange. A second derivative that jumps at a cutoff adds to the random walk of the
+            energy in molecular dynamics, since atoms cross the cutoff all the time.
 
     Returns:
         (n_1 + 3, n_2 + 3, ...) in the units of the values; slopes at both ends of every axis are
@@ -40,7 +40,7 @@ def _along_first(values: Array, fading: bool) -> Array:
     # With `fading` the last three coefficients are zero, and the last two knots give no equation.
     n = len(values) - (2 if fading else 0)
     # c[m], c[m+1], c[m+2] with weights 1/6, 4/6, 1/6 at knot m; equal outer coefficients at both
-    # ends make the slope zero there. These two eliminate the first and the last unknown.
+    # ends make the slope zero there. These two conditions eliminate the first and the last unknown.
     band = np.zeros((3, n))
     band[0, 1:] = 1.0 / 6.0
     band[1, :] = 4.0 / 6.0
@@ -63,7 +63,7 @@ def open_spline_coefficients(values: Array) -> Array:
 
     Returns:
         (n + 3, functions). The second derivative is zero at the last knot, the third is continuous at
-        the second ("not a knot"): there nothing is known of the slope.
+        the second ("not a knot"), where the slope is unknown.
     """
     n = len(values) - 1
     matrix = np.zeros((n + 3, n + 3))

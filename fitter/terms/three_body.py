@@ -172,12 +172,12 @@ class ThreeBodyTerm(DistanceTerm):
             if block.species[1] == block.species[2]:
                 orders.append((0, 2, 1))
             return [View(block.species, _permuted(points, orders))]
-        found: dict[Species, list[tuple[int, ...]]] = {}
+        orders_of: dict[Species, list[tuple[int, ...]]] = {}
         for order in permutations(range(3)):
             species = tuple(block.species[n] for n in order)
             if species[1] <= species[2]:
-                found.setdefault(species, []).append(order)
-        return [View(species, _permuted(points, orders)) for species, orders in found.items()]
+                orders_of.setdefault(species, []).append(order)
+        return [View(species, _permuted(points, orders)) for species, orders in orders_of.items()]
 
     def factors(self, species: Species, legs: Array, base: Array) -> tuple[Array, Array, Array]:
         """Cutoff and fading of r_ij, r_ik (at `legs`) and r_jk (at `base`), for (centre, j, k)."""
@@ -281,14 +281,14 @@ class ThreeBodyTerm(DistanceTerm):
             return None
         legs, base = self.intervals(plan)
         knots = self.knots(legs, base)
-        found: Iterable[tuple[Species, Array]]
+        raw: Iterable[tuple[Species, Array]]
         if plan.draws and self.kernel_name == "squared_exponential":
-            found = self._product_tables(weights, knots)
+            raw = self._product_tables(weights, knots)
         else:
             values = self._values(weights, knots, plan.jobs)
-            found = ((s, spline_coefficients(v, axes=3, fading=2)) for s, v in values.items())
+            raw = ((s, spline_coefficients(v, axes=3, fading=2)) for s, v in values.items())
         tables: dict[Any, Tensor] = {}
-        for species, table in found:
+        for species, table in raw:
             same = species[1] == species[2]
             if same:
                 table = 0.5 * (table + table.transpose(1, 0, 2, 3))
@@ -348,12 +348,12 @@ class ThreeBodyTerm(DistanceTerm):
         if not len(first) or not len(keep[2]):
             return values
         scale = (factors[0][first] * factors[1][second])[:, None] * factors[2][keep[2]][None, :]
-        found = scale[:, :, None] * self._grid_sum(
+        sums = scale[:, :, None] * self._grid_sum(
             (legs[first], legs[second], base[keep[2]]), view.images, weights, jobs
         )
-        values[first[:, None], second[:, None], keep[2][None, :]] = found
+        values[first[:, None], second[:, None], keep[2][None, :]] = sums
         if symmetric:
-            values[second[:, None], first[:, None], keep[2][None, :]] = found
+            values[second[:, None], first[:, None], keep[2][None, :]] = sums
         return values
 
     def _grid_sum(
@@ -393,10 +393,10 @@ class ThreeBodyTerm(DistanceTerm):
     @override
     def read(cls, view: TermView) -> ThreeBodyTerm:
         cls._check_grid(view, 2)
-        found = cls._fields(view)
-        if found["grid"] and found["kernel_name"] != "squared_exponential":
+        arguments = cls._fields(view)
+        if arguments["grid"] and arguments["kernel_name"] != "squared_exponential":
             view.entry["grid"].reject("only the squared exponential has one in three_body terms")
-        return cls(**found, symmetry=view.one_of("symmetry", "central", "full"))
+        return cls(**arguments, symmetry=view.one_of("symmetry", "central", "full"))
 
 
 def _permuted(points: Array, orders: Sequence[tuple[int, ...]]) -> Array:

@@ -102,12 +102,12 @@ class TwoBodyTerm(DistanceTerm):
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
         """Distances."""
-        found: dict[Species, Array] = {}
+        distances: dict[Species, Array] = {}
         for a, b in self.combinations(sorted(structure.species)):
             r = structure.neighbors.distances(a, b, self.cutoff)
             if len(r):
-                found[a, b] = r[:, None]
-        return found
+                distances[a, b] = r[:, None]
+        return distances
 
     def interval(self, pool: Pool) -> tuple[float, float]:
         """To the cutoff, however far the data reach."""

@@ -83,8 +83,8 @@ class Residuals:
                 parts[name].append((left.errors[where] / unit, left.variances[where] / unit**2))
         nothing = (np.zeros(0), np.zeros(0))
         return {
-            name: cls(*(np.concatenate(both) for both in zip(*[nothing, *found], strict=True)))
-            for name, found in parts.items()
+            name: cls(*(np.concatenate(both) for both in zip(*[nothing, *pairs], strict=True)))
+            for name, pairs in parts.items()
         }
 
 
@@ -94,10 +94,10 @@ def _quantities(frame: Frame, rows: NDArray[np.intp]) -> dict[str, tuple[Array, 
     layout = RowLayout(count)
     stress = rows >= layout.strain.start
     energy = rows == layout.energy
-    found = {"force": (~energy & ~stress, 1.0), "energy": (energy, float(np.sqrt(count)))}
+    quantities = {"force": (~energy & ~stress, 1.0), "energy": (energy, float(np.sqrt(count)))}
     if np.any(stress):
-        found["stress"] = (stress, abs(float(np.linalg.det(frame.cell))))
-    return found
+        quantities["stress"] = (stress, abs(float(np.linalg.det(frame.cell))))
+    return quantities
 
 
 def calibration(residuals: Residuals, sigma: float, least: float, near: float) -> Calibration:
@@ -169,17 +169,17 @@ def calibrated(
     sigma = model.data["sigma"]
     if not left_out:
         note(NOT_CALIBRATED)
-    near, found = 1.0, {}
+    near, calibrations = 1.0, {}
     for name in ("force", "energy", "stress"):
-        found[name] = calibration(residuals[name], sigma[name], LEAST[name], near)
+        calibrations[name] = calibration(residuals[name], sigma[name], LEAST[name], near)
         if name == "force" or not len(residuals["force"].errors):
-            near = found[
+            near = calibrations[
                 name
             ].factor  # the errors of all quantities are those of the same functions
     if not len(residuals["force"].errors):
-        found["force"] = replace(found["force"], factor=found["energy"].factor)
+        calibrations["force"] = replace(calibrations["force"], factor=calibrations["energy"].factor)
     return replace(
-        model, uncertainty=Uncertainty(**found), open_levels=open_levels(model, left_out)
+        model, uncertainty=Uncertainty(**calibrations), open_levels=open_levels(model, left_out)
     )
 
 
@@ -193,13 +193,13 @@ def open_levels(model: Model, left_out: Sequence[LeftOut]) -> Mapping[str, float
     count = level_frames(len(ranked))
     for number in range(count):
         frame = ranked[int(UNUSUAL * (1.0 - number / count) * (len(ranked) - 1))].frame
-        found = model.open_variances(frame)
+        variances = model.open_variances(frame)
         atoms = len(frame.numbers)
         layout = RowLayout(atoms)
         for name, largest in (
-            ("force", np.max(found[layout.forces])),
-            ("energy", found[layout.energy] / atoms),
-            ("stress", np.max(found[layout.strain]) / atoms),
+            ("force", np.max(variances[layout.forces])),
+            ("energy", variances[layout.energy] / atoms),
+            ("stress", np.max(variances[layout.strain]) / atoms),
         ):
             levels[name] = max(levels[name], LEVEL_MARGIN * float(largest))
     return levels

@@ -96,9 +96,9 @@ class LeftOut:
     def deviations(self) -> Prediction:
         """Raw standard deviations of `prediction`."""
         layout = RowLayout(len(self.frame.numbers))
-        found = np.zeros(layout.count)
-        found[self.target.rows] = np.sqrt(self.variances)
-        return Prediction.of(self.frame, *layout.split(found))
+        deviations = np.zeros(layout.count)
+        deviations[self.target.rows] = np.sqrt(self.variances)
+        return Prediction.of(self.frame, *layout.split(deviations))
 
 
 def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array, Array]:
@@ -163,7 +163,7 @@ def leave_one_out(
         times = copies[places[number] : places[number + 1]]
         return list(_of_block(blocks[number], rows, posterior, times))
 
-    found: list[LeftOut] = []
+    left_out: list[LeftOut] = []
     # Each thread has a frame of its own, whose numbers must not depend on how many there are.
     with (
         run.stage("leaving frames out", len(blocks)) as advance,
@@ -171,9 +171,9 @@ def leave_one_out(
     ):
         results = run.ranks.map_in_order(leave_out, range(len(blocks)), rows_of(blocks), run.jobs)
         for block, numbers in zip(blocks, results, strict=False):
-            found += [LeftOut(t, *each) for t, each in zip(block, numbers, strict=True)]
+            left_out += [LeftOut(t, *each) for t, each in zip(block, numbers, strict=True)]
             advance()
-    return found
+    return left_out
 
 
 def _copies(targets: Iterable[Targets]) -> list[int]:

@@ -236,10 +236,10 @@ def free_direction(values: Array, vectors: Array, direction: Array, free: Array)
     isolated atom has no d.
     """
     inside = free - (free @ direction) * direction
-    found = (vectors / np.maximum(values, FLOOR * values[-1])) @ (vectors.T @ inside)
-    found -= (found @ direction) * direction
-    length = float(np.linalg.norm(found))
-    return np.asarray(found / length if length > 0.0 else found)
+    axis = (vectors / np.maximum(values, FLOOR * values[-1])) @ (vectors.T @ inside)
+    axis -= (axis @ direction) * direction
+    length = float(np.linalg.norm(axis))
+    return np.asarray(axis / length if length > 0.0 else axis)
 
 
 def _orthonormal(direction: Array, rows: Array) -> Array:
@@ -248,10 +248,10 @@ def _orthonormal(direction: Array, rows: Array) -> Array:
     One fewer than there are rows if the last one is in the span of the others.
     """
     together = np.concatenate([direction[None], rows])
-    found, upper = scipy.linalg.qr(together.T, mode="economic", check_finite=False)
+    columns, upper = scipy.linalg.qr(together.T, mode="economic", check_finite=False)
     lengths = np.linalg.norm(together, axis=1)[: len(upper)]
     new = np.abs(np.diag(upper)) > REPEATED * lengths
-    return np.asarray(found[:, new][:, 1:])
+    return np.asarray(columns[:, new][:, 1:])
 
 
 def _without(direction: Array, moments: Array) -> Array:
@@ -283,12 +283,12 @@ class _Forms:
         By a subspace iteration from the first coordinates, of which the forms are mostly.
         """
         draws = range(self.weights.shape[1])
-        found = np.eye(self.size, min(2 * most, self.size))
-        if found.shape[1] < self.size:
-            found = np.sum([self.products(k, self.products(k, found)) for k in draws], axis=0)
-            found = scipy.linalg.qr(found, mode="economic", check_finite=False)[0]
-        images = [self.products(k, found) for k in draws]
+        basis = np.eye(self.size, min(2 * most, self.size))
+        if basis.shape[1] < self.size:
+            basis = np.sum([self.products(k, self.products(k, basis)) for k in draws], axis=0)
+            basis = scipy.linalg.qr(basis, mode="economic", check_finite=False)[0]
+        images = [self.products(k, basis) for k in draws]
         _, inside = scipy.linalg.eigh(np.sum([image.T @ image for image in images], axis=0))
         inside = inside[:, ::-1][:, :most]
-        forms = np.stack([inside.T @ (found.T @ image) @ inside for image in images])
-        return found @ inside, forms
+        forms = np.stack([inside.T @ (basis.T @ image) @ inside for image in images])
+        return basis @ inside, forms

@@ -218,15 +218,15 @@ def _seen(term: SoapTerm, frames: Sequence[Frame], center: int, span: Span, jobs
 
     def of_frame(frame: Frame) -> list[tuple[Array, float]]:
         structure = Structure(frame, term.cutoff)
-        _, found = term.descriptors(structure, center)
-        chosen = np.unique(np.linspace(0, len(found) - 1, DERIVED_CENTERS).astype(int))
+        _, descriptors = term.descriptors(structure, center)
+        chosen = np.unique(np.linspace(0, len(descriptors) - 1, DERIVED_CENTERS).astype(int))
         moved, squares = [], 0.0
         for n in chosen.tolist():
             _, _, rows = term.expansion.derivatives(structure.neighbors, center, n, n + 1)
             squares += float(np.vdot(rows[:-6], rows[:-6]))
             moved.append(span.coordinates(rows[:-6]))
         return [
-            (span.coordinates(found), float(np.vdot(found, found))),
+            (span.coordinates(descriptors), float(np.vdot(descriptors, descriptors))),
             (np.concatenate(moved), squares),
         ]
 
@@ -256,8 +256,8 @@ def _quadratic(span: Span, weights: Array, covariance: Array) -> tuple[Array, Ar
     factors, inside = scipy.linalg.eigh(0.5 * (inner + inner.T))
     order = np.argsort(-np.abs(factors))
     order = order[np.abs(factors[order]) > NEGLIGIBLE * np.abs(factors[order[0]])]
-    found = ((vectors / roots) @ inside[:, order]).T
-    return factors[order], np.ascontiguousarray(span.vectors(found))
+    coordinates = ((vectors / roots) @ inside[:, order]).T
+    return factors[order], np.ascontiguousarray(span.vectors(coordinates))
 
 
 def functions_of(

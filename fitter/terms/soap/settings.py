@@ -43,15 +43,15 @@ _SIMILARITY = number(at_least=-1, at_most=1)
     }
 )
 def _kappa(value: Any, place: Place) -> dict[str, float]:
-    found = {}
+    similarities = {}
     for pair, similarity in mapping(value, place, "Si-O: 0.3").items():
         names = str(pair).split("-")
         if len(names) != 2 or names[0] == names[1]:
             place.key(pair).fail("expected two different elements, such as Si-O")
         for symbol in names:
             element(symbol, place.key(pair))
-        found["-".join(names)] = float(_SIMILARITY(similarity, place.key(pair)))
-    return found
+        similarities["-".join(names)] = float(_SIMILARITY(similarity, place.key(pair)))
+    return similarities
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,11 @@ class SoapSettings(EnvironmentSettings):
             config_type_n_sparse={k: part(n) for k, n in self.config_type_n_sparse.items()},
             delta=None if self.delta is None else self.delta / float(count**0.5),
         )
-        found = []
+        terms = []
         for scale in scales:
             reach = round(scale.reach * cutoff, 2)
             width = self.cutoff_width or scale.cutoff_width * reach
-            found.append(
+            terms.append(
                 replace(
                     shared,
                     cutoff=reach,
@@ -163,7 +163,7 @@ class SoapSettings(EnvironmentSettings):
                     atom_sigma=self.atom_sigma or scale.atom_sigma * reach,
                 )
             )
-        return tuple(found)
+        return tuple(terms)
 
     @override
     def for_trial(self, points: int) -> SoapSettings:

@@ -79,9 +79,9 @@ def _distribution(distances: Array, furthest: float) -> tuple[Array, Array]:
     # Not up to the furthest: pairs beyond it are missing that smoothing would bring in.
     count = int((np.log(furthest) - 2.0 * SMOOTHING - start) / STEP)
     places = np.arange(count + width)
-    found = np.bincount(np.rint((logs - start) / STEP).astype(int), minlength=len(places))
+    counts = np.bincount(np.rint((logs - start) / STEP).astype(int), minlength=len(places))
     kernel = np.exp(-0.5 * (np.arange(-width, width + 1) * STEP / SMOOTHING) ** 2)
-    smooth = np.convolve(found[: len(places)], kernel, mode="same")[:count]
+    smooth = np.convolve(counts[: len(places)], kernel, mode="same")[:count]
     centers = start + STEP * places[:count]
     return np.exp(centers), smooth * np.exp(-3.0 * centers)
 
@@ -105,7 +105,7 @@ def _around(radii: Array, density: Array, top: int, fallen: int) -> Shell:
 
 def first_shells(distances: Mapping[tuple[int, int], Array], furthest: float) -> list[Shell]:
     """First shells of all pairs of species that have one, the nearest first; see `first_shell`."""
-    total = sum(len(found) for found in distances.values())
+    total = sum(len(values) for values in distances.values())
     fewest = RARE * total / max(len(distances), 1)
     shells = [first_shell(some, furthest) for some in distances.values() if len(some) >= fewest]
     return sorted((s for s in shells if s is not None), key=lambda shell: shell.end)

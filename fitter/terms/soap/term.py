@@ -201,13 +201,13 @@ class SoapTerm(EnvironmentTerm):
     @classmethod
     @override
     def read(cls, view: TermView) -> SoapTerm:
-        given = view.entry["basis"]
+        stored = view.entry["basis"]
         names = [spec.name for spec in fields(RadialBasis)]
-        given.allow_only(*names)
-        sizes = {"n_max": given["n_max"].integer(1, 128), "l_max": given["l_max"].integer(0, 20)}
-        basis = RadialBasis(**{n: sizes.get(n, given[n].number()) for n in names})  # type: ignore[arg-type]
+        stored.allow_only(*names)
+        sizes = {"n_max": stored["n_max"].integer(1, 128), "l_max": stored["l_max"].integer(0, 20)}
+        basis = RadialBasis(**{n: sizes.get(n, stored[n].number()) for n in names})  # type: ignore[arg-type]
         if not 0.0 < basis.cutoff_width <= basis.cutoff <= 100.0:
-            given.reject("cutoff and cutoff_width must be positive and consistent")
+            stored.reject("cutoff and cutoff_width must be positive and consistent")
         radial = view.tensor("radial", basis.l_max + 1, basis.n_max)
         own, weights = view.tensor("own"), view.tensor("channels", len(view.species))
         if len(radial) < 4 or len(own) != basis.n_max or not 1 <= len(weights) <= 128:
