@@ -201,8 +201,6 @@ def estimate(
 
     Raises ForcemapError for frames without labels or without neighbours.
     """
-    if not any(f.energy is not None or f.forces is not None for f in frames):
-        raise ForcemapError("the training frames hold neither energies nor forces")
     with threadpool_limits(limits=1, user_api="blas"):
         look = _Look.at(settings, frames)
         columns = sum(c.n_sparse for c in look.combinations)
@@ -347,7 +345,9 @@ class _Look:
 
     @classmethod
     def at(cls, given: Settings, frames: Sequence[Frame]) -> _Look:
-        """A look at the frames of a fit."""
+        """A look at the frames of a fit. Raises ForcemapError for frames without labels."""
+        if not any(f.energy is not None or f.forces is not None for f in frames):
+            raise ForcemapError("the training frames hold neither energies nor forces")
         options = alternatives(given, Survey.of(frames, given))
         sample = sample_of(frames, SAMPLE_ATOMS)
         atoms = sum(len(f.numbers) for f in frames)

@@ -23,6 +23,7 @@ from forcemap.ipi_driver.protocol import Channel
 from forcemap.ipi_driver.template import Template
 from forcemap.potentials.file.potential_file import Draws, PotentialData
 from forcemap.potentials.grade import AngularMoments, Grade, Moments
+from forcemap.potentials.terms import ThreeBodySplines
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from numpy.typing import NDArray
 from potentials_factory import random_potential
@@ -335,15 +336,20 @@ def _uncertain(species: list[str], draws: int = 5, seed: int = 4) -> PotentialDa
     """A random potential with draws (a tenth as large), a calibration and a grade by moments."""
     data = random_potential(species, seed=seed)
     others = [random_potential(species, seed=100 * seed + k) for k in range(draws)]
-    drawn = tuple(
+    pairs, triplets = data.terms[:2]
+
+    def tables(n: int, key: Any) -> Any:
+        return 0.1 * np.array([other.terms[n].tables[key] for other in others])
+
+    drawn = (
+        dataclasses.replace(pairs, tables={key: tables(0, key) for key in pairs.tables}),
         dataclasses.replace(
-            term,
+            triplets,
             tables={
-                key: 0.1 * np.array([other.terms[n].tables[key] for other in others])
-                for key in term.tables
+                key: ThreeBodySplines.drawn(tables(1, key), key[1] == key[2])
+                for key in triplets.tables
             },
-        )
-        for n, term in enumerate(data.terms[:2])
+        ),
     )
     moments = Moments(4.5, 3, AngularMoments(4.0, 1))
     features = moments.count(len(data.species))
