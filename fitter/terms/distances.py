@@ -1,4 +1,4 @@
-"""What two- and three-body terms have in common: functions of interatomic distances.
+"""Functions of interatomic distances: the common part of two- and three-body terms.
 
 The local energy of atom i is a sum of functions of its neighbourhood, each with a Gaussian-process
 prior of variance ``delta**2``::
@@ -67,11 +67,11 @@ MOST_POINTS_OF_ALL = 4000
 number."""
 
 MOST_INTERVALS = 2000
-"""Of a grid in the file of a model."""
+"""Largest number of intervals of a grid in the file of a model."""
 
 
 def fineness(tolerance: float) -> float:
-    """How much finer than at 1e-4 eV/Å a grid is at `tolerance`, eV/Å."""
+    """Factor by which a grid is finer at `tolerance`, eV/Å, than at 1e-4 eV/Å."""
     return float((1e-4 / tolerance) ** (1.0 / 6.0))
 
 
@@ -79,15 +79,15 @@ def fineness(tolerance: float) -> float:
 class DistanceSettings(TermSettings):
     """A function of interatomic distances.
 
-    `n_sparse` is a number for each combination of species; where it is not given, `n_sparse_factor`
-    times what the fit chooses.
+    `n_sparse` is the number for each combination of species; without it, the fit's own choice is
+    multiplied by `n_sparse_factor`.
     """
 
     few_atoms: ClassVar[bool] = True
     continuous: ClassVar[tuple[str, ...]] = ("lengthscale", "cutoff", "cutoff_width")
     fewest_points: ClassVar[int]
     most_points: ClassVar[int]
-    """Sparse points of a combination of species where no number is given."""
+    """Limits of the sparse points of a combination of species without `n_sparse`."""
 
     cutoff: float = field(default=5.0, metadata=read_by(DISTANCE))
     n_sparse: int | None = field(default=None, metadata=read_by(optional(SPARSE)))
@@ -96,11 +96,11 @@ class DistanceSettings(TermSettings):
     kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
 
     def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
-        """Fewer for many elements, so that a fit stays short."""
+        """The number decreases with the number of elements, so that a fit stays short."""
         return self.points_of_each(blocks)
 
     def points_of_each(self, blocks: int) -> int:
-        """Sparse points of every combination of species, of which there are `blocks`."""
+        """Sparse points of each of the `blocks` combinations of species."""
         if self.n_sparse is not None:
             return self.n_sparse
         most = MOST_POINTS_OF_ALL // blocks
@@ -117,7 +117,7 @@ class DistanceSettings(TermSettings):
 
 
 class View(NamedTuple):
-    """How a block's sparse points are seen by one kind of neighbourhood.
+    """A block's sparse points as one kind of neighbourhood sees them.
 
     Attributes:
         species: (a, b) or (centre, a, b), a <= b, atomic numbers.
@@ -133,14 +133,14 @@ class DistanceTerm(Term):
     """A function of interatomic distances with its kernel and its sparse points.
 
     Attributes:
-        cutoff_width: Å, of the smooth step before the cutoff.
-        kernel_name, lengthscale: of the kernel; Å.
+        cutoff_width: width of the smooth step before the cutoff, Å.
+        kernel_name, lengthscale: name of the kernel; its lengthscale, Å.
         repulsion: where the data end; the functions are faded out below.
-        grid: intervals that the kernel is projected on; None: the exact kernel.
+        grid: numbers of intervals that the kernel is projected on; None: the exact kernel.
     """
 
     dimension: ClassVar[int]
-    """Distances that a function depends on."""
+    """Number of distances that a function depends on."""
 
     cutoff: float
     cutoff_width: float
@@ -169,7 +169,7 @@ class DistanceTerm(Term):
 
     @abstractmethod
     def views(self, block: Block) -> list[View]:
-        """The kinds of neighbourhood that `block` is about, with the images each one sees."""
+        """The kinds of neighbourhood that `block` describes, with the images seen by each."""
 
     @cached_property
     @abstractmethod
@@ -192,11 +192,11 @@ class DistanceTerm(Term):
         """Add the rows of one block with the exact kernel."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """For sending to other processes: without what each makes for itself."""
+        """State for other processes, without the splines that each computes for itself."""
         return {name: value for name, value in vars(self).items() if name != "products"}
 
     def kernel(self, species: Species, a: Array, b: Array) -> Array:
-        """Summed over the permutations of b that leave the function unchanged."""
+        """(n, m) kernel, summed over the permutations of b that leave the function unchanged."""
         view = next(v for v in self.views(Block(species, b)) if v.species == species)
         return self.settings.matrix(np.ascontiguousarray(a), view.images)
 
@@ -238,7 +238,7 @@ class DistanceTerm(Term):
 
     @classmethod
     def _fields(cls, view: TermView) -> dict[str, Any]:
-        """What all terms of distances have in a file."""
+        """The fields that all terms of distances have in a file."""
         cutoff = view.cutoff
         width, lengthscale = read_lengths(view)
         grid = tuple(size.integer(1, MOST_INTERVALS) for size in view.entry["grid"])
@@ -279,7 +279,7 @@ def symbols_of(species: Sequence[int]) -> tuple[str, ...]:
 
 
 def read_lengths(view: TermView) -> tuple[float, float]:
-    """Width of the transition and lengthscale, Å. Raises ModelFileError if they cannot be meant."""
+    """Width of the transition and lengthscale, Å. Raises ModelFileError if they make no sense."""
     entry = view.entry
     width, lengthscale = entry["cutoff_width"].number(), entry["lengthscale"].number()
     if not (0.0 < width <= view.cutoff <= 100.0 and lengthscale > 0.0):
@@ -288,7 +288,7 @@ def read_lengths(view: TermView) -> tuple[float, float]:
 
 
 def check_distances(view: TermView, blocks: Iterable[Block], cutoff: float) -> None:
-    """Raise ModelFileError for sparse points whose distances (Å) are not those of any fit."""
+    """Raise ModelFileError for sparse points whose distances (Å) no fit could have."""
     for block in blocks:
         # The third distance of a triangle may be twice the cutoff.
         wrong = block.points[(block.points < 0.0) | (block.points > 2.0 * cutoff + 1e-6)]

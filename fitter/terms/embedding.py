@@ -7,18 +7,18 @@ Djurabekova, Phys. Rev. B 104, 104101 (2021), DOI 10.1103/PhysRevB.104.104101)::
 
     e_i = V(rho_i) - V(0),    rho_i = sum_j phi(r_ij)
 
-with one V for each species of centre. The density functions phi are given, not learned::
+with one V for each species of centre. The density functions phi are chosen, not learned::
 
     polynomial     phi = s w (1 - r / cutoff)**exponent
     exponential    phi = s w exp(-decay r) f_c(r)
 
-w is a weight of the neighbour's element, and s, of the centre's, makes 1 the largest density in the
-data: the lengthscale is in that unit. Below the shortest distances of the data phi levels off, as
-pair functions do, so that no embedding force stands against the core.
+The weight w belongs to the neighbour's element. The scale s belongs to the centre's and makes 1 the
+largest density in the data, which is the unit of the lengthscale. Below the shortest distances of the
+data phi levels off, as pair functions do, so that no embedding force stands against the core.
 
-The kernel is *projected*, as those of the few-body terms (see `few_body`): V is a cubic spline on a
-uniform grid of densities, and phi one of distances, so that the map loses nothing. The grid ends a
-little beyond the data; there V turns into a straight line. Its slope is that of V at the median
+The kernel is *projected* like those of the few-body terms (described in `distances`): V is a cubic
+spline on a uniform grid of densities, and phi one of distances, so that the map loses nothing. The grid
+ends a little beyond the data; there V turns into a straight line. Its slope is that of V at the median
 density of the data: a linear embedding energy is one of pairs, phi times the slope, and these pairs and
 the 2-body term are known best together where most data are. The slope at the largest density is known
 badly; a line with that slope had metals collapse when compressed a tenth beyond the data.
@@ -79,16 +79,16 @@ DENSITIES = ("polynomial", "exponential")
 DENSITY_INTERVALS = 60
 
 EXPONENT = 6.0
-"""Of the polynomial density; with 5.5 Å, between the best for bcc Mo (4 to 6) and for fcc Ni (8)."""
+"""Default exponent of the polynomial density; the best at 5.5 Å are 4 to 6 (bcc Mo) and 8 (fcc Ni)."""
 
 DECAY = 2.0
-"""Of the exponential density, 1/Å."""
+"""Default decay of the exponential density, 1/Å."""
 
 LENGTHSCALE = 0.3
-"""Where none is given, this part of the range of densities in the data."""
+"""Default lengthscale, as a fraction of the range of densities in the data."""
 
 OPEN = float("inf")
-"""Of a lengthscale that `EmbeddingTerm.fitted_to` finds."""
+"""Placeholder of a lengthscale that `EmbeddingTerm.fitted_to` determines."""
 
 _WEIGHT = number(at_least=0, at_most=100)
 
@@ -111,7 +111,7 @@ class EmbeddingSettings(TermSettings):
 
     `density`: "polynomial", weight (1 - r / cutoff)^exponent, or "exponential", weight
     exp(-decay r) with a transition to zero over `cutoff_width`. `weights` of the neighbours'
-    elements are 1 where none is given. The `lengthscale` is in units of the largest density in the
+    elements are 1 by default. The `lengthscale` is in units of the largest density in the
     data.
     """
 
@@ -172,7 +172,7 @@ class EmbeddingSettings(TermSettings):
         return self.n_sparse
 
     def resized(self, size: Any) -> EmbeddingSettings:
-        """It costs next to nothing at any size."""
+        """The same settings: the term costs next to nothing at any size."""
         return self
 
 
@@ -182,13 +182,13 @@ class Density:
 
     Attributes:
         kind: polynomial or exponential.
-        exponent: of the polynomial.
-        decay: of the exponential, 1/Å.
+        exponent: exponent of the polynomial.
+        decay: decay of the exponential, 1/Å.
         cutoff: Å.
-        cutoff_width: of the exponential, Å.
-        weights: of neighbours by atomic number; 1 where none is given.
-        smooth_end: whether the spline of the function ends at the cutoff with two derivatives that are
-            zero, or with one only, as in files from before there was the choice.
+        cutoff_width: width of the exponential's transition, Å.
+        weights: weights of neighbours by atomic number; 1 by default.
+        smooth_end: whether two derivatives of the spline vanish at the cutoff, or only one, as in older
+            files without this entry.
     """
 
     kind: str
@@ -207,14 +207,14 @@ class Density:
         settings = _core.KernelSettings(
             "squared_exponential", 1.0, self.cutoff, self.cutoff_width, "quintic"
         )
-        # From the cutoff, so that no decay overflows or vanishes; the scale takes care of the rest.
+        # Relative to the cutoff, so that no decay overflows or vanishes; the scale absorbs the rest.
         return np.asarray(
             np.exp(self.decay * self.cutoff * (x - 1.0))
             * settings.cutoff_values(np.ascontiguousarray(r))
         )
 
     def coefficients(self, pair: ShortRange | None, intervals: int) -> Array:
-        """(intervals + 3,) spline of the shape over [0, cutoff]; level below the data."""
+        """(intervals + 3,) spline of the shape over [0, cutoff]; constant below the data."""
         knots = np.linspace(0.0, self.cutoff, intervals + 1)
         values = self.shape(knots)
         if pair is not None:
@@ -228,11 +228,11 @@ class Density:
 
 
 class Splines(NamedTuple):
-    """What the core needs of one species of centre.
+    """Tables for the core, of one species of centre.
 
     Attributes:
-        densities: (neighbour species, intervals + 3) of phi.
-        functions: (intervals + 3, points) of the kernel.
+        densities: (neighbour species, intervals + 3) splines of phi.
+        functions: (intervals + 3, points) splines of the kernel.
     """
 
     densities: Array
@@ -241,15 +241,15 @@ class Splines(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingTerm(Term):
-    """An embedding term with its sparse points, densities, for each species of centre.
+    """An embedding term with its sparse points, which are densities, for each species of centre.
 
     Attributes:
-        density: of which V is a function.
+        density: the density of which V is a function.
         numbers: atomic numbers that may be neighbours, increasing.
         scales: s by species of centre.
         middles: median density of the data by species of centre, in units of the largest.
-        kernel_name, lengthscale: of V; in units of the largest density.
-        grid: intervals of phi and of V.
+        kernel_name, lengthscale: kernel of V; its lengthscale in units of the largest density.
+        grid: numbers of intervals of phi and of V.
         repulsion: where the data end; phi levels off below.
     """
 
@@ -269,7 +269,7 @@ class EmbeddingTerm(Term):
 
     @property
     def cutoff(self) -> float:  # type: ignore[override]
-        """Of the density, Å."""
+        """Cutoff of the density, Å."""
         return self.density.cutoff
 
     @override
@@ -282,7 +282,7 @@ class EmbeddingTerm(Term):
         return shape | {"kernel": self.kernel_name, "lengthscale": self.lengthscale}
 
     def __getstate__(self) -> dict[str, Any]:
-        """For sending to other processes: without what each makes for itself."""
+        """State for other processes, without the splines that each computes for itself."""
         return {name: value for name, value in vars(self).items() if name != "splines"}
 
     def hyperparameters(self) -> dict[str, float]:
@@ -305,13 +305,13 @@ class EmbeddingTerm(Term):
 
     @cached_property
     def all_densities(self) -> dict[int, Array]:
-        """`densities_of` every species."""
+        """The splines `densities_of` every species."""
         return {z: self.densities_of(z) for z in self.numbers}
 
     def fitted_to(
         self, pools: Mapping[Species, Pool]
     ) -> tuple[EmbeddingTerm, Mapping[Species, Pool]]:
-        """1 is the largest density of the data from here on."""
+        """The term and its candidates in units of the largest density of the data."""
         scaled = {
             species: pool.scaled(1.0 / float(pool.largest[0])) for species, pool in pools.items()
         }
@@ -338,7 +338,7 @@ class EmbeddingTerm(Term):
         return self._kernel(a[:, 0], b[:, 0])[0]
 
     def reference(self, structure: Structure, species: Species) -> Array:
-        """No density."""
+        """The density of an isolated atom, 0."""
         return np.zeros(1)
 
     def _kernel(self, x: Array, points: Array) -> tuple[Array, Array]:
@@ -354,7 +354,7 @@ class EmbeddingTerm(Term):
     def functions(self, x: Array, points: Array, middle: float) -> Array:
         """(n, m) kernel between V(x) - V(0) and V(points).
 
-        From x = 1 on the slope goes over to that at `middle`, which it is for x >= TOP.
+        Beyond x = 1 the slope goes over to that at `middle`, which it reaches at x = TOP.
         """
         origin = self._kernel(np.zeros(1), points)[0]
         value = self._kernel(np.ones(1), points)[0]
@@ -368,7 +368,7 @@ class EmbeddingTerm(Term):
 
     @cached_property
     def splines(self) -> Mapping[int, Splines]:
-        """By species of centre; phi levels off below the data."""
+        """Splines by species of centre; phi levels off below the data."""
         knots = np.linspace(0.0, TOP, self.grid[1] + 1)
         return {
             block.species[0]: Splines(
@@ -394,7 +394,7 @@ class EmbeddingTerm(Term):
         )
 
     def densities_at(self, structure: Structure, center: int, densities: Array) -> Array:
-        """(atoms,) densities at the atoms of one species, given the splines about it."""
+        """(atoms,) densities at the atoms of one species, from the splines about it."""
         return np.asarray(
             _core.densities(structure.neighbors, self._density_splines(densities), center)
         )
@@ -422,7 +422,7 @@ class EmbeddingTerm(Term):
         return 8 * len(self.blocks) * numbers
 
     def mapped(self, weights: Array, plan: MapPlan) -> EmbeddingFunctions | None:
-        """It is one of splines already."""
+        """The embedding functions, which are splines already."""
         if not self.blocks:
             return None
         densities: dict[tuple[str, str], Array] = {}
@@ -501,6 +501,6 @@ def _read_density(view: TermView) -> Density:
 
 
 def _fade_out(x: Array) -> Array:
-    """1 at x <= 1, 0 at x >= TOP, with two derivatives."""
+    """1 at x <= 1, 0 at x >= TOP, with two continuous derivatives."""
     t = np.clip((x - 1.0) / (TOP - 1.0), 0.0, 1.0)
     return np.asarray(1.0 - t**3 * (10.0 - t * (15.0 - 6.0 * t)))

@@ -1,12 +1,12 @@
 """Terms that compare whole environments of atoms by a vector of descriptors.
 
 The descriptor d of an atom's surroundings is invariant to rotations and permutations; the local energy
-has the covariance ``delta**2 k(d, d')`` and counts from that of an isolated atom::
+has the covariance ``delta**2 k(d, d')`` and is relative to that of an isolated atom::
 
     e(d) = V(d) - V(d of the isolated atom)
 
-A kind of term says how descriptors and their derivatives are made, and by which of the kernels here
-they are compared; the rows follow by the chain rule, the same for all.
+A kind of term defines the descriptors, their derivatives, and which of the kernels here compares
+them; the rows follow by the chain rule, the same for all.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ MOST_NUMBERS = 4_000_000
 
 ENVIRONMENTS_PER_POINT = 6
 LEAST_POINTS, MOST_POINTS = 200, 2000
-"""Sparse points of a species of centre where no number is given."""
+"""Limits of the sparse points of a species of centre without `n_sparse`."""
 
 MOST_POINTS_OF_ALL = 4000
-"""Of all species together: the time of a fit grows with the square of their number."""
+"""Sparse points of all species together: the time of a fit grows with the square of their number."""
 
 
 @reader(
@@ -93,13 +93,13 @@ def _quotas(value: Any, place: Place) -> dict[str, int]:
 class EnvironmentSettings(TermSettings):
     """A function of whole environments of atoms, one per species of the centre.
 
-    `n_sparse` is a number for each species of centre, or a number of each: {Si: 500, O: 300}; where it
-    is not given, `n_sparse_factor` times what the fit chooses from the data.
+    `n_sparse` is one number for all species of centre, or a number for each: {Si: 500, O: 300};
+    without it, the fit's own choice is multiplied by `n_sparse_factor`.
     """
 
     default_method: ClassVar[str] = "cur"
-    """Points that represent the data; those of largest remaining variance (pivoted Cholesky) are the
-    odd ones, and energies of unknown surfaces came out worse with them (Mo), forces alike."""
+    """CUR chooses points that represent the data. Points of largest remaining variance (pivoted
+    Cholesky) are outliers; they made energies of unknown surfaces worse (Mo), forces no better."""
 
     n_sparse: int | Mapping[str, int] | None = field(
         default=None, metadata=read_by(optional(_per_species))
@@ -122,7 +122,7 @@ class EnvironmentSettings(TermSettings):
         return self.n_sparse
 
     def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
-        """As given, or by the number of environments."""
+        """The stated number of sparse points, or one from the number of environments."""
         explicit = self.points_given(species)
         if explicit is not None:
             return explicit
@@ -165,12 +165,12 @@ class Comparison(ABC):
 
     @abstractmethod
     def named(self) -> dict[str, Any]:
-        """Name and parameters, as in settings."""
+        """Name and parameters as in settings."""
 
 
 @dataclass(frozen=True)
 class DotPower(Comparison):
-    """(a . b)**power."""
+    """The kernel (a . b)**power of normalised descriptors."""
 
     power: int
     pull = 0.0
@@ -187,7 +187,7 @@ class DotPower(Comparison):
 
 @dataclass(frozen=True)
 class SquaredExponential(Comparison):
-    """exp(-|a - b|**2 / (2 lengthscale**2)); the lengthscale has the descriptors' unit."""
+    """The kernel exp(-|a - b|**2 / (2 lengthscale**2)); the lengthscale has the descriptors' unit."""
 
     lengthscale: float
     pull = 1.0
@@ -221,12 +221,12 @@ class EnvironmentTerm(Term):
     comparison: Comparison
 
     def __getstate__(self) -> dict[str, Any]:
-        """For sending to other processes: without what only the core of this one has."""
+        """State for other processes, without the expansion that lives in the core of this one."""
         return {name: value for name, value in vars(self).items() if name != "expansion"}
 
     @abstractmethod
     def dimension_of(self, center: int) -> int:
-        """Numbers of the descriptor of atoms of one species."""
+        """Length of the descriptor of atoms of one species."""
 
     @abstractmethod
     def descriptors(self, structure: Structure, center: int) -> tuple[Indices, Array]:
@@ -242,8 +242,8 @@ class EnvironmentTerm(Term):
     ) -> tuple[Indices, Indices, Array]:
         """(targets (k,), centres (k,), derivatives (k, dimension)) of centres [first, last).
 
-        Rows of -dd/dx and dd/d(strain), each with the frame's row that it adds to and with the place
-        of its centre among the atoms that `descriptors` gives.
+        The derivatives are rows of -dd/dx and dd/d(strain). Each has the frame's row that it adds to
+        as its target, and the place of its centre among the atoms returned by `descriptors`.
         """
 
     @override
@@ -251,7 +251,7 @@ class EnvironmentTerm(Term):
         return [(z,) for z in sorted(species)]
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """Descriptors."""
+        """Descriptors of the atoms, by species of centre."""
         return {(z,): self.descriptors(structure, z)[1] for z in sorted(structure.species)}
 
     @override
@@ -283,7 +283,7 @@ class EnvironmentTerm(Term):
         )
         if not structure.derivatives:
             return
-        # Derivatives of a few centres at a time: rows of three per neighbouring atom.
+        # Derivatives are made for a few centres at a time: they have three rows per neighbouring atom.
         count = len(structure.frame.numbers)
         involved = min(3 * count, 300) + 9
         step = max(1, MOST_NUMBERS // (involved * max(points.shape[1], block.size)))

@@ -1,8 +1,8 @@
-"""Many-body terms made of a 3-body kernel, for the process itself: they have no map.
+"""Many-body terms made of a 3-body kernel, evaluated by the process only: they have no map.
 
 The 3-body kernel of two environments is the sum over the triplets of one and of the other (Glielmo,
 Zeni, Fekete, De Vita, "Building nonparametric n-body force fields using Gaussian process regression",
-in Machine Learning Meets Quantum Physics, Springer 2020)::
+in Machine Learning Meets Quantum Physics, Springer 2020, DOI 10.1007/978-3-030-40245-7_5)::
 
     k_3(rho, rho') = sum_{ {j, k} } sum_{ {j', k'} } f_c(r_ij) f_c(r_ik) f_c(r'_ij) f_c(r'_ik) k(q, q')
 
@@ -20,7 +20,7 @@ is of all orders. Neither is a sum over triplets any more, and no splines of few
 (2001)): with s_m(rho) = sum over the triplets of rho of f_c f_c k(q, q_m) and the triplets' own
 covariance K = L Lᵀ, the descriptor phi = L⁻¹ s gives k_3(rho, rho') = phi . phi', from below, and
 exactly where the triplets of rho or rho' are among the q_m. Descriptors are divided by the root of
-the mean k_3(rho, rho) of the data's environments, which `delta` and the lengthscale are relative to.
+the mean k_3(rho, rho) of the data's environments, the unit of `delta` and the lengthscale.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ from typing_extensions import override
 __all__ = ["NBodySettings", "NBodyTerm"]
 
 DISTANCE_LENGTHSCALE = 1.0
-"""Where it is not given, this times the root mean square distance of the data's descriptors."""
+"""Default, in units of the root mean square distance of the data's descriptors."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class NBodySettings(EnvironmentSettings):
         }
 
     def open(self, survey: Survey) -> NBodyTerm:
-        """With inducing triplets chosen from the data."""
+        """The term with inducing triplets chosen from the data."""
         triplets = ThreeBodyTerm(
             cutoff=self.cutoff,
             cutoff_width=min(self.cutoff_width or CUTOFF_WIDTH * self.cutoff, self.cutoff),
@@ -142,17 +142,17 @@ class NBodySettings(EnvironmentSettings):
 
 
 OPEN = float("inf")
-"""Of a lengthscale that `NBodyTerm.fitted_to` finds."""
+"""Placeholder of a lengthscale that `NBodyTerm.fitted_to` determines."""
 
 
 @dataclass(frozen=True, eq=False)
 class NBodyTerm(EnvironmentTerm):
-    """A many-body term with its sparse points, descriptors phi, for each species of centre.
+    """A many-body term with its sparse points, which are descriptors phi, for each species of centre.
 
     Attributes:
         triplets: kernel and cutoff of triplets; its blocks hold the inducing triplets.
-        scales: by centre species, mean k_3 of an environment with itself; 1 where it is not given.
-        comparison: `environment_terms.DotPower` or `SquaredExponential`.
+        scales: mean k_3 of an environment with itself, by species of centre; 1 by default.
+        comparison: `environments.DotPower` or `environments.SquaredExponential`.
     """
 
     triplets: ThreeBodyTerm
@@ -166,7 +166,7 @@ class NBodyTerm(EnvironmentTerm):
     has_map: ClassVar[bool] = False
 
     def fitted_to(self, pools: Mapping[Species, Pool]) -> tuple[NBodyTerm, Mapping[Species, Pool]]:
-        """Scales, and the lengthscale of distances, if it is open."""
+        """The term with its scales and, if it was open, the lengthscale of distances."""
         scales = {z: float(np.mean(np.sum(pool.points**2, axis=1))) for (z,), pool in pools.items()}
         scales = {z: scale for z, scale in scales.items() if scale > 0.0}
         scaled: dict[Species, Pool] = {
@@ -180,7 +180,7 @@ class NBodyTerm(EnvironmentTerm):
         return replace(self, scales=scales, comparison=comparison), scaled
 
     def hyperparameters(self) -> dict[str, float]:
-        """Those of the triplets, Å, and the lengthscale or the power of their comparison."""
+        """Hyperparameters of the triplets, Å, and the lengthscale or the power of the comparison."""
         own = self.comparison.named()
         compared = {key: float(own[key]) for key in ("distance_lengthscale", "power") if key in own}
         return self.triplets.hyperparameters() | compared
@@ -198,7 +198,7 @@ class NBodyTerm(EnvironmentTerm):
 
     @override
     def followed(self, blocks: Sequence[Block]) -> NBodyTerm:
-        """Scaled anew: descriptors have the length that they had, as on all data (`fitted_to`)."""
+        """The term rescaled, so that descriptors keep the length that `fitted_to` gave them."""
         scales, scaled = dict(self.scales), []
         for old, new in zip(self.blocks, blocks, strict=True):
             before, after = (float(np.sum(block.points**2)) for block in (old, new))
@@ -246,7 +246,7 @@ class NBodyTerm(EnvironmentTerm):
         return atoms, self._whitened(sums, center)
 
     def isolated(self, structure: Structure, center: int) -> Array:
-        """Without triplets, phi is 0."""
+        """The descriptor phi of an isolated atom, which has no triplets: 0."""
         return np.zeros(self.dimension_of(center))
 
     @override
@@ -272,7 +272,7 @@ class NBodyTerm(EnvironmentTerm):
         return np.asarray(descriptors / np.sqrt(self.scales.get(center, 1.0)))
 
     def mapped(self, weights: Array, plan: MapPlan) -> None:
-        """Neither kernel is a function of few distances."""
+        """None: neither kernel is a function of few distances."""
         return None
 
     # ---- the file
@@ -323,7 +323,7 @@ class NBodyTerm(EnvironmentTerm):
             variances = [np.diag(factor) ** 2 for factor in self.factors]
         except (scipy.linalg.LinAlgError, ValueError):  # ValueError: a number is not finite
             variances = [np.zeros(1)]
-        # What each triplet adds to those before it; the fit keeps none below RANK_TOLERANCE.
+        # The variance each triplet adds to those before it; the fit keeps none below RANK_TOLERANCE.
         if any(np.min(v, initial=np.inf) < 1e-3 * RANK_TOLERANCE for v in variances):
             view.entry["triplets"].reject("some of its triplets repeat others")
 

@@ -1,8 +1,8 @@
-"""Functions of the distances among three atoms; see `distances`.
+"""Functions of the distances among three atoms, on the base of `distances`.
 
 ``symmetry: central`` keeps the central atom apart from its neighbours (r_jk may be as long as twice
-the cutoff); ``full`` sums over all permutations of the three atoms, as in eq. 5.29 of the chapter that
-`distances` names.
+the cutoff); ``full`` sums over all permutations of the three atoms, as in eq. 5.29 of the chapter
+cited in `distances`.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ from typing_extensions import override
 __all__ = ["CUTOFF_WIDTH", "LENGTHSCALE", "ThreeBodySettings", "ThreeBodyTerm"]
 
 LENGTHSCALE = 0.3
-"""Where no lengthscale is given, this part of the cutoff (1.2 Å of 4.0 Å)."""
+"""Default lengthscale, as a fraction of the cutoff (1.2 Å of 4.0 Å)."""
 
 RESOLVED = 260
-"""Triplets whose kernels of that lengthscale cover the data; more of them resolve a shorter one. With
-shorter ones, structures unlike the data came out worse (dimers of indium in InP)."""
+"""Number of triplets whose kernels cover the data at that lengthscale; more triplets resolve a shorter
+one. Still shorter ones made structures unlike the data worse (dimers of indium in InP)."""
 
 SHORTEST_LENGTHSCALE = 1.0 / 3.0
-"""Of the lengthscale of RESOLVED triplets, however many there are: the map's grid resolves it."""
+"""Smallest fraction of the default lengthscale for many triplets: the map's grid resolves it."""
 
 CUTOFF_WIDTH = 0.5
-"""Where no cutoff_width is given, this part of the cutoff."""
+"""Default cutoff_width, as a fraction of the cutoff."""
 
 BASE_RATIO = 1.4
-"""Knots of r_jk are so much farther apart than those of r_ij and r_ik in maps that are not exact."""
+"""Spacing of the knots of r_jk over that of r_ij and r_ik in maps that are not exact."""
 
 KERNELS_AT_ONCE = 2_000_000
-"""Kernels that a thread holds which several columns of weights share."""
+"""Number of kernels that a thread holds for several columns of weights."""
 
-# Distances (12, 13, 23) of three atoms after the atoms are put into another order.
+# Place of a pair of atoms among the distances (12, 13, 23) of three atoms.
 _PAIR_OF = {
     frozenset((0, 1)): 0,
     frozenset((0, 2)): 1,
@@ -111,7 +111,7 @@ class ThreeBodySettings(DistanceSettings):
         )
 
     def _lengthscale(self, points: int) -> float:
-        """A part of the cutoff, less for more triplets than RESOLVED.
+        """A fraction of the cutoff, smaller for more triplets than RESOLVED.
 
         Triplets fill three dimensions: the distance between n of them falls as n^(-1/3).
         """
@@ -120,11 +120,11 @@ class ThreeBodySettings(DistanceSettings):
 
 
 def grid_of(cutoff: float, lengthscale: float, tolerance: float) -> tuple[int, int]:
-    """Intervals of the grid that a term is projected on, finer for a smaller tolerance (eV/Å).
+    """Intervals of the grid for the projection of a term, finer for a smaller tolerance (eV/Å).
 
-    Distances from the centre 0.08 Å apart at 1e-4 eV/Å, those between neighbours 0.16 Å, and never
-    coarser than the kernel asks for. Up to 64 and 50 intervals, which stay in the processor's cache and
-    in one table of ``pair_style uf3``; beyond that only for a smaller tolerance.
+    Knots are 0.08 Å apart for distances from the centre at 1e-4 eV/Å, 0.16 Å for those between
+    neighbours, and never coarser than the kernel needs. Up to 64 and 50 intervals fit into the
+    processor's cache and into one table of ``pair_style uf3``; a smaller tolerance alone asks for more.
     """
     finer = fineness(tolerance)
     most = max(1.0, finer)
@@ -155,7 +155,7 @@ class ThreeBodyTerm(DistanceTerm):
         return _combinations(self.symmetry, species)
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """The three distances of triangles: with full symmetry of each once, about whichever atom."""
+        """The three distances of triangles; full symmetry counts each once, about any of its atoms."""
         near = structure.neighbors
         of_species = near.triangles if self.symmetry == "full" else near.triplets
         triangles = {
@@ -190,7 +190,7 @@ class ThreeBodyTerm(DistanceTerm):
         )
 
     def knots(self, legs: int, base: int) -> tuple[Array, Array]:
-        """Of grids of so many intervals."""
+        """Knots of r_ij, r_ik and of r_jk, Å, for these numbers of intervals."""
         return (
             np.linspace(0.0, self.cutoff, legs + 1),
             np.linspace(0.0, 2.0 * self.cutoff, base + 1),
@@ -203,7 +203,7 @@ class ThreeBodyTerm(DistanceTerm):
         return self.splines(*self.knots(*self.grid))
 
     def splines(self, legs: Array, base: Array) -> dict[tuple[int, Species], tuple[Array, ...]]:
-        """The kernel, a product over distances, projected on these knots, as `products`."""
+        """The kernel, a product over distances, projected on these knots; keys as in `products`."""
 
         def splines(knots: Array, factor: Array, centers: Array) -> Array:
             values = self.distances(knots, centers) * factor[:, None]
@@ -241,9 +241,9 @@ class ThreeBodyTerm(DistanceTerm):
     # ---- the map
 
     def intervals(self, plan: MapPlan) -> tuple[int, int]:
-        """Of the map's tables: the grid of the projection, or by the plan's spacing.
+        """Intervals of the map's tables: those of the projection, or by the plan's spacing.
 
-        Draws have the latter, too, up to the grid where they are exact.
+        Draws follow the spacing, too, up to the grid on which they are exact.
         """
         legs = int(np.ceil(self.cutoff / plan.spacing))
         base = int(np.ceil(2.0 * self.cutoff / (plan.spacing * BASE_RATIO)))

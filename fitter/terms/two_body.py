@@ -1,4 +1,4 @@
-"""Functions of the distance of two atoms, one for each pair of species; see `distances`."""
+"""Functions of the distance of two atoms, one for each pair of species, on the base of `distances`."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from typing_extensions import override
 __all__ = ["CUTOFF_WIDTH", "TwoBodySettings", "TwoBodyTerm"]
 
 LENGTHSCALE = 0.15
-"""Where no lengthscale is given, this part of the cutoff (0.8 Å of 5.5 Å)."""
+"""Default lengthscale, as a fraction of the cutoff (0.8 Å of 5.5 Å)."""
 
 CUTOFF_WIDTH = 0.35
-"""Where no cutoff_width is given, this part of the cutoff."""
+"""Default cutoff_width, as a fraction of the cutoff."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class TwoBodySettings(DistanceSettings):
 
 
 def grid_of(cutoff: float, lengthscale: float, tolerance: float) -> tuple[int]:
-    """Intervals of the grid that a term is projected on, finer for a smaller tolerance (eV/Å).
+    """Intervals of the grid for the projection of a term, finer for a smaller tolerance (eV/Å).
 
-    0.08 Å apart at 1e-4 eV/Å, and never coarser than the kernel asks for. Up to 50 intervals, which
-    stay in the processor's cache and in one table of ``pair_style uf3``; beyond that only for a
-    smaller tolerance.
+    Knots are 0.08 Å apart at 1e-4 eV/Å, and never coarser than the kernel needs. Up to 50 intervals
+    fit into the processor's cache and into one table of ``pair_style uf3``; a smaller
+    tolerance alone asks for more.
     """
     finer = fineness(tolerance)
     legs = max(cutoff / 0.08 * finer, 8.0 * cutoff / lengthscale)
@@ -101,7 +101,7 @@ class TwoBodyTerm(DistanceTerm):
         return list(combinations_with_replacement(sorted(species), 2))
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
-        """Distances."""
+        """Distances by pair of species, (n, 1), Å."""
         distances: dict[Species, Array] = {}
         for a, b in self.combinations(sorted(structure.species)):
             r = structure.neighbors.distances(a, b, self.cutoff)
@@ -110,7 +110,7 @@ class TwoBodyTerm(DistanceTerm):
         return distances
 
     def interval(self, pool: Pool) -> tuple[float, float]:
-        """To the cutoff, however far the data reach."""
+        """From the shortest distance to the cutoff, however far the data reach."""
         return float(pool.points.min()), self.cutoff
 
     @override
@@ -119,7 +119,7 @@ class TwoBodyTerm(DistanceTerm):
         return [View(block.species, np.ascontiguousarray(points[:, None, :]))]
 
     def pair_values(self, block: Block, r: Array) -> Array:
-        """(n, points) a block's kernel functions with cutoff, at distances r (n,).
+        """(n, points) kernel functions of a block with the cutoff, at distances r (n,).
 
         Below the data the slope is faded out, not the value: the pair function levels off, and the
         repulsion rises from there.
@@ -174,7 +174,7 @@ class TwoBodyTerm(DistanceTerm):
     # ---- the map and the file
 
     def intervals(self, plan: MapPlan) -> int:
-        """Of the map's tables: the grid of the projection, or by the plan's spacing.
+        """Intervals of the map's tables: those of the projection, or by the plan's spacing.
 
         A draw's table is small enough to be exact where the mean's is.
         """

@@ -2,9 +2,9 @@
 
 Two elements are alike where they act alike on their neighbours. A two-body force field is fitted to
 some of the forces; the element b is described by its pair functions V_ab(r) with all elements a, and
-the similarity of two elements is the cosine between their descriptions. The leading eigenvectors of
-this matrix are the channels: with as many channels as elements nothing is lost, with fewer what is
-lost is the least of what distinguishes the elements (the low-rank species coupling of Willatt, Musil
+the similarity of two elements is the cosine between these descriptions. The leading eigenvectors of
+this matrix are the channels: as many channels as elements lose nothing, and fewer lose the least
+important differences between the elements (the low-rank species coupling of Willatt, Musil
 and Ceriotti, Phys. Chem. Chem. Phys. 20, 29661 (2018), DOI 10.1039/C8CP05921G, with similarities from
 data).
 """
@@ -30,13 +30,13 @@ POINTS = 16
 
 MOST_ROWS = 20_000
 RIDGE = 0.05
-"""Expected error of a force, relative to the r.m.s. force."""
+"""Expected error of a force, relative to the root mean square force."""
 
 
 def learned_similarity(frames: Sequence[Frame], species: Sequence[int], cutoff: float) -> Array:
     """(species, species) matrix of similarities, positive semi-definite with a unit diagonal.
 
-    Elements on which no force depends are similar to themselves only.
+    Elements on which no force depends are similar only to themselves.
     """
     term = _pair_term(species, cutoff)
     weights = _fitted(frames, term)
@@ -107,16 +107,16 @@ def channels_of(similarity: Array, count: int) -> Array:
     values, vectors = scipy.linalg.eigh(similarity)
     order = np.argsort(-values)[:count]
     roots = np.sqrt(np.maximum(values[order], 0.0))
-    # The sign of an eigenvector is free: the same on every machine.
+    # The sign of an eigenvector is arbitrary; this choice is the same on every machine.
     chosen = vectors[:, order]
     signs = np.sign(chosen[np.argmax(np.abs(chosen), axis=0), np.arange(len(order))])
     return np.ascontiguousarray((chosen * roots * signs).T)
 
 
 def species_weights(numbers: Sequence[int], kappa: Mapping[tuple[int, int], float] | None) -> Array:
-    """(channels, species) of plain SOAP, or the root of a matrix of similarities between elements.
+    """(channels, species) weights of plain SOAP, or a root of the elements' similarity matrix.
 
-    Raises ValueError if the similarities are no positive semi-definite matrix.
+    Raises ValueError if the similarity matrix is not positive semi-definite.
     """
     matrix = np.eye(len(numbers))
     for (a, b), similarity in (kappa or {}).items():

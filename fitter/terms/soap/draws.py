@@ -1,24 +1,23 @@
-"""Maps the draws of SOAP terms: all of them together, in functions that they share.
+"""Maps of the draws of SOAP terms, all together, in shared functions.
 
-The energies of a draw are, as the mean's, sum_s w_s (p_s . p)**zeta of the normalised power spectrum p,
-with weights w that are differences to the mean's.
+The energy of a draw has the form of the mean's, sum_s w_s (p_s . p)**zeta of the normalised power
+spectrum p, with weights w that are differences to the mean's.
 
-For zeta = 2 that is a form p . W p. The draws' forms are not small where the mean's is (there they
-would lose most of themselves), but the spectra of the data lie about their mean: with its direction q,
-p = a q + d, a = q . p,
+For zeta = 2 this is a quadratic form p . W p. The draws' forms are not confined to the leading
+directions of the mean's (projected on them, they would lose most of themselves), but the spectra of the
+data lie about their mean: with its direction q, p = a q + d, a = q . p,
 
     p . W p = 2 a (l . p) - a**2 (l . q) + d . W d,    l = W q,
 
 and only d . W d is taken in fewer coordinates, y = B d: the leading directions of the mean over the
 draws of (C^1/2 W C^1/2)**2, with the covariance C of d and of the spectra's derivatives in the data.
 Constants of species, pair functions and forms of one draw cancel to a thousandth and less, and small
-errors of one sign add up in the energy of many atoms. What the data's atoms lose on average is
-therefore added to l, and one more coordinate makes the isolated atom exact, from which all energies
-count.
+errors of one sign add up in the energy of many atoms. The average loss of the data's atoms is therefore
+added to l, and one more coordinate makes the isolated atom, the zero of all energies, exact.
 
 For zeta = 1 every draw is one vector, and for zeta = 3 and 4 the draws are factors of some of the
-sparse points, as the mean is; for zeta = 2, too, where these are so few that they take less memory
-than forms: many elements have long spectra.
+sparse points, like the mean. The same holds for zeta = 2 if the sparse points take less memory than
+forms, as with many elements, whose spectra are long.
 """
 
 from __future__ import annotations
@@ -44,27 +43,27 @@ if TYPE_CHECKING:
 __all__ = ["drawing", "drawn_bytes", "drawn_functions"]
 
 MOST_POINTS = 1_000_000
-"""All of them."""
+"""A number beyond that of all sparse points."""
 
 MOST_FUNCTIONS = 256
-"""Coordinates of d at the most; about 100 hold what a deviation needs of one element."""
+"""Largest number of coordinates of d; a deviation of one element needs about 100."""
 
 SPECTRA_COUNT = 10.0
-"""Spectra count so many times as much as their derivatives: forces are no worse for it, and energies,
-where the parts of a draw cancel, twice as good."""
+"""Weight of spectra relative to their derivatives: it makes forces no worse and energies, where the
+parts of a draw cancel, twice as good."""
 
 FLOOR = 1e-10
-"""Directions whose variance in the data is below this part of the largest never occur."""
+"""Directions whose variance in the data is below this fraction of the largest never occur."""
 
 REPEATED = 1e-8
-"""A direction of which no more is left without the others is one of their span."""
+"""A direction with no more than this left outside the span of others is part of that span."""
 
 FORMS_AT_ONCE = 16_000_000
-"""Numbers of the draws' forms that are held; larger ones are applied by their sparse points."""
+"""Numbers of the draws' forms held in memory; larger forms are applied by their sparse points."""
 
 
 def drawn_functions(term: SoapTerm, weights: Array, plan: MapPlan) -> SpectrumFunctions:
-    """The term of a potential's draws, of `weights` (points of all blocks, draws) eV."""
+    """The mapped term of a potential's draws from `weights` (points of all blocks, draws), eV."""
     blocks = [(block, some) for block, some in term.block_weights(weights) if block.size]
     if term.zeta == 2 and not _by_points(term, plan):
         quadratic = {
@@ -79,7 +78,7 @@ def drawn_functions(term: SoapTerm, weights: Array, plan: MapPlan) -> SpectrumFu
 
 
 def drawn_bytes(term: SoapTerm, plan: MapPlan) -> int:
-    """Memory of as many functions as the plan keeps."""
+    """Memory of the functions that the plan keeps, in bytes."""
     if term.zeta == 1:
         return 8 * sum(plan.draws * (term.dimension + plan.draws) for b in term.blocks if b.size)
     if term.zeta == 2:
@@ -88,7 +87,7 @@ def drawn_bytes(term: SoapTerm, plan: MapPlan) -> int:
 
 
 def drawing(term: SoapTerm, plan: MapPlan) -> Work:
-    """Algebra of the draws' functions."""
+    """Algebra of making the draws' functions."""
     work = Work()
     for block in term.blocks:
         n, d = float(block.size), float(term.dimension)
@@ -120,7 +119,7 @@ def _numbers_of_points(term: SoapTerm, plan: MapPlan, most: int) -> int:
 
 
 def _center(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> SoapCenter:
-    """Factors of vectors that the draws share."""
+    """Factors of shared vectors, one for each draw."""
     if term.zeta == 1:
         return SoapCenter(np.eye(weights.shape[1]), np.ascontiguousarray(weights.T @ block.points))
 
@@ -137,7 +136,7 @@ def _center(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> Soap
 
 
 def _expanded(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> Expanded:
-    """The draws' forms, with enough coordinates for the plan; worked out once, or twice if more."""
+    """The draws' forms with enough coordinates for the plan; computed once, or twice for many."""
     most = MOST_FUNCTIONS // 2 if plan.functions <= MOST_FUNCTIONS // 2 else MOST_FUNCTIONS
 
     def expanded() -> Expanded:
@@ -149,7 +148,7 @@ def _expanded(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> Ex
 
 @dataclass(frozen=True)
 class Expanded:
-    """Forms of all draws about the mean spectrum of one species of centre, in a span's coordinates.
+    """Forms of all draws about the mean spectrum of a species of centre, in a span's coordinates.
 
     Attributes:
         seen: the spectra of the data.
@@ -157,9 +156,9 @@ class Expanded:
         lines: (draws, size) l.
         subspace: (most, size) B, the most important first.
         forms: (draws, most, most) of y.
-        whole: (draws,) mean of d . W d in the data, over that of a**2.
+        whole: (draws,) mean of d . W d in the data over the mean of a**2.
         free: (size,) spectrum of the isolated atom.
-        free_row: (size,) see `free_direction`.
+        free_row: (size,) the `free_direction`.
         free_energies: (draws,) p . W p of the isolated atom.
     """
 
@@ -175,9 +174,9 @@ class Expanded:
 
     @classmethod
     def of(cls, seen: Seen, weights: Array, free: Array, most: int) -> Expanded:
-        """Of weights (points, draws), with at most so many coordinates.
+        """The forms of `weights` (points, draws), with at most `most` coordinates.
 
-        `free` (dimension,): the isolated atom's spectrum.
+        `free` (dimension,) is the isolated atom's spectrum.
         """
         points = seen.span.points
         free = seen.span.coordinates(free[None])[0]
@@ -187,7 +186,7 @@ class Expanded:
         covariance = SPECTRA_COUNT * spectra / traces[0] + derivatives / traces[1]
         values, vectors = scipy.linalg.eigh(covariance)
         occurs = values > FLOOR * values[-1]
-        # The largest first, from which the leading directions are looked for.
+        # The largest eigenvalue comes first, where the search for the leading directions starts.
         roots, kept = np.sqrt(values[occurs][::-1]), vectors[:, occurs][:, ::-1]
         leading, forms = _Forms(points @ (kept * roots), weights).leading(most)
         subspace = (leading.T / roots) @ kept.T
@@ -204,13 +203,13 @@ class Expanded:
         )
 
     def center(self, count: int) -> SoapQuadraticCenter:
-        """With `count` coordinates, the last of which is that of the isolated atom."""
+        """The forms in `count` coordinates, the last of which is that of the isolated atom."""
         q, span, spectra = self.direction, self.seen.span, self.seen.spectra
         rows, forms = self.subspace[: count - 1], self.forms[:, : count - 1, : count - 1]
         averages = rows @ _without(q, spectra) @ rows.T
         lost = self.whole - np.sum(forms * averages, axis=(1, 2)) / (q @ spectra @ q)
         lines = self.lines + np.outer(lost, q)
-        # What is lost of the isolated atom, all energies count from, is added where no others are.
+        # The loss of the isolated atom, the zero of all energies, is added where no other atoms are.
         a, y = self.free @ q, rows @ self.free
         energies = 2.0 * a * (lines @ self.free) - a**2 * (lines @ q) + (forms @ y) @ y
         own = float(self.free_row @ self.free)
@@ -229,11 +228,10 @@ class Expanded:
 
 
 def free_direction(values: Array, vectors: Array, direction: Array, free: Array) -> Array:
-    """(size,) of length 1: C^-1 d of the isolated atom's d.
+    """(size,) unit vector along C^-1 d of the isolated atom; 0 if the isolated atom has no d.
 
-    Along it the isolated atom stands out most from the data, whose covariance C has these eigenvalues
-    and eigenvectors: a form of it that changes the isolated atom changes nothing else. 0 where the
-    isolated atom has no d.
+    The isolated atom stands out most from the data along it, whose covariance C has the eigenvalues
+    `values` and the eigenvectors `vectors`: a form along it changes the isolated atom and nothing else.
     """
     inside = free - (free @ direction) * direction
     axis = (vectors / np.maximum(values, FLOOR * values[-1])) @ (vectors.T @ inside)
@@ -243,9 +241,9 @@ def free_direction(values: Array, vectors: Array, direction: Array, free: Array)
 
 
 def _orthonormal(direction: Array, rows: Array) -> Array:
-    """(size, n) orthonormal columns that span `rows`, all orthogonal to `direction`, as they are.
+    """(size, n) orthonormal columns that span `rows`, which are orthogonal to `direction`.
 
-    One fewer than there are rows if the last one is in the span of the others.
+    There is one fewer than rows if the last row is in the span of the others.
     """
     together = np.concatenate([direction[None], rows])
     columns, upper = scipy.linalg.qr(together.T, mode="economic", check_finite=False)
@@ -255,7 +253,7 @@ def _orthonormal(direction: Array, rows: Array) -> Array:
 
 
 def _without(direction: Array, moments: Array) -> Array:
-    """Second moments of what is left of vectors without their part along a direction of length 1."""
+    """Second moments of vectors without their component along `direction`, a unit vector."""
     projected = moments - np.outer(direction, direction @ moments)
     return np.asarray(projected - np.outer(projected @ direction, direction))
 
@@ -280,7 +278,7 @@ class _Forms:
     def leading(self, most: int) -> tuple[Array, Array]:
         """(U (size, most), U^T M_k U (draws, most, most)): eigenvectors of sum_k M_k**2, largest first.
 
-        By a subspace iteration from the first coordinates, of which the forms are mostly.
+        A subspace iteration starts from the first coordinates, where most of the forms is.
         """
         draws = range(self.weights.shape[1])
         basis = np.eye(self.size, min(2 * most, self.size))

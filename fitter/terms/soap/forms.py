@@ -1,15 +1,15 @@
-"""Maps SOAP terms: the sparse points of a fit go into a few vectors.
+"""Maps of SOAP terms: a few vectors take the place of the sparse points.
 
 The fitted energy of a centre with normalised power spectrum p is ``sum_s w_s (p_s . p)**zeta``. For
-zeta = 1 and 2 that is a linear and a quadratic form, p . W p, whatever the number of sparse points:
-the map is exact, and the eigenvectors of W are at most as many as p has numbers or as there are points.
-Fewer will do: those that matter for the spectra that occur, and for their derivatives, are the leading
+zeta = 1 and 2 this is a linear and a quadratic form, p . W p, whatever the number of sparse points:
+the map is exact, and W has at most as many eigenvectors as p has numbers or as there are points.
+Fewer suffice: the important ones for the spectra that occur, and for their derivatives, are the leading
 eigenvectors of C^1/2 W C^1/2 with the covariance C of both in the data. For zeta = 3 and 4 the sparse
 points themselves are kept, or those of them whose span holds the fitted function to within the
 tolerance.
 
-The power spectrum of many elements has thousands of numbers (11,172 for seven), and the sparse points
-may be few. W is nonzero in their span alone, and everything is computed there, in coordinates of an
+The power spectrum of many elements has thousands of numbers (11,172 for seven), and there may be few
+sparse points. W is nonzero in their span alone, and everything is computed there, in coordinates of an
 orthonormal basis Q of it: with W = Q w Q^T, the eigenvalues of C^1/2 W C^1/2 other than zero are those
 of (Q^T C Q)^1/2 w (Q^T C Q)^1/2.
 """
@@ -43,12 +43,12 @@ __all__ = ["Form", "Seen", "Span", "forms_of", "functions_of", "isolated", "spec
 Array = NDArray[np.float64]
 
 NEGLIGIBLE = 1e-15
-"""Eigenvalues below this part of the largest are rounding."""
+"""Eigenvalues below this fraction of the largest are rounding."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """Energy sum_k factors[k] (vectors[k] . p)**zeta of one species, most important first.
+    """Energy sum_k factors[k] (vectors[k] . p)**zeta of one species, most important term first.
 
     Attributes:
         zeta: the exponent.
@@ -65,7 +65,7 @@ class Form:
     free: Array
 
     def first(self, count: int) -> tuple[Array, Array]:
-        """(factors, vectors) of the energy by `count` vectors: exact with all, else nearly so."""
+        """(factors, vectors) of the energy in `count` vectors: exact with all, else approximate."""
         if self.zeta <= 2 or count >= len(self.factors):
             return self.factors[:count], self.vectors[:count]
         # The function projected on the span of its most independent points.
@@ -76,7 +76,7 @@ class Form:
 
     @cached_property
     def _span(self) -> tuple[NDArray[np.intp], Array, Array]:
-        """Vectors in the order of a pivoted Cholesky, the factor, products with the function."""
+        """Order of the vectors by pivoted Cholesky, the factor, and products with the function."""
         matrix = DotPower(self.zeta).values_and_slopes(self.vectors, self.vectors)[0]
         kept, factor = pivoted_cholesky(matrix)
         return kept, factor, matrix[kept] @ self.factors
@@ -89,13 +89,19 @@ def forms_of(
     jobs: int = 1,
     plan: MapPlan | None = None,
 ) -> list[Form]:
-    """Complete forms of all species; their order is by importance in `frames`.
+    """Complete forms of all species, ordered by importance in `frames`.
 
-    `weights` (points of all blocks,) eV. One species after the other, so that memory is that of the
-    largest; `jobs` threads, on which the result does not depend. `plan` keeps what is known of the
-    frames' spectra for others, where it is given.
+    Species are treated one after the other, so that memory is that of the largest.
 
-    Raises ForcemapError for a block without any.
+    Args:
+        term: the term.
+        weights: (points of all blocks,) eV.
+        frames: structures that rank the vectors.
+        jobs: threads, on which the result does not depend.
+        plan: keeps the moments of the frames' spectra for later calls.
+
+    Raises:
+        ForcemapError: all weights of a block are 0.
     """
     forms = []
     start = 0
@@ -131,7 +137,7 @@ def isolated(term: SoapTerm, frames: Sequence[Frame], center: int) -> Array:
 
 @dataclass(frozen=True)
 class Span:
-    """Coordinates of the space that sparse points span, or of the whole, whichever is smaller.
+    """Coordinates of the span of the sparse points, or of the whole space, whichever is smaller.
 
     Attributes:
         basis: (dimension, size) orthonormal columns; None for the whole space, where size = dimension.
@@ -146,8 +152,8 @@ class Span:
         """The span of `points` (n, dimension)."""
         if len(points) >= points.shape[1]:
             return cls(None, points)
-        # Householder reflections: orthonormal also where points are nearly dependent, which a Gram
-        # matrix of them, with the square of their condition, would not resolve.
+        # Householder reflections stay orthonormal for nearly dependent points, which a Gram matrix,
+        # with the square of their condition number, would not resolve.
         basis, factor = scipy.linalg.qr(points.T, mode="economic", check_finite=False)
         return cls(basis, np.ascontiguousarray(factor.T))
 
@@ -157,16 +163,16 @@ class Span:
         return int(self.points.shape[1])
 
     def coordinates(self, vectors: Array) -> Array:
-        """(n, size) of `vectors` (n, dimension), projected."""
+        """(n, size) coordinates of `vectors` (n, dimension), projected."""
         return vectors if self.basis is None else vectors @ self.basis
 
     def vectors(self, coordinates: Array) -> Array:
-        """(n, dimension) of `coordinates` (n, size)."""
+        """(n, dimension) vectors with `coordinates` (n, size)."""
         return coordinates if self.basis is None else coordinates @ self.basis.T
 
 
 DERIVED_CENTERS = 6
-"""A few centres of each frame represent the derivatives well enough."""
+"""Centres of each frame whose derivatives are used: a few represent them well enough."""
 
 
 @dataclass(frozen=True)
@@ -174,11 +180,11 @@ class Seen:
     """Spectra of one species of centre in the data, and their derivatives by positions.
 
     Attributes:
-        span: of the sparse points, whose coordinates the others are in.
-        count: of spectra.
-        total: (span.size,) their sum.
+        span: span of the sparse points, in whose coordinates the others are.
+        count: number of spectra.
+        total: (span.size,) sum of the spectra.
         spectra, derivatives: (span.size, span.size) second moments.
-        traces: of both second moments in the whole space.
+        traces: traces of both second moments in the whole space.
     """
 
     span: Span
@@ -190,9 +196,9 @@ class Seen:
 
     @property
     def covariance(self) -> Array:
-        """Both second moments.
+        """Sum of both second moments, each normalised by its trace.
 
-        They count the same: an error of the form shows in energies and in forces.
+        Both count the same: an error of the form appears in energies and in forces.
         """
         both = zip((self.spectra, self.derivatives), self.traces, strict=True)
         spectra, derivatives = (moments / max(trace, 1e-300) for moments, trace in both)
@@ -200,7 +206,7 @@ class Seen:
 
 
 def spectra_seen(term: SoapTerm, block: Block, plan: MapPlan) -> Seen:
-    """What the plan's frames hold of the spectra of a block's species; worked out once in a plan."""
+    """Moments of the spectra of a block's species in the plan's frames; computed once in a plan."""
 
     def see() -> Seen:
         span = Span.of(block.points)
@@ -210,10 +216,13 @@ def spectra_seen(term: SoapTerm, block: Block, plan: MapPlan) -> Seen:
 
 
 def _seen(term: SoapTerm, frames: Sequence[Frame], center: int, span: Span, jobs: int) -> Seen:
-    """Derivatives of `jobs` frames are computed at a time, each by one thread of BLAS, and summed in
-    the frames' order."""
+    """Moments over the frames.
+
+    The derivatives of `jobs` frames are computed at a time, each with one thread of BLAS, and summed
+    in the order of the frames.
+    """
     moments = [np.zeros((span.size, span.size)) for _ in range(2)]
-    traces = [0.0, 0.0]  # of the whole space
+    traces = [0.0, 0.0]  # in the whole space
     total, count = np.zeros(span.size), 0
 
     def of_frame(frame: Frame) -> list[tuple[Array, float]]:
@@ -265,7 +274,7 @@ def functions_of(
     forms: Sequence[Form],
     part: float = 1.0,
 ) -> SoapFunctions:
-    """The term of a potential from the first `part` of each form's vectors."""
+    """The term of a potential from the first fraction `part` of each form's vectors."""
     centers = {}
     for form in forms:
         factors, vectors = form.first(max(1, int(np.ceil(part * len(form.factors)))))

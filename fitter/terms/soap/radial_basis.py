@@ -10,8 +10,8 @@ with the modified spherical Bessel functions i_l. They are projected on orthonor
 Gaussian type, x^n exp(-x^2 / 2 s_n^2) with s_n = cutoff max(sqrt n, 1) / n_max (those of Musil et al.,
 J. Chem. Phys. 154, 114109 (2021), DOI 10.1063/5.0044689), and multiplied by the cutoff function and,
 where asked for, by a weight that falls with the distance (Willatt, Musil and Ceriotti, Phys. Chem.
-Chem. Phys. 20, 29661 (2018), DOI 10.1039/C8CP05921G). In a fit and in molecular dynamics the same
-spline is used: it is the definition, not an approximation of it.
+Chem. Phys. 20, 29661 (2018), DOI 10.1039/C8CP05921G). The fit and molecular dynamics use the same
+spline: it is the definition, not an approximation of it.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = ["RadialBasis", "radial_functions", "tabulate"]
 Array = NDArray[np.float64]
 
 KNOT_SPACING = 0.08
-"""Å at most; the functions vary over `atom_sigma` or more."""
+"""Largest spacing of the knots, Å; the functions vary over `atom_sigma` or more."""
 
 LEAST_INTERVALS = 4
-"""Of which the last two have no knot of their own; see `splines.spline_coefficients`."""
+"""Fewest intervals; the spline does not interpolate the last knots (`splines.spline_coefficients`)."""
 
 QUADRATURE = 240
 """Gauss-Legendre points; the integrals over x are exact to rounding for widths above 0.1 Å."""
@@ -42,18 +42,18 @@ QUADRATURE = 240
 
 @dataclass(frozen=True)
 class RadialBasis:
-    """How neighbours are seen at a distance.
+    """The radial basis: the density of a neighbour as a function of its distance.
 
     Attributes:
         cutoff: Å.
-        cutoff_width: Å, of the smooth step before the cutoff.
-        n_max: radial functions.
+        cutoff_width: width of the smooth step before the cutoff, Å.
+        n_max: number of radial functions.
         l_max: largest angular number.
         atom_sigma: width of a neighbour's Gaussian, Å.
-        scaling_radius: Å; weight 1 / (1 + (r / radius)^exponent) where the exponent is above 0.
-        scaling_exponent: see there.
-        fading, faded: Å; nearer than `fading`, where there are no data, distances are seen as levelling
-            off, and as one distance below `faded`: the energy levels off, and the core takes over.
+        scaling_radius: Å; the weight is 1 / (1 + (r / radius)^exponent) if the exponent is above 0.
+        scaling_exponent: exponent of that weight; 0: no weight.
+        fading, faded: Å; distances below `fading`, where there are no data, level off and are constant
+            below `faded`, so that the energy levels off and the core takes over.
     """
 
     cutoff: float
@@ -73,7 +73,7 @@ def orthonormal_functions(basis: RadialBasis, x: Array, weights: Array) -> Array
     width = basis.cutoff * np.maximum(np.sqrt(n), 1.0) / basis.n_max
     raw = x[:, None] ** n * np.exp(-0.5 * (x[:, None] / width) ** 2)
     raw /= np.sqrt(np.sum((weights * x**2)[:, None] * raw**2, axis=0))
-    # Symmetric orthonormalisation through a QR of the weighted functions: stable although the
+    # Symmetric orthonormalisation by an SVD of the weighted functions is stable although the
     # overlap matrix of these functions is nearly singular.
     root = np.sqrt(weights) * x
     u, _, vt = scipy.linalg.svd(root[:, None] * raw, full_matrices=False)
@@ -88,7 +88,7 @@ def radial_functions(basis: RadialBasis, r: Array) -> Array:
     x, weights = 0.5 * reach * (nodes + 1.0), 0.5 * reach * weights
     g = orthonormal_functions(basis, x, weights) * (weights * x**2)[:, None]
     argument = np.outer(r, x) / s2
-    # exp(-(r - x)^2 / 2 s^2) times exp(-argument) i_l(argument), both of moderate size
+    # The product of exp(-(r - x)^2 / 2 s^2) and exp(-argument) i_l(argument), both of moderate size.
     gaussian = 4.0 * np.pi * np.exp(-0.5 * (r[:, None] - x) ** 2 / s2)
     gaussian /= (2.0 * np.pi * s2) ** 1.5
     values = np.empty((len(r), basis.l_max + 1, basis.n_max))
@@ -115,7 +115,7 @@ def cutoff_values(basis: RadialBasis, r: Array) -> Array:
 
 
 def levelled(basis: RadialBasis, r: Array) -> Array:
-    """The distance as which r (n,) is seen: r itself from `fading` on."""
+    """The effective distance for r (n,), Å: r itself from `fading` on."""
     if not basis.fading > basis.faded:
         return r
     fine = np.linspace(basis.faded, basis.fading, 1001)
@@ -126,11 +126,15 @@ def levelled(basis: RadialBasis, r: Array) -> Array:
 
 
 def tabulate(basis: RadialBasis, intervals: int | None = None) -> tuple[Array, Array]:
-    """Spline coefficients of R_nl, on so many intervals if given, and the centre's own coefficients.
+    """Spline coefficients of R_nl, and the coefficients of the centre's own density.
+
+    Args:
+        basis: the radial basis.
+        intervals: number of intervals; by default from KNOT_SPACING.
 
     Returns:
         (radial, self): (intervals + 3, l_max + 1, n_max) over [0, cutoff], cutoff and weight
-        included, zero at the cutoff with two derivatives; (n_max,) of c for l = 0.
+        included, zero at the cutoff with two derivatives; (n_max,) coefficients c for l = 0.
     """
     spacing = min(KNOT_SPACING, 0.4 * basis.atom_sigma)
     if intervals is None:

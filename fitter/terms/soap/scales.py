@@ -1,9 +1,9 @@
-"""Soap terms that leave their cutoff open: the cutoffs, and two resolutions of different reach.
+"""Cutoffs of soap terms that leave them open, and two resolutions of different reach.
 
-One resolution for all distances wastes functions: near neighbours are distinguished by tenths of an Å,
-those far away by their shells only. A fine term of short reach and a coarse one of long reach, of half
+One resolution for all distances wastes functions: near neighbours differ by tenths of an Å, distant
+ones only by their shells. A fine term of short reach and a coarse one of long reach, of half
 the sparse points each, have smaller errors than one term with all of them (multi-scale SOAP: Bartók et
-al., Sci. Adv. 3, e1701816 (2017), DOI 10.1126/sciadv.1701816). How short the fine one's reach should be
+al., Sci. Adv. 3, e1701816 (2017), DOI 10.1126/sciadv.1701816). The best reach of the fine term
 differs (water 2.4 Å, nickel 3.0, molybdenum 3.6, silicon 3.8); small fits decide, by their evidence. No
 reach ends within the first shell of a pair of species (see `shells`).
 """
@@ -23,23 +23,23 @@ from forcemap.fitter.terms.soap.shells import Shell, clear_of, first_shells
 __all__ = ["SINGLE", "Reaches", "Scale", "cutoff_by_neighbors"]
 
 LEAST_CUTOFF, MOST_CUTOFF = 4.0, 6.0
-"""Å; limits of the cutoff where none is given."""
+"""Limits of the default cutoff, Å."""
 
 NEIGHBORS = 30.0
-"""Such a cutoff has this many neighbours on average (Si 5.4 Å, Mo 5.1 Å, Ni 4.3 Å): what is farther
-away costs more than it is worth."""
+"""Average number of neighbours within the default cutoff (Si 5.4 Å, Mo 5.1 Å, Ni 4.3 Å): farther ones
+cost more than they are worth."""
 
 SAMPLE = 30
-"""Frames by which a cutoff is chosen."""
+"""Number of frames from which a cutoff is chosen."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A resolution.
+    """A resolution of the density.
 
     Attributes:
-        reach: the cutoff, in units of that of NEIGHBORS neighbours.
-        cutoff_width, atom_sigma: parts of the cutoff.
+        reach: the cutoff, in units of the one with NEIGHBORS neighbours.
+        cutoff_width, atom_sigma: fractions of the cutoff.
     """
 
     reach: float
@@ -48,27 +48,27 @@ class Scale:
 
 
 SINGLE = Scale(1.0, 0.6, 0.085)
-"""So wide a step weighs neighbours down with their distance; errors of Si and Ni are smaller with it
+"""The wide step reduces the weight of neighbours with their distance; errors of Si and Ni are smaller
 than with a narrow one. The atom_sigma is 0.36 Å for Ni, 0.44 Å for Si."""
 
 COARSE = Scale(1.225, 0.83, 0.085)
-"""So wide a step, over a longer reach than one scale alone would pay for, has smaller errors and larger
+"""The wide step over a longer reach than a single scale could afford has smaller errors and larger
 evidence for Si, Mo and Ni alike than (1.15, 0.6, 0.1)."""
 
 FINE = tuple(Scale(reach, 0.5, 0.085) for reach in (0.77, 0.7, 0.62, 0.55))
-"""Among which the data choose."""
+"""Fine scales among which the data choose."""
 
 ALIKE = 0.1
-"""Å; reaches no farther apart than this are one alternative."""
+"""Reaches that differ by no more than this are one alternative, Å."""
 
 
 @dataclass(frozen=True)
 class Reaches:
-    """How far soap terms may see in the data at hand.
+    """Possible reaches of soap terms in the data at hand.
 
     Attributes:
-        cutoff: Å, with NEIGHBORS neighbours.
-        shells: the first ones, in which nothing may end.
+        cutoff: the cutoff with NEIGHBORS neighbours, Å.
+        shells: first shells, in which no reach may end.
     """
 
     cutoff: float
@@ -76,12 +76,12 @@ class Reaches:
 
     @classmethod
     def of(cls, frames: Sequence[Frame]) -> Reaches:
-        """Of some of the frames."""
+        """The reaches, from some of the frames."""
         distances, atoms = _sampled_distances(frames)
         return cls(_cutoff_of(distances, atoms), first_shells(distances, MOST_CUTOFF))
 
     def single(self) -> Scale:
-        """The scale of a term that is alone."""
+        """The scale of a single term."""
         return _clear(SINGLE, self.cutoff, self.shells)
 
     def pairs(self) -> list[tuple[Scale, Scale]]:
@@ -93,7 +93,7 @@ class Reaches:
 def _clear(scale: Scale, cutoff: float, shells: Sequence[Shell]) -> Scale:
     """The scale with the nearest reach that ends in no first shell.
 
-    Its transition does not begin in one either, if it can begin before.
+    Its transition does not begin in one either, if it can begin earlier.
     """
     reach = clear_of(shells, scale.reach * cutoff)
     start = (1.0 - scale.cutoff_width) * reach
@@ -104,8 +104,10 @@ def _clear(scale: Scale, cutoff: float, shells: Sequence[Shell]) -> Scale:
 
 
 def _fine_scales(cutoff: float, shells: Sequence[Shell]) -> list[Scale]:
-    """FINE clear of the first shells, longest first; those that end where they would count before
-    others that had to be moved to the same place."""
+    """FINE scales clear of the first shells, longest first.
+
+    Of scales at the same place, the one that was moved least is kept.
+    """
     kept: list[Scale] = []
     moved = {scale: _clear(scale, cutoff, shells) for scale in FINE}
     for scale in sorted(FINE, key=lambda scale: abs(moved[scale].reach - scale.reach)):
@@ -115,7 +117,7 @@ def _fine_scales(cutoff: float, shells: Sequence[Shell]) -> list[Scale]:
 
 
 def _sampled_distances(frames: Sequence[Frame]) -> tuple[dict[tuple[int, int], Array], int]:
-    """Distances up to MOST_CUTOFF of some of the frames by pair of species, and the atoms of these."""
+    """Distances up to MOST_CUTOFF in some frames, by pair of species, and the number of their atoms."""
     step = max(1, len(frames) // SAMPLE)
     distances: dict[tuple[int, int], list[Array]] = {}
     atoms = 0

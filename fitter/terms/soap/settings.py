@@ -1,4 +1,4 @@
-"""Settings of SOAP terms, and the scales that one without a cutoff stands for."""
+"""Settings of SOAP terms, and the scales of a term without a cutoff."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _kappa(value: Any, place: Place) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class RadialScaling(Checked):
-    """Weight 1 / (1 + (r / radius)^exponent) of a neighbour at distance r."""
+    """Weight 1 / (1 + (r / radius)^exponent) of a neighbour at distance r, Å."""
 
     radius: float = field(default=2.0, metadata=read_by(DISTANCE))  # Å
     exponent: float = field(default=4.0, metadata=read_by(number(above=0, at_most=20)))
@@ -69,8 +69,8 @@ class SoapSettings(EnvironmentSettings):
 
     `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
     densities in that many channels, learned from the data. A term without a `cutoff` stands for
-    `n_scales` terms of different reach and resolution, which share its sparse points: 2, the fine one's
-    reach by evidence, or 1 where cutoff_width or atom_sigma are given.
+    `n_scales` terms of different reach and resolution, which share its sparse points. The default is 2,
+    with the reach of the fine one chosen by evidence, or 1 if cutoff_width or atom_sigma is set.
     """
 
     kind: ClassVar[str] = "soap"
@@ -104,7 +104,7 @@ class SoapSettings(EnvironmentSettings):
 
     @classmethod
     def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
-        """Of three sizes, beside a 2-body term."""
+        """Soap terms of three sizes, each beside a 2-body term."""
         sizes = {"small": (0.25, 4, 3), "medium": (1.0, 8, 6), "large": (2.0, 10, 8)}
         return {
             f"2-body + soap, {name}": (
@@ -117,7 +117,7 @@ class SoapSettings(EnvironmentSettings):
     # ---- scales
 
     def alternatives(self, survey: Survey) -> Sequence[tuple[TermSettings, ...]]:
-        """A cutoff, and as many terms as there are scales."""
+        """Terms with a cutoff, one for each scale."""
         if self.cutoff is not None:
             return [(self,)]
         reaches = survey.once("reaches of soap terms", lambda: Reaches.of(survey.frames))
@@ -127,7 +127,7 @@ class SoapSettings(EnvironmentSettings):
 
     @property
     def scale_count(self) -> int:
-        """Scales of the term; one where its cutoff or its shape are given."""
+        """Number of scales of the term; one if its cutoff or its shape is set."""
         is_bare = self.cutoff is None and self.cutoff_width is None and self.atom_sigma is None
         return self.n_scales or (2 if is_bare else 1)
 
@@ -170,7 +170,7 @@ class SoapSettings(EnvironmentSettings):
         return self.small(points)  # type: ignore[return-value]
 
     def resized(self, size: Size) -> SoapSettings:
-        """With other numbers of functions, too."""
+        """The settings in another size, the numbers of functions included."""
         other = super().resized(size)
         assert isinstance(other, SoapSettings)
         return replace(
@@ -185,11 +185,11 @@ class SoapSettings(EnvironmentSettings):
         """The term with its radial functions, species channels and widths; no points.
 
         Raises:
-            ValueError: the cutoff is open; see `alternatives`.
+            ValueError: the cutoff is open (`alternatives` choose it).
         """
         if self.cutoff is None:
             raise ValueError("a soap term without a cutoff")
-        # All pairs share the radial functions: those that come nearest decide.
+        # All pairs share the radial functions, so the pair with the shortest distance decides.
         nearest = min(
             survey.repulsion.values(), key=lambda pair: float(pair.shortest), default=None
         )

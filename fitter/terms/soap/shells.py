@@ -1,10 +1,9 @@
-"""Where the nearest neighbours of the data are: first peaks of the radial distribution of every pair.
+"""Nearest-neighbour shells of the data: first peaks of the radial distribution of every pair.
 
-A function that ends or sets in where many pairs are has its third derivative jump for all of them; and
-a cutoff inside the first shell makes neighbours of some atoms and not of others of what is one
-environment. Peaks are looked for on a scale of relative distances, smoothed by as much as atoms of a
-solid move: what is closer together (the first two shells of bcc crystals) is one shell then, in perfect
-crystals, too.
+The third derivative of a function that begins or ends where many pairs are jumps for all of them, and
+a cutoff inside the first shell splits one environment into neighbours and others. Peaks are looked for
+on a scale of relative distances, smoothed by the amplitude of thermal motion in a solid: shells closer
+together than that (the first two of bcc crystals) count as one, even in perfect crystals.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ __all__ = ["Shell", "clear_of", "first_shell", "first_shells"]
 Array = NDArray[np.float64]
 
 SMOOTHING = 0.05
-"""Standard deviation of the smoothing, part of the distance; solids melt at twice that (Lindemann)."""
+"""Standard deviation of the smoothing over the distance; solids melt at twice that (Lindemann)."""
 
 STEP = 0.2 * SMOOTHING
-"""Of the grid of logarithms of distances."""
+"""Step of the grid of logarithms of distances."""
 
 NOTABLE = 0.25
-"""A first peak has this part of the largest one's height at least: less is a few odd pairs."""
+"""Least height of a first peak, relative to the largest one: a lower peak is a few stray pairs."""
 
 DIP = 0.4
-"""A shell has ended where the distribution falls to this part of its peak (0.2 in liquid metals)."""
+"""A shell ends where the distribution falls to this fraction of its peak (0.2 in liquid metals)."""
 
 EDGE = 0.1
-"""A peak is where the distribution is this part of its height above the gap's."""
+"""The edge of a peak: this fraction of its height above the gap."""
 
 RARE = 0.2
-"""A pair of species with less than this part of an average pair's distances has no say."""
+"""Pairs of species with less than this fraction of an average pair's distances are ignored."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Shell:
     """The first peak of a radial distribution, Å.
 
     Attributes:
-        start, end: where it rises and where it has fallen off.
-        gap: the middle of where the fewest pairs are beyond it.
+        start, end: where the peak rises and where it has fallen off.
+        gap: middle of the gap beyond it, where pairs are fewest.
     """
 
     start: float
@@ -54,9 +53,9 @@ class Shell:
 
 
 def first_shell(distances: Array, furthest: float) -> Shell | None:
-    """The first shell of these distances (n,), all that there are up to `furthest`, Å.
+    """The first shell of distances (n,), Å, which are complete up to `furthest`.
 
-    None where no peak is followed by a dip.
+    The result is None if no peak is followed by a dip.
     """
     if not len(distances):
         return None
@@ -76,7 +75,7 @@ def _distribution(distances: Array, furthest: float) -> tuple[Array, Array]:
     width = round(6.0 * SMOOTHING / STEP)
     logs = np.log(distances)
     start = float(logs.min()) - width * STEP
-    # Not up to the furthest: pairs beyond it are missing that smoothing would bring in.
+    # The grid ends before the furthest distance: smoothing would miss the pairs beyond it.
     count = int((np.log(furthest) - 2.0 * SMOOTHING - start) / STEP)
     places = np.arange(count + width)
     counts = np.bincount(np.rint((logs - start) / STEP).astype(int), minlength=len(places))
@@ -87,7 +86,7 @@ def _distribution(distances: Array, furthest: float) -> tuple[Array, Array]:
 
 
 def _around(radii: Array, density: Array, top: int, fallen: int) -> Shell:
-    """The shell of the peak `top`, which has ended before the place `fallen`."""
+    """The shell of the peak at `top`, which ends before `fallen`."""
     peak, last, lowest = density[top], fallen, fallen
     while last < len(density) and density[last] < density[lowest] + EDGE * peak:
         if density[last] < density[lowest]:
@@ -104,7 +103,7 @@ def _around(radii: Array, density: Array, top: int, fallen: int) -> Shell:
 
 
 def first_shells(distances: Mapping[tuple[int, int], Array], furthest: float) -> list[Shell]:
-    """First shells of all pairs of species that have one, the nearest first; see `first_shell`."""
+    """The `first_shell` of each pair of species that has one, the nearest first."""
     total = sum(len(values) for values in distances.values())
     fewest = RARE * total / max(len(distances), 1)
     shells = [first_shell(some, furthest) for some in distances.values() if len(some) >= fewest]
@@ -112,7 +111,7 @@ def first_shells(distances: Mapping[tuple[int, int], Array], furthest: float) ->
 
 
 def clear_of(shells: Sequence[Shell], reach: float) -> float:
-    """The distance nearest to `reach`, Å, in none of `shells` and beyond the nearest of them."""
+    """The distance nearest to `reach`, Å, that lies in no shell and beyond the nearest one."""
     blocked: list[tuple[float, float]] = []
     for start, end in sorted((shell.start, shell.end) for shell in shells):
         if blocked and start <= blocked[-1][1]:
@@ -124,6 +123,6 @@ def clear_of(shells: Sequence[Shell], reach: float) -> float:
     ):
         return reach
     between = [0.5 * (a[1] + b[0]) for a, b in pairwise(blocked)]
-    # Beyond the last, the gap that follows it.
+    # Beyond the last shell, its gap is the choice.
     beyond = max(shell.gap for shell in shells if shell.end == blocked[-1][1])
     return min([*between, beyond], key=lambda place: abs(place - reach))

@@ -3,12 +3,12 @@
 The density of neighbours about an atom is expanded in radial functions (`radial_basis`) and spherical
 harmonics; its power spectrum p is invariant to rotations. The local energy has the covariance
 ``delta**2 (p . p')**zeta`` of normalised spectra (Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115
-(2013), DOI 10.1103/PhysRevB.87.184115). The centre's own density is part of p, which so is never zero.
+(2013), DOI 10.1103/PhysRevB.87.184115). The centre's own density is part of p, so that p is never zero.
 
 Elements have channels: c[alpha] = sum over elements of weights[alpha, element] times that element's
 coefficients. Plain SOAP has a channel for each element (the weights are a unit matrix). A matrix
 kappa of similarities between elements (De, Bartók, Csányi and Ceriotti, Phys. Chem. Chem. Phys. 18,
-13754 (2016), DOI 10.1039/C6CP00415F) is the same as weights with weights.T @ weights = kappa, and
+13754 (2016), DOI 10.1039/C6CP00415F) is equivalent to weights with weights.T @ weights = kappa, and
 fewer channels than elements compress them (Willatt, Musil and Ceriotti, Phys. Chem. Chem. Phys. 20,
 29661 (2018), DOI 10.1039/C8CP05921G).
 """
@@ -35,20 +35,20 @@ from typing_extensions import override
 __all__ = ["SoapTerm"]
 
 DERIVATIVES = 10
-"""Rows of derivatives of spectra for each atom of the frames by which a map is ordered, about."""
+"""Approximate number of rows of derivatives per atom of the frames that rank a map's vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class SoapTerm(EnvironmentTerm):
-    """A SOAP term with its sparse points, normalised power spectra, for each species of centre.
+    """A SOAP term with its sparse points, which are normalised power spectra, per species of centre.
 
     Attributes:
-        basis: how neighbours are seen at a distance (what the tables were made from).
+        basis: radial basis from which the tables were made.
         zeta: power of the dot product.
         numbers: atomic numbers of the columns of `weights`, increasing.
-        weights: (channels, species).
+        weights: (channels, species) weights of the elements' densities.
         radial: (intervals + 3, l_max + 1, n_max) splines of the radial functions over [0, cutoff].
-        own: (n_max,) of the centre's own density.
+        own: (n_max,) coefficients of the centre's own density.
     """
 
     kind: ClassVar[str] = "soap"
@@ -72,7 +72,7 @@ class SoapTerm(EnvironmentTerm):
 
     @property
     def dimension(self) -> int:
-        """Numbers of the power spectrum."""
+        """Length of the power spectrum."""
         return int(self.expansion.dimension)
 
     @override
@@ -116,7 +116,7 @@ class SoapTerm(EnvironmentTerm):
         return self.dimension
 
     def descriptors(self, structure: Structure, center: int) -> tuple[Indices, Array]:
-        """Normalised power spectra."""
+        """Normalised power spectra of the atoms of one species."""
         atoms, spectra = self.expansion.spectra(structure.neighbors, center)
         return atoms, spectra
 
@@ -136,11 +136,11 @@ class SoapTerm(EnvironmentTerm):
     # ---- the map and the file
 
     def may_leave_out(self, choice: str | None) -> bool:
-        """A form of few vectors holds what matters; sparse points do not."""
+        """Forms of few vectors (zeta <= 2) may be truncated; sparse points may not, by default."""
         return choice == "low_rank" if choice is not None else self.zeta <= 2
 
     def map_work(self, sizes: Mapping[Species, int], atoms: int) -> Work:
-        """A form for each species of centre, in the span of its points."""
+        """Algebra of a form for each species of centre, in the span of its points."""
         work = Work()
         d = float(self.dimension)
         for size in sizes.values():
@@ -156,7 +156,7 @@ class SoapTerm(EnvironmentTerm):
         return work
 
     def mapped(self, weights: Array, plan: MapPlan) -> SpectrumFunctions | None:
-        """Forms of the spectra, the mean's of as few vectors as `plan.part` keeps."""
+        """Forms of the spectra; that of the mean has the fraction `plan.part` of its vectors."""
         if not any(block.size for block in self.blocks):
             return None
         if plan.draws:
@@ -169,17 +169,17 @@ class SoapTerm(EnvironmentTerm):
 
     @override
     def map_bytes(self, plan: MapPlan) -> int:
-        """Of draws, which keep as many functions as the plan says."""
+        """Memory of the draws, with as many functions as the plan keeps; 0 for the mean."""
         return drawn_bytes(self, plan) if plan.draws else 0
 
     @override
     def drawn_work(self, plan: MapPlan) -> Work:
-        """The means over the frames' spectra are those that the map of the mean has made."""
+        """Algebra of the draws; the moments of the frames' spectra are known from the mean's map."""
         return drawing(self, plan)
 
     @property
     def expansion_fields(self) -> dict[str, Any]:
-        """What a mapped term has of the density expansion."""
+        """The fields of a mapped term that define the density expansion."""
         return {
             "cutoff": self.cutoff,
             "intervals": len(self.radial) - 3,
