@@ -1,4 +1,4 @@
-"""Standard deviations of a frame's predictions, calibrated."""
+"""Calibrated standard deviations of a frame's predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["calibrated_deviations", "deviations_of_draws"]
 def calibrated_deviations(
     frame: Frame, raw: Prediction, uncertainty: Uncertainty, with_noise: bool = True
 ) -> Prediction:
-    """Of a process's `raw` deviations; `with_noise` those of differences to labels."""
+    """Calibrated deviations from a process's `raw` ones: energy eV, forces eV/Å, strain eV.
+
+    `with_noise`: the deviations of differences to labels, whose noise is included.
+    """
     volume = abs(float(np.linalg.det(frame.cell)))
     stress = raw.strain
     if volume > 0.0:
@@ -29,7 +32,7 @@ def calibrated_deviations(
 
 
 def deviations_of_draws(evaluator: Evaluator, frame: Frame) -> Prediction:
-    """Of a potential that has draws: those of differences to labels."""
+    """Deviations of differences to labels, predicted by a potential that has draws."""
     std = evaluator.deviations(frame.positions, frame.numbers, frame.cell, frame.pbc).with_noise()
     strain = np.zeros(6)
     if std.volume is not None:

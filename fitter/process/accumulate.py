@@ -1,4 +1,4 @@
-"""Streams the rows of all frames into the sums that a posterior follows from."""
+"""The sums over the rows of all frames from which the posterior follows, by streaming the frames."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ROWS_PER_BLOCK = 1024
 
 
 def blocks_of(targets: Iterable[Targets]) -> list[list[Targets]]:
-    """Frames whose rows are dealt with together; the same however the work is shared."""
+    """Frames whose rows are treated together; the blocks do not depend on how the work is shared."""
     return list(_in_blocks(targets))
 
 
 def rows_of(blocks: Sequence[Sequence[Targets]]) -> list[int]:
-    """Numbers of rows of all blocks, by which ranks share them out."""
+    """Numbers of rows of all blocks, by which the blocks are shared among ranks."""
     return [sum(len(target.rows) for target in block) for block in blocks]
 
 
@@ -46,7 +46,7 @@ def _in_blocks(targets: Iterable[Targets]) -> Iterator[list[Targets]]:
 
 
 def whitened_rows(block: Sequence[Targets], prior: Prior) -> Array:
-    """Scaled and whitened rows (n, m) of the labels of some frames."""
+    """(n, m) rows of the labels of some frames, divided by their sigmas and whitened."""
     terms = prior.terms
     rows = np.concatenate(
         [frame_rows(t.frame, terms, t.has_derivatives)[t.rows] / t.sigmas[:, None] for t in block]
@@ -61,9 +61,9 @@ def whitened_rows(block: Sequence[Targets], prior: Prior) -> Array:
 def _by_group(
     block: Sequence[Targets], rows: Array, groups: int
 ) -> list[tuple[Array, Array, float]]:
-    """For each group its rows (n, m), scaled targets (n,) and sum of log sigma.
+    """Rows (n, m), scaled targets (n,) and sum of log sigma of each group.
 
-    Of two groups the second has the stresses.
+    The second of two groups holds the stresses.
     """
     values = np.concatenate([t.values / t.sigmas for t in block])
     logs = np.log(np.concatenate([t.sigmas for t in block]))
@@ -81,12 +81,12 @@ def accumulate(
     advance: Callable[[int], None] = lambda n: None,
     keep: Callable[[int, Array], None] = lambda number, rows: None,
 ) -> Groups:
-    """Stream all frames' rows into sums; the result does not depend on how the work is shared.
+    """Sum the rows of all frames; the result does not depend on how the work is shared.
 
-    Of two `groups`, the second has the stresses. Of several ranks, each streams its share of the
-    blocks, and the first has the sum. With a checkpoint, blocks that are in it are not computed
-    again, and it is written from time to time. `keep` is called with the number and the whitened rows
-    of every block that is computed, by the threads.
+    The second of two `groups` holds the stresses. Each of several ranks streams its share of the
+    blocks, and the first one gets the sum. Blocks in the checkpoint are not computed again; the
+    checkpoint is written from time to time. The threads call `keep` with the number and the whitened
+    rows of every block that they compute.
     """
     ranks, checkpoint = run.ranks, run.checkpoint
     data = Groups(prior.size, groups)
@@ -100,8 +100,8 @@ def accumulate(
 
     done = checkpoint.restore(data, len(numbers)) if checkpoint else 0
     advance(sum(len(blocks[number]) for number in numbers[:done]))
-    # Every worker calls BLAS on its own block; nested threads would only get into each other's way,
-    # and round differently.
+    # Every worker calls BLAS on its own block; nested threads would only obstruct each other and
+    # round differently.
     with threadpool_limits(limits=1, user_api="blas"):
         results = run.in_order(rows_by_group, numbers[done:])
         for place, rows in enumerate(results, start=done):

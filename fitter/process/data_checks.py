@@ -1,4 +1,4 @@
-"""Warnings of frames and settings that are sound by themselves and make no sense together."""
+"""Warnings about frames and settings that are valid by themselves but make no sense together."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ __all__ = [
 ]
 
 SAMPLE_ATOMS = 500
-"""Atoms whose neighbours are counted."""
+"""Number of atoms whose neighbours are counted."""
 
 FAR = 15.0
-"""Å; how far to look for a nearest neighbour."""
+"""Range of the search for a nearest neighbour, Å."""
 
 
 def warn_of_shared_frames(train: Sequence[Frame], test: Sequence[Frame]) -> None:
-    """Warn (UserWarning) of every test file with structures of the training data, and how many.
+    """Warn (UserWarning) of every test file that shares structures with the training data.
 
-    Structures are the same if elements, positions, cell and periodicity are, whatever their labels;
-    isolated atoms, which are all alike, do not count.
+    Two structures are the same if their elements, positions, cell and periodicity are, whatever their
+    labels. Isolated atoms, which are all alike, do not count.
     """
     known = {structure_key(frame) for frame in train} if test else set()
     frames: dict[str, list[bool]] = {}
@@ -59,15 +59,15 @@ def warn_of_known_frames(train: Sequence[Frame], new: Sequence[Frame]) -> None:
 
 
 def structure_key(frame: Frame) -> str:
-    """The same for frames of the same elements, positions, cell and periodicity."""
+    """Key shared by all frames of the same elements, positions, cell and periodicity."""
     return data_hash([replace(frame, energy=None, forces=None, stress=None, config_type="")])
 
 
 def warn_of_short_cutoffs(settings: Settings, frames: Sequence[Frame]) -> None:
     """Warn (UserWarning) of cutoffs that leave most atoms without a neighbour.
 
-    These are shorter than the typical distance of nearest neighbours (the median over some of the
-    frames), with fewer than one neighbour within them on average.
+    Such cutoffs are shorter than the median distance of nearest neighbours in some of the frames, and
+    atoms have fewer than one neighbour within them on average.
     """
     cutoffs = {
         f"terms[{number}].cutoff": term.cutoff
@@ -99,7 +99,7 @@ def warn_of_short_cutoffs(settings: Settings, frames: Sequence[Frame]) -> None:
 
 
 def _distances(frames: Sequence[Frame], reach: float) -> list[NDArray[np.float64]]:
-    """Distances of each atom to its neighbours, Å."""
+    """Distances from each atom to its neighbours within `reach`, Å."""
     from ase.neighborlist import primitive_neighbor_list
 
     by_atom: list[NDArray[np.float64]] = []

@@ -1,4 +1,4 @@
-"""Settings of their own for groups of frames, against the groups that the frames have."""
+"""Checks of the settings for groups of frames against the groups that the frames have."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["check_groups"]
 
 
 def check_groups(frames: Sequence[Frame], settings: Settings) -> None:
-    """Warn (UserWarning) of every config_type with settings of its own that no frame has.
+    """Warn (UserWarning) of every config_type in the settings that no frame has.
 
-    Raises ForcemapError if a term's config_type_n_sparse ask for more points of a species than its
+    Raises ForcemapError if the config_type_n_sparse of a term ask for more points of a species than its
     n_sparse.
     """
     present = sorted({frame.config_type for frame in frames})
@@ -40,7 +40,7 @@ def check_groups(frames: Sequence[Frame], settings: Settings) -> None:
 
 def _check_quotas(frames: Sequence[Frame], term: TermSettings, place: str) -> None:
     quotas = term.quotas
-    # Without frames of an element a group has none of its points.
+    # A group without frames of an element gets none of its points.
     pairs = {(int(z), f.config_type) for f in frames if f.config_type in quotas for z in f.numbers}
     for z in sorted({number for number, _ in pairs}):
         symbol, asked = SYMBOLS[z], sum(n for g, n in quotas.items() if (z, g) in pairs)

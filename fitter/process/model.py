@@ -21,21 +21,21 @@ __all__ = ["Labels", "Model"]
 
 
 FACTOR_ROUNDING = 1e-9
-"""Of products of a factor, relative to the largest variance; other processors round differently."""
+"""Rounding of a factor's products relative to the largest variance, on other processors, too."""
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What the labels of a fit have left beside the posterior's factor, enough to add others.
+    """Sums over a fit's labels which, with the posterior's factor, suffice to add more labels.
 
     Attributes:
-        projected: (m,) the posterior's factor, inverted, times the scaled rows' products with targets.
+        projected: (m,) product of the posterior's inverse factor, the scaled rows and the targets.
         misfit: yᵀ(K + 1)⁻¹y of the scaled targets.
         log_sigma: sum of the logarithms of the rows' sigmas, without the noise factor.
         count: number of rows.
-        factors: Cholesky factor of every block's covariance, by which the rows were whitened: another
-            one of the same matrix differs by rounding times the condition number, often 1e11.
-        stress_factor: of the sigmas of stresses, where the fit has found it; 1 otherwise.
+        factors: Cholesky factor of every block's covariance, which whitened the rows: a new factor of
+            the same matrix differs by rounding times the condition number, often 1e11.
+        stress_factor: factor of the sigmas of stresses if the fit determined it; otherwise 1.
     """
 
     projected: Array
@@ -47,28 +47,29 @@ class Labels:
 
 
 DRAWS_SEED = 20_150_518
-"""Of `Model.draws`: the same at every call, so that a model maps to the same potential again."""
+"""Seed of `Model.draws`: a fixed one, so that a model always maps to the same potential."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted process: everything that mapping, re-mapping and variances need.
+    """A fitted process with everything that mapping, re-mapping and variances need.
 
     Attributes:
         species: atomic numbers, increasing.
-        terms: with their sparse points and resolved hyperparameters.
-        weights: (m,) for unit-variance kernel columns in the order of `rows.columns`, eV.
+        terms: terms with their sparse points and resolved hyperparameters.
+        weights: (m,) weights of the unit-variance kernel columns in the order of `rows.columns`, eV.
         e0: isolated-atom energies by atomic number, eV.
-        repulsion: by pair of atomic numbers (a <= b); empty without one.
+        repulsion: short-range repulsion by pair of atomic numbers (a <= b); may be empty.
         posterior: (m, m) lower Cholesky factor of 1 + the whitened, delta-scaled Gram matrix.
-        noise_factor: common factor of sigmas and deltas chosen by evidence.
-        log_marginal_likelihood: of the training data.
+        noise_factor: common factor of sigmas and deltas, chosen by evidence.
+        log_marginal_likelihood: logarithm of the evidence of the training data.
         settings, data: provenance.
-        labels: what is needed to add frames; None in files of earlier versions.
-        identity: of the fit whose files this is written with; empty without files.
-        uncertainty: calibration of its deviations; None of a model that has none.
-        open_levels: variances that the sparse points leave open of the prior in frames like those of
-            the fit: "force" (eV/Å)² of a component, "energy" and "stress" (times volume) eV² per atom.
+        labels: sums needed to add frames; None in files of earlier versions.
+        identity: identity of the fit whose files include this one; empty without files.
+        uncertainty: calibration of the deviations; None if there is none.
+        open_levels: variances of the prior that the sparse points leave undetermined in frames like
+            those of the fit: "force" (eV/Å)² of a component, "energy" and "stress" (times volume) eV²
+            per atom.
     """
 
     species: tuple[int, ...]
@@ -115,7 +116,7 @@ class Model:
     def factors(self) -> list[Array]:
         """Cholesky factor of every block's covariance, unit variance.
 
-        Raises ForcemapError if there is none.
+        Raises ForcemapError if a covariance has no factor.
         """
         known = iter(self.labels.factors if self.labels is not None else ())
         return [
@@ -124,17 +125,17 @@ class Model:
         ]
 
     def check(self) -> None:
-        """Work out what deviations need, which is slow and may fail in a damaged model.
+        """Compute the factors that deviations need, which is slow and may fail for a damaged model.
 
         Raises ForcemapError if a block's covariance has no Cholesky factor.
         """
         _ = self.factors
 
     def draws(self, count: int) -> Array:
-        """(m, count) differences to `weights` of samples of their posterior, the same at every call.
+        """(m, count) samples of the posterior less its mean `weights`; the same at every call.
 
-        The first of more draws are those of fewer. Their covariance is that which `variances` are
-        made from, without what the sparse points leave open of the prior.
+        A larger `count` extends the draws of a smaller one. Their covariance underlies `raw_variances`:
+        it lacks the part of the prior that the sparse points leave undetermined.
         """
         rng = np.random.default_rng(DRAWS_SEED)
         standard = rng.standard_normal((count, len(self.weights))).T
@@ -150,37 +151,38 @@ class Model:
     def variances(self, frame: Frame) -> Array:
         """Posterior variances of the frame's rows (`rows.RowLayout`), (count,).
 
-        Of the process itself, without the noise of the labels: eV², (eV/Å)², eV². With what the
-        sparse points leave open of the prior, see `remainder`. Raises ForcemapError if one is not
-        finite, or a covariance has no Cholesky factor.
+        The variances, in eV², (eV/Å)² and eV², are those of the process itself, without the noise of
+        the labels. They include the part of the prior that the sparse points leave undetermined
+        (`remainder`). Raises ForcemapError if one is not finite, or a covariance has no Cholesky
+        factor.
         """
         return self._variances(frame, frame_rows(frame, self.terms))
 
     def predict_with_variances(
         self, frame: Frame, left_open: bool = True
     ) -> tuple[tuple[float, Array, Array], Array]:
-        """What `predict` and `variances` give, from one calculation of the frame's rows.
+        """Results of `predict` and `variances` from one calculation of the frame's rows.
 
-        `left_open`: with what the sparse points leave open of the prior.
+        Without `left_open` the variances are the `raw_variances`.
         """
         rows = frame_rows(frame, self.terms)
         variances = self._variances(frame, rows) if left_open else self.raw_variances(rows)
         return self._means(frame, rows), variances
 
     def raw_variances(self, rows: Array) -> Array:
-        """(count,) variances that the data leave at the sparse points, in any `rows` (count, m)."""
+        """(count,) variances of `rows` (count, m) that the data leave at the sparse points."""
         with np.errstate(over="ignore", invalid="ignore"):
             return _finite(np.sum(self.root(rows) ** 2, axis=1))
 
     def root(self, rows: Array) -> Array:
-        """(count, m) whose product with its own transpose is the covariance of `raw_variances`."""
+        """(count, m) matrix whose product with its transpose is the covariance of `raw_variances`."""
         half = scipy.linalg.solve_triangular(
             self.posterior, _finite(self.whitened(rows)).T, lower=True, check_finite=False
         )
         return np.asarray(half.T)
 
     def whitened(self, rows: Array) -> Array:
-        """(count, m) whose product with its own transpose is the prior's covariance of `rows`."""
+        """(count, m) matrix whose product with its transpose is the prior covariance of `rows`."""
         whitened = np.empty_like(rows)
         for (term, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
             half = scipy.linalg.solve_triangular(
@@ -190,7 +192,7 @@ class Model:
         return whitened
 
     def open_variances(self, frame: Frame) -> Array:
-        """(count,) variances that the sparse points leave open of the prior, see `remainder`."""
+        """(count,) variances of the prior that the sparse points leave undetermined (`remainder`)."""
         return remainders(frame, self.terms, self.factors)
 
     def _variances(self, frame: Frame, rows: Array) -> Array:
@@ -198,7 +200,7 @@ class Model:
 
 
 def _checked_factor(known: Array | None, term: Term, block: Block) -> Array:
-    """Cholesky factor of a block's covariance, the known one if it is of this matrix."""
+    """Cholesky factor of a block's covariance; `known`, if that is a factor of this matrix."""
     covariance = term.covariance(block)
     where = f"the covariance of the sparse points of {named(block.species)} in its {term.kind} term"
     cure = "the file is damaged; copy it again or fit anew"
@@ -211,12 +213,12 @@ def _checked_factor(known: Array | None, term: Term, block: Block) -> Array:
     except (scipy.linalg.LinAlgError, ValueError):  # ValueError: a number is not finite
         raise ForcemapError(f"{where} is not positive definite: {cure}") from None
     if known is not None:
-        raise ForcemapError(f"{where} is not that which its factor is of: {cure}")
+        raise ForcemapError(f"{where} does not match the stored factor: {cure}")
     return np.asarray(factor)
 
 
 def _finite(values: Array) -> Array:
-    """`values`; raises ForcemapError if one is not finite: no NaN leaves a process silently."""
+    """Return `values`; raise ForcemapError if one is not finite: no NaN leaves a process silently."""
     if not np.isfinite(values).all():
         raise ForcemapError(
             "the process gives numbers that are not finite: the structure is far outside what can be "

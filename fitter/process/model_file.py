@@ -2,17 +2,17 @@
 
 FORMAT ``forcemap.model``, version 1, in the container of `forcemap.potentials.file.container`.
 Document: ``species``, ``terms`` (each with kind, cutoff, delta, ``blocks``: the species of each block,
-and what its kind has to say, see the `document` of each kind in `fitter.terms`), ``e0`` (eV), ``core``
+and the entries of its kind, from the `document` of each kind in `fitter.terms`), ``e0`` (eV), ``core``
 (per pair of species: shortest distance in the data and the repulsion's inner and outer, Å),
-``noise_factor``, ``log_marginal_likelihood``, ``settings`` (as expanded), ``data`` (hash, counts),
-``forcemap_version``, ``labels`` (what of the labels is needed to add others: misfit, log_sigma, count,
-stress_factor, see `model.Labels`; not in files of earlier versions) and, of a fit with files, ``fit``:
-its identity (see `fit_folder`); where its deviations are calibrated, ``uncertainty``: by energy, force
-and stress ``factor``, ``floor`` and ``noise`` (see `potentials.uncertainty`) and ``open``
+``noise_factor``, ``log_marginal_likelihood``, ``settings`` (expanded), ``data`` (hash, counts),
+``forcemap_version``, ``labels`` (the sums needed to add labels: misfit, log_sigma, count,
+stress_factor of `model.Labels`; absent in files of earlier versions) and, of a fit with files, ``fit``:
+its identity (`fit_folder`); if its deviations are calibrated, ``uncertainty``: ``factor``, ``floor``
+and ``noise`` of energy, force and stress (`potentials.uncertainty`), and ``open``
 (`Model.open_levels`). Tensors, F64:
 ``points.t.b`` (n, dimension) of block b of term t (distances in Å, densities or descriptors of
-environments), those of the terms' kinds, with the term's number after
-the first word of their names; ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior``
+environments); the tensors of the terms' kinds, with the term's number after the first word of their
+names; ``weights`` (m,) of the unit-variance kernel columns, eV; ``posterior``
 (m, m), lower Cholesky factor of 1 + the whitened, delta-scaled Gram matrix, from which variances
 follow; with ``labels``, ``projected`` (m,) and ``factors``: the Cholesky factors of the covariances of
 all blocks, their lower triangles one after the other, row by row.
@@ -157,7 +157,7 @@ def read_model(path: str | PathLike[str]) -> Model:
 
 
 def _read_uncertainty(view: DocumentView) -> dict[str, Any]:
-    """The arguments of a Model."""
+    """Arguments `uncertainty` and `open_levels` of a Model."""
     calibrations, levels = {}, {}
     for name in ("energy", "force", "stress"):
         entry = view[name]
@@ -180,7 +180,7 @@ def checked_model(path: str | PathLike[str]) -> Model:
 
 
 def _check_sizes(container: Container) -> None:
-    """Refuse numbers whose powers and sums might overflow, far beyond those of any fit."""
+    """Raise ModelFileError for numbers far beyond any fit, whose powers and sums might overflow."""
     for name, tensor in container.tensors.items():
         if tensor.dtype.kind != "f" or not tensor.size or np.abs(tensor).max() <= LARGEST:
             continue
@@ -192,7 +192,7 @@ def _check_sizes(container: Container) -> None:
 
 
 def _check_posterior(container: Container, posterior: Array) -> None:
-    """Refuse what is no Cholesky factor of 1 + a matrix without negative eigenvalues."""
+    """Raise ModelFileError if `posterior` is no factor of 1 + a positive semi-definite matrix."""
     diagonal = np.diag(posterior)
     low = np.flatnonzero(diagonal < 1.0 - 1e-6)
     if len(low):

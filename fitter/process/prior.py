@@ -1,4 +1,4 @@
-"""From settings and a survey of the data to the terms of a process, with their sparse points."""
+"""The terms of a process with their sparse points, from settings and a survey of the data."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 FAR = 15.0
-"""Å; how far to look for two atoms to speak of."""
+"""Range of the search for the two closest atoms, Å."""
 
 
 def alternatives(settings: Settings, survey: Survey) -> list[Settings]:
-    """The settings with every choice made that the evidence is to judge.
+    """The alternative settings for the evidence to judge, with every choice made.
 
-    Where several terms leave choices open, the first alternatives go together, then the second ones.
+    If several terms leave choices open, their first alternatives go together, then the second ones.
     """
     offered = [term.alternatives(survey) for term in settings.terms]
     choices = []
@@ -49,7 +49,7 @@ def widest_cutoff(settings: Settings) -> float:
 
 
 def added_terms(settings: Settings, species: Sequence[int]) -> list[Term]:
-    """Terms that a fit has beside those of its settings, with their blocks.
+    """Terms with their blocks that a fit adds to those of its settings.
 
     With ``e0: average`` a constant of each species is fitted together with the terms.
     """
@@ -61,7 +61,7 @@ class Prior:
     """The terms of a process before its data are seen.
 
     Attributes:
-        terms: with their sparse points.
+        terms: terms with their sparse points.
         factors: Cholesky factor of every block's covariance, unit variance.
     """
 
@@ -72,7 +72,7 @@ class Prior:
     def of(
         cls, settings: Settings, survey: Survey, advance: Callable[[], Any] = lambda: None
     ) -> Prior:
-        """The terms that the settings ask for, each with sparse points chosen from the data."""
+        """The terms of the settings, each with sparse points chosen from the data."""
         terms: list[Term] = []
         factors: list[Array] = []
         for asked in settings.terms:
@@ -99,12 +99,12 @@ class Opened:
     """A term with its candidates, before its sparse points are chosen.
 
     Attributes:
-        settings: what it was opened from.
-        term: with what the data resolve.
+        settings: the settings it was opened from.
+        term: the term, its hyperparameters resolved from the data.
         pools: candidates by combination of species.
-        combinations: how many combinations of species it has functions for.
-        atoms: of the frames that were looked through.
-        rng: for the choice.
+        combinations: number of combinations of species that the term has functions for.
+        atoms: number of atoms of the frames that were searched.
+        rng: generator of random numbers for the choice.
     """
 
     settings: TermSettings
@@ -118,7 +118,7 @@ class Opened:
     def of(
         cls, settings: TermSettings, survey: Survey, most_seconds: float | None = None
     ) -> Opened:
-        """On a survey of the data; in at most so many seconds, if that is given, of some frames."""
+        """The term opened on a survey; with `most_seconds`, the search may stop after some frames."""
         term = settings.open(survey)
         rng = survey.rng()
         raw_pools, atoms = candidate_pools(survey.frames, term, rng, most_seconds)
@@ -127,11 +127,11 @@ class Opened:
 
     @property
     def method(self) -> str:
-        """How sparse points are chosen."""
+        """Method by which sparse points are chosen."""
         return self.settings.sparse_method or self.settings.default_method
 
     def wanted(self, species: Species, candidates: int) -> int:
-        """Sparse points that will be chosen, if there are as many."""
+        """Number of sparse points to choose, if there are as many."""
         return self.settings.points_wanted(species, candidates, self.combinations)
 
     def blocks(self) -> list[tuple[Block, Array]]:
@@ -157,7 +157,7 @@ def dropped_points(settings: Settings, terms: Sequence[Term]) -> list[str]:
 
 
 def nothing_to_fit(settings: Settings, survey: Survey) -> ForcemapError:
-    """The error of terms that no atoms of the frames reach, with the distances at which they are."""
+    """The error for cutoffs shorter than all distances, with the shortest distance in the data."""
     distances = shortest_distances(survey.frames, FAR).values()
     where = f"is {min(distances):.3g} Å" if distances else f"is more than {FAR:g} Å"
     return ForcemapError(

@@ -1,4 +1,4 @@
-"""Where a model comes from: the settings and the data that its files name."""
+"""Provenance of a model: the settings and the data named by its files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["TrainingFrames", "settings_of", "training_frames"]
 def settings_of(model: Model, path: Path) -> Settings:
     """The settings that the model in the file `path` was fitted with.
 
-    Those beside it, whose paths are relative to their folder, where they are of the same fit; else
-    those in the file itself.
+    The settings.yaml beside it, whose paths are relative to their folder, is used if it is of the same
+    fit; otherwise the settings in the file itself.
 
     Raises:
         ForcemapError: the settings cannot be used.
@@ -33,11 +33,11 @@ def settings_of(model: Model, path: Path) -> Settings:
 
 @dataclass(frozen=True)
 class TrainingFrames:
-    """The frames that a model was fitted to; none where its files do not have them any more.
+    """The frames that a model was fitted to; none if its files no longer have them.
 
     Attributes:
-        frames: all of them, or none.
-        fault: why there are none; empty where they are there.
+        frames: all of the frames, or none.
+        fault: the reason why there are none; empty if there are frames.
     """
 
     frames: Sequence[Frame]
@@ -45,9 +45,9 @@ class TrainingFrames:
 
 
 def training_frames(model: Model, path: Path) -> TrainingFrames:
-    """Those that the settings of the model in the file `path` name, if they are as they were.
+    """The frames named by the settings of the model in the file `path`, if they are unchanged.
 
-    Their hash has to be the one that the model holds. No fault is raised.
+    Their hash has to match the one in the model. Nothing is raised; `fault` describes any problem.
     """
     try:
         settings = settings_of(model, path)

@@ -1,23 +1,23 @@
-"""What sparse points leave open of a process's prior: k** - k*ᵀ K_mm⁻¹ k*.
+"""The part of a process's prior that sparse points leave undetermined: k** - k*ᵀ K_mm⁻¹ k*.
 
 The values of a function at its sparse points do not determine it elsewhere. Far from all of them the
-first term, the prior's variance, is all that there is, and a deviation without it falls to zero where
+first term, the prior's variance, is all that remains, and a deviation without it falls to zero where
 it should rise to delta (Quiñonero-Candela and Rasmussen, J. Mach. Learn. Res. 6, 1939 (2005), eq. 26:
 the "DTC" predictive variance).
 
 k** of a total energy, or of a force, is a double sum over the function values of a frame, and their
-derivatives. It is had from more points of the same kind: for points Z that a frame's own function
-values and their slopes are spanned by, k** = k_Z K_ZZ⁻¹ k_Zᵀ. Z are what the term sees in the frame and
-in copies of it whose atoms are displaced and whose cell is strained a little, so that slopes count as
-differences. The result is a bound from below, near the truth where displacements are small beside the
-lengthscale. Terms that count energies from that of the isolated atom (`Term.reference`) have its
-function value known beside those at the sparse points: it is in every energy, and what the sparse
-points leave open of it is no error of a frame whose environments they all hold.
+derivatives. It follows from more points of the same kind: for points Z that span the frame's own
+function values and their slopes, k** = k_Z K_ZZ⁻¹ k_Zᵀ. Z are the term's candidates in the frame and in
+copies of it with slightly displaced atoms and a slightly strained cell, so that differences represent
+slopes. The result is a bound from below, near the truth where displacements are small beside the
+lengthscale. For terms whose energies are relative to the isolated atom (`Term.reference`), its function
+value counts as known beside those at the sparse points: it is part of every energy, and its
+undetermined part is no error of a frame whose environments are all among the sparse points.
 
-The other part of a variance, that which the data leave, stays the sparse process's: it takes labels
-for sums over the sparse points' functions, without what these leave open, and so trusts the labels
-more than a dense process does. With few sparse points deviations just beyond the data are less than
-a dense process's (by a quarter, dimers with 8 distances; by a hundredth with 12).
+The other part of a variance, which the data leave, remains that of the sparse process: it describes
+labels as sums over the sparse points' functions alone, and so trusts them more than a dense process
+does. With few sparse points, deviations just beyond the data are smaller than those of a dense process
+(by a quarter for dimers with 8 distances, by a hundredth with 12).
 """
 
 from __future__ import annotations
@@ -37,27 +37,26 @@ from forcemap.fitter.terms.rows import RowLayout
 __all__ = ["points_of_remainder", "remainders", "work_of_remainder"]
 
 COPIES = 3
-"""Of a frame, displaced."""
+"""Number of displaced copies of a frame."""
 
 DISPLACEMENT = 0.05
-"""Å, root mean square of each coordinate; the strain is as large, relative to 1."""
+"""Root mean square displacement of each coordinate, Å; that of strains is a third of the number."""
 
 MOST_POINTS = 1500
-"""Of Z for each combination of species, a random sample: 1500 values cost about a second a frame."""
+"""Size of the random sample of Z per combination of species: 1500 cost about a second per frame."""
 
 TOLERANCE = 1e-9
-"""Relative variance below which a point of Z repeats the others. Between sparse points a slope may
-be open where values hardly are: at 1e-7 deviations of forces there came out as little as 0.4 of the
-truth."""
+"""Relative variance below which a point of Z repeats the others. Between sparse points a slope may be
+undetermined where values hardly are: with 1e-7, deviations of forces there fell to 0.4 of the truth."""
 
 
 def remainders(
     frame: Frame, terms: Sequence[Term], factors: Sequence[Array] | None = None
 ) -> Array:
-    """(rows,) variance that the sparse points of all terms leave open, of each row of a frame.
+    """(rows,) variance of each row of a frame that the sparse points of all terms leave undetermined.
 
-    `factors`: Cholesky factors of all blocks' covariances in the order of `rows.columns`; without them
-    the covariances are factored here, which takes as long as the rest.
+    `factors` are the Cholesky factors of all blocks' covariances in the order of `rows.columns`;
+    without them the covariances are factored here, which takes as long as the rest.
     """
     rng = np.random.default_rng(0)
     layout = RowLayout(len(frame.numbers))
@@ -84,12 +83,12 @@ def remainders(
 
 
 def points_of_remainder(candidates: float) -> int:
-    """How many points stand for what a term sees in a frame of so many candidates."""
+    """Number of points Z in a frame with `candidates` candidates of a term."""
     return min(MOST_POINTS, round((COPIES + 1) * candidates))
 
 
 def work_of_remainder(known: int, beyond: int, rows: int) -> Work:
-    """Algebra of one combination of species, with so many sparse points, points beside, and rows."""
+    """Algebra for one combination of species: `known` sparse points, `beyond` points Z, `rows`."""
     n, z = float(known), float(beyond)
     return Work(
         products=n**2 * z + 2.0 * n * z**2 + z**3 / 3.0 + rows * (n**2 + 2.0 * n * z + z**2),
@@ -124,7 +123,7 @@ class _Known:
         factor: Array | None,
         reference: Array | None,
     ) -> _Known:
-        """The sparse points, whose factor may be known, and the reference."""
+        """The sparse points, whose factor may be known already, and the reference."""
         if not len(sparse):
             factor = np.zeros((0, 0))
         elif factor is None:
@@ -151,10 +150,9 @@ class _Known:
 def _left_open(
     structure: Structure, term: Term, species: Species, known: _Known, points: Array
 ) -> Array:
-    """(rows,) variance of functions of one combination of species, unit delta.
+    """(rows,) undetermined variance of functions of one combination of species, unit delta.
 
-    By a factor of the covariance of the `known` points and Z together: what the columns after those of
-    the known points add.
+    In a factor of the joint covariance, the columns of Z add it to those of the `known` points.
     """
     n, factor = len(known.points), known.factor
     whitened = np.zeros((0, len(points)))

@@ -1,4 +1,4 @@
-"""What the data say before anything is fitted: computed once, for a fit and for its estimate."""
+"""A survey of the data before anything is fitted, computed once for a fit and for its estimate."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ AnyTerm = TypeVar("AnyTerm", bound=Term)
 
 @dataclass(frozen=True)
 class Survey:
-    """The data as the terms see them when they are opened.
+    """The data for opening terms.
 
     Attributes:
         frames: the training frames.
         species: atomic numbers that appear, increasing.
-        tolerance: of the map, eV/Å.
-        seed: of all random choices.
+        tolerance: tolerance of the map, eV/Å.
+        seed: seed of all random choices.
         repulsion: where the data end, by pair of species; empty without a core or before it is known.
-        kept: what kinds of terms have found in the data, see `once`.
+        kept: results of `once` by key.
     """
 
     frames: Sequence[Frame]
@@ -46,7 +46,7 @@ class Survey:
 
     @classmethod
     def of(cls, frames: Sequence[Frame], settings: Settings) -> Survey:
-        """Of the training frames of a fit."""
+        """The survey of the training frames of a fit."""
         species = tuple(sorted({int(z) for frame in frames for z in frame.numbers}))
         return cls(frames, species, settings.map.tolerance, settings.seed)
 
@@ -55,7 +55,7 @@ class Survey:
         return np.random.default_rng(self.seed)
 
     def with_repulsion(self, reach: float, advance: Callable[[], Any] = lambda: None) -> Survey:
-        """With the shortest distances of all pairs of species that come as near as `reach` (Å)."""
+        """The survey with the shortest distances of all pairs of species closer than `reach` (Å)."""
         shortest = shortest_distances(self.frames, reach, advance)
         return replace(self, repulsion=repulsion_of(self.species, shortest))
 
@@ -66,7 +66,7 @@ class Survey:
         return term.with_blocks([block for block, _ in blocks])
 
     def once(self, key: str, make: Callable[[], Value]) -> Value:
-        """What `make` gives, computed at the first call with this key."""
+        """The result of `make`, computed at the first call with this key."""
         if key not in self.kept:
             self.kept[key] = make()
         value: Value = self.kept[key]
@@ -76,7 +76,7 @@ class Survey:
 def shortest_distances(
     frames: Sequence[Frame], cutoff: float, advance: Callable[[], Any] = lambda: None
 ) -> dict[tuple[int, int], float]:
-    """Shortest distance of each pair of species in the data, Å; pairs never met are left out."""
+    """Shortest distance of each pair of species in the data, Å; pairs beyond `cutoff` are left out."""
     shortest: dict[tuple[int, int], float] = {}
     for frame in frames:
         structure = Structure(frame, cutoff, derivatives=False)

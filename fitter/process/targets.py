@@ -1,4 +1,4 @@
-"""The labels of a frame as the rows they belong to, minus what the process does not learn."""
+"""The labels of a frame, assigned to rows, less what the process does not learn."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Targets", "group_count"]
 
 @dataclass(frozen=True)
 class Targets:
-    """A frame's labels with the rows they belong to.
+    """A frame's labels and their rows.
 
     Attributes:
         frame: the frame.
-        rows: indices into the frame's rows.
-        values: (rows,) eV, eV/Å, eV.
-        sigmas: (rows,) in the same units.
+        rows: (rows,) indices into the frame's rows (`rows.RowLayout`).
+        values: (rows,) energy in eV, forces in eV/Å, volume times stress in eV.
+        sigmas: (rows,) expected errors in the same units.
     """
 
     frame: Frame
@@ -36,10 +36,10 @@ class Targets:
 
     @classmethod
     def of(cls, frame: Frame, e0: Mapping[int, float], baseline: Prediction) -> Targets:
-        """Labels with isolated atoms and the baseline subtracted.
+        """The labels less isolated atoms and the baseline.
 
-        The energy's sigma is that of one atom times the square root of their number, as in gap_fit:
-        the errors of local energies add up like those of independent numbers.
+        The energy's sigma is that of one atom times the square root of the number of atoms, as in
+        gap_fit: errors of local energies add up like independent numbers.
         """
         n = len(frame.numbers)
         layout = RowLayout(n)
@@ -65,7 +65,7 @@ class Targets:
 
     @property
     def of_stress(self) -> NDArray[np.bool_]:
-        """(rows,) which of the rows are of the stress."""
+        """(rows,) mask of the rows of the stress."""
         return np.asarray(self.rows >= RowLayout(len(self.frame.numbers)).strain.start)
 
     @property
@@ -75,5 +75,5 @@ class Targets:
 
 
 def group_count(settings: Settings, frames: Iterable[Frame]) -> int:
-    """Groups of rows with sigmas of their own: two where that of the stresses is to be found."""
+    """Number of groups of rows with their own sigma: two if the stresses' is to be determined."""
     return 1 + (settings.sigma.stress is None and any(f.stress is not None for f in frames))

@@ -1,4 +1,4 @@
-"""The process's own predictions: what its map, and the labels, are compared with."""
+"""Predictions of the process itself, with which its map and the labels are compared."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class Truth:
         self.baseline = Baseline(model.species, model.repulsion)
 
     def prediction(self, frame: Frame) -> Prediction:
-        """Energy, forces and stress."""
+        """Energy, forces and strain derivatives of a frame."""
         return self._whole(frame, self.model.predict(frame))
 
     def with_deviations(self, frame: Frame, beyond: bool = True) -> tuple[Prediction, Prediction]:
-        """Energy, forces and stress, and the standard deviations of all of them.
+        """Energy, forces and strain derivatives, and the standard deviations of all of them.
 
-        Of a calibrated model these are the deviations of a difference to a label: the model's, with
-        the labels' noise. Of another they are the process's own, without noise and without the errors
-        of what a process of these terms cannot describe. In both is what the sparse points leave open
-        of the prior; a calibrated model counts, with `beyond`, as much of it as is more than in frames
-        like those of the fit, whose errors its calibration knows.
+        The deviations of a calibrated model are those of a difference to a label and include the
+        labels' noise. Those of any other model are the process's own, without noise and without the
+        errors of what its terms cannot describe. Both include the part of the prior that the sparse
+        points leave undetermined; a calibrated model adds, if `beyond`, only the excess over frames
+        like those of the fit, whose errors are part of the calibration.
         """
         model = self.model
         if model.uncertainty is None:
@@ -53,7 +53,7 @@ class Truth:
         return self._whole(frame, means), std
 
     def _level(self, frame: Frame) -> Array:
-        """(rows,) variance that sparse points leave open in frames like those of the fit."""
+        """(rows,) variance that sparse points leave undetermined in frames like those of the fit."""
         levels, count = self.model.open_levels, len(frame.numbers)
         level = np.full(RowLayout(count).count, levels.get("force", 0.0))
         level[RowLayout.energy] = count * levels.get("energy", 0.0)
@@ -61,7 +61,7 @@ class Truth:
         return level
 
     def _whole(self, frame: Frame, means: tuple[float, Array, Array]) -> Prediction:
-        """With isolated atoms and repulsion."""
+        """The whole prediction, isolated atoms and repulsion included."""
         energy, forces, strain = means
         known = self.baseline.of(frame)
         return Prediction.of(
@@ -73,23 +73,23 @@ class Truth:
 
 
 def _roots(frame: Frame, variances: Array) -> Prediction:
-    """Standard deviations; rounding may leave a variance of nothing just below zero."""
+    """Standard deviations; rounding may leave a vanishing variance just below zero."""
     deviations = np.sqrt(np.maximum(variances, 0.0))
     return Prediction.of(frame, *RowLayout(len(frame.numbers)).split(deviations))
 
 
 def truth_in_thread(model: Model) -> Callable[[Frame], Prediction]:
-    """Truth.prediction for worker threads: each has its own evaluator of the repulsion."""
+    """`Truth.prediction` for worker threads, each with its own evaluator of the repulsion."""
     return _in_thread(model, Truth.prediction)
 
 
 def deviations_in_thread(model: Model) -> Callable[[Frame], tuple[Prediction, Prediction]]:
-    """Truth.with_deviations for worker threads, as `truth_in_thread`."""
+    """`Truth.with_deviations` for worker threads, each with its own evaluator of the repulsion."""
     return _in_thread(model, Truth.with_deviations)
 
 
 def expected_in_thread(model: Model) -> Callable[[Frame], Prediction]:
-    """The deviations alone for worker threads, without what is beyond the data, which is slow."""
+    """The deviations alone for worker threads, without the slow part beyond the data."""
     return _in_thread(model, lambda truth, frame: truth.with_deviations(frame, beyond=False)[1])
 
 
