@@ -1,4 +1,4 @@
-"""How honest predicted standard deviations are: errors over deviations, coverage, order."""
+"""Honesty of predicted standard deviations: errors over deviations, coverage, order."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Expected:
 
     Attributes:
         pairs: frames with predictions.
-        deviations: of each prediction, the model's and the labels' noise together.
+        deviations: standard deviation of each prediction, the labels' noise included.
     """
 
     pairs: Sequence[tuple[Frame, Prediction]] = ()
     deviations: Sequence[Prediction] = ()
 
     def by_config_type(self) -> dict[str, Expected]:
-        """Each group apart."""
+        """The same for each config_type separately."""
         groups: dict[str, list[int]] = {}
         for number, (frame, _) in enumerate(self.pairs):
             groups.setdefault(frame.config_type, []).append(number)
@@ -70,7 +70,7 @@ def energy_errors(expected: Expected) -> Array:
 
 
 def _ratios(found: Array) -> Array:
-    """Errors over deviations, where there is a deviation."""
+    """Errors over deviations, without vanishing deviations."""
     some = found[:, 1] > 0.0
     return np.asarray(found[some, 0] / found[some, 1])
 
@@ -88,7 +88,7 @@ def _within(limit: float) -> Callable[[Array, Array], float | None]:
 
 
 def _spearman(forces: Array, energies: Array) -> float | None:
-    """Rank correlation of absolute errors and deviations; None where there is none of either."""
+    """Rank correlation of absolute errors and deviations; None for few labels or equal ranks."""
     if len(forces) < 3:
         return None
     ranks = [rankdata(np.abs(forces[:, column])) for column in (0, 1)]
@@ -99,7 +99,7 @@ def _spearman(forces: Array, energies: Array) -> float | None:
 
 @dataclass(frozen=True)
 class Honesty(Column):
-    """A number by which deviations are judged, from errors and deviations of forces and energies."""
+    """A measure of deviations, computed from errors and deviations of forces and energies."""
 
     value: Callable[[Array, Array], float | None]
 
@@ -111,12 +111,12 @@ CALIBRATION = {
     "coverage_1_sigma": Honesty("within 1 σ", "0.68 if normal", "{:.2f}", _within(1.0)),
     "coverage_2_sigma": Honesty("within 2 σ", "0.95 if normal", "{:.2f}", _within(2.0)),
 }
-"""z is an error over its deviation: 1 is honest, more is overconfident. Coverage is that of force
-components, or of energies where there are no forces."""
+"""z is an error over its deviation: 1 is honest, more is overconfident. Coverage refers to force
+components, or to energies if there are no forces."""
 
 
 def calibration_block(expected: Expected) -> dict[str, Any]:
-    """CALIBRATION, and the same under `by_config_type`."""
+    """The numbers of CALIBRATION, overall and under `by_config_type`."""
 
     def numbers(some: Expected) -> dict[str, Any]:
         forces, energies = force_errors(some), energy_errors(some)
@@ -128,12 +128,12 @@ def calibration_block(expected: Expected) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Honest:
-    """What a report says of deviations.
+    """The content of a report on deviations.
 
     Attributes:
         uncertainty: the calibration; None without one.
         left_out: training frames, each predicted by a fit to all others.
-        test: test frames; empty without.
+        test: test frames; may be empty.
         draws: number of draws in the potential.
     """
 
@@ -146,8 +146,8 @@ class Honest:
 def uncertainty_block(honest: Honest) -> Mapping[str, Any]:
     """The block `uncertainty` of the report.
 
-    CALIBRATION from `leave_one_out`, or from `test` where no frame could be left out; both blocks; the
-    calibration and the number of draws.
+    It holds the numbers of CALIBRATION from `leave_one_out`, or from `test` if no frame could be left
+    out, both of these blocks, the calibration and the number of draws.
     """
     left_out, test = calibration_block(honest.left_out), calibration_block(honest.test)
     best = left_out if honest.left_out.pairs else test

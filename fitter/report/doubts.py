@@ -1,4 +1,4 @@
-"""Sentences on a fit whose results cannot be meant."""
+"""Warnings about a fit whose results are implausible."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["doubts", "stress_slope_doubt"]
 def doubts(
     model: Model, settings: Settings, pairs: Sequence[tuple[Frame, Prediction]]
 ) -> list[str]:
-    """What cannot be meant of a fit, given the training frames with their predictions."""
+    """Sentences on what is implausible in a fit; `pairs` are training frames with predictions."""
     slope = stress_slope_doubt(compare(pairs))
     return [*misfit_warnings(model, settings, pairs), *([slope] if slope else [])]
 
 
 def stress_slope_doubt(comparison: Comparison) -> str | None:
-    """What the slope of reference against predicted stresses says of their sign or unit, or None."""
+    """A doubt about the stresses' sign or unit, from the slope of reference against prediction."""
     if len(comparison.stresses) < 24:
         return None
-    # Without the means of each component: few-body terms may have a wrong zero of the pressure.
+    # The mean of each component is removed: few-body terms may have a wrong zero of the pressure.
     both_kinds = comparison.stresses.reshape(-1, 6, 2)
     reference, predicted = (both_kinds - both_kinds.mean(axis=0)).reshape(-1, 2).T
     both, own, other = (

@@ -21,7 +21,7 @@ CURVE_COLORS = ("#00798c", "#d1495b", "#edae49", "#30638e", "#003d5b", "#7d4e9e"
 CURVES_PER_FIGURE = len(CURVE_COLORS)
 
 MAX_VECTOR_POINTS = 1500
-"""More points than this are drawn as a picture inside the SVG, which stays small."""
+"""More points than this are rasterised inside the SVG, to keep it small."""
 
 STYLE = {
     "font.size": 10,
@@ -49,7 +49,7 @@ def svg_of(figure: Figure) -> str:
 
 
 def _parity(title: str, unit: str, train: Array, test: Array) -> str | None:
-    """Prediction over label, (k, 2) each; None without points."""
+    """SVG of predictions against labels, (k, 2) each; None without points."""
     both = np.concatenate([train, test])
     if not len(both):
         return None
@@ -87,7 +87,7 @@ def _parity(title: str, unit: str, train: Array, test: Array) -> str | None:
 
 
 def parity_figures(train: Comparison, test: Comparison) -> dict[str, str]:
-    """SVG of the parity plots of what has labels, by its title."""
+    """SVG of the parity plots of all labelled quantities, by title."""
     # Total energies of different compositions lie far apart; in one file they share one plot.
     figures = {
         "Energy": _parity("Energy per atom", "eV", train.energies, test.energies),
@@ -98,7 +98,7 @@ def parity_figures(train: Comparison, test: Comparison) -> dict[str, str]:
 
 
 def curve_figures(curves: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
-    """SVG of pair energies (eV) over distance (Å), a few pairs of species to a figure."""
+    """SVG of pair energies (eV) against distance (Å) by title, a few pairs of species per figure."""
     names = list(curves)
     figures = {}
     for start in range(0, len(names), CURVES_PER_FIGURE):
@@ -109,9 +109,9 @@ def curve_figures(curves: Mapping[str, tuple[Any, Any]]) -> dict[str, str]:
 
 
 def _energy_limits(curves: Sequence[tuple[Array, Array]]) -> tuple[float, float]:
-    """Limits that show the wells; the repulsive walls run out of the top."""
+    """Limits of the axis that show the wells; the repulsive walls leave the figure at the top."""
     deepest = min(float(energy.min()) for _, energy in curves)
-    # Beyond the first crossing of zero a curve is no wall any more.
+    # A curve is no longer a wall beyond its first crossing of zero.
     beyond = [energy[np.argmax(energy <= 0.0) :] for _, energy in curves if np.any(energy <= 0.0)]
     highest = max([float(part.max()) for part in beyond] or [1.0])
     depth = max(-deepest, highest, 0.05)
@@ -140,7 +140,7 @@ def _curves(curves: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def size_figures(points: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Force error against the time of an evaluation and of the fit; none for fewer than two sizes."""
+    """SVG of force errors against the time of an evaluation and of the fit; empty below two sizes."""
     figures = {}
     for key, label in (
         ("run_microseconds_per_atom", "evaluation, µs per atom"),

@@ -1,4 +1,4 @@
-"""Figures of how honest standard deviations are: reliability, and errors against deviations."""
+"""Figures of the honesty of standard deviations: reliability, and errors against deviations."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["binned", "honesty_figures"]
 Array = NDArray[np.float64]
 
 FEWEST = 10
-"""Force components of which a curve is drawn."""
+"""Fewest force components for which a curve is drawn."""
 
 BINS, PER_BIN = 12, 20
 
 SHOWN = 200.0
-"""Ratio of the largest deviation to the smallest that is shown: components that are zero by symmetry
-have next to none, and would squeeze all others into a corner."""
+"""Ratio of the largest deviation to the smallest one shown: the tiny deviations of components that are
+zero by symmetry would squeeze all others into a corner."""
 
 GROUPS = len(CURVE_COLORS)
 
 
 def honesty_figures(honest: Honest) -> Mapping[str, str]:
-    """SVG by title, of the force components; none where there are too few."""
+    """SVG of the figures of force components by title; empty if there are too few components."""
     known = {"leave-one-out": honest.left_out, "test": honest.test}
     errors = {name: force_errors(expected) for name, expected in known.items()}
     errors = {name: pairs for name, pairs in errors.items() if len(pairs) >= FEWEST}
@@ -44,7 +44,7 @@ def honesty_figures(honest: Honest) -> Mapping[str, str]:
 
 
 def _reliability(errors: Mapping[str, Array]) -> str:
-    """Share of the components within z deviations, over that of normal errors."""
+    """SVG of the share of components within z deviations against the share of normal errors."""
     z = np.linspace(0.0, 4.0, 81)
     expected = erf(z / np.sqrt(2.0))
     with rc_context(STYLE):
@@ -68,7 +68,7 @@ def _reliability(errors: Mapping[str, Array]) -> str:
 
 
 def binned(found: Array) -> tuple[Array, Array]:
-    """Root mean squares of deviations and errors, (bins,) each, of components in order of deviation."""
+    """Root mean squares of deviations and errors, (bins,) each, over bins of like deviation."""
     order = np.argsort(found[:, 1], kind="stable")
     parts = np.array_split(found[order], max(1, min(BINS, len(found) // PER_BIN)))
     means = np.array([np.sqrt(np.mean(part**2, axis=0)) for part in parts])
@@ -76,7 +76,7 @@ def binned(found: Array) -> tuple[Array, Array]:
 
 
 def _against(expected: Expected, name: str) -> str:
-    """RMS errors of components of like deviations, by config_type."""
+    """SVG of RMS errors against deviations of components, by config_type."""
     groups = {group: force_errors(some) for group, some in expected.by_config_type().items()}
     groups = {group: pairs for group, pairs in groups.items() if len(pairs) >= FEWEST}
     largest = sorted(groups, key=lambda group: len(groups[group]), reverse=True)[:GROUPS]
@@ -100,7 +100,7 @@ def _against(expected: Expected, name: str) -> str:
             for axis in (
                 axes.xaxis,
                 axes.yaxis,
-            ):  # by decades only one number, or none, would stand
+            ):  # ticks at decades alone would show one number or none
                 axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
                 axis.set_major_formatter("{x:g}")
                 axis.set_minor_formatter(NullFormatter())
@@ -109,6 +109,6 @@ def _against(expected: Expected, name: str) -> str:
             xlabel="deviation (eV/Å)",
             ylabel=f"RMS error, {name} (eV/Å)",
         )
-        if seen:  # beside the axes: no place inside is free in every fit
+        if seen:  # the legend is beside the axes, since no place inside is free in every fit
             axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return svg_of(figure)

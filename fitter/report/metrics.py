@@ -1,4 +1,4 @@
-"""Errors of predictions against labels, overall and by config_type; one table of all metrics."""
+"""Errors of predictions against labels, overall and by config_type, and a table of all metrics."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _mae(errors: Array) -> float | None:
 
 @dataclass
 class Comparison:
-    """Labels and predictions of the same quantities, flattened.
+    """Flattened labels and predictions of the same quantities.
 
     Attributes:
-        energies: (k, 2) label and prediction of frames' energies per atom, eV.
-        forces: (k, 2) of force components, eV/Å.
-        stresses: (k, 2) of the six independent stress components, GPa.
+        energies: (k, 2) labels and predictions of frames' energies per atom, eV.
+        forces: (k, 2) the same of force components, eV/Å.
+        stresses: (k, 2) the same of the six independent stress components, GPa.
     """
 
     n_frames: int = 0
@@ -57,7 +57,7 @@ class Comparison:
 
 
 def compare(pairs: Iterable[tuple[Frame, Prediction]]) -> Comparison:
-    """Pair the labels that the frames have with their predictions."""
+    """Pair the labels of the frames with their predictions."""
     n_frames = n_atoms = 0
     energies: list[Array] = []
     forces: list[Array] = []
@@ -82,17 +82,17 @@ def compare(pairs: Iterable[tuple[Frame, Prediction]]) -> Comparison:
     return Comparison(n_frames, n_atoms, joined(energies), joined(forces), joined(stresses))
 
 
-# ---- what is reported, with its name, unit and format ----------------------------------------------
+# ---- reported numbers, with their names, units and formats -------------------------------------------
 
 
 @dataclass(frozen=True)
 class Column:
-    """A number of a report.
+    """A column of numbers in a report.
 
     Attributes:
-        label: its heading.
-        unit: below the heading; empty for a pure number.
-        form: its format.
+        label: heading.
+        unit: unit below the heading; empty for a pure number.
+        form: format of the numbers.
     """
 
     label: str
@@ -108,13 +108,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Metric(Column):
-    """An error, from a `Comparison`; None without labels."""
+    """An error computed from a `Comparison`; None without labels."""
 
     value: Callable[[Comparison], float | None]
 
 
 COUNTS = {"n_frames": Column("frames", "", "{:d}"), "n_atoms": Column("atoms", "", "{:d}")}
-"""What stands before the metrics in tables."""
+"""Columns before the metrics in tables."""
 
 METRICS = {
     "energy_rmse_mev_per_atom": Metric(
@@ -129,12 +129,12 @@ METRICS = {
     "force_mae_ev_per_a": Metric("force MAE", "eV/Å", "{:.4f}", lambda c: _mae(np.diff(c.forces))),
     "stress_rmse_gpa": Metric("stress RMSE", "GPa", "{:.3f}", lambda c: _rmse(np.diff(c.stresses))),
 }
-"""Forces per component, stresses over the six independent components."""
+"""Errors of forces are per component, those of stresses over the six independent components."""
 
 
 @dataclass(frozen=True)
 class Deviation(Column):
-    """The root mean square of predicted standard deviations, to be set beside an error."""
+    """The root mean square of predicted standard deviations, for comparison with an error."""
 
     value: Callable[[Pairs], float | None]
 
@@ -166,12 +166,12 @@ SIZES: Mapping[str, Column] = {
     "seconds": Column("whole fit", "s", "{:.1f}"),
     "n_sparse": Column("sparse points", "", "{:d}"),
 }
-"""What tables of sizes show of each."""
+"""Columns of tables of sizes."""
 
 
 @dataclass(frozen=True)
 class SizePoint:
-    """A point of the accuracy-cost curve; errors are of the test frames, or else of training."""
+    """A point of the accuracy-cost curve; errors refer to test frames, or to training frames."""
 
     name: str
     energy_rmse_mev_per_atom: float | None
@@ -182,7 +182,7 @@ class SizePoint:
 
     @classmethod
     def of(cls, name: str, judged: Mapping[str, Any], fit: Mapping[str, Any]) -> SizePoint:
-        """From the blocks of a report."""
+        """The point from the blocks of a report."""
         return cls(
             name,
             judged["energy_rmse_mev_per_atom"],
@@ -204,9 +204,9 @@ def _numbers(pairs: Pairs) -> dict[str, Any]:
 
 
 def error_block(pairs: Pairs, deviations: Sequence[Prediction] | None = None) -> dict[str, Any]:
-    """Numbers of frames and atoms, METRICS, and the same under `by_config_type`.
+    """Numbers of frames and atoms and METRICS, overall and under `by_config_type`.
 
-    With the predicted standard deviations of all predictions, DEVIATIONS too.
+    With the standard deviations of all predictions, DEVIATIONS are included.
     """
 
     def numbers(places: Sequence[int]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""Fits whose results cannot be meant: labels missed by many times their sigmas, with likely reasons.
+"""Implausible fits: labels missed by many times their sigmas, with likely reasons.
 
 A fit to inconsistent labels (forces in kcal/mol/Å beside energies in eV, isolated atoms of another
-code, one faulty frame) ends like any other: the evidence raises the factor of all sigmas. Where it
-raises it beyond doubt, or where a frame is far off beside all others, `misfit_warnings` describes what
-was missed, the frame that is worst, and what the data suggest.
+code, one faulty frame) ends like any other: the evidence raises the factor of all sigmas. If that
+factor is beyond doubt too large, or if one frame is far off beside all others, `misfit_warnings`
+describes the misfit, the worst frame, and the reasons that the data suggest.
 
-Energies are compared with the forces by a small fit to the forces alone: the slope of the labels
-against its energies is 1 unless units differ, whatever the energies of isolated atoms.
+A small fit to the forces alone compares energies with forces: the slope of the labels against its
+energies is 1 unless units differ, whatever the energies of isolated atoms.
 """
 
 from __future__ import annotations
@@ -34,23 +34,24 @@ __all__ = ["misfit_warnings"]
 Array = NDArray[np.float64]
 
 BEYOND_DOUBT = 10.0
-"""Times the sigmas. Two-body fits alone, with default sigmas, reach 2 to 9 (Ni, InP, water, Si, Mo)."""
+"""Errors in units of the sigmas. Mere two-body fits with default sigmas reach 2 to 9 (Ni, InP, water,
+Si, Mo)."""
 
 GOOD_FORCES, GOOD_ENERGIES = 0.2, 0.02
-"""Part of the forces' own size, and eV per atom: a fit with smaller errors is meant, and the sigmas are
-smaller than its terms can reach."""
+"""Errors relative to the size of forces, and in eV per atom: a fit with smaller errors is sound, and the
+sigmas are smaller than its terms can reach."""
 
 OUTLYING = 20.0
-"""Times the root mean square of the other frames; on the sets above 10 at most."""
+"""Errors in units of the other frames' root mean square; at most 10 in the sets above."""
 
 WORST_PART = 0.05
-"""Of the frames, which are left out of that root mean square: one fault must not hide another."""
+"""Fraction of the frames left out of that root mean square: one fault must not hide another."""
 
 LEAST_ENERGY, LEAST_FORCE = 0.1, 1.0
-"""eV per atom and eV/Å; a frame that is off by less is not called faulty."""
+"""Errors in eV per atom and eV/Å below which no frame is called faulty."""
 
 FAR_FROM_ATOMS = 15.0
-"""eV per atom; no solid is bound by more than 9."""
+"""Binding energy in eV per atom that raises a doubt; no solid is bound by more than 9."""
 
 TRIAL_ATOMS, TRIAL_FRAMES, TRIAL_POINTS = 1000, 30, 60
 """Size of the fit to forces alone: a second or so for one species."""
@@ -58,8 +59,8 @@ TRIAL_ATOMS, TRIAL_FRAMES, TRIAL_POINTS = 1000, 30, 60
 FEWEST_ENERGIES = 6
 
 PROPORTIONAL = 0.15
-"""Energies follow those of the forces where the median distance from the line is below this part of
-that without a line."""
+"""Energies count as proportional to those of the forces if the median distance from the line is below
+this fraction of the distance without the line."""
 
 SLOPES = {
     1 / 23.0605: "forces in kcal/mol/Å beside energies in eV",
@@ -76,10 +77,10 @@ SLOPES = {
     1e3: "energies in meV beside forces in eV/Å",
     -1.0: "forces of the opposite sign (gradients)",
 }
-"""What a slope of energies against those that the forces imply comes from."""
+"""Reasons for a slope of the energies against those implied by the forces."""
 
 SLOPE_TOLERANCE = 1.3
-"""Factor by which a slope may miss one of these: small fits are not better."""
+"""Factor by which a slope may miss one of these, since small fits are no better."""
 
 
 # ---- frames --------------------------------------------------------------------------------------
@@ -87,7 +88,7 @@ SLOPE_TOLERANCE = 1.3
 
 @dataclass(frozen=True)
 class _Misfit:
-    """How a frame's labels are missed.
+    """Errors of a fit in one frame.
 
     Attributes:
         energy: error, eV per atom; None without a label.
@@ -132,13 +133,13 @@ def _name(frame: Frame) -> str:
 
 
 def _scale_of_others(values: Array) -> float:
-    """Root mean square without the largest WORST_PART of `values`, and without one at least."""
+    """Root mean square of `values` without the largest fraction WORST_PART, at least one of them."""
     left_out = max(1, int(np.ceil(WORST_PART * len(values))))
     return float(np.sqrt(np.mean(np.sort(values)[:-left_out] ** 2)))
 
 
 def _outlying(misfits: Sequence[_Misfit]) -> list[_Misfit]:
-    """Frames whose energy or force is far off beside those of all others, the worst first."""
+    """Frames whose energy or force error is far beyond that of all others, the worst first."""
     ratios: dict[int, float] = {}
     for least, of in (
         (LEAST_ENERGY, [m.energy for m in misfits]),
@@ -155,7 +156,7 @@ def _outlying(misfits: Sequence[_Misfit]) -> list[_Misfit]:
 
 
 def _is_good(pairs: Sequence[tuple[Frame, Prediction]], misfits: Sequence[_Misfit]) -> bool:
-    """Whether errors are small by themselves, whatever the sigmas."""
+    """Whether the errors are small in absolute terms, whatever the sigmas."""
     energies = np.array([m.energy for m in misfits if m.energy is not None])
     if len(energies) and np.sqrt(np.mean(energies**2)) > GOOD_ENERGIES:
         return False
@@ -173,11 +174,11 @@ def _is_good(pairs: Sequence[tuple[Frame, Prediction]], misfits: Sequence[_Misfi
 
 @dataclass(frozen=True)
 class _AgainstForces:
-    """Energies of some frames against those of a fit to their forces alone.
+    """Comparison of some frames' energies with those of a fit to their forces alone.
 
     Attributes:
-        slope: of the labels against that fit's energies, robust against a few faulty ones; None where
-            the two are not proportional.
+        slope: slope of the labels against that fit's energies, robust against a few faulty ones; None
+            if the two are not proportional.
         outlying: frames whose energies lie far from that line, by eV per atom.
     """
 
@@ -186,7 +187,7 @@ class _AgainstForces:
 
     @classmethod
     def of(cls, model: Model, settings: Settings, frames: Sequence[Frame]) -> _AgainstForces | None:
-        """None where too few frames have both energies and forces."""
+        """The comparison; None if too few frames have both energies and forces."""
         from forcemap.fitter.fitting import fit_frames
         from forcemap.fitter.process.truth import Truth
 
@@ -200,7 +201,7 @@ class _AgainstForces:
         small = replace(chosen, e0={SYMBOLS[z]: e for z, e in model.e0.items()})
         small = replace(small, terms=_few_and_small(small.terms))
         with warnings.catch_warnings(), threadpool_limits(limits=1, user_api="blas"):
-            warnings.simplefilter("ignore")  # of what a sample lacks
+            warnings.simplefilter("ignore")  # about what a sample lacks
             truth = Truth(fit_frames(small, bare))
             implied = np.array([truth.prediction(frame).energy for frame in both])
         counts = np.array([[np.count_nonzero(f.numbers == z) for z in species] for f in both])
@@ -225,9 +226,9 @@ class _AgainstForces:
 
 
 def _powers_of_volume(frames: Sequence[Frame], atoms: Array) -> list[Array]:
-    """Volume per atom and its square, (frames,) each, scaled; none where a frame has no volume.
+    """Scaled volume per atom and its square, (frames,) each; empty if a frame has no volume.
 
-    What the volume does to the energy, forces on atoms hardly say.
+    Forces on atoms hardly determine how the energy depends on the volume.
     """
     if not all(np.all(frame.pbc) for frame in frames):
         return []
@@ -240,10 +241,10 @@ def _powers_of_volume(frames: Sequence[Frame], atoms: Array) -> list[Array]:
 
 
 def _few_and_small(terms: Sequence[TermSettings]) -> tuple[TermSettings, ...]:
-    """Terms for the fit to forces: those of few atoms, or else all, with few sparse points.
+    """Terms for the fit to forces, with few sparse points: those of few atoms, or else all.
 
-    Functions of few atoms, integrals of forces, say more of the energies than comparisons of whole
-    environments do from few frames.
+    With few frames, functions of few atoms, which are integrals of forces, determine energies better
+    than comparisons of whole environments.
     """
     few = [term for term in terms if term.few_atoms]
     return tuple(term.small(TRIAL_POINTS) for term in few or terms)
@@ -266,7 +267,7 @@ def _least_deviations(matrix: Array, values: Array) -> Array:
 
 
 def _about_slope(slope: float, atoms: Sequence[int]) -> str | None:
-    """What a slope means; None for one that is near 1."""
+    """A sentence on the reason for a slope; None for one that is near 1."""
     if slope > 0 and 1 / 1.6 < slope < 1.6:
         return None
     known = dict(SLOPES)
@@ -286,7 +287,7 @@ def _about_slope(slope: float, atoms: Sequence[int]) -> str | None:
 
 
 def _about_e0(model: Model, frames: Sequence[Frame]) -> str | None:
-    """Whether the energies lie too far from those of the isolated atoms."""
+    """A sentence if the energies lie too far from those of the isolated atoms, or None."""
     if model.settings.get("e0") == "average":
         return None
     bound = [
@@ -307,7 +308,7 @@ def _about_e0(model: Model, frames: Sequence[Frame]) -> str | None:
 def _reasons(
     model: Model, settings: Settings, frames: Sequence[Frame], misfits: Sequence[_Misfit]
 ) -> list[str]:
-    """What the data suggest: e0, units, or else one faulty frame."""
+    """Reasons that the data suggest: e0, units, or else one faulty frame."""
     against = _AgainstForces.of(model, settings, frames)
     slope = None if against is None else against.slope
     remarks = [_about_e0(model, frames)]
@@ -338,11 +339,11 @@ def _reasons(
 def misfit_warnings(
     model: Model, settings: Settings, pairs: Sequence[tuple[Frame, Prediction]]
 ) -> list[str]:
-    """Warnings of labels that the fit misses by far, with likely reasons; mostly none.
+    """Warnings about labels that the fit misses by far, with likely reasons; usually empty.
 
     Args:
         model: the fit.
-        settings: of the fit.
+        settings: the settings of the fit.
         pairs: the training frames with their predictions.
     """
     misfits = [_Misfit.of(frame, prediction) for frame, prediction in pairs]

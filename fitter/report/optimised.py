@@ -1,4 +1,4 @@
-"""What the evidence has chosen, before and after, as lines of a table."""
+"""Hyperparameters before and after their choice by evidence, as lines of a table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def changes(optimised: Mapping[str, Any]) -> list[Change]:
 
 
 def heading(optimised: Mapping[str, Any]) -> str:
-    """What the table is of."""
+    """The heading of the table."""
     return (
         f"Hyperparameters by evidence: {optimised['evaluations']} evaluations on "
         f"{optimised['n_frames']} frames with {optimised['n_sparse']} sparse points"

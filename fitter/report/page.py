@@ -52,7 +52,7 @@ MAPPING = {
 
 @dataclass(frozen=True)
 class Figures:
-    """SVG of the figures by title: parity plots, pair energies, sizes, deviations."""
+    """Figures of the page as SVG by title: parity plots, pair energies, sizes, deviations."""
 
     parity: Mapping[str, str]
     curves: Mapping[str, str]
@@ -84,7 +84,7 @@ def _template() -> jinja2.Template:
 
 
 def verdict(report: Mapping[str, Any], force_scale: float | None) -> str:
-    """One paragraph on how good the potential is, written from the numbers.
+    """A paragraph on the quality of the potential, composed from the numbers.
 
     `force_scale` is the root mean square of the judged frames' reference forces, eV/Å.
     """
@@ -132,7 +132,7 @@ def _accuracy(judged: Mapping[str, Any], name: str, force_scale: float | None, s
 
 
 def _generalisation(train: Mapping[str, Any], test: Mapping[str, Any]) -> str:
-    """What the ratio of test to training errors of forces (or energies) says."""
+    """A sentence on the ratio of test to training errors of forces (or energies)."""
     for key in ("force_rmse_ev_per_a", "energy_rmse_mev_per_atom"):
         if train[key] and test[key] is not None:
             ratio = test[key] / train[key]
@@ -147,7 +147,7 @@ def _generalisation(train: Mapping[str, Any], test: Mapping[str, Any]) -> str:
 
 
 def _weakest(judged: Mapping[str, Any]) -> str:
-    """Name the group whose force error stands out, if one does."""
+    """A sentence on the group with an outstanding force error, or an empty string."""
     overall = judged["force_rmse_ev_per_a"]
     groups = {
         name: block["force_rmse_ev_per_a"]
@@ -163,7 +163,7 @@ def _weakest(judged: Mapping[str, Any]) -> str:
 
 
 def _cards(report: Mapping[str, Any]) -> list[tuple[Any, str, str]]:
-    """Value, format and label of the numbers that stand out."""
+    """Value, format and label of the most important numbers."""
     test = report["test"]
     judged, name = (test, "test") if test["n_frames"] else (report["train"], "training")
     cards = [
@@ -181,7 +181,7 @@ def _cards(report: Mapping[str, Any]) -> list[tuple[Any, str, str]]:
 
 
 def _term_columns(terms: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What the terms have to say, in the order in which they say it."""
+    """Columns of the table of terms: their settings in order, without empty columns."""
     first, last = ("kind", "cutoff"), ("delta", "n_sparse")
     names = dict.fromkeys(name for term in terms for name in term if name not in (*first, *last))
     wanted = [*first, *names, *last]
@@ -201,9 +201,9 @@ def page(
     Args:
         report: the content of `report.json`.
         species: atomic numbers in the training frames.
-        force_scale: see `verdict`.
-        figures: of the page.
-        worst: rows of `report.worst_frames` of "train" and "test".
+        force_scale: root mean square of the judged frames' reference forces, eV/Å; None without forces.
+        figures: figures of the page.
+        worst: rows of `report.worst_frames` under "train" and "test".
     """
     fit = report["fit"]
     sigmas = {f"sigma_{label}": value for label, value in fit.get("sigma", {}).items()}

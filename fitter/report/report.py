@@ -1,11 +1,10 @@
 """The report of a fit: `report.json` for programs, `report.html` (one file, offline) for people.
 
-`report.json` holds `train` and `test` (see `metrics.error_block`), `leave_one_out` with the same and
-`frames`, the errors of each training frame as the process predicts it when fitted to all others,
-`uncertainty` (see `calibration.uncertainty_block`), `mapping` (errors of the map
-against the process), `fit` (time, memory, terms), `settings` and `errors_of`: all errors of
-`train` and `test` are those of the mapped potential, the one that people run, or of the process where
-that has a term without a map. `warnings` is a list of sentences on a fit whose results cannot be meant,
+`report.json` holds `train` and `test` (from `metrics.error_block`), `leave_one_out` with the same and
+`frames`, the errors of each training frame predicted by the process fitted to all others, `uncertainty`
+(from `calibration.uncertainty_block`), `mapping` (errors of the map against the process), `fit` (time,
+memory, terms), `settings` and `errors_of`: all errors of `train` and `test` are those of the mapped potential, the one that people run, or of the process if one
+of its terms has no map. `warnings` is a list of sentences on a fit whose results are implausible,
 `fit_id` the identity that all files of the fit share.
 """
 
@@ -37,7 +36,7 @@ WORST_FRAMES = 8
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a report is made of.
+    """The input of a report.
 
     Attributes:
         train, test: frames with predictions; `test` may be empty.
@@ -45,12 +44,13 @@ class Judgement:
         fit: time, memory, likelihood, terms, as in `report.json`.
         settings: the expanded settings.
         curves: pair energies by pair of species: r (Å) and V (eV); none without a map.
-        errors_of: whose predictions they are: "mapped potential", or "process", which has no map.
-        warnings: sentences on a fit whose results cannot be meant.
+        errors_of: source of the predictions: "mapped potential", or "process" without a map.
+        warnings: sentences on a fit whose results are implausible.
         fit_id: identity of the fit.
-        honest: what is known of the errors that are to be expected.
-        optimised: hyperparameters by evidence, before and after; None where none were asked for.
-        size: the size's name, of a fit in several; `smaller`: the points of those before it.
+        honest: predicted errors and their calibration.
+        optimised: hyperparameters before and after their choice by evidence; None without a choice.
+        size: name of the size, for a fit in several sizes.
+        smaller: points of the sizes before it.
     """
 
     train: Pairs
@@ -69,7 +69,7 @@ class Judgement:
 
 
 def plain(value: Any) -> Any:
-    """`value` for strict JSON: numpy turned into Python, numbers that are not finite into None."""
+    """`value` for strict JSON: numpy types become Python types, numbers that are not finite None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
@@ -82,9 +82,9 @@ def plain(value: Any) -> Any:
 
 
 def build_report(judged: Judgement) -> dict[str, Any]:
-    """The content of `report.json`; an empty `test` gives a block without numbers.
+    """The content of `report.json`; an empty `test` becomes a block without numbers.
 
-    With a size there are also `sizes`: the points of the smaller ones and this one.
+    A fit with a size also has `sizes`, the points of the smaller ones and its own.
     """
     from forcemap import __version__
 
@@ -112,10 +112,10 @@ def build_report(judged: Judgement) -> dict[str, Any]:
 
 
 def worst_frames(pairs: Pairs, count: int = WORST_FRAMES) -> list[dict[str, Any]]:
-    """The frames with the largest single error of a force (of the energy, where all lack forces).
+    """The frames with the largest error of a single force (of the energy if all lack forces).
 
-    Each with `source`, `index`, `config_type` and, or None, `force_ev_per_a` (the largest),
-    `force_rmse_ev_per_a` and `energy_mev_per_atom`.
+    Each row has `source`, `index`, `config_type`, and `force_ev_per_a` (the largest),
+    `force_rmse_ev_per_a` and `energy_mev_per_atom`, which may be None.
     """
     rows = [_frame_errors(frame, prediction) for frame, prediction in pairs]
 
@@ -126,12 +126,12 @@ def worst_frames(pairs: Pairs, count: int = WORST_FRAMES) -> list[dict[str, Any]
 
 
 def _leave_one_out_block(pairs: Pairs) -> dict[str, Any]:
-    """Errors overall, and of each frame."""
+    """Errors overall and of each frame."""
     return error_block(pairs) | {"frames": [_frame_errors(*pair) for pair in pairs]}
 
 
 def _frame_errors(frame: Frame, prediction: Prediction) -> dict[str, Any]:
-    """Of one frame; None without labels."""
+    """Errors of one frame; None without labels."""
     force = rmse = energy_error = None
     if frame.forces is not None:
         errors = (prediction.forces - frame.forces)[frame.labelled]
@@ -154,7 +154,7 @@ def write_report(out: str | Path, judged: Judgement) -> dict[str, Any]:
     out = Path(out)
     report = build_report(judged)
     train, test = judged.train, judged.test
-    # An isolated atom lies eV away from all else: with it, nothing else could be seen.
+    # Isolated atoms lie several eV away from all other frames, which they would squeeze together.
     shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
     text = page(
         report,

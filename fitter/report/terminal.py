@@ -23,13 +23,13 @@ __all__ = [
 ]
 
 LOG_WIDTH = 120
-"""Columns where the output is no terminal."""
+"""Width of output that does not go to a terminal, in columns."""
 
 
 def output_console(stream: IO[str] | None = None) -> Console:
-    """Console on stdout (or `stream`) that cuts nothing off where there is no terminal.
+    """Console on stdout (or `stream`) that truncates nothing when the output is not a terminal.
 
-    Text is shown as it stands: names of groups and files may hold what rich takes for markup.
+    Text is printed verbatim: names of groups and files may contain what rich takes for markup.
     """
     stream = sys.stdout if stream is None else stream
     width = None if stream.isatty() else LOG_WIDTH
@@ -37,12 +37,12 @@ def output_console(stream: IO[str] | None = None) -> Console:
 
 
 def error_table(title: str, block: Mapping[str, Any]) -> Table:
-    """The errors of `metrics.error_block`: a row for each group, and one for all."""
+    """Table of the errors of `metrics.error_block`: a row for each group, and one for all."""
     return _by_group(title, block, {**COUNTS, **METRICS})
 
 
 def deviation_table(title: str, block: Mapping[str, Any]) -> Table:
-    """The deviations of a `metrics.error_block` that has them, as `error_table`."""
+    """Table of the deviations of a `metrics.error_block` that has them: a row for each group."""
     return _by_group(title, block, {**COUNTS, **DEVIATIONS})
 
 
@@ -55,7 +55,7 @@ def _table(title: str, first: str, columns: Mapping[str, Column]) -> Table:
 
 
 def table_of(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table of ready cells; the columns after the first are aligned to the right."""
+    """A table of finished cells; the columns after the first are aligned to the right."""
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     for number, name in enumerate(columns):
         table.add_column(name, justify="right" if number else "left")
@@ -80,7 +80,7 @@ def _by_group(title: str, block: Mapping[str, Any], columns: Mapping[str, Column
 
 
 def rows_table(rows: Sequence[tuple[str, str]], title: str | None = None) -> Table:
-    """Names and values in two columns."""
+    """A table of names and values in two columns."""
     table = Table(
         box=None, show_header=False, title=title, title_justify="left", title_style="bold"
     )
@@ -92,7 +92,7 @@ def rows_table(rows: Sequence[tuple[str, str]], title: str | None = None) -> Tab
 
 
 def change_table(optimised: Mapping[str, Any]) -> Table:
-    """What a report's `optimised` says: hyperparameters before and after."""
+    """Table of the hyperparameters in a report's `optimised`, before and after."""
     table = Table(box=SIMPLE_HEAD, title=heading(optimised), title_justify="left")
     table.title_style = "bold"
     table.add_column("")
@@ -104,7 +104,7 @@ def change_table(optimised: Mapping[str, Any]) -> Table:
 
 
 def size_table(points: Sequence[Mapping[str, Any]]) -> Table:
-    """Accuracy and cost of the sizes in a report's `sizes`."""
+    """Table of accuracy and cost of the sizes in a report's `sizes`."""
     table = _table("Sizes", "size", SIZES)
     for point in points:
         table.add_row(point["name"], *_cells(SIZES, point))
