@@ -38,8 +38,8 @@ BEYOND_DOUBT = 10.0
 Si, Mo)."""
 
 GOOD_FORCES, GOOD_ENERGIES = 0.2, 0.02
-"""Errors relative to the size of forces, and in eV per atom: a fit with smaller errors is sound, and the
-sigmas are smaller than its terms can reach."""
+"""Errors relative to the size of forces, and in eV per atom: a fit with smaller errors is sound, and
+the sigmas are smaller than its terms can reach."""
 
 OUTLYING = 20.0
 """Errors in units of the other frames' root mean square; at most 10 in the sets above."""

@@ -3,9 +3,10 @@
 `report.json` holds `train` and `test` (from `metrics.error_block`), `leave_one_out` with the same and
 `frames`, the errors of each training frame predicted by the process fitted to all others, `uncertainty`
 (from `calibration.uncertainty_block`), `mapping` (errors of the map against the process), `fit` (time,
-memory, terms), `settings` and `errors_of`: all errors of `train` and `test` are those of the mapped potential, the one that people run, or of the process if one
-of its terms has no map. `warnings` is a list of sentences on a fit whose results are implausible,
-`fit_id` the identity that all files of the fit share.
+memory, terms), `settings` and `errors_of`: all errors of `train` and `test` are those of the mapped
+potential, the one that people run, or of the process if one of its terms has no map. `warnings` is a
+list of sentences on a fit whose results are implausible, `fit_id` the identity that all files of the
+fit share.
 """
 
 from __future__ import annotations
