@@ -1,1 +1,1 @@
-"""What the evidence says of a process's hyperparameters: its slopes, and where it is largest."""
+"""The choice of a process's hyperparameters: the evidence, its slopes and its maximum."""

@@ -1,13 +1,13 @@
-"""The hyperparameters that are free, as coordinates; terms as functions of them.
+"""Coordinates of the free hyperparameters, and terms as functions of them.
 
-A coordinate is the logarithm of a hyperparameter. That of a cutoff takes the width of its transition
-along, in proportion; that of a width is the logarithm of its part of the cutoff, at most 1, so that no
-transition is wider than its cutoff.
+A coordinate is the logarithm of a hyperparameter. The coordinate of a cutoff scales the width of its
+transition in proportion; that of a width is the logarithm of its fraction of the cutoff, at most 1, so
+that no transition is wider than its cutoff.
 
 Sparse points stay the same while coordinates change, so that the evidence is a smooth function of them:
-choosing points anew would make it jump. Where points are distances (or densities) they stay as numbers.
-Where they are environments, whose descriptors change with the kernel, the environments stay, and their
-descriptors are carried along.
+choosing points anew would make it jump. Points that are distances (or densities) keep their numbers.
+Points that are environments, whose descriptors change with the kernel, stay the same environments with
+new descriptors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Coordinate:
 
     Attributes:
         term: number of its term.
-        name: in the term's `hyperparameters`.
+        name: name in the term's `hyperparameters`.
         low, high: bounds of the coordinate.
     """
 
@@ -43,11 +43,11 @@ class Coordinate:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where sparse points of one combination of species are in the data.
+    """Places of the sparse points of one combination of species in the data.
 
     Attributes:
         structures: (points,) numbers of structures.
-        places: (points,) places among the term's candidates there.
+        places: (points,) places among the term's candidates in these structures.
     """
 
     structures: Indices
@@ -59,10 +59,10 @@ class Coordinates:
     """Terms with their sparse points, as functions of the free hyperparameters.
 
     Attributes:
-        terms: at the start.
+        terms: terms at the start.
         free: the coordinates.
-        origins: of the sparse points of each block, by number of the term, where points follow.
-        structures: that the origins are in.
+        origins: origins of the sparse points of each block, by number of the term, where points follow.
+        structures: structures that the origins refer to.
     """
 
     terms: tuple[Term, ...]
@@ -72,11 +72,11 @@ class Coordinates:
 
     @property
     def start(self) -> Array:
-        """Coordinates of the terms as they are."""
+        """(free,) coordinates of the terms at the start."""
         return self.of(self.terms)
 
     def of(self, terms: Sequence[Term]) -> Array:
-        """Coordinates of terms of the same kinds."""
+        """(free,) coordinates of terms of the same kinds."""
         logarithms = []
         for one in self.free:
             values = terms[one.term].hyperparameters()
@@ -86,11 +86,11 @@ class Coordinates:
 
     @property
     def bounds(self) -> list[tuple[float, float]]:
-        """Of all coordinates."""
+        """Bounds of all coordinates."""
         return [(one.low, one.high) for one in self.free]
 
     def values(self, number: int, at: Array) -> dict[str, float]:
-        """Hyperparameters of the term `number` that coordinates (free,) change."""
+        """Hyperparameters of the term `number` that depend on the coordinates, at `at` (free,)."""
         changed = {
             one.name: float(np.exp(x))
             for one, x in zip(self.free, at, strict=True)
@@ -118,7 +118,7 @@ class Coordinates:
         return tuple(self.term(number, at) for number in range(len(self.terms)))
 
     def around(self, at: Array, place: int, step: float) -> list[Term]:
-        """The term of the coordinate `place` with that changed by `step`, up and down, and by twice."""
+        """The term of the coordinate `place` with this changed by +-`step` and by +-2 `step`."""
         number = self.free[place].term
         ends = []
         for times in (1.0, -1.0, 2.0, -2.0):
@@ -128,7 +128,7 @@ class Coordinates:
         return ends
 
     def seen(self, term: Term, origins: Sequence[Origin]) -> list[Block]:
-        """Blocks of the environments at `origins`, as a term sees them."""
+        """Blocks with the descriptors that `term` assigns to the environments at `origins`."""
         wanted = {int(n) for origin in origins for n in origin.structures}
         seen = {n: term.candidates(self.structures[n]) for n in sorted(wanted)}
         return [
@@ -146,9 +146,9 @@ class Coordinates:
 
 
 def origins_of(term: Term, structures: Sequence[Structure]) -> list[Origin]:
-    """Where the term's sparse points, which were chosen among these structures' candidates, are.
+    """Origins of the term's sparse points, which were chosen among these structures' candidates.
 
-    Of several places whose descriptors are alike, the first.
+    The first of several places with equal descriptors is taken.
     """
     nearest = [np.full(block.size, np.inf) for block in term.blocks]
     places_of = [np.zeros((2, block.size), dtype=np.intp) for block in term.blocks]

@@ -1,10 +1,9 @@
-"""``optimise: true``: the hyperparameters of terms at the largest evidence of a sample of the frames.
+"""``optimise: true``: hyperparameters of terms that maximise the evidence of a sample of the frames.
 
 Each term is opened as for the fit, with fewer sparse points, chosen once from the sample at the largest
-cutoff that is allowed; then the evidence is maximised over the logarithms of all free hyperparameters
-by L-BFGS-B with its slopes, the deltas and sigmas being at their best at every step. Whole numbers of a
-kernel are changed one by one while that raises the evidence. The fit that follows takes what was
-found as if it had been given.
+cutoff that is allowed. L-BFGS-B then maximises the evidence over the logarithms of all free
+hyperparameters, with optimal deltas and sigmas at every step. Integers of a kernel change one by one
+while that raises the evidence. The fit that follows takes the results as if they were in its settings.
 """
 
 from __future__ import annotations
@@ -41,49 +40,49 @@ __all__ = [
 
 SAMPLE_ATOMS, SAMPLE_FRAMES = 1500, 15
 SLOW_ATOMS, SLOW_FRAMES = 600, 8
-"""Size of the fits whose evidence is maximised; where rows of a term take long."""
+"""Sizes of the fits whose evidence is maximised; the smaller ones are for terms with slow rows."""
 
 POINTS_OF_FEW_ATOMS, POINTS = 400, 120
-"""Sparse points of a term in these fits, all its combinations of species together: of functions of few
-atoms as many as in the fit that follows, since fewer ask for longer lengthscales (with 150, nickel's
-3-body lengthscale grew, and the evidence of the whole fit fell)."""
+"""Sparse points of a term in these fits, all its combinations of species together. Functions of few
+atoms have as many as in the fit that follows, since fewer prefer longer lengthscales (with 150,
+nickel's 3-body lengthscale grew, and the evidence of the whole fit fell)."""
 
 EVALUATIONS = 25
-"""Of the evidence with its slopes, at most, for one set of whole numbers."""
+"""Largest number of evaluations of the evidence with its slopes for one set of integers."""
 
 FOLD = 5.0
-"""How many times larger or smaller than at the start a hyperparameter may become."""
+"""Factor by which a hyperparameter may rise or fall from its start."""
 
 CUTOFF_FOLD = 1.2
-"""The same of a cutoff: the cost of a step grows with its third power and more."""
+"""The same factor for a cutoff: the cost of a step grows with its third power or more."""
 
 BEYOND = 1.01
-"""Times the largest cutoff, neighbours are looked for: differences go a little beyond the bounds."""
+"""Range of the neighbours over the largest cutoff: differences reach a little beyond the bounds."""
 
 LEAST_WIDTH = 0.1
-"""Of the cutoff, that a transition is wide."""
+"""Smallest width of a transition, as a fraction of the cutoff."""
 
 DIGITS = 4
-"""To which what is found is rounded; the evidence distinguishes no more, and machines agree."""
+"""Digits that results are rounded to: the evidence resolves no more, and machines agree."""
 
 FLAT = 1.0
-"""Slope of the logarithm of the evidence by that of a hyperparameter that counts as none."""
+"""Largest slope of the log evidence by the logarithm of a hyperparameter that counts as zero."""
 
 
 @dataclass(frozen=True)
 class Optimised:
-    """What was found.
+    """The result of a search.
 
     Attributes:
-        settings: those of the fit, with the hyperparameters that were found.
-        summary: plain values for the report, see `_summary`.
+        settings: settings of the fit with the optimal hyperparameters.
+        summary: plain values for the report: the sample, evidences and hyperparameters.
     """
 
     settings: Settings
     summary: Mapping[str, Any]
 
 
-# ---- what is asked for -----------------------------------------------------------------------------
+# ---- the request -----------------------------------------------------------------------------------
 
 
 def wanted(settings: Settings) -> list[tuple[str, ...]]:
@@ -98,22 +97,22 @@ def _names(term: TermSettings, of_all: bool) -> tuple[str, ...]:
 
 
 def sample_size(settings: Settings) -> tuple[int, int]:
-    """Atoms of the sample on which the evidence is maximised, and sparse points, about."""
+    """Approximate numbers of atoms and sparse points of the sample with the maximised evidence."""
     slow = any(TERMS[term.kind].is_slow for term in settings.terms)
     points = sum(POINTS_OF_FEW_ATOMS if term.few_atoms else POINTS for term in settings.terms)
     return SLOW_ATOMS if slow else SAMPLE_ATOMS, points
 
 
 def without_optimise(settings: Settings) -> Settings:
-    """The settings as they stand: nothing is optimised."""
+    """The settings without anything to optimise."""
     terms = tuple(replace(term, optimise=False) for term in settings.terms)
     return replace(settings, terms=terms, optimise=False)
 
 
 def freedom_of(settings: Settings, terms: Sequence[Term], frames: Sequence[Frame]) -> Freedom:
-    """Which deltas the evidence may choose, and whether all sigmas with them.
+    """The deltas that the evidence may choose, and whether it may scale all sigmas with them.
 
-    Where the user gave a delta, the sigmas too are meant as they stand.
+    If the user set a delta, the sigmas are fixed, too.
     """
     deltas = [t.delta for t in settings.terms]
     fixed = [d is not None for d in deltas]
@@ -141,12 +140,12 @@ def optimise(
     jobs: int = 1,
     advance: Callable[[], Any] = lambda: None,
 ) -> Optimised:
-    """The settings with what they ask to be optimised at the largest evidence of a sample.
+    """The settings with the requested hyperparameters at the largest evidence of a sample.
 
     Args:
-        settings: with every choice among alternatives made.
-        survey: of the training frames.
-        targets: their labels.
+        settings: settings with every choice among alternatives made.
+        survey: survey of the training frames.
+        targets: labels of the training frames.
         jobs: threads.
         advance: called after each evaluation.
 
@@ -175,11 +174,12 @@ class Search:
     """A search for the largest evidence.
 
     Attributes:
-        settings: of the fit.
-        sample: what the evidence is of.
-        coordinates: about the terms at the start.
-        whole: (term, name, least, largest) of whole numbers that are free.
-        evaluations: so far.
+        settings: settings of the fit.
+        sample: frames whose evidence is maximised.
+        coordinates: coordinates with the terms at the start.
+        whole: (term, name, least, largest) of the free integers.
+        evaluations: number of evaluations so far.
+        advance: called after each evaluation.
     """
 
     settings: Settings
@@ -198,7 +198,7 @@ class Search:
         targets: Sequence[Targets],
         jobs: int,
     ) -> Search:
-        """With the terms opened on the sample."""
+        """The search with the terms opened on the sample."""
         slow = any(TERMS[term.kind].is_slow for term in settings.terms)
         chosen = _sampled(targets, slow)
         frames = [target.frame for target in chosen]
@@ -230,13 +230,13 @@ class Search:
         return cls(settings, sample, _followed(coordinates, opened), whole)
 
     def point(self, coordinates: Coordinates, at: Array) -> Point:
-        """The evidence somewhere."""
+        """The evidence at the coordinates `at` (free,)."""
         self.evaluations += 1
         self.advance()
         return self.sample.at(coordinates.all_terms(at))
 
     def run(self) -> Optimised:
-        """The largest evidence that is found; nothing new where there is nothing to fit."""
+        """The settings at the largest evidence; the old ones if there is nothing to fit."""
         if not any(term.size for term in self.coordinates.terms[: len(self.settings.terms)]):
             return Optimised(self.settings, {})
         start = self.point(self.coordinates, self.coordinates.start)
@@ -286,7 +286,7 @@ class Search:
     def _whole(
         self, coordinates: Coordinates, at: Array, best: Point
     ) -> tuple[Coordinates, Point] | None:
-        """With other whole numbers, if they raise the evidence."""
+        """Coordinates with other integers and their evidence; None if none raises the evidence."""
         before = best
         for number, name, least, largest in self.whole:
             for step in (1, -1):
@@ -315,7 +315,7 @@ class Search:
         ]
 
     def _summary(self, start: Point, best: Point) -> dict[str, Any]:
-        """Of the report: the sample, evidences and hyperparameters before and after."""
+        """The report's block: the sample, evidences and hyperparameters before and after."""
         numbers = {number for number, _, _, _ in self.whole}
         numbers |= {one.term for one in self.coordinates.free}
         terms = []
@@ -351,7 +351,7 @@ def _sampled(targets: Sequence[Targets], slow: bool) -> list[Targets]:
 
 
 def _opened(settings: TermSettings, asked: Sequence[str], survey: Survey) -> tuple[Term, Term]:
-    """A term with few sparse points, at the start and with the largest cutoff that is allowed."""
+    """A term with few sparse points, at the start and at the largest cutoff that is allowed."""
     open_term = settings.open(survey)
     start = open_term.hyperparameters()
     known = {name for name in start if name in settings.continuous}
@@ -369,7 +369,7 @@ def _opened(settings: TermSettings, asked: Sequence[str], survey: Survey) -> tup
 
 
 def _followed(coordinates: Coordinates, opened: Sequence[tuple[Term, Term]]) -> Coordinates:
-    """The coordinates with the descriptors of sparse points as the terms at the start see them."""
+    """The coordinates with the descriptors that the terms at the start assign to sparse points."""
     terms = list(coordinates.terms)
     for number, origins in coordinates.origins.items():
         if terms[number] is not opened[number][1]:
@@ -388,7 +388,7 @@ def _coordinate(number: int, name: str, settings: TermSettings, term: Term) -> C
 
 
 def _limits(settings: TermSettings, name: str) -> tuple[float, float]:
-    """What the settings take for a hyperparameter."""
+    """Smallest and largest value of a hyperparameter that the settings accept."""
     spec = next(spec for spec in fields(settings) if spec.name == name)
     schema = spec.metadata["read"].schema()
     schema = schema.get("anyOf", [schema])[0]
@@ -396,7 +396,7 @@ def _limits(settings: TermSettings, name: str) -> tuple[float, float]:
 
 
 def _rounded(values: Mapping[str, float], term: Term) -> dict[str, Any]:
-    """As settings: to DIGITS, no width above its cutoff."""
+    """The values as settings: rounded to DIGITS, no width above its cutoff."""
     rounded: dict[str, Any] = {k: float(f"{v:.{DIGITS}g}") for k, v in values.items()}
     if "cutoff_width" in rounded:
         cutoff = rounded.get("cutoff", term.cutoff)

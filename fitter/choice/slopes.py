@@ -1,4 +1,4 @@
-"""The evidence of a sparse process on a sample of frames, and its slopes by all hyperparameters.
+"""The evidence of a sparse process on a sample of frames, and its slopes in all hyperparameters.
 
 With rows A (n, m) and targets y scaled by 1/sigma, the sparse points' covariance K and prior deviations
 delta, the evidence is that of y with the covariance C = 1 + delta² A K⁻¹ Aᵀ (times the square of a
@@ -11,10 +11,10 @@ follow from the fit's own factors. For a change of a term's kernel, dA and dK::
 (from d(log p) = -tr[(C⁻¹ - C⁻¹ y yᵀ C⁻¹ / f²) dC] / 2; Rasmussen and Williams, Gaussian Processes for
 Machine Learning, MIT Press 2006, eq. 5.9, with Woodbury's identity), the second trace in whitened form,
 L⁻¹ dK L⁻ᵀ. dA and dK are central differences of rows and covariances, which any kind of term has; the
-slope of the evidence is linear in them, and no difference itself. Frames are visited one by one.
+slope of the evidence is linear in them, and not a difference itself. Frames are visited one by one.
 
-For given kernels the deltas and the sigmas are at their best (`solve.evidence`); there the slope by the
-kernels is that of the maximum (the envelope theorem).
+For fixed kernels the deltas and sigmas are optimal (`solve.evidence`); there the slope in the kernels
+is that of the maximum (the envelope theorem).
 """
 
 from __future__ import annotations
@@ -38,26 +38,27 @@ from scipy.linalg import lapack
 __all__ = ["Freedom", "Point", "Sample"]
 
 STEP = 1e-3
-"""Of a coordinate, in differences of rows and covariances. Rounding is amplified by wide deltas and by
-sparse points close together: with 1e-4 slopes were noise for nickel, with deltas of 100 eV. Where
-sparse points nearly repeat each other, so is the error of the differences themselves: they are of five
-points, but for rows that take long and points that are chosen to be apart."""
+"""Step of a coordinate in differences of rows and covariances. Wide deltas and nearby sparse points
+amplify rounding: with 1e-4, slopes were noise for nickel with deltas of 100 eV. Sparse points that
+nearly repeat each other also amplify the error of the differences, which therefore have five points,
+except for slow rows, whose points are chosen to be apart."""
 
 JITTER = 1e-9
-"""Of the covariances of sparse points, relative to their variance: as they move together with a longer
-lengthscale none is dropped, which would make the evidence jump. What a fit takes for a repeat."""
+"""Jitter of the sparse points' covariances, relative to their variance. A longer lengthscale makes
+points alike; dropping one would make the evidence jump. The value is that below which a fit drops a
+point."""
 
 
 @dataclass(frozen=True)
 class Freedom:
-    """What the evidence may choose of deltas and sigmas; see `solve.evidence.maximise_evidence`.
+    """The freedom of the evidence in deltas and sigmas, as in `solve.evidence.maximise_evidence`.
 
     Attributes:
-        start: of the delta of each term, eV.
-        fixed: which stay.
+        start: start of the delta of each term, eV.
+        fixed: whether each delta is fixed.
         scale_is_free: whether a common factor of all sigmas and deltas is chosen.
-        groups: of rows; 2 where the sigma of the stresses is free.
-        repeats: how often every row is there.
+        groups: number of groups of rows; 2 if the sigma of the stresses is free.
+        repeats: number of copies of every row.
     """
 
     start: Sequence[float]
@@ -69,12 +70,12 @@ class Freedom:
 
 @dataclass(frozen=True)
 class Sample:
-    """Frames with their labels, on which the evidence is asked for.
+    """Frames with labels, for which the evidence is computed.
 
     Attributes:
         targets: labels of the frames.
-        structures: of the frames, with neighbours to the largest cutoff that will be asked for.
-        freedom: of deltas and sigmas.
+        structures: structures of the frames, with neighbours up to the largest cutoff of the search.
+        freedom: freedom of deltas and sigmas.
         jobs: threads.
     """
 
@@ -87,14 +88,14 @@ class Sample:
     def of(
         cls, targets: Iterable[Targets], cutoff: float, freedom: Freedom, jobs: int = 1
     ) -> Sample:
-        """With neighbours up to `cutoff`, Å."""
+        """The sample with neighbours up to `cutoff`, Å."""
         kept = [target for target in targets if len(target.rows)]
         seen = [Structure(t.frame, cutoff, t.has_derivatives) for t in kept]
         return cls(kept, seen, freedom, jobs)
 
     @cached_property
     def count(self) -> int:
-        """Rows of all frames."""
+        """Number of rows of all frames."""
         return sum(len(target.rows) for target in self.targets)
 
     def rows(self, number: int, terms: Sequence[Term]) -> Array:
@@ -108,9 +109,9 @@ class Sample:
         return np.asarray(rows[target.rows] / target.sigmas[:, None])
 
     def at(self, terms: Sequence[Term], logs: Array | None = None) -> Point:
-        """The evidence of `terms`: at its largest, or at these logarithms of deltas and sigmas.
+        """The evidence of `terms`: its maximum, or its value at `logs`.
 
-        `logs`: as in `solve.evidence.Evidence`.
+        `logs` are logarithms of deltas and sigmas as in `solve.evidence.Evidence`.
         """
         factors = [
             np.asarray(scipy.linalg.cholesky(_jittered(term.covariance(block)), lower=True))
@@ -138,7 +139,7 @@ class Sample:
 
 
 def _grouped(target: Targets, white: Array, groups: int) -> list[tuple[Array, Array, float]]:
-    """For each group the arguments of `Accumulator.add`; the second has the stresses."""
+    """Arguments of `Accumulator.add` for each group; the second one holds the stresses."""
     values, logs = target.values / target.sigmas, np.log(target.sigmas)
     second = target.of_stress
     chosen = [np.ones(len(values), dtype=bool)] if groups == 1 else [~second, second]
@@ -146,7 +147,7 @@ def _grouped(target: Targets, white: Array, groups: int) -> list[tuple[Array, Ar
 
 
 def _derivative(values: Sequence[Array]) -> Array:
-    """Central differences of values at +-STEP, and +-2 STEP if they are given."""
+    """Central difference of values at +-STEP and, for a higher order, +-2 STEP."""
     difference = (values[0] - values[1]) / (2.0 * STEP)
     if len(values) > 2:
         difference = (4.0 * difference - (values[2] - values[3]) / (4.0 * STEP)) / 3.0
@@ -162,11 +163,11 @@ class Point:
     """The evidence of a sample at some hyperparameters.
 
     Attributes:
-        sample, terms: whose.
+        sample, terms: the sample and its terms.
         factors: Cholesky factor of the covariance of every block's sparse points.
-        rows: of all frames, scaled and whitened.
-        evidence: as a function of deltas and sigmas.
-        logs: logarithms of these.
+        rows: scaled and whitened rows of all frames.
+        evidence: evidence as a function of deltas and sigmas.
+        logs: logarithms of deltas and sigmas.
     """
 
     sample: Sample
@@ -178,7 +179,7 @@ class Point:
 
     @cached_property
     def value(self) -> float:
-        """Logarithm of the evidence and of the deltas' prior, what `slopes` are of."""
+        """Logarithm of the evidence and of the deltas' prior; `slopes` are its derivatives."""
         return -self.evidence.cost(self.logs)[0]
 
     @cached_property
@@ -196,7 +197,7 @@ class Point:
 
     @cached_property
     def noise_factor(self) -> float:
-        """Of all sigmas and deltas."""
+        """Common factor of all sigmas and deltas."""
         free = self.evidence.scale_is_free and self.evidence.count
         return self._solution.best_noise_factor if free else 1.0
 
@@ -207,15 +208,15 @@ class Point:
 
     @property
     def sigma_factors(self) -> Array:
-        """(groups,) of all sigmas that were given."""
+        """(groups,) factors of the sigmas in the settings."""
         return np.asarray(self._chosen[1] * self.noise_factor)
 
     def slopes_of_scales(self) -> Array:
-        """Slopes of `value` by the logarithms of the free deltas, and of the sigmas of groups."""
+        """Slopes of `value` in the logarithms of the free deltas and of the groups' sigmas."""
         return -self.evidence.cost(self.logs)[1]
 
     def slopes(self, coordinates: Coordinates, at: Array) -> Array:
-        """Slopes of `value` by the coordinates, at which the terms are those of this point."""
+        """(free,) slopes of `value` in the coordinates; the terms at `at` are those of this point."""
         total = np.zeros(len(at))
         if not len(at):
             return total
@@ -242,12 +243,12 @@ class Point:
         return total + [self._of_covariance(coordinates, at, k) for k in range(len(at))]
 
     def _ends(self, coordinates: Coordinates, at: Array, place: int) -> Sequence[Term]:
-        """The term that a coordinate is of, with it changed a little."""
+        """The term of a coordinate with this changed a little, in both directions."""
         around = coordinates.around(at, place, STEP)
         return around[:2] if around[0].is_slow else around
 
     def _row_scales(self) -> list[Array]:
-        """What the rows of each frame are multiplied by, since the sigmas of groups are free."""
+        """(rows,) factors of the rows of each frame, which follow from the groups' free sigmas."""
         factors = self._chosen[1]
         if len(factors) == 1:
             return [np.ones(len(rows)) / factors[0] for rows in self.rows]
@@ -265,7 +266,7 @@ class Point:
 
     @cached_property
     def _weights(self) -> Array:
-        """(m,) of the columns of the rows."""
+        """(m,) weights of the unwhitened columns."""
         weights = self._solution.values.copy()
         for (_, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
             weights[where] = scipy.linalg.solve_triangular(factor.T, weights[where], lower=False)
@@ -274,7 +275,7 @@ class Point:
     def _by_covariance(self, white: Array) -> Array:
         """(n, m) rows times the posterior covariance of the weights, without the common factor.
 
-        From the left, with the factors: the covariance itself would be far larger, and wrong.
+        The factors are applied from the left: the covariance itself would be far larger and inaccurate.
         """
         deltas, factor = self._column_deltas, self._solution.factor
         half = scipy.linalg.solve_triangular(factor, (white * deltas).T, lower=True)
@@ -285,7 +286,7 @@ class Point:
         return np.asarray(half.T)
 
     def _of_covariance(self, coordinates: Coordinates, at: Array, place: int) -> float:
-        """Part of the slope by a coordinate that comes from the sparse points' covariances."""
+        """Part of the slope in a coordinate that comes from the sparse points' covariances."""
         number = coordinates.free[place].term
         around = coordinates.around(at, place, STEP)
         whitened = self._solution.values / self._column_deltas / self.noise_factor
