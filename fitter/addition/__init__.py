@@ -1,1 +1,1 @@
-"""Frames added to a fit without starting over."""
+"""Addition of frames to a fit without starting over."""

@@ -1,16 +1,16 @@
-"""Frames added to a fitted process without starting over: its posterior grows, by rows and by columns.
+"""Addition of frames to a fitted process: its posterior grows by rows and columns.
 
 The posterior's factor R (upper triangular, RᵀR = 1 + the scaled Gram matrix), the projection z of the
-targets on it and the misfit are all that the labels have left. As the triangle
+targets on it and the misfit are the only sums over the labels that remain. As the triangle
 
     ( R  z )
     ( 0  ρ )         ρ² = misfit
 
-they take more rows in by orthogonal transformations alone (Golub and Van Loan, Matrix Computations,
-6.5), without the Gram matrix being formed again. New sparse points border the covariance's factor L;
-the columns that the old frames lack for them follow from their rows, which are computed again and taken
-in anew with all others. (To border R would be cheaper, but the rows of another computation differ by
-rounding times the condition number of L: Schur complements of R came out as -16, where 1 is the least.)
+they take in more rows by orthogonal transformations alone (Golub and Van Loan, Matrix Computations,
+6.5), without forming the Gram matrix again. New sparse points border the covariance's factor L; the old
+frames' columns for them follow from their rows, which are computed again and taken in with all others.
+(To border R would be cheaper, but the rows of another computation differ by rounding times the
+condition number of L: Schur complements of R came out as -16, where 1 is the least.)
 
 Hyperparameters, energies of isolated atoms and the repulsion stay those of the model.
 """
@@ -55,14 +55,14 @@ def grown(
 ) -> Model:
     """The model with the labels of `frames` beside those it has.
 
-    With what the new frames have to say that the sparse points do not, there are new sparse points:
-    where the settings ask for a number that is not reached, by their method up to that; where they do
-    not, environments that differ from all points by more than these do from each other.
+    New sparse points represent what the old ones cannot describe in the new frames. If the settings
+    state a number of points that is not reached, their method adds points up to that number; otherwise
+    environments are added that differ from all points by more than these do from each other.
 
     Args:
-        model: the process; its file keeps what is needed.
-        frames: the new ones.
-        old: the frames of the fit so far, in their order; called only if there are new sparse points.
+        model: the process, with the labels' sums from its file.
+        frames: the new frames.
+        old: returns the frames of the fit so far, in order; called only for new sparse points.
         run: threads and progress.
 
     Raises:
@@ -106,7 +106,7 @@ def check_addable(model: Model, frames: Sequence[Frame]) -> None:
 
 
 def _check_distances(model: Model, frame: Frame, place: str) -> None:
-    """The process is faded out below the shortest distances of its data, which new ones would move."""
+    """Raise ForcemapError for distances below the shortest ones of the fit, where the process fades."""
     if not model.repulsion:
         return
     reach = max(pair.shortest for pair in model.repulsion.values())
@@ -136,7 +136,7 @@ def _new_points(model: Model, frames: Sequence[Frame], advance: Callable[[], Any
     for number, term in enumerate(model.terms):
         known = {block.species: (block, next(factors)) for block in term.blocks}
         if number >= len(asked):
-            continue  # the fit has added it by itself, for every element
+            continue  # the fit added this term by itself, for every element
         pools, _ = candidate_pools(frames, term, rng)
         for species, pool in pools.items():
             block, factor = known.get(species, _nothing(species, pool.points.shape[1]))
@@ -156,13 +156,13 @@ def _nothing(species: Species, dimension: int) -> tuple[Block, Array]:
 
 
 def _missing(asked: TermSettings, block: Block) -> int | None:
-    """Points that the settings ask for beyond those of a block; None where they leave it open."""
+    """Number of points that a block lacks by the settings; None if they leave it to the fit."""
     wanted = asked.points_given(block.species)
     return None if wanted is None else wanted - block.size
 
 
 def _settings_of_terms(model: Model) -> tuple[TermSettings, ...]:
-    """The settings of each term, all that was left open chosen by the fit."""
+    """The settings of each term, with the fit's choices of what was open."""
     settings = {**model.settings, "terms": model.data["terms"]}
     asked = Settings.from_dict(settings, origin="the model's settings").terms
     kinds = [term.kind for term in asked]
@@ -176,13 +176,13 @@ def _settings_of_terms(model: Model) -> tuple[TermSettings, ...]:
 
 @dataclass(frozen=True, eq=False)
 class _Growth:
-    """A posterior that takes rows and columns in.
+    """A posterior that takes in rows and columns.
 
     Attributes:
-        source: the model it began as.
+        source: the model before the addition.
         prior: terms, deltas with the noise factor, and factors of their covariances.
-        triangle: (m + 1, m + 1) upper triangular, see the module.
-        log_sigma, count: of the rows.
+        triangle: (m + 1, m + 1) upper triangle of R, z and the misfit's root.
+        log_sigma, count: sum of the rows' log sigmas, and number of rows.
     """
 
     source: Model
@@ -204,12 +204,12 @@ class _Growth:
 
     @property
     def deltas(self) -> Array:
-        """(m,) of the columns, for the sigmas that the settings give."""
+        """(m,) deltas of the columns, relative to the sigmas in the settings."""
         deltas = [np.full(term.size, term.delta) for term in self.prior.terms]
         return np.concatenate([np.zeros(0), *deltas]) / self.source.noise_factor
 
     def targets(self, frames: Sequence[Frame]) -> list[Targets]:
-        """Labels, less what the process does not learn, with the sigmas of the fit."""
+        """Labels less what the process does not learn, with the sigmas of the fit."""
         baseline = Baseline(self.source.species, self.source.repulsion)
         assert self.source.labels is not None
         factor = self.source.labels.stress_factor
@@ -223,7 +223,7 @@ class _Growth:
     def with_frames(
         self, frames: Sequence[Frame], run: Run, advance: Callable[[int], Any]
     ) -> _Growth:
-        """With the rows of more frames."""
+        """The posterior with the rows of more frames."""
         deltas, triangle = self.deltas, self.triangle
         log_sigma, count = self.log_sigma, self.count
         blocks = blocks_of(self.targets(frames))
@@ -238,14 +238,14 @@ class _Growth:
         return replace(self, triangle=triangle, log_sigma=log_sigma, count=count)
 
     def with_points(self, found: Found) -> _Growth:
-        """With new sparse points and without any rows: those that there were lack their columns."""
+        """The posterior with new sparse points and without rows, since the old ones lack columns."""
         prior = _extended(self.prior, found)
         triangle = np.eye(prior.size + 1, order="F")
         triangle[-1, -1] = 0.0
         return replace(self, prior=prior, triangle=triangle, log_sigma=0.0, count=0)
 
     def model(self, frames: Sequence[Frame]) -> Model:
-        """The fitted process; `frames` are those it has more than before."""
+        """The fitted process; `frames` are the added ones."""
         m = len(self.triangle) - 1
         factor, projected = self.triangle[:m, :m], self.triangle[:m, m]
         misfit = float(self.triangle[m, m] ** 2)
@@ -282,7 +282,7 @@ class _Growth:
 
 
 def _extended(prior: Prior, found: Found) -> Prior:
-    """The prior with new points at the end of each block."""
+    """The prior with the new points at the ends of their blocks."""
     factors = iter(prior.factors)
     terms: list[Term] = []
     extended: list[Array] = []

@@ -1,4 +1,4 @@
-"""Frames added to a fit whose files are there: read, grow the process, and write its files anew."""
+"""Addition of frames to a fit with files: read them, grow the process, write the files anew."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def add_to_folder(
     names the added files behind the others, so that a fit of it sees the same data. Hyperparameters,
     energies of isolated atoms and the repulsion stay those of the model.
 
-    The files of the fit so far are read for the report and the map. Where they are not there any more,
-    or not as they were, the new frames serve alone (UserWarning), unless there are new sparse points,
-    which need the old frames.
+    The frame files of the fit so far are read for the report and the map. If they are missing or have
+    changed, the new frames alone serve (UserWarning), unless there are new sparse points, which need
+    the old frames.
 
     Raises:
         ForcemapError: model, frames or the folder cannot be used; nothing is written.
@@ -77,7 +77,7 @@ def add_to_folder(
 
 
 def _named(path: Path, model: Model, new: Sequence[Frame]) -> None:
-    """`check_addable`, and the model's own check; errors that are the model's name its file."""
+    """Run the model's own check, whose errors name its file, and `check_addable`."""
     try:
         model.check()
     except ForcemapError as error:
@@ -87,7 +87,7 @@ def _named(path: Path, model: Model, new: Sequence[Frame]) -> None:
 
 @dataclass(frozen=True)
 class _Former:
-    """The frames of the fit so far; none where its files do not have them any more."""
+    """The frames of the fit so far; none if its files no longer have them."""
 
     train: list[Frame]
     test: list[Frame]
@@ -119,12 +119,12 @@ class _Former:
         return self.train
 
     def data_of(self, model: Model, new: Sequence[Frame]) -> dict[str, Any]:
-        """What the model says of its data, with the hash of all frames."""
+        """The model's description of its data, with the hash of all frames."""
         return {**model.data, "hash": data_hash([*self.train, *new]) if self.is_whole else ""}
 
 
 def _changes(before: Model, after: Model) -> list[str]:
-    """Lines that say what has become of the model."""
+    """Lines on the changes of the model."""
     points = len(after.weights) - len(before.weights)
     beside = f", {points:,} new sparse points" if points else ", no new sparse points"
     frames = after.data["n_frames"] - before.data["n_frames"]
