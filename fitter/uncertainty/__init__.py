@@ -1,1 +1,1 @@
-"""How far a fitted process is off: errors by leaving frames out, and what calibrates its deviations."""
+"""Errors of a fitted process, by leaving frames out, and the calibration of its deviations."""

@@ -1,20 +1,19 @@
-"""What makes a fit's standard deviations honest: residuals of frames that were left out.
+"""Calibration of a fit's standard deviations by residuals of left-out frames.
 
-The deviations of the process alone are several times too small, since most of a fit's errors is what a
-process of these terms cannot describe, and yet they are proportional to the errors. So the squares e²
-of the residuals of left-out frames, with raw variances v, are described by
+The deviations of the process alone are several times too small, since a process of these terms cannot
+describe most of a fit's errors, and yet they are proportional to the errors. The squares e² of the
+residuals of left-out frames, with raw variances v, are therefore described by
 
     floor² + factor² v + noise²
 
-`floor` is what is seen where v is next to nothing (components that are zero by symmetry: their raw
-deviation is 1e-8 of the others', and any rounding of the labels would be thousands of deviations off).
-`factor` and `noise` maximise the likelihood of all residuals. The noise is the labels', not the
-model's, up to the sigma that the fit has found; what the data want beyond it is no scatter of labels,
-and goes into the floor. The residuals contain the labels' noise: the model's own part is what is left
-without it, and nothing counts twice.
+`floor` is the error where v nearly vanishes (components that are zero by symmetry: their raw deviation
+is 1e-8 of the others', and any rounding of the labels would be thousands of deviations off). `factor`
+and `noise` maximise the likelihood of all residuals. The noise belongs to the labels, not to the model,
+up to the sigma determined by the fit; any excess is no scatter of labels and goes into the floor. The
+residuals contain the labels' noise, and the model's own part is the rest, so that nothing counts twice.
 
-Where there are few residuals the factor is held near a known one (that of the forces for energies and
-stresses), and the noise near the fit's sigma, each by a broad normal prior of its logarithm.
+For few residuals a broad normal prior of its logarithm holds the factor near a known one (that of the
+forces for energies and stresses), and another one holds the noise near the fit's sigma.
 """
 
 from __future__ import annotations
@@ -46,20 +45,20 @@ LEAST = {"force": 1e-4, "energy": 1e-4, "stress": 1e-5}
 """Smallest floors: eV/Å, eV for one atom, eV/Å³."""
 
 ENOUGH = 200_000
-"""Residuals; of more, some are used."""
+"""Largest number of residuals that are used."""
 
 SPREAD_OF_FACTOR, SPREAD_OF_NOISE = 1.0, 1.5
 """Standard deviations of the logarithms of factor and noise before the data are seen."""
 
 FRAMES_PER_LEVEL, MOST_LEVELS = 250, 4
-"""Of so many frames one shows what sparse points leave open of the prior, up to the second number:
-with few-body terms a frame takes as long as the rows of a hundred."""
+"""Frames per sample of the prior that sparse points leave undetermined, and most samples: with few-body
+terms a sample takes as long as the rows of a hundred frames."""
 
 LEVEL_MARGIN = 4.0
-"""Of variances that sparse points leave open: the largest of one frame is not the largest of all."""
+"""Margin of the variances that sparse points leave undetermined: one frame's is not the largest."""
 
 UNUSUAL = 0.9
-"""Quantile of the frames, by what the data leave open of their forces, where these frames begin."""
+"""Quantile of the frames, ordered by variance of their forces, at which the sampling starts."""
 
 NOT_CALIBRATED = (
     "with one frame there is none to leave out: its standard deviations are those of the process, not "
@@ -69,14 +68,14 @@ NOT_CALIBRATED = (
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
-    """Errors of left-out frames in one quantity, with raw variances, in the units of `Calibration`."""
+    """Errors and raw variances (k,) of left-out frames in one quantity, in `Calibration`'s units."""
 
     errors: Array
     variances: Array
 
     @classmethod
     def of(cls, left_out: Sequence[LeftOut]) -> dict[str, Residuals]:
-        """By "force", "energy" and "stress"."""
+        """The residuals of "force", "energy" and "stress"."""
         parts: dict[str, list[tuple[Array, Array]]] = {"force": [], "energy": [], "stress": []}
         for left in left_out:
             for name, (where, unit) in _quantities(left.frame, left.target.rows).items():
@@ -89,7 +88,7 @@ class Residuals:
 
 
 def _quantities(frame: Frame, rows: NDArray[np.intp]) -> dict[str, tuple[Array, float]]:
-    """Which of a frame's rows are of which quantity, and the unit of each in those of the rows."""
+    """Mask of each quantity's rows, and its unit in that of the rows."""
     count = len(frame.numbers)
     layout = RowLayout(count)
     stress = rows >= layout.strain.start
@@ -101,13 +100,13 @@ def _quantities(frame: Frame, rows: NDArray[np.intp]) -> dict[str, tuple[Array, 
 
 
 def calibration(residuals: Residuals, sigma: float, least: float, near: float) -> Calibration:
-    """Of one quantity.
+    """Calibration of one quantity.
 
     Args:
-        residuals: of left-out frames; with none, the factor is `near`.
-        sigma: of the labels, as the fit has found it.
+        residuals: residuals of left-out frames; without any, the factor is `near`.
+        sigma: sigma of the labels, as determined by the fit.
         least: smallest floor.
-        near: factor that is likely before the data are seen.
+        near: likely factor before the data are seen.
     """
     errors, variances = residuals.errors, residuals.variances
     step = max(1, len(errors) // ENOUGH)
@@ -141,7 +140,7 @@ def calibration(residuals: Residuals, sigma: float, least: float, near: float) -
 def _cost(
     squares: Array, variances: Array, floor: float, sigma: float, near: float
 ) -> Callable[[Array], tuple[float, Array]]:
-    """Minus the mean logarithm of likelihood and priors, by log factor and log noise; its slopes."""
+    """Minus the mean log of likelihood and priors and its slopes, in log factor and log noise."""
 
     def cost(logs: Array) -> tuple[float, Array]:
         explained, scatter = np.exp(2.0 * logs[0]) * variances, float(np.exp(2.0 * logs[1]))
@@ -164,7 +163,7 @@ def _cost(
 def calibrated(
     model: Model, left_out: Sequence[LeftOut], note: Callable[[str], None] = lambda line: None
 ) -> Model:
-    """The model with its deviations calibrated by the frames that were left out of its fit."""
+    """The model with deviations calibrated by the frames left out of its fit."""
     residuals = Residuals.of(left_out)
     sigma = model.data["sigma"]
     if not left_out:
@@ -184,9 +183,10 @@ def calibrated(
 
 
 def open_levels(model: Model, left_out: Sequence[LeftOut]) -> Mapping[str, float]:
-    """Variances that sparse points leave open of the prior in frames like those of the fit.
+    """Variances of the prior that sparse points leave undetermined in frames like those of the fit.
 
-    See `Model.open_levels`. From some frames that are less well known than most, without outliers.
+    The keys and units are those of `Model.open_levels`. The values come from some frames with larger
+    variances than most, but no outliers.
     """
     levels = dict.fromkeys(LEAST, 0.0)
     ranked = sorted(left_out, key=_mean_variance)
@@ -206,12 +206,12 @@ def open_levels(model: Model, left_out: Sequence[LeftOut]) -> Mapping[str, float
 
 
 def level_frames(left_out: int) -> int:
-    """How many of the frames that are left out show what sparse points leave open of the prior."""
+    """Number of the left-out frames from which `open_levels` are taken."""
     return min(max(left_out // FRAMES_PER_LEVEL, 1), MOST_LEVELS) if left_out else 0
 
 
 def _mean_variance(left: LeftOut) -> float:
-    """Of the frame's forces, or of its energy where it has no forces."""
+    """Mean raw variance of the frame's forces, or of its energy if it has no forces."""
     parts = _quantities(left.frame, left.target.rows)
     for where, unit in parts.values():
         if np.any(where):

@@ -1,8 +1,8 @@
-"""Rows kept on disk while they are streamed: they are needed again once the fit is solved.
+"""Rows kept on disk while they are streamed, since they are needed again once the fit is solved.
 
-Computing rows is most of a fit's work, and all of them do not fit into memory. They go into one file
-without a name, which is gone when the program ends, however it ends. Rows that are not in it (they were
-summed up before the fit was interrupted and resumed, or the disk has no room) are computed again.
+Computing rows is most of a fit's work, and they do not all fit into memory. They go into one file
+without a name, which disappears when the program ends, however it ends. Rows that are not in it (they
+were summed up before the fit was interrupted and resumed, or the disk has no room) are computed again.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ SHARE_OF_DISK = 0.8
 """Of what is free on the disk, which others write to as well."""
 
 USUAL_DISK = Path("/var/tmp")
-"""Where no folder is given, nor named by TMPDIR: /tmp is memory on many machines."""
+"""Default folder without TMPDIR: /tmp is in memory on many machines."""
 
 
 class KeptRows:
     """Blocks of rows in a file; threads may keep blocks and take them at the same time.
 
     Args:
-        folder: where the file is; a folder for temporary files by default.
+        folder: folder of the file; by default one for temporary files.
         counts: numbers of rows of all blocks.
-        columns: of each row.
+        columns: number of columns of each row.
         mine: numbers of the blocks that this rank will keep.
 
     Attributes:
-        folder: where the file is.
-        bytes: that all of these blocks take.
+        folder: folder of the file.
+        bytes: size of all of these blocks.
         room: bytes that there is room for, up to `bytes`.
     """
 
@@ -74,7 +74,7 @@ class KeptRows:
 
     @classmethod
     def none(cls) -> KeptRows:
-        """Keeps nothing."""
+        """An object that keeps nothing."""
         return cls(None, [], 0, [])
 
     def __enter__(self) -> KeptRows:

@@ -1,4 +1,4 @@
-"""Errors of a fit in every training frame as if that frame had not been fitted, from the fit's factors.
+"""Errors of a fit in every training frame as if this had been left out, from the fit's factors.
 
 With rows X of a frame (scaled, whitened, times the deltas), S = 1 + the sum of XᵀX over all frames, and
 the residuals r of the fit in that frame, the residuals of a fit to all the others, with the same sparse
@@ -9,7 +9,7 @@ points and hyperparameters, are
 in units of the labels' sigmas (the leave-one-out identity of linear regression, in blocks: Cook and
 Weisberg, Residuals and Influence in Regression (1982), section 3.2; for Gaussian processes Rasmussen
 and Williams, Gaussian Processes for Machine Learning (2006), section 5.4.2). Copies of a frame are left
-out together: one left in would give the other away.
+out together, since one would reveal the other.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from threadpoolctl import threadpool_limits
 __all__ = ["LeftOut", "Posterior", "leave_one_out", "without_rows", "work_of_leaving_out"]
 
 LEAST = 1e-10
-"""Smallest eigenvalue of 1 - H that rounding leaves of any meaning: a frame alone says of something
-all that is known."""
+"""Smallest eigenvalue of 1 - H above rounding: at 0 a frame alone determines some combination of its
+labels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """A solved fit, as far as frames are left out of it.
+    """The part of a solved fit that is needed to leave frames out.
 
     Attributes:
-        values: (m,) of the whitened weights of unit-variance columns.
+        values: (m,) whitened weights of the unit-variance columns.
         factor: (m, m) lower Cholesky factor of S.
         deltas: (m,) prior standard deviation of each column.
-        sigma_factors: (groups,) of the sigmas of each group of rows.
-        noise_factor: of all sigmas and deltas.
+        sigma_factors: (groups,) factor of the sigmas of each group of rows.
+        noise_factor: common factor of all sigmas and deltas.
     """
 
     values: Array
@@ -61,12 +61,12 @@ class Posterior:
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """A training frame, and what the fit to all others says of its labels.
+    """A training frame with its labels as predicted by the fit to all others.
 
     Attributes:
         target: the frame's labels.
         errors: (rows,) labels less predictions, eV, eV/Å, eV.
-        variances: (rows,) raw variances of the predictions, in the squares of these.
+        variances: (rows,) raw variances of the predictions, in the squares of these units.
     """
 
     target: Targets
@@ -79,7 +79,7 @@ class LeftOut:
         return self.target.frame
 
     def prediction(self) -> Prediction:
-        """What the fit to all others predicts of the labels; the rest is 0."""
+        """Prediction of the labels by the fit to all others; quantities without labels are 0."""
         frame = self.frame
         layout = RowLayout(len(frame.numbers))
         errors = np.zeros(layout.count)
@@ -105,9 +105,9 @@ def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array,
     """Residuals of a fit without some rows, and variances of its predictions of them.
 
     Args:
-        half: (m, n), L⁻¹ Xᵀ of the rows X, with L Lᵀ = S.
-        residuals: (n,) of the fit with them.
-        copies: how often they are among what was fitted; all are left out.
+        half: (m, n) L⁻¹ Xᵀ of the rows X, with L Lᵀ = S.
+        residuals: (n,) residuals of the fit that includes the rows.
+        copies: number of copies of the rows in the fit; all are left out.
 
     Returns:
         (e, v), each (n,), in units of the rows' sigmas.
@@ -129,9 +129,9 @@ def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array,
 
 
 def _root(matrix: Array) -> Array:
-    """R with RᵀR the inverse of a symmetric matrix, of which no eigenvalue is less than LEAST.
+    """R with RᵀR the inverse of a symmetric matrix whose eigenvalues are raised to LEAST.
 
-    Only the lower triangle of the matrix is looked at.
+    Only the lower triangle of the matrix is used.
     """
     try:
         factor = scipy.linalg.cholesky(matrix, lower=True, check_finite=False)
@@ -147,10 +147,10 @@ def _root(matrix: Array) -> Array:
 def leave_one_out(
     targets: Sequence[Targets], prior: Prior, posterior: Posterior, kept: KeptRows, run: Run
 ) -> list[LeftOut]:
-    """Every frame that has labels, left out; on the first rank, where others get none.
+    """Every labelled frame, left out of the fit, on the first rank; other ranks get an empty list.
 
-    The same numbers from any number of threads and ranks. Rows that are not `kept` are computed again.
-    All ranks call this together, each with the rows that it has kept.
+    The numbers do not depend on threads and ranks. Rows that are not `kept` are computed again. All
+    ranks call this together, each with its own kept rows.
     """
     blocks = blocks_of(targets)
     copies = _copies(targets)
@@ -164,7 +164,7 @@ def leave_one_out(
         return list(_of_block(blocks[number], rows, posterior, times))
 
     left_out: list[LeftOut] = []
-    # Each thread has a frame of its own, whose numbers must not depend on how many there are.
+    # Each thread works on its own block; the numbers must not depend on how many threads there are.
     with (
         run.stage("leaving frames out", len(blocks)) as advance,
         threadpool_limits(limits=1, user_api="blas"),
@@ -177,7 +177,7 @@ def leave_one_out(
 
 
 def _copies(targets: Iterable[Targets]) -> list[int]:
-    """How often each frame that has labels is there."""
+    """Number of copies of each frame that has labels."""
     keys = [_key(target) for target in targets if len(target.rows)]
     counts: dict[str, int] = {}
     for key in keys:
@@ -186,7 +186,7 @@ def _copies(targets: Iterable[Targets]) -> list[int]:
 
 
 def _key(target: Targets) -> str:
-    """The same for copies, whatever their groups are called, with equal sigmas."""
+    """Key shared by copies with equal sigmas, whatever their config_type."""
     frame = replace(target.frame, config_type="")
     return data_hash([frame]) + target.sigmas.tobytes().hex()
 
@@ -218,11 +218,11 @@ def _of_block(
 
 
 def work_of_leaving_out(counts: Sequence[int], columns: int) -> Work:
-    """Of leaving out frames of so many rows each, all in all."""
+    """Algebra of leaving out all frames, with `counts` rows each."""
     rows = float(sum(counts))
     products = rows * columns**2
     for count in counts:
         small, large = float(min(count, columns)), float(max(count, columns))
-        passes = 1 if count <= columns else 2  # of `without_rows`
+        passes = 1 if count <= columns else 2  # as in `without_rows`
         products += (2.0 * passes - 1.0) * large * small**2 + small**3
     return Work(products, passes=4.0 * rows * columns, bytes=FLOAT * columns**2)
