@@ -1,1 +1,1 @@
-"""Which terms serve best: candidates fitted, compared and recommended (``forcemap select``)."""
+"""Selection of terms: candidates are fitted, compared and recommended (``forcemap select``)."""

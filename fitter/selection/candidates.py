@@ -1,4 +1,4 @@
-"""The candidates of ``forcemap select``: from a settings file, or what the kinds of terms offer."""
+"""The candidates of ``forcemap select``: those of a settings file, or those offered by the kinds."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ EXAMPLE = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """Terms that may be fitted.
+    """Terms to compare with others.
 
     Attributes:
-        name: as it is shown, and as its settings file is called.
-        settings: of its fit.
+        name: name in tables, from which that of its settings file derives.
+        settings: settings of its fit.
     """
 
     name: str
@@ -36,18 +36,18 @@ class Candidate:
 
     @property
     def file(self) -> str:
-        """Name of its settings file, of letters that any system takes."""
+        """Name of its settings file, in characters that any system accepts."""
         kept = [c if c.isalnum() or c in "+-" else "_" for c in self.name]
         return "".join(kept).replace("__", "_").strip("_") + ".yaml"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is to be compared.
+    """The candidates to compare.
 
     Attributes:
-        candidates: at least one.
-        target: force error that is wanted, eV/Å; None where none is given.
+        candidates: at least one candidate.
+        target: wanted force error, eV/Å; None without a target.
     """
 
     candidates: tuple[Candidate, ...]
@@ -55,10 +55,10 @@ class Selection:
 
     @classmethod
     def read(cls, path: Path) -> Selection:
-        """From a settings file, which may have `candidates` and `target`.
+        """Read a settings file, which may have `candidates` and `target`.
 
-        `candidates` is a list of lists of terms, or a mapping of names to such lists. Where there are
-        none, those that all kinds offer are compared, and the file's own terms, if it has any.
+        `candidates` is a list of lists of terms, or a mapping of names to such lists. Without them, the
+        candidates are those offered by all kinds, and the file's own terms, if it has any.
 
         Raises ForcemapError for a file that cannot be used.
         """
@@ -92,7 +92,7 @@ class Selection:
 
 
 def offered() -> dict[str, tuple[TermSettings, ...]]:
-    """What all kinds offer."""
+    """The candidates offered by all kinds, by name."""
     return {name: terms for kind in SETTINGS.values() for name, terms in kind.offered().items()}
 
 

@@ -1,4 +1,4 @@
-"""A selection with files: read, judge every candidate, recommend, and write all into a folder."""
+"""A selection with files: read them, judge every candidate, recommend one, and write the results."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ PARTS = ".select-"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the command line asks for.
+    """The options of the command line.
 
     Attributes:
-        target: force error, eV/Å, in the place of the file's.
+        target: force error, eV/Å, which replaces the file's.
         optimise: whether hyperparameters are chosen by evidence first.
-        repeats: of each size in learning curves; 0: no curves.
-        most_frames: of the training frames, at most; None: all.
+        repeats: random parts of each size in learning curves; 0: no curves.
+        most_frames: largest number of training frames; None: all.
     """
 
     target: float | None = None
@@ -52,12 +52,12 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a selection has found.
+    """The results of a selection.
 
     Attributes:
         judged: the candidates that could be fitted.
-        recommendation: among them.
-        files: that were written.
+        recommendation: the recommended candidate.
+        files: the written files.
     """
 
     judged: Sequence[Judged]
@@ -66,9 +66,9 @@ class Outcome:
 
 
 def select_to_folder(selection: Selection, out: Path, wishes: Wishes, run: Run) -> Outcome:
-    """Judge all candidates, and write select.json, select.html and a settings file for each into `out`.
+    """Judge all candidates; write select.json, select.html and a settings file for each into `out`.
 
-    All files are written when everything is known, or none. A candidate that cannot be fitted to the
+    All files are written at the end, or none. A candidate that cannot be fitted to the
     data is left out, with a warning.
 
     Raises:
@@ -95,7 +95,7 @@ def select_to_folder(selection: Selection, out: Path, wishes: Wishes, run: Run) 
 
 
 def _frames(selection: Selection, wishes: Wishes, run: Run) -> tuple[list[Frame], list[Frame], int]:
-    """Training frames, test frames, and how many there are to train on."""
+    """Training frames, test frames, and the number of training frames before sampling."""
     settings = selection.candidates[0].settings
     keys, sigma = settings.data.keys, settings.sigma
     with run.stage("reading frames", 1) as advance:

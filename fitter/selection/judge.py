@@ -1,17 +1,18 @@
-"""Candidates fitted and judged: evidence, errors on frames they have not seen, learning curves, cost.
+"""Fits of candidates and their judgement: evidence, errors on unseen frames, learning curves, cost.
 
-*Evidence.* The logarithm of the evidence of all training rows. Processes with different sparse points
-are approximated differently well, and the evidence of a coarse one may be too large; the trace term
+*Evidence.* The logarithm of the evidence of all training rows. Different sparse points approximate
+their processes differently well, and the evidence of a coarse one may be too large. The trace term
 
     -tr(K_nn - Q_nn) / (2 sigma²)
 
-of the variational bound (Titsias, AISTATS 2009, PMLR 5, 567), the prior's variance that the sparse
-points leave open in the rows, says by how much. It is had from some frames (`process.remainder`).
+of the variational bound (Titsias, AISTATS 2009, PMLR 5, 567), which contains the prior's variance left
+open by the sparse points in the rows, bounds the excess. It is computed from some frames
+(`process.remainder`).
 *BIC.* -2 log(evidence) + k log(rows), k the hyperparameters that the evidence has chosen (Schwarz, Ann.
 Stat. 6, 461 (1978), DOI 10.1214/aos/1176344136): smaller is better.
-*Errors.* Of the process, on the training frames, each left out of the fit that predicts it, and on test
-frames, if there are any. Learning curves: of fits to random parts of the training frames with the same
-hyperparameters, on the test frames, or else on frames that are not in the part.
+*Errors.* Errors of the process on the training frames, each left out of the fit that predicts it, and
+on test frames, if there are any. Learning curves have errors of fits to random parts of the training
+frames with the same hyperparameters, on the test frames or else on frames outside the part.
 """
 
 from __future__ import annotations
@@ -40,27 +41,27 @@ from forcemap.fitter.sharing.threads import in_order
 __all__ = ["CurvePoint", "Errors", "Judged", "Plan", "judge"]
 
 PARTS = (0.125, 0.25, 0.5)
-"""Of the training frames, that learning curves are fitted to, before all of them."""
+"""Fractions of the training frames in learning curves, before all of them."""
 
 LEAST_FRAMES = 4
-"""Of a point of a learning curve."""
+"""Fewest frames of a point of a learning curve."""
 
 MOST_UNSEEN = 60
-"""Frames that a point of a learning curve is judged by, where there are no test frames."""
+"""Most frames that judge a point of a learning curve without test frames."""
 
 TRACE_FRAMES = 4
-"""From which the trace term is extrapolated; some seconds each."""
+"""Frames from which the trace term is extrapolated; each takes some seconds."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How candidates are judged.
+    """The data and options by which candidates are judged.
 
     Attributes:
         train, test: frames; `test` may be empty.
         optimise: whether hyperparameters are chosen by evidence first.
         repeats: random parts of each size in learning curves; 0: no curves.
-        run: threads, and where progress is shown.
+        run: threads and progress.
     """
 
     train: Sequence[Frame]
@@ -72,12 +73,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Errors:
-    """Of a process on frames that it has not seen; None without labels.
+    """Errors of a process on unseen frames; None without labels.
 
     Attributes:
-        force_rmse: per component, eV/Å.
+        force_rmse: RMSE per force component, eV/Å.
         force_norm: mean length of the errors of atoms' forces, eV/Å.
-        energy_rmse: meV/atom.
+        energy_rmse: RMSE of energies, meV/atom.
     """
 
     force_rmse: float | None
@@ -86,7 +87,7 @@ class Errors:
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[Frame, Prediction]]) -> Errors:
-        """Of predictions."""
+        """The errors of predictions."""
         block = error_block(pairs)
         lengths = [
             np.linalg.norm((prediction.forces - frame.forces)[frame.labelled], axis=1)
@@ -106,8 +107,8 @@ class CurvePoint:
     """A point of a learning curve.
 
     Attributes:
-        frames: that were fitted.
-        force_rmse: eV/Å per component, of each repeat.
+        frames: number of fitted frames.
+        force_rmse: RMSE per force component of each repeat, eV/Å.
     """
 
     frames: int
@@ -115,29 +116,29 @@ class CurvePoint:
 
     @property
     def mean(self) -> float:
-        """Of the repeats."""
+        """Mean of the repeats, eV/Å."""
         return float(np.mean(self.force_rmse))
 
     @property
     def bar(self) -> float:
-        """Standard deviation of the repeats; 0 of one."""
+        """Standard deviation of the repeats, eV/Å; 0 for one."""
         return float(np.std(self.force_rmse, ddof=1)) if len(self.force_rmse) > 1 else 0.0
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found about a candidate.
+    """A candidate with its judgement.
 
     Attributes:
-        candidate: with its settings as given.
-        settings: with what the evidence has chosen: ready to fit.
-        optimised: before and after, as in a report; None without.
-        rows, sparse: of the fit to all training frames.
-        log_evidence, trace, bic: see the top of this module.
-        left_out, test: errors; None where there are no such frames.
-        curve: of force errors, the whole set last.
-        microseconds: of a step of the mapped potential per atom; None without a map.
-        fit_seconds: of the processor, for the fit and its optimisation.
+        candidate: the candidate with its original settings.
+        settings: settings with the choices of the evidence, ready to fit.
+        optimised: hyperparameters before and after, as in a report; None without a choice.
+        rows, sparse: numbers of rows and sparse points of the fit to all training frames.
+        log_evidence, trace, bic: log evidence, trace term and Bayesian information criterion.
+        left_out, test: errors on these frames; None without such frames.
+        curve: learning curve of force errors, the whole set last.
+        microseconds: time of a step of the mapped potential per atom; None without a map.
+        fit_seconds: processor time of the fit and its optimisation.
     """
 
     candidate: Candidate
@@ -156,16 +157,16 @@ class Judged:
 
     @property
     def errors(self) -> Errors | None:
-        """By which it is judged: of test frames, or of frames left out."""
+        """The errors that decide: those of test frames, or of frames left out."""
         return self.test or self.left_out
 
     @property
     def error(self) -> float | None:
-        """Force RMSE, eV/Å per component, by which it is judged."""
+        """The force RMSE that decides, eV/Å per component."""
         return self.errors.force_rmse if self.errors else None
 
     def document(self) -> dict[str, Any]:
-        """Plain values."""
+        """The judgement as plain values for JSON."""
         return {
             "name": self.candidate.name,
             "settings_file": self.candidate.file,
@@ -189,7 +190,7 @@ class Judged:
 
 
 def judge(candidate: Candidate, plan: Plan) -> Judged:
-    """Fit a candidate to all training frames and to parts of them, and judge it.
+    """Fit a candidate to all training frames and to parts of them, and judge the fits.
 
     Raises ForcemapError if it cannot be fitted.
     """
@@ -225,7 +226,7 @@ def judge(candidate: Candidate, plan: Plan) -> Judged:
 
 
 def _chosen(settings: Settings, fit: Fitted) -> int:
-    """Hyperparameters that the evidence has chosen: kernels', deltas, sigmas of groups of rows."""
+    """Number of hyperparameters chosen by evidence: kernels', deltas, sigmas of groups of rows."""
     names = sum(len(set(asked) - {"delta"}) for asked in wanted(settings))
     deltas = sum(term.delta is None for term in fit.settings.terms)
     return names + deltas + len(fit.sigma_factors)
@@ -280,14 +281,14 @@ def _curve(fit: Fitted, plan: Plan, whole: Errors | None) -> tuple[CurvePoint, .
 
 
 def _without_isolated(settings: Settings, frames: Sequence[Frame]) -> Settings:
-    """A part of the frames may have lost its isolated atoms."""
+    """The settings for a part of the frames, which may lack the isolated atoms."""
     if settings.e0 == "isolated" and not any(len(frame.numbers) == 1 for frame in frames):
         return replace(settings, e0="average")
     return settings
 
 
 def _cost(model: Model, plan: Plan) -> float | None:
-    """µs per atom and step of the mapped potential."""
+    """Cost of the mapped potential, µs per atom and step; None without a map."""
     if model.unmapped:
         return None
     tolerance = float(model.settings["map"]["tolerance"])

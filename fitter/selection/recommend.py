@@ -1,4 +1,4 @@
-"""Which candidate is recommended, in a sentence that says why."""
+"""The recommended candidate, with a sentence on the reasons."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from forcemap.fitter.selection.judge import Judged
 __all__ = ["Recommendation", "recommend"]
 
 STILL_FALLS = 0.9
-"""A learning curve whose last error is less than this times the one before still falls."""
+"""A learning curve still falls if its last error is below this fraction of the one before."""
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The candidate, or none, and why.
+    """A recommendation.
 
     Attributes:
-        name: of the candidate; None where none meets the target.
-        sentence: for people.
+        name: name of the candidate; None if none meets the target.
+        sentence: the reasons, for people.
     """
 
     name: str | None
@@ -27,10 +27,10 @@ class Recommendation:
 
 
 def recommend(judged: Sequence[Judged], target: float | None) -> Recommendation:
-    """The cheapest candidate that meets the target (force RMSE, eV/Å), by the cost of a step.
+    """The candidate with the cheapest step that meets the target (force RMSE, eV/Å).
 
-    Without a target, the one of largest evidence among those that can be run in MD. Candidates without
-    a map are not recommended where others serve.
+    Without a target it is the one of largest evidence among those that can be run in MD. Candidates
+    without a map are recommended only if there are no others.
     """
     runnable = [one for one in judged if one.microseconds is not None] or list(judged)
     known = [one for one in runnable if one.error is not None]

@@ -1,4 +1,4 @@
-"""What was found about candidates, for people: a table for the terminal, a page with figures."""
+"""Presentation of judged candidates: a table for the terminal, a page with figures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS = {
     "fit_seconds": Column("fit", "cpu s", "{:.1f}"),
     "sparse": Column("points", "", "{:d}"),
 }
-"""What is shown of each; errors of forces per component but for the norm."""
+"""Columns for each candidate; errors of forces are per component except for the norm."""
 
 NOTE = (
     "Evidences are of the same rows. Where sparse points leave much of a prior open, the trace term is "
@@ -57,7 +57,7 @@ def _numbers(one: Judged) -> dict[str, Any]:
 
 
 def table(judged: Sequence[Judged], found: Recommendation) -> Table:
-    """A line for each candidate; the recommended one is bold."""
+    """A table with a line for each candidate; the recommended one is bold."""
     shown = Table(box=SIMPLE_HEAD, title="Candidates", title_justify="left", title_style="bold")
     shown.add_column("candidate")
     for column in COLUMNS.values():
@@ -71,7 +71,7 @@ def table(judged: Sequence[Judged], found: Recommendation) -> Table:
 
 
 def figures(judged: Sequence[Judged], target: float | None) -> dict[str, str]:
-    """SVG by title: learning curves with bars, errors against the cost of a step."""
+    """SVG of the figures by title: learning curves with bars, errors against the cost of a step."""
     drawn = {}
     curves = {one.candidate.name: one.curve for one in judged if one.curve}
     if curves:
@@ -151,7 +151,7 @@ def _template() -> jinja2.Template:
 def page(
     judged: Sequence[Judged], found: Recommendation, drawn: Mapping[str, str], frames: str
 ) -> str:
-    """The whole page, with its figures inside; `frames` says what was fitted."""
+    """The whole page with its figures; `frames` describes the fitted frames."""
     return _template().render(
         sentence=found.sentence,
         note=NOTE,
