@@ -1,4 +1,4 @@
-"""suggesting"""
+"""Suggestion of frames to label next (``forcemap suggest``)."""
 
 WAYS = ("variance", "d-optimal", "farthest", "grade")
-"""By what frames may be chosen."""
+"""Criteria by which frames may be chosen."""

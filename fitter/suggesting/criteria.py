@@ -1,6 +1,6 @@
-"""By what frames are chosen: each says how much a frame is worth, beside those chosen before.
+"""Criteria for the choice of frames: the worth of a frame beside those chosen before.
 
-What a frame is worth never rises when another is chosen, which `greedy` builds on.
+The worth of a frame never rises when another is chosen, which `greedy` relies on.
 """
 
 from __future__ import annotations
@@ -34,29 +34,30 @@ __all__ = [
 Seen = TypeVar("Seen")
 
 PROJECTED = 64
-"""Numbers of a frame's descriptor; distances are kept to a tenth (Johnson and Lindenstrauss)."""
+"""Length of a frame's projected descriptor, which keeps distances to about a tenth (Johnson and
+Lindenstrauss, Contemp. Math. 26, 189 (1984), DOI 10.1090/conm/026/737400)."""
 
 
 class Criterion(ABC, Generic[Seen]):
-    """How much frames are worth.
+    """A measure of the worth of frames.
 
     Attributes:
-        name: of the worth, for tables.
+        name: name of the worth in tables.
     """
 
     name: str
 
     @abstractmethod
     def see(self, frame: Frame) -> Seen:
-        """What is kept of a frame; by several threads at once."""
+        """Extract what is kept of a frame; several threads call this at once."""
 
     @abstractmethod
     def worth(self, seen: Seen) -> float:
-        """What a frame is worth."""
+        """The worth of a frame."""
 
     @abstractmethod
     def learn(self, seen: Seen) -> None:
-        """Take a frame as chosen."""
+        """Count a frame as chosen."""
 
     @abstractmethod
     def bytes_of(self, seen: Seen) -> int:
@@ -68,34 +69,34 @@ class Criterion(ABC, Generic[Seen]):
 
 
 class Knowledge:
-    """What labels would say of the weights: 1 + the sum of BᵀB of their scaled roots, (d, d)."""
+    """Information of labels on the weights: 1 + the sum of BᵀB of their scaled roots, (d, d)."""
 
     def __init__(self, size: int) -> None:
         self.information = np.eye(size)
         self.factor = np.eye(size)
-        """Its lower Cholesky factor."""
+        """Lower Cholesky factor of the information."""
 
     def add(self, scaled: Array) -> None:
-        """Labels with this root, in units of their noise."""
+        """Add labels with this root (n, d), in units of their noise."""
         self.information = self.information + scaled.T @ scaled
         self.factor = scipy.linalg.cholesky(self.information, lower=True, check_finite=False)
 
     def inverse_times(self, matrix: Array) -> Array:
-        """What is left of a sum of products of roots, (d, d), but for a rotation."""
+        """The rest of a sum of products of roots, (d, d), up to a rotation."""
         return np.asarray(scipy.linalg.cho_solve((self.factor, True), matrix, check_finite=False))
 
     def left(self, root: Array) -> Array:
-        """(n, d) root of what is left open of labels whose root was `root` (n, d)."""
+        """(n, d) root of the remaining covariance of labels whose root was `root` (n, d)."""
         half = scipy.linalg.solve_triangular(self.factor, root.T, lower=True, check_finite=False)
         return np.asarray(half.T)
 
 
 class _ByRoots(Criterion[Root]):
-    """By covariances.
+    """A criterion based on posterior covariances.
 
-    Errors that a process cannot describe are the same in copies of a frame: its deviations are taken
-    as large as they are by experience (the calibration's factor), the labels' noise as it is, so that
-    a label leaves little to be learned from its like.
+    Errors that a process cannot describe are the same in copies of a frame. Its deviations are
+    therefore scaled by the calibration's factor, but the labels' noise is not, so that a label leaves
+    little to learn from similar ones.
     """
 
     def __init__(self, roots: Roots) -> None:
@@ -103,58 +104,59 @@ class _ByRoots(Criterion[Root]):
         self.knowledge = Knowledge(roots.size)
 
     def see(self, frame: Frame) -> Root:
-        """Its root."""
+        """The root of a frame."""
         return self.roots.of(frame)
 
     def learn(self, seen: Root) -> None:
-        """Its labels."""
+        """Add the labels of a frame."""
         self.knowledge.add(self.scaled(seen))
 
     def bytes_of(self, seen: Root) -> int:
-        """Of the root."""
+        """Memory of the root."""
         return int(seen.values.nbytes + seen.noise.nbytes)
 
     def deviation(self, seen: Root) -> float:
-        """Given the labels of those chosen before."""
+        """Largest expected error of a force, eV/Å, with the labels of the frames chosen before."""
         return self.roots.deviation(self._largest(seen))
 
     def scaled(self, seen: Root) -> Array:
-        """The root in units of the noise, as large as deviations are by experience."""
+        """The root in units of the noise, scaled by the calibration's factor."""
         return seen.scaled * max(self.roots.calibration.factor, 1.0)
 
     def _largest(self, seen: Root) -> float:
-        """Raw variance of the force that is known least, (eV/Å)²."""
+        """Raw variance of the least known force, (eV/Å)²."""
         left = self.knowledge.left(seen.forces)
         per_atom = np.sum(left.reshape(-1, 3 * left.shape[1]) ** 2, axis=1)
         return float(np.max(per_atom, initial=0.0))
 
 
 class Variance(_ByRoots):
-    """The variance of the force that is known least.
+    """The variance of the least known force.
 
-    With the energy's, for one atom, as (eV/Å)²: crystals at rest, whose forces vanish by symmetry, have
-    nothing else; beside other forces it is small.
+    The variance of the energy per atom is added as (eV/Å)²: it is all that crystals at rest have, whose
+    forces vanish by symmetry, and small beside other forces.
     """
 
     name = "variance"
 
     def worth(self, seen: Root) -> float:
-        """(eV/Å)², raw."""
+        """Raw variance, (eV/Å)²."""
         energy = self.knowledge.left(np.asarray(seen.values[:1], dtype=np.float64))
         atoms = len(seen.values) // 3
         return self._largest(seen) + float(np.sum(energy**2)) / atoms
 
 
 class Information(_ByRoots):
-    """D-optimality: by how much the labels shrink the volume of what the weights may be.
+    """D-optimality: the shrinkage of the weights' posterior volume by the labels.
 
-    The logarithm of its ratio, ½ log det(1 + B M⁻¹ Bᵀ) with M = 1 + Σ BᵀB of the frames chosen.
+    It is the logarithm of the volumes' ratio, ½ log det(1 + B M⁻¹ Bᵀ), where M = 1 + Σ BᵀB of the
+    chosen frames.
     """
 
     name = "log of the volume's ratio"
 
     def worth(self, seen: Root) -> float:
-        """Of all labels of a frame together."""
+        """The worth of all labels of a frame together."""
         left = self.knowledge.left(self.scaled(seen))
         small = left @ left.T if len(left) < left.shape[1] else left.T @ left
         small[np.diag_indices(len(small))] += 1.0
@@ -163,12 +165,12 @@ class Information(_ByRoots):
 
 
 class Farthest(Criterion[NDArray[np.float32]]):
-    """Distance of a frame's mean environment to all that are known."""
+    """Distance of a frame's mean environment from the nearest known one."""
 
     name = "distance"
 
     def __init__(self, described: Callable[[Frame], Array], size: int) -> None:
-        """`described` gives the (size,) descriptor of a frame, zero where nothing is known beside."""
+        """`described` maps a frame to its (size,) descriptor."""
         self.described = described
         rng = np.random.default_rng(0)
         shape = size, PROJECTED
@@ -176,29 +178,29 @@ class Farthest(Criterion[NDArray[np.float32]]):
         self._known = np.zeros((0, PROJECTED), dtype=np.float32)
 
     def see(self, frame: Frame) -> NDArray[np.float32]:
-        """(PROJECTED,)."""
+        """The projected descriptor, (PROJECTED,)."""
         return np.asarray(self.described(frame) @ self._projection, dtype=np.float32)
 
     def worth(self, seen: NDArray[np.float32]) -> float:
-        """To the nearest."""
+        """Distance to the nearest known frame; the descriptor's length if there is none."""
         if not len(self._known):
             return float(np.linalg.norm(seen))
         return float(np.sqrt(np.min(np.sum((self._known - seen) ** 2, axis=1))))
 
     def learn(self, seen: NDArray[np.float32]) -> None:
-        """One more to be far from."""
+        """Add a known frame."""
         self._known = np.concatenate([self._known, seen[None, :]])
 
     def bytes_of(self, seen: NDArray[np.float32]) -> int:
-        """256."""
+        """Memory of the descriptor."""
         return int(seen.nbytes)
 
 
 def by_process(model: Model) -> Callable[[Frame], Array]:
-    """(m,) mean environment in the space of the kernel, eV per atom.
+    """Function from a frame to its mean environment in the space of the kernel, (m,) eV per atom.
 
-    The mean over the atoms of the process' functions as the sparse points see them, whitened, in units
-    of the terms' deltas.
+    The environment is the mean over the atoms of the kernel's whitened columns, scaled by the terms'
+    deltas.
     """
 
     def described(frame: Frame) -> Array:
@@ -210,7 +212,7 @@ def by_process(model: Model) -> Callable[[Frame], Array]:
 
 
 def by_features(potential: Potential, grade: Grade) -> tuple[Callable[[Frame], Array], int]:
-    """Mean features of the grade, of each element apart, and how many they are together."""
+    """Function from a frame to the mean features of the grade by element, and their total number."""
     evaluators = Evaluators(potential)
     size = sum(len(mean) for mean, _ in grade.centers.values())
 
@@ -223,7 +225,7 @@ def by_features(potential: Potential, grade: Grade) -> tuple[Callable[[Frame], A
 
 
 class LargestGrade(Criterion[float]):
-    """The largest extrapolation grade of a frame's atoms, whatever has been chosen."""
+    """The largest extrapolation grade of a frame's atoms, independent of the frames chosen."""
 
     name = "grade"
 
@@ -242,8 +244,8 @@ class LargestGrade(Criterion[float]):
         return seen
 
     def learn(self, seen: float) -> None:
-        """Nothing."""
+        """Do nothing: the grade does not depend on chosen frames."""
 
     def bytes_of(self, seen: float) -> int:
-        """One number."""
+        """Memory of one number."""
         return 8

@@ -1,10 +1,10 @@
 """The most valuable frames of a pool of any size, one after the other.
 
-What a frame is worth never rises when another is chosen. So what it was worth once bounds what it is
-worth now, and only frames at the top of the list are looked at again (Minoux, Lecture Notes in Control
-and Information Sciences 7, 234 (1978), DOI 10.1007/BFb0006528: "accelerated greedy algorithm"). Of all
-frames of a pool the best are kept, within a number of bytes; where they have fallen below the best of
-those that were not kept, the pool is read again. The choice is that of a search through all frames.
+The worth of a frame never rises when another is chosen. Its former worth therefore bounds its present
+worth, and only frames at the top of the list are evaluated again (Minoux, Lecture Notes in Control
+and Information Sciences 7, 234 (1978), DOI 10.1007/BFb0006528: "accelerated greedy algorithm"). The
+best frames of a pool are kept, within a number of bytes; once they fall below the best of the others,
+the pool is read again. The choice is the same as that of a search through all frames.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from threadpoolctl import threadpool_limits
 __all__ = ["KEPT_BYTES", "Choice", "Kept", "chosen", "look"]
 
 KEPT_BYTES = 128 << 20
-"""Of what is kept of frames, whatever the pool; at least LEAST of them are kept."""
+"""Memory for kept frames, whatever the pool; at least LEAST of them are kept."""
 
 LEAST = 50
 
 NOTHING = 1e-12
-"""Of the best frame's worth: frames worth less are those that are known."""
+"""Fraction of the best frame's worth below which a frame counts as known."""
 
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """A candidate with what is kept of it, and what it was worth."""
+    """A candidate with the criterion's data of it and its worth when it was read."""
 
     candidate: Candidate
     seen: Any
@@ -47,9 +47,9 @@ class Choice:
 
     Attributes:
         candidate: the frame.
-        seen: what the criterion keeps of it.
-        worth: what it was worth when it was chosen.
-        deviation: largest expected error of its forces then, eV/Å; None where nothing says so.
+        seen: the criterion's data of it.
+        worth: worth when it was chosen.
+        deviation: largest expected error of its forces then, eV/Å; None if unknown.
     """
 
     candidate: Candidate
@@ -65,9 +65,10 @@ def chosen(
     run: Run,
     watch: Callable[[Candidate, Any], None] = lambda candidate, seen: None,
 ) -> tuple[list[Choice], list[Kept]]:
-    """`count` frames in the order of choice, fewer if there are no more, and others that were near.
+    """`count` frames in the order of choice, or fewer if there are no more, and the runners-up.
 
-    Of frames of the same structure one is chosen. `watch` is called with every frame of the pool, once.
+    Only one of the frames with the same structure is chosen. `watch` is called with every frame of the
+    pool, once.
 
     Raises ForcemapError for frames that cannot be used.
     """
@@ -91,7 +92,7 @@ def chosen(
                 heapq.heappush(heap, (-worth, number, len(choices), one))
                 continue
             if worth < missed and len(choices) > before:
-                break  # one of those that were not kept may be worth more
+                break  # a frame that was not kept may be worth more
             best = max(best, worth)
             if worth <= NOTHING * best:
                 return choices, []
@@ -112,7 +113,7 @@ def look(
     without: tuple[Collection[int], Collection[str]],
     watch: Callable[[Candidate, Any], None],
 ) -> tuple[list[Kept], float]:
-    """The frames of a pool that are worth most, and the largest worth among all the others."""
+    """The frames of a pool with the largest worth, and the largest worth among the others."""
     numbers, keys = without
 
     def seen(candidate: Candidate | None) -> Kept | None:
@@ -145,5 +146,5 @@ def look(
 
 
 def _bytes_of(candidate: Candidate) -> int:
-    """About: positions twice, numbers, whatever else its file has."""
+    """Approximate memory: positions twice, numbers, and the other content of its file."""
     return 400 * len(candidate.frame.numbers) + 4000

@@ -1,10 +1,10 @@
-"""Exchanges of chosen frames for others as long as the determinant of what is known grows.
+"""Exchanges of chosen frames for others as long as the information's determinant grows.
 
 Greedy choices are the start of a maximum-volume search (Goreinov, Oseledets, Savostyanov, Tyrtyshnikov
 and Zamarashkin, "How to find a good submatrix" (2010), DOI 10.1142/9789812836021_0015; for frames of
 potentials: Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017),
-DOI 10.1016/j.commatsci.2017.08.031); here with blocks of rows, those of a frame's labels, in place of
-rows, and with what is known already beneath.
+DOI 10.1016/j.commatsci.2017.08.031). Here blocks of rows, which belong to a frame's labels, take the
+place of rows, and the information starts from what is known already.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from forcemap.fitter.terms.base import Array
 __all__ = ["exchanged", "log_ratio"]
 
 LEAST_GAIN = 0.01
-"""Of the logarithm of the determinant, for an exchange."""
+"""Smallest gain in the logarithm of the determinant for an exchange."""
 
 SWEEPS = 5
 
@@ -27,8 +27,8 @@ def log_ratio(out: Array, into: Array) -> float:
     """log det(M - OᵀO + IᵀI) - log det M, from a determinant of the size of the blocks.
 
     Args:
-        out: (d, r) L⁻¹Oᵀ with M = L Lᵀ, of the rows O that M holds and loses.
-        into: (d, q) L⁻¹Iᵀ, of those that it gets.
+        out: (d, r) L⁻¹Oᵀ with M = L Lᵀ, for the rows O that leave M.
+        into: (d, q) L⁻¹Iᵀ, for the rows I that enter.
     """
     both = np.concatenate([out, into], axis=1)
     signs = np.concatenate([-np.ones(out.shape[1]), np.ones(into.shape[1])])
@@ -38,10 +38,10 @@ def log_ratio(out: Array, into: Array) -> float:
 
 
 def exchanged(blocks: Sequence[Array], chosen: Sequence[int]) -> list[int]:
-    """Places of the blocks that are chosen in the end; as many, of no smaller det(1 + Σ BᵀB).
+    """Places of equally many blocks with no smaller det(1 + Σ BᵀB), after exchanges.
 
     Args:
-        blocks: (r_i, d) each.
+        blocks: rows B of each block, (r_i, d).
         chosen: places to start from.
     """
     places = list(chosen)

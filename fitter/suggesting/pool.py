@@ -1,4 +1,4 @@
-"""Frames to choose among: streamed from their files, any number of them."""
+"""Frames to choose among, any number of them, streamed from their files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from forcemap.potentials.elements import SYMBOLS
 __all__ = ["Candidate", "Pool"]
 
 NAMES = LabelNames((), (), (), (), {"config_type": ["config_type"]})
-"""No labels: a pool need have none, and those it has are not looked at."""
+"""No labels: a pool needs none, and any that it has are ignored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +28,10 @@ class Candidate:
     """A frame of a pool.
 
     Attributes:
-        number: its place in the pool, from 0, over all files and selections.
-        frame: without labels.
-        atoms: as ASE read it, for writing.
-        key: the same for the same structure.
+        number: place in the pool, from 0, over all files and selections.
+        frame: the frame without labels.
+        atoms: the atoms as read by ASE, for writing.
+        key: `structure_key` of the frame.
     """
 
     number: int
@@ -47,8 +47,9 @@ class Pool:
     Attributes:
         sources: files and selections.
         species: atomic numbers that a frame may hold; frames with others are left out.
-        known: `structure_key` of frames that are training data already and are left out.
-        sigma: of the labels that the frames would get.
+        known: `structure_key` of training frames, which are left out.
+        sigma: sigmas of the labels that the frames would get.
+        left_out: reasons and numbers of the frames left out in the last iteration.
     """
 
     sources: Sequence[Source]
@@ -59,13 +60,13 @@ class Pool:
 
     @cached_property
     def count(self) -> int:
-        """Frames of all sources, whether they are left out or not."""
+        """Number of frames of all sources, including those that are left out."""
         return sum(count_frames(source) for source in self.sources)
 
     def __iter__(self) -> Iterator[Candidate | None]:
-        """All frames in their order; None for those that are left out, which `left_out` counts.
+        """All frames in order; None for those that are left out, which `left_out` counts.
 
-        Raises ForcemapError for a file that cannot be read and for a frame that is no structure.
+        Raises ForcemapError for a file that cannot be read and for an invalid structure.
         """
         self.left_out.clear()
         sigmas = FrameSigmas(self.sigma, NAMES.spelled)
@@ -86,7 +87,7 @@ class Pool:
                 number += 1
 
     def remarks(self) -> list[str]:
-        """Sentences on what the last look at all frames has left out."""
+        """Sentences on the frames left out in the last iteration."""
         strange = {
             name.removeprefix("elements "): n
             for name, n in self.left_out.items()

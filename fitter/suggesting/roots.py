@@ -1,11 +1,11 @@
-"""What the labels of a frame would tell a fit: roots of their posterior covariance.
+"""Roots of the posterior covariance of a frame's labels, which determine their worth for a fit.
 
-The labels of a frame, its energy and forces, have the posterior covariance B Bᵀ; that of two frames is
-B Cᵀ of their roots. Of a process, B is exact, or made from many draws of its weights. A mapped
-potential has few draws; each is multiplied by functions of the features of the atom that a row belongs
-to, with unit sum of squares, so that rows of unlike surroundings, which few draws make covary by
-chance, do not (localisation by modulated ensembles: Bishop and Hodyss, Tellus A 61, 84 (2009),
-DOI 10.1111/j.1600-0870.2008.00371.x).
+The labels of a frame, its energy and forces, have the posterior covariance B Bᵀ; the covariance between
+two frames is B Cᵀ of their roots. B of a process is exact, or made from many draws of its weights. A
+mapped potential has few draws. Each is multiplied by functions of the features of the atom that a row
+belongs to, with unit sum of squares, which removes the spurious covariance that few draws produce
+between rows of unlike surroundings (localisation by modulated ensembles: Bishop and Hodyss, Tellus A
+61, 84 (2009), DOI 10.1111/j.1600-0870.2008.00371.x).
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ __all__ = ["DrawnRoots", "Evaluators", "ExactRoots", "MappedRoots", "Root", "Roo
 Mask = NDArray[np.bool_]
 
 TYPICAL_FACTOR = 10.0
-"""Of the raw deviation, where a fit has found none: those of published sets are 8 to 18."""
+"""Default factor of the raw deviation without a calibration: published sets have 8 to 18."""
 
 DRAWS = 256
-"""Of a process's weights: variances are good to 9 %, and some 50 frames can be distinguished."""
+"""Draws of a process's weights: variances are accurate to 9 %, and some 50 frames are resolved."""
 
 WAVES, WIDTH = 16, 0.5
-"""Pairs of functions of the features that draws are multiplied by; how far they reach, in units of the
-grade, in which nearly all training atoms are within 1 of their mean."""
+"""Number of pairs of functions that multiply the draws, and their range in feature space, in units of
+the grade, where nearly all training atoms are within 1 of their mean."""
 
 
 class Evaluators:
-    """An evaluator of a potential for each thread."""
+    """Evaluators of a potential, one for each thread."""
 
     def __init__(self, potential: Potential) -> None:
         self.potential = potential
@@ -49,7 +49,7 @@ class Evaluators:
 
     @property
     def own(self) -> Evaluator:
-        """That of this thread."""
+        """The evaluator of this thread."""
         if not hasattr(self._local, "evaluator"):
             self._local.evaluator = self.potential.evaluator(skin=0.0)
         evaluator: Evaluator = self._local.evaluator
@@ -57,9 +57,9 @@ class Evaluators:
 
 
 def features_of(evaluator: Evaluator, grade: Grade, frame: Frame) -> dict[int, tuple[Mask, Array]]:
-    """Features of atoms as the grade has them, centred and whitened, by atomic number.
+    """Centred and whitened features of the grade, by atomic number.
 
-    Which atoms (n,) of a frame, and their features (those, features).
+    Each entry has the mask (n,) of the element's atoms and their features (atoms, features).
     """
     where = frame.positions, frame.numbers, frame.cell, frame.pbc
     features = evaluator.features(*where, grade.moments)
@@ -75,10 +75,10 @@ def features_of(evaluator: Evaluator, grade: Grade, frame: Frame) -> dict[int, t
 
 @dataclass(frozen=True, eq=False)
 class Root:
-    """A frame's labels.
+    """The root of a frame's labels.
 
     Attributes:
-        values: (1 + 3 n, d) root of their covariance, energy first, eV and eV/Å; float32.
+        values: (1 + 3 n, d) root of the labels' covariance, energy first, eV and eV/Å; float32.
         noise: (1 + 3 n,) standard deviations of the labels, in the same units.
     """
 
@@ -87,22 +87,22 @@ class Root:
 
     @property
     def scaled(self) -> Array:
-        """(1 + 3 n, d) in units of the noise."""
+        """(1 + 3 n, d) root in units of the noise."""
         return np.asarray(self.values / self.noise[:, None], dtype=np.float64)
 
     @property
     def forces(self) -> Array:
-        """(3 n, d) eV/Å."""
+        """(3 n, d) root of the forces, eV/Å."""
         return np.asarray(self.values[1:], dtype=np.float64)
 
 
 class Roots(ABC):
-    """Gives the roots of frames.
+    """A source of the roots of frames.
 
     Attributes:
-        size: columns, d.
-        name: what a table says of them.
-        uncertainty: the calibration; None where there is none.
+        size: number of columns, d.
+        name: name in tables.
+        uncertainty: the calibration; None without one.
     """
 
     size: int
@@ -111,16 +111,16 @@ class Roots(ABC):
 
     @abstractmethod
     def of(self, frame: Frame) -> Root:
-        """Of one frame. Raises ForcemapError where nothing finite can be said of it."""
+        """The root of one frame. Raises ForcemapError if it is not finite."""
 
     @property
     def calibration(self) -> Calibration:
-        """Of the components of forces."""
+        """Calibration of force components."""
         known = self.uncertainty
         return known.force if known is not None else Calibration(TYPICAL_FACTOR, 0.0, 0.0)
 
     def deviation(self, variance: float) -> float:
-        """Expected norm of the error of a force, eV/Å, whose components' raw variances sum so high."""
+        """Expected norm of a force's error, eV/Å, from the sum of its components' raw variances."""
         calibration = self.calibration
         return float(np.sqrt(3.0 * calibration.floor**2 + calibration.factor**2 * variance))
 
@@ -141,22 +141,22 @@ class _ProcessRoots(Roots):
 
 
 class ExactRoots(_ProcessRoots):
-    """Of a process."""
+    """Exact roots of a process."""
 
     name = "the process"
 
     @property
     def size(self) -> int:  # type: ignore[override]
-        """Sparse points."""
+        """Number of sparse points."""
         return len(self.model.weights)
 
     def of(self, frame: Frame) -> Root:
-        """The whole posterior."""
+        """The root of the whole posterior."""
         return self._root(frame, self.model.root(self._rows(frame)))
 
 
 class DrawnRoots(_ProcessRoots):
-    """Of a process, by draws of its weights: the same at every call."""
+    """Roots of a process by draws of its weights, the same at every call."""
 
     size = DRAWS
     name = f"{DRAWS} draws of the process"
@@ -166,12 +166,12 @@ class DrawnRoots(_ProcessRoots):
         self._draws = model.draws(DRAWS) / np.sqrt(DRAWS)
 
     def of(self, frame: Frame) -> Root:
-        """A sample."""
+        """The root in the space of the draws."""
         return self._root(frame, self._rows(frame) @ self._draws)
 
 
 class MappedRoots(Roots):
-    """Of a mapped potential that has draws, and a grade whose features tell surroundings apart."""
+    """Roots of a mapped potential with draws, and a grade whose features distinguish surroundings."""
 
     def __init__(self, potential: Potential, grade: Grade | None) -> None:
         self.potential = potential
@@ -185,7 +185,7 @@ class MappedRoots(Roots):
         self._waves = rng.normal(0.0, 1.0 / WIDTH, (widest, WAVES))
 
     def of(self, frame: Frame) -> Root:
-        """Draws, each localised."""
+        """The root of localised draws."""
         where = frame.positions, frame.numbers, frame.cell, frame.pbc
         drawn = self._evaluators.own.deviations(*where)
         count, n = len(drawn.energies), len(frame.numbers)
@@ -206,10 +206,10 @@ class MappedRoots(Roots):
         return Root(values.astype(np.float32), noise)
 
     def _modulations(self, frame: Frame) -> Array:
-        """(n, 2 WAVES) functions of the atoms' features, their squares' sum 1, another element's apart.
+        """(n, 2 WAVES) functions of the atoms' features with unit sum of squares, apart by element.
 
-        Waves of random vectors (Rahimi and Recht, NIPS 20 (2007)): products are a Gaussian of the
-        features' distance, but for chance.
+        They are waves of random vectors, whose mean product is a Gaussian of the features' distance
+        (Rahimi and Recht, NIPS 20 (2007)).
         """
         assert self.grade is not None
         waves = np.zeros((len(frame.numbers), 2 * WAVES))

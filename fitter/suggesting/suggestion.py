@@ -1,4 +1,4 @@
-"""Which frames of a pool to label next, and what their labels would buy."""
+"""The frames of a pool to label next, and the benefit of their labels."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ from forcemap.potentials.grade import Grade
 __all__ = ["Known", "Suggestion", "suggest"]
 
 EXACT_WORK = 1e12
-"""Multiplications for a pool beyond which draws take the place of the exact posterior: minutes."""
+"""Multiplications for a pool beyond which draws replace the exact posterior; they take minutes."""
 
 ATOMS = 64
-"""Of a frame, for that estimate."""
+"""Assumed atoms of a frame in that estimate."""
 
 SAMPLE = 200
-"""Frames of the pool on which the mean variance is followed."""
+"""Frames of the pool in the sample for the mean variance."""
 
 NEIGHBOURS = 30
-"""Frames beside the chosen ones that these are exchanged with."""
+"""Number of runners-up for exchanges with chosen frames."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,15 @@ class Suggestion:
     """Chosen frames.
 
     Attributes:
-        by: how they were chosen, one of `suggesting.WAYS`.
-        source: what was asked: the process, or draws.
-        is_calibrated: whether expected errors are; where not, typical ones are assumed.
-        worth_name: what `Choice.worth` is.
-        choices: in the order of choice.
-        fall: (choices + 1,) mean variance of the pool's forces after so many, as a part of that before;
-            None where nothing says so.
-        remarks: sentences on what was left out.
-        pool: number of frames.
+        by: criterion of the choice, one of `suggesting.WAYS`.
+        source: source of the worth: the process, draws, or descriptors.
+        is_calibrated: whether expected errors are calibrated; otherwise typical ones are assumed.
+        worth_name: name of `Choice.worth`.
+        choices: the chosen frames in order.
+        fall: (choices + 1,) mean variance of the pool's forces after each choice, as a fraction of the
+            initial one; None if unknown.
+        remarks: sentences on frames that were left out.
+        pool: number of frames in the pool.
     """
 
     by: str
@@ -80,14 +80,14 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Known:
-    """What there is to ask: a process, a potential, or both of the same fit.
+    """The known parts of a fit: its process, its potential, or both.
 
     Attributes:
-        model, potential: None where there is none.
-        grade: of the potential.
-        train: the training frames, as far as they are at hand.
-        sigma: of the labels.
-        fault: why there are no training frames; empty where there are.
+        model, potential: the process and the potential; either may be None.
+        grade: grade of the potential.
+        train: the training frames, if they are at hand.
+        sigma: sigmas of the labels.
+        fault: the reason why there are no training frames; empty if there are some.
     """
 
     model: Model | None
@@ -99,7 +99,7 @@ class Known:
 
     @classmethod
     def read(cls, path: Path) -> Known:
-        """What the file `path` holds, and its like of the same fit beside it.
+        """Read the file `path`, and its counterpart of the same fit beside it.
 
         Raises ForcemapError for a file that is neither a model nor a potential.
         """
@@ -127,14 +127,14 @@ class Known:
 
     @property
     def species(self) -> set[int]:
-        """Atomic numbers that are known."""
+        """Atomic numbers of the fit."""
         if self.model is not None:
             return set(self.model.species)
         assert self.potential is not None
         return set(self.potential.numbers)
 
     def roots(self, frames: int) -> Roots | None:
-        """What says most of the labels of so many frames in reasonable time; None if nothing does."""
+        """The most accurate roots for `frames` frames in reasonable time; None if there are none."""
         model, potential = self.model, self.potential
         draws = potential is not None and potential.draws > 2
         if model is not None:
@@ -192,7 +192,7 @@ def suggest(
 
 
 def _source(by: str, roots: Roots | None) -> str:
-    """What is asked by a way of choosing."""
+    """Name of the source of the worth for a criterion."""
     return roots.name if roots is not None and by in ("variance", "d-optimal") else "descriptors"
 
 
@@ -242,10 +242,10 @@ def _exchanged(
 
 
 class _Worth:
-    """Follows the mean variance of forces over a sample of the pool, in the process' own terms.
+    """The mean variance of forces over a sample of the pool, in units of the raw process.
 
-    Its deviations stay proportional to what they are without the calibration's factor: with it, the
-    labels would seem to buy more than a fit to them shows.
+    Deviations are not scaled by the calibration's factor: with it, the labels would seem to be of more
+    use than a fit to them shows.
     """
 
     def __init__(self, frames: int, size: int | None) -> None:
@@ -257,7 +257,7 @@ class _Worth:
     def watch(
         self, criterion: Criterion[Any], roots: Roots | None
     ) -> Callable[[Candidate, Any], None]:
-        """To be called with every frame."""
+        """Function to be called with every frame."""
 
         def look(candidate: Candidate, seen: Any) -> None:
             if roots is None or candidate.number not in self.sample:
@@ -268,7 +268,7 @@ class _Worth:
         return look
 
     def fall(self, roots: Roots, criterion: Criterion[Any], found: Sequence[Choice]) -> Array:
-        """(choices + 1,) parts of the mean variance that are left."""
+        """(choices + 1,) remaining fractions of the mean variance."""
         knowledge = Knowledge(roots.size)
         left = [float(np.trace(self.sum))]
         for one in found:
