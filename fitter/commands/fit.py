@@ -1,4 +1,4 @@
-"""``forcemap fit``: frames and settings to a potential and its report."""
+"""``forcemap fit``: a potential and its report from frames and settings."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def fit(
 
     mpirun -n N forcemap fit ... shares the frames over N processes (pip install 'forcemap[mpi]').
 
-    forcemap fit --add new.xyz out/model.forcemap adds frames to a fit and writes its files anew, where
-    they are or into DIR. Hyperparameters, energies of isolated atoms and the repulsion stay.
+    forcemap fit --add new.xyz out/model.forcemap adds frames to a fit and writes its files anew, in
+    their folder or into DIR. Hyperparameters, energies of isolated atoms and the repulsion stay.
     """
     from forcemap.potentials.runs.progress import Progress
 
@@ -106,7 +106,7 @@ def fit(
 
 
 def _check_addition(ctx: click.Context, model: Path, out: Path | None) -> None:
-    """Refuse what cannot be combined with --add, or would be written where nobody expects it."""
+    """Raise UsageError for options that exclude --add, and for an unclear folder of the new files."""
     for name in ("dry_run", "resume", "checkpoint_every", "sizes"):
         if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
             raise click.UsageError(f"--{name.replace('_', '-')} cannot be combined with --add")
@@ -114,7 +114,7 @@ def _check_addition(ctx: click.Context, model: Path, out: Path | None) -> None:
         raise click.UsageError("--add runs in one process, without mpirun; --jobs gives it threads")
     if out is None and model.suffix == ".forcemap" and model.name != "model.forcemap":
         raise click.UsageError(
-            f"{model} has another name than the file of a fit; say with -o where the new files go"
+            f"{model} is not named model.forcemap; choose the folder of the new files with -o"
         )
 
 
@@ -135,7 +135,7 @@ def _show(report: dict[str, Any], out: Path, quiet: bool) -> None:
     from forcemap.fitter.sharing.fit_folder import FILES
 
     console = output_console()
-    if quiet:  # where they are not among the progress
+    if quiet:  # these lines are not part of the progress then
         for line in [line for lines in report["fit"]["labels"].values() for line in lines]:
             click.echo(line)
     _print_tables(console, report)
@@ -156,7 +156,7 @@ def _show(report: dict[str, Any], out: Path, quiet: bool) -> None:
 
 
 def _cost_line(report: dict[str, Any]) -> str:
-    """What an evaluation costs, and what the potential can say of its errors."""
+    """Line on the cost of an evaluation, with grades and deviations if the potential has them."""
     fit = report["fit"]
     parts = [f"Cost of a step, one thread: {fit['run_microseconds_per_atom']:.2f} µs per atom"]
     for name, what in (
@@ -170,7 +170,7 @@ def _cost_line(report: dict[str, Any]) -> str:
 
 
 def _print_tables(console: Any, report: dict[str, Any]) -> None:
-    """What the evidence has chosen, errors, and sizes if there are several."""
+    """Print the choices of the evidence, the errors, and the sizes if there are several."""
     from forcemap.fitter.report.terminal import change_table, error_table, size_table
 
     if report.get("optimised"):
@@ -195,9 +195,9 @@ def fit_settings(
     checkpoint_every: float = 30.0,
     sizes: str | None = None,
 ) -> dict[str, Any]:
-    """Fit as the file `settings` says into the folder `out`; returns the report.
+    """Fit by the file `settings` into the folder `out`; returns the report.
 
-    Under mpirun together with the other ranks, whose reports are empty but for the first's.
+    Under mpirun all ranks call this together; only the first one's report is not empty.
 
     Raises ForcemapError for settings, frames or folders that cannot be used.
     """
@@ -226,7 +226,7 @@ def fit_settings(
         def hold() -> None:
             held.enter_context(fit_folder(out))
             for folder in (out / name for name in names):
-                if folder.exists():  # a fit that goes on in it is met now, not at its turn
+                if folder.exists():  # a fit running in it is detected now, not at its turn
                     with fit_folder(folder):
                         pass
 

@@ -1,4 +1,4 @@
-"""``forcemap select``: which terms serve best."""
+"""``forcemap select``: the choice of terms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXAMPLE = "forcemap select settings.yaml --target 0.1 -o choice"
     "--target",
     type=click.FloatRange(min=0, min_open=True),
     metavar="EV_PER_A",
-    help="Force error that is wanted, eV/Å per component (RMSE), in the place of the settings' target.",
+    help="Wanted force error, eV/Å per component (RMSE); replaces the target of the settings.",
 )
 @click.option(
     "--optimise/--no-optimise",
@@ -47,7 +47,7 @@ EXAMPLE = "forcemap select settings.yaml --target 0.1 -o choice"
     "--frames",
     type=click.IntRange(min=2),
     metavar="N",
-    help="Of the training frames use so many, evenly chosen.  [default: all]",
+    help="Use this many training frames, evenly chosen.  [default: all]",
 )
 @jobs_option
 @quiet_option
@@ -63,11 +63,11 @@ def select(
 ) -> None:
     """Compare terms for the data of the YAML file SETTINGS, and recommend some.
 
-    The file is that of a fit; in the place of `terms` it may have `candidates`, lists of terms with
-    names, and a `target` for the force error, eV/Å. Without candidates, those that come with forcemap
-    are compared. Each is optimised, fitted, judged by its evidence, by its errors on frames that it has
-    not seen, by learning curves and by the cost of a step. Writes select.json, select.html and for each
-    candidate a settings file ready to fit.
+    The file is that of a fit; instead of `terms` it may have `candidates`, lists of terms with names,
+    and a `target` for the force error, eV/Å. Without candidates, those that come with forcemap are
+    compared. Each one is optimised, fitted, and judged by its evidence, its errors on unseen frames,
+    its learning curve and the cost of a step. Writes select.json, select.html and, for each candidate,
+    a settings file ready to fit.
     """
     from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.selection.candidates import Selection

@@ -1,4 +1,4 @@
-"""``forcemap suggest``: which frames of a pool to label next."""
+"""``forcemap suggest``: the frames of a pool to label next."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["suggest"]
 EXAMPLE = "forcemap suggest out/potential.forcemap pool.xyz -n 20 -o chosen.xyz"
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Numbers of frames for which the expected fall is printed, beside the last."""
+"""Numbers of frames with a printed reduction of the variance, beside the last."""
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")
@@ -53,7 +53,7 @@ SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
     type=click.Choice(WAYS),
     default="variance",
     show_default=True,
-    help="variance: the force that is known least; d-optimal: what tells most of the weights together; "
+    help="variance: the least known force; d-optimal: labels that together constrain the weights most; "
     "farthest: environments unlike all known ones; grade: the largest extrapolation grade.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the choice as JSON.")
@@ -68,15 +68,15 @@ def suggest(
 ) -> None:
     """Choose the frames of POOL (files, or FILE@INDEX) whose labels would improve POTENTIAL most.
 
-    A chosen frame counts as known for those after it: of copies of a frame one is chosen, of frames of
-    one trajectory some. Labels are not needed. Frames with elements that POTENTIAL is not for, and
-    frames that it was fitted to, are left out.
+    A chosen frame counts as known for the following ones, so that only one copy of a frame and only
+    some frames of a trajectory are chosen. Labels are not needed. Frames with elements that POTENTIAL
+    does not cover, and frames that it was fitted to, are left out.
 
-    POTENTIAL may be a potential.forcemap or a model.forcemap. Where both of the same fit are in a
-    folder, each is used for what it does best.
+    POTENTIAL may be a potential.forcemap or a model.forcemap. If both files of a fit are in one folder,
+    each is used for what it does best.
 
-    The chosen frames have pool_index (from 0, over all of POOL), suggest_rank and, where it is known,
-    force_deviation: the largest expected error of a force, eV/Å, when those before are known.
+    The chosen frames have pool_index (from 0, over all of POOL), suggest_rank and, if it is known,
+    force_deviation: the largest expected error of a force, eV/Å, once those before are labelled.
     """
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
     from forcemap.fitter.sharing.run import Run
@@ -145,7 +145,7 @@ def _document(found: Suggestion) -> dict[str, Any]:
 
 
 def _show(found: Suggestion) -> None:
-    """Print the table of the chosen frames, and what their labels would buy."""
+    """Print the table of the chosen frames, and the benefit of their labels."""
     from forcemap.fitter.report.terminal import output_console, table_of
 
     console = output_console()
