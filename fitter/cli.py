@@ -66,6 +66,18 @@ def _info() -> click.Command:
     return info
 
 
+def _check() -> click.Command:
+    from forcemap.fitter.commands.check import check
+
+    return check
+
+
+def _import() -> click.Command:
+    from forcemap.fitter.commands.import_group import import_group
+
+    return import_group
+
+
 def _schema() -> click.Command:
     from forcemap.fitter.commands.schema import schema
 
@@ -97,11 +109,13 @@ def _demo() -> click.Command:
 
 
 COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
+    "check": (_check, "Find faults in data, with their cures."),
     "fit": (_fit, "Fit a potential to frames, map it, judge it."),
     "select": (_select, "Compare terms for the data, recommend some."),
     "map": (_map, "Map a Gaussian process again."),
     "evaluate": (_evaluate, "Errors on labelled frames, predictions for others."),
     "suggest": (_suggest, "Choose the frames of a pool to label next."),
+    "import": (_import, "Bring in GAPs of QUIP and gap_fit commands."),
     "export": (_export, "Write LAMMPS' own pair_style uf3."),
     "info": (_info, "Show what a potential or model file holds."),
     "schema": (_schema, "Print a JSON schema of settings files."),

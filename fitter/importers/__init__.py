@@ -1,0 +1,1 @@
+"""Potentials and settings of other programs, brought in."""
