@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.linalg
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.isolated_atoms import atomic_energies
 from forcemap.fitter.choice.optimise import (
@@ -42,7 +41,8 @@ from forcemap.fitter.sharing.ranks import share
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.evidence import Hyperparameters, maximise_evidence
 from forcemap.fitter.solve.solver import Groups, Sums
-from forcemap.fitter.terms.rows import columns
+from forcemap.fitter.terms.base import Array
+from forcemap.fitter.terms.rows import columns, unwhitened
 from forcemap.fitter.uncertainty.calibration import calibrated
 from forcemap.fitter.uncertainty.kept_rows import KeptRows
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut, Posterior, leave_one_out
@@ -159,9 +159,12 @@ def fitted(
                     run.note(NOISE_IS_GUESSED)
             del data  # as large as what is needed from here on
         posterior = run.ranks.on_first(lambda: solved and solved.posterior) if several else None
-        left_out = leave_one_out(targets, prior, posterior, kept, run) if posterior else []
+        found = leave_one_out(targets, prior, posterior, kept, run) if posterior else None
     if solved is None:
         return None
+    if found is not None:
+        solved = solved.refined(found.pull)
+    left_out = found.frames if found is not None else []
     summary = {} if optimised is None else {"optimised": optimised}
     data_block = {**solved.model.data, **summary}
     model = replace(solved.model, settings=given.to_dict(), data=data_block)
@@ -258,7 +261,19 @@ def _with_baselines(settings: Settings, survey: Survey, run: Run) -> tuple[Surve
 class _Solved:
     model: Model
     posterior: Posterior
+    factors: Sequence[Array]
     noise_is_guessed: bool
+
+    def refined(self, pull: Array) -> _Solved:
+        """The fit with the weights after a step of refinement (`Posterior.refined`)."""
+        posterior = self.posterior.refined(pull)
+        model = self.model
+        assert model.labels is not None
+        weights = unwhitened(model.terms, self.factors, posterior.values.copy())
+        labels = replace(model.labels, projected=_projected(posterior))
+        return replace(
+            self, model=replace(model, weights=weights, labels=labels), posterior=posterior
+        )
 
 
 def _scratch(targets: Sequence[Targets], prior: Prior, run: Run) -> KeptRows:
@@ -287,7 +302,12 @@ def _from_sums(
     together = data.together(chosen.sigma_factors)
     data.members = ()  # as large as what is needed from here on
     model, posterior = _solved(settings, survey, e0, prior, together, chosen)
-    return _Solved(model, posterior, chosen.noise_is_guessed)
+    return _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)
+
+
+def _projected(posterior: Posterior) -> Array:
+    """(m,) targets projected on the factor, which the solution follows from."""
+    return np.asarray(posterior.factor.T @ (posterior.values / posterior.deltas))
 
 
 def _solved(
@@ -305,9 +325,7 @@ def _solved(
     posterior = Posterior(
         solution.values, solution.factor, deltas, chosen.sigma_factors, chosen.noise_factor
     )
-    weights = solution.values.copy()
-    for (_, _, where), factor in zip(columns(terms), prior.factors, strict=True):
-        weights[where] = scipy.linalg.solve_triangular(factor.T, weights[where], lower=False)
+    weights = unwhitened(terms, prior.factors, solution.values.copy())
     model = Model(
         species=survey.species,
         terms=tuple(
@@ -334,7 +352,7 @@ def _solved(
             },
         },
         labels=Labels(
-            projected=solution.factor.T @ (solution.values / deltas),
+            projected=_projected(posterior),
             misfit=solution.misfit,
             log_sigma=together.log_sigma,
             count=together.count,

@@ -37,7 +37,7 @@ from forcemap.fitter.solve.triangle import with_rows
 from forcemap.fitter.sparse.candidates import candidate_pools
 from forcemap.fitter.sparse.newcomers import Newcomers, newcomers
 from forcemap.fitter.terms.base import Array, Block, Species, Term, TermSettings
-from forcemap.fitter.terms.rows import columns
+from forcemap.fitter.terms.rows import unwhitened
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from threadpoolctl import threadpool_limits
@@ -250,8 +250,7 @@ class _Growth:
         factor, projected = self.triangle[:m, :m], self.triangle[:m, m]
         misfit = float(self.triangle[m, m] ** 2)
         weights = self.deltas * scipy.linalg.solve_triangular(factor, projected)
-        for (_, _, where), half in zip(columns(self.prior.terms), self.prior.factors, strict=True):
-            weights[where] = scipy.linalg.solve_triangular(half.T, weights[where], lower=False)
+        weights = unwhitened(self.prior.terms, self.prior.factors, weights)
         log_determinant = 2.0 * float(np.sum(np.log(np.diag(factor))))
         source = self.source
         assert source.labels is not None

@@ -32,7 +32,7 @@ from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.solve.evidence import Evidence, with_guesses
 from forcemap.fitter.solve.solver import Groups, Solution
 from forcemap.fitter.terms.base import Array, Term
-from forcemap.fitter.terms.rows import RowLayout, columns, term_columns
+from forcemap.fitter.terms.rows import RowLayout, columns, term_columns, unwhitened
 from scipy.linalg import lapack
 
 __all__ = ["Freedom", "Point", "Sample"]
@@ -267,10 +267,7 @@ class Point:
     @cached_property
     def _weights(self) -> Array:
         """(m,) weights of the unwhitened columns."""
-        weights = self._solution.values.copy()
-        for (_, _, where), factor in zip(columns(self.terms), self.factors, strict=True):
-            weights[where] = scipy.linalg.solve_triangular(factor.T, weights[where], lower=False)
-        return weights
+        return unwhitened(self.terms, self.factors, self._solution.values.copy())
 
     def _by_covariance(self, white: Array) -> Array:
         """(n, m) rows times the posterior covariance of the weights, without the common factor.
@@ -281,9 +278,7 @@ class Point:
         half = scipy.linalg.solve_triangular(factor, (white * deltas).T, lower=True)
         half = scipy.linalg.solve_triangular(factor.T, half, lower=False)
         half *= deltas[:, None]
-        for (_, _, where), own in zip(columns(self.terms), self.factors, strict=True):
-            half[where] = scipy.linalg.solve_triangular(own.T, half[where], lower=False)
-        return np.asarray(half.T)
+        return unwhitened(self.terms, self.factors, half).T
 
     def _of_covariance(self, coordinates: Coordinates, at: Array, place: int) -> float:
         """Part of the slope in a coordinate that comes from the sparse points' covariances."""

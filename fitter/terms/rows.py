@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import scipy.linalg
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.terms.base import Array, Block, Term
 
-__all__ = ["RowLayout", "columns", "frame_rows"]
+__all__ = ["RowLayout", "columns", "frame_rows", "unwhitened"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,21 @@ def term_columns(terms: Sequence[Term]) -> Iterator[tuple[Term, slice]]:
     for term in terms:
         yield term, slice(start, start + term.size)
         start += term.size
+
+
+def unwhitened(terms: Sequence[Term], factors: Sequence[Array], values: Array) -> Array:
+    """Weights of the sparse points, by columns, from those of the whitened ones, in place.
+
+    With the covariance L Lᵀ of a block, ``weights = L⁻ᵀ values``.
+
+    Args:
+        terms: terms with their sparse points.
+        factors: L of every block.
+        values: (m,) or (m, n), overwritten.
+    """
+    for (_, _, where), factor in zip(columns(terms), factors, strict=True):
+        values[where] = scipy.linalg.solve_triangular(factor.T, values[where], lower=False)
+    return values
 
 
 def frame_rows(frame: Frame, terms: Sequence[Term], derivatives: bool = True) -> Array:

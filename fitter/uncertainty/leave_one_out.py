@@ -10,12 +10,17 @@ in units of the labels' sigmas (the leave-one-out identity of linear regression,
 Weisberg, Residuals and Influence in Regression (1982), section 3.2; for Gaussian processes Rasmussen
 and Williams, Gaussian Processes for Machine Learning (2006), section 5.4.2). Copies of a frame are left
 out together, since one would reveal the other.
+
+The same pass over the rows gives the rest of the normal equations, sum Xᵀr - u of the solution u, from
+residuals instead of sums of products: one step of iterative refinement (Björck, Numerical Methods for
+Least Squares Problems (1996), section 2.9) removes most of what the Gram matrix' rounding did to u.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import scipy.linalg
@@ -25,6 +30,7 @@ from forcemap.fitter.process.accumulate import blocks_of, rows_of, whitened_rows
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.solve.solver import add_exactly
 from forcemap.fitter.solve.work import FLOAT, Work
 from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import RowLayout
@@ -33,7 +39,14 @@ from forcemap.potentials.voigt import six_of
 from scipy.linalg import blas, lapack
 from threadpoolctl import threadpool_limits
 
-__all__ = ["LeftOut", "Posterior", "leave_one_out", "without_rows", "work_of_leaving_out"]
+__all__ = [
+    "LeftOut",
+    "LeftOutFrames",
+    "Posterior",
+    "leave_one_out",
+    "without_rows",
+    "work_of_leaving_out",
+]
 
 LEAST = 1e-10
 """Smallest eigenvalue of 1 - H above rounding: at 0 a frame alone determines some combination of its
@@ -57,6 +70,16 @@ class Posterior:
     deltas: Array
     sigma_factors: Array
     noise_factor: float
+
+    def refined(self, pull: Array) -> Posterior:
+        """The posterior after a step of iterative refinement.
+
+        Args:
+            pull: (m,) sum of Xᵀr over all rows, with the residuals r of `values`.
+        """
+        scaled = self.values / self.deltas
+        step = scipy.linalg.cho_solve((self.factor, True), pull - scaled, check_finite=False)
+        return replace(self, values=self.deltas * (scaled + step))
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +122,19 @@ class LeftOut:
         deviations = np.zeros(layout.count)
         deviations[self.target.rows] = np.sqrt(self.variances)
         return Prediction.of(self.frame, *layout.split(deviations))
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOutFrames:
+    """Every labelled frame, left out, and what the rows say of the solution.
+
+    Attributes:
+        frames: in the order of the fit.
+        pull: (m,) sum of Xᵀr over all rows.
+    """
+
+    frames: Sequence[LeftOut]
+    pull: Array
 
 
 def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array, Array]:
@@ -146,8 +182,8 @@ def _root(matrix: Array) -> Array:
 
 def leave_one_out(
     targets: Sequence[Targets], prior: Prior, posterior: Posterior, kept: KeptRows, run: Run
-) -> list[LeftOut]:
-    """Every labelled frame, left out of the fit, on the first rank; other ranks get an empty list.
+) -> LeftOutFrames:
+    """Every labelled frame, left out of the fit, on the first rank; other ranks get none.
 
     The numbers do not depend on threads and ranks. Rows that are not `kept` are computed again. All
     ranks call this together, each with its own kept rows.
@@ -156,24 +192,26 @@ def leave_one_out(
     copies = _copies(targets)
     places = np.cumsum([0, *(len(block) for block in blocks)])
 
-    def leave_out(number: int) -> list[tuple[Array, Array]]:
+    def leave_out(number: int) -> _Block:
         rows = kept.take(number)
         if rows is None:
             rows = whitened_rows(blocks[number], prior)
         times = copies[places[number] : places[number + 1]]
-        return list(_of_block(blocks[number], rows, posterior, times))
+        return _of_block(blocks[number], rows, posterior, times)
 
     left_out: list[LeftOut] = []
+    pull, pull_low = np.zeros(len(posterior.values)), np.zeros(len(posterior.values))
     # Each thread works on its own block; the numbers must not depend on how many threads there are.
     with (
         run.stage("leaving frames out", len(blocks)) as advance,
         threadpool_limits(limits=1, user_api="blas"),
     ):
         results = run.ranks.map_in_order(leave_out, range(len(blocks)), rows_of(blocks), run.jobs)
-        for block, numbers in zip(blocks, results, strict=False):
+        for block, (part, numbers) in zip(blocks, results, strict=False):
             left_out += [LeftOut(t, *each) for t, each in zip(block, numbers, strict=True)]
+            add_exactly(pull, pull_low, part)
             advance()
-    return left_out
+    return LeftOutFrames(left_out, pull + pull_low)
 
 
 def _copies(targets: Iterable[Targets]) -> list[int]:
@@ -191,10 +229,14 @@ def _key(target: Targets) -> str:
     return data_hash([frame]) + target.sigmas.tobytes().hex()
 
 
+_Block: TypeAlias = tuple[Array, list[tuple[Array, Array]]]
+"""Xᵀr of a block's rows; errors and variances of each of its frames, in the labels' units."""
+
+
 def _of_block(
     block: Sequence[Targets], rows: Array, posterior: Posterior, copies: Sequence[int]
-) -> Iterator[tuple[Array, Array]]:
-    """Errors and variances of each frame, in the labels' units."""
+) -> _Block:
+    """What a block of rows gives; overwrites them."""
     scale = np.ones(len(rows))
     sigmas = np.concatenate([target.sigmas for target in block])
     if len(posterior.sigma_factors) > 1:
@@ -206,15 +248,18 @@ def _of_block(
     residuals = (values - rows @ posterior.values) / scale
     rows *= posterior.deltas
     rows /= scale[:, None]
+    pull = residuals @ rows
     half = blas.dtrsm(1.0, posterior.factor.T, rows.T, lower=0, trans_a=1, overwrite_b=1)
     units = scale * sigmas
+    found: list[tuple[Array, Array]] = []
     start = 0
     for target, count in zip(block, copies, strict=True):
         part = slice(start, start + len(target.rows))
         start = part.stop
         errors, variances = without_rows(half[:, part], residuals[part], count)
         deviations = units[part] * posterior.noise_factor
-        yield errors * units[part], variances * deviations**2
+        found.append((errors * units[part], variances * deviations**2))
+    return pull, found
 
 
 def work_of_leaving_out(counts: Sequence[int], columns: int) -> Work:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.linalg
 from forcemap.fitter.addition.growth import grown
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
@@ -24,7 +23,7 @@ from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.terms.kinds import SETTINGS
-from forcemap.fitter.terms.rows import columns
+from forcemap.fitter.terms.rows import unwhitened
 from forcemap.potentials import ForcemapError
 from structures import SILICON
 
@@ -65,9 +64,7 @@ def from_the_start(model: Model, frames: Sequence[Frame]) -> Model:
     deltas = [np.full(term.size, term.delta) for term in model.terms]
     together = accumulate(targets, prior, Run()).together(np.ones(1))
     solution = together.solve(np.concatenate(deltas) / model.noise_factor)
-    weights = solution.values.copy()
-    for (_, _, where), factor in zip(columns(model.terms), prior.factors, strict=True):
-        weights[where] = scipy.linalg.solve_triangular(factor.T, weights[where], lower=False)
+    weights = unwhitened(prior.terms, prior.factors, solution.values.copy())
     evidence = solution.log_marginal_likelihood(model.noise_factor)
     return replace(
         model, weights=weights, posterior=solution.factor, log_marginal_likelihood=evidence

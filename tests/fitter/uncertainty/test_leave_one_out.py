@@ -15,6 +15,8 @@ from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.fitting import Fitted, fitted, of_largest_evidence
+from forcemap.fitter.process.accumulate import blocks_of, whitened_rows
+from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.solver import solve_by_qr
@@ -122,6 +124,38 @@ def test_errors_left_out_are_larger_than_those_of_the_fit(frames: list[Frame]) -
         rows["in"] += float(np.sum(((target.values - means) / target.sigmas) ** 2))
         rows["out"] += float(np.sum((left.errors / target.sigmas) ** 2))
     assert rows["out"] > 1.02 * rows["in"]
+
+
+def test_weights_are_those_of_qr_although_products_were_summed() -> None:
+    """1e-10 in the labels' units: the Gram matrix alone gives 6e-8 here; with the step from the rows'
+    residuals 1e-12 is left."""
+    terms = [
+        {"kind": "two_body", "cutoff": 5.0, "n_sparse": 10},
+        {"kind": "embedding", "cutoff": 5.0},
+        {"kind": "soap", "cutoff": 4.5, "n_max": 4, "l_max": 3, "n_sparse": 100},
+    ]
+    given = settings(terms=terms)
+    found = fit(given, read(given))
+    model = found.model
+    prior = Prior(model.terms, tuple(model.factors))
+    deltas = np.concatenate([np.full(term.size, term.delta) for term in model.terms])
+    deltas /= model.noise_factor
+    stress = found.sigma_factors[-1] / found.sigma_factors[0]
+    rows, values, units = [], [], []
+    for block in blocks_of([left.target for left in found.left_out]):
+        factors = np.concatenate([np.where(t.of_stress, stress, 1.0) for t in block])
+        sigmas = np.concatenate([target.sigmas for target in block])
+        rows.append(whitened_rows(block, prior) * deltas / factors[:, None])
+        values.append(np.concatenate([target.values for target in block]) / sigmas / factors)
+        units.append(factors * sigmas)
+    all_rows, all_units = np.vstack(rows), np.concatenate(units)
+    one = np.eye(len(deltas))
+    q, r = scipy.linalg.qr(np.vstack([all_rows, one]), mode="economic")
+    targets = np.concatenate([*values, np.zeros(len(deltas))])
+    expected = scipy.linalg.solve_triangular(r, q.T @ targets)
+    assert model.labels is not None
+    found_values = scipy.linalg.solve_triangular(model.posterior.T, model.labels.projected)
+    assert np.abs(all_rows @ (found_values - expected) * all_units).max() < 1e-10
 
 
 def test_copies_are_left_out_together(frames: list[Frame]) -> None:
