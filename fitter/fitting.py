@@ -46,6 +46,7 @@ from forcemap.fitter.terms.rows import columns, unwhitened
 from forcemap.fitter.uncertainty.calibration import calibrated
 from forcemap.fitter.uncertainty.kept_rows import KeptRows
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut, Posterior, leave_one_out
+from forcemap.fitter.uncertainty.refinement import refined
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
 from threadpoolctl import threadpool_limits
@@ -159,12 +160,14 @@ def fitted(
                     run.note(NOISE_IS_GUESSED)
             del data  # as large as what is needed from here on
         posterior = run.ranks.on_first(lambda: solved and solved.posterior) if several else None
-        found = leave_one_out(targets, prior, posterior, kept, run) if posterior else None
+        left_out: Sequence[LeftOut] = []
+        if posterior:
+            posterior = refined(targets, prior, posterior, kept, run)
+            left_out = leave_one_out(targets, prior, posterior, kept, run)
     if solved is None:
         return None
-    if found is not None:
-        solved = solved.refined(found.pull)
-    left_out = found.frames if found is not None else []
+    if posterior:
+        solved = solved.of(posterior)
     summary = {} if optimised is None else {"optimised": optimised}
     data_block = {**solved.model.data, **summary}
     model = replace(solved.model, settings=given.to_dict(), data=data_block)
@@ -264,9 +267,8 @@ class _Solved:
     factors: Sequence[Array]
     noise_is_guessed: bool
 
-    def refined(self, pull: Array) -> _Solved:
-        """The fit with the weights after a step of refinement (`Posterior.refined`)."""
-        posterior = self.posterior.refined(pull)
+    def of(self, posterior: Posterior) -> _Solved:
+        """The fit with the weights of a refined posterior."""
         model = self.model
         assert model.labels is not None
         weights = unwhitened(model.terms, self.factors, posterior.values.copy())

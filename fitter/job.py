@@ -95,7 +95,7 @@ def made_in_folder(
         model, left_out = (fit.model, fit.left_out) if fit else (None, [])
         fit_seconds = time.perf_counter() - start
         has_map = run.ranks.on_first(lambda: model is not None and not model.unmapped)
-        truths = _shared_truths(model, data.train, run) if has_map and run.ranks.size > 1 else None
+        truths = _truths(model, left_out, data.train, run) if has_map else None
         if model is None:
             return {}
         model = _identified(model, settings, data)
@@ -164,18 +164,30 @@ class FitData:
         return cls(train, test, counts)
 
 
-def _shared_truths(model: Model | None, frames: Sequence[Frame], run: Run) -> Iterable[Prediction]:
-    """What the process of the first rank says of the frames its map is judged by, by all ranks."""
+def _truths(
+    model: Model | None, left_out: Sequence[LeftOut], frames: Sequence[Frame], run: Run
+) -> list[Prediction]:
+    """What the process says of the frames its map is judged by, on the first rank.
 
-    def process() -> Model:
+    It is known of the frames whose rows were still there when the fit was solved; of the others it is
+    computed, by all ranks.
+    """
+
+    def process() -> tuple[Model, list[Frame]]:
         assert model is not None  # this is the first rank
-        return replace(model, posterior=np.zeros((0, 0)), labels=None)  # large, of no use here
+        known.update({id(x.frame): fitted for x in left_out if (fitted := x.fitted()) is not None})
+        slim = replace(model, posterior=np.zeros((0, 0)), labels=None)  # large, of no use here
+        return slim, [f for f in measured_frames(model, frames) if id(f) not in known]
 
+    known: dict[int, Prediction] = {}
     with run.stage("predictions of the process"):
-        known = run.ranks.on_first(process)
-        measured = measured_frames(known, frames)
-        costs = [len(frame.numbers) for frame in measured]
-        return run.ranks.map_in_order(truth_in_thread(known), measured, costs, run.jobs)
+        slim, others = run.ranks.on_first(process)
+        costs = [len(frame.numbers) for frame in others]
+        answers = iter(run.ranks.map_in_order(truth_in_thread(slim), others, costs, run.jobs))
+        if model is None:
+            return []
+        measured = measured_frames(model, frames)
+        return [known[id(f)] if id(f) in known else next(answers) for f in measured]
 
 
 def _mapped(

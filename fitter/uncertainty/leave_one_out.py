@@ -10,17 +10,12 @@ in units of the labels' sigmas (the leave-one-out identity of linear regression,
 Weisberg, Residuals and Influence in Regression (1982), section 3.2; for Gaussian processes Rasmussen
 and Williams, Gaussian Processes for Machine Learning (2006), section 5.4.2). Copies of a frame are left
 out together, since one would reveal the other.
-
-The same pass over the rows gives the rest of the normal equations, sum Xᵀr - u of the solution u, from
-residuals instead of sums of products: one step of iterative refinement (Björck, Numerical Methods for
-Least Squares Problems (1996), section 2.9) removes most of what the Gram matrix' rounding did to u.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import scipy.linalg
@@ -30,7 +25,6 @@ from forcemap.fitter.process.accumulate import blocks_of, rows_of, whitened_rows
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.sharing.run import Run
-from forcemap.fitter.solve.solver import add_exactly
 from forcemap.fitter.solve.work import FLOAT, Work
 from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import RowLayout
@@ -41,9 +35,9 @@ from threadpoolctl import threadpool_limits
 
 __all__ = [
     "LeftOut",
-    "LeftOutFrames",
     "Posterior",
     "leave_one_out",
+    "scaled_block",
     "without_rows",
     "work_of_leaving_out",
 ]
@@ -71,16 +65,6 @@ class Posterior:
     sigma_factors: Array
     noise_factor: float
 
-    def refined(self, pull: Array) -> Posterior:
-        """The posterior after a step of iterative refinement.
-
-        Args:
-            pull: (m,) sum of Xᵀr over all rows, with the residuals r of `values`.
-        """
-        scaled = self.values / self.deltas
-        step = scipy.linalg.cho_solve((self.factor, True), pull - scaled, check_finite=False)
-        return replace(self, values=self.deltas * (scaled + step))
-
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
@@ -88,11 +72,13 @@ class LeftOut:
 
     Attributes:
         target: the frame's labels.
+        residuals: (rows,) labels less the predictions of the fit to all frames, eV, eV/Å, eV.
         errors: (rows,) labels less predictions, eV, eV/Å, eV.
         variances: (rows,) raw variances of the predictions, in the squares of these units.
     """
 
     target: Targets
+    residuals: Array
     errors: Array
     variances: Array
 
@@ -103,10 +89,24 @@ class LeftOut:
 
     def prediction(self) -> Prediction:
         """Prediction of the labels by the fit to all others; quantities without labels are 0."""
+        return self._prediction(self.errors)
+
+    def fitted(self) -> Prediction | None:
+        """Prediction by the fit to all frames; None if the energy or a force has no label.
+
+        A stress without a label is 0.
+        """
+        frame = self.frame
+        if frame.energy is None or not np.all(frame.labelled):
+            return None
+        return self._prediction(self.residuals)
+
+    def _prediction(self, differences: Array) -> Prediction:
+        """The labels less (rows,) differences."""
         frame = self.frame
         layout = RowLayout(len(frame.numbers))
         errors = np.zeros(layout.count)
-        errors[self.target.rows] = self.errors
+        errors[self.target.rows] = differences
         energy, forces, strain = layout.split(errors)
         volume = abs(float(np.linalg.det(frame.cell)))
         return Prediction.of(
@@ -122,19 +122,6 @@ class LeftOut:
         deviations = np.zeros(layout.count)
         deviations[self.target.rows] = np.sqrt(self.variances)
         return Prediction.of(self.frame, *layout.split(deviations))
-
-
-@dataclass(frozen=True, eq=False)
-class LeftOutFrames:
-    """Every labelled frame, left out, and what the rows say of the solution.
-
-    Attributes:
-        frames: in the order of the fit.
-        pull: (m,) sum of Xᵀr over all rows.
-    """
-
-    frames: Sequence[LeftOut]
-    pull: Array
 
 
 def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array, Array]:
@@ -182,8 +169,8 @@ def _root(matrix: Array) -> Array:
 
 def leave_one_out(
     targets: Sequence[Targets], prior: Prior, posterior: Posterior, kept: KeptRows, run: Run
-) -> LeftOutFrames:
-    """Every labelled frame, left out of the fit, on the first rank; other ranks get none.
+) -> list[LeftOut]:
+    """Every labelled frame, left out of the fit, on the first rank; other ranks get an empty list.
 
     The numbers do not depend on threads and ranks. Rows that are not `kept` are computed again. All
     ranks call this together, each with its own kept rows.
@@ -192,26 +179,24 @@ def leave_one_out(
     copies = _copies(targets)
     places = np.cumsum([0, *(len(block) for block in blocks)])
 
-    def leave_out(number: int) -> _Block:
+    def leave_out(number: int) -> list[tuple[Array, Array, Array]]:
         rows = kept.take(number)
         if rows is None:
             rows = whitened_rows(blocks[number], prior)
         times = copies[places[number] : places[number + 1]]
-        return _of_block(blocks[number], rows, posterior, times)
+        return list(_of_block(blocks[number], rows, posterior, times))
 
     left_out: list[LeftOut] = []
-    pull, pull_low = np.zeros(len(posterior.values)), np.zeros(len(posterior.values))
     # Each thread works on its own block; the numbers must not depend on how many threads there are.
     with (
         run.stage("leaving frames out", len(blocks)) as advance,
         threadpool_limits(limits=1, user_api="blas"),
     ):
         results = run.ranks.map_in_order(leave_out, range(len(blocks)), rows_of(blocks), run.jobs)
-        for block, (part, numbers) in zip(blocks, results, strict=False):
+        for block, numbers in zip(blocks, results, strict=False):
             left_out += [LeftOut(t, *each) for t, each in zip(block, numbers, strict=True)]
-            add_exactly(pull, pull_low, part)
             advance()
-    return LeftOutFrames(left_out, pull + pull_low)
+    return left_out
 
 
 def _copies(targets: Iterable[Targets]) -> list[int]:
@@ -229,37 +214,36 @@ def _key(target: Targets) -> str:
     return data_hash([frame]) + target.sigmas.tobytes().hex()
 
 
-_Block: TypeAlias = tuple[Array, list[tuple[Array, Array]]]
-"""Xᵀr of a block's rows; errors and variances of each of its frames, in the labels' units."""
-
-
 def _of_block(
     block: Sequence[Targets], rows: Array, posterior: Posterior, copies: Sequence[int]
-) -> _Block:
-    """What a block of rows gives; overwrites them."""
-    scale = np.ones(len(rows))
-    sigmas = np.concatenate([target.sigmas for target in block])
-    if len(posterior.sigma_factors) > 1:
-        second = np.concatenate([target.of_stress for target in block])
-        scale = np.where(second, posterior.sigma_factors[1], posterior.sigma_factors[0])
-    else:
-        scale *= posterior.sigma_factors[0]
-    values = np.concatenate([target.values / target.sigmas for target in block])
-    residuals = (values - rows @ posterior.values) / scale
-    rows *= posterior.deltas
-    rows /= scale[:, None]
-    pull = residuals @ rows
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Residuals, errors and variances of each frame, in the labels' units; overwrites the rows."""
+    residuals, units = scaled_block(block, rows, posterior)
     half = blas.dtrsm(1.0, posterior.factor.T, rows.T, lower=0, trans_a=1, overwrite_b=1)
-    units = scale * sigmas
-    found: list[tuple[Array, Array]] = []
     start = 0
     for target, count in zip(block, copies, strict=True):
         part = slice(start, start + len(target.rows))
         start = part.stop
         errors, variances = without_rows(half[:, part], residuals[part], count)
         deviations = units[part] * posterior.noise_factor
-        found.append((errors * units[part], variances * deviations**2))
-    return pull, found
+        yield residuals[part] * units[part], errors * units[part], variances * deviations**2
+
+
+def scaled_block(
+    block: Sequence[Targets], rows: Array, posterior: Posterior
+) -> tuple[Array, Array]:
+    """Residuals (n,) of a block in units of the sigmas of the fit, and these units (n,).
+
+    The rows (n, m), whitened, become X, in place.
+    """
+    factors = posterior.sigma_factors
+    second = np.concatenate([target.of_stress for target in block])
+    scale = np.where(second, factors[-1], factors[0])
+    values = np.concatenate([target.values / target.sigmas for target in block])
+    residuals = (values - rows @ posterior.values) / scale
+    rows *= posterior.deltas
+    rows /= scale[:, None]
+    return residuals, scale * np.concatenate([target.sigmas for target in block])
 
 
 def work_of_leaving_out(counts: Sequence[int], columns: int) -> Work:
