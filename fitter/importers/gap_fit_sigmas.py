@@ -91,8 +91,8 @@ class _Converter:
         elif roots is None:
             why = "no frame is periodic" if self.frames else "the data give N and V"
             text = (
-                f"no counterpart: virial {virial:g} eV is {virial:g} {form} eV/Å³ of the stress; {why}, "
-                "so it is left to the fit"
+                f"no counterpart: virial {virial:g} eV is {virial:g} {form} eV/Å³ of the stress; "
+                f"{why}: left to the fit"
             )
             yield Entry(remarks=(text if self.group is None else self._short("virial", virial),))
         else:
