@@ -41,10 +41,8 @@ def test_a_file_is_replaced_only_when_asked() -> None:
     with pytest.raises(ForcemapError, match=r"settings.yaml: is there already; .* give --force"):
         write_settings(COMMAND, Path("settings.yaml"))
     assert Path("settings.yaml").read_text(encoding="utf-8") == "mine\n"
-    assert (
-        CliRunner().invoke(import_gap_fit, [COMMAND, "-o", "settings.yaml", "--force"]).exit_code
-        == 0
-    )
+    done = CliRunner().invoke(import_gap_fit, [COMMAND, "-o", "settings.yaml", "--force"])
+    assert done.exit_code == 0
     assert Settings.read("settings.yaml").terms
 
 
@@ -57,9 +55,8 @@ def test_nothing_is_written_for_a_command_with_a_fault() -> None:
 def test_the_help_has_an_example_that_works() -> None:
     found = CliRunner().invoke(import_gap_fit, ["--help"])
     assert found.exit_code == 0
-    assert "Example: forcemap import gap-fit 'gap_fit at_file=train.xyz" in " ".join(
-        found.output.split()
-    )
+    words = " ".join(found.output.split())
+    assert "Example: forcemap import gap-fit 'gap_fit at_file=train.xyz" in words
     assert module.EXAMPLE.count("'") == 2
 
 
@@ -78,7 +75,7 @@ def test_faults_are_one_message_and_exit_code_1() -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == (
-        "Error: gap_fit command: at_fil=train.xyz (character 2) is no option of gap_fit; did you mean "
+        "Error: gap_fit command: at_fil=train.xyz (character 1) is no option of gap_fit; did you mean "
         '"at_file"?\n'
     )
 

@@ -531,11 +531,19 @@ def test_settings_fit(gap: str, settings: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gap", [PAIRS, SOAP, TRIPLETS.replace("cutoff=3.0", "cutoff=3.5")])
+@pytest.mark.parametrize(
+    "gap",
+    [
+        PAIRS,
+        # All environments are sparse points, and QUIP's radial functions are as complete as ours.
+        SOAP.replace("n_sparse=30", "n_sparse=60").replace("n_max=8", "n_max=14"),
+        TRIPLETS.replace("cutoff=3.0", "cutoff=3.5"),
+    ],
+)
 def test_fits_of_both_programs_are_about_as_accurate(
     gap: str, settings: Any, tmp_path: Path
 ) -> None:
-    """Within a factor of two: radial functions, cutoffs' shapes and sparse points differ."""
+    """Within a factor of 1.6: the cutoffs' shapes and, of triplets, the kernel differ."""
     pytest.importorskip("quippy", reason="quippy, QUIP's Python package, is not installed")
     program = shutil.which("gap_fit")
     if program is None:
@@ -570,7 +578,7 @@ def test_fits_of_both_programs_are_about_as_accurate(
             atoms.calc = calculator
             differences.append(atoms.get_forces() - frame.forces)
         errors.append(float(np.sqrt(np.mean(np.square(differences)))))
-    assert 0.5 < errors[1] / errors[0] < 2.0
+    assert 0.6 < errors[1] / errors[0] < 1.6
 
 
 def _method(gap: str) -> str:
