@@ -2,7 +2,8 @@
 
 What a kind of term is stands in `fitter/terms`, `potentials/terms` and `potentials/cpp/src/terms`, with
 the loops that are compiled for each instruction set in `potentials/cpp/src/loops`. Exports, in
-`potentials/export`, are for particular kinds, which each of them states. Everywhere else a kind's name,
+`potentials/export`, are for particular kinds, which each of them states, and so are importers, in
+`fitter/importers`. Everywhere else a kind's name,
 its classes and its modules may not appear, but for the exceptions that are listed here with their
 reasons. An exception that nothing needs any more fails, too.
 """
@@ -27,7 +28,7 @@ from forcemap.potentials.terms.base import MappedTerm
 ROOT = Path(__file__).parents[2]
 
 PYTHON = ("fitter", "potentials", "ipi_driver", "lammps_plugin")
-PYTHON_HOMES = ("fitter/terms/", "potentials/terms/", "potentials/export/")
+PYTHON_HOMES = ("fitter/terms/", "potentials/terms/", "potentials/export/", "fitter/importers/")
 """Of the knowledge of kinds, in Python."""
 
 CPP = ("potentials/cpp", "lammps_plugin")
