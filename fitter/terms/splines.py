@@ -9,7 +9,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-__all__ = ["open_spline_coefficients", "spline_coefficients"]
+__all__ = ["clamped_spline_coefficients", "open_spline_coefficients", "spline_coefficients"]
 
 Array = NDArray[np.float64]
 
@@ -73,3 +73,26 @@ def open_spline_coefficients(values: Array) -> Array:
     matrix[n + 2, n:] = 1.0, -2.0, 1.0
     right = np.concatenate([values, np.zeros((2, values.shape[1]))])
     return np.ascontiguousarray(scipy.linalg.solve(matrix, right))
+
+
+def clamped_spline_coefficients(values: Array, slopes: tuple[float, float]) -> Array:
+    """B-spline coefficients of a function of given slopes at both ends.
+
+    Args:
+        values: (n + 1,) at all knots.
+        slopes: at the first and the last knot, for a distance of 1 between knots.
+
+    Returns:
+        (n + 3,) in the units of the values.
+    """
+    n = len(values)
+    # The conditions c[m+2] - c[m] = 2 slope at both ends eliminate the outer unknowns.
+    band = np.full((3, n), 1.0 / 6.0)
+    band[1] = 4.0 / 6.0
+    band[0, 1] = band[2, -2] = 2.0 / 6.0
+    right = np.array(values, dtype=np.float64)
+    right[0] += slopes[0] / 3.0
+    right[-1] -= slopes[1] / 3.0
+    inner = scipy.linalg.solve_banded((1, 1), band, right, check_finite=False)
+    first, last = inner[1] - 2.0 * slopes[0], inner[-2] + 2.0 * slopes[1]
+    return np.concatenate([[first], inner, [last]])

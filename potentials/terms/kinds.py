@@ -7,6 +7,7 @@ from forcemap.potentials.terms.embedding import EmbeddingFunctions
 from forcemap.potentials.terms.soap import SoapFunctions
 from forcemap.potentials.terms.soap_quadratic import SoapQuadraticFunctions
 from forcemap.potentials.terms.three_body import ThreeBodySplines
+from forcemap.potentials.terms.three_body_kernel import ThreeBodyKernelSums
 from forcemap.potentials.terms.two_body import TwoBodySplines
 from forcemap.potentials.terms.zbl import ZblPairs
 
@@ -17,6 +18,7 @@ KINDS: dict[str, type[MappedTerm]] = {
     for term in (
         TwoBodySplines,
         ThreeBodySplines,
+        ThreeBodyKernelSums,
         EmbeddingFunctions,
         SoapFunctions,
         SoapQuadraticFunctions,
