@@ -128,17 +128,21 @@ class UncertaintySettings(Checked):
             "additionalProperties": {"type": "number"},
             "minProperties": 1,
         },
+        {"type": "number"},
     )
 )
-def _e0(value: Any, place: Place) -> str | dict[str, float]:
+def _e0(value: Any, place: Place) -> str | float | dict[str, float]:
     if isinstance(value, Mapping) and value:
         for symbol in value:
             element(symbol, place.key(symbol))
         read = number()
         return {symbol: read(energy, place.key(symbol)) for symbol, energy in value.items()}
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(number()(value, place))
     if value not in ("average", "isolated"):
         place.fail(
-            f"{quoted(value)} is not one of average, isolated, or energies in eV such as {{Si: -0.79}}"
+            f"{quoted(value)} is not one of average, isolated, or energies in eV such as {{Si: -0.79}} "
+            "or, for every element, -0.79"
         )
     return str(value)
 
@@ -153,7 +157,7 @@ class Settings(Checked):
 
     data: DataSettings = field(metadata=read_by(nested(DataSettings, "train: train.xyz")))
     terms: tuple[TermSettings, ...] = field(metadata=read_by(term_list))
-    e0: str | Mapping[str, float] = field(default="average", metadata=read_by(_e0))
+    e0: str | float | Mapping[str, float] = field(default="average", metadata=read_by(_e0))
     sigma: SigmaSettings = field(
         default=SigmaSettings(), metadata=read_by(nested(SigmaSettings, "energy: 0.002"))
     )
@@ -230,7 +234,7 @@ class Settings(Checked):
                 "test": listed(self.data.test),
                 "keys": dict(vars(self.data.keys)),
             },
-            "e0": self.e0 if isinstance(self.e0, str) else dict(self.e0),
+            "e0": dict(self.e0) if isinstance(self.e0, Mapping) else self.e0,
             "sigma": {
                 "energy": self.sigma.energy,
                 "force": self.sigma.force,

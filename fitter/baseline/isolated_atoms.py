@@ -21,7 +21,7 @@ ISOLATED = 6.0
 
 def atomic_energies(
     frames: Sequence[Frame],
-    e0: str | Mapping[str, float],
+    e0: str | float | Mapping[str, float],
     baseline: Sequence[float] | Array | None = None,
 ) -> dict[int, float]:
     """Energy (eV) of each element's isolated atom, by atomic number.
@@ -30,13 +30,15 @@ def atomic_energies(
         frames: the training frames.
         e0: "isolated": from frames of one atom; "average": least squares of energy per atom over
             composition, of smallest norm where compositions do not determine those of all elements; or
-            energies by symbol.
+            energies by symbol, or one for every element.
         baseline: (frames,) eV; part of the energy that another term explains, such as the core.
 
     Raises:
         ForcemapError: an element has no isolated atom, or no energy is given for it.
     """
     numbers = sorted({int(z) for frame in frames for z in frame.numbers})
+    if isinstance(e0, float | int):
+        return dict.fromkeys(numbers, float(e0))
     if not isinstance(e0, str):
         missing = [SYMBOLS[z] for z in numbers if SYMBOLS[z] not in e0]
         if missing:

@@ -81,7 +81,25 @@ def _describe_potential(path: Path) -> list[tuple[str, str]]:
     if potential.has_grade:
         rows.append(("extrapolation grade", _grade_text(document.get("grade", {}))))
         rows += _graded_rows(mapping, cost)
-    return rows + _provenance_rows(document.get("provenance", {}))
+    provenance = document.get("provenance", {})
+    return rows + _import_rows(provenance) + _provenance_rows(provenance)
+
+
+def _import_rows(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where a potential of another program comes from; free content, of which the known is shown."""
+    found = provenance.get("import")
+    if not isinstance(found, Mapping):
+        return []
+    labels = {
+        "format": "imported from",
+        "file": "file imported",
+        "sha256": "its SHA-256",
+        "label": "label",
+        "gap_version": "gap_version",
+        "baseline": "baseline",
+        "command_line": "command line",
+    }
+    return [(label, str(found[key])) for key, label in labels.items() if found.get(key)]
 
 
 def _cost_text(cost: Mapping[str, Any], what: str) -> str:

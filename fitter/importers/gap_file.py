@@ -46,7 +46,7 @@ from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.quoting import QUOTED, printable, quoted
 
-__all__ = ["GapFile", "read_gap"]
+__all__ = ["GapFile", "read_gap", "read_glue"]
 
 COVARIANCES = {1: "ard_se", 2: "dot_product", 3: "bond_real_space", 4: "pp"}
 """By the number in the XML."""
@@ -126,6 +126,16 @@ def read_gap(path: Path, sparse_folder: Path | None = None) -> GapFile:
     )
 
 
+def read_glue(path: Path) -> Element:
+    """The element <Glue_params> of a core_param_file. Raises ForcemapError if there is none."""
+    reader = _read(path, SparseFolder(path))
+    if reader.glue is None:
+        raise ForcemapError(
+            f"{path}: holds no element <Glue_params>; give the core_param_file of the fit"
+        )
+    return reader.glue
+
+
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -150,15 +160,21 @@ class _Params:
 
 
 def _read_params(path: Path, folder: SparseFolder) -> list[_Params]:
+    reader = _read(path, folder)
+    for one in reader.params:
+        one.potential, one.glue = reader.potential, reader.glue
+    return reader.params
+
+
+def _read(path: Path, folder: SparseFolder) -> _Reader:
+    """What an XML holds. Raises ForcemapError."""
     reader = _Reader(path, folder)
     for event, element in _events(path):
         if event == "start":
             reader.start(element)
         else:
             reader.end(element)
-    for one in reader.params:
-        one.potential, one.glue = reader.potential, reader.glue
-    return reader.params
+    return reader
 
 
 def _events(path: Path) -> Iterator[tuple[str, Element]]:

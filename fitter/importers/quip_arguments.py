@@ -17,7 +17,7 @@ from forcemap.fitter.checked import nearest
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.quoting import QUOTED, printable, quoted
 
-__all__ = ["Argument", "Arguments", "bare_text", "parse_arguments", "parts_of"]
+__all__ = ["Argument", "Arguments", "bare_text", "parse_arguments", "parts_of", "same_value"]
 
 _T = TypeVar("_T")
 
@@ -63,11 +63,23 @@ class Arguments(Mapping[str, str]):
         stray: places of closing braces that close nothing, from 1; published GAPs have some.
     """
 
-    def __init__(self, given: tuple[Argument, ...], origin: str, stray: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        given: tuple[Argument, ...],
+        origin: str,
+        stray: tuple[int, ...] = (),
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
         self.origin = origin
         self.given = given
         self.stray = stray
-        self._last = {argument.name.lower(): argument for argument in given}
+        names = {} if aliases is None else aliases
+        keys = (names.get(argument.name.lower(), argument.name.lower()) for argument in given)
+        self._last = dict(zip(keys, given, strict=True))
+
+    def with_aliases(self, aliases: Mapping[str, str]) -> Arguments:
+        """The same arguments under the names that `aliases` gives for others, all in lower case."""
+        return Arguments(self.given, self.origin, self.stray, aliases)
 
     def __getitem__(self, name: str) -> str:
         text = self._last[name.lower()].text
@@ -90,11 +102,6 @@ class Arguments(Mapping[str, str]):
     def argument(self, name: str) -> Argument:
         """The argument that counts of a name. Raises KeyError if there is none."""
         return self._last[name.lower()]
-
-    def last_of(self, *names: str) -> str | None:
-        """Which of several names for one thing counts: the last in the string; None without any."""
-        own = {name.lower() for name in names}
-        return next((a.name.lower() for a in reversed(self.given) if a.name.lower() in own), None)
 
     def kind(self, known: Collection[str]) -> str:
         """The one of the `known` words that the string names, such as the kind of a descriptor.
@@ -334,3 +341,18 @@ def _all(text: str, read: Callable[[str], _T | None]) -> tuple[_T, ...] | None:
     words = [word for word in re.split(r"[\s,{}]+", text) if word]
     found = tuple(value for value in map(read, words) if value is not None)
     return found if len(found) == len(words) else None
+
+
+def same_value(text: str, other: str) -> bool:
+    """Whether two values are the same number, truth or word, whatever their spelling.
+
+    A list is the same as `other` if each of its values is.
+    """
+    for read in (_number, _truth):
+        values = read(text), read(other)
+        if None not in values:
+            return values[0] == values[1]
+    words = bare_text(text).split()
+    if len(words) > 1:
+        return all(same_value(word, other) for word in words)
+    return bare_text(text).lower() == bare_text(other).lower()

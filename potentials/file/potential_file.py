@@ -11,6 +11,9 @@ FORMAT ``forcemap.potential``, version 3. A safetensors file with one JSON docum
         "tables": [["H", "H"], ["H", "O"], ["O", "O"]]},
        {"kind": "three_body", "cutoff": 4.0, "leg_intervals": 60, "base_intervals": 120,
         "tables": [["O", "H", "H"], ["O", "H", "O"]]},
+       {"kind": "three_body_kernel", "cutoff": 4.0, "transition": 0.5, "coordinates": "distances",
+        "covariance": "squared_exponential", "weight": "center", "pairs": "unordered",
+        "tables": [["O", "H", "H"]]},
        {"kind": "soap", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6, "channels": 2,
         "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}]},
        {"kind": "soap_quadratic", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6,
@@ -38,7 +41,9 @@ for people; both may be absent, as may the three entries after them. Any other e
 
 Tensors, F64 unless said otherwise, eV: ``e0`` (species,), the energies of the isolated atoms; for
 the term at index i ``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3,
-base + 3); for a soap term
+base + 3); for a table of a three_body_kernel term ``terms.i.C-A-B.points`` (n, 3),
+``terms.i.C-A-B.factors`` (n), eV, ``terms.i.C-A-B.constant`` (1), eV,
+``terms.i.C-A-B.lengthscales`` (3) and ``terms.i.C-A-B.permutations`` (m, 3); for a soap term
 ``terms.i.radial`` (intervals + degree, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
 (channels, species) and for each of its centres ``terms.i.A.vectors`` (count, dimension) and
 ``terms.i.A.factors`` (count,), eV; for a soap_quadratic term the first three of them and for each
@@ -72,6 +77,19 @@ F32, has them in the order of the indices a, b, c of C-A-B; a <= b alone where A
 floor(gap base / (2 leg)) to ceil(sum base / (2 leg)) + 2. There gap and sum are the least difference
 and the largest sum of r_ij and r_ik where the splines a and b are not zero, between the knots
 max(a - 3, 0) and min(a + 1, leg), in units of the spacing of these knots.
+
+The three_body_kernel energy of a centre i is the sum over unordered pairs of neighbours {j, k} of
+
+    w ( S^(-1/2) sum_n factors[n] k(|z - z_n|) + constant ),  S = sum_P k(|P z - z|).
+
+z are the coordinates of the triplet and z_n the points, both over the lengthscales; coordinates are
+"distances" (r_ij, r_ik, r_jk) or "sums" (r_ij + r_ik, (r_ij - r_ik)^2, r_jk), with j of the first
+species of neighbours and k of the second. P are the permutations of coordinates (numbers 0 to 2, at
+most six). The covariance k(d) is "squared_exponential", exp(-d^2/2), or "wendland", (1 - d)^4 (4 d + 1)
+within d < 1. With c(r) = 1 up to cutoff - transition, half a cosine from there on, and 0 from the
+cutoff on, the weight w is c(r_ij) c(r_ik) ("center") or c(r_ij) c(r_ik) (1 - 2/3 c(r_jk)) ("cluster",
+whose sum over the three centres is that of one triangle). Pairs are "unordered", or "ordered": two
+neighbours of one species then count as (j, k) and as (k, j).
 
 The soap energy of a centre of species A is
 
@@ -118,9 +136,10 @@ n_max and channels 1 to 128, contracted channels 1 to 4096 in 1 to 100000 pairs,
 mean: ``count`` (3 to 4096) of them, which share the energy's form with terms of their own, as long in
 range at most. ``draws.e0`` (count, species) are their energies of the isolated atoms; their terms'
 tensors are ``draws.i.NAME``, and those that are linear in the weights (tables of pairs and triplets,
-functions of embedding terms, factors of soap and soap_contracted terms, lines and forms of
-soap_quadratic terms) have a leading axis of length count. A centre of soap and soap_contracted terms
-has no ``constant`` there: it is what makes the isolated atom's energy zero.
+functions of embedding terms, factors of soap and soap_contracted terms, factors and constants of
+three_body_kernel terms, lines and forms of soap_quadratic terms) have a leading axis of length count. A
+centre of soap and soap_contracted terms has no ``constant`` there: it is what makes the isolated atom's
+energy zero.
 
 ``uncertainty``: what the draws' deviations become (`forcemap.potentials.uncertainty`). With
 differences d_k of a component of a force (eV/Å) or a stress (eV/Å³), or of an energy (eV),

@@ -9,6 +9,7 @@ from forcemap.potentials.terms.soap import SoapCenter, SoapFunctions
 from forcemap.potentials.terms.soap_contracted import SoapContractedFunctions
 from forcemap.potentials.terms.soap_quadratic import SoapQuadraticCenter, SoapQuadraticFunctions
 from forcemap.potentials.terms.three_body import ThreeBodySplines
+from forcemap.potentials.terms.three_body_kernel import ThreeBodyKernelSums, ThreeBodyPoints
 from forcemap.potentials.terms.two_body import TwoBodySplines
 from forcemap.potentials.terms.zbl import ZblPairs
 
@@ -23,6 +24,8 @@ __all__ = [
     "SoapQuadraticCenter",
     "SoapQuadraticFunctions",
     "TermView",
+    "ThreeBodyKernelSums",
+    "ThreeBodyPoints",
     "ThreeBodySplines",
     "TwoBodySplines",
     "ZblPairs",

@@ -8,6 +8,7 @@ from forcemap.potentials.terms.soap import SoapFunctions
 from forcemap.potentials.terms.soap_contracted import SoapContractedFunctions
 from forcemap.potentials.terms.soap_quadratic import SoapQuadraticFunctions
 from forcemap.potentials.terms.three_body import ThreeBodySplines
+from forcemap.potentials.terms.three_body_kernel import ThreeBodyKernelSums
 from forcemap.potentials.terms.two_body import TwoBodySplines
 from forcemap.potentials.terms.zbl import ZblPairs
 
@@ -18,6 +19,7 @@ KINDS: dict[str, type[MappedTerm]] = {
     for term in (
         TwoBodySplines,
         ThreeBodySplines,
+        ThreeBodyKernelSums,
         EmbeddingFunctions,
         SoapFunctions,
         SoapContractedFunctions,

@@ -100,6 +100,15 @@ def test_dictionary_of_settings_gives_the_settings_back() -> None:
     assert Settings.from_dict(settings.to_dict()) == settings
 
 
+@pytest.mark.parametrize("energy", [-0.79, 0, -1])
+def test_one_energy_for_every_element_is_kept(energy: float) -> None:
+    settings = Settings.from_dict(
+        {**SMALLEST, "data": {"train": Path("/data/train.xyz")}, "e0": energy}
+    )
+    assert settings.e0 == energy
+    assert Settings.from_dict(settings.to_dict()) == settings
+
+
 def test_settings_are_frozen() -> None:
     settings = Settings.from_dict(SMALLEST)
     with pytest.raises(FrozenInstanceError):
@@ -259,6 +268,8 @@ MISTAKES = [
         'sigma.config_type.A.forces: unknown key; did you mean "force"?',
     ),
     ({"e0": "averge"}, "e0: 'averge' is not one of average, isolated, or energies in eV"),
+    ({"e0": True}, "e0: True is not one of average, isolated, or energies in eV"),
+    ({"e0": float("inf")}, "e0: inf is not a number"),
     ({"e0": {"Sl": 1}}, 'e0.Sl: "Sl" is not the symbol of an element'),
     ({"e0": {"Si": None}}, "e0.Si: None is not a number"),
     (

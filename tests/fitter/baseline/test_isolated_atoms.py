@@ -54,6 +54,11 @@ def test_isolated_takes_lone_atoms_not_crystals_of_one_atom() -> None:
         atomic_energies([frames[0], *frames[2:]], "isolated")
 
 
+def test_one_energy_is_that_of_every_element() -> None:
+    frames = [frame_of("H2O", -15.0), frame_of("Ni", None)]
+    assert atomic_energies(frames, -0.5) == {1: -0.5, 8: -0.5, 28: -0.5}
+
+
 def test_given_energies_must_name_every_element() -> None:
     frames = [frame_of("H2O", -15.0)]
     assert atomic_energies(frames, {"O": -2.0, "H": -1.0, "Si": 3.0}) == {1: -1.0, 8: -2.0}

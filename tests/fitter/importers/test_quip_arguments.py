@@ -94,9 +94,13 @@ def test_closing_braces_that_close_nothing_are_left_out_and_counted():
 
 
 def test_the_last_of_several_names_for_one_thing_counts():
-    arguments = parse_arguments("atom_sigma=0.3 atom_gaussian_width=0.5")
-    assert arguments.last_of("atom_sigma", "atom_gaussian_width") == "atom_gaussian_width"
-    assert arguments.last_of("zeta") is None
+    aliases = {"atom_gaussian_width": "atom_sigma"}
+    for text, value in (
+        ("atom_sigma=0.3 atom_gaussian_width=0.5", 0.5),
+        ("atom_gaussian_width=0.5 atom_sigma=0.3", 0.3),
+        ("Atom_Gaussian_Width=0.5", 0.5),
+    ):
+        assert parse_arguments(text).with_aliases(aliases).number("atom_sigma") == value
 
 
 def test_parts_are_separated_by_colons_outside_of_braces():

@@ -1,0 +1,130 @@
+"""``forcemap import gap``: a GAP of QUIP becomes a potential."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from forcemap.fitter.commands.options import ExistingFile, quiet_option
+
+if TYPE_CHECKING:
+    from forcemap.fitter.importers.gap_import import ImportedGap, ImportOptions
+
+__all__ = ["import_gap", "import_gap_file"]
+
+EXAMPLE = "forcemap import gap gap.xml -o potential.forcemap"
+
+
+@click.command("gap", epilog=f"Example: {EXAMPLE}")
+@click.argument("gap", type=ExistingFile(), metavar="GAP.xml")
+@click.option(
+    "-o",
+    "--output",
+    "potential",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    metavar="POTENTIAL",
+    help="Potential file to write.",
+)
+@click.option(
+    "--rank",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Functions of each SOAP term in low-rank form, with an error that is printed.  "
+    "[default: exact, a sum over sparse points]",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=1e-12, max=1.0),
+    help="Largest error of the pair functions' slopes, eV/Å.  [default: nearly that of rounding]",
+)
+@click.option(
+    "--sparse-folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the files with sparse points.  [default: that of GAP.xml]",
+)
+@click.option(
+    "--glue",
+    type=ExistingFile(),
+    metavar="FILE",
+    help="The fit's core_param_file, where GAP.xml has not the baseline in it.",
+)
+@click.option(
+    "--species",
+    metavar="ELEMENTS",
+    help='Elements of the potential in quotes, as "Si O", where descriptors name none.',
+)
+@click.option(
+    "--symmetrise",
+    is_flag=True,
+    help="Where QUIP's energy depends on the order of atoms, take the mean over the orders.",
+)
+@quiet_option
+def import_gap(
+    gap: Path,
+    potential: Path,
+    rank: int | None,
+    tolerance: float | None,
+    sparse_folder: Path | None,
+    glue: Path | None,
+    species: str | None,
+    symmetrise: bool,
+    quiet: bool,
+) -> None:
+    """Bring in a GAP of QUIP, as gap_fit writes it, with the same energies and forces.
+
+    Descriptors distance_2b, distance_Nb of order 2 and 3, angle_3b and soap, and a baseline IP Glue of
+    pair functions. Pairs become splines; triplets and SOAP stay exact sums over sparse points. The
+    potential runs in LAMMPS, i-PI and ASE as any other; it has no deviations and no grade.
+    """
+    from forcemap.fitter.importers.gap_import import ImportOptions
+    from forcemap.fitter.report.terminal import output_console, rows_table
+
+    options = ImportOptions(
+        tolerance,
+        rank,
+        sparse_folder,
+        glue,
+        tuple((species or "").replace(",", " ").split()),
+        symmetrise,
+    )
+    found = import_gap_file(gap, potential, options)
+    if not quiet:
+        output_console().print(rows_table(_rows(found), f"Imported from {gap}"))
+    click.echo(potential)
+
+
+def import_gap_file(gap: Path, potential: Path, options: ImportOptions) -> ImportedGap:
+    """Bring in the GAP and write the potential, whole or not at all.
+
+    Raises ForcemapError that names what cannot be brought in, and what could be done.
+    """
+    from forcemap.fitter.importers.gap_import import imported_gap
+    from forcemap.fitter.sharing.whole_file import check_writable
+    from forcemap.potentials.file.potential_file import write_potential
+
+    check_writable(potential)
+    found = imported_gap(gap, options)
+    write_potential(found.data, potential)
+    return found
+
+
+def _rows(found: ImportedGap) -> list[tuple[str, str]]:
+    from forcemap.potentials.terms import KINDS
+
+    data = found.data
+    rows = [("label", found.gap.label), ("species", " ".join(data.species))]
+    rows.append(("isolated atoms", ", ".join(f"{s} {e:.6g} eV" for s, e in data.e0.items())))
+    for one in found.gap.coordinates:
+        rows.append((one.kind, f"{one.covariance}, {len(one.points)} sparse points"))
+    if found.gap.core:
+        rows.append(("baseline", "Glue, pair functions"))
+    for term in data.terms:
+        document = {"kind": term.kind} | term.document()
+        rows.append((f"term {term.kind}", KINDS[term.kind].described(document)))
+    for name, value in found.notes.items():
+        shown = f"{value:.2g}" if isinstance(value, float) else str(value)
+        rows.append((name.replace("_", " "), shown))
+    return rows
