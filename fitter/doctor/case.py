@@ -9,6 +9,7 @@ from functools import cached_property
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.reading import SourceReading
+from forcemap.fitter.doctor.surroundings import Surroundings, surroundings_of
 from forcemap.fitter.sharing.run import Run
 
 __all__ = ["CUTOFF", "Case"]
@@ -47,6 +48,21 @@ class Case:
     def frames(self) -> list[Frame]:
         """All of them."""
         return self.train_frames + self.test_frames
+
+    @cached_property
+    def surroundings(self) -> list[Surroundings]:
+        """Of `frames`, in their order."""
+        found = []
+        with self.run.stage("distances", len(self.frames)) as advance:
+            for each in self.run.in_order(surroundings_of, self.frames):
+                found.append(each)
+                advance()
+        return found
+
+    @cached_property
+    def with_surroundings(self) -> list[tuple[Frame, Surroundings]]:
+        """All frames with their surroundings."""
+        return list(zip(self.frames, self.surroundings, strict=True))
 
     @cached_property
     def cutoff(self) -> float:

@@ -62,10 +62,9 @@ def show(console: Console, findings: Sequence[Finding]) -> None:
     table.add_column()
     table.add_column(overflow="fold")
     for finding in findings:
-        text = Text(finding.name + "\n", style="bold")
         lines = [f"{name}: {line}" if name else line for name, line in _lines(finding)]
-        text.append("\n".join(lines), style="not bold")
-        table.add_row(Text(finding.severity.value, STYLES[finding.severity]), text)
+        cell = Text(finding.name + "\n", style="bold").append("\n".join(lines), style="not bold")
+        table.add_row(Text(finding.severity.value, STYLES[finding.severity]), cell)
     console.print(table)
 
 
