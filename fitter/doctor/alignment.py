@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.surroundings import REACH, Neighbours, neighbours
+from forcemap.fitter.doctor.vacuum import completed_cell
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 __all__ = ["Alignment", "Lattice", "Side", "align"]
 
@@ -56,20 +57,39 @@ class Alignment:
 
 
 class Lattice:
-    """The periodic vectors of a frame, and the nearest images by them."""
+    """The periodic vectors of a frame, and which of its atoms are at given places."""
 
     def __init__(self, frame: Frame) -> None:
         self.vectors = frame.cell[frame.pbc]
-        self._inverse = np.linalg.pinv(self.vectors) if len(self.vectors) else np.zeros((3, 0))
-        steps = np.array(list(product((-1.0, 0.0, 1.0), repeat=len(self.vectors))))
-        self._images = steps @ self.vectors if len(self.vectors) else np.zeros((1, 3))
+        self._cell = completed_cell(frame)
+        self._inverse = np.linalg.inv(self._cell)
+        self._pbc = frame.pbc
+        fractions = self._wrapped(frame.positions)
+        margin = LOOSE * np.linalg.norm(self._inverse, axis=0) * 1.01
+        owners = np.arange(len(fractions))
+        for axis in np.flatnonzero(frame.pbc):
+            low, high = fractions[:, axis] < margin[axis], fractions[:, axis] > 1.0 - margin[axis]
+            step = np.eye(3)[axis]
+            fractions = np.concatenate([fractions, fractions[low] + step, fractions[high] - step])
+            owners = np.concatenate([owners, owners[low], owners[high]])
+        self._owners = owners
+        self._images = fractions @ self._cell
+        self._tree = cKDTree(self._images)
 
-    def nearest(self, vectors: Array) -> Array:
-        """The shortest images of vectors (..., 3)."""
-        vectors = vectors - np.round(vectors @ self._inverse) @ self.vectors
-        images = vectors[..., None, :] + self._images
-        best = np.argmin((images**2).sum(axis=-1), axis=-1)
-        return np.asarray(np.take_along_axis(images, best[..., None, None], axis=-2)[..., 0, :])
+    def _wrapped(self, positions: Array) -> Array:
+        fractions = positions @ self._inverse
+        return np.where(self._pbc, fractions - np.floor(fractions), fractions)
+
+    def atoms_at(self, places: Array, limit: float) -> tuple[Integers, Array] | None:
+        """The atoms within `limit` (at most LOOSE, Å) of places (m, 3), and the vectors from these.
+
+        None if some place has none.
+        """
+        inside = self._wrapped(places) @ self._cell
+        distances, found = self._tree.query(inside, distance_upper_bound=limit)
+        if not np.isfinite(distances).all():
+            return None
+        return self._owners[found], self._images[found] - inside
 
     @property
     def size(self) -> float:
@@ -195,9 +215,7 @@ class _Search:
                 yield _frame_of(vectors[n], None) @ _frame_of(u, None).T
                 continue
             v = from_vectors[second]
-            like = (species == from_species[second]) & (
-                np.abs(lengths - np.linalg.norm(v)) < CLOSE
-            )
+            like = (species == from_species[second]) & (np.abs(lengths - np.linalg.norm(v)) < CLOSE)
             between = np.linalg.norm(vectors - vectors[n], axis=1)
             like &= np.abs(between - np.linalg.norm(v - u)) < CLOSE
             for m in np.flatnonzero(like):
@@ -236,27 +254,18 @@ class _Search:
         self, moved: Array, numbers: NDArray[np.int32], limit: float
     ) -> tuple[Integers, Array] | None:
         """Atoms of a at the places of atoms of b, and how far they are from there; None if not all."""
-        a = self.a.frame
-        partners = np.zeros(len(moved), dtype=np.intp)
-        offsets = np.zeros((len(moved), 3))
-        for n, (place, number) in enumerate(zip(moved, numbers, strict=True)):
-            vectors = self.a.lattice.nearest(a.positions - place)
-            distances = np.where(a.numbers == number, (vectors**2).sum(axis=1), np.inf)
-            best = int(np.argmin(distances))
-            if distances[best] > limit**2:
-                return None
-            partners[n], offsets[n] = best, vectors[best]
-        return partners, offsets
+        found = self.a.lattice.atoms_at(moved, limit)
+        if found is None or not np.array_equal(self.a.frame.numbers[found[0]], numbers):
+            return None
+        return found
 
     def _same_lattice(self, rotation: Array) -> bool:
-        """Whether b's lattice is a's or, for a supercell, of translations that leave a as it is."""
+        """Whether all periods of b are translations that leave a as it is."""
         a = self.a.frame
-        for vector in self.b.lattice.vectors @ rotation.T:
-            if np.linalg.norm(self.a.lattice.nearest(vector)) <= SAME:
-                continue
-            if self._partners(a.positions + vector, a.numbers, SAME) is None:
-                return False
-        return True
+        return all(
+            self._partners(a.positions + vector, a.numbers, SAME) is not None
+            for vector in self.b.lattice.vectors @ rotation.T
+        )
 
 
 def _not_along(u: Array, vectors: Array) -> int | None:

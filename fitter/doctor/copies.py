@@ -72,7 +72,9 @@ def _from_middle(values: Array) -> Array:
     if len(known) == 2:
         result[labelled] = np.nanmax(np.abs(known[0] - known[1]), initial=0.0)
     else:
-        result[labelled] = np.nanmax(np.abs(known - np.nanmedian(known, axis=0)), axis=1, initial=0.0)
+        result[labelled] = np.nanmax(
+            np.abs(known - np.nanmedian(known, axis=0)), axis=1, initial=0.0
+        )
     return result
 
 
@@ -157,9 +159,7 @@ def _key(frame: Frame) -> str:
     return data_hash([replace(frame, energy=None, forces=None, stress=None, config_type="")])
 
 
-def _member(
-    number: int, frame: Frame, first: Frame, alignment: Alignment, exact: bool
-) -> Member:
+def _member(number: int, frame: Frame, first: Frame, alignment: Alignment, exact: bool) -> Member:
     n = len(first.numbers)
     forces = np.full((n, 3), np.nan)
     if frame.forces is not None:

@@ -52,7 +52,9 @@ def _differing(case: Case, sets: list[Copies], kind: str) -> list[Finding]:
         if is_wrong is not (kind == "wrong") or not bad.any():
             continue
         count += 1
-        frames += [case.frames[m.number] for m, is_bad in zip(copies.members, bad, strict=True) if is_bad]
+        frames += [
+            case.frames[m.number] for m, is_bad in zip(copies.members, bad, strict=True) if is_bad
+        ]
         if (off.max(axis=0) / WRONG).max() >= (largest / WRONG).max():
             worst = int(np.argmax((off / WRONG).max(axis=1)))
             other = int(np.argmin((off / WRONG).max(axis=1) + (np.arange(len(off)) == worst) * 1e9))
@@ -127,7 +129,7 @@ def _of_test(case: Case, sets: list[Copies], train: int) -> list[Finding]:
             f"{len(known)} of {len(case.test_frames)} test frames are copies of frames to fit, with the "
             f"same labels ({_kinds(exact, len(known))}): their errors say little about others",
             "Leave them out of the test, or say so with its errors",
-            places_of(known),
+            places_of(sorted(known, key=lambda frame: (frame.source, frame.index))),
             {"frames": len(known), "of": len(case.test_frames), "exact": exact},
         )
     ]

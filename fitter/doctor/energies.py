@@ -155,9 +155,7 @@ def is_bonded(frame: Frame, around: Surroundings) -> bool:
     return bool(np.median(around.nearest / (2.0 * radii)) < BOND)
 
 
-def _cohesion(
-    case: Case, isolated: Mapping[int, Sequence[Frame]], mixed: bool
-) -> list[Finding]:
+def _cohesion(case: Case, isolated: Mapping[int, Sequence[Frame]], mixed: bool) -> list[Finding]:
     """Energies of bonded frames relative to isolated atoms."""
     atoms = {
         z: float(np.median([f.energy for f in frames if f.energy is not None]))
@@ -174,7 +172,10 @@ def _cohesion(
     cohesive = per_atom - data.shares @ np.array([atoms[z] for z in data.species])
     median, best = float(np.median(cohesive)), float(np.quantile(cohesive, 0.25))
     said = ", ".join(f"{SYMBOLS[z]} {energy:.4f} eV" for z, energy in atoms.items())
-    figures = {"cohesive_ev_per_atom": median, "isolated_ev": {SYMBOLS[z]: e for z, e in atoms.items()}}
+    figures = {
+        "cohesive_ev_per_atom": median,
+        "isolated_ev": {SYMBOLS[z]: e for z, e in atoms.items()},
+    }
     frames = places_of([frame for each in isolated.values() for frame in each])
     if best > UNBOUND:
         return [
@@ -235,5 +236,7 @@ def _level_note(data: Composition, per_atom: Array) -> Finding:
         "energy-level",
         Severity.NOTE,
         f"by regression over the composition an atom has {said}{share}: these look like {kind}",
-        figures={"levels_ev": {SYMBOLS[z]: float(e) for z, e in zip(data.species, levels, strict=True)}},
+        figures={
+            "levels_ev": {SYMBOLS[z]: float(e) for z, e in zip(data.species, levels, strict=True)}
+        },
     )

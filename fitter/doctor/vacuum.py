@@ -17,7 +17,7 @@ from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
 from numpy.typing import NDArray
 
-__all__ = ["Vacuum", "examine", "opened", "vacuum_of"]
+__all__ = ["Vacuum", "completed_cell", "examine", "opened", "vacuum_of"]
 
 Array = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def vacuum_of(frame: Frame, least: float = GAP) -> Vacuum | None:
     """The vacuum of a frame with several atoms; None if there is none, or no periodic direction."""
     if len(frame.numbers) < 2 or not frame.pbc.any():
         return None
-    cell = _completed(frame)
+    cell = completed_cell(frame)
     inverse = np.linalg.inv(cell)  # columns are normal to the faces
     heights = 1.0 / np.linalg.norm(inverse, axis=0)
     axes, widths = [], []
@@ -79,7 +79,7 @@ def vacuum_of(frame: Frame, least: float = GAP) -> Vacuum | None:
     return Vacuum(tuple(axes), normals, fractions @ cell, np.array(widths))
 
 
-def _completed(frame: Frame) -> Array:
+def completed_cell(frame: Frame) -> Array:
     """The cell, with unit vectors for the directions that are not periodic."""
     if frame.pbc.all():
         return frame.cell
