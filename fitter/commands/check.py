@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from forcemap.fitter.commands.options import ExistingFile, FramesFile, jobs_opti
 
 if TYPE_CHECKING:
     from forcemap.fitter.config import Settings
-    from forcemap.fitter.data.settings import Source
+    from forcemap.fitter.data.settings import Keys, Source
     from forcemap.fitter.doctor.case import Case
+    from forcemap.fitter.doctor.finding import Finding
     from forcemap.fitter.sharing.run import Run
 
 __all__ = ["check"]
@@ -41,6 +43,24 @@ SETTINGS_SUFFIXES = (".yaml", ".yml")
     "--keys",
     metavar="NAMES",
     help="Names of the labels in DATA, as energy=REF_energy,forces=REF_forces.",
+)
+@click.option(
+    "--fix",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write DATA's frames with all corrections that are certain as extended XYZ.",
+)
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write a page with the findings, histograms and maps of the frames.",
+)
+@click.option(
+    "--chemiscope",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the frames on their map for chemiscope.org, as .json or .json.gz.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, frames in full.")
 @jobs_option
@@ -72,8 +92,11 @@ def check(
     from forcemap.potentials.runs.progress import Progress
 
     run = Run(jobs, Progress.silent() if quiet else Progress())
-    case = _case(data, test, options["settings"], options["keys"], run)
+    case, names = _case(data, test, options["settings"], options["keys"], run)
+    outputs = [options[name] for name in ("fix", "html", "chemiscope")]
+    _check_outputs(case, [path for path in outputs if path is not None])
     findings = findings_of(case, EXAMINATIONS)
+    written = _write(case, findings, names, *outputs)
     if options["as_json"]:
         click.echo(json.dumps(to_json(case, findings), indent=2, allow_nan=False))
     else:
@@ -82,6 +105,8 @@ def check(
         console.print(summary(case, findings), soft_wrap=True)
         if any(finding.frames for finding in findings):
             console.print(COUNTED)
+    for line in written:
+        click.echo(line, err=options["as_json"])
     ctx.exit(exit_code(findings))
 
 
@@ -91,7 +116,7 @@ def _case(
     settings_file: Path | None,
     keys: str | None,
     run: Run,
-) -> Case:
+) -> tuple[Case, Keys]:
     """Read what is to be examined. Raises UsageError for arguments that exclude each other."""
     from forcemap.fitter.commands.evaluate import parse_keys
     from forcemap.fitter.config import Settings
@@ -111,6 +136,42 @@ def _case(
     sigma = settings.sigma if settings is not None else SigmaSettings()
     if keys is None and settings is None:
         names = Keys()
-    return Case(
-        read_data(data, names, sigma, run), read_data(test, names, sigma, run), settings, run
-    )
+    train, judged_by = (read_data(sources, names, sigma, run) for sources in (data, test))
+    return Case(train, judged_by, settings, run), names
+
+
+def _check_outputs(case: Case, outputs: Sequence[Path]) -> None:
+    """See, before the work, that no output is an input, and that all can be written."""
+    from forcemap.fitter.sharing.whole_file import check_writable
+
+    for path in outputs:
+        for reading in [*case.train, *case.test]:
+            if path.exists() and path.samefile(reading.source.path):
+                raise click.UsageError(f"{path} is one of the files examined, and would be lost")
+        check_writable(path)
+
+
+def _write(
+    case: Case,
+    findings: Sequence[Finding],
+    keys: Keys,
+    fix: Path | None,
+    html: Path | None,
+    chemiscope: Path | None,
+) -> list[str]:
+    """Write what is asked for; lines on what was written."""
+    lines = []
+    if fix is not None:
+        from forcemap.fitter.doctor.correcting import write_corrected
+
+        lines += write_corrected(fix, case, findings, keys)
+    if html is not None or chemiscope is not None:
+        from forcemap.fitter.doctor.page import write_chemiscope, write_page
+
+        if html is not None:
+            write_page(html, case, findings)
+            lines.append(str(html))
+        if chemiscope is not None:
+            write_chemiscope(chemiscope, case)
+            lines.append(str(chemiscope))
+    return lines

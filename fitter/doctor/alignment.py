@@ -1,5 +1,5 @@
-"""Whether two structures are the same up to a rotation, a reflection, a shift, the order of their atoms,
-and the choice of the cell: supercells of a crystal are the crystal.
+"""Whether two structures are the same up to rotation, reflection, shift, the order of their atoms, and
+the choice of the cell: supercells of a crystal are the crystal.
 """
 
 from __future__ import annotations

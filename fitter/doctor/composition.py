@@ -56,12 +56,14 @@ class Composition:
 
         By reweighted least squares; of smallest norm where compositions do not determine all.
         """
-        weights = np.ones(len(values))
-        levels = np.zeros(len(self.species))
+        weights: Array = np.ones(len(values))
+        levels: Array = np.zeros(len(self.species))
         for _ in range(ROUNDS):
-            root = np.sqrt(weights)
-            found = np.linalg.lstsq(self.shares * root[:, None], values * root, rcond=1e-8)[0]
-            residuals = np.abs(values - self.shares @ found)
+            root: Array = np.sqrt(weights)
+            found: Array = np.linalg.lstsq(self.shares * root[:, None], values * root, rcond=1e-8)[
+                0
+            ]
+            residuals: Array = np.abs(values - self.shares @ found)
             if np.allclose(found, levels, rtol=1e-9, atol=1e-9):
                 break
             levels = found

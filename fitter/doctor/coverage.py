@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import covalent_radii
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
-from forcemap.fitter.doctor.energies import isolated_atoms
+from forcemap.fitter.doctor.energies import isolated_energies
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Finding, Severity
 from forcemap.fitter.doctor.surroundings import REACH, WIDTH, Pair
@@ -57,19 +57,18 @@ def _no_isolated(case: Case) -> list[Finding]:
     given = case.settings.e0 if case.settings is not None else None
     if isinstance(given, dict):
         return []
-    atoms = isolated_atoms(case)
-    have = [z for z, frames in atoms.items() if any(f.energy is not None for f in frames)]
-    lacking = [z for z in _species(case.train_frames) if z not in have]
+    known = isolated_energies(case)
+    lacking = [z for z in _species(case.train_frames) if z not in known]
     if not lacking:
         return []
     return [
         Finding(
             "no-isolated-atom",
             Severity.DOUBT,
-            f"no frame with an isolated atom of {_symbols(lacking)}: the energy of cohesion is unknown, so "
-            "that expanded cells and lone atoms can come out below the crystal",
-            "Add a frame of one atom in a large box for each element (spin-polarised, same settings), and "
-            "set e0: isolated; or give e0: {element: energy}",
+            f"no frame with an isolated atom of {_symbols(lacking)}: the energy of cohesion is "
+            "unknown, so that expanded cells and lone atoms can come out below the crystal",
+            "Add a frame of one atom in a large box for each element (spin-polarised, same "
+            "settings), and set e0: isolated; or give e0: {element: energy}",
             figures={"elements": [SYMBOLS[z] for z in lacking]},
         )
     ]
@@ -93,9 +92,9 @@ def _no_strain(frames: Sequence[Frame]) -> list[Finding]:
         Finding(
             "no-strain",
             Severity.DOUBT,
-            f"all {sum(map(len, several.values()))} bulk frames of a composition have the same volume per "
-            f"atom within {100 * max(float(np.ptp(v) / np.mean(v)) for v in stiff):.1g} %: pressure, bulk "
-            "modulus and thermal expansion are extrapolated",
+            f"all {sum(map(len, several.values()))} bulk frames of a composition have the same "
+            f"volume per atom within {100 * max(float(np.ptp(v) / np.mean(v)) for v in stiff):.1g} %: "
+            "pressure, bulk modulus and thermal expansion are extrapolated",
             "Add cells compressed and expanded by a few per cent, and sheared ones",
             figures={"frames": sum(map(len, several.values()))},
         )
@@ -112,7 +111,8 @@ def _no_stress(frames: Sequence[Frame]) -> list[Finding]:
             Severity.NOTE,
             f"none of the {len(bulk)} bulk frames has a stress: pressure and elasticity come from "
             "energies and forces only",
-            "Write stresses (eV/Å³, ASE's sign) or virials (eV) into the frames if the program gives them",
+            "Write stresses (eV/Å³, ASE's sign) or virials (eV) into the frames if the program "
+            "gives them",
             figures={"frames": len(bulk)},
         )
     ]
@@ -154,7 +154,7 @@ def _pairs(case: Case) -> list[Finding]:
 
 
 def _widest_gap(counts: NDArray[np.int64], least: float = 0.5) -> tuple[float, float] | None:
-    """The widest range of distances between others that never occurs, if it is at least this wide, Å."""
+    """The widest range (Å) between other distances that never occurs, if it is at least this wide."""
     filled = np.flatnonzero(counts)
     if len(filled) < 2:
         return None
@@ -183,8 +183,8 @@ def _pair_findings(rare: list[str], long: list[str], gaps: list[str]) -> list[Fi
             Finding(
                 "no-short-distances",
                 Severity.NOTE,
-                f"shortest distances: {', '.join(long)}; closer ones, as in collisions, at high pressure "
-                "and with quantum nuclei, are extrapolated",
+                f"shortest distances: {', '.join(long)}; closer ones, as in collisions, at high "
+                "pressure and with quantum nuclei, are extrapolated",
                 "Add dimers at short distances or compressed cells, or keep the core repulsion of the "
                 "settings (core: zbl)",
                 figures={"shortest": long},
@@ -195,7 +195,8 @@ def _pair_findings(rare: list[str], long: list[str], gaps: list[str]) -> list[Fi
             Finding(
                 "distances-gap",
                 Severity.NOTE,
-                f"distances that never occur: {', '.join(gaps)}; a pair potential is interpolated there",
+                f"distances that never occur: {', '.join(gaps)}; a pair potential is interpolated "
+                "there",
                 "Add strained or hot frames",
                 figures={"gaps": gaps},
             )

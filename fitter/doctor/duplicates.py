@@ -1,4 +1,4 @@
-"""Structures that occur more than once: in the training data, in the test data too, with other labels."""
+"""Structures that occur more than once: in the frames to fit, in test frames, with other labels."""
 
 from __future__ import annotations
 
@@ -48,12 +48,14 @@ def _differing(case: Case, sets: list[Copies], kind: str) -> list[Finding]:
     for copies in sets:
         off = np.nan_to_num(copies.deviations())
         is_wrong = bool((off > WRONG).any())
-        bad = (off > (WRONG if is_wrong else SAME)).any(axis=1)
+        bad: NDArray[np.bool_] = np.any(off > (WRONG if is_wrong else SAME), axis=1)
         if is_wrong is not (kind == "wrong") or not bad.any():
             continue
         count += 1
         frames += [
-            case.frames[m.number] for m, is_bad in zip(copies.members, bad, strict=True) if is_bad
+            case.frames[m.number]
+            for m, is_bad in zip(copies.members, bad.tolist(), strict=True)
+            if is_bad
         ]
         if (off.max(axis=0) / WRONG).max() >= (largest / WRONG).max():
             worst = int(np.argmax((off / WRONG).max(axis=1)))
@@ -72,11 +74,12 @@ def _differing(case: Case, sets: list[Copies], kind: str) -> list[Finding]:
         Finding(
             "copies-differ",
             Severity.WRONG if kind == "wrong" else Severity.DOUBT,
-            f"{count} structure{'s' if count > 1 else ''} occur{'' if count > 1 else 's'} more than once, "
-            f"up to symmetry, with different labels: {said} (such as {pair})",
+            f"{count} structure{'s' if count > 1 else ''} occur{'' if count > 1 else 's'} more "
+            f"than once, up to symmetry, with different labels: {said} (such as {pair})",
             "Keep the labels that are right, and compute all frames with the same settings"
             if kind == "wrong"
-            else "Expect no smaller errors than these; finer k points or cutoffs would make copies agree",
+            else "Expect no smaller errors than these; finer k points or cutoffs would make copies "
+            "agree",
             places_of(sorted(frames, key=lambda frame: (frame.source, frame.index))),
             {"structures": count, **dict(zip(NAMES, largest.tolist(), strict=True))},
         )
@@ -101,8 +104,8 @@ def _within(frames: list[Frame], sets: list[Copies], train: int) -> list[Finding
         Finding(
             "copies-in-train",
             Severity.DOUBT,
-            f"{len(repeated)} of {len(frames)} frames to fit are copies of others, with the same labels "
-            f"({_kinds(exact, len(repeated))}): they count twice, and cost time",
+            f"{len(repeated)} of {len(frames)} frames to fit are copies of others, with the same "
+            f"labels ({_kinds(exact, len(repeated))}): they count twice, and cost time",
             "Remove them, unless they are meant as weights",
             places_of(sorted(repeated, key=lambda frame: (frame.source, frame.index))),
             {"frames": len(repeated), "exact": exact},
@@ -126,8 +129,8 @@ def _of_test(case: Case, sets: list[Copies], train: int) -> list[Finding]:
         Finding(
             "copies-in-test",
             Severity.DOUBT,
-            f"{len(known)} of {len(case.test_frames)} test frames are copies of frames to fit, with the "
-            f"same labels ({_kinds(exact, len(known))}): their errors say little about others",
+            f"{len(known)} of {len(case.test_frames)} test frames are copies of frames to fit, "
+            f"with the same labels ({_kinds(exact, len(known))}): their errors say little about others",
             "Leave them out of the test, or say so with its errors",
             places_of(sorted(known, key=lambda frame: (frame.source, frame.index))),
             {"frames": len(known), "of": len(case.test_frames), "exact": exact},

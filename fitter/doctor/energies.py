@@ -16,7 +16,7 @@ from forcemap.fitter.doctor.surroundings import Surroundings
 from forcemap.potentials.elements import SYMBOLS
 from numpy.typing import NDArray
 
-__all__ = ["examine", "isolated_atoms"]
+__all__ = ["examine", "is_bonded", "isolated_atoms", "isolated_energies"]
 
 Array = NDArray[np.float64]
 
@@ -46,6 +46,15 @@ def isolated_atoms(case: Case) -> dict[int, list[Frame]]:
         if len(frame.numbers) == 1 and np.isinf(around.nearest).all():
             found.setdefault(int(frame.numbers[0]), []).append(frame)
     return found
+
+
+def isolated_energies(case: Case) -> dict[int, float]:
+    """Median energy of an isolated atom (eV) by atomic number, where there is any."""
+    energies = {
+        z: [frame.energy for frame in frames if frame.energy is not None]
+        for z, frames in isolated_atoms(case).items()
+    }
+    return {z: float(np.median(values)) for z, values in energies.items() if values}
 
 
 def examine(case: Case, advance: Advance) -> list[Finding]:
@@ -80,8 +89,8 @@ def _all_per_atom(data: Composition) -> list[Finding]:
             "energy-per-atom",
             Severity.WRONG,
             f"the energies look like energies per atom: from {data.sizes.min():g} to "
-            f"{data.sizes.max():g} atoms they stay the same within {as_given:.3g} eV, whereas divided by "
-            f"the number of atoms they scatter by {of_totals:.3g} eV",
+            f"{data.sizes.max():g} atoms they stay the same within {as_given:.3g} eV, whereas "
+            f"divided by the number of atoms they scatter by {of_totals:.3g} eV",
             "Give the energies of whole frames: multiply by the number of atoms",
             places_of(data.frames),
             {"scatter_as_given_ev": as_given, "scatter_if_total_ev_per_atom": of_totals},
@@ -107,9 +116,10 @@ def _some_per_atom(data: Composition) -> list[Finding]:
         Finding(
             "energy-per-atom",
             Severity.WRONG,
-            f"the energies of {len(those)} of {len(data.frames)} frames look like energies per atom, such "
-            f"as {data.energies[first]:.6g} eV of frame {those[0].index} of {those[0].source} with "
-            f"{data.sizes[first]:g} atoms, where others have about {levels[first]:.4g} eV per atom",
+            f"the energies of {len(those)} of {len(data.frames)} frames look like energies per "
+            f"atom, such as {data.energies[first]:.6g} eV of frame {those[0].index} of "
+            f"{those[0].source} with {data.sizes[first]:g} atoms, where others have about "
+            f"{levels[first]:.4g} eV per atom",
             "Give the energies of whole frames: multiply by the number of atoms",
             places_of(those),
             {"frames": len(those), "level_ev_per_atom": float(levels[first])},
@@ -139,8 +149,8 @@ def _isolated_differ(isolated: Mapping[int, Sequence[Frame]]) -> list[Finding]:
             Finding(
                 "isolated-atoms-differ",
                 Severity.WRONG,
-                f"{len(energies)} isolated {SYMBOLS[number]} atoms have energies from {min(energies):.4f} "
-                f"to {max(energies):.4f} eV",
+                f"{len(energies)} isolated {SYMBOLS[number]} atoms have energies from "
+                f"{min(energies):.4f} to {max(energies):.4f} eV",
                 "Keep the one whose settings (spin, cutoff, functional) are those of the other frames",
                 places_of(frames),
                 {"element": SYMBOLS[number], "spread_ev": float(np.ptp(energies))},
@@ -157,11 +167,7 @@ def is_bonded(frame: Frame, around: Surroundings) -> bool:
 
 def _cohesion(case: Case, isolated: Mapping[int, Sequence[Frame]], mixed: bool) -> list[Finding]:
     """Energies of bonded frames relative to isolated atoms."""
-    atoms = {
-        z: float(np.median([f.energy for f in frames if f.energy is not None]))
-        for z, frames in isolated.items()
-        if any(f.energy is not None for f in frames)
-    }
+    atoms = isolated_energies(case)
     bonded = [f for f, around in case.with_surroundings if is_bonded(f, around)]
     data = Composition.of([f for f in bonded if len(f.numbers) > 1])
     if len(data.frames) < 3:
@@ -182,9 +188,9 @@ def _cohesion(case: Case, isolated: Mapping[int, Sequence[Frame]], mixed: bool) 
             Finding(
                 "isolated-atoms-inconsistent",
                 Severity.WRONG,
-                f"bonded frames lie {median:.3g} eV per atom (median) above the isolated atoms ({said}): "
-                "the frames' energies seem to lack those of the isolated atoms, or the isolated atoms "
-                "were computed otherwise",
+                f"bonded frames lie {median:.3g} eV per atom (median) above the isolated atoms "
+                f"({said}): the frames' energies seem to lack those of the isolated atoms, or the "
+                "isolated atoms were computed otherwise",
                 "Give total energies everywhere, with the isolated atoms from the same program, "
                 "functional, pseudopotentials and cutoff",
                 frames,
@@ -197,9 +203,9 @@ def _cohesion(case: Case, isolated: Mapping[int, Sequence[Frame]], mixed: bool) 
             Finding(
                 "isolated-atoms-inconsistent",
                 Severity.WRONG,
-                f"bonded frames lie {-median:.4g} eV per atom (median) below the isolated atoms ({said})"
-                f"{zero}, more than any bond gives: the frames' energies seem to include what the "
-                "isolated atoms' leave out",
+                f"bonded frames lie {-median:.4g} eV per atom (median) below the isolated atoms "
+                f"({said}){zero}, more than any bond gives: the frames' energies seem to include "
+                "what the isolated atoms' leave out",
                 "Give total energies everywhere, with the isolated atoms from the same program, "
                 "functional, pseudopotentials and cutoff",
                 frames,

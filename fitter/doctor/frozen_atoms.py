@@ -51,11 +51,12 @@ def examine(case: Case, advance: Advance) -> list[Finding]:
         Finding(
             "forces-frozen",
             Severity.WRONG,
-            f"{atoms} atoms in {len(found)} frames have forces of exactly zero that no symmetry explains, "
-            f"such as atom{'s' if len(which) > 1 else ''} {named} (from 0) of frame {frame.index} of "
-            f"{frame.source}: a constraint (FixAtoms, selective dynamics) has zeroed them",
-            "Write the forces without the constraint (ASE: get_forces(apply_constraint=False)), or mask "
-            "these atoms: force_mask=T leaves their forces out",
+            f"{atoms} atoms in {len(found)} frames have forces of exactly zero that no symmetry "
+            f"explains, such as atom{'s' if len(which) > 1 else ''} {named} (from 0) of frame "
+            f"{frame.index} of {frame.source}: a constraint (FixAtoms, selective dynamics) has "
+            "zeroed them",
+            "Write the forces without the constraint (ASE: get_forces(apply_constraint=False)), or "
+            "mask these atoms: force_mask=T leaves their forces out",
             places_of([frame for frame, _ in found]),
             {"frames": len(found), "atoms": atoms},
             Correction("force_mask set for atoms with zeroed forces", _masking(found)),

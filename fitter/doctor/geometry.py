@@ -137,8 +137,8 @@ def _outside(frames: list[Frame]) -> list[Finding]:
         Finding(
             "atoms-outside",
             Severity.NOTE,
-            f"{len(frames)} frames have atoms more than {FAR_OUT:g} cells away from their own: they are "
-            "taken back by the periodicity",
+            f"{len(frames)} frames have atoms more than {FAR_OUT:g} cells away from their own: "
+            "they are taken back by the periodicity",
             "",
             places_of(frames),
             {"frames": len(frames)},

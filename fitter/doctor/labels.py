@@ -11,6 +11,7 @@ from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Finding, Place, Severity, places_of
 from forcemap.fitter.doctor.reading import SourceReading
+from forcemap.fitter.doctor.vacuum import vacuum_of
 
 __all__ = ["examine"]
 
@@ -44,7 +45,9 @@ def _needs(label: str, frame: Frame) -> bool:
     """Whether a frame can have a label that teaches something."""
     if label == "forces":
         return len(frame.numbers) > 1
-    return label != "stress" or bool(np.all(frame.pbc) and len(frame.numbers) > 1)
+    if label == "stress":
+        return bool(np.all(frame.pbc)) and len(frame.numbers) > 1 and vacuum_of(frame) is None
+    return True
 
 
 def _partial(label: str, frames: Sequence[Frame], faulty: set[Place]) -> list[Finding]:

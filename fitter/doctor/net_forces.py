@@ -58,8 +58,8 @@ def _finding(
             severity,
             f"the forces of {len(those)} of {len(case.frames)} frames do not sum to zero: in frame "
             f"{frame.index} of {frame.source} to ({net[0]:.3g}, {net[1]:.3g}, {net[2]:.3g}) eV/Å, as "
-            f"errors of {error:.2g} eV/Å of each component would give, whose forces are {size:.2g} eV/Å "
-            "(rms)",
+            f"errors of {error:.2g} eV/Å of each component would give, whose forces are {size:.2g} "
+            "eV/Å (rms)",
             "Look for an external field, forces of some atoms that are missing or constrained, or a "
             "coarse grid or basis; subtract the mean force if it is numerical noise",
             places_of([frame for _, _, frame in those]),

@@ -61,8 +61,8 @@ def _energies(case: Case) -> list[Finding]:
             f"{residuals[worst]:+.3g} eV per atom, in frame {data.frames[worst].index} of "
             f"{data.frames[worst].source}; three in four frames are within {usual:.2g} eV"
             f"{_groups(those, data.frames)}",
-            "See that these calculations converged and are meant; leave them out, or give them a larger "
-            "sigma (sigma_energy, or sigma: config_type: in the settings)",
+            "See that these calculations converged and are meant; leave them out, or give them a "
+            "larger sigma (sigma_energy, or sigma: config_type: in the settings)",
             places_of(those),
             {"frames": int(off.sum()), "largest_ev_per_atom": float(residuals[worst])},
         )
@@ -105,8 +105,8 @@ def _forces(case: Case) -> list[Finding]:
             f"{frame.index} of {frame.source}; three in four frames stay below "
             f"{np.quantile(norms, BULK):.3g} eV/Å"
             f"{_groups([f for _, f in off], case.frames)}",
-            "See that these frames are meant; leave them out, or give them a larger sigma (sigma_force, "
-            "or sigma: config_type: in the settings)",
+            "See that these frames are meant; leave them out, or give them a larger sigma "
+            "(sigma_force, or sigma: config_type: in the settings)",
             places_of([frame for _, frame in off]),
             {"frames": len(off), "largest_ev_per_a": size},
         )
@@ -144,8 +144,8 @@ def _distances(case: Case) -> list[Finding]:
                 "outlier-distance",
                 Severity.NOTE,
                 f"{len(off)} frames have {SYMBOLS[a]}–{SYMBOLS[b]} distances far shorter than others: "
-                f"down to {distance:.3g} Å, in frame {frame.index} of {frame.source}; nine in ten frames "
-                f"stay above {usual:.3g} Å",
+                f"down to {distance:.3g} Å, in frame {frame.index} of {frame.source}; nine in ten "
+                f"frames stay above {usual:.3g} Å",
                 "See that these frames are meant, as samples of the repulsion are",
                 places_of([frame for _, frame in off]),
                 {"pair": f"{SYMBOLS[a]}-{SYMBOLS[b]}", "shortest_a": distance},

@@ -1,8 +1,8 @@
 """Clusters, wires and slabs in boxes, and whether their stresses mean anything.
 
-Across a vacuum nothing resists a strain: only the atoms' own motion changes the energy, so that with a
-normal n of the vacuum  V stress · n = -sum_i (r_i · n) f_i,  for each direction of vacuum (the virial of
-forces that do not cross the boundary). A stress that contradicts this is no derivative of the energy.
+Across a vacuum nothing resists a strain: only the atoms' own motion changes the energy, so that with
+the normal n of an empty layer  V stress · n = -sum_i (r_i · n) f_i,  the virial of forces that do not
+cross the boundary. A stress that contradicts this is no derivative of the energy.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ def _slabs(slabs: list[Frame]) -> list[Finding]:
         Finding(
             "stress-of-slabs",
             Severity.NOTE,
-            f"{len(slabs)} frames are slabs or wires in vacuum and have a stress: it is an average over "
-            "the vacuum, too; within errors it is zero across the vacuum, as it should be",
+            f"{len(slabs)} frames are slabs or wires in vacuum and have a stress: it is an average "
+            "over the vacuum, too; within errors it is zero across the vacuum, as it should be",
             "",
             places_of(slabs),
             {"frames": len(slabs)},
