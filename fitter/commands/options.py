@@ -69,6 +69,7 @@ def available_cpus() -> int:
 def jobs_option(function: Function) -> Function:
     """Adds ``--jobs``, by default the number of processors."""
     return click.option(
+        "-j",
         "--jobs",
         type=click.IntRange(min=1, max=1024),
         default=available_cpus,
@@ -80,4 +81,4 @@ def jobs_option(function: Function) -> Function:
 
 def quiet_option(function: Function) -> Function:
     """Adds ``--quiet``."""
-    return click.option("--quiet", is_flag=True, help="Show no progress.")(function)
+    return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(function)

@@ -62,6 +62,10 @@ class FrameSigmas:
             values[label] = special or getattr(self._settings, label) or STRESS_SIGMA
         return FrameSigma(**values, names=tuple(names))
 
+    def of_settings(self) -> FrameSigmas:
+        """Reads nothing from the frames: their sigmas are the settings'."""
+        return FrameSigmas(self._settings, {})
+
     def mask(self, atoms: Any, place: FramePlace) -> NDArray[np.bool_] | None:
         """(n,) true for the atoms whose forces are no labels; None if all are."""
         value = self._value(atoms.arrays, MASK)

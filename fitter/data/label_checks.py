@@ -16,7 +16,7 @@ from forcemap.fitter.data.units import GPA, HARTREE_PER_BOHR3, UNITS
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["Work", "check_labels", "label_counts", "work_of_stresses"]
+__all__ = ["Work", "check_labels", "label_counts", "placeholders", "work_of_stresses"]
 
 Array = NDArray[np.float64]
 
@@ -111,8 +111,8 @@ def _is_lopsided(frame: Frame) -> bool:
     return bool(np.linalg.norm(pull, axis=1).max() > 0.01 * scale)
 
 
-def _warn_of_zeros(path: str, frames: Sequence[Frame]) -> None:
-    """Energies, forces and stresses that are exactly zero and cannot be."""
+def placeholders(frames: Sequence[Frame]) -> list[tuple[str, list[Frame], Frame]]:
+    """Labels of exactly zero that cannot be: their name, the frames that have one, and one at fault."""
     several = [frame for frame in frames if len(frame.numbers) > 1]
     zero = {
         "an energy": (_zero_energies(several), _is_bonded),
@@ -122,16 +122,19 @@ def _warn_of_zeros(path: str, frames: Sequence[Frame]) -> None:
             _is_bonded,
         ),
     }
-    for label, (those, is_wrong) in zero.items():
-        wrong = _first_wrong(those, is_wrong)
-        if wrong is not None:
-            warnings.warn(
-                f"{path}: {label} of exactly zero in {len(those)} of {len(frames)} frames, such as "
-                f"frame {wrong.index} (counted from 0), whose structure cannot have that: a "
-                "placeholder? It is fitted as it stands; remove the label from these frames, or the "
-                "frames",
-                stacklevel=4,
-            )
+    first = {label: _first_wrong(*found) for label, found in zero.items()}
+    return [(label, zero[label][0], wrong) for label, wrong in first.items() if wrong is not None]
+
+
+def _warn_of_zeros(path: str, frames: Sequence[Frame]) -> None:
+    for label, those, wrong in placeholders(frames):
+        warnings.warn(
+            f"{path}: {label} of exactly zero in {len(those)} of {len(frames)} frames, such as "
+            f"frame {wrong.index} (counted from 0), whose structure cannot have that: a "
+            "placeholder? It is fitted as it stands; remove the label from these frames, or the "
+            "frames",
+            stacklevel=4,
+        )
 
 
 def _zero_energies(frames: Sequence[Frame]) -> list[Frame]:

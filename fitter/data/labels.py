@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 from forcemap.fitter.data.comment_line import PRIVATE_PREFIX
@@ -15,11 +15,30 @@ from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["FramePlace", "Labels"]
+__all__ = ["FrameError", "FramePlace", "Labels", "NotFiniteError"]
 
 Array = NDArray[np.float64]
 
 DEFAULT_CONFIG_TYPE = "default"
+
+Value = TypeVar("Value")
+
+Forgive = Callable[[str, "FrameError"], None]
+"""Takes the name of a label and what is wrong with it."""
+
+
+class FrameError(ForcemapError):
+    """A fault of one frame: its number in the file, and the fault without the place."""
+
+    def __init__(self, file: str, index: int, fault: str) -> None:
+        super().__init__(f"{file}: frame {index} (counted from 0): {fault}")
+        self.file = file
+        self.index = index
+        self.fault = fault
+
+
+class NotFiniteError(FrameError):
+    """A number that is NaN or infinite."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +50,7 @@ class FramePlace:
 
     def fail(self, text: str) -> NoReturn:
         """Raise ForcemapError with file and frame before `text`."""
-        raise ForcemapError(f"{self.file}: frame {self.index} (counted from 0): {text}")
+        raise FrameError(self.file, self.index, text)
 
     def numbers(self, value: Any, what: str, shapes: Sequence[tuple[int, ...]]) -> Array:
         """`value` as finite floats of one of `shapes`."""
@@ -47,8 +66,10 @@ class FramePlace:
             which = ""
             if array.ndim == 2 and array.shape != (3, 3):
                 which = f" of atom {int(np.argwhere(~np.isfinite(array))[0][0])}"
-            self.fail(
-                f"{what}{which} is {found}; correct or remove the label, or leave the frame out"
+            raise NotFiniteError(
+                self.file,
+                self.index,
+                f"{what}{which} is {found}; correct or remove the label, or leave the frame out",
             )
         return array
 
@@ -77,25 +98,39 @@ class Labels:
                         return key, holder[name]
         return None
 
-    def frame(self, sigmas: FrameSigmas) -> Frame:
-        """The frame; raises ForcemapError for any fault of it."""
+    def frame(self, sigmas: FrameSigmas, forgive: Forgive | None = None) -> Frame:
+        """The frame; raises FrameError for any fault of it.
+
+        `forgive` is called with faults of labels, where it is given; the frame lacks them then.
+        """
         atoms, n = self.atoms, len(self.atoms)
+
+        def label(name: str, read: Callable[[], Value]) -> Value | None:
+            try:
+                return read()
+            except FrameError as error:
+                if forgive is None:
+                    raise
+                forgive(name, error)
+                return None
+
         positions = self.place.numbers(atoms.positions, "a position", [(n, 3)])
         if np.any(atoms.numbers <= 0) or np.any(atoms.numbers >= len(SYMBOLS)):
             self.place.fail("has an atom that is no element (X)")
         cell, pbc = self._cell()
         config_type = self._config_type()
-        mask = sigmas.mask(atoms, self.place)
+        mask = label("force_mask", lambda: sigmas.mask(atoms, self.place))
         return Frame(
             numbers=np.array(atoms.numbers, dtype=np.int32),
             positions=positions,
             cell=cell,
             pbc=pbc,
-            energy=self._energy(),
-            forces=self._forces(mask),
-            stress=self._stress(cell) if np.all(pbc) else None,
+            energy=label("energy", self._energy),
+            forces=label("forces", lambda: self._forces(mask)),
+            stress=label("stress", lambda: self._stress(cell)) if np.all(pbc) else None,
             config_type=config_type,
-            sigma=sigmas.of(atoms, config_type, self.place),
+            sigma=label("sigma", lambda: sigmas.of(atoms, config_type, self.place))
+            or sigmas.of_settings().of(atoms, config_type, self.place),
             source=self.place.file,
             index=self.place.index,
             force_mask=mask,

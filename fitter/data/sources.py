@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forcemap.fitter.data.comment_line import name_elements, parse_comment, with_hidden_symbols
-from forcemap.fitter.data.labels import FramePlace
+from forcemap.fitter.data.labels import FrameError, FramePlace
 from forcemap.fitter.data.settings import Keys, Source
 from forcemap.fitter.data.xyz_faults import fault_of_atoms, fault_of_columns, fault_of_comment
 from forcemap.fitter.data.xyz_frames import (
@@ -62,18 +62,24 @@ checking take 1.5 times as long, as neither stays in the processor's caches."""
 
 Wanted = Callable[[int], bool]
 
+Forgive = Callable[[FrameError], None]
+"""Takes what is wrong with a frame that cannot be parsed."""
 
-def read_structures(source: Source, keys: Keys | None = None) -> Iterator[tuple[int, Any]]:
+
+def read_structures(
+    source: Source, keys: Keys | None = None, forgive: Forgive | None = None
+) -> Iterator[tuple[int, Any]]:
     """ASE's Atoms of the selected frames with their numbers in the file, in the selection's order.
 
     The file is read once, as a stream (twice if `source.index` counts from its end), and only the
-    selected frames are parsed.
+    selected frames are parsed. `forgive` is called with faults of single frames, where it is given;
+    these frames are left out.
 
     Raises:
         ForcemapError: the file cannot be read, or its index selects nothing; the text names the file
             and, where they are known, frame and line.
     """
-    read = _reader_of(source.path, keys or Keys())
+    read = _reader_of(source.path, keys or Keys(), forgive)
     # An index that counts from the end needs the number of frames.
     known = sum(1 for _ in read(lambda index: False)) if "-" in source.index else sys.maxsize
     selected = range(known)[source.selection(known)]
@@ -84,6 +90,8 @@ def read_structures(source: Source, keys: Keys | None = None) -> Iterator[tuple[
         if atoms is None:
             continue
         found += 1
+        if isinstance(atoms, FrameError):
+            continue
         if len(atoms) == 0:
             FramePlace(str(source.path), index).fail("has no atoms; remove it")
         if selected.step > 0:
@@ -113,8 +121,13 @@ def _ahead(items: Iterator[Any]) -> Iterator[Any]:
         yield from some
 
 
-def _reader_of(path: Path, keys: Keys) -> Callable[[Wanted], Iterator[Any]]:
-    """The reader for this kind of file: yields all frames in their order, None for those not wanted."""
+def _reader_of(
+    path: Path, keys: Keys, forgive: Forgive | None = None
+) -> Callable[[Wanted], Iterator[Any]]:
+    """The reader for this kind of file: yields all frames in their order, None for those not wanted.
+
+    Of a frame whose fault is forgiven it yields the error.
+    """
     if os.path.isdir(path):
         raise ForcemapError(
             f'{path}: is a folder, expected a file of frames; a pattern such as "{path / "*.xyz"}" '
@@ -124,7 +137,7 @@ def _reader_of(path: Path, keys: Keys) -> Callable[[Wanted], Iterator[Any]]:
         kind = _format_of(path)
     if kind is None:
         scalars = {keys.energy or "energy", *SINGLE_NUMBERS}
-        return lambda wanted: _from_xyz(path, wanted, scalars)
+        return lambda wanted: _from_xyz(path, wanted, scalars, forgive)
     read = {"db": _database, "json": _database, "traj": _trajectory}.get(kind, _other)
     return lambda wanted: _named_faults(path, kind, read(path, kind, wanted))
 
@@ -158,14 +171,23 @@ def _format_of(path: Path) -> str | None:
 # ----- extended XYZ -----
 
 
-def _from_xyz(path: Path, wanted: Wanted, scalars: set[str]) -> Iterator[Any]:
+def _from_xyz(
+    path: Path, wanted: Wanted, scalars: set[str], forgive: Forgive | None
+) -> Iterator[Any]:
     isotopes = False
     try:
         for index, frame in enumerate(xyz_frames(path, wanted)):
             if frame is None:
                 yield None
                 continue
-            atoms, has_isotopes = _atoms(frame, FramePlace(str(path), index), scalars)
+            try:
+                atoms, has_isotopes = _atoms(frame, FramePlace(str(path), index), scalars)
+            except FrameError as error:
+                if forgive is None:
+                    raise
+                forgive(error)
+                yield error
+                continue
             isotopes |= has_isotopes
             yield atoms
     except DamagedFileError:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from forcemap.fitter.data.frame import Frame
 
-__all__ = ["Finding", "Place", "Severity", "places_of"]
+__all__ = ["Correction", "Finding", "Place", "Severity", "places_of"]
 
 
 class Severity(Enum):
@@ -34,6 +34,20 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """What ``check --fix`` does about a finding; only where it is certain.
+
+    Attributes:
+        text: what is done, in the past tense, without a subject: "stress multiplied by -1".
+        change: returns a frame with its mended structure or labels (`dataclasses.replace`), or None to
+            leave it out of the copy. It is called for the finding's frames only, all if it names none.
+    """
+
+    text: str
+    change: Callable[[Frame], Frame | None]
+
+
+@dataclass(frozen=True)
 class Finding:
     """One fault, doubt or fact about the data.
 
@@ -44,6 +58,7 @@ class Finding:
         cure: what to do, in the imperative; empty for notes that need nothing.
         frames: the frames concerned, in their order; empty where all are.
         figures: the numbers of the message by name, for ``--json``.
+        correction: how a copy is mended; None where that is not certain.
     """
 
     name: str
@@ -52,6 +67,7 @@ class Finding:
     cure: str = ""
     frames: tuple[Place, ...] = ()
     figures: dict[str, Any] | None = None
+    correction: Correction | None = None
 
 
 def places_of(frames: Sequence[Frame]) -> tuple[Place, ...]:

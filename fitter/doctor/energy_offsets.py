@@ -1,0 +1,157 @@
+"""Groups of frames whose energies have another zero than those of like structures in other groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.doctor.case import Case
+from forcemap.fitter.doctor.composition import NORMAL, Composition
+from forcemap.fitter.doctor.energies import isolated_energies
+from forcemap.fitter.doctor.examination import Advance
+from forcemap.fitter.doctor.finding import Finding, Severity, places_of
+from forcemap.fitter.doctor.surroundings import stacked
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+__all__ = ["examine"]
+
+Array = NDArray[np.float64]
+
+LEAST_PAIRS = 5
+"""Pairs of like structures that a statement on a group needs."""
+
+LEAST, LARGE = 0.02, 0.3
+"""eV per atom; smallest offset named, and that which no difference of structure explains."""
+
+SIGNIFICANT = 5.0
+"""Offset over its standard error."""
+
+FACTOR = 3.0
+"""Offset over what the structures' difference explains in nine of ten frames."""
+
+RESOLVED = 1e-4
+"""Smallest difference of fingerprints by which one of energies is divided."""
+
+
+class Offset(NamedTuple):
+    """Difference of a group's energies to those of like structures, eV per atom.
+
+    `explained` is what the remaining difference of the structures may account for.
+    """
+
+    value: float
+    error: float
+    explained: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class _Likes:
+    """Frames with energies, what the composition leaves of these, and where the frames stand.
+
+    `steepness`: change of the energy over that of the fingerprint, in nine of ten frames no more;
+    `near`: distance of fingerprints within which three of four frames have another.
+    """
+
+    frames: list[Frame]
+    residuals: Array
+    places: Array
+    steepness: float
+    near: float
+
+    @classmethod
+    def of(cls, case: Case) -> _Likes | None:
+        chosen = [
+            (frame, around)
+            for frame, around in case.with_surroundings
+            if frame.energy is not None and len(frame.numbers) > 1
+        ]
+        if len(chosen) < 2 * LEAST_PAIRS:
+            return None
+        data = Composition.of([frame for frame, _ in chosen])
+        residuals = data.residuals(data.energies / data.sizes)
+        places = stacked([around for _, around in chosen])
+        distances, partners = cKDTree(places).query(places, k=2)
+        differences = np.abs(residuals - residuals[partners[:, 1]])
+        slopes = differences / np.maximum(distances[:, 1], RESOLVED)
+        return cls(
+            data.frames,
+            residuals,
+            places,
+            float(np.quantile(slopes, 0.9)),
+            float(np.quantile(distances[:, 1], 0.75)),
+        )
+
+    def offset(self, inside: NDArray[np.bool_]) -> Offset | None:
+        """Of the frames `inside` a group against the others; None if too few have like ones there."""
+        if inside.sum() < LEAST_PAIRS or (~inside).sum() < LEAST_PAIRS:
+            return None
+        distances, partners = cKDTree(self.places[~inside]).query(self.places[inside])
+        near = distances <= self.near
+        if near.sum() < LEAST_PAIRS:
+            return None
+        differences = self.residuals[inside][near] - self.residuals[~inside][partners[near]]
+        value = float(np.median(differences))
+        spread = NORMAL * float(np.median(np.abs(differences - value)))
+        error = spread * np.sqrt(np.pi / 2.0 / near.sum())
+        explained = self.steepness * float(np.median(distances[near]))
+        return Offset(value, float(error), explained, int(near.sum()))
+
+
+def examine(case: Case, advance: Advance) -> list[Finding]:
+    """Groups by file, then by config_type within the rest."""
+    advance(len(case.frames))
+    likes = _Likes.of(case)
+    if likes is None:
+        return []
+    by_file = _groups(likes, "file", lambda frame: frame.source)
+    if by_file:
+        return _said(by_file, case)
+    return _said(_groups(likes, "config_type", lambda frame: frame.config_type), case)
+
+
+Group = tuple[str, str, Offset, list[Frame]]
+
+
+def _groups(likes: _Likes, kind: str, of: Callable[[Frame], str]) -> list[Group]:
+    names = [of(frame) for frame in likes.frames]
+    found: list[Group] = []
+    for name in dict.fromkeys(names):
+        inside = np.array([each == name for each in names])
+        if inside.sum() > 0.5 * len(inside):  # the others are off then
+            continue
+        offset = likes.offset(inside)
+        if offset is None:
+            continue
+        bound = max(LEAST, SIGNIFICANT * offset.error, FACTOR * offset.explained)
+        if abs(offset.value) > bound:
+            frames = [f for f, is_in in zip(likes.frames, inside, strict=True) if is_in]
+            found.append((kind, name, offset, frames))
+    return found
+
+
+def _said(groups: Sequence[Group], case: Case) -> list[Finding]:
+    levels = isolated_energies(case)
+    findings = []
+    for kind, name, offset, frames in groups:
+        level = float(np.mean([levels.get(int(z), np.nan) for z in frames[0].numbers]))
+        as_atoms = abs(abs(level) - abs(offset.value)) < 0.1 * abs(offset.value)
+        hint = f", about what the isolated atoms have ({level:.3f} eV)" if as_atoms else ""
+        findings.append(
+            Finding(
+                "energy-offset",
+                Severity.WRONG if abs(offset.value) > LARGE else Severity.DOUBT,
+                f"the energies of {kind} {name} lie {offset.value:+.3f} ± {offset.error:.3f} eV "
+                f"per atom from those of like structures elsewhere ({offset.pairs} pairs){hint}: "
+                "another zero of the energy?",
+                "Give all frames energies of one kind, from the same program, functional, "
+                "pseudopotentials, cutoff and k points",
+                places_of(frames),
+                {"group": name, "offset_ev_per_atom": offset.value, "error": offset.error},
+            )
+        )
+    return findings

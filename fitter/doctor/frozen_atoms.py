@@ -1,0 +1,75 @@
+"""Forces that a constraint has zeroed: ASE's FixAtoms, selective dynamics, frozen layers of slabs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.doctor.case import Case
+from forcemap.fitter.doctor.examination import Advance
+from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
+from forcemap.fitter.doctor.surroundings import Surroundings
+from numpy.typing import NDArray
+
+__all__ = ["examine", "frozen_atoms"]
+
+LOPSIDED = 0.02
+"""Atoms whose neighbours pull to one side by more than this share cannot be held by symmetry."""
+
+LEAST_FORCE = 0.05
+"""eV/Å; if all forces of a frame are smaller, some may be rounded to zero."""
+
+
+def frozen_atoms(frame: Frame, around: Surroundings) -> NDArray[np.bool_]:
+    """(n,) atoms whose force is exactly zero, though others' are not and no symmetry asks for it."""
+    if frame.forces is None:
+        return np.zeros(len(frame.numbers), dtype=bool)
+    size = np.abs(frame.forces).max(axis=1)
+    zero = (size == 0.0) & frame.labelled
+    if not zero.any() or np.sqrt((frame.forces[~zero] ** 2).sum() / len(size)) < LEAST_FORCE:
+        return np.zeros(len(frame.numbers), dtype=bool)
+    return np.asarray(zero & (around.lopsided > LOPSIDED))
+
+
+def examine(case: Case, advance: Advance) -> list[Finding]:
+    """Frames with forces that constraints have zeroed."""
+    found: list[tuple[Frame, NDArray[np.bool_]]] = []
+    for frame, around in case.with_surroundings:
+        advance()
+        frozen = frozen_atoms(frame, around)
+        if frozen.any():
+            found.append((frame, frozen))
+    if not found:
+        return []
+    atoms = sum(int(frozen.sum()) for _, frozen in found)
+    frame, frozen = found[0]
+    which = np.flatnonzero(frozen)
+    named = ", ".join(str(n) for n in which[:5]) + (", …" if len(which) > 5 else "")
+    return [
+        Finding(
+            "forces-frozen",
+            Severity.WRONG,
+            f"{atoms} atoms in {len(found)} frames have forces of exactly zero that no symmetry "
+            f"explains, such as atom{'s' if len(which) > 1 else ''} {named} (from 0) of frame "
+            f"{frame.index} of {frame.source}: a constraint (FixAtoms, selective dynamics) has "
+            "zeroed them",
+            "Write the forces without the constraint (ASE: get_forces(apply_constraint=False)), or "
+            "mask these atoms: force_mask=T leaves their forces out",
+            places_of([frame for frame, _ in found]),
+            {"frames": len(found), "atoms": atoms},
+            Correction("force_mask set for atoms with zeroed forces", _masking(found)),
+        )
+    ]
+
+
+def _masking(found: list[tuple[Frame, NDArray[np.bool_]]]) -> Callable[[Frame], Frame]:
+    masks = {Place(frame.source, frame.index): frozen for frame, frozen in found}
+
+    def mask(frame: Frame) -> Frame:
+        mask = masks[Place(frame.source, frame.index)]
+        before = frame.force_mask
+        return replace(frame, force_mask=mask if before is None else mask | before)
+
+    return mask

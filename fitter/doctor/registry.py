@@ -1,0 +1,32 @@
+"""All examinations, in the order in which they are made."""
+
+from __future__ import annotations
+
+from forcemap.fitter.doctor import (
+    coverage,
+    duplicates,
+    energies,
+    energy_offsets,
+    frozen_atoms,
+    geometry,
+    labels,
+    net_forces,
+    outliers,
+    vacuum,
+)
+from forcemap.fitter.doctor.examination import Examination
+
+__all__ = ["EXAMINATIONS"]
+
+EXAMINATIONS: tuple[Examination, ...] = (
+    Examination("labels", labels.examine),
+    Examination("energies", energies.examine, cheap=True),
+    Examination("zeros of energies", energy_offsets.examine, cheap=True),
+    Examination("net forces", net_forces.examine, cheap=True),
+    Examination("constraints", frozen_atoms.examine, cheap=True),
+    Examination("vacuum", vacuum.examine, cheap=True),
+    Examination("structures", geometry.examine, cheap=True),
+    Examination("copies", duplicates.examine, cheap=True),
+    Examination("outliers", outliers.examine),
+    Examination("coverage", coverage.examine),
+)
