@@ -9,7 +9,7 @@ from forcemap.fitter.commands.import_gap_fit import import_gap_fit
 __all__ = ["import_group"]
 
 
-EXAMPLE = "forcemap import gap GAP.xml -o potential.forcemap"
+EXAMPLE = "forcemap import gap gap.xml -o potential.forcemap"
 
 
 @click.group(name="import", epilog=f"Example: {EXAMPLE}")
