@@ -2,10 +2,10 @@
 
 What a kind of term is stands in `fitter/terms`, `potentials/terms` and `potentials/cpp/src/terms`, with
 the loops that are compiled for each instruction set in `potentials/cpp/src/loops`. Exports, in
-`potentials/export`, are for particular kinds, which each of them states, and so are importers, in
-`fitter/importers`. Everywhere else a kind's name,
-its classes and its modules may not appear, but for the exceptions that are listed here with their
-reasons. An exception that nothing needs any more fails, too.
+`potentials/export`, are for particular kinds, which each of them states; importers, in
+`fitter/importers`, make terms of particular kinds. Everywhere else a kind's name, its classes and its
+modules may not appear, but for the exceptions that are listed here with their reasons. An exception
+that nothing needs any more fails, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from forcemap.potentials.terms.base import MappedTerm
 ROOT = Path(__file__).parents[2]
 
 PYTHON = ("fitter", "potentials", "ipi_driver", "lammps_plugin")
-PYTHON_HOMES = ("fitter/terms/", "potentials/terms/", "potentials/export/", "fitter/importers/")
+PYTHON_HOMES = ("fitter/terms/", "fitter/importers/", "potentials/terms/", "potentials/export/")
 """Of the knowledge of kinds, in Python."""
 
 CPP = ("potentials/cpp", "lammps_plugin")
