@@ -19,10 +19,12 @@ from forcemap.potentials.terms import (
     SoapFunctions,
     SoapQuadraticCenter,
     SoapQuadraticFunctions,
+    ThreeBodyKernelSums,
     ThreeBodySplines,
     TwoBodySplines,
     ZblPairs,
 )
+from kernel_sums import random_kernel_sums
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -40,12 +42,14 @@ def random_potential(
     zbl: bool = True,
     soap: bool = False,
     embedding: bool = False,
+    kernels: bool = False,
 ) -> PotentialData:
     """A potential of `species` (any order) with a two-body, a three-body and, if asked, a zbl term.
 
     With `embedding` there are two embedding terms, some of whose species have no function or density.
     With `soap` there are also soap terms of every zeta, one of which mixes the species in two channels,
     and a soap_quadratic term.
+    With `kernels` there are three_body_kernel terms of every form.
 
     Pair energies are some tenths of an eV with a soft repulsion below 2 Å, triplets some
     hundredths. Tables go to zero at the cutoff with two derivatives; no two are alike.
@@ -71,6 +75,8 @@ def random_potential(
     cores = ZblPairs({pair: (rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.4)) for pair in pairs})
     e0 = {symbol: float(rng.uniform(-2.0, 0.5)) for symbol in symbols}
     terms: list[MappedTerm] = [two_body, three_body]
+    if kernels:
+        terms += random_kernel_sums(rng, symbols, 0.9 * three_body_cutoff)
     if embedding:
         terms += [
             random_embedding(rng, symbols, 1.1 * three_body_cutoff, 20, range_=1.0),
@@ -235,6 +241,17 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
                 for key, t in term.tables.items()
             }
             return replace(term, tables=drawn)
+        case ThreeBodyKernelSums():
+            # The images of a point keep one factor, or neighbours could not be exchanged.
+            points = {
+                key: replace(
+                    t,
+                    factors=np.multiply.outer(rng.normal(size=count), t.factors),
+                    constant=some(t.constant),
+                )
+                for key, t in term.tables.items()
+            }
+            return replace(term, tables=points)
         case EmbeddingFunctions():
             centers = {
                 s: replace(c, coefficients=some(c.coefficients)) for s, c in term.centers.items()
@@ -260,6 +277,12 @@ def _of_draw(term: MappedTerm, k: int) -> MappedTerm:
             return replace(term, tables={key: t[k] for key, t in term.tables.items()})
         case ThreeBodySplines():
             return replace(term, tables={key: term.whole(key)[k] for key in term.tables})
+        case ThreeBodyKernelSums():
+            points = {
+                key: replace(t, factors=t.factors[k], constant=t.constant[k])
+                for key, t in term.tables.items()
+            }
+            return replace(term, tables=points)
         case EmbeddingFunctions():
             centers = {
                 s: replace(c, coefficients=c.coefficients[k]) for s, c in term.centers.items()

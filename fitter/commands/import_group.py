@@ -9,7 +9,10 @@ from forcemap.fitter.commands.import_gap_fit import import_gap_fit
 __all__ = ["import_group"]
 
 
-@click.group(name="import")
+EXAMPLE = "forcemap import gap gap.xml -o potential.forcemap"
+
+
+@click.group(name="import", epilog=f"Example: {EXAMPLE}")
 def import_group() -> None:
     """Bring in what other programs made."""
 

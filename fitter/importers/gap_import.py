@@ -96,7 +96,7 @@ def imported_gap(path: Path, options: ImportOptions) -> ImportedGap:
     brought = [
         _pairs(parts, options.tolerance),
         Brought(tuple(triplet_terms(of_three, species, options.symmetrise))),
-        *_soap([one for one in used if not _bodies(one)], options),
+        *_soap([one for one in used if not _bodies(one)], species, options),
     ]
     terms = [term for one in brought for term in one.terms]
     if not terms:
@@ -147,12 +147,14 @@ def _pairs(parts: Sequence[PairPart], tolerance: float | None) -> Brought:
     return Brought(tuple(terms), notes=notes)
 
 
-def _soap(coordinates: Sequence[Coordinate], options: ImportOptions) -> list[Brought]:
+def _soap(
+    coordinates: Sequence[Coordinate], species: Sequence[int], options: ImportOptions
+) -> list[Brought]:
     if not coordinates:
         return []
     from forcemap.fitter.importers.quip_soap import soap_terms
 
-    return [soap_terms(coordinates, options.rank)]
+    return [soap_terms(coordinates, species, options.rank)]
 
 
 # ----- the whole -----

@@ -4,7 +4,8 @@ What a kind of term is stands in `fitter/terms`, `potentials/terms` and `potenti
 the loops that are compiled for each instruction set in `potentials/cpp/src/loops`. Exports, in
 `potentials/export`, are for particular kinds, which each of them states; importers, in
 `fitter/importers`, make terms of particular kinds. Everywhere else a kind's name, its classes and its
-modules may not appear, but for the exceptions that are listed here with their reasons. An exception that nothing needs any more fails, too.
+modules may not appear, but for the exceptions that are listed here with their reasons. An exception
+that nothing needs any more fails, too.
 """
 
 from __future__ import annotations
