@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations_with_replacement, product
+from typing import TypeVar
 
 import numpy as np
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
@@ -16,6 +17,7 @@ from forcemap.potentials.terms import (
     EmbeddingFunctions,
     MappedTerm,
     SoapCenter,
+    SoapContractedFunctions,
     SoapFunctions,
     SoapQuadraticCenter,
     SoapQuadraticFunctions,
@@ -24,10 +26,12 @@ from forcemap.potentials.terms import (
     TwoBodySplines,
     ZblPairs,
 )
+from forcemap.potentials.terms.soap import RadialFunctions
 from kernel_sums import random_kernel_sums
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+AnyRadial = TypeVar("AnyRadial", bound=RadialFunctions)
 
 
 def random_potential(
@@ -47,8 +51,9 @@ def random_potential(
     """A potential of `species` (any order) with a two-body, a three-body and, if asked, a zbl term.
 
     With `embedding` there are two embedding terms, some of whose species have no function or density.
-    With `soap` there are also soap terms of every zeta, one of which mixes the species in two channels,
-    and a soap_quadratic term.
+    With `soap` there are also soap terms of zeta 1 to 4, one of which mixes the species in two
+    channels, one of zeta 2.5 with splines of degree 5 that a cosine ends, a soap_contracted and a
+    soap_quadratic term.
     With `kernels` there are three_body_kernel terms of every form.
 
     Pair energies are some tenths of an eV with a soft repulsion below 2 Å, triplets some
@@ -90,6 +95,7 @@ def random_potential(
             for zeta, weights in ((1, plain), (2, plain), (3, mixed), (4, plain))
         ]
         terms.append(random_quadratic(rng, symbols, mixed))
+        terms += [random_fraction(rng, symbols), random_contracted(rng, symbols)]
     return PotentialData(species=symbols, e0=e0, terms=(*terms, cores) if zbl else tuple(terms))
 
 
@@ -167,6 +173,81 @@ def random_soap(
         radial=radial,
         self_density=own,
         weights=weights,
+        centers=centers,
+    )
+
+
+def with_cosine(term: AnyRadial, width: float) -> AnyRadial:
+    """The term with other splines, of degree 5, which a cosine ends over `width` Å at the cutoff."""
+    knots = np.arange(30.0) * (term.cutoff / 30)
+    values = np.sin(knots[:, None, None] * (1.0 + np.arange(term.n_max))) / (1.0 + term.l_max)
+    phases = np.arange(term.l_max + 1)[:, None]
+    radial = np.concatenate([values * np.cos(phases), values[:5] * np.sin(phases)])
+    return replace(term, radial=radial, intervals=30, degree=5, cosine_width=width)
+
+
+def random_fraction(rng: np.random.Generator, symbols: tuple[str, ...]) -> SoapFunctions:
+    """A soap term of zeta 2.5 whose vectors are spectra: products with them are not negative."""
+    term = with_cosine(random_soap(rng, symbols, 2, np.eye(len(symbols))), 1.5)
+    width, centers = len(symbols) * term.n_max, {}
+    rows, cols = np.triu_indices(width)
+    for column, (symbol, center) in enumerate(term.centers.items()):
+        vectors = []
+        for _ in center.factors:
+            parts = []
+            for order in range(term.l_max + 1):
+                c = rng.normal(size=(2 * order + 1, width))
+                parts.append((c.T @ c)[rows, cols] * np.where(rows == cols, 1.0, np.sqrt(2.0)))
+            vectors.append(np.concatenate(parts) / np.linalg.norm(np.concatenate(parts)))
+        own = np.outer(term.weights[:, column], term.self_density).ravel()
+        alone = np.array(vectors) @ _isolated_spectrum(own, term.dimension)
+        constant = float(alone**2.5 @ center.factors)
+        centers[symbol] = SoapCenter(center.factors, np.array(vectors), constant)
+    return replace(term, zeta=2.5, centers=centers)
+
+
+def random_contracted(
+    rng: np.random.Generator,
+    symbols: tuple[str, ...],
+    *,
+    channels: int = 11,
+    count: int = 5,
+    scale: float = 0.3,
+) -> SoapContractedFunctions:
+    """A soap_contracted term with rows, diagonals and single pairs of channels.
+
+    Each species has a share in some of the channels only.
+    """
+    plain = with_cosine(random_soap(rng, symbols, 3, np.eye(len(symbols))), 1.1)
+    rows = [(a, b) for a in range(3) for b in range(a, channels)]
+    diagonal = [(a, a + 1) for a in range(channels - 1)]
+    pairs = np.array([*rows, *diagonal, (9, 2), (4, 4), (7, 0)])
+    weights = rng.uniform(0.5, 1.5, len(pairs))
+    mixing = rng.normal(size=(len(symbols), plain.n_max, channels))
+    for n in range(len(symbols)):
+        mixing[n, :, : 2 * n] = 0.0
+        mixing[n, :, channels - n % 2 :] = 0.0
+    own = rng.normal(size=(len(symbols), channels))
+    centers = {}
+    for column, symbol in enumerate(symbols):
+        factors = rng.uniform(-scale, scale, count)
+        vectors = rng.normal(0.0, 1.0, (count, (plain.l_max + 1) * len(pairs)))
+        alone = weights * own[column, pairs[:, 0]] * own[column, pairs[:, 1]]
+        products = vectors[:, : len(pairs)] @ (alone / np.linalg.norm(alone))
+        centers[symbol] = SoapCenter(factors, vectors, float(products**3 @ factors))
+    return SoapContractedFunctions(
+        cutoff=plain.cutoff,
+        intervals=plain.intervals,
+        n_max=plain.n_max,
+        l_max=plain.l_max,
+        radial=plain.radial,
+        degree=plain.degree,
+        cosine_width=plain.cosine_width,
+        zeta=3,
+        mixing=mixing,
+        self_density=own,
+        pairs=pairs,
+        pair_weights=weights,
         centers=centers,
     )
 
@@ -257,7 +338,7 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
                 s: replace(c, coefficients=some(c.coefficients)) for s, c in term.centers.items()
             }
             return replace(term, centers=centers)
-        case SoapFunctions():
+        case SoapFunctions() | SoapContractedFunctions():
             factors = {s: SoapCenter(some(c.factors), c.vectors) for s, c in term.centers.items()}
             return replace(term, centers=factors)
         case SoapQuadraticFunctions():
@@ -288,7 +369,7 @@ def _of_draw(term: MappedTerm, k: int) -> MappedTerm:
                 s: replace(c, coefficients=c.coefficients[k]) for s, c in term.centers.items()
             }
             return replace(term, centers=centers)
-        case SoapFunctions():
+        case SoapFunctions() | SoapContractedFunctions():
             factors = {s: SoapCenter(c.factors[k], c.vectors) for s, c in term.centers.items()}
             return replace(term, centers=factors)
         case SoapQuadraticFunctions():

@@ -18,6 +18,7 @@ from forcemap.potentials.grade import Moments
 from forcemap.potentials.terms import (
     EmbeddingFunctions,
     SoapCenter,
+    SoapContractedFunctions,
     SoapFunctions,
     SoapQuadraticCenter,
     SoapQuadraticFunctions,
@@ -32,7 +33,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
-Spectral = SoapFunctions | SoapQuadraticFunctions
+Spectral = SoapFunctions | SoapQuadraticFunctions | SoapContractedFunctions
+Sums = (SoapFunctions, SoapContractedFunctions)
 
 # LAMMPS, src/pair_zbl_const.h, and force->qqr2e of units metal
 ZBL_EXPONENT = 0.23
@@ -170,12 +172,12 @@ def harmonics(l_max: int, vectors: ComplexArray) -> ComplexArray:
 
 
 def soap_densities(term: Spectral, columns: list[int], vectors: ComplexArray) -> ComplexArray:
-    """Each neighbour's share of c: (n, (l_max + 1)^2, channels n_max).
+    """Each neighbour's share of c: (n, (l_max + 1)^2, channels).
 
     `columns`: the species of each neighbour, as its column of the weights.
     """
     count = len(vectors)
-    shares = np.zeros((count, (term.l_max + 1) ** 2, len(term.weights), term.n_max), dtype=complex)
+    shares = np.zeros((count, (term.l_max + 1) ** 2, channel_count(term)), dtype=complex)
     angular = harmonics(term.l_max, vectors)
     orders = np.repeat(np.arange(term.l_max + 1), 2 * np.arange(term.l_max + 1) + 1)
     for n, (vector, column) in enumerate(zip(vectors, columns, strict=True)):
@@ -183,22 +185,51 @@ def soap_densities(term: Spectral, columns: list[int], vectors: ComplexArray) ->
         h = term.cutoff / term.intervals
         m = min(int(r.real / h), term.intervals - 1)
         t = r / h - m
-        b = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
-        radial = np.tensordot(np.array(b) / 6, term.radial[m : m + 4], 1)  # (l_max + 1, n_max)
+        # (l_max + 1, n_max)
+        radial = np.tensordot(
+            uniform_splines(term.degree, t), term.radial[m : m + term.degree + 1], 1
+        )
+        past = r - (term.cutoff - term.cosine_width)
+        if term.cosine_width > 0.0 and past.real > 0.0:
+            radial = radial * (0.5 + 0.5 * np.cos(np.pi * past / term.cosine_width))
         one = angular[n][:, None] * radial[orders]
-        shares[n] = one[:, None, :] * term.weights[:, column][None, :, None]
-    return shares.reshape(count, (term.l_max + 1) ** 2, len(term.weights) * term.n_max)
+        if isinstance(term, SoapContractedFunctions):
+            shares[n] = one @ term.mixing[column]
+        else:
+            each = one[:, None, :] * term.weights[:, column][None, :, None]
+            shares[n] = each.reshape(len(orders), -1)
+    return shares
+
+
+def channel_count(term: Spectral) -> int:
+    """Numbers in a row of coefficients."""
+    if isinstance(term, SoapContractedFunctions):
+        return int(term.mixing.shape[2])
+    return len(term.weights) * term.n_max
+
+
+def uniform_splines(degree: int, t: complex) -> ComplexArray:
+    """The B-splines of knots at whole numbers that live at 0 <= t < 1, from truncated powers."""
+    values = []
+    for a in range(degree + 1):
+        x = t + degree - a  # in a spline that begins at 0
+        parts = [(-1) ** k * comb(degree + 1, k) * (x - k) ** degree for k in range(degree - a + 1)]
+        values.append(sum(parts) / factorial(degree))
+    return np.array(values)
 
 
 def soap_spectrum(term: Spectral, c: ComplexArray) -> ComplexArray:
-    """Normalised power spectra (q, dimension) of coefficients (q, (l_max + 1)^2, channels n_max)."""
-    width = c.shape[2]
-    rows, cols = np.triu_indices(width)
+    """Normalised spectra (q, dimension) of coefficients (q, (l_max + 1)^2, channels)."""
+    if isinstance(term, SoapContractedFunctions):
+        (rows, cols), weights = term.pairs.T, term.pair_weights
+    else:
+        rows, cols = np.triu_indices(c.shape[2])
+        weights = np.where(rows == cols, 1.0, np.sqrt(2))
     parts = []
     for order in range(term.l_max + 1):
         block = c[:, order**2 : (order + 1) ** 2]
         square = np.einsum("qma,qmb->qab", block, block) / np.sqrt(2 * order + 1)
-        parts.append(square[:, rows, cols] * np.where(rows == cols, 1.0, np.sqrt(2)))
+        parts.append(square[:, rows, cols] * weights)
     p = np.concatenate(parts, axis=1)
     return np.asarray(p / np.sqrt(np.sum(p**2, axis=1))[:, None])
 
@@ -206,10 +237,10 @@ def soap_spectrum(term: Spectral, c: ComplexArray) -> ComplexArray:
 def soap_energy(
     term: Spectral, center: SoapCenter | SoapQuadraticCenter, c: ComplexArray
 ) -> ComplexArray:
-    """Energies (q,) in eV of coefficients (q, (l_max + 1)^2, channels n_max)."""
+    """Energies (q,) in eV of coefficients (q, (l_max + 1)^2, channels)."""
     p = soap_spectrum(term, c)
     if isinstance(center, SoapCenter):
-        assert isinstance(term, SoapFunctions)
+        assert isinstance(term, Sums)
         overlaps = p @ center.vectors.T
         return np.asarray(overlaps**term.zeta @ center.factors - center.constant)
     a, y = p @ center.spectrum, p @ center.subspace.T
@@ -219,17 +250,21 @@ def soap_energy(
 
 def own_density(term: Spectral, species: tuple[str, ...], centre: str) -> ComplexArray:
     """The centre's share of c."""
+    if isinstance(term, SoapContractedFunctions):
+        found = np.zeros(((term.l_max + 1) ** 2, channel_count(term)), dtype=complex)
+        found[0] = term.self_density[species.index(centre)]
+        return found
     own = np.zeros(((term.l_max + 1) ** 2, len(term.weights), term.n_max), dtype=complex)
     own[0] = np.outer(term.weights[:, species.index(centre)], term.self_density)
     return own.reshape(len(own), -1)
 
 
 def features(data: PotentialData, atoms: Atoms, i: int) -> Array:
-    """Projections of atom i: of each soap term on its first 32 vectors."""
+    """Projections of atom i: of each term of sums on its first 32 vectors."""
     symbols = atoms.get_chemical_symbols()
     found = []
     for term in data.terms:
-        if not isinstance(term, SoapFunctions) or symbols[i] not in term.centers:
+        if not isinstance(term, Sums) or symbols[i] not in term.centers:
             continue
         neighbors = neighbors_of(atoms, i, term.cutoff)
         vectors = np.array([vector for _, vector in neighbors], dtype=complex).reshape(-1, 3)

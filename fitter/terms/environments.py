@@ -172,7 +172,7 @@ class Comparison(ABC):
 class DotPower(Comparison):
     """The kernel (a . b)**power of normalised descriptors."""
 
-    power: int
+    power: float
     pull = 0.0
 
     @override

@@ -18,6 +18,9 @@ FORMAT ``forcemap.potential``, version 3. A safetensors file with one JSON docum
         "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}]},
        {"kind": "soap_quadratic", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6,
         "channels": 2, "centers": [{"species": "O", "rank": 64}]},
+       {"kind": "soap_contracted", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6,
+        "channels": 10, "pairs": 25, "zeta": 4,
+        "centers": [{"species": "O", "count": 64, "constant": -0.1}]},
        {"kind": "embedding", "cutoff": 5.0, "intervals": 50, "tables": [["O", "H"], ["O", "O"]],
         "centers": [{"species": "O", "intervals": 50, "range": 1.25}]},
        {"kind": "zbl", "pairs": [{"species": ["H", "H"], "inner": 0.4, "outer": 0.7}]}],
@@ -41,11 +44,14 @@ the term at index i ``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg 
 base + 3); for a table of a three_body_kernel term ``terms.i.C-A-B.points`` (n, 3),
 ``terms.i.C-A-B.factors`` (n), eV, ``terms.i.C-A-B.constant`` (1), eV,
 ``terms.i.C-A-B.lengthscales`` (3) and ``terms.i.C-A-B.permutations`` (m, 3); for a soap term
-``terms.i.radial`` (intervals + 3, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
+``terms.i.radial`` (intervals + degree, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
 (channels, species) and for each of its centres ``terms.i.A.vectors`` (count, dimension) and
 ``terms.i.A.factors`` (count,), eV; for a soap_quadratic term the first three of them and for each
 centre ``terms.i.A.spectrum`` (dimension,), ``terms.i.A.lines`` (dimension,), eV,
-``terms.i.A.subspace`` (rank, dimension) and ``terms.i.A.forms`` (rank, rank), eV; for an embedding
+``terms.i.A.subspace`` (rank, dimension) and ``terms.i.A.forms`` (rank, rank), eV; for a
+soap_contracted term ``terms.i.radial``, ``terms.i.mixing`` (species, n_max, channels), ``terms.i.self``
+(species, channels), ``terms.i.pairs`` (pairs, 2), whole numbers, ``terms.i.pair_weights`` (pairs,) and
+the vectors and factors of its centres; for an embedding
 term ``terms.i.A-B`` (intervals + 3,), without unit, and for each of its centres ``terms.i.A`` (its
 intervals + 3,), eV.
 
@@ -95,7 +101,20 @@ The soap energy of a centre of species A is
 with real orthonormal spherical harmonics Y (no Condon-Shortley sign), a = alpha n_max + n, p in the
 order l, a, b (dimension = (l_max + 1) N (N + 1) / 2, N = channels n_max), and R[n, l] a cubic spline
 as f over [0, cutoff] that vanishes at the cutoff with its derivative; constant is the sum for an
-isolated atom. Species that are no centre have no energy in the term.
+isolated atom. zeta is any number above 0; a negative product of vectors has no power that is not whole,
+and the energy is then no number. Species that are no centre have no energy in the term.
+
+Two entries of the terms with radial functions may be absent: ``degree``, 3 or 5, of their splines, 3
+without it, and ``cosine_width`` w, without which R is the spline. With it R is the spline times
+1/2 (1 + cos(pi (r - cutoff + w) / w)) where r > cutoff - w, and need not vanish at the cutoff itself.
+Splines of degree 5 are those on uniform knots, too: the spline a is not zero from knot a - 5 to a + 1.
+
+The energy of soap_contracted terms is that of soap terms, of another spectrum: with pairs (a, b) of
+channels q in the order of the tensor ``pairs``, p in the order l, pair,
+
+    p[l, pair] = pair_weights[pair] (2 l + 1)^-1/2 sum_m c[l, m, a] c[l, m, b],
+    c[l, m, q] = self[A, q] (for l = 0)
+                 + sum_j sum_n mixing[species of j, n, q] R[n, l](r_ij) Y[l, m](r_ij).
 
 The soap_quadratic energy of a centre is, with the same p, s = spectrum, which has length 1,
 a = s . p / |p| and y = subspace p / |p|, less that of an isolated atom,
@@ -110,17 +129,17 @@ Species that are no centre have no energy in the term. zbl is the switched Ziegl
 energy of LAMMPS' ``pair_style zbl``.
 
 Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner < outer <= 100 Å,
-n_max and channels 1 to 128, l_max 0 to 20, zeta 1 to 4, 1 to 1000000 vectors, 1e-9 < range <= 1e9, a
-file of 4 GiB with a header of 64 MiB.
+n_max and channels 1 to 128, contracted channels 1 to 4096 in 1 to 100000 pairs, l_max 0 to 20,
+0 < zeta <= 100, 1 to 1000000 vectors, 1e-9 < range <= 1e9, a file of 4 GiB with a header of 64 MiB.
 
 *Draws* are samples from the posterior of the fit's weights, each stored as its difference to the
 mean: ``count`` (3 to 4096) of them, which share the energy's form with terms of their own, as long in
 range at most. ``draws.e0`` (count, species) are their energies of the isolated atoms; their terms'
 tensors are ``draws.i.NAME``, and those that are linear in the weights (tables of pairs and triplets,
-functions of embedding terms, factors of soap terms, factors and constants of
-three_body_kernel terms, lines and forms of soap_quadratic terms) have a
-leading axis of length count. A centre of a soap term has no ``constant`` there: it is what makes the
-isolated atom's energy zero.
+functions of embedding terms, factors of soap and soap_contracted terms, factors and constants of
+three_body_kernel terms, lines and forms of soap_quadratic terms) have a leading axis of length count. A
+centre of soap and soap_contracted terms has no ``constant`` there: it is what makes the isolated atom's
+energy zero.
 
 ``uncertainty``: what the draws' deviations become (`forcemap.potentials.uncertainty`). With
 differences d_k of a component of a force (eV/Å) or a stress (eV/Å³), or of an energy (eV),
@@ -131,8 +150,8 @@ floor² times the number of atoms for an energy; noise² more, likewise, for the
 
 ``grade``: what atoms are graded by (`forcemap.potentials.grade`): ``grade.A.mean`` (features,) and
 ``grade.A.whitening`` (features, features), lower triangular. The features are those of the terms (of
-a soap term vectors[k] . p / |p| of the first min(32, count) vectors, one term after the other), or the
-``moments`` where there is that entry.
+soap and soap_contracted terms vectors[k] . p / |p| of the first min(32, count) vectors, one term after
+the other), or the ``moments`` where there is that entry.
 
 Version 2 could hold draws in another way: where its entry ``columns`` is above 1, tensors
 ``NAME.draws`` are checked and not used. Version 1 had neither. Both are read.

@@ -6,6 +6,7 @@ from forcemap.potentials.terms.base import MappedTerm, TermView
 from forcemap.potentials.terms.embedding import EmbeddingCenter, EmbeddingFunctions
 from forcemap.potentials.terms.kinds import KINDS
 from forcemap.potentials.terms.soap import SoapCenter, SoapFunctions
+from forcemap.potentials.terms.soap_contracted import SoapContractedFunctions
 from forcemap.potentials.terms.soap_quadratic import SoapQuadraticCenter, SoapQuadraticFunctions
 from forcemap.potentials.terms.three_body import ThreeBodySplines
 from forcemap.potentials.terms.three_body_kernel import ThreeBodyKernelSums, ThreeBodyPoints
@@ -18,6 +19,7 @@ __all__ = [
     "EmbeddingFunctions",
     "MappedTerm",
     "SoapCenter",
+    "SoapContractedFunctions",
     "SoapFunctions",
     "SoapQuadraticCenter",
     "SoapQuadraticFunctions",

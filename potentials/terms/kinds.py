@@ -5,6 +5,7 @@ from __future__ import annotations
 from forcemap.potentials.terms.base import MappedTerm
 from forcemap.potentials.terms.embedding import EmbeddingFunctions
 from forcemap.potentials.terms.soap import SoapFunctions
+from forcemap.potentials.terms.soap_contracted import SoapContractedFunctions
 from forcemap.potentials.terms.soap_quadratic import SoapQuadraticFunctions
 from forcemap.potentials.terms.three_body import ThreeBodySplines
 from forcemap.potentials.terms.three_body_kernel import ThreeBodyKernelSums
@@ -21,6 +22,7 @@ KINDS: dict[str, type[MappedTerm]] = {
         ThreeBodyKernelSums,
         EmbeddingFunctions,
         SoapFunctions,
+        SoapContractedFunctions,
         SoapQuadraticFunctions,
         ZblPairs,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from forcemap.potentials.terms.base import Coefficients, MappedTerm, TermView
 from typing_extensions import override
 
-__all__ = ["SoapCenter", "SoapFunctions", "SpectrumFunctions"]
+__all__ = ["RadialFunctions", "SoapCenter", "SoapFunctions", "SpectrumFunctions", "SpectrumSums"]
 
 MOST_FEATURES = 32
 """Projections of a site that the grade may use, of each term."""
@@ -36,16 +36,17 @@ class SoapCenter:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SpectrumFunctions(MappedTerm):
-    """Site energies that depend on the power spectrum of the neighbours' density.
+class RadialFunctions(MappedTerm):
+    """Site energies that depend on an expansion of the neighbours' density.
 
     Attributes:
         cutoff: Å.
         intervals: of the radial splines over [0, cutoff].
         n_max, l_max: numbers of radial functions and largest order of spherical harmonics.
-        radial: (intervals + 3, l_max + 1, n_max).
-        self_density: (n_max,).
-        weights: (channels, species).
+        radial: (intervals + degree, l_max + 1, n_max).
+        degree: of the splines, 3 or 5.
+        cosine_width: Å; where it is above 0 the splines are multiplied by 1/2 (1 + cos) over this width
+            before the cutoff, and need not vanish there.
     """
 
     cutoff: float
@@ -53,6 +54,51 @@ class SpectrumFunctions(MappedTerm):
     n_max: int
     l_max: int
     radial: Coefficients
+    degree: int = 3
+    cosine_width: float = 0.0
+
+    def radial_document(self) -> dict[str, Any]:
+        """The entries of the document that are about the radial functions."""
+        document: dict[str, Any] = {"cutoff": float(self.cutoff), "intervals": int(self.intervals)}
+        if self.degree != 3:
+            document["degree"] = int(self.degree)
+        if self.cosine_width > 0.0:
+            document["cosine_width"] = float(self.cosine_width)
+        return document | {"n_max": int(self.n_max), "l_max": int(self.l_max)}
+
+    @staticmethod
+    def read_radial(view: TermView) -> dict[str, Any]:
+        """The attributes that are about the radial functions."""
+        document = view.document
+        return {
+            "cutoff": view.number("cutoff"),
+            "intervals": view.integer("intervals"),
+            "n_max": view.integer("n_max"),
+            "l_max": view.integer("l_max"),
+            "radial": view.arrays["radial"],
+            "degree": view.integer("degree") if "degree" in document else 3,
+            "cosine_width": view.number("cosine_width") if "cosine_width" in document else 0.0,
+        }
+
+    @staticmethod
+    def described_radial(document: Mapping[str, Any]) -> str:
+        """The first part of a line about the term, from its document."""
+        zeta = f", zeta {document['zeta']}" if "zeta" in document else ""
+        return (
+            f"cutoff {document['cutoff']:g} Å, n_max {document['n_max']}, l_max {document['l_max']}"
+            f"{zeta}"
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpectrumFunctions(RadialFunctions):
+    """Site energies that depend on the power spectrum of the neighbours' density.
+
+    Attributes:
+        self_density: (n_max,).
+        weights: (channels, species).
+    """
+
     self_density: Coefficients
     weights: Coefficients
 
@@ -63,54 +109,40 @@ class SpectrumFunctions(MappedTerm):
 
     def expansion_document(self) -> dict[str, Any]:
         """The entries of the document that are about the density."""
-        return {
-            "cutoff": float(self.cutoff),
-            "intervals": int(self.intervals),
-            "n_max": int(self.n_max),
-            "l_max": int(self.l_max),
-            "channels": len(self.weights),
-        }
+        return self.radial_document() | {"channels": len(self.weights)}
 
     def expansion_tensors(self) -> dict[str, Coefficients]:
         """The tensors that are about the density."""
         return {"radial": self.radial, "self": self.self_density, "weights": self.weights}
 
-    @staticmethod
-    def read_expansion(view: TermView) -> dict[str, Any]:
+    @classmethod
+    def read_expansion(cls, view: TermView) -> dict[str, Any]:
         """The attributes that are about the density."""
-        return {
-            "cutoff": view.number("cutoff"),
-            "intervals": view.integer("intervals"),
-            "n_max": view.integer("n_max"),
-            "l_max": view.integer("l_max"),
-            "radial": view.arrays["radial"],
+        return cls.read_radial(view) | {
             "self_density": view.arrays["self"],
             "weights": view.arrays["weights"],
         }
 
-    @staticmethod
-    def described_expansion(document: Mapping[str, Any]) -> str:
+    @classmethod
+    def described_expansion(cls, document: Mapping[str, Any]) -> str:
         """A line about the density, from the term's document."""
-        zeta = f"zeta {document['zeta']}, " if "zeta" in document else ""
         dimension = spectrum_dimension(document["channels"], document["n_max"], document["l_max"])
         return (
-            f"cutoff {document['cutoff']:g} Å, n_max {document['n_max']}, l_max {document['l_max']}, "
-            f"{zeta}{document['channels']} species channels, {dimension} numbers"
+            f"{cls.described_radial(document)}, {document['channels']} species channels, "
+            f"{dimension} numbers"
         )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SoapFunctions(SpectrumFunctions):
-    """Sums of powers of the power spectrum's products with some vectors.
+class SpectrumSums(MappedTerm):
+    """Sums of powers of a spectrum's products with some vectors.
 
     Attributes:
-        zeta: the exponent.
+        zeta: the exponent, above 0.
         centers: by symbol.
     """
 
-    kind: ClassVar[str] = "soap"
-
-    zeta: int
+    zeta: float
     centers: Mapping[str, SoapCenter]
 
     @property
@@ -125,27 +157,28 @@ class SoapFunctions(SpectrumFunctions):
         center = self.centers.get(symbol)
         return 0 if center is None else min(MOST_FEATURES, len(center.vectors))
 
-    @override
-    def document(self) -> dict[str, Any]:
+    def sums_document(self) -> dict[str, Any]:
+        """The entries of the document that are about the sums."""
+        zeta = int(self.zeta) if self.zeta == int(self.zeta) else float(self.zeta)
         centers: list[dict[str, Any]] = []
         for symbol, center in self.centers.items():
             entry: dict[str, Any] = {"species": symbol, "count": len(center.vectors)}
             if not center.of_draws:
                 entry["constant"] = float(center.constant)
             centers.append(entry)
-        return self.expansion_document() | {"zeta": int(self.zeta), "centers": centers}
+        return {"zeta": zeta, "centers": centers}
 
-    @override
-    def tensors(self) -> dict[str, Coefficients]:
-        tensors = self.expansion_tensors()
+    def sums_tensors(self) -> dict[str, Coefficients]:
+        """The tensors that are about the sums."""
+        tensors = {}
         for symbol, center in self.centers.items():
             tensors[f"{symbol}.vectors"] = center.vectors
             tensors[f"{symbol}.factors"] = center.factors
         return tensors
 
-    @classmethod
-    @override
-    def read(cls, view: TermView) -> SoapFunctions:
+    @staticmethod
+    def read_sums(view: TermView) -> dict[str, Any]:
+        """The attributes that are about the sums."""
         centers = {}
         for item in view.document["centers"]:
             symbol = item["species"].string()
@@ -154,13 +187,18 @@ class SoapFunctions(SpectrumFunctions):
                 view.arrays[f"{symbol}.vectors"],
                 item["constant"].number() if "constant" in item else 0.0,
             )
-        return cls(zeta=view.integer("zeta"), centers=centers, **cls.read_expansion(view))
+        zeta = view.number("zeta")
+        return {"zeta": int(zeta) if zeta == int(zeta) else zeta, "centers": centers}
 
-    @classmethod
-    @override
-    def described(cls, document: Mapping[str, Any]) -> str:
-        centers = ", ".join(f"{c['species']} {c['count']} vectors" for c in document["centers"])
-        return f"{cls.described_expansion(document)}: {centers}"
+    @staticmethod
+    def described_sums(centers: Iterable[Mapping[str, Any]]) -> str:
+        """The last part of a line about the term."""
+        return ", ".join(f"{c['species']} {c['count']} vectors" for c in centers)
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of the spectrum."""
+        raise NotImplementedError
 
     @override
     def sizes(self) -> dict[str, Any]:
@@ -169,6 +207,31 @@ class SoapFunctions(SpectrumFunctions):
             "dimension": self.dimension,
             "vectors": {symbol: len(c.vectors) for symbol, c in self.centers.items()},
         }
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SoapFunctions(SpectrumFunctions, SpectrumSums):
+    """Sums of powers of the power spectrum's products with some vectors."""
+
+    kind: ClassVar[str] = "soap"
+
+    @override
+    def document(self) -> dict[str, Any]:
+        return self.expansion_document() | self.sums_document()
+
+    @override
+    def tensors(self) -> dict[str, Coefficients]:
+        return self.expansion_tensors() | self.sums_tensors()
+
+    @classmethod
+    @override
+    def read(cls, view: TermView) -> SoapFunctions:
+        return cls(**cls.read_sums(view), **cls.read_expansion(view))
+
+    @classmethod
+    @override
+    def described(cls, document: Mapping[str, Any]) -> str:
+        return f"{cls.described_expansion(document)}: {cls.described_sums(document['centers'])}"
 
 
 def spectrum_dimension(channels: int, n_max: int, l_max: int) -> int:

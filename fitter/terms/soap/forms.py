@@ -38,7 +38,16 @@ from threadpoolctl import threadpool_limits
 if TYPE_CHECKING:
     from forcemap.fitter.terms.soap.term import SoapTerm
 
-__all__ = ["Form", "Seen", "Span", "forms_of", "functions_of", "isolated", "spectra_seen"]
+__all__ = [
+    "Form",
+    "Seen",
+    "Span",
+    "forms_of",
+    "functions_of",
+    "isolated",
+    "quadratic",
+    "spectra_seen",
+]
 
 Array = NDArray[np.float64]
 
@@ -58,7 +67,7 @@ class Form:
         free: power spectrum of the isolated atom, (dimension,).
     """
 
-    zeta: int
+    zeta: float
     species: int
     factors: Array
     vectors: Array
@@ -122,7 +131,7 @@ def forms_of(
             forms.append(Form(1, center, np.ones(1), vector[None, :], free))
         elif term.zeta == 2:
             seen = spectra_seen(term, block, plan or MapPlan(frames, jobs))
-            factors, vectors = _quadratic(seen.span, values, seen.covariance)
+            factors, vectors = quadratic(seen.span, values, seen.covariance)
             forms.append(Form(2, center, factors, vectors, free))
         else:
             forms.append(Form(term.zeta, center, values, block.points, free))
@@ -250,7 +259,7 @@ def _seen(term: SoapTerm, frames: Sequence[Frame], center: int, span: Span, jobs
     return Seen(span, count, total, moments[0], moments[1], (traces[0], traces[1]))
 
 
-def _quadratic(span: Span, weights: Array, covariance: Array) -> tuple[Array, Array]:
+def quadratic(span: Span, weights: Array, covariance: Array) -> tuple[Array, Array]:
     """(factors, vectors) of sum_s weights[s] (points[s] . p)**2, most important first.
 
     With C = R R^T in the coordinates of `span`, where the form is w, and the eigenvectors u of

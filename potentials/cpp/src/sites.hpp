@@ -15,7 +15,7 @@ struct Sites {
   double* const* features = nullptr;
 };
 
-constexpr std::size_t most_sites_at_once = 16;
+constexpr std::size_t most_sites_at_once = 32;
 
 /// energies[n] += energy(site n).
 template <typename Energy>

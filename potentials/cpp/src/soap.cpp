@@ -13,6 +13,8 @@ namespace forcemap {
 
 namespace {
 
+constexpr double pi = 3.14159265358979323846;
+
 std::size_t rounded(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
 
 bool finite(const std::vector<double>& values) {
@@ -21,7 +23,6 @@ bool finite(const std::vector<double>& values) {
 
 // Norms of the real spherical harmonics for m >= 0, with the root of 2 of m > 0.
 std::vector<double> harmonic_norms(std::size_t l_max) {
-  constexpr double pi = 3.14159265358979323846;
   std::vector<double> norms;
   for (std::size_t l = 0; l <= l_max; ++l)
     for (std::size_t m = 0; m <= l; ++m) {
@@ -45,6 +46,9 @@ struct SoapExpansion::Impl {
     view.cutoff = basis.cutoff;
     view.inverse_spacing = static_cast<double>(basis.intervals) / basis.cutoff;
     view.last_interval = static_cast<double>(basis.intervals) - 1.0;
+    view.degree = basis.degree;
+    view.cosine_begin = basis.cutoff - basis.cosine_width;
+    view.cosine_rate = basis.cosine_width > 0.0 ? pi / basis.cosine_width : 0.0;
     view.n_max = n_max;
     view.l_max = basis.l_max;
     view.n_padded = rounded(n_max, lanes);
@@ -53,7 +57,9 @@ struct SoapExpansion::Impl {
     view.width = view.channels * view.n_padded;
     view.dimension = basis.dimension();
     view.padded_dimension = rounded(view.dimension, lanes);
-    const std::size_t rows = (basis.intervals + 3) * (basis.l_max + 1);
+    view.square = std::max(view.width * view.width, view.n_max * view.width);
+    const std::size_t rows =
+        (basis.intervals + static_cast<std::size_t>(basis.degree)) * (basis.l_max + 1);
     radial.assign(rows * view.n_padded, 0.0);
     for (std::size_t row = 0; row < rows; ++row)
       std::copy_n(&basis.radial[row * n_max], n_max, &radial[row * view.n_padded]);
@@ -77,8 +83,12 @@ struct SoapExpansion::Impl {
     if (b.n_max < 1 || b.intervals < 1 || b.channels < 1)
       fail("soap needs at least one radial function, interval and channel");
     if (b.l_max > max_soap_l) fail("soap l_max ", b.l_max, " is above ", max_soap_l);
-    if (b.radial.size() != (b.intervals + 3) * (b.l_max + 1) * b.n_max ||
-        b.self.size() != b.n_max || b.weights.size() != b.channels * species)
+    if (b.degree != 3 && b.degree != 5) fail("soap splines of degree ", b.degree, " are not known");
+    if (!(b.cosine_width >= 0.0) || b.cosine_width > b.cutoff)
+      fail("soap cosine_width ", b.cosine_width, " is not within the cutoff");
+    const std::size_t rows = b.intervals + static_cast<std::size_t>(b.degree);
+    if (b.radial.size() != rows * (b.l_max + 1) * b.n_max || b.self.size() != b.n_max ||
+        b.weights.size() != b.channels * species)
       fail("soap tables do not have the sizes that n_max, l_max and channels ask for");
     if (!finite(b.radial) || !finite(b.self) || !finite(b.weights))
       fail("soap tables hold a number that is not finite");
@@ -143,7 +153,6 @@ SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
   SoapWork& w = impl.work;
   const std::size_t near = rounded(neighbors + 1, 8), rows = (v.l_max + 1) * (v.l_max + 1);
   const std::size_t radial = near * (v.l_max + 1) * v.n_padded;
-  const std::size_t square = std::max(v.width * v.width, v.n_max * v.width);
   std::size_t total = 0;
   const auto sized = [&](std::size_t count) { total += rounded(count, 8); };
   const auto layout = [&](const auto& each) {
@@ -152,8 +161,8 @@ SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
     for (double** array : {&w.y, &w.yx, &w.yy, &w.yz}) each(array, rows * near);
     for (double** array : {&w.c, &w.adjoint}) each(array, rows * v.width);
     each(&w.one, rows * v.n_padded);
-    each(&w.square, square);
-    for (double** array : {&w.p, &w.g, &w.spare}) each(array, v.padded_dimension);
+    each(&w.square, v.square);
+    for (double** array : {&w.p, &w.g, &w.spare}) each(array, v.padded_dimension + 8);
     each(&w.projections, kMostProjections + 8);
   };
   layout([&](double**, std::size_t count) { sized(count); });

@@ -21,10 +21,12 @@ struct SoapBasis {
   std::size_t n_max;            // radial functions
   std::size_t l_max;            // at most max_soap_l
   std::size_t intervals;        // of the splines over [0, cutoff]
-  std::vector<double> radial;   // (intervals + 3, l_max + 1, n_max) of R_nl, cutoff factor included
+  std::vector<double> radial;   // (intervals + degree, l_max + 1, n_max) of R_nl
   std::vector<double> self;     // (n_max) of the centre itself
   std::size_t channels;         // alpha
   std::vector<double> weights;  // (channels, species)
+  int degree = 3;               // of the splines: 3 or 5
+  double cosine_width = 0.0;  // Å; above 0: R_nl times 1/2 (1 + cos) over this width at the cutoff
 
   /// Numbers of the power spectrum.
   std::size_t dimension() const {

@@ -13,6 +13,7 @@
 #include "soap_loops.ipp"
 #include "three_body_loops.ipp"
 // after the loops of one energy
+#include "soap_contracted_loops.ipp"
 #include "soap_draws_loops.ipp"
 #include "three_body_draws_loops.ipp"
 
@@ -279,8 +280,10 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::moments,
       FORCEMAP_LOOPS::whiten,
       {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::soap_density, FORCEMAP_LOOPS::soap_energies,
-       FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::soap_gradient, FORCEMAP_LOOPS::soap_products,
-       FORCEMAP_LOOPS::soap_sums, FORCEMAP_LOOPS::soap_draw_forces}};
+       FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::contracted_density,
+       FORCEMAP_LOOPS::contracted_forces, FORCEMAP_LOOPS::soap_gradient,
+       FORCEMAP_LOOPS::soap_products, FORCEMAP_LOOPS::soap_sums,
+       FORCEMAP_LOOPS::soap_draw_forces}};
   return kernels;
 }
 

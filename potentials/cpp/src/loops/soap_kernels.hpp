@@ -12,9 +12,29 @@ struct SiteView;
 /// The first projections of a spectrum on a centre's vectors are features of the site.
 constexpr std::size_t kMostProjections = 32;
 
+/// Sites whose energies are computed together at most.
+constexpr std::size_t kSoapSites = 32;
+
+/// An exponent above 0.
+struct SoapPower {
+  double zeta;
+  int whole;  // the same where it is a whole number of moderate size, else 0
+};
+
+/// x^(zeta - 1). A negative x has no power that is not whole: NaN, but where it is rounding.
+static inline double power_below(const SoapPower& of, double x) {
+  if (of.whole > 0) {
+    double power = 1.0;
+    for (int z = 1; z < of.whole; ++z) power *= x;
+    return power;
+  }
+  if (x <= 0.0 && x > -1e-12) return 0.0;
+  return __builtin_pow(x, of.zeta - 1.0);
+}
+
 /// Energy of one centre species: sum_k factors[k] (vectors[k] . p)^zeta - constant.
 struct SoapCenterView {
-  int zeta;
+  SoapPower power;
   std::size_t count;      // rows of `vectors`, a multiple of 4
   const double* vectors;  // (count, padded_dimension)
   const double* factors;  // (count) eV
@@ -27,12 +47,16 @@ struct SoapView {
   double cutoff;
   double inverse_spacing;
   double last_interval;
+  int degree;           // of the splines, 3 or 5
+  double cosine_begin;  // where the cosine that multiplies them begins; the cutoff where none does
+  double cosine_rate;   // pi / its width
   std::size_t n_max, l_max, n_padded, channels, species;
   std::size_t width;             // channels * n_padded
+  std::size_t square;            // doubles of SoapWork::square
   std::size_t dimension;         // of the power spectrum
   std::size_t padded_dimension;  // a multiple of the vector width
   bool plain_species;            // channels are the species themselves
-  const double* radial;          // (intervals + 3, l_max + 1, n_padded)
+  const double* radial;          // (intervals + degree, l_max + 1, n_padded)
   const double* self;            // (n_padded)
   const double* weights;         // (channels, species)
   const double* harmonic;        // norm of Y_lm, m >= 0, at l (l + 1) / 2 + m
@@ -50,8 +74,8 @@ struct SoapWork {
   double* c;                 // ((l_max + 1)^2, width)
   double* adjoint;           // the same: dE/dc
   double* one;               // ((l_max + 1)^2, n_padded) of one species
-  double* square;            // (width, width)
-  double* p;                 // (padded_dimension) power spectrum, normalised
+  double* square;            // (view.square) scratch
+  double* p;                 // (padded_dimension and a vector more) power spectrum, normalised
   double* g;                 // (padded_dimension) dE/dp
   double* spare;             // (padded_dimension)
   double* projections;       // (kMostProjections and a vector more) products with the first vectors
@@ -79,15 +103,40 @@ struct SoapDrawsWork {
   double *value, *slope;  // (l_max + 1, n_padded, padded neighbours) radial functions
 };
 
+/// Pairs of channels (a + k step, b + k), k < length; step is 0 or 1.
+struct SoapRun {
+  std::size_t a, b, length, step;
+};
+
+/// Channels that are sums of the species' radial functions, and the products of channels that make
+/// up a spectrum: p[l, pair (a, b)] = scale sum_m c[lm][a] c[lm][b]. Goes with a SoapView whose
+/// width is that of a row of channels, with a spare vector at its end, and whose square is as long
+/// as the longest run and a vector more.
+struct SoapContractionView {
+  const double* mixing;      // (species, n_max, width)
+  const double* back;        // (species, width, n_padded), the same transposed
+  const std::size_t* begin;  // (species) first of the channels that a species has a share in
+  const std::size_t* end;    // (species); both multiples of the vector width
+  const double* self;        // (species, width), of the centre itself, for l = 0
+  const SoapRun* runs;
+  std::size_t run_count;
+  const double* scale;  // (padded_dimension and a vector more)
+};
+
 struct SoapKernels {
   std::size_t lanes;
   /// Neighbours, coefficients and power spectrum of a site whose distances are known.
   void (*density)(const SoapView& view, const SiteView& site, SoapWork& work);
-  /// Energies (eV, added) of up to 4 sites of one species and their dE/dp.
+  /// Energies (eV, added) of up to kSoapSites sites of one species and their dE/dp.
   void (*energies)(const SoapView& view, const SoapCenterView& center, SoapWork* const* works,
                    std::size_t count, double* const* energies);
   /// Adds dE/dr of the neighbours to the site's gx, gy, gz.
   void (*forces)(const SoapView& view, const SiteView& site, SoapWork& work);
+  /// The same of contracted channels.
+  void (*contracted_density)(const SoapView& view, const SoapContractionView& contraction,
+                             const SiteView& site, SoapWork& work);
+  void (*contracted_forces)(const SoapView& view, const SoapContractionView& contraction,
+                            const SiteView& site, SoapWork& work);
   /// d(normalised p)/dr_j of neighbour `j` (of the work's order), (3, dimension) doubles.
   void (*gradient)(const SoapView& view, SoapWork& work, std::size_t j, double* out);
   /// out[k] = vectors[k] . p, of `count` vectors, a multiple of 4, as long as `size`, a multiple of

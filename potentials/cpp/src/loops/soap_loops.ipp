@@ -65,6 +65,52 @@ static void soap_neighbors(const SoapView& v, const SiteView& s, SoapWork& w) {
   }
 }
 
+// The B-splines of a degree that live on an interval, and their derivatives by t, by the recursion
+// of Cox and de Boor on uniform knots.
+template <int degree>
+FORCEMAP_INLINE void uniform_basis(double t, double* b, double* d) {
+  b[0] = 1.0;
+  for (int k = 1; k <= degree; ++k) {
+    double before = 0.0;  // b[j - 1] of the degree below
+    for (int j = 0; j <= k; ++j) {
+      const double here = j < k ? b[j] : 0.0;
+      if (k == degree) d[j] = before - here;
+      b[j] = ((static_cast<double>(k - j) + t) * before + (static_cast<double>(1 + j) - t) * here) /
+             static_cast<double>(k);
+      before = here;
+    }
+  }
+}
+
+// Radial functions and slopes of a neighbour in row m: splines of degree 5.
+FORCEMAP_INLINE void quintic_rows(const double* first, std::size_t row, const double* b,
+                                  const double* d, double* value, double* slope) {
+  for (std::size_t n = 0; n < row; n += kLanes) {
+    Lanes f = all(0.0), g = f;
+#pragma GCC unroll 6
+    for (int k = 0; k < 6; ++k) {
+      const Lanes e = take(first + static_cast<std::size_t>(k) * row + n);
+      f = mad(all(b[k]), e, f);
+      g = mad(all(d[k]), e, g);
+    }
+    put(value + n, f);
+    put(slope + n, g);
+  }
+}
+
+// The cosine that ends the radial functions: factors of values and slopes from those of the
+// splines.
+FORCEMAP_INLINE void end_by_cosine(const SoapView& v, double r, int count, double* b, double* d) {
+  if (!(r > v.cosine_begin)) return;
+  const double phase = (r - v.cosine_begin) * v.cosine_rate;
+  const double f = 0.5 * (1.0 + __builtin_cos(phase));
+  const double df = -0.5 * v.cosine_rate * __builtin_sin(phase);
+  for (int k = 0; k < count; ++k) {
+    d[k] = f * d[k] + df * b[k];
+    b[k] *= f;
+  }
+}
+
 // Radial functions and slopes of all neighbours: B-splines on uniform intervals.
 static void soap_radial(const SoapView& v, SoapWork& w) {
   const std::size_t row = (v.l_max + 1) * v.n_padded;
@@ -84,12 +130,22 @@ static void soap_radial(const SoapView& v, SoapWork& w) {
     m = m < v.last_interval ? m : v.last_interval;
     const double t = u - m, q = 1.0 - t;
     const double* c0 = v.radial + static_cast<std::size_t>(m) * row;
+    if (v.degree == 5) {
+      double b[6], d[6];
+      uniform_basis<5>(t, b, d);
+      for (double& slope_of : d) slope_of *= h;
+      end_by_cosine(v, w.r[j], 6, b, d);
+      quintic_rows(c0, row, b, d, value, slope);
+      continue;
+    }
+    double b[4] = {q * q * q * (1.0 / 6.0), (0.5 * t - 1.0) * t * t + 2.0 / 3.0,
+                   (0.5 * q - 1.0) * q * q + 2.0 / 3.0, t * t * t * (1.0 / 6.0)};
+    double d[4] = {-0.5 * q * q * h, t * (1.5 * t - 2.0) * h, -q * (1.5 * q - 2.0) * h,
+                   0.5 * t * t * h};
+    end_by_cosine(v, w.r[j], 4, b, d);
     const double *c1 = c0 + row, *c2 = c1 + row, *c3 = c2 + row;
-    const Lanes b0 = all(q * q * q * (1.0 / 6.0)), b3 = all(t * t * t * (1.0 / 6.0));
-    const Lanes b1 = all((0.5 * t - 1.0) * t * t + 2.0 / 3.0);
-    const Lanes b2 = all((0.5 * q - 1.0) * q * q + 2.0 / 3.0);
-    const Lanes d0 = all(-0.5 * q * q * h), d3 = all(0.5 * t * t * h);
-    const Lanes d1 = all(t * (1.5 * t - 2.0) * h), d2 = all(-q * (1.5 * q - 2.0) * h);
+    const Lanes b0 = all(b[0]), b1 = all(b[1]), b2 = all(b[2]), b3 = all(b[3]);
+    const Lanes d0 = all(d[0]), d1 = all(d[1]), d2 = all(d[2]), d3 = all(d[3]);
     for (std::size_t n = 0; n < row; n += kLanes) {
       const Lanes e0 = take(c0 + n), e1 = take(c1 + n), e2 = take(c2 + n), e3 = take(c3 + n);
       put(value + n, mad(b0, e0, mad(b1, e1, mad(b2, e2, b3 * e3))));
@@ -381,9 +437,8 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& cente
     for (std::size_t k = 0; k < kVectors; ++k) {
       const double f = factors[k], x = total(y[k][b]);
       if (kept) sites.projections[b][first + k] = x;
-      double power = 1.0;  // x^(zeta - 1)
-      for (int z = 1; z < center.zeta; ++z) power *= x;
-      const double slope = f * static_cast<double>(center.zeta) * power;
+      const double power = power_below(center.power, x);
+      const double slope = f * center.power.zeta * power;
       sites.energy[b] += f * power * x;
       sites.along[b] += slope * x;
       w[k][b] = all(slope);
@@ -409,24 +464,36 @@ FORCEMAP_INLINE void denormalise(const SoapView& v, const SoapWork& w, double al
     put(g + n, (take(g + n) - part * take(w.p + n)) * inverse);
 }
 
-// Four sites at a time: each vector is read once from where it lies.
+// Four sites at a time. With more sites blocks of vectors stay in the second-level cache, so that
+// each vector is read once for all of them from where it lies.
 static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapWork* const* works,
                           std::size_t count, double* const* energies) {
+  constexpr std::size_t in_cache = 16384;  // doubles
   const std::size_t size = v.padded_dimension;
-  FourSites sites{};
-  for (std::size_t b = 0; b < 4; ++b) {
+  FourSites groups[kSoapSites / 4]{};
+  const std::size_t fours = (count + 3) / 4;
+  for (std::size_t n = 0; n < 4 * fours; ++n) {
+    FourSites& sites = groups[n / 4];
     // Missing sites repeat the last one; their answer goes to a spare array.
-    SoapWork& w = *works[b < count ? b : count - 1];
+    SoapWork& w = *works[n < count ? n : count - 1];
+    const std::size_t b = n % 4;
     sites.p[b] = w.p;
-    sites.g[b] = b < count ? w.g : works[0]->spare;
+    sites.g[b] = n < count ? w.g : works[0]->spare;
     sites.projections[b] = w.projections;
-    for (std::size_t n = 0; n < size; n += kLanes) put(sites.g[b] + n, all(0.0));
+    for (std::size_t k = 0; k < size; k += kLanes) put(sites.g[b] + k, all(0.0));
     sites.energy[b] = sites.along[b] = 0.0;
   }
-  for (std::size_t k = 0; k < center.count; k += kVectors) some_vectors(v, center, k, sites);
-  for (std::size_t b = 0; b < count; ++b) {
-    *energies[b] += sites.energy[b] - center.constant;
-    denormalise(v, *works[b], sites.along[b], works[b]->g);
+  const std::size_t some = in_cache / size / kVectors * kVectors;
+  const std::size_t block = fours == 1 ? center.count : some < kVectors ? kVectors : some;
+  for (std::size_t first = 0; first < center.count; first += block) {
+    const std::size_t last = first + block < center.count ? first + block : center.count;
+    for (std::size_t n = 0; n < fours; ++n)
+      for (std::size_t k = first; k < last; k += kVectors) some_vectors(v, center, k, groups[n]);
+  }
+  for (std::size_t n = 0; n < count; ++n) {
+    const FourSites& sites = groups[n / 4];
+    *energies[n] += sites.energy[n % 4] - center.constant;
+    denormalise(v, *works[n], sites.along[n % 4], works[n]->g);
   }
 }
 
@@ -527,9 +594,29 @@ static void soap_adjoint_of(const SoapView& v, std::size_t species, const double
   }
 }
 
+// Forces on the neighbours [begin, end) of one species from dE/dc of that species.
+FORCEMAP_INLINE void pull_species(const SoapView& v, const SiteView& s, const SoapWork& w,
+                                  const SoapRows<const double>& adjoint, std::size_t begin,
+                                  std::size_t end) {
+  const Lanes zero = all(0.0);
+  for (std::size_t j = begin; j < end; j += 2) {
+    SoapPull first{zero, zero, zero, zero}, second = first;
+    // Past the last neighbour stands another species' or a weightless one: computed, not used.
+    // Where the arrays end there, the last one is done twice.
+    const std::size_t at = j + 1 < w.padded || j == 0 ? j : j - 1;
+    for (std::size_t n = 0; n < v.n_padded; n += kLanes)
+      pull_two(v, w, adjoint, n, at, first, second);
+    if (at == j) {
+      add_pull(s, w, j, first);
+      if (j + 1 < end) add_pull(s, w, j + 1, second);
+    } else {
+      add_pull(s, w, j, second);
+    }
+  }
+}
+
 static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
   soap_adjoint(v, w, w.g, w.adjoint);
-  const Lanes zero = all(0.0);
   for (std::size_t species = 0; species < v.species; ++species) {
     const std::size_t begin = w.begin[species], end = w.begin[species + 1];
     if (begin == end) continue;
@@ -540,20 +627,7 @@ static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
       adjoint = w.one;
       stride = v.n_padded;
     }
-    for (std::size_t j = begin; j < end; j += 2) {
-      SoapPull first{zero, zero, zero, zero}, second = first;
-      // Past the last neighbour stands another species' or a weightless one: computed, not used.
-      // Where the arrays end there, the last one is done twice.
-      const std::size_t at = j + 1 < w.padded || j == 0 ? j : j - 1;
-      for (std::size_t n = 0; n < v.n_padded; n += kLanes)
-        pull_two(v, w, {adjoint, stride}, n, at, first, second);
-      if (at == j) {
-        add_pull(s, w, j, first);
-        if (j + 1 < end) add_pull(s, w, j + 1, second);
-      } else {
-        add_pull(s, w, j, second);
-      }
-    }
+    pull_species(v, s, w, {adjoint, stride}, begin, end);
   }
 }
 

@@ -117,17 +117,32 @@ class SpectrumTerm final : public DrawnTerm {
 }  // namespace
 
 SoapExpansion read_soap_expansion(TermReader& reader) {
-  const JsonView& json = reader.json();
   SoapBasis basis{};
+  basis.channels = static_cast<std::size_t>(reader.json().at("channels").integer(1, max_channels));
+  read_radial(reader, basis);
+  basis.self = reader.take("self", {basis.n_max});
+  basis.weights = reader.take("weights", {basis.channels, reader.species()});
+  return {basis, reader.species()};
+}
+
+void read_radial(TermReader& reader, SoapBasis& basis) {
+  const JsonView& json = reader.json();
   basis.cutoff = reader.cutoff();
   basis.intervals = reader.intervals("intervals");
   basis.n_max = static_cast<std::size_t>(json.at("n_max").integer(1, max_channels));
   basis.l_max = static_cast<std::size_t>(json.at("l_max").integer(0, std::int64_t{max_soap_l}));
-  basis.channels = static_cast<std::size_t>(json.at("channels").integer(1, max_channels));
-  basis.radial = reader.take("radial", {basis.intervals + 3, basis.l_max + 1, basis.n_max});
-  basis.self = reader.take("self", {basis.n_max});
-  basis.weights = reader.take("weights", {basis.channels, reader.species()});
-  return {basis, reader.species()};
+  if (json.has("degree")) {
+    basis.degree = static_cast<int>(json.at("degree").integer(3, 5));
+    if (basis.degree == 4) json.at("degree").reject("found 4, expected 3 or 5");
+  }
+  if (json.has("cosine_width")) {
+    const JsonView width = json.at("cosine_width");
+    basis.cosine_width = width.number();
+    if (!(basis.cosine_width > 0.0) || basis.cosine_width > basis.cutoff)
+      width.reject("found ", width.description(), ", expected 0 < cosine_width <= cutoff");
+  }
+  const std::size_t rows = basis.intervals + static_cast<std::size_t>(basis.degree);
+  basis.radial = reader.take("radial", {rows, basis.l_max + 1, basis.n_max});
 }
 
 SoapWork& isolated_atom(const SoapView& expansion, int species, SoapWorkspace& space) {

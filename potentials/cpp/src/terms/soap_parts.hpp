@@ -14,9 +14,14 @@
 
 namespace forcemap {
 
-/// The density expansion of a term: members "cutoff", "intervals", "n_max", "l_max", "channels",
-/// tensors "radial", "self", "weights".
+/// The density expansion of a term: what read_radial reads, the member "channels", the tensors
+/// "self" and "weights".
 SoapExpansion read_soap_expansion(TermReader& reader);
+
+/// The radial functions of an expansion: members "cutoff", "intervals", "n_max", "l_max", the
+/// tensor "radial" (intervals + degree, l_max + 1, n_max); where they are there, "degree" (3 or 5)
+/// of the splines and "cosine_width", Å, of a factor 1/2 (1 + cos) that ends them at the cutoff.
+void read_radial(TermReader& reader, SoapBasis& basis);
 
 /// An isolated atom as the loops round it.
 SoapWork& isolated_atom(const SoapView& expansion, int species, SoapWorkspace& space);

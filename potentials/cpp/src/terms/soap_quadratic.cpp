@@ -140,8 +140,8 @@ class Forms final : public SpectrumDraws {
 };
 
 std::unique_ptr<DrawnTerm> read(TermReader& reader) {
-  reader.json().allow_only(
-      {"kind", "cutoff", "intervals", "n_max", "l_max", "channels", "centers"});
+  reader.json().allow_only({"kind", "cutoff", "intervals", "degree", "cosine_width", "n_max",
+                            "l_max", "channels", "centers"});
   return draw_spectrum_term(reader, {"species", "rank"},
                             [](TermReader& of, const TermReader::Center& center,
                                const SoapView& expansion) -> std::unique_ptr<SpectrumDraws> {
