@@ -103,6 +103,11 @@ class Arguments(Mapping[str, str]):
         """The argument that counts of a name. Raises KeyError if there is none."""
         return self._last[name.lower()]
 
+    def last_of(self, *names: str) -> str | None:
+        """Which of several names for one thing counts: the last in the string; None without any."""
+        own = {name.lower() for name in names}
+        return next((a.name.lower() for a in reversed(self.given) if a.name.lower() in own), None)
+
     def kind(self, known: Collection[str]) -> str:
         """The one of the `known` words that the string names, such as the kind of a descriptor.
 

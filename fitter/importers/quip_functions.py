@@ -107,10 +107,9 @@ def species_pairs(
 
 def atomic_number(coordinate: Coordinate, *names: str) -> int:
     """The atomic number that one of these arguments gives; 0, which stands for any, without one."""
-    given = [name for name in names if name in coordinate.arguments]
-    if not given:
+    name = coordinate.arguments.last_of(*names)
+    if name is None:
         return 0
-    name = max(given, key=lambda one: coordinate.arguments.argument(one).at)
     number = coordinate.arguments.integer(name)
     if not 0 <= number < len(SYMBOLS):
         coordinate.arguments.fail_at(
