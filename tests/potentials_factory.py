@@ -21,11 +21,13 @@ from forcemap.potentials.terms import (
     SoapFunctions,
     SoapQuadraticCenter,
     SoapQuadraticFunctions,
+    ThreeBodyKernelSums,
     ThreeBodySplines,
     TwoBodySplines,
     ZblPairs,
 )
 from forcemap.potentials.terms.soap import RadialFunctions
+from kernel_sums import random_kernel_sums
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -44,6 +46,7 @@ def random_potential(
     zbl: bool = True,
     soap: bool = False,
     embedding: bool = False,
+    kernels: bool = False,
 ) -> PotentialData:
     """A potential of `species` (any order) with a two-body, a three-body and, if asked, a zbl term.
 
@@ -51,6 +54,7 @@ def random_potential(
     With `soap` there are also soap terms of zeta 1 to 4, one of which mixes the species in two
     channels, one of zeta 2.5 with splines of degree 5 that a cosine ends, a soap_contracted and a
     soap_quadratic term.
+    With `kernels` there are three_body_kernel terms of every form.
 
     Pair energies are some tenths of an eV with a soft repulsion below 2 Å, triplets some
     hundredths. Tables go to zero at the cutoff with two derivatives; no two are alike.
@@ -76,6 +80,8 @@ def random_potential(
     cores = ZblPairs({pair: (rng.uniform(0.4, 0.7), rng.uniform(1.0, 1.4)) for pair in pairs})
     e0 = {symbol: float(rng.uniform(-2.0, 0.5)) for symbol in symbols}
     terms: list[MappedTerm] = [two_body, three_body]
+    if kernels:
+        terms += random_kernel_sums(rng, symbols, 0.9 * three_body_cutoff)
     if embedding:
         terms += [
             random_embedding(rng, symbols, 1.1 * three_body_cutoff, 20, range_=1.0),
@@ -316,6 +322,17 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
                 for key, t in term.tables.items()
             }
             return replace(term, tables=drawn)
+        case ThreeBodyKernelSums():
+            # The images of a point keep one factor, or neighbours could not be exchanged.
+            points = {
+                key: replace(
+                    t,
+                    factors=np.multiply.outer(rng.normal(size=count), t.factors),
+                    constant=some(t.constant),
+                )
+                for key, t in term.tables.items()
+            }
+            return replace(term, tables=points)
         case EmbeddingFunctions():
             centers = {
                 s: replace(c, coefficients=some(c.coefficients)) for s, c in term.centers.items()
@@ -341,6 +358,12 @@ def _of_draw(term: MappedTerm, k: int) -> MappedTerm:
             return replace(term, tables={key: t[k] for key, t in term.tables.items()})
         case ThreeBodySplines():
             return replace(term, tables={key: term.whole(key)[k] for key in term.tables})
+        case ThreeBodyKernelSums():
+            points = {
+                key: replace(t, factors=t.factors[k], constant=t.constant[k])
+                for key, t in term.tables.items()
+            }
+            return replace(term, tables=points)
         case EmbeddingFunctions():
             centers = {
                 s: replace(c, coefficients=c.coefficients[k]) for s, c in term.centers.items()

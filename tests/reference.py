@@ -22,10 +22,12 @@ from forcemap.potentials.terms import (
     SoapFunctions,
     SoapQuadraticCenter,
     SoapQuadraticFunctions,
+    ThreeBodyKernelSums,
     ThreeBodySplines,
     TwoBodySplines,
     ZblPairs,
 )
+from kernel_sums import kernel_sums
 from numpy.polynomial import Chebyshev, Legendre
 from numpy.typing import NDArray
 
@@ -382,6 +384,11 @@ def evaluate(data: PotentialData, atoms: Atoms) -> Reference:
                 energies[i] += energy
                 for n, (_, slope) in enumerate(found):
                     gradients[n] += by_rho * slope * neighbors[n][1] / distances[n]
+            if isinstance(term, ThreeBodyKernelSums):
+                around = [(symbols[j], vector) for j, vector in neighbors]
+                energy, pulls = kernel_sums(term, centre, around)
+                energies[i] += energy
+                gradients += pulls
             if not isinstance(term, ThreeBodySplines):
                 continue
             near = [n for n in range(len(neighbors)) if distances[n] < term.cutoff]

@@ -46,6 +46,7 @@ CASES = [
     *((1, ""), (2, ""), (3, "")),
     *((1, "soap"), (2, "soap"), (4, "soap")),
     *((1, "embedding"), (2, "embedding"), (4, "embedding")),
+    *((1, "kernels"), (3, "kernels")),
 ]
 """Number of species, and what terms there are beside those of pairs and triplets."""
 PATIENCE = 30.0  # seconds after which a conversation that hangs is stopped

@@ -35,7 +35,13 @@ COUNT = 11
 
 DATA = with_draws(
     random_potential(
-        SPECIES, 21, two_body_cutoff=4.4, three_body_cutoff=3.6, embedding=True, soap=True
+        SPECIES,
+        21,
+        two_body_cutoff=4.4,
+        three_body_cutoff=3.6,
+        embedding=True,
+        soap=True,
+        kernels=True,
     ),
     COUNT,
     3,

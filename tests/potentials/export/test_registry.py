@@ -14,7 +14,7 @@ from forcemap.potentials.terms import KINDS, MappedTerm, TermView
 from forcemap.potentials.terms.base import Coefficients
 from potentials_factory import random_potential
 
-ALL = random_potential(["Si", "C"], 4, soap=True, embedding=True)
+ALL = random_potential(["Si", "C"], 4, soap=True, embedding=True, kernels=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from forcemap.potentials.terms import KINDS
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 
-ALL = random_potential(["Si", "O"], 3, soap=True, embedding=True)
+ALL = random_potential(["Si", "O"], 3, soap=True, embedding=True, kernels=True)
 
 
 def written(folder: Path, terms: Sequence[int]) -> str:
