@@ -63,7 +63,7 @@ class Composition:
             found: Array = np.linalg.lstsq(self.shares * root[:, None], values * root, rcond=1e-8)[
                 0
             ]
-            residuals: Array = np.abs(values - self.shares @ found)
+            residuals = np.asarray(np.abs(values - self.shares @ found), dtype=np.float64)
             if np.allclose(found, levels, rtol=1e-9, atol=1e-9):
                 break
             levels = found
