@@ -19,8 +19,11 @@ LOPSIDED, HELD = 0.02, 1e-3
 """Atoms whose neighbours pull to one side by more than these shares cannot be held by symmetry; the
 second is for frames that have an atom of the first kind, and leaves room for rounded positions."""
 
+MOST_DIGITS = 5
+"""Files with more digits round no force to zero."""
+
 FEW_UNITS = 20.0
-"""Smallest forces, in units of the last digit that the file gives."""
+"""Small forces, in units of the last digit that the file gives."""
 
 LEAST_FORCE = 0.05
 """eV/Å; if all forces of a frame are smaller, some may be rounded to zero."""
@@ -45,9 +48,12 @@ def frozen_atoms(frame: Frame, around: Surroundings) -> NDArray[np.bool_]:
 
 def _is_rounded(others: NDArray[np.float64], zeros: int) -> bool:
     """Whether as many atoms as have no force have one of a few units of the file's last digit."""
-    sizes = np.abs(others)
-    unit = float(sizes[sizes > 0.0].min(initial=np.inf))
-    return bool((sizes.max(axis=1) <= FEW_UNITS * unit).sum() >= zeros)
+    for digits in range(2, MOST_DIGITS + 1):
+        unit = 10.0**-digits
+        if np.allclose(others, np.round(others, digits), rtol=0.0, atol=1e-3 * unit):
+            small = np.abs(others).max(axis=1) <= FEW_UNITS * unit
+            return bool(small.sum() >= zeros)
+    return False
 
 
 def examine(case: Case, advance: Advance) -> list[Finding]:
