@@ -19,6 +19,7 @@ from forcemap.fitter.data.deviations import calibrated_deviations, deviations_of
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.prediction import Prediction, evaluated
+from forcemap.fitter.doctor.quick import warn_of_faults
 from forcemap.fitter.fitting import Fitted, fitted
 from forcemap.fitter.mapping.curves import mapped_curves
 from forcemap.fitter.mapping.deviations import with_deviations
@@ -152,6 +153,8 @@ class FitData:
             train = read_frames(settings.data.train, keys, sigma)
             test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
             advance()
+        if run.ranks.is_first:
+            warn_of_faults(train, test)
         return cls.of(train, test, run)
 
     @classmethod

@@ -144,7 +144,9 @@ def _check_outputs(case: Case, outputs: Sequence[Path]) -> None:
     """See, before the work, that no output is an input, and that all can be written."""
     from forcemap.fitter.sharing.whole_file import check_writable
 
-    for path in outputs:
+    for number, path in enumerate(outputs):
+        if path.absolute() in [other.absolute() for other in outputs[:number]]:
+            raise click.UsageError(f"{path} is named twice, for two different files")
         for reading in [*case.train, *case.test]:
             if path.exists() and path.samefile(reading.source.path):
                 raise click.UsageError(f"{path} is one of the files examined, and would be lost")
@@ -171,7 +173,9 @@ def _write(
         if html is not None:
             write_page(html, case, findings)
             lines.append(str(html))
-        if chemiscope is not None:
+        if chemiscope is not None and not case.frames:
+            lines.append(f"{chemiscope}: no frame can be used, so none is written")
+        elif chemiscope is not None:
             write_chemiscope(chemiscope, case)
             lines.append(str(chemiscope))
     return lines

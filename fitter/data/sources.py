@@ -117,8 +117,18 @@ def count_frames(source: Source) -> int:
 
 def _ahead(items: Iterator[Any]) -> Iterator[Any]:
     """The same items, made AHEAD at a time."""
-    while some := list(islice(items, AHEAD)):
+    some: list[Any] = []
+    while True:
+        try:
+            for item in islice(items, AHEAD):
+                some.append(item)
+        except ForcemapError:
+            yield from some
+            raise
+        if not some:
+            return
         yield from some
+        some = []
 
 
 def _reader_of(

@@ -236,19 +236,37 @@ class _Search:
         partners, offsets = found
         if not np.all(np.bincount(partners, minlength=len(a.numbers)) == self.cells):
             return None
-        # The best rotation and shift for these partners (Kabsch 1976, doi:10.1107/S0567739476001873).
-        targets = moved + offsets
+        refined = self._refined(rotation, moved, offsets)
+        if refined is None:
+            return None
         start = b.positions - b.positions.mean(axis=0)
+        targets = moved + offsets
         aim = targets - targets.mean(axis=0)
-        u, _, vh = np.linalg.svd(aim.T @ start)
-        spread = np.linalg.svd(start, compute_uv=False)
-        refined = u @ vh if len(start) > 3 and spread[2] > 0.5 else rotation
-        if np.linalg.det(refined) * np.linalg.det(rotation) < 0.0:
-            refined = rotation
         distance = float(np.linalg.norm(start @ refined.T - aim, axis=1).max())
         if distance > SAME or not self._same_lattice(refined):
             return None
         return Alignment(refined, partners, distance)
+
+    def _refined(self, rotation: Array, moved: Array, offsets: Array) -> Array | None:
+        """The best rotation for atoms and periods; None if b has a period that a has not.
+
+        By singular values (Kabsch 1976, doi:10.1107/S0567739476001873).
+        """
+        start, targets = self.b.frame.positions, moved + offsets
+        periods = self.b.lattice.vectors
+        if len(periods):
+            found = self.a.lattice.atoms_at(targets[0] + periods @ rotation.T, LOOSE)
+            if found is None:
+                return None
+            targets = np.concatenate([targets, targets[0] + periods @ rotation.T + found[1]])
+            start = np.concatenate([start, start[0] + periods])
+        start = start - start.mean(axis=0)
+        u, sizes, vh = np.linalg.svd((targets - targets.mean(axis=0)).T @ start)
+        if sizes[1] < 0.1:
+            return rotation  # points on a line do not determine it
+        if np.linalg.det(u @ vh) * np.linalg.det(rotation) < 0.0:
+            u[:, 2] *= -1.0
+        return np.asarray(u @ vh)
 
     def _partners(
         self, moved: Array, numbers: NDArray[np.int32], limit: float

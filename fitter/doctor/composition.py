@@ -59,15 +59,15 @@ class Composition:
         weights: Array = np.ones(len(values))
         levels: Array = np.zeros(len(self.species))
         for _ in range(ROUNDS):
-            root: Array = np.sqrt(weights)
-            found: Array = np.linalg.lstsq(self.shares * root[:, None], values * root, rcond=1e-8)[
-                0
-            ]
-            residuals: Array = np.abs(values - self.shares @ found)
+            root = np.sqrt(weights)
+            solution = np.linalg.lstsq(self.shares * root[:, None], values * root, rcond=1e-8)
+            found = np.asarray(solution[0], dtype=np.float64)
+            residuals = np.abs(values - self.shares @ found)
             if np.allclose(found, levels, rtol=1e-9, atol=1e-9):
                 break
             levels = found
-            weights = 1.0 / np.maximum(residuals, 1e-6 + 1e-3 * float(np.median(residuals)))
+            least = 1e-6 + 1e-3 * float(np.median(residuals))
+            weights = np.asarray(1.0 / np.maximum(residuals, least), dtype=np.float64)
         return levels
 
     def residuals(self, values: Array) -> Array:

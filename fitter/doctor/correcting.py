@@ -42,6 +42,8 @@ def write_corrected(
     from ase.io.extxyz import write_xyz
 
     mended = _mended(case, findings)
+    if not mended:
+        return [f"{path}: no frame can be used, so none is written"]
     count = 0
     stage = case.run.stage("writing", len(case.train_frames))
     with stage as advance, replacing(path) as part, part.open("w", encoding="utf-8") as file:

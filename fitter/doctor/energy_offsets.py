@@ -75,16 +75,13 @@ class _Likes:
         data = Composition.of([frame for frame, _ in chosen])
         residuals = data.residuals(data.energies / data.sizes)
         places = stacked([around for _, around in chosen])
-        distances, partners = cKDTree(places).query(places, k=2)
-        differences = np.abs(residuals - residuals[partners[:, 1]])
-        slopes = differences / np.maximum(distances[:, 1], RESOLVED)
-        return cls(
-            data.frames,
-            residuals,
-            places,
-            float(np.quantile(slopes, 0.9)),
-            float(np.quantile(distances[:, 1], 0.75)),
-        )
+        groups = [(frame.source, frame.config_type) for frame in data.frames]
+        distances, differences = _neighbours_within(groups, places, residuals)
+        if not len(distances):
+            return None
+        slopes = differences / np.maximum(distances, RESOLVED)
+        near = float(np.quantile(distances, 0.75))
+        return cls(data.frames, residuals, places, float(np.quantile(slopes, 0.9)), near)
 
     def offset(self, inside: NDArray[np.bool_]) -> Offset | None:
         """Of the frames `inside` a group against the others; None if too few have like ones there."""
@@ -100,6 +97,23 @@ class _Likes:
         error = spread * np.sqrt(np.pi / 2.0 / near.sum())
         explained = self.steepness * float(np.median(distances[near]))
         return Offset(value, float(error), explained, int(near.sum()))
+
+
+def _neighbours_within(
+    groups: Sequence[tuple[str, str]], places: Array, residuals: Array
+) -> tuple[Array, Array]:
+    """Distances of frames to the nearest of their own groups, and differences of energy to these."""
+    members: dict[tuple[str, str], list[int]] = {}
+    for number, group in enumerate(groups):
+        members.setdefault(group, []).append(number)
+    distances, differences = [np.zeros(0)], [np.zeros(0)]
+    for numbers in members.values():
+        if len(numbers) > 1:
+            found, partners = cKDTree(places[numbers]).query(places[numbers], k=2)
+            distances.append(found[:, 1])
+            own = residuals[numbers]
+            differences.append(np.abs(own - own[partners[:, 1]]))
+    return np.concatenate(distances), np.concatenate(differences)
 
 
 def examine(case: Case, advance: Advance) -> list[Finding]:

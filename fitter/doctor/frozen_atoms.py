@@ -15,8 +15,15 @@ from numpy.typing import NDArray
 
 __all__ = ["examine", "frozen_atoms"]
 
-LOPSIDED = 0.02
-"""Atoms whose neighbours pull to one side by more than this share cannot be held by symmetry."""
+LOPSIDED, HELD = 0.02, 1e-3
+"""Atoms whose neighbours pull to one side by more than these shares cannot be held by symmetry; the
+second is for frames that have an atom of the first kind, and leaves room for rounded positions."""
+
+MOST_DIGITS = 5
+"""Files with more digits round no force to zero."""
+
+FEW_UNITS = 20.0
+"""Small forces, in units of the last digit that the file gives."""
 
 LEAST_FORCE = 0.05
 """eV/Å; if all forces of a frame are smaller, some may be rounded to zero."""
@@ -28,9 +35,25 @@ def frozen_atoms(frame: Frame, around: Surroundings) -> NDArray[np.bool_]:
         return np.zeros(len(frame.numbers), dtype=bool)
     size = np.abs(frame.forces).max(axis=1)
     zero = (size == 0.0) & frame.labelled
-    if not zero.any() or np.sqrt((frame.forces[~zero] ** 2).sum() / len(size)) < LEAST_FORCE:
+    free = zero & (around.lopsided > LOPSIDED)
+    others = frame.forces[~zero & frame.labelled]
+    if (
+        not free.any()
+        or np.sqrt((others**2).sum() / len(size)) < LEAST_FORCE
+        or _is_rounded(others, int(zero.sum()))
+    ):
         return np.zeros(len(frame.numbers), dtype=bool)
-    return np.asarray(zero & (around.lopsided > LOPSIDED))
+    return np.asarray(zero & (around.lopsided > HELD))
+
+
+def _is_rounded(others: NDArray[np.float64], zeros: int) -> bool:
+    """Whether as many atoms as have no force have one of a few units of the file's last digit."""
+    for digits in range(2, MOST_DIGITS + 1):
+        unit = 10.0**-digits
+        if np.allclose(others, np.round(others, digits), rtol=0.0, atol=1e-3 * unit):
+            small = np.abs(others).max(axis=1) <= FEW_UNITS * unit
+            return bool(small.sum() >= zeros)
+    return False
 
 
 def examine(case: Case, advance: Advance) -> list[Finding]:

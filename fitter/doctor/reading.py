@@ -187,7 +187,7 @@ class _Faults:
 
     def of_structure(self, index: int, fault: str) -> None:
         """The frame's structure cannot be used."""
-        kind = "atoms-coincide" if "in the same place" in fault else "frame-unusable"
+        kind = "atoms-on-top" if "in the same place" in fault else "frame-unusable"
         self._add(kind, "", index, fault)
 
     def of_label(self, label: str, error: FrameError) -> None:
@@ -223,7 +223,7 @@ _WORDS: Mapping[str, tuple[str, str]] = {
         "cannot be used",
         "Correct or remove the frame; the correction with --fix leaves it out",
     ),
-    "atoms-coincide": (
+    "atoms-on-top": (
         "atoms are on top of each other",
         "Remove one of the atoms, or the frame; the correction with --fix leaves it out",
     ),
