@@ -29,6 +29,9 @@ TOLERANCE = 3e-10
 ACCEPTED = 1e-7
 """eV/Å; what is tried, and what is good enough to say nothing, where no tolerance is asked for."""
 
+TOLERANCE_OF_KINKS = 3e-9
+"""eV/Å; what is tried for functions with kinks, which would need the largest tables for the other."""
+
 MOST_INTERVALS = 100_000
 FIRST_SPACING = 0.02  # Å
 OFF_KNOTS = (0.15, 0.5, 0.85)
@@ -62,14 +65,16 @@ def pair_tables(
 
     Warns (UserWarning) where the finest table does not reach the tolerance, or is far from exact.
     """
-    wanted, accepted = (TOLERANCE, ACCEPTED) if tolerance is None else (tolerance, tolerance)
+    wanted, kinks, accepted = (
+        (TOLERANCE, TOLERANCE_OF_KINKS, ACCEPTED) if tolerance is None else 3 * (tolerance,)
+    )
     groups: dict[float, dict[tuple[int, int], list[PairPart]]] = {}
     for part in parts:
         by_pair = groups.setdefault(round(part.reach, 10), {})
         by_pair.setdefault(part.species, []).append(part)
     terms, largest = [], 0.0
     for reach, by_pair in sorted(groups.items()):
-        term, error = _term(reach, by_pair, wanted)
+        term, error = _term(reach, by_pair, wanted, kinks)
         if error > accepted:
             warnings.warn(
                 f"pair functions up to {reach:g} Å: with {term.intervals} intervals, the most there "
@@ -83,7 +88,10 @@ def pair_tables(
 
 
 def _term(
-    reach: float, by_pair: dict[tuple[int, int], list[PairPart]], tolerance: float
+    reach: float,
+    by_pair: dict[tuple[int, int], list[PairPart]],
+    tolerance: float,
+    kinks: float,
 ) -> tuple[TwoBodySplines, float]:
     """The term of one reach with its largest error, and as few intervals as the tolerance allows."""
     intervals = max(8, int(np.ceil(reach / FIRST_SPACING)))
@@ -92,12 +100,15 @@ def _term(
     while True:
         tables = {pair: _table(parts, reach, intervals) for pair, parts in by_pair.items()}
         error = max(_error(tables[pair], parts, reach) for pair, parts in by_pair.items())
-        if error <= tolerance or intervals == MOST_INTERVALS:
+        limit = kinks if order < 2.5 else tolerance
+        if error <= limit or intervals == MOST_INTERVALS:
             break
         if before is not None:
             order = np.log(before[1] / error) / np.log(intervals / before[0])
         before = (intervals, error)
-        factor = 1.1 * (error / tolerance) ** (1.0 / float(np.clip(order, 1.0, 3.0)))
+        factor = 1.1 * (error / (kinks if order < 2.5 else tolerance)) ** (
+            1.0 / float(np.clip(order, 1.0, 3.0))
+        )
         intervals = min(MOST_INTERVALS, int(np.ceil(intervals * np.clip(factor, 1.2, 8.0))))
     named = {(SYMBOLS[a], SYMBOLS[b]): tables[a, b] for a, b in sorted(tables)}
     return TwoBodySplines(reach, intervals, named), error

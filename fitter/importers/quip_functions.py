@@ -77,7 +77,10 @@ def stationary(covariance: str, square: _Numbers, dimension: int) -> tuple[_Numb
     n = polynomial_power(dimension)
     d = np.sqrt(square)
     inside = np.maximum(1.0 - d, 0.0)
-    return inside**n * (n * d + 1.0), -0.5 * n * (n + 1) * inside ** (n - 1)
+    power = inside * inside
+    for _ in range(n - 3):  # faster than powers are
+        power = power * inside
+    return power * inside * (n * d + 1.0), -0.5 * n * (n + 1) * power
 
 
 def symmetrised_theta(coordinate: Coordinate) -> Array:
