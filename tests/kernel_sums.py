@@ -47,7 +47,24 @@ def random_kernel_sums(
                 tables,
             )
         )
+    terms.append(random_spline(rng, triplets, 0.95 * cutoff))
     return terms
+
+
+def random_spline(
+    rng: np.random.Generator, triplets: list[tuple[str, str, str]], cutoff: float
+) -> ThreeBodyKernelSums:
+    """A term on splines."""
+    legs, bases = 9, 14
+    tables: dict[tuple[str, str, str], ThreeBodyPoints | Array] = {}
+    for one in triplets:
+        values = rng.uniform(-0.03, 0.03, (legs + 3, legs + 3, bases + 3))
+        if one[1] == one[2]:
+            values = 0.5 * (values + values.swapaxes(0, 1))
+        tables[one] = values
+    return ThreeBodyKernelSums(
+        *(cutoff, 0.3 * cutoff, "distances", "spline", "cluster", "unordered", tables, legs, bases)
+    )
 
 
 def random_points(
@@ -94,13 +111,40 @@ def covariance(term: ThreeBodyKernelSums, z: ComplexArray) -> complex:
     return complex((1.0 - d) ** 4 * (4.0 * d + 1.0)) if d.real < 1.0 else 0.0
 
 
+def spline_weights(u: complex, intervals: int) -> tuple[int, list[complex]]:
+    """The interval, chosen by the real part of u, and the four B-splines there."""
+    m = min(int(u.real), intervals - 1)
+    t = u - m
+    q = 1.0 - t
+    return m, [
+        q**3 / 6.0,
+        (3.0 * t**3 - 6.0 * t**2 + 4.0) / 6.0,
+        (3.0 * q**3 - 6.0 * q**2 + 4.0) / 6.0,
+        t**3 / 6.0,
+    ]
+
+
+def spline(term: ThreeBodyKernelSums, table: Array, a: complex, b: complex, c: complex) -> complex:
+    """The spline of three distances."""
+    legs, bases = term.leg_intervals, term.base_intervals
+    found = table.astype(complex)
+    for r, intervals, reach in ((a, legs, 1), (b, legs, 1), (c, bases, 2)):
+        m, weights = spline_weights(r / (reach * term.cutoff) * intervals, intervals)
+        found = sum(weight * found[m + k] for k, weight in enumerate(weights))
+    return complex(found)
+
+
 def triplet(
-    term: ThreeBodyKernelSums, table: ThreeBodyPoints, v: ComplexArray, w: ComplexArray
+    term: ThreeBodyKernelSums, table: ThreeBodyPoints | Array, v: ComplexArray, w: ComplexArray
 ) -> complex:
     """Energy of a centre with neighbours at v, the first, and w."""
     a, b, c = (complex(np.sqrt((x * x).sum())) for x in (v, w, w - v))
     if a.real >= term.cutoff or b.real >= term.cutoff:
         return 0.0
+    third = 1.0 - 2.0 / 3.0 * switch(term, c) if term.weight == "cluster" else 1.0
+    weight = switch(term, a) * switch(term, b) * third
+    if not isinstance(table, ThreeBodyPoints):
+        return complex(weight * spline(term, table, a, b, c))
     coordinates = (a, b, c) if term.coordinates == "distances" else (a + b, (a - b) ** 2, c)
     z = np.array(coordinates) / table.lengthscales
     own = sum(covariance(term, z[p] - z) for p in table.permutations.astype(int))
@@ -108,8 +152,6 @@ def triplet(
         factor * covariance(term, z - point / table.lengthscales)
         for factor, point in zip(table.factors, table.points, strict=True)
     )
-    third = 1.0 - 2.0 / 3.0 * switch(term, c) if term.weight == "cluster" else 1.0
-    weight = switch(term, a) * switch(term, b) * third
     return complex(weight * (found / np.sqrt(own) + table.constant[0]))
 
 

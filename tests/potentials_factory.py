@@ -322,6 +322,9 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
                 for key, t in term.tables.items()
             }
             return replace(term, tables=drawn)
+        case ThreeBodyKernelSums(covariance="spline"):
+            grids = {key: some_symmetric(np.asarray(t)) for key, t in term.tables.items()}
+            return replace(term, tables=grids)
         case ThreeBodyKernelSums():
             # The images of a point keep one factor, or neighbours could not be exchanged.
             points = {
@@ -358,6 +361,8 @@ def _of_draw(term: MappedTerm, k: int) -> MappedTerm:
             return replace(term, tables={key: t[k] for key, t in term.tables.items()})
         case ThreeBodySplines():
             return replace(term, tables={key: term.whole(key)[k] for key in term.tables})
+        case ThreeBodyKernelSums(covariance="spline"):
+            return replace(term, tables={key: t[k] for key, t in term.tables.items()})
         case ThreeBodyKernelSums():
             points = {
                 key: replace(t, factors=t.factors[k], constant=t.constant[k])

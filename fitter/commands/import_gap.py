@@ -37,7 +37,9 @@ EXAMPLE = "forcemap import gap gap.xml -o potential.forcemap"
 @click.option(
     "--tolerance",
     type=click.FloatRange(min=1e-12, max=1.0),
-    help="Largest error of the pair functions' slopes, eV/Å.  [default: nearly that of rounding]",
+    help="Largest error of pair functions' slopes and of triplets' forces, eV/Å, such as 1e-4: "
+    "triplets are then on splines, and some ten times faster.  [default: pairs to rounding, triplets "
+    "as they are]",
 )
 @click.option(
     "--sparse-folder",
@@ -76,8 +78,9 @@ def import_gap(
     """Bring in a GAP of QUIP, as gap_fit writes it, with the same energies and forces.
 
     Descriptors distance_2b, distance_Nb of order 2 and 3, angle_3b and soap, and a baseline IP Glue of
-    pair functions. Pairs become splines; triplets and SOAP stay exact sums over sparse points. The
-    potential runs in LAMMPS, i-PI and ASE as any other; it has no deviations and no grade.
+    pair functions. Pairs become splines; triplets and SOAP stay exact sums over sparse points unless
+    --tolerance or --rank asks for less. The potential runs in LAMMPS, i-PI and ASE as any other; it has
+    no deviations and no grade.
     """
     from forcemap.fitter.importers.gap_import import ImportOptions
     from forcemap.fitter.report.terminal import output_console, rows_table

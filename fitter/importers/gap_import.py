@@ -17,6 +17,7 @@ from forcemap.fitter.importers.pair_tables import PairPart, pair_tables
 from forcemap.fitter.importers.quip_glue import glue_parts
 from forcemap.fitter.importers.quip_pairs import pair_parts
 from forcemap.fitter.importers.quip_triplets import triplet_terms
+from forcemap.fitter.importers.triplet_splines import splined_triplets
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import PotentialData
@@ -47,7 +48,8 @@ class ImportOptions:
     """How a GAP is brought in.
 
     Attributes:
-        tolerance: largest error of a pair function's slope, eV/Å; None: nearly exact.
+        tolerance: largest error of a pair function's slope and of triplets' forces, eV/Å; None: pairs
+            nearly exact, triplets as sums over sparse points.
         rank: of SOAP terms in low-rank form; None leaves them exact.
         sparse_folder: of the sparse points; None: beside the XML.
         glue: a core_param_file, if the XML has not the baseline in it.
@@ -95,7 +97,7 @@ def imported_gap(path: Path, options: ImportOptions) -> ImportedGap:
     of_three = [one for one in used if _bodies(one) == 3]
     brought = [
         _pairs(parts, options.tolerance),
-        Brought(tuple(triplet_terms(of_three, species, options.symmetrise))),
+        _triplets(of_three, species, options),
         *_soap([one for one in used if not _bodies(one)], species, options),
     ]
     terms = [term for one in brought for term in one.terms]
@@ -145,6 +147,15 @@ def _check_kind(coordinate: Coordinate) -> None:
 def _pairs(parts: Sequence[PairPart], tolerance: float | None) -> Brought:
     terms, notes = pair_tables(parts, tolerance)
     return Brought(tuple(terms), notes=notes)
+
+
+def _triplets(
+    coordinates: Sequence[Coordinate], species: Sequence[int], options: ImportOptions
+) -> Brought:
+    terms = triplet_terms(coordinates, species, options.symmetrise)
+    if options.tolerance is None:
+        return Brought(tuple(terms))
+    return splined_triplets(terms, species, options.tolerance)
 
 
 def _soap(

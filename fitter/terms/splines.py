@@ -9,7 +9,12 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-__all__ = ["clamped_spline_coefficients", "open_spline_coefficients", "spline_coefficients"]
+__all__ = [
+    "clamped_spline_coefficients",
+    "not_a_knot_coefficients",
+    "open_spline_coefficients",
+    "spline_coefficients",
+]
 
 Array = NDArray[np.float64]
 
@@ -55,6 +60,37 @@ def _along_first(values: Array, fading: bool) -> Array:
     return np.concatenate([inner[1:2], inner, end])
 
 
+def not_a_knot_coefficients(values: Array, axes: int) -> Array:
+    """B-spline coefficients of functions that are anything at their ends.
+
+    Args:
+        values: (n_1 + 1, n_2 + 1, ...) at all knots; each n >= 4.
+        axes: number of leading axes that are grids.
+
+    Returns:
+        (n_1 + 3, n_2 + 3, ...) in the units of the values. The third derivative is continuous at the
+        second and the last but one knot of each axis.
+    """
+    result = values
+    for axis in range(axes):
+        moved = np.moveaxis(result, axis, 0)
+        n = len(moved) - 1
+        matrix = _interpolation(n)
+        matrix[n + 1, :5] = matrix[n + 2, n - 2 :] = 1.0, -4.0, 6.0, -4.0, 1.0
+        right = np.concatenate([moved, np.zeros((2, *moved.shape[1:]))])
+        solved = scipy.linalg.solve(matrix, right.reshape(n + 3, -1), check_finite=False)
+        result = np.moveaxis(solved.reshape(right.shape), 0, axis)
+    return np.ascontiguousarray(result)
+
+
+def _interpolation(n: int) -> Array:
+    """(n + 3, n + 3) equations of the values at n + 1 knots; two more are left at the end."""
+    matrix = np.zeros((n + 3, n + 3))
+    for knot in range(n + 1):
+        matrix[knot, knot : knot + 3] = 1.0 / 6.0, 4.0 / 6.0, 1.0 / 6.0
+    return matrix
+
+
 def open_spline_coefficients(values: Array) -> Array:
     """B-spline coefficients of functions that are zero at their first knot and end as straight lines.
 
@@ -66,9 +102,7 @@ def open_spline_coefficients(values: Array) -> Array:
         the second ("not a knot"), where the slope is unknown.
     """
     n = len(values) - 1
-    matrix = np.zeros((n + 3, n + 3))
-    for knot in range(n + 1):
-        matrix[knot, knot : knot + 3] = 1.0 / 6.0, 4.0 / 6.0, 1.0 / 6.0
+    matrix = _interpolation(n)
     matrix[n + 1, :5] = 1.0, -4.0, 6.0, -4.0, 1.0
     matrix[n + 2, n:] = 1.0, -2.0, 1.0
     right = np.concatenate([values, np.zeros((2, values.shape[1]))])

@@ -1,4 +1,4 @@
-"""Triplet functions as sums over sparse points."""
+"""Triplet functions with cosine cutoffs: sums over sparse points, or splines in their place."""
 
 from __future__ import annotations
 
@@ -44,10 +44,12 @@ class ThreeBodyKernelSums(MappedTerm):
         cutoff: Å, of r_ij and r_ik.
         transition: Å; where the cosine of the cutoff begins, before it.
         coordinates: "distances" (r_ij, r_ik, r_jk) or "sums" (r_ij + r_ik, (r_ij - r_ik)², r_jk).
-        covariance: "squared_exponential" or "wendland".
+        covariance: "squared_exponential" or "wendland"; or "spline" of the three distances.
         weight: "center", or "cluster" for a triangle that is counted once.
         pairs: "unordered", or "ordered" for neighbours of one species in both orders.
-        tables: by symbols: the centre, then its neighbours, the lower atomic number first.
+        tables: by symbols: the centre, then its neighbours, the lower atomic number first; of
+            splines (leg_intervals + 3, leg_intervals + 3, base_intervals + 3) coefficients, eV.
+        leg_intervals, base_intervals: of splines, over [0, cutoff] and [0, 2 cutoff].
     """
 
     kind: ClassVar[str] = "three_body_kernel"
@@ -55,14 +57,20 @@ class ThreeBodyKernelSums(MappedTerm):
     cutoff: float
     transition: float
     coordinates: Literal["distances", "sums"]
-    covariance: Literal["squared_exponential", "wendland"]
+    covariance: Literal["squared_exponential", "wendland", "spline"]
     weight: Literal["center", "cluster"]
     pairs: Literal["unordered", "ordered"]
-    tables: Mapping[Triplet, ThreeBodyPoints]
+    tables: Mapping[Triplet, ThreeBodyPoints | Coefficients]
+    leg_intervals: int = 0
+    base_intervals: int = 0
 
     @override
     def document(self) -> dict[str, Any]:
-        return {
+        intervals = {
+            "leg_intervals": int(self.leg_intervals),
+            "base_intervals": int(self.base_intervals),
+        }
+        return (intervals if self.covariance == "spline" else {}) | {
             "cutoff": float(self.cutoff),
             "transition": float(self.transition),
             "coordinates": self.coordinates,
@@ -74,30 +82,47 @@ class ThreeBodyKernelSums(MappedTerm):
 
     @override
     def tensors(self) -> dict[str, Coefficients]:
-        return {
-            f"{joined(triplet)}.{part}": np.asarray(getattr(table, part), dtype=np.float64)
-            for triplet, table in self.tables.items()
-            for part in _PARTS
-        }
+        tensors: dict[str, Coefficients] = {}
+        for triplet, table in self.tables.items():
+            if isinstance(table, ThreeBodyPoints):
+                for part in _PARTS:
+                    values = np.asarray(getattr(table, part), dtype=np.float64)
+                    tensors[f"{joined(triplet)}.{part}"] = values
+            else:
+                tensors[f"{joined(triplet)}.values"] = table
+        return tensors
 
     @classmethod
     @override
     def read(cls, view: TermView) -> ThreeBodyKernelSums:
-        def points(triplet: Triplet) -> ThreeBodyPoints:
+        is_spline = view.document["covariance"].string() == "spline"
+
+        def table(triplet: Triplet) -> ThreeBodyPoints | Coefficients:
+            if is_spline:
+                return view.arrays[f"{joined(triplet)}.values"]
             return ThreeBodyPoints(*(view.arrays[f"{joined(triplet)}.{part}"] for part in _PARTS))
 
         words = [
             view.document[name].string()
             for name in ("coordinates", "covariance", "weight", "pairs")
         ]
-        tables = {(c, a, b): points((c, a, b)) for c, a, b in view.tables()}
+        tables = {(c, a, b): table((c, a, b)) for c, a, b in view.tables()}
+        intervals = ("leg_intervals", "base_intervals") if is_spline else ()
         # The core has checked the words.
-        return cls(view.number("cutoff"), view.number("transition"), *words, tables)  # type: ignore[arg-type]
+        return cls(
+            *(view.number("cutoff"), view.number("transition"), *words, tables),  # type: ignore[arg-type]
+            *(view.integer(name) for name in intervals),
+        )
 
     @classmethod
     @override
     def described(cls, document: Mapping[str, Any]) -> str:
         names = ", ".join(joined(table) for table in document["tables"])
+        if document["covariance"] == "spline":
+            return (
+                f"cutoff {document['cutoff']:g} Å, {document['leg_intervals']} and "
+                f"{document['base_intervals']} intervals: {names}"
+            )
         return (
             f"cutoff {document['cutoff']:g} Å, {document['covariance'].replace('_', ' ')} of "
             f"{document['coordinates']}, exact: {names}"
@@ -105,4 +130,10 @@ class ThreeBodyKernelSums(MappedTerm):
 
     @override
     def sizes(self) -> dict[str, Any]:
-        return {"points": {joined(key): len(t.points) for key, t in self.tables.items()}}
+        if self.covariance == "spline":
+            return {
+                "leg_intervals": self.leg_intervals,
+                "base_intervals": self.base_intervals,
+            }
+        tables = {k: t for k, t in self.tables.items() if isinstance(t, ThreeBodyPoints)}
+        return {"points": {joined(key): len(table.points) for key, table in tables.items()}}

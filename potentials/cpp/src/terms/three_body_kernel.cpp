@@ -12,7 +12,10 @@
 //    "tables": [["O", "H", "H"], ...]}
 //
 // coordinates: "distances" (r_ij, r_ik, r_jk), "sums" (r_ij + r_ik, (r_ij - r_ik)^2, r_jk).
-// covariance: "squared_exponential" exp(-d^2 / 2), "wendland" (1 - d)^4 (4 d + 1) up to d = 1.
+// covariance: "squared_exponential" exp(-d^2 / 2), "wendland" (1 - d)^4 (4 d + 1) up to d = 1; or
+// "spline": all between w and the closing bracket is a spline of the three distances, as in a term
+// of the kind three_body, which has no part in the kinks of w. "leg_intervals" and "base_intervals"
+// are then there as well, and each table is "C-A-B.values" (leg + 3, leg + 3, base + 3), eV.
 // weight: "center" c(r_ij) c(r_ik), "cluster" c(r_ij) c(r_ik) (1 - 2/3 c(r_jk)), where c is 1 and
 // from cutoff - transition on half a cosine, down to 0 at the cutoff. pairs: "unordered" or
 // "ordered", where neighbours of one species count as (j, k) and as (k, j). For each table, of a
@@ -55,9 +58,11 @@ struct Points {
   double constant;
   std::array<double, 3> inverse;  // of the lengthscales
   std::vector<Permutation> permutations;
+  std::vector<double> grid;  // (leg + 3, leg + 3, base + 3), in the place of points
+  std::size_t leg = 0, base = 0;
 
   std::size_t bytes() const {
-    return (scaled.size() + factors.size()) * sizeof(double) +
+    return (scaled.size() + factors.size() + grid.size()) * sizeof(double) +
            permutations.size() * sizeof(Permutation);
   }
 };
@@ -102,6 +107,53 @@ FORCEMAP_CLONES void add_wendlands(const Points& points, Batch& batch) {
   add_points(Wendland(), points, batch);
 }
 
+// B-splines of an interval's four coefficients and their slopes, u in intervals.
+struct Weights {
+  std::size_t first;
+  double value[4], slope[4];
+
+  inline __attribute__((always_inline)) Weights(double u, std::size_t intervals) {
+    const double last = static_cast<double>(intervals - 1), low = __builtin_floor(u);
+    const double m = low < last ? low : last, t = u - m, q = 1.0 - t;
+    first = static_cast<std::size_t>(m);
+    value[0] = q * q * q * (1.0 / 6.0);
+    value[1] = (0.5 * t - 1.0) * t * t + 2.0 / 3.0;
+    value[2] = (0.5 * q - 1.0) * q * q + 2.0 / 3.0;
+    value[3] = t * t * t * (1.0 / 6.0);
+    slope[0] = -0.5 * q * q;
+    slope[1] = t * (1.5 * t - 2.0);
+    slope[2] = -q * (1.5 * q - 2.0);
+    slope[3] = 0.5 * t * t;
+  }
+};
+
+FORCEMAP_CLONES void add_splines(const Points& points, Batch& batch) {
+  const std::size_t row = points.base + 3, plane = (points.leg + 3) * row;
+  for (std::size_t t = 0; t < batch.count; ++t) {
+    const Weights j(batch.z[0][t], points.leg), k(batch.z[1][t], points.leg);
+    const Weights jk(batch.z[2][t], points.base);
+    const double* const corner = points.grid.data() + j.first * plane + k.first * row + jk.first;
+    double v[4] = {}, vj[4] = {}, vk[4] = {};
+    for (std::size_t a = 0; a < 4; ++a)
+      for (std::size_t b = 0; b < 4; ++b) {
+        const double* const g = corner + a * plane + b * row;
+        const double w = j.value[a] * k.value[b];
+        const double wj = j.slope[a] * k.value[b], wk = j.value[a] * k.slope[b];
+        for (std::size_t c = 0; c < 4; ++c) {
+          v[c] += w * g[c];
+          vj[c] += wj * g[c];
+          vk[c] += wk * g[c];
+        }
+      }
+    for (std::size_t c = 0; c < 4; ++c) {
+      batch.value[t] += jk.value[c] * v[c];
+      batch.slope[0][t] += jk.value[c] * vj[c];
+      batch.slope[1][t] += jk.value[c] * vk[c];
+      batch.slope[2][t] += jk.slope[c] * v[c];
+    }
+  }
+}
+
 // Divides by the square root of S, the sum over permutations of a triplet's covariances with
 // itself.
 template <typename Kernel>
@@ -143,20 +195,28 @@ class ThreeBodyKernel final : public MappedTerm {
   explicit ThreeBodyKernel(TermReader& reader)
       : species_(reader.species()), places_(species_ * species_ * species_, -1) {
     const JsonView& json = reader.json();
-    json.allow_only(
-        {"kind", "cutoff", "transition", "coordinates", "covariance", "weight", "pairs", "tables"});
+    json.allow_only({"kind", "cutoff", "transition", "coordinates", "covariance", "weight", "pairs",
+                     "tables", "leg_intervals", "base_intervals"});
     cutoff_ = reader.cutoff();
     transition_ = json.at("transition").number();
     if (!(transition_ > 0.0 && transition_ <= max_distance))
       json.at("transition")
           .reject("found ", transition_, ", expected 0 < transition <= ", max_distance);
     sums_ = chosen(json, "coordinates", "sums", "distances");
-    wendland_ = chosen(json, "covariance", "wendland", "squared_exponential");
+    spline_ = json.at("covariance").string() == "spline";
+    if (!spline_) {
+      json.allow_only({"kind", "cutoff", "transition", "coordinates", "covariance", "weight",
+                       "pairs", "tables"});
+      wendland_ = chosen(json, "covariance", "wendland", "squared_exponential");
+    } else if (sums_) {
+      json.at("coordinates").reject("found \"sums\", expected distances for a spline");
+    }
     cluster_ = chosen(json, "weight", "cluster", "center");
     ordered_ = chosen(json, "pairs", "ordered", "unordered");
     for (const Species& t : reader.tables(3, TermReader::Order::exchangeable)) {
       places_[(t[0] * species_ + t[1]) * species_ + t[2]] = static_cast<int>(tables_.size());
-      tables_.push_back(read(reader, reader.label(t)));
+      const std::string label = reader.label(t);
+      tables_.push_back(spline_ ? read_grid(reader, label, cutoff_) : read(reader, label));
     }
   }
 
@@ -205,6 +265,18 @@ class ThreeBodyKernel final : public MappedTerm {
       for (std::size_t a = 0; a < 3; ++a)
         points.scaled[a * n + m] = given[3 * m + a] * points.inverse[a];
     points.permutations = permutations(reader, label + ".permutations");
+    return points;
+  }
+
+  static Points read_grid(TermReader& reader, const std::string& label, double cutoff) {
+    Points points;
+    points.leg = reader.intervals("leg_intervals");
+    points.base = reader.intervals("base_intervals");
+    const std::size_t leg = points.leg + 3;
+    points.grid = reader.take_weighted(label + ".values", {leg, leg, points.base + 3});
+    points.constant = 0.0;
+    const double by_leg = static_cast<double>(points.leg) / cutoff;
+    points.inverse = {by_leg, by_leg, 0.5 * static_cast<double>(points.base) / cutoff};
     return points;
   }
 
@@ -298,7 +370,9 @@ class ThreeBodyKernel final : public MappedTerm {
     for (std::size_t t = batch.count; t < (batch.count + 7) / 8 * 8; ++t)
       batch.z[0][t] = batch.z[1][t] = batch.z[2][t] = batch.value[t] = batch.slope[0][t] =
           batch.slope[1][t] = batch.slope[2][t] = 0.0;
-    if (wendland_) {
+    if (spline_) {
+      add_splines(points, batch);
+    } else if (wendland_) {
       add_wendlands(points, batch);
       normalise(Wendland(), points.permutations, batch);
     } else {
@@ -350,7 +424,7 @@ class ThreeBodyKernel final : public MappedTerm {
   std::vector<int> places_;  // (centre, first, second) of tables_, first <= second; -1: none
   std::vector<Points> tables_;
   double cutoff_ = 0.0, transition_ = 0.0;
-  bool sums_ = false, wendland_ = false, cluster_ = false, ordered_ = false;
+  bool sums_ = false, wendland_ = false, cluster_ = false, ordered_ = false, spline_ = false;
 };
 
 }  // namespace
