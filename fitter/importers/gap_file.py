@@ -385,8 +385,8 @@ class _OpenCoordinate:
         if "sparseX_filename" in self.element:
             return
         slices = [part for part in element if part.tag == "sparseX_slice"]
-        text = " ".join(part.text or "" for part in slices) if slices else element.text
-        self.points.append(self._numbers(text, self.dimensions, f"<sparseX> number {number}"))
+        whole = " ".join(part.text or "" for part in slices or [element])
+        self.points.append(self._numbers(whole, self.dimensions, f"<sparseX> number {number}"))
 
     def _numbers(self, text: str | None, count: int, where: str) -> Array:
         words = (text or "").split()
@@ -456,9 +456,9 @@ class _OpenCoordinate:
 
     def _points(self) -> Array:
         shape = (self.sparse, self.dimensions)
-        name = self.element.get("sparseX_filename")
-        if name is None:
+        if "sparseX_filename" not in self.element:
             return np.array(self.points).reshape(shape)
+        name = self.element["sparseX_filename"]
         place = f"{self.place}: sparseX_filename={quoted(name)}"
         text = self.folder.text(name, place, self.element.get("sparseX_md5sum"), math.prod(shape))
         words = text.split()
