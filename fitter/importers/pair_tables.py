@@ -19,11 +19,11 @@ from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.terms.two_body import TwoBodySplines
 from numpy.typing import NDArray
 
-__all__ = ["Long", "PairPart", "pair_tables"]
+__all__ = ["Numbers", "PairPart", "pair_tables"]
 
 Array: TypeAlias = NDArray[np.float64]
-Long: TypeAlias = NDArray[np.longdouble]
-"""Sums over sparse points cancel by orders of magnitude; slopes of splines see what is left of that."""
+Numbers: TypeAlias = NDArray[np.float64] | NDArray[np.longdouble]
+"""Sums over sparse points cancel by orders of magnitude: double precision may not be enough."""
 
 TOLERANCE = 3e-10
 ACCEPTED = 1e-7
@@ -45,12 +45,12 @@ class PairPart:
         species: atomic numbers, the lower one first.
         reach: Å; it is nothing beyond.
         function: distances (n,) in Å, from 0 to the reach, to values (eV) of half the pair's energy and
-            slopes (eV/Å).
+            slopes (eV/Å), of the distances' own precision.
     """
 
     species: tuple[int, int]
     reach: float
-    function: Callable[[Long], tuple[Long, Long]]
+    function: Callable[[Any], tuple[Any, Any]]
 
 
 def pair_tables(
@@ -114,13 +114,15 @@ def _term(
     return TwoBodySplines(reach, intervals, named), error
 
 
-def _sum(parts: Sequence[PairPart], r: Array) -> tuple[Long, Long]:
-    found = [part.function(r.astype(np.longdouble)) for part in parts]
-    return sum(value for value, _ in found), sum(slope for _, slope in found)  # type: ignore[return-value]
+def _sum(parts: Sequence[PairPart], r: Numbers) -> tuple[Numbers, Numbers]:
+    found = [part.function(r) for part in parts]
+    return sum(value for value, _ in found), sum(slope for _, slope in found)
 
 
 def _table(parts: Sequence[PairPart], reach: float, intervals: int) -> Array:
-    values, slopes = _sum(parts, np.linspace(0.0, reach, intervals + 1))
+    # The slope of a spline magnifies what rounding does to values.
+    knots = np.linspace(0.0, reach, intervals + 1).astype(np.longdouble)
+    values, slopes = _sum(parts, knots)
     spacing = reach / intervals
     ends = float(slopes[0]) * spacing, float(slopes[-1]) * spacing
     return clamped_spline_coefficients(values.astype(np.float64), ends)
@@ -134,7 +136,7 @@ def _error(table: Array, parts: Sequence[PairPart], reach: float) -> float:
         basis = (-((1 - t) ** 2) / 2, (3 * t - 4) * t / 2, ((2 - 3 * t) * t + 1) / 2, t * t / 2)
         found = sum(b * table[a : a + intervals] for a, b in enumerate(basis)) * (intervals / reach)
         r = (np.arange(intervals) + t) * (reach / intervals)
-        exact = _sum(parts, r)[1].astype(np.float64)
+        exact = _sum(parts, r)[1]
         error = np.abs(found - exact) / np.maximum(1.0, np.abs(exact))
         largest = max(largest, float(error.max()))
     return largest

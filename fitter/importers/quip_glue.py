@@ -14,7 +14,7 @@ from typing import NoReturn
 from xml.etree.ElementTree import Element
 
 import numpy as np
-from forcemap.fitter.importers.pair_tables import Array, Long, PairPart
+from forcemap.fitter.importers.pair_tables import Array, Numbers, PairPart
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.quoting import quoted
@@ -109,7 +109,7 @@ class _Glue:
 
     def spline(
         self, table: Element, pair: str
-    ) -> list[tuple[float, Callable[[Long], tuple[Long, Long]]]]:
+    ) -> list[tuple[float, Callable[[Numbers], tuple[Numbers, Numbers]]]]:
         """Half a pair's function with its slope, in parts, with their ranges in Å.
 
         One is the spline, with its first polynomial down to 0; another the difference of the line
@@ -130,15 +130,17 @@ class _Glue:
         spline = CubicSpline(r, energy, bc_type=ends)
         first, value, slope = float(r[0]), float(energy[0]), float(spline(r[0], 1))
 
-        def half(distance: Long) -> tuple[Long, Long]:
+        def half(distance: Numbers) -> tuple[Numbers, Numbers]:
             x = distance.astype(np.float64)
             return 0.5 * spline(x), 0.5 * spline(x, 1)
 
-        def below(distance: Long) -> tuple[Long, Long]:
+        def below(distance: Numbers) -> tuple[Numbers, Numbers]:
             values, slopes = half(distance)
             return 0.5 * (value + slope * (distance - first)) - values, 0.5 * slope - slopes
 
-        whole: list[tuple[float, Callable[[Long], tuple[Long, Long]]]] = [(float(r[-1]), half)]
+        whole: list[tuple[float, Callable[[Numbers], tuple[Numbers, Numbers]]]] = [
+            (float(r[-1]), half)
+        ]
         return [(first, below), *whole] if first > 0.0 else whole
 
     def _end(self, table: Element, name: str, where: str) -> tuple[int, float]:

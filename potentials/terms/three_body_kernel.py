@@ -102,16 +102,18 @@ class ThreeBodyKernelSums(MappedTerm):
                 return view.arrays[f"{joined(triplet)}.values"]
             return ThreeBodyPoints(*(view.arrays[f"{joined(triplet)}.{part}"] for part in _PARTS))
 
-        words = [
-            view.document[name].string()
+        words: dict[str, Any] = {  # the core has checked them
+            name: view.document[name].string()
             for name in ("coordinates", "covariance", "weight", "pairs")
-        ]
+        }
         tables = {(c, a, b): table((c, a, b)) for c, a, b in view.tables()}
-        intervals = ("leg_intervals", "base_intervals") if is_spline else ()
-        # The core has checked the words.
+        names = ("leg_intervals", "base_intervals") if is_spline else ()
         return cls(
-            *(view.number("cutoff"), view.number("transition"), *words, tables),  # type: ignore[arg-type]
-            *(view.integer(name) for name in intervals),
+            cutoff=view.number("cutoff"),
+            transition=view.number("transition"),
+            tables=tables,
+            **words,
+            **{name: view.integer(name) for name in names},
         )
 
     @classmethod

@@ -183,6 +183,11 @@ COUNTS: list[tuple[str, Callable[[str], str], str]] = [
         "<sparseX> number 1: 'inf' is no finite number",
     ),
     (
+        "large point",
+        lambda t: t.replace("4.0 0.1 2.0", "4.0 1e99 2.0"),
+        "<sparseX> number 1: '1e99' is no finite number",
+    ),
+    (
         "word in a point",
         lambda t: t.replace("4.0 0.1 2.0", "4.0 x 2.0"),
         "<sparseX> number 1: 'x' is no finite number",
@@ -205,7 +210,7 @@ COUNTS: list[tuple[str, Callable[[str], str], str]] = [
     (
         "theta of nothing",
         lambda t: t.replace("<theta>1.0 2.0 3.0</theta>", "<theta>1.0 0.0 3.0</theta>"),
-        "<theta>: expected length scales above 0",
+        "<theta>: expected length scales above 1e-09, below 1e+09",
     ),
     (
         "descriptor",

@@ -203,6 +203,10 @@ FAULTS_OF_BASELINES: list[tuple[dict[str, Any], str]] = [
         "has a baseline of the kind IP LJ, which cannot be imported; IP Glue can",
     ),
     (
+        {"potential": "IP GAP label=GAP_by_hand do_rescale_r=T r_scale=1.01"},
+        "<Potential init_args=...> asks for do_rescale_r, which cannot be imported",
+    ),
+    (
         {"core": "T", "more": glue_text([14], GLUE, embedding=1.0)},
         "the embedding energy of Si (<potential_density>) is not 0, and only pair functions are",
     ),
@@ -444,6 +448,27 @@ def test_the_mean_over_orders_of_atoms_is_taken_when_asked_for(tmp_path: Path) -
     found = calculator(tmp_path, path, ImportOptions(symmetrise=True))
     for atoms in orders:
         assert energy_of(found, atoms) == pytest.approx(sum(energies) / 2.0, rel=1e-10)
+    # What no two neighbours of one species see is QUIP's own.
+    other = Atoms("ClNaCl", one.positions, cell=one.cell, pbc=True)
+    assert_answers(found, [other], quip_answers(path, [other]))
+
+
+@pytest.mark.parametrize("compact", ["T", "F"])
+def test_three_species_have_their_order_by_atomic_number(tmp_path: Path, compact: str) -> None:
+    pytest.importorskip("quippy", reason="quippy-ase, QUIP in Python, is not installed")
+    one = HandMade(
+        f"distance_Nb order=3 cutoff=4.0 Z={{14 1 8}} compact_clusters={compact}",
+        [[1.5, 2.5, 3.0], [2.0, 1.7, 2.9]],
+        [0.5, -0.3],
+        (0.5, 0.7, 0.9),
+        permutations=[[1, 2, 3]],
+    )
+    path = written(tmp_path, one, e0={z: -0.1 * z for z in range(1, 119)})
+    rng = np.random.default_rng(4)
+    structures = [
+        Atoms(rng.permutation(["H", "O", "Si"]), rng.uniform(0, 3, (3, 3))) for _ in "1234"
+    ]
+    assert_answers(calculator(tmp_path, path), structures, quip_answers(path, structures))
 
 
 @pytest.mark.parametrize("element", ["Au", "Si"])
