@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations_with_replacement, product
 from typing import Literal
 
@@ -47,23 +48,23 @@ def random_kernel_sums(
                 tables,
             )
         )
-    terms.append(random_spline(rng, triplets, 0.95 * cutoff))
-    return terms
+    splines = random_spline(rng, triplets, 0.95 * cutoff)
+    return [*terms, splines, replace(splines, coordinates="sums")]
 
 
 def random_spline(
     rng: np.random.Generator, triplets: list[tuple[str, str, str]], cutoff: float
 ) -> ThreeBodyKernelSums:
     """A term on splines."""
-    legs, bases = 9, 14
+    shape = (9, 9, 14)
     tables: dict[tuple[str, str, str], ThreeBodyPoints | Array] = {}
     for one in triplets:
-        values = rng.uniform(-0.03, 0.03, (legs + 3, legs + 3, bases + 3))
+        values = rng.uniform(-0.03, 0.03, tuple(n + 3 for n in shape))
         if one[1] == one[2]:
             values = 0.5 * (values + values.swapaxes(0, 1))
         tables[one] = values
     return ThreeBodyKernelSums(
-        *(cutoff, 0.3 * cutoff, "distances", "spline", "cluster", "unordered", tables, legs, bases)
+        *(cutoff, 0.3 * cutoff, "distances", "spline", "cluster", "unordered", tables, shape)
     )
 
 
@@ -124,13 +125,12 @@ def spline_weights(u: complex, intervals: int) -> tuple[int, list[complex]]:
     ]
 
 
-def spline(term: ThreeBodyKernelSums, table: Array, a: complex, b: complex, c: complex) -> complex:
-    """The spline of three distances."""
-    legs, bases = term.leg_intervals, term.base_intervals
+def spline(term: ThreeBodyKernelSums, table: Array, coordinates: tuple[complex, ...]) -> complex:
+    """The spline of three coordinates."""
     found = table.astype(complex)
-    for r, intervals, reach in ((a, legs, 1), (b, legs, 1), (c, bases, 2)):
-        m, weights = spline_weights(r / (reach * term.cutoff) * intervals, intervals)
-        found = sum(weight * found[m + k] for k, weight in enumerate(weights))
+    for x, intervals, reach in zip(coordinates, term.intervals, term.ranges, strict=True):
+        m, weights = spline_weights(x / reach * intervals, intervals)
+        found = np.tensordot(weights, found[m : m + 4], 1)
     return complex(found)
 
 
@@ -143,9 +143,9 @@ def triplet(
         return 0.0
     third = 1.0 - 2.0 / 3.0 * switch(term, c) if term.weight == "cluster" else 1.0
     weight = switch(term, a) * switch(term, b) * third
-    if not isinstance(table, ThreeBodyPoints):
-        return complex(weight * spline(term, table, a, b, c))
     coordinates = (a, b, c) if term.coordinates == "distances" else (a + b, (a - b) ** 2, c)
+    if not isinstance(table, ThreeBodyPoints):
+        return complex(weight * spline(term, table, coordinates))
     z = np.array(coordinates) / table.lengthscales
     own = sum(covariance(term, z[p] - z) for p in table.permutations.astype(int))
     found = sum(

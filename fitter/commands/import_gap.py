@@ -40,8 +40,8 @@ NOTES = {"pair_slope_error_ev_per_a": "largest error of a pair's slope, eV/Å"}
     "--tolerance",
     type=click.FloatRange(min=1e-12, max=1.0),
     help="Largest error of pair functions' slopes and of triplets' forces, eV/Å, such as 1e-4: "
-    "triplets are then on splines, and some ten times faster.  [default: pairs to rounding, triplets "
-    "as they are]",
+    "triplets are then on splines, whose time does not grow with the number of sparse points.  "
+    "[default: pairs to rounding, triplets as they are]",
 )
 @click.option(
     "--sparse-folder",

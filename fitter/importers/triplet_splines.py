@@ -1,15 +1,17 @@
 """Triplet functions of a GAP on splines, as coarse as a tolerance allows.
 
-What is between the cosine cutoffs of a triplet function is smooth, and becomes a spline of the three
-distances; the cutoffs, whose second derivatives jump, stay as they are. A spline takes the same time
+What is between the cosine cutoffs of a triplet function is smooth, and becomes a spline of its own
+coordinates; the cutoffs, whose second derivatives jump, stay as they are. A spline takes the same time
 whatever the number of sparse points.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame, FrameSigma
@@ -22,8 +24,8 @@ from forcemap.potentials.terms.three_body_kernel import ThreeBodyKernelSums, Thr
 
 __all__ = ["splined_triplets"]
 
-FIRST_SPACING = 0.15
-"""Å; covariances are an Ångström wide or so."""
+FIRST_SPACING = 0.2
+"""Between knots, in lengthscales of the covariance."""
 
 MOST_BYTES = 512 << 20
 """Memory of all tables together."""
@@ -62,55 +64,53 @@ def splined_triplets(
         if sum(_bytes(term, spacing) for term in terms) > MOST_BYTES:
             warnings.warn(
                 f"--tolerance {tolerance:g} eV/Å is not reached by splines of triplets: it asks for "
-                f"knots {spacing:.3f} Å apart and tables beyond {MOST_BYTES >> 20} MiB. Forces are "
-                f"off by up to {error:.2g} eV/Å; without --tolerance they are exact",
+                f"knots {spacing:.2g} of a lengthscale apart and tables beyond {MOST_BYTES >> 20} "
+                f"MiB. Forces are off by up to {error:.2g} eV/Å; without --tolerance they are exact",
                 stacklevel=4,
             )
             break
     return Brought(tuple(splined), notes={"triplet_force_error_ev_per_a": error})
 
 
-def _intervals(term: ThreeBodyKernelSums, spacing: float) -> tuple[int, int]:
-    return tuple(max(4, int(np.ceil(reach * term.cutoff / spacing))) for reach in (1, 2))  # type: ignore[return-value]
+def _intervals(term: ThreeBodyKernelSums, spacing: float) -> tuple[int, ...]:
+    scales = np.array([t.lengthscales for t in term.tables.values() if _is_sum(t)]).min(axis=0)
+    counts = np.ceil(np.array(term.ranges) / (spacing * scales)).astype(int)
+    return tuple(int(n) for n in np.clip(counts, 4, 100_000))
+
+
+def _is_sum(table: ThreeBodyPoints | Array) -> TypeGuard[ThreeBodyPoints]:
+    return isinstance(table, ThreeBodyPoints)
 
 
 def _bytes(term: ThreeBodyKernelSums, spacing: float) -> int:
-    leg, base = _intervals(term, spacing)
-    return 8 * (leg + 3) ** 2 * (base + 3) * len(term.tables)
+    return 8 * math.prod(n + 3 for n in _intervals(term, spacing)) * len(term.tables)
 
 
 def _splined(term: ThreeBodyKernelSums, spacing: float) -> ThreeBodyKernelSums:
-    leg, base = _intervals(term, spacing)
-    legs = np.linspace(0.0, term.cutoff, leg + 1)
-    bases = np.linspace(0.0, 2.0 * term.cutoff, base + 1)
+    intervals = _intervals(term, spacing)
+    knots = [np.linspace(0.0, r, n + 1) for r, n in zip(term.ranges, intervals, strict=True)]
     made: dict[int, Array] = {}  # species that share their points share the work
     for table in term.tables.values():
         assert isinstance(table, ThreeBodyPoints)
         if id(table) not in made:
-            grid = np.stack(np.meshgrid(legs, legs, bases, indexing="ij"), axis=-1).reshape(-1, 3)
-            values = _values(term, table, grid).reshape(leg + 1, leg + 1, base + 1)
+            grid = np.stack(np.meshgrid(*knots, indexing="ij"), axis=-1)
+            values = _values(term, table, grid.reshape(-1, 3)).reshape(grid.shape[:-1])
             made[id(table)] = not_a_knot_coefficients(values, 3)
     return replace(
         term,
-        coordinates="distances",
         covariance="spline",
         tables={triplet: made[id(table)] for triplet, table in term.tables.items()},
-        leg_intervals=leg,
-        base_intervals=base,
+        intervals=intervals,
     )
 
 
-def _values(term: ThreeBodyKernelSums, table: ThreeBodyPoints, distances: Array) -> Array:
-    """(n,) energies without cutoff factors at (n, 3) distances."""
+def _values(term: ThreeBodyKernelSums, table: ThreeBodyPoints, coordinates: Array) -> Array:
+    """(n,) energies without cutoff factors at (n, 3) coordinates."""
     points, permutations = table.points / table.lengthscales, table.permutations.astype(int)
-    found = np.empty(len(distances))
+    found = np.empty(len(coordinates))
     step = max(1, AT_ONCE // len(points))
-    for start in range(0, len(distances), step):
-        part = distances[start : start + step]
-        if term.coordinates == "sums":
-            first, second, third = part.T
-            part = np.column_stack([first + second, (first - second) ** 2, third])
-        z = part / table.lengthscales
+    for start in range(0, len(coordinates), step):
+        z = coordinates[start : start + step] / table.lengthscales
         square = np.sum(z**2, axis=1)[:, None] + np.sum(points**2, axis=1) - 2.0 * z @ points.T
         values = _covariance(term, np.maximum(square, 0.0)) @ table.factors
         own = [_covariance(term, np.sum((z[:, p] - z) ** 2, axis=1)) for p in permutations]

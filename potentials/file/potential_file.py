@@ -43,7 +43,8 @@ Tensors, F64 unless said otherwise, eV: ``e0`` (species,), the energies of the i
 the term at index i ``terms.i.A-B`` (intervals + 3,) and ``terms.i.C-A-B`` (leg + 3, leg + 3,
 base + 3); for a table of a three_body_kernel term ``terms.i.C-A-B.points`` (n, 3),
 ``terms.i.C-A-B.factors`` (n), eV, ``terms.i.C-A-B.constant`` (1), eV,
-``terms.i.C-A-B.lengthscales`` (3) and ``terms.i.C-A-B.permutations`` (m, 3); for a soap term
+``terms.i.C-A-B.lengthscales`` (3) and ``terms.i.C-A-B.permutations`` (m, 3), or of a spline only
+``terms.i.C-A-B.values`` (n + 3, m + 3, l + 3), eV; for a soap term
 ``terms.i.radial`` (intervals + degree, l_max + 1, n_max), ``terms.i.self`` (n_max), ``terms.i.weights``
 (channels, species) and for each of its centres ``terms.i.A.vectors`` (count, dimension) and
 ``terms.i.A.factors`` (count,), eV; for a soap_quadratic term the first three of them and for each
@@ -89,7 +90,9 @@ most six). The covariance k(d) is "squared_exponential", exp(-d^2/2), or "wendla
 within d < 1. With c(r) = 1 up to cutoff - transition, half a cosine from there on, and 0 from the
 cutoff on, the weight w is c(r_ij) c(r_ik) ("center") or c(r_ij) c(r_ik) (1 - 2/3 c(r_jk)) ("cluster",
 whose sum over the three centres is that of one triangle). Pairs are "unordered", or "ordered": two
-neighbours of one species then count as (j, k) and as (k, j).
+neighbours of one species then count as (j, k) and as (k, j). With the covariance "spline" all in the
+bracket is a tensor product of splines, as g above, of the coordinates on ``intervals`` [n, m, l] from 0
+to (cutoff, cutoff, 2 cutoff), or to (2 cutoff, cutoff^2, 2 cutoff) of "sums".
 
 The soap energy of a centre of species A is
 

@@ -44,12 +44,12 @@ class ThreeBodyKernelSums(MappedTerm):
         cutoff: Å, of r_ij and r_ik.
         transition: Å; where the cosine of the cutoff begins, before it.
         coordinates: "distances" (r_ij, r_ik, r_jk) or "sums" (r_ij + r_ik, (r_ij - r_ik)², r_jk).
-        covariance: "squared_exponential" or "wendland"; or "spline" of the three distances.
+        covariance: "squared_exponential" or "wendland"; or "spline" of the coordinates.
         weight: "center", or "cluster" for a triangle that is counted once.
         pairs: "unordered", or "ordered" for neighbours of one species in both orders.
         tables: by symbols: the centre, then its neighbours, the lower atomic number first; of
-            splines (leg_intervals + 3, leg_intervals + 3, base_intervals + 3) coefficients, eV.
-        leg_intervals, base_intervals: of splines, over [0, cutoff] and [0, 2 cutoff].
+            splines (n + 3, m + 3, l + 3) coefficients, eV.
+        intervals: of splines, (n, m, l), over `ranges`.
     """
 
     kind: ClassVar[str] = "three_body_kernel"
@@ -61,15 +61,18 @@ class ThreeBodyKernelSums(MappedTerm):
     weight: Literal["center", "cluster"]
     pairs: Literal["unordered", "ordered"]
     tables: Mapping[Triplet, ThreeBodyPoints | Coefficients]
-    leg_intervals: int = 0
-    base_intervals: int = 0
+    intervals: tuple[int, ...] = ()
+
+    @property
+    def ranges(self) -> tuple[float, float, float]:
+        """Largest values of the coordinates."""
+        if self.coordinates == "sums":
+            return 2.0 * self.cutoff, self.cutoff**2, 2.0 * self.cutoff
+        return self.cutoff, self.cutoff, 2.0 * self.cutoff
 
     @override
     def document(self) -> dict[str, Any]:
-        intervals = {
-            "leg_intervals": int(self.leg_intervals),
-            "base_intervals": int(self.base_intervals),
-        }
+        intervals = {"intervals": [int(n) for n in self.intervals]}
         return (intervals if self.covariance == "spline" else {}) | {
             "cutoff": float(self.cutoff),
             "transition": float(self.transition),
@@ -107,13 +110,13 @@ class ThreeBodyKernelSums(MappedTerm):
             for name in ("coordinates", "covariance", "weight", "pairs")
         }
         tables = {(c, a, b): table((c, a, b)) for c, a, b in view.tables()}
-        names = ("leg_intervals", "base_intervals") if is_spline else ()
+        counts = view.document["intervals"] if is_spline else ()
         return cls(
             cutoff=view.number("cutoff"),
             transition=view.number("transition"),
             tables=tables,
             **words,
-            **{name: view.integer(name) for name in names},
+            intervals=tuple(count.integer(1, 2**31) for count in counts),
         )
 
     @classmethod
@@ -122,8 +125,8 @@ class ThreeBodyKernelSums(MappedTerm):
         names = ", ".join(joined(table) for table in document["tables"])
         if document["covariance"] == "spline":
             return (
-                f"cutoff {document['cutoff']:g} Å, {document['leg_intervals']} and "
-                f"{document['base_intervals']} intervals: {names}"
+                f"cutoff {document['cutoff']:g} Å, "
+                f"{' x '.join(str(n) for n in document['intervals'])} intervals: {names}"
             )
         return (
             f"cutoff {document['cutoff']:g} Å, {document['covariance'].replace('_', ' ')} of "
@@ -133,9 +136,6 @@ class ThreeBodyKernelSums(MappedTerm):
     @override
     def sizes(self) -> dict[str, Any]:
         if self.covariance == "spline":
-            return {
-                "leg_intervals": self.leg_intervals,
-                "base_intervals": self.base_intervals,
-            }
+            return {"intervals": list(self.intervals)}
         tables = {k: t for k, t in self.tables.items() if isinstance(t, ThreeBodyPoints)}
         return {"points": {joined(key): len(table.points) for key, table in tables.items()}}

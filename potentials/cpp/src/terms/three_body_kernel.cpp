@@ -13,9 +13,10 @@
 //
 // coordinates: "distances" (r_ij, r_ik, r_jk), "sums" (r_ij + r_ik, (r_ij - r_ik)^2, r_jk).
 // covariance: "squared_exponential" exp(-d^2 / 2), "wendland" (1 - d)^4 (4 d + 1) up to d = 1; or
-// "spline": all between w and the closing bracket is a spline of the three distances, as in a term
-// of the kind three_body, which has no part in the kinks of w. "leg_intervals" and "base_intervals"
-// are then there as well, and each table is "C-A-B.values" (leg + 3, leg + 3, base + 3), eV.
+// "spline": all in the bracket, which has no part in the kinks of w, is a spline of the coordinates
+// on the "intervals" [n, m, l], from 0 to the largest value of each coordinate: (cutoff, cutoff,
+// 2 cutoff) or (2 cutoff, cutoff^2, 2 cutoff). Each table is then "C-A-B.values"
+// (n + 3, m + 3, l + 3), eV, linear in the weights.
 // weight: "center" c(r_ij) c(r_ik), "cluster" c(r_ij) c(r_ik) (1 - 2/3 c(r_jk)), where c is 1 and
 // from cutoff - transition on half a cosine, down to 0 at the cutoff. pairs: "unordered" or
 // "ordered", where neighbours of one species count as (j, k) and as (k, j). For each table, of a
@@ -58,8 +59,8 @@ struct Points {
   double constant;
   std::array<double, 3> inverse;  // of the lengthscales
   std::vector<Permutation> permutations;
-  std::vector<double> grid;  // (leg + 3, leg + 3, base + 3), in the place of points
-  std::size_t leg = 0, base = 0;
+  std::vector<double> grid;  // (intervals + 3), in the place of points
+  std::array<std::size_t, 3> intervals{};
 
   std::size_t bytes() const {
     return (scaled.size() + factors.size() + grid.size()) * sizeof(double) +
@@ -128,10 +129,10 @@ struct Weights {
 };
 
 FORCEMAP_CLONES void add_splines(const Points& points, Batch& batch) {
-  const std::size_t row = points.base + 3, plane = (points.leg + 3) * row;
+  const std::array<std::size_t, 3>& n = points.intervals;
+  const std::size_t row = n[2] + 3, plane = (n[1] + 3) * row;
   for (std::size_t t = 0; t < batch.count; ++t) {
-    const Weights j(batch.z[0][t], points.leg), k(batch.z[1][t], points.leg);
-    const Weights jk(batch.z[2][t], points.base);
+    const Weights j(batch.z[0][t], n[0]), k(batch.z[1][t], n[1]), jk(batch.z[2][t], n[2]);
     const double* const corner = points.grid.data() + j.first * plane + k.first * row + jk.first;
     double v[4] = {}, vj[4] = {}, vk[4] = {};
     for (std::size_t a = 0; a < 4; ++a)
@@ -196,7 +197,7 @@ class ThreeBodyKernel final : public MappedTerm {
       : species_(reader.species()), places_(species_ * species_ * species_, -1) {
     const JsonView& json = reader.json();
     json.allow_only({"kind", "cutoff", "transition", "coordinates", "covariance", "weight", "pairs",
-                     "tables", "leg_intervals", "base_intervals"});
+                     "tables", "intervals"});
     cutoff_ = reader.cutoff();
     transition_ = json.at("transition").number();
     if (!(transition_ > 0.0 && transition_ <= max_distance))
@@ -208,15 +209,13 @@ class ThreeBodyKernel final : public MappedTerm {
       json.allow_only({"kind", "cutoff", "transition", "coordinates", "covariance", "weight",
                        "pairs", "tables"});
       wendland_ = chosen(json, "covariance", "wendland", "squared_exponential");
-    } else if (sums_) {
-      json.at("coordinates").reject("found \"sums\", expected distances for a spline");
     }
     cluster_ = chosen(json, "weight", "cluster", "center");
     ordered_ = chosen(json, "pairs", "ordered", "unordered");
     for (const Species& t : reader.tables(3, TermReader::Order::exchangeable)) {
       places_[(t[0] * species_ + t[1]) * species_ + t[2]] = static_cast<int>(tables_.size());
       const std::string label = reader.label(t);
-      tables_.push_back(spline_ ? read_grid(reader, label, cutoff_) : read(reader, label));
+      tables_.push_back(spline_ ? read_grid(reader, label) : read(reader, label));
     }
   }
 
@@ -268,15 +267,19 @@ class ThreeBodyKernel final : public MappedTerm {
     return points;
   }
 
-  static Points read_grid(TermReader& reader, const std::string& label, double cutoff) {
+  Points read_grid(TermReader& reader, const std::string& label) const {
     Points points;
-    points.leg = reader.intervals("leg_intervals");
-    points.base = reader.intervals("base_intervals");
-    const std::size_t leg = points.leg + 3;
-    points.grid = reader.take_weighted(label + ".values", {leg, leg, points.base + 3});
+    const JsonView counts = reader.json().at("intervals");
+    if (counts.size() != 3) counts.reject("found ", counts.size(), " numbers, expected 3");
+    const double first = sums_ ? 2.0 * cutoff_ : cutoff_;
+    const std::array<double, 3> range = {first, sums_ ? cutoff_ * cutoff_ : cutoff_, 2.0 * cutoff_};
+    for (std::size_t a = 0; a < 3; ++a) {
+      points.intervals[a] = static_cast<std::size_t>(counts.at(a).integer(1, max_intervals));
+      points.inverse[a] = static_cast<double>(points.intervals[a]) / range[a];
+    }
+    const std::array<std::size_t, 3>& n = points.intervals;
+    points.grid = reader.take_weighted(label + ".values", {n[0] + 3, n[1] + 3, n[2] + 3});
     points.constant = 0.0;
-    const double by_leg = static_cast<double>(points.leg) / cutoff;
-    points.inverse = {by_leg, by_leg, 0.5 * static_cast<double>(points.base) / cutoff};
     return points;
   }
 
