@@ -15,6 +15,8 @@ __all__ = ["import_gap", "import_gap_file"]
 
 EXAMPLE = "forcemap import gap gap.xml -o potential.forcemap"
 
+NOTES = {"pair_slope_error_ev_per_a": "largest error of a pair's slope, eV/Å"}
+
 
 @click.command("gap", epilog=f"Example: {EXAMPLE}")
 @click.argument("gap", type=ExistingFile(), metavar="GAP.xml")
@@ -125,6 +127,6 @@ def _rows(found: ImportedGap) -> list[tuple[str, str]]:
         document = {"kind": term.kind} | term.document()
         rows.append((f"term {term.kind}", KINDS[term.kind].described(document)))
     for name, value in found.notes.items():
-        shown = f"{value:.2g}" if isinstance(value, float) else str(value)
-        rows.append((name.replace("_", " "), shown))
+        shown = f"{value:.1e}" if isinstance(value, float) else str(value)
+        rows.append((NOTES.get(name, name.replace("_", " ")), shown))
     return rows

@@ -8,10 +8,7 @@ import click
 
 __all__ = ["import_gap_fit", "write_settings"]
 
-EXAMPLE = (
-    "forcemap import gap-fit 'gap_fit at_file=train.xyz default_sigma={0.002 0.1 0.5 0.0} "
-    "gap={soap cutoff=5.0 ...}' -o settings.yaml"
-)
+EXAMPLE = "forcemap import gap-fit fit_gap.sh -o settings.yaml"
 
 
 @click.command(epilog=f"Example: {EXAMPLE}")

@@ -204,7 +204,11 @@ class _Decisions:
         """Names to read for each quantity of a label."""
         survey = self.survey
         asked = {q: getattr(self.keys, q) for q in LABELS[label]}
-        own = {q: survey.own_names(asked[q], OWN_NAMES[q]) for q in LABELS[label]}
+        named = {name.lower() for name in asked.values() if name}
+        own = {  # a key that the settings name as one quantity is not read as the other, too
+            q: survey.own_names(asked[q], tuple(n for n in OWN_NAMES[q] if n not in named))
+            for q in LABELS[label]
+        }
         explicit = any(asked.values())
         taken = {name for names in own.values() for name in names}
         usual = {q: [key for key in survey.usual(q) if key not in taken] for q in LABELS[label]}

@@ -52,6 +52,10 @@ COVARIANCES = {1: "ard_se", 2: "dot_product", 3: "bond_real_space", 4: "pp"}
 """By the number in the XML."""
 
 DEEPEST = 50
+LARGEST = 1e9
+"""Of amplitudes (eV), length scales and numbers of points."""
+
+LARGEST_WEIGHT = 1e30
 MOST_POINTS = 1_000_000
 MOST_DIMENSIONS = 1_000_000
 MOST_NUMBERS = 1 << 29
@@ -377,7 +381,7 @@ class _OpenCoordinate:
         for name, values in (("alpha", self.alphas), ("sparseCutoff", self.cutoffs)):
             text = element.get(name, "1" if name == "sparseCutoff" else "")
             value = _real(text)
-            if value is None:
+            if value is None or abs(value) > LARGEST_WEIGHT:
                 self.fail(
                     f"<sparseX> number {number}: {name}={quoted(text)}: expected a finite number"
                 )
@@ -385,8 +389,8 @@ class _OpenCoordinate:
         if "sparseX_filename" in self.element:
             return
         slices = [part for part in element if part.tag == "sparseX_slice"]
-        text = " ".join(part.text or "" for part in slices) if slices else element.text
-        self.points.append(self._numbers(text, self.dimensions, f"<sparseX> number {number}"))
+        whole = " ".join(part.text or "" for part in slices or [element])
+        self.points.append(self._numbers(whole, self.dimensions, f"<sparseX> number {number}"))
 
     def _numbers(self, text: str | None, count: int, where: str) -> Array:
         words = (text or "").split()
@@ -441,8 +445,8 @@ class _OpenCoordinate:
             return None
         if self.theta is None:
             self.fail(f"has no element <theta>, the length scales of the covariance {covariance}")
-        if not (self.theta > 0.0).all():
-            self.fail("<theta>: expected length scales above 0")
+        if not ((self.theta > 1.0 / LARGEST) & (self.theta < LARGEST)).all():
+            self.fail(f"<theta>: expected length scales above {1 / LARGEST:g}, below {LARGEST:g}")
         return self.theta
 
     def _real(self, name: str, default: float | None = None) -> float:
@@ -450,15 +454,15 @@ class _OpenCoordinate:
         if text is None and default is not None:
             return default
         value = _real(text or "")
-        if value is None:
-            self.fail(f"{name}={quoted(text or '')}: expected a finite number")
+        if value is None or abs(value) > LARGEST:
+            self.fail(f"{name}={quoted(text or '')}: expected a finite number, up to {LARGEST:g}")
         return value
 
     def _points(self) -> Array:
         shape = (self.sparse, self.dimensions)
-        name = self.element.get("sparseX_filename")
-        if name is None:
+        if "sparseX_filename" not in self.element:
             return np.array(self.points).reshape(shape)
+        name = self.element["sparseX_filename"]
         place = f"{self.place}: sparseX_filename={quoted(name)}"
         text = self.folder.text(name, place, self.element.get("sparseX_md5sum"), math.prod(shape))
         words = text.split()
@@ -500,13 +504,13 @@ def _real(text: str) -> float | None:
 
 
 def _reals(words: list[str], reject: Callable[[str], Any]) -> Array:
+    """Numbers up to LARGEST; `reject` is for the first word that is none."""
     try:
         found = np.array(words, dtype=np.float64)
-        if np.isfinite(found).all():
-            return found
     except ValueError:
-        pass
-    values = [_real(word) for word in words]
-    if None in values:
-        reject(words[values.index(None)])
-    return np.array(values, dtype=np.float64)
+        values = [_real(word) for word in words]
+        found = np.array([np.nan if value is None else value for value in values])
+    wrong = np.flatnonzero(~(np.abs(found) <= LARGEST))
+    if len(wrong):
+        reject(words[wrong[0]])
+    return found

@@ -168,7 +168,7 @@ def _e0(given: Arguments, frames: TrainingFrames | None) -> Iterator[Entry]:
         return
     remarks = [f"e0_offset={offset:g} is added"] if offset else []
     if "e0_method" in given:
-        remarks.append(f"not needed: e0_method={given['e0_method']}: e0 is given")
+        remarks.append(f"not needed: {given.shown('e0_method')}: e0 is given")
     if ":" not in text:
         yield Entry("e0", given.number("e0") + offset, ("of every species", *remarks))
         return
@@ -221,18 +221,18 @@ def _terms(given: Arguments, origin: str, frames: TrainingFrames | None) -> Iter
 
 
 def _core(given: Arguments) -> Iterator[Entry]:
-    file, arguments = given.get("core_param_file", ""), given.get("core_ip_args", "")
-    if arguments:
+    file = given.shown("core_param_file") if "core_param_file" in given else ""
+    if given.get("core_ip_args", ""):
         yield Entry(
             "core",
             "zbl",
             (
-                f"no counterpart: core_param_file={file} core_ip_args={arguments}: a potential beneath "
-                "the fit; zbl is the nearest, a repulsion below the shortest distances of the data",
+                f"no counterpart: {file} {given.shown('core_ip_args')}: a potential beneath the fit; "
+                " zbl is the nearest, a repulsion below the shortest distances of the data",
             ),
         )
         return
-    unused = f"core_param_file={file} does nothing in gap_fit without core_ip_args" if file else ""
+    unused = f"{file} does nothing in gap_fit without core_ip_args" if file else ""
     yield Entry(
         "core",
         "none",
@@ -257,7 +257,7 @@ def _rest(given: Arguments) -> Iterator[Entry]:
     if given.get("gp_file", ""):
         name = Path(given["gp_file"]).stem
         yield Entry(
-            remarks=(f"gp_file={given['gp_file']}: forcemap fit names a folder, such as -o {name}",)
+            remarks=(f"{given.shown('gp_file')}: forcemap fit names a folder, such as -o {name}",)
         )
     yield Entry(remarks=tuple(COMMAND.remarks(given)))
     if given.stray:

@@ -123,7 +123,8 @@ def _options(text: str, origin: str) -> str:
     commands = [command for command in commands if "=" in command]
     if len(commands) > 1:
         raise ForcemapError(f"{origin}: holds {len(commands)} commands of gap_fit; keep one")
-    return _ESCAPED.sub(r"\1", _first_lines(commands[0]) if commands else joined)
+    options = _first_lines(commands[0]) if commands else joined
+    return _ESCAPED.sub(r"\1", options).strip()
 
 
 def _ends(text: str, programs: list[re.Match[str]]) -> list[int]:

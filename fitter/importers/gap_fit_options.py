@@ -46,6 +46,11 @@ class Options:
         }
         self._spelled = [name for option in options for name in option.names]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names as QUIP spells them."""
+        return tuple(self._spelled)
+
     def knows(self, name: str) -> bool:
         """Whether there is an option of this name, in any case."""
         return name.lower() in self._aliases
@@ -67,7 +72,7 @@ class Options:
         same, remarks = [], []
         for name in arguments:
             option = self._by_name[name]
-            shown = f"{arguments.argument(name).name}={arguments[name]}"
+            shown = arguments.shown(name)
             if option.same is not None and same_value(arguments[name], option.same):
                 same.append(shown)
             elif option.remark:

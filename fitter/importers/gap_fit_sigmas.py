@@ -89,7 +89,7 @@ class _Converter:
         if virial <= 0.0:
             yield _excluded("stress", virial)
         elif roots is None:
-            why = "no frame is periodic" if self.frames else "the data give N and V"
+            why = "no frame is periodic" if self.frames else "N and V are those of the data"
             text = (
                 f"no counterpart: virial {virial:g} eV is {virial:g} {form} eV/Å³ of the stress; "
                 f"{why}: left to the fit"

@@ -42,7 +42,7 @@ def _dot_product(draft: Draft, arguments: Arguments) -> None:
         )
     for name in ("theta_uniform", "theta_fac", "theta_file"):
         if name in arguments:
-            draft.say("", f"not needed: {name}={arguments[name]}: a dot product has no lengthscale")
+            draft.say("", f"not needed: {arguments.shown(name)}: a dot product has no lengthscale")
     zeta = arguments.number("zeta", 1.0)
     least, most = SETTINGS["soap"].whole["zeta"]
     nearest = min(max(round(zeta), least), most)
@@ -77,7 +77,7 @@ def _mixing(draft: Draft, arguments: Arguments) -> None:
     radial, species = arguments.truth("r_mix", False), arguments.truth("z_mix", False)
     count = arguments.integer("k", 0)
     names = [name for name in ("r_mix", "z_mix", "k") if name in arguments]
-    shown = " ".join(f"{arguments.argument(name).name}={arguments[name]}" for name in names)
+    shown = " ".join(arguments.shown(name) for name in names)
     if species and not radial and count > 0:
         remark = f"nearest: {shown}: channels of species, learned from the data instead of drawn"
         draft.set("n_species_channels", min(count, 118), remark)
@@ -112,7 +112,7 @@ def soap_turbo_draft(arguments: Arguments, frames: TrainingFrames | None) -> Dra
         set_width(draft, arguments.number("cutoff_transition_width", WIDTH), hard, "")
     for name in ("cutoff", "cutoff_transition_width"):
         if name in arguments and (name == "cutoff" or "rcut_soft" in arguments):
-            draft.say("", f"not needed: {name}={arguments[name]}: beside rcut_hard and rcut_soft")
+            draft.say("", f"not needed: {arguments.shown(name)}: beside rcut_hard and rcut_soft")
     _of_species(draft, "n_max", arguments, "alpha_max", max)
     draft.set("l_max", arguments.integer("l_max"))
     _of_species(draft, "atom_sigma", arguments, "atom_sigma_r", lambda some: sum(some) / len(some))

@@ -17,7 +17,7 @@ from forcemap.fitter.importers.pair_tables import PairPart, pair_tables
 from forcemap.fitter.importers.quip_glue import glue_parts
 from forcemap.fitter.importers.quip_pairs import pair_parts
 from forcemap.fitter.importers.quip_triplets import triplet_terms
-from forcemap.potentials.elements import SYMBOLS
+from forcemap.potentials.elements import SYMBOLS, atomic_number
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import PotentialData
 from forcemap.potentials.quoting import QUOTED, printable
@@ -162,6 +162,12 @@ def _soap(
 
 def _baseline(gap: GapFile, options: ImportOptions) -> tuple[Element | None, str]:
     """The element <Glue_params> with its place; None without a baseline."""
+    scaled = re.search(r"\bdo_rescale_\w+", gap.potential)
+    if scaled:
+        raise ForcemapError(
+            f"{gap.path}: <Potential init_args=...> asks for {scaled[0]}, which cannot be imported; "
+            "remove it if the potential is to be as it was fitted"
+        )
     others = [
         name
         for name in re.findall(r"\bIP\s+(\w+)", gap.potential, re.IGNORECASE)
@@ -193,7 +199,7 @@ def _species(
     gap: GapFile, options: ImportOptions, glue: Element | None, place: str
 ) -> tuple[int, ...]:
     """Atomic numbers of the potential, increasing: all that the GAP names, and the user."""
-    found = {SYMBOLS.index(symbol) for symbol in options.species}
+    found = {atomic_number(symbol) for symbol in options.species}
     for coordinate in gap.coordinates:
         for name in _SPECIES:
             found |= set(coordinate.arguments.integers(name, ()))

@@ -19,15 +19,18 @@ from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.terms.two_body import TwoBodySplines
 from numpy.typing import NDArray
 
-__all__ = ["Long", "PairPart", "pair_tables"]
+__all__ = ["Numbers", "PairPart", "pair_tables"]
 
 Array: TypeAlias = NDArray[np.float64]
-Long: TypeAlias = NDArray[np.longdouble]
-"""Sums over sparse points cancel by orders of magnitude; slopes of splines see what is left of that."""
+Numbers: TypeAlias = NDArray[np.float64] | NDArray[np.longdouble]
+"""Sums over sparse points cancel by orders of magnitude: double precision may not be enough."""
 
 TOLERANCE = 3e-10
 ACCEPTED = 1e-7
 """eV/Å; what is tried, and what is good enough to say nothing, where no tolerance is asked for."""
+
+TOLERANCE_OF_KINKS = 3e-9
+"""eV/Å; what is tried for functions with kinks, which would need the largest tables for the other."""
 
 MOST_INTERVALS = 100_000
 FIRST_SPACING = 0.02  # Å
@@ -42,12 +45,12 @@ class PairPart:
         species: atomic numbers, the lower one first.
         reach: Å; it is nothing beyond.
         function: distances (n,) in Å, from 0 to the reach, to values (eV) of half the pair's energy and
-            slopes (eV/Å).
+            slopes (eV/Å), of the distances' own precision.
     """
 
     species: tuple[int, int]
     reach: float
-    function: Callable[[Long], tuple[Long, Long]]
+    function: Callable[[Any], tuple[Any, Any]]
 
 
 def pair_tables(
@@ -62,14 +65,16 @@ def pair_tables(
 
     Warns (UserWarning) where the finest table does not reach the tolerance, or is far from exact.
     """
-    wanted, accepted = (TOLERANCE, ACCEPTED) if tolerance is None else (tolerance, tolerance)
+    wanted, kinks, accepted = (
+        (TOLERANCE, TOLERANCE_OF_KINKS, ACCEPTED) if tolerance is None else 3 * (tolerance,)
+    )
     groups: dict[float, dict[tuple[int, int], list[PairPart]]] = {}
     for part in parts:
         by_pair = groups.setdefault(round(part.reach, 10), {})
         by_pair.setdefault(part.species, []).append(part)
     terms, largest = [], 0.0
     for reach, by_pair in sorted(groups.items()):
-        term, error = _term(reach, by_pair, wanted)
+        term, error = _term(reach, by_pair, wanted, kinks)
         if error > accepted:
             warnings.warn(
                 f"pair functions up to {reach:g} Å: with {term.intervals} intervals, the most there "
@@ -83,7 +88,10 @@ def pair_tables(
 
 
 def _term(
-    reach: float, by_pair: dict[tuple[int, int], list[PairPart]], tolerance: float
+    reach: float,
+    by_pair: dict[tuple[int, int], list[PairPart]],
+    tolerance: float,
+    kinks: float,
 ) -> tuple[TwoBodySplines, float]:
     """The term of one reach with its largest error, and as few intervals as the tolerance allows."""
     intervals = max(8, int(np.ceil(reach / FIRST_SPACING)))
@@ -92,24 +100,29 @@ def _term(
     while True:
         tables = {pair: _table(parts, reach, intervals) for pair, parts in by_pair.items()}
         error = max(_error(tables[pair], parts, reach) for pair, parts in by_pair.items())
-        if error <= tolerance or intervals == MOST_INTERVALS:
+        limit = kinks if order < 2.5 else tolerance
+        if error <= limit or intervals == MOST_INTERVALS:
             break
         if before is not None:
             order = np.log(before[1] / error) / np.log(intervals / before[0])
         before = (intervals, error)
-        factor = 1.1 * (error / tolerance) ** (1.0 / float(np.clip(order, 1.0, 3.0)))
+        factor = 1.1 * (error / (kinks if order < 2.5 else tolerance)) ** (
+            1.0 / float(np.clip(order, 1.0, 3.0))
+        )
         intervals = min(MOST_INTERVALS, int(np.ceil(intervals * np.clip(factor, 1.2, 8.0))))
     named = {(SYMBOLS[a], SYMBOLS[b]): tables[a, b] for a, b in sorted(tables)}
     return TwoBodySplines(reach, intervals, named), error
 
 
-def _sum(parts: Sequence[PairPart], r: Array) -> tuple[Long, Long]:
-    found = [part.function(r.astype(np.longdouble)) for part in parts]
-    return sum(value for value, _ in found), sum(slope for _, slope in found)  # type: ignore[return-value]
+def _sum(parts: Sequence[PairPart], r: Numbers) -> tuple[Numbers, Numbers]:
+    found = [part.function(r) for part in parts]
+    return sum(value for value, _ in found), sum(slope for _, slope in found)
 
 
 def _table(parts: Sequence[PairPart], reach: float, intervals: int) -> Array:
-    values, slopes = _sum(parts, np.linspace(0.0, reach, intervals + 1))
+    # The slope of a spline magnifies what rounding does to values.
+    knots = np.linspace(0.0, reach, intervals + 1).astype(np.longdouble)
+    values, slopes = _sum(parts, knots)
     spacing = reach / intervals
     ends = float(slopes[0]) * spacing, float(slopes[-1]) * spacing
     return clamped_spline_coefficients(values.astype(np.float64), ends)
@@ -123,7 +136,7 @@ def _error(table: Array, parts: Sequence[PairPart], reach: float) -> float:
         basis = (-((1 - t) ** 2) / 2, (3 * t - 4) * t / 2, ((2 - 3 * t) * t + 1) / 2, t * t / 2)
         found = sum(b * table[a : a + intervals] for a, b in enumerate(basis)) * (intervals / reach)
         r = (np.arange(intervals) + t) * (reach / intervals)
-        exact = _sum(parts, r)[1].astype(np.float64)
+        exact = _sum(parts, r)[1]
         error = np.abs(found - exact) / np.maximum(1.0, np.abs(exact))
         largest = max(largest, float(error.max()))
     return largest

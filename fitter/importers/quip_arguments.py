@@ -179,9 +179,13 @@ class Arguments(Mapping[str, str]):
 
     def fail_at(self, name: str, text: str) -> NoReturn:
         """Raise ForcemapError about the value of a name."""
+        shown = printable(self.shown(name), 2 * QUOTED)
+        self.fail(f"{shown} (character {self.argument(name).at}) {text}")
+
+    def shown(self, name: str) -> str:
+        """The name as it is spelled, with its value if it has one."""
         argument = self.argument(name)
-        shown = "" if argument.text is None else f"={printable(argument.text, QUOTED)}"
-        self.fail(f"{printable(argument.name, QUOTED)}{shown} (character {argument.at}) {text}")
+        return argument.name if argument.text is None else f"{argument.name}={argument.text}"
 
     def fail(self, text: str) -> NoReturn:
         """Raise ForcemapError about the string."""

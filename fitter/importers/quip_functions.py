@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 from forcemap.fitter.importers.gap import Array, Coordinate
@@ -25,7 +25,8 @@ __all__ = [
     "symmetrised_theta",
 ]
 
-_Numbers = TypeVar("_Numbers", bound="np.ndarray[Any, Any]")
+Numbers: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
+"""Of double precision or more, which results have as well."""
 
 WIDTH = 0.5
 """QUIP's own cutoff_transition_width, Å."""
@@ -57,7 +58,7 @@ class Cutoff:
         """Where the cosine begins, Å; may be below 0."""
         return self.outer - self.width
 
-    def cosine(self, r: _Numbers) -> tuple[_Numbers, _Numbers]:
+    def cosine(self, r: Numbers) -> tuple[Numbers, Numbers]:
         """Half a cosine, also below `inner` and above `outer`, with its slope (1/Å)."""
         scale = np.arccos(r.dtype.type(-1.0)) / self.width
         angle = scale * (r - self.inner)
@@ -69,7 +70,7 @@ def polynomial_power(dimension: int) -> int:
     return dimension // 2 + 3
 
 
-def stationary(covariance: str, square: _Numbers, dimension: int) -> tuple[_Numbers, _Numbers]:
+def stationary(covariance: str, square: Numbers, dimension: int) -> tuple[Numbers, Numbers]:
     """A covariance of points whose scaled distance has this square, and its slope by the square."""
     if covariance == "ard_se":
         value = np.exp(-0.5 * square)
@@ -77,7 +78,10 @@ def stationary(covariance: str, square: _Numbers, dimension: int) -> tuple[_Numb
     n = polynomial_power(dimension)
     d = np.sqrt(square)
     inside = np.maximum(1.0 - d, 0.0)
-    return inside**n * (n * d + 1.0), -0.5 * n * (n + 1) * inside ** (n - 1)
+    power = inside * inside
+    for _ in range(n - 3):  # faster than powers are
+        power = power * inside
+    return power * inside * (n * d + 1.0), -0.5 * n * (n + 1) * power
 
 
 def symmetrised_theta(coordinate: Coordinate) -> Array:

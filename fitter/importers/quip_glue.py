@@ -14,7 +14,7 @@ from typing import NoReturn
 from xml.etree.ElementTree import Element
 
 import numpy as np
-from forcemap.fitter.importers.pair_tables import Array, Long, PairPart
+from forcemap.fitter.importers.pair_tables import Array, Numbers, PairPart
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.quoting import quoted
@@ -53,8 +53,10 @@ def glue_parts(glue: Element, place: str) -> list[PairPart]:
         seen.add((low, high))
         table = pair.find("potential_pair")
         if table is not None:
-            reach, function = reader.spline(table, shown)
-            parts.append(PairPart((low, high), reach, function))
+            parts += [
+                PairPart((low, high), reach, function)
+                for reach, function in reader.spline(table, shown)
+            ]
     return parts
 
 
@@ -107,8 +109,12 @@ class _Glue:
 
     def spline(
         self, table: Element, pair: str
-    ) -> tuple[float, Callable[[Long], tuple[Long, Long]]]:
-        """The range of a pair's function, Å, and half the function with its slope."""
+    ) -> list[tuple[float, Callable[[Numbers], tuple[Numbers, Numbers]]]]:
+        """Half a pair's function with its slope, in parts, with their ranges in Å.
+
+        One is the spline, with its first polynomial down to 0; another the difference of the line
+        from that, whose second derivative need not be zero where it ends.
+        """
         where = f"<potential_pair> of {pair}"
         points = table.findall("point")
         r: Array = np.array([self.number(point, "r", where) for point in points])
@@ -124,13 +130,18 @@ class _Glue:
         spline = CubicSpline(r, energy, bc_type=ends)
         first, value, slope = float(r[0]), float(energy[0]), float(spline(r[0], 1))
 
-        def half(distance: Long) -> tuple[Long, Long]:
-            x = np.maximum(distance, first).astype(np.float64)
-            below = np.minimum(distance - first, 0.0)
-            values = np.where(distance < first, value + slope * below, spline(x))
-            return 0.5 * values, 0.5 * np.where(distance < first, slope, spline(x, 1))
+        def half(distance: Numbers) -> tuple[Numbers, Numbers]:
+            x = distance.astype(np.float64)
+            return 0.5 * spline(x), 0.5 * spline(x, 1)
 
-        return float(r[-1]), half
+        def below(distance: Numbers) -> tuple[Numbers, Numbers]:
+            values, slopes = half(distance)
+            return 0.5 * (value + slope * (distance - first)) - values, 0.5 * slope - slopes
+
+        whole: list[tuple[float, Callable[[Numbers], tuple[Numbers, Numbers]]]] = [
+            (float(r[-1]), half)
+        ]
+        return [(first, below), *whole] if first > 0.0 else whole
 
     def _end(self, table: Element, name: str, where: str) -> tuple[int, float]:
         """The order of the derivative that is given at an end, and its value."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from forcemap.fitter.importers.gap import Array, Coordinate
-from forcemap.fitter.importers.pair_tables import Long, PairPart
+from forcemap.fitter.importers.pair_tables import Numbers, PairPart
 from forcemap.fitter.importers.quip_functions import (
     Cutoff,
     atomic_number,
@@ -54,12 +54,13 @@ class _Sum:
     constant: float
     tail: tuple[int, float]
 
-    def __call__(self, r: Long) -> tuple[Long, Long]:
+    def __call__(self, r: Numbers) -> tuple[Numbers, Numbers]:
         value = np.full_like(r, self.constant)
         slope = np.zeros_like(r)
         distance = r if (self.exponents >= 0.0).all() else np.maximum(r, NEAREST)
-        powers = [distance ** np.longdouble(p) for p in self.exponents]
-        slopes = [np.longdouble(p) * distance ** np.longdouble(p - 1) for p in self.exponents]
+        exponents = self.exponents.astype(r.dtype)
+        powers = [r if p == 1.0 else distance**p for p in exponents]
+        slopes = [np.ones_like(r) if p == 1.0 else p * distance ** (p - 1) for p in exponents]
         dimension = len(self.exponents)
         for point, factor in zip(self.points, self.factors, strict=True):
             square, by_r = np.zeros_like(r), np.zeros_like(r)
@@ -71,7 +72,7 @@ class _Sum:
             slope += factor * by_square * by_r
         return self._with_tail(r, value, slope)
 
-    def _with_tail(self, r: Long, value: Long, slope: Long) -> tuple[Long, Long]:
+    def _with_tail(self, r: Numbers, value: Numbers, slope: Numbers) -> tuple[Numbers, Numbers]:
         exponent, scale = self.tail
         if exponent == 0:
             return value, slope
@@ -167,11 +168,11 @@ def _sum(coordinate: Coordinate, counted: int) -> _Sum:
 
 
 def _switched(
-    g: Callable[[Long], tuple[Long, Long]], cutoff: Cutoff, inside: bool
-) -> Callable[[Long], tuple[Long, Long]]:
+    g: Callable[[Numbers], tuple[Numbers, Numbers]], cutoff: Cutoff, inside: bool
+) -> Callable[[Numbers], tuple[Numbers, Numbers]]:
     """c g, or (1 - c) g `inside`."""
 
-    def part(r: Long) -> tuple[Long, Long]:
+    def part(r: Numbers) -> tuple[Numbers, Numbers]:
         value, slope = g(r)
         c, dc = cutoff.cosine(r)
         if inside:

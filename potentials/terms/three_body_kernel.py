@@ -86,13 +86,17 @@ class ThreeBodyKernelSums(MappedTerm):
         def points(triplet: Triplet) -> ThreeBodyPoints:
             return ThreeBodyPoints(*(view.arrays[f"{joined(triplet)}.{part}"] for part in _PARTS))
 
-        words = [
-            view.document[name].string()
+        words: dict[str, Any] = {  # the core has checked them
+            name: view.document[name].string()
             for name in ("coordinates", "covariance", "weight", "pairs")
-        ]
+        }
         tables = {(c, a, b): points((c, a, b)) for c, a, b in view.tables()}
-        # The core has checked the words.
-        return cls(view.number("cutoff"), view.number("transition"), *words, tables)  # type: ignore[arg-type]
+        return cls(
+            cutoff=view.number("cutoff"),
+            transition=view.number("transition"),
+            tables=tables,
+            **words,
+        )
 
     @classmethod
     @override

@@ -275,3 +275,13 @@ def test_the_same_name_in_two_cases_is_one_label(tmp_path: Path) -> None:
         assert_labels(read(tmp_path, content), copper(2) + copper(2))
     (line,) = said(tmp_path, text(copper(2), more=lambda n: "Energy=1"))
     assert line == f'the energy is read from "energy"; Energy is not read {NAME_IT}'
+
+
+@pytest.mark.parametrize(("quantity", "other"), [("virial", "stress"), ("stress", "virial")])
+def test_a_key_named_as_one_quantity_is_not_read_as_the_other(
+    tmp_path: Path, quantity: str, other: str
+) -> None:
+    content = text(copper(3), **{"stress": None, "virial": None, quantity: other})
+    keys = Keys(**{quantity: other})
+    assert said(tmp_path, content, keys=keys) == []
+    assert_labels(read(tmp_path, content, keys=keys), copper(3))
