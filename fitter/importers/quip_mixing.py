@@ -31,6 +31,9 @@ WARM_UP = 100
 SEED_STEP = 200
 """Between the seeds of the first and of the second set of channels, and of the first and 0."""
 
+MOST_SHIFT = 1_000_000
+"""Of the seeds."""
+
 SINGLE_ROOT = float(np.sqrt(np.float32(2.0)))
 """The root of 2 that elementwise pairs have, of single precision."""
 
@@ -202,6 +205,8 @@ def _mixed(arguments: Arguments, species: Sequence[int], n_max: int) -> Layout:
         arguments.fail(
             f"R_mix and Z_mix need K from 1 to 4096, the number of channels; found {count}"
         )
+    if not 0 <= shift <= MOST_SHIFT:
+        arguments.fail_at("mix_shift", f"is not from 0 to {MOST_SHIFT}")
     symmetric = arguments.truth("sym_mix", False)
     density = np.eye(len(species) * n_max).reshape(len(species), n_max, -1)
 
@@ -213,9 +218,9 @@ def _mixed(arguments: Arguments, species: Sequence[int], n_max: int) -> Layout:
             return np.concatenate(some).T[None]
         if radial:
             weights = normal_numbers(seed + n_max, n_max * count).reshape(n_max, count)
-            return np.einsum("nk,snx->skx", weights, density)
+            return np.asarray(np.einsum("nk,snx->skx", weights, density))
         by_species = np.array([normal_numbers(seed + z, count) for z in species])
-        return np.einsum("sk,snx->knx", by_species, density)
+        return np.asarray(np.einsum("sk,snx->knx", by_species, density))
 
     first = channels(1)
     outer, inner, size = first.shape

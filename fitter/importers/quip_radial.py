@@ -39,6 +39,9 @@ Energies of GAPs are differences of large sums, which amplify these errors a tho
 COARSEST, FINEST = 0.1, 0.004
 """Spacings of the knots, in units of `atom_sigma`."""
 
+CHECKED = 48
+"""Intervals in which a spline is compared with the functions."""
+
 BEYOND = 40
 """Knots beyond either end: what is wrong there decays by 0.43 from knot to knot."""
 
@@ -132,7 +135,7 @@ def tabulated(radial: QuipRadial) -> Array:
 def _interpolated(radial: QuipRadial, intervals: int) -> Array:
     """The spline through the values at the knots, some of them beyond both ends."""
     h = radial.cutoff / intervals
-    knots = np.arange(-BEYOND, intervals + BEYOND + 1) * h
+    knots = np.arange(-float(BEYOND), intervals + BEYOND + 1.0) * h
     values = radial.values(knots)
     bands = np.repeat(np.array([[1.0], [26.0], [66.0], [26.0], [1.0]]) / 120.0, len(knots), axis=1)
     flat = scipy.linalg.solve_banded((2, 2), bands, values.reshape(len(knots), -1))
@@ -146,7 +149,8 @@ def _is_fine(radial: QuipRadial, coefficients: Array) -> bool:
     intervals = len(coefficients) - DEGREE
     h = radial.cutoff / intervals
     step = 0.02 * radial.atom_sigma
-    some = np.arange(int(np.ceil(0.5 * radial.atom_sigma / h)), intervals)
+    first = int(np.ceil(0.5 * radial.atom_sigma / h))
+    some = np.unique(np.linspace(first, intervals - 1, CHECKED).astype(int))
     value_error = slope_error = 0.0
     for t in (0.25, 0.5):
         r = (some + t) * h

@@ -30,6 +30,12 @@ from numpy.typing import NDArray
 
 __all__ = ["soap_terms"]
 
+COMPRESSING = (
+    *("r_mix", "z_mix", "sym_mix", "coupling", "k", "mix_shift"),
+    *("nu_r", "nu_s", "z_map", "diagonal_radial"),
+)
+"""Arguments that are about compression."""
+
 MOST_RADIAL, MOST_ANGULAR = 128, 20
 """Radial functions and angular number of a term."""
 
@@ -42,7 +48,8 @@ class _Density:
         radial: the radial functions.
         species: atomic numbers of the channels, in the descriptor's order; 0: of all neighbours.
         central_weight: of the centre's own Gaussian.
-        everywhere: the centre's own Gaussian is in all channels, not in that of its species alone.
+        everywhere: the centre's own Gaussian is in all channels, not in that of its species; it is
+            in a single channel whatever the centre.
         compression: the arguments that are about compression; empty for a plain power spectrum.
         zeta: the exponent.
     """
@@ -95,7 +102,7 @@ def soap_terms(
     e0: dict[int, float] = {}
     notes: list[Any] = []
     for sums in groups.values():
-        brought = _with_centers(*_spectrum(sums[0], species), sums, species, rank)
+        brought = _with_centers(*_spectrum(sums, species), sums, species, rank)
         terms += brought.terms
         for z, energy in brought.e0.items():
             e0[z] = e0.get(z, 0.0) + energy
@@ -113,21 +120,19 @@ def _read(coordinate: Coordinate, species: Sequence[int]) -> _Sum:
             f"soap with covariance_type={coordinate.covariance} cannot be imported; dot_product can"
         )
     _refuse(arguments)
-    channels = arguments.integers("species_Z")
-    if not channels:
-        arguments.fail("species_Z is empty; give the atomic numbers of the neighbours")
+    channels = arguments.integers("species_Z", (0,)) or (0,)
+    if len(set(channels)) < len(channels) or (0 in channels and len(channels) > 1):
+        arguments.fail_at("species_Z", "names a species twice, or 0, which is any, beside others")
     radial = _radial(arguments)
     layout = layout_of(arguments, channels, radial.n_max)
     compression: tuple[tuple[str, str], ...] = ()
     if layout is not None:
-        names = ("r_mix", "z_mix", "sym_mix", "coupling", "k", "mix_shift", "nu_r", "nu_s")
-        names += ("z_map", "diagonal_radial")
-        compression = tuple((name, arguments[name]) for name in names if name in arguments)
+        compression = tuple((name, arguments[name]) for name in COMPRESSING if name in arguments)
     density = _Density(
         radial,
         tuple(channels),
         arguments.number("central_weight", 1.0),
-        arguments.truth("central_reference_all_species", False),
+        len(channels) == 1 or arguments.truth("central_reference_all_species", False),
         compression,
         coordinate.zeta,
     )
@@ -202,10 +207,10 @@ def _check_size(coordinate: Coordinate, density: _Density, layout: Layout | None
 
 
 def _spectrum(
-    one: _Sum, species: Sequence[int]
+    sums: Sequence[_Sum], species: Sequence[int]
 ) -> tuple[SoapFunctions | SoapContractedFunctions, NDArray[np.intp]]:
     """A term without centres, and for each of its spectrum's numbers the place among QUIP's."""
-    density = one.density
+    density, layout = sums[0].density, sums[0].layout
     radial = density.radial
     table = tabulated(radial)
     fields: dict[str, Any] = {
@@ -222,19 +227,20 @@ def _spectrum(
     # What each channel has of each species of the potential, (channels, species).
     shares = np.array([[float(own in {0, z}) for z in species] for own in density.species])
     own = density.central_weight * radial.centre
-    if one.layout is None and not density.everywhere:
-        # In the order of the species the loops need not mix the channels.
-        channels = np.argsort(density.species, kind="stable")
-        weights = np.ascontiguousarray(shares[channels])
-        order = _plain_order(channels, radial.n_max, radial.l_max + 1)
-        return SoapFunctions(self_density=own, weights=weights, **fields), order
-    layout = one.layout or every_pair(len(shares) * radial.n_max)
-    channels, pairs, permutation = _rows(layout)
-    sums = channels.reshape(-1, len(shares), radial.n_max)
     reference = np.ones_like(shares) if density.everywhere else shares
+    centres = [column for column, z in enumerate(species) if any(z in one.centres for one in sums)]
+    if layout is None and np.array_equal(reference[:, centres], shares[:, centres]):
+        # In the order of the species the loops need not mix the channels.
+        by_number = np.argsort(density.species, kind="stable")
+        weights = np.ascontiguousarray(shares[by_number])
+        order = _plain_order(by_number, radial.n_max, radial.l_max + 1)
+        return SoapFunctions(self_density=own, weights=weights, **fields), order
+    layout = layout or every_pair(len(shares) * radial.n_max)
+    channels, pairs, permutation = _rows(layout)
+    mixed = channels.reshape(-1, len(shares), radial.n_max)
     term = SoapContractedFunctions(
-        mixing=np.ascontiguousarray(np.einsum("qkn,ks->snq", sums, shares)),
-        self_density=np.ascontiguousarray(np.einsum("qkn,ks,n->sq", sums, reference, own)),
+        mixing=np.ascontiguousarray(np.einsum("qkn,ks->snq", mixed, shares)),
+        self_density=np.ascontiguousarray(np.einsum("qkn,ks,n->sq", mixed, reference, own)),
         pairs=pairs,
         pair_weights=np.ascontiguousarray(layout.weights[permutation]),
         **fields,

@@ -139,6 +139,34 @@ struct SoapFile : File {
   }
 };
 
+// A file with one soap_contracted term: two radial functions, l up to 1, three channels in a row, a
+// diagonal and a single pair.
+struct ContractedFile : SoapFile {
+  ContractedFile() {
+    document = replaced(document, "\"kind\": \"soap\"", "\"kind\": \"soap_contracted\"");
+    document = replaced(document, "\"intervals\": 2",
+                        R"("intervals": 2, "degree": 5, "cosine_width": 1.5)");
+    document = replaced(document, "\"channels\": 1, \"zeta\": 2",
+                        R"("channels": 3, "pairs": 6, "zeta": 2.5)");
+    tensors.resize(1);
+    const auto add = [&](const std::string& name, const std::string& shape, std::size_t count) {
+      Tensor tensor{"terms.0." + name, "F64", shape, {}};
+      for (std::size_t n = 0; n < count; ++n)
+        tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size()));
+      tensors.push_back(tensor);
+    };
+    add("radial", "[7,2,2]", 28);
+    add("mixing", "[2,2,3]", 12);
+    add("self", "[2,3]", 6);
+    tensors.push_back({"terms.0.pairs", "F64", "[6,2]", {0, 0, 0, 1, 0, 2, 1, 1, 2, 2, 2, 1}});
+    add("pair_weights", "[6]", 6);
+    add("H.factors", "[1]", 1);
+    add("H.vectors", "[1,12]", 12);
+    add("O.factors", "[3]", 3);
+    add("O.vectors", "[3,12]", 36);
+  }
+};
+
 // A file of version 3 with draws of every kind, a calibration and a grade by the soap term's
 // features.
 struct FullFile : SoapFile {

@@ -25,6 +25,7 @@ using forcemap::PotentialData;
 
 namespace {
 
+using potential_bytes::ContractedFile;
 using potential_bytes::File;
 using potential_bytes::FullFile;
 using potential_bytes::MomentsFile;
@@ -372,7 +373,8 @@ TEST(species) {
 TEST(terms) {
   CHECK_ERROR(parse_with("\"two_body\"", "\"four_body\""),
               "terms[0].kind: found \"four_body\", "
-              "expected two_body, three_body, soap, soap_quadratic, embedding or zbl");
+              "expected two_body, three_body, three_body_kernel, soap, soap_contracted, "
+              "soap_quadratic, embedding or zbl");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 0"), "terms[0].cutoff: found 0");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 100.5"), "0 < cutoff <= 100");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": NaN"), "document, byte ");
@@ -454,7 +456,7 @@ TEST(soap_terms) {
   CHECK_ERROR(parse_soap_with("\"channels\": 1", "\"channels\": 2"),
               "found the shape (1, 2), expected (2, 2)");
   CHECK_ERROR(parse_soap_with("\"zeta\": 2", "\"zeta\": 0"), head + "zeta: found 0");
-  CHECK_ERROR(parse_soap_with("\"zeta\": 2", "\"zeta\": 5"), head + "zeta: found 5");
+  CHECK_ERROR(parse_soap_with("\"zeta\": 2", "\"zeta\": 101"), head + "zeta: found 101");
   CHECK_ERROR(parse_soap_with("\"zeta\": 2", "\"zeta\": 2, \"rank\": 1"),
               "terms[0]: found the unknown entry \"rank\"");
   CHECK_ERROR(parse_soap_with(", \"zeta\": 2", ""), "found no entry \"zeta\"");
@@ -624,7 +626,8 @@ TEST(element_masses) {
 }
 
 TEST(every_truncation_is_an_error) {
-  for (const std::string& bytes : {File().bytes(), SoapFile().bytes(), FullFile().bytes()}) {
+  for (const std::string& bytes :
+       {File().bytes(), SoapFile().bytes(), ContractedFile().bytes(), FullFile().bytes()}) {
     CHECK(accepted(bytes));
     for (std::size_t length = 0; length < bytes.size(); ++length) {
       if (accepted(bytes.substr(0, length))) {
@@ -714,15 +717,16 @@ TEST(checksums) {
 TEST(flipped_bytes_never_crash) {
   flip_bytes_of(File());
   flip_bytes_of(SoapFile());
+  flip_bytes_of(ContractedFile());
   flip_bytes_of(FullFile());
 }
 
 TEST(spliced_files_never_crash) {
   const std::string files[] = {File().bytes(), SoapFile().bytes(), FullFile().bytes(),
-                               MomentsFile().bytes()};
+                               MomentsFile().bytes(), ContractedFile().bytes()};
   std::mt19937 random(5);
   for (int round = 0; round < 5000; ++round) {
-    std::string damaged = files[round % 4];
+    std::string damaged = files[round % 5];
     const std::size_t edits = 1 + random() % 4;
     for (std::size_t edit = 0; edit < edits; ++edit) {
       const std::size_t from = random() % damaged.size();
