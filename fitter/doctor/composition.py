@@ -59,9 +59,8 @@ class Composition:
         weights: Array = np.ones(len(values))
         levels: Array = np.zeros(len(self.species))
         for _ in range(ROUNDS):
-            root = np.sqrt(weights)
-            solution = np.linalg.lstsq(self.shares * root[:, None], values * root, rcond=1e-8)
-            found = np.asarray(solution[0], dtype=np.float64)
+            weighted = self.shares * weights[:, None]
+            found = np.linalg.pinv(weighted.T @ self.shares, rcond=1e-12) @ (weighted.T @ values)
             residuals = np.abs(values - self.shares @ found)
             if np.allclose(found, levels, rtol=1e-9, atol=1e-9):
                 break

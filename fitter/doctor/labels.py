@@ -11,7 +11,6 @@ from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Finding, Place, Severity, places_of
 from forcemap.fitter.doctor.reading import SourceReading
-from forcemap.fitter.doctor.vacuum import vacuum_of
 
 __all__ = ["examine"]
 
@@ -27,7 +26,8 @@ def examine(case: Case, advance: Advance) -> list[Finding]:
         advance(len(reading.frames))
     for frames in (case.train_frames, case.test_frames):
         for label in LABELS:
-            findings += _partial(label, frames, _faulty(case))
+            wanted = [frame for frame in frames if _needs(label, frame, case)]
+            findings += _partial(label, wanted, _faulty(case))
     return findings
 
 
@@ -41,17 +41,17 @@ def _faulty(case: Case) -> set[Place]:
     }
 
 
-def _needs(label: str, frame: Frame) -> bool:
+def _needs(label: str, frame: Frame, case: Case) -> bool:
     """Whether a frame can have a label that teaches something."""
     if label == "forces":
         return len(frame.numbers) > 1
     if label == "stress":
-        return bool(np.all(frame.pbc)) and len(frame.numbers) > 1 and vacuum_of(frame) is None
+        open_space = Place(frame.source, frame.index) in case.vacua
+        return bool(np.all(frame.pbc)) and len(frame.numbers) > 1 and not open_space
     return True
 
 
-def _partial(label: str, frames: Sequence[Frame], faulty: set[Place]) -> list[Finding]:
-    wanted = [frame for frame in frames if _needs(label, frame)]
+def _partial(label: str, wanted: Sequence[Frame], faulty: set[Place]) -> list[Finding]:
     without = [f for f in wanted if getattr(f, label) is None]
     without = [f for f in without if Place(f.source, f.index) not in faulty]
     if not without or len(without) == len(wanted):

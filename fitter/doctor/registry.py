@@ -12,7 +12,7 @@ from forcemap.fitter.doctor import (
     labels,
     net_forces,
     outliers,
-    vacuum,
+    vacuum_stress,
 )
 from forcemap.fitter.doctor.examination import Examination
 
@@ -24,7 +24,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("zeros of energies", energy_offsets.examine, cheap=True),
     Examination("net forces", net_forces.examine, cheap=True),
     Examination("constraints", frozen_atoms.examine, cheap=True),
-    Examination("vacuum", vacuum.examine, cheap=True),
+    Examination("vacuum", vacuum_stress.examine, cheap=True),
     Examination("structures", geometry.examine, cheap=True),
     Examination("copies", duplicates.examine, cheap=True),
     Examination("outliers", outliers.examine),
