@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.data.label_checks import placeholders
+from forcemap.fitter.data.label_checks import check_labels, placeholders
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Finding, Place, Severity, places_of
-from forcemap.fitter.doctor.reading import SourceReading
+from forcemap.fitter.doctor.reading import SourceReading, collected_warnings
+from forcemap.potentials.errors import ForcemapError
 
 __all__ = ["examine"]
 
@@ -22,7 +23,7 @@ def examine(case: Case, advance: Advance) -> list[Finding]:
     findings: list[Finding] = []
     for reading in [*case.train, *case.test]:
         findings += _open_stresses(reading)
-        findings += placeholder_findings(reading)
+        findings += placeholder_findings(reading) + refused(reading)
         advance(len(reading.frames))
     for frames in (case.train_frames, case.test_frames):
         for label in LABELS:
@@ -86,6 +87,21 @@ def _open_stresses(reading: SourceReading) -> list[Finding]:
             {"frames": len(places)},
         )
     ]
+
+
+def refused(reading: SourceReading) -> list[Finding]:
+    """Stresses for which a fit refuses the file, or warns."""
+    names = reading.names
+    keys = " and ".join(f'"{name}"' for name in (*names.stress, *names.virial)) if names else ""
+    cure = "Mend the stresses, or leave them out: --keys stress=..."
+    with collected_warnings() as texts:
+        try:
+            check_labels(reading.path, reading.frames, keys)
+        except ForcemapError as error:
+            return [
+                Finding("fit-refuses", Severity.WRONG, f"a fit refuses the file: {error}", cure)
+            ]
+    return [Finding("stress-huge", Severity.DOUBT, text, cure) for text in texts if " GPa)" in text]
 
 
 def placeholder_findings(reading: SourceReading) -> list[Finding]:

@@ -8,7 +8,7 @@ import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.composition import Composition
-from forcemap.fitter.doctor.energies import is_bonded
+from forcemap.fitter.doctor.energies import is_bonded, totals
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Finding, Severity, places_of
 from forcemap.fitter.doctor.surroundings import Pair
@@ -40,8 +40,8 @@ def examine(case: Case, advance: Advance) -> list[Finding]:
 
 
 def _energies(case: Case) -> list[Finding]:
-    bonded = [f for f, a in case.with_surroundings if len(f.numbers) > 1 and is_bonded(f, a)]
-    data = Composition.of(bonded)
+    both = zip(totals(case.frames), case.surroundings, strict=True)
+    data = Composition.of([f for f, a in both if len(f.numbers) > 1 and is_bonded(f, a)])
     if len(data.frames) < MANY:
         return []
     residuals = data.residuals(data.energies / data.sizes)
