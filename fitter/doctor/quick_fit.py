@@ -265,12 +265,21 @@ class QuickFit:
 
     def left_out(self, part: Part, solved: Solved) -> Array:
         """Labels of a part of the fit less what the fit to all others predicts, (n,)."""
+        return self.left_out_with_deviations(part, solved)[0]
+
+    def left_out_with_deviations(self, part: Part, solved: Solved) -> tuple[Array, Array]:
+        """The same, and standard deviations of these predictions, (n,) each."""
         residual = (part.labels - part.rows @ solved.values) / part.sigmas
         scaled = part.rows * solved.deltas / part.sigmas[:, None]
         half = scipy.linalg.solve_triangular(
             solved.factor, scaled.T, lower=True, check_finite=False
         )
-        return np.asarray(without_rows(half, residual)[0] * part.sigmas)
+        errors, variances = without_rows(half, residual)
+        return errors * part.sigmas, solved.noise * np.sqrt(variances) * part.sigmas
+
+    def rows_of(self, frame: Frame) -> Array:
+        """Rows of a frame that need not be in the sample. Raises ForcemapError for other elements."""
+        return _whitened(frame_rows(frame, self.prior.terms), self.prior)
 
     def potential(self, solved: Solved, jobs: int = 1) -> Any:
         """The fit as a mapped potential, energies without the constants of the elements."""

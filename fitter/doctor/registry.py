@@ -11,7 +11,7 @@ from forcemap.fitter.doctor import (
     geometry,
     labels,
     net_forces,
-    outliers,
+    far_frames,
     vacuum_stress,
 )
 from forcemap.fitter.doctor.examination import Examination
@@ -27,6 +27,6 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("vacuum", vacuum_stress.examine, cheap=True),
     Examination("structures", geometry.examine, cheap=True),
     Examination("copies", duplicates.examine, cheap=True),
-    Examination("outliers", outliers.examine),
+    Examination("outliers", far_frames.examine),
     Examination("coverage", coverage.examine),
 )

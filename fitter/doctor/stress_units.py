@@ -206,8 +206,9 @@ def _of_fit(stresses: Stresses) -> Evidence | None:
     if stresses.count < 3:
         return None
     known, said = _shifted(stresses.known), _shifted(stresses.said)
-    ratios = [_ratio(known[:, np.argsort(order)], said) for order in ORDERS]
-    best = max((r for r in ratios if r is not None), key=lambda r: abs(r.correlation), default=None)
+    # The order of the components does not matter here; the one that fits best is used.
+    products = {order: abs(float(np.sum(known[:, np.argsort(order)] * said))) for order in ORDERS}
+    best = _ratio(known[:, np.argsort(max(products, key=lambda order: products[order]))], said)
     how = f"by a quick fit to energies and forces, in {stresses.count} frames"
     found = Evidence.of(best, OF_FIT, BY_FIT, how)
     if found is None or found.log[1] > 0.35:
@@ -502,8 +503,9 @@ def mended_stresses(comparison: Comparison, verdicts: Mapping[Group, StressVerdi
     for group, verdict in verdicts.items():
         certain = verdict.wrong and len(verdict.explanations) == 1
         explanation = verdict.explanations[0] if certain else None
-        for n in comparison.groups[group]:
-            frames[n] = mended_stress(frames[n], explanation, orders.get(group, STRAIGHT))
+        order = orders.get(group, STRAIGHT)
+        for n in comparison.groups[group] if certain or order != STRAIGHT else ():
+            frames[n] = mended_stress(frames[n], explanation, order)
     return frames
 
 
