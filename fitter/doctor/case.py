@@ -8,8 +8,10 @@ from functools import cached_property
 
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.doctor.finding import Place
 from forcemap.fitter.doctor.reading import SourceReading
 from forcemap.fitter.doctor.surroundings import Surroundings, surroundings_of
+from forcemap.fitter.doctor.vacuum import Vacuum, vacuum_of
 from forcemap.fitter.sharing.run import Run
 
 __all__ = ["CUTOFF", "Case"]
@@ -63,6 +65,12 @@ class Case:
     def with_surroundings(self) -> list[tuple[Frame, Surroundings]]:
         """All frames with their surroundings."""
         return list(zip(self.frames, self.surroundings, strict=True))
+
+    @cached_property
+    def vacua(self) -> dict[Place, Vacuum]:
+        """The vacuum of the frames that have some."""
+        found = ((Place(f.source, f.index), vacuum_of(f)) for f in self.frames)
+        return {place: vacuum for place, vacuum in found if vacuum is not None}
 
     @cached_property
     def cutoff(self) -> float:

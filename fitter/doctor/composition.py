@@ -9,7 +9,7 @@ import numpy as np
 from forcemap.fitter.data.frame import Frame
 from numpy.typing import NDArray
 
-__all__ = ["Composition", "scatter"]
+__all__ = ["Composition", "least_absolute", "scatter"]
 
 Array = NDArray[np.float64]
 
@@ -54,25 +54,29 @@ class Composition:
     def levels(self, values: Array) -> Array:
         """(species,) for which sum(shares * levels) has the least absolute residuals from `values`.
 
-        By reweighted least squares; of smallest norm where compositions do not determine all.
+        Of smallest norm where compositions do not determine all.
         """
-        weights: Array = np.ones(len(values))
-        levels: Array = np.zeros(len(self.species))
-        for _ in range(ROUNDS):
-            root = np.sqrt(weights)
-            solution = np.linalg.lstsq(self.shares * root[:, None], values * root, rcond=1e-8)
-            found = np.asarray(solution[0], dtype=np.float64)
-            residuals = np.abs(values - self.shares @ found)
-            if np.allclose(found, levels, rtol=1e-9, atol=1e-9):
-                break
-            levels = found
-            least = 1e-6 + 1e-3 * float(np.median(residuals))
-            weights = np.asarray(1.0 / np.maximum(residuals, least), dtype=np.float64)
-        return levels
+        return least_absolute(self.shares, values)
 
     def residuals(self, values: Array) -> Array:
         """`values` without the part that the composition gives."""
         return np.asarray(values - self.shares @ self.levels(values))
+
+
+def least_absolute(design: Array, values: Array) -> Array:
+    """x with the least sum of absolute values of  design @ x - values,  by reweighted least squares."""
+    weights: Array = np.ones(len(values))
+    solution: Array = np.zeros(design.shape[1])
+    for _ in range(ROUNDS):
+        weighted = design * weights[:, None]
+        found = np.linalg.pinv(weighted.T @ design, rcond=1e-12) @ (weighted.T @ values)
+        residuals = np.abs(values - design @ found)
+        if np.allclose(found, solution, rtol=1e-9, atol=1e-9):
+            break
+        solution = found
+        least = 1e-6 + 1e-3 * float(np.median(residuals))
+        weights = np.asarray(1.0 / np.maximum(residuals, least), dtype=np.float64)
+    return solution
 
 
 def scatter(values: Array) -> float:

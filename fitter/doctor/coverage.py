@@ -12,9 +12,8 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.energies import isolated_energies
 from forcemap.fitter.doctor.examination import Advance
-from forcemap.fitter.doctor.finding import Finding, Severity
+from forcemap.fitter.doctor.finding import Finding, Place, Severity
 from forcemap.fitter.doctor.surroundings import REACH, WIDTH, Pair
-from forcemap.fitter.doctor.vacuum import vacuum_of
 from forcemap.potentials.elements import SYMBOLS
 from numpy.typing import NDArray
 
@@ -38,8 +37,8 @@ def examine(case: Case, advance: Advance) -> list[Finding]:
     train = case.train_frames
     return [
         *_no_isolated(case),
-        *_no_strain(train),
-        *_no_stress(train),
+        *_no_strain(_bulk(case)),
+        *_no_stress(_bulk(case)),
         *_pairs(case),
         *_groups(train),
     ]
@@ -74,16 +73,26 @@ def _no_isolated(case: Case) -> list[Finding]:
     ]
 
 
-def _no_strain(frames: Sequence[Frame]) -> list[Finding]:
-    """Bulk frames of one volume per atom."""
+def _bulk(case: Case) -> list[Frame]:
+    """Frames to fit of several atoms that fill space."""
+    return [
+        frame
+        for frame in case.train_frames
+        if frame.pbc.all()
+        and len(frame.numbers) > 1
+        and Place(frame.source, frame.index) not in case.vacua
+    ]
+
+
+def _no_strain(bulk: Sequence[Frame]) -> list[Finding]:
+    """Frames of one volume per atom."""
     volumes: dict[tuple[tuple[int, int], ...], list[float]] = {}
-    for frame in frames:
-        if frame.pbc.all() and vacuum_of(frame) is None and len(frame.numbers) > 1:
-            counts = Counter(frame.numbers.tolist())
-            divisor = int(np.gcd.reduce(list(counts.values())))
-            formula = tuple(sorted((z, count // divisor) for z, count in counts.items()))
-            volume = abs(float(np.linalg.det(frame.cell))) / len(frame.numbers)
-            volumes.setdefault(formula, []).append(volume)
+    for frame in bulk:
+        counts = Counter(frame.numbers.tolist())
+        divisor = int(np.gcd.reduce(list(counts.values())))
+        formula = tuple(sorted((z, count // divisor) for z, count in counts.items()))
+        volume = abs(float(np.linalg.det(frame.cell))) / len(frame.numbers)
+        volumes.setdefault(formula, []).append(volume)
     several = {formula: v for formula, v in volumes.items() if len(v) > 1}
     stiff = [v for v in several.values() if np.ptp(v) < STRAINED * np.mean(v)]
     if not several or len(stiff) < len(several):
@@ -101,9 +110,8 @@ def _no_strain(frames: Sequence[Frame]) -> list[Finding]:
     ]
 
 
-def _no_stress(frames: Sequence[Frame]) -> list[Finding]:
-    bulk = [f for f in frames if f.pbc.all() and len(f.numbers) > 1 and vacuum_of(f) is None]
-    if not bulk or any(frame.stress is not None for frame in frames):
+def _no_stress(bulk: Sequence[Frame]) -> list[Finding]:
+    if not bulk or any(frame.stress is not None for frame in bulk):
         return []
     return [
         Finding(

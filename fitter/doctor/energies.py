@@ -9,14 +9,14 @@ import numpy as np
 from ase.data import covalent_radii
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
-from forcemap.fitter.doctor.composition import Composition, scatter
+from forcemap.fitter.doctor.composition import Composition, least_absolute, scatter
 from forcemap.fitter.doctor.examination import Advance
-from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
+from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
 from forcemap.fitter.doctor.surroundings import Surroundings
 from forcemap.potentials.elements import SYMBOLS
 from numpy.typing import NDArray
 
-__all__ = ["examine", "is_bonded", "isolated_atoms", "isolated_energies"]
+__all__ = ["examine", "growth", "is_bonded", "isolated_atoms", "isolated_energies", "totals"]
 
 Array = NDArray[np.float64]
 
@@ -32,8 +32,8 @@ UNBOUND = 1.0
 BOUND_LEVEL = 12.0
 """eV per atom; smaller energies are those of cohesion, or relative to reference atoms as VASP's are."""
 
-PER_ATOM = 0.3
-"""Scatter of the energies over that of the energies per atom, below which they are per atom."""
+MOST_UNSURE = 0.2
+"""Error of the power by which energies grow with the number of atoms, which may be 0 or 1."""
 
 SAME_ATOM = 0.05
 """eV; isolated atoms of one element differ by less."""
@@ -59,44 +59,73 @@ def isolated_energies(case: Case) -> dict[int, float]:
 
 def examine(case: Case, advance: Advance) -> list[Finding]:
     """Conventions of the energies."""
-    several = [frame for frame in case.frames if len(frame.numbers) > 1]
-    data = Composition.of(several)
     advance(len(case.frames))
-    findings = _isolated_differ(isolated_atoms(case))
-    if len(data.frames) < 3:
-        return findings
-    of_all = _all_per_atom(data)
-    if of_all:
-        return findings + of_all
-    some = _some_per_atom(data)
-    return findings + some + _cohesion(case, isolated_atoms(case), bool(some))
+    per_atom = _per_atom(case.frames)
+    cohesion = [] if per_atom else _cohesion(case, isolated_atoms(case))
+    return [*_isolated_differ(isolated_atoms(case)), *per_atom, *cohesion]
 
 
 # ----- per atom -----
 
 
+def _per_atom(frames: Sequence[Frame]) -> list[Finding]:
+    data = Composition.of([frame for frame in frames if len(frame.numbers) > 1])
+    if len(data.frames) < 3:
+        return []
+    return _all_per_atom(data) or _some_per_atom(data)
+
+
+def totals(frames: Sequence[Frame]) -> list[Frame]:
+    """The frames with energies of whole frames, where those of some look like energies per atom."""
+    those = {place for finding in _per_atom(frames) for place in finding.frames}
+    return [_whole(f) if Place(f.source, f.index) in those else f for f in frames]
+
+
 def _all_per_atom(data: Composition) -> list[Finding]:
     """All energies are per atom: they do not grow with the number of atoms."""
-    if data.sizes.max() < 1.3 * data.sizes.min():
+    found = growth(data)
+    if found is None:
         return []
-    of_totals = scatter(data.residuals(data.energies / data.sizes))
-    as_given = scatter(data.residuals(data.energies))
-    few = scatter(data.sizes) == 0.0  # most frames have one size, which shows nothing
-    if few or as_given > PER_ATOM * of_totals:
+    power, error = found
+    if abs(power) > 3.0 * error + 0.1 or power + 5.0 * error > 1.0 or error > MOST_UNSURE:
         return []
     return [
         Finding(
             "energy-per-atom",
             Severity.WRONG,
             f"the energies look like energies per atom: from {data.sizes.min():g} to "
-            f"{data.sizes.max():g} atoms they stay the same within {as_given:.3g} eV, whereas "
-            f"divided by the number of atoms they scatter by {of_totals:.3g} eV",
+            f"{data.sizes.max():g} atoms they grow as the number of atoms to the power of "
+            f"{power:.2f} ± {error:.2f}, which is 1 for energies of whole frames",
             "Give the energies of whole frames: multiply by the number of atoms",
             places_of(data.frames),
-            {"scatter_as_given_ev": as_given, "scatter_if_total_ev_per_atom": of_totals},
+            {"power": power, "error": error},
             _multiply,
         )
     ]
+
+
+def growth(data: Composition) -> tuple[float, float] | None:
+    """The power of the number of atoms by which energies grow at a fixed composition, and its error.
+
+    None if the sizes are all the same, or the energies have no common sign.
+    """
+    sign = np.sign(np.median(data.energies))
+    chosen = data.energies * sign > 0.0
+    if chosen.sum() < max(3.0, 0.95 * len(chosen)) or np.ptp(data.sizes[chosen]) == 0.0:
+        return None
+    logs = np.log(data.energies[chosen] * sign)
+    # By composition: the sizes' own part of it, then least absolute residuals along that.
+    sizes = np.log(data.sizes[chosen])
+    design = np.column_stack([sizes, data.shares[chosen]])
+    levels = least_absolute(design, logs)
+    residuals = logs - design @ levels
+    shares = data.shares[chosen]
+    free = sizes - shares @ (np.linalg.pinv(shares) @ sizes)
+    spread = float((free**2).sum())
+    if spread < 1e-6:
+        return None
+    error = float(np.sqrt(np.mean(residuals**2) / spread))
+    return float(levels[0]), error
 
 
 def _some_per_atom(data: Composition) -> list[Finding]:
@@ -165,7 +194,7 @@ def is_bonded(frame: Frame, around: Surroundings) -> bool:
     return bool(np.median(around.nearest / (2.0 * radii)) < BOND)
 
 
-def _cohesion(case: Case, isolated: Mapping[int, Sequence[Frame]], mixed: bool) -> list[Finding]:
+def _cohesion(case: Case, isolated: Mapping[int, Sequence[Frame]]) -> list[Finding]:
     """Energies of bonded frames relative to isolated atoms."""
     atoms = isolated_energies(case)
     bonded = [f for f, around in case.with_surroundings if is_bonded(f, around)]
@@ -173,7 +202,7 @@ def _cohesion(case: Case, isolated: Mapping[int, Sequence[Frame]], mixed: bool) 
     if len(data.frames) < 3:
         return []
     per_atom = data.energies / data.sizes
-    if mixed or any(z not in atoms for z in data.species):
+    if any(z not in atoms for z in data.species):
         return [_level_note(data, per_atom)]
     cohesive = per_atom - data.shares @ np.array([atoms[z] for z in data.species])
     median, best = float(np.median(cohesive)), float(np.quantile(cohesive, 0.25))

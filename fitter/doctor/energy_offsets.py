@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.composition import NORMAL, Composition
-from forcemap.fitter.doctor.energies import isolated_energies
+from forcemap.fitter.doctor.energies import isolated_energies, totals
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Finding, Severity, places_of
 from forcemap.fitter.doctor.surroundings import stacked
@@ -67,7 +67,7 @@ class _Likes:
     def of(cls, case: Case) -> _Likes | None:
         chosen = [
             (frame, around)
-            for frame, around in case.with_surroundings
+            for frame, around in zip(totals(case.frames), case.surroundings, strict=True)
             if frame.energy is not None and len(frame.numbers) > 1
         ]
         if len(chosen) < 2 * LEAST_PAIRS:
@@ -75,7 +75,11 @@ class _Likes:
         data = Composition.of([frame for frame, _ in chosen])
         residuals = data.residuals(data.energies / data.sizes)
         places = stacked([around for _, around in chosen])
-        groups = [(frame.source, frame.config_type) for frame in data.frames]
+        above = above_gap(residuals)
+        groups = [
+            (frame.source, frame.config_type, side)
+            for frame, side in zip(data.frames, above.tolist(), strict=True)
+        ]
         distances, differences = _neighbours_within(groups, places, residuals)
         if not len(distances):
             return None
@@ -100,10 +104,10 @@ class _Likes:
 
 
 def _neighbours_within(
-    groups: Sequence[tuple[str, str]], places: Array, residuals: Array
+    groups: Sequence[Hashable], places: Array, residuals: Array
 ) -> tuple[Array, Array]:
     """Distances of frames to the nearest of their own groups, and differences of energy to these."""
-    members: dict[tuple[str, str], list[int]] = {}
+    members: dict[Hashable, list[int]] = {}
     for number, group in enumerate(groups):
         members.setdefault(group, []).append(number)
     distances, differences = [np.zeros(0)], [np.zeros(0)]
@@ -116,23 +120,38 @@ def _neighbours_within(
     return np.concatenate(distances), np.concatenate(differences)
 
 
+def above_gap(residuals: Array) -> NDArray[np.bool_]:
+    """Which energies lie above the widest gap between them, if it is wide and not at an end."""
+    ordered = np.sort(residuals)
+    least = max(LEAST_PAIRS, round(0.03 * len(ordered)))
+    gaps = np.diff(ordered)[least - 1 : len(ordered) - least]
+    if not len(gaps) or gaps.max() < LARGE:
+        return np.zeros(len(residuals), dtype=bool)
+    return np.asarray(residuals > ordered[least - 1 + int(np.argmax(gaps))])
+
+
 def examine(case: Case, advance: Advance) -> list[Finding]:
-    """Groups by file, then by config_type within the rest."""
+    """Groups by file, then by config_type, then by the energies themselves."""
     advance(len(case.frames))
     likes = _Likes.of(case)
     if likes is None:
         return []
-    by_file = _groups(likes, "file", lambda frame: frame.source)
-    if by_file:
-        return _said(by_file, case)
-    return _said(_groups(likes, "config_type", lambda frame: frame.config_type), case)
+    above = above_gap(likes.residuals)
+    for kind, names in (
+        ("file", [frame.source for frame in likes.frames]),
+        ("config_type", [frame.config_type for frame in likes.frames]),
+        ("", ["above" if side else "below" for side in above.tolist()]),
+    ):
+        found = _groups(likes, kind, names)
+        if found:
+            return _said(found, case)
+    return []
 
 
-Group = tuple[str, str, Offset, list[Frame]]
+Group = tuple[str, Offset, list[Frame]]
 
 
-def _groups(likes: _Likes, kind: str, of: Callable[[Frame], str]) -> list[Group]:
-    names = [of(frame) for frame in likes.frames]
+def _groups(likes: _Likes, kind: str, names: Sequence[str]) -> list[Group]:
     found: list[Group] = []
     for name in dict.fromkeys(names):
         inside = np.array([each == name for each in names])
@@ -144,14 +163,15 @@ def _groups(likes: _Likes, kind: str, of: Callable[[Frame], str]) -> list[Group]
         bound = max(LEAST, SIGNIFICANT * offset.error, FACTOR * offset.explained)
         if abs(offset.value) > bound:
             frames = [f for f, is_in in zip(likes.frames, inside, strict=True) if is_in]
-            found.append((kind, name, offset, frames))
+            title = f"{kind} {name}" if kind else f"{len(frames)} frames"
+            found.append((title, offset, frames))
     return found
 
 
 def _said(groups: Sequence[Group], case: Case) -> list[Finding]:
     levels = isolated_energies(case)
     findings = []
-    for kind, name, offset, frames in groups:
+    for name, offset, frames in groups:
         level = float(np.mean([levels.get(int(z), np.nan) for z in frames[0].numbers]))
         as_atoms = abs(abs(level) - abs(offset.value)) < 0.1 * abs(offset.value)
         hint = f", about what the isolated atoms have ({level:.3f} eV)" if as_atoms else ""
@@ -159,7 +179,7 @@ def _said(groups: Sequence[Group], case: Case) -> list[Finding]:
             Finding(
                 "energy-offset",
                 Severity.WRONG if abs(offset.value) > LARGE else Severity.DOUBT,
-                f"the energies of {kind} {name} lie {offset.value:+.3f} ± {offset.error:.3f} eV "
+                f"the energies of {name} lie {offset.value:+.3f} ± {offset.error:.3f} eV "
                 f"per atom from those of like structures elsewhere ({offset.pairs} pairs){hint}: "
                 "another zero of the energy?",
                 "Give all frames energies of one kind, from the same program, functional, "

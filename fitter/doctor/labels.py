@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.data.label_checks import placeholders
+from forcemap.fitter.data.label_checks import check_labels, placeholders
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Finding, Place, Severity, places_of
-from forcemap.fitter.doctor.reading import SourceReading
-from forcemap.fitter.doctor.vacuum import vacuum_of
+from forcemap.fitter.doctor.reading import SourceReading, collected_warnings
+from forcemap.potentials.errors import ForcemapError
 
 __all__ = ["examine"]
 
@@ -23,11 +23,12 @@ def examine(case: Case, advance: Advance) -> list[Finding]:
     findings: list[Finding] = []
     for reading in [*case.train, *case.test]:
         findings += _open_stresses(reading)
-        findings += placeholder_findings(reading)
+        findings += placeholder_findings(reading) + refused(reading)
         advance(len(reading.frames))
     for frames in (case.train_frames, case.test_frames):
         for label in LABELS:
-            findings += _partial(label, frames, _faulty(case))
+            wanted = [frame for frame in frames if _needs(label, frame, case)]
+            findings += _partial(label, wanted, _faulty(case))
     return findings
 
 
@@ -41,17 +42,17 @@ def _faulty(case: Case) -> set[Place]:
     }
 
 
-def _needs(label: str, frame: Frame) -> bool:
+def _needs(label: str, frame: Frame, case: Case) -> bool:
     """Whether a frame can have a label that teaches something."""
     if label == "forces":
         return len(frame.numbers) > 1
     if label == "stress":
-        return bool(np.all(frame.pbc)) and len(frame.numbers) > 1 and vacuum_of(frame) is None
+        open_space = Place(frame.source, frame.index) in case.vacua
+        return bool(np.all(frame.pbc)) and len(frame.numbers) > 1 and not open_space
     return True
 
 
-def _partial(label: str, frames: Sequence[Frame], faulty: set[Place]) -> list[Finding]:
-    wanted = [frame for frame in frames if _needs(label, frame)]
+def _partial(label: str, wanted: Sequence[Frame], faulty: set[Place]) -> list[Finding]:
     without = [f for f in wanted if getattr(f, label) is None]
     without = [f for f in without if Place(f.source, f.index) not in faulty]
     if not without or len(without) == len(wanted):
@@ -86,6 +87,21 @@ def _open_stresses(reading: SourceReading) -> list[Finding]:
             {"frames": len(places)},
         )
     ]
+
+
+def refused(reading: SourceReading) -> list[Finding]:
+    """Stresses for which a fit refuses the file, or warns."""
+    names = reading.names
+    keys = " and ".join(f'"{name}"' for name in (*names.stress, *names.virial)) if names else ""
+    cure = "Mend the stresses, or leave them out: --keys stress=..."
+    with collected_warnings() as texts:
+        try:
+            check_labels(reading.path, reading.frames, keys)
+        except ForcemapError as error:
+            return [
+                Finding("fit-refuses", Severity.WRONG, f"a fit refuses the file: {error}", cure)
+            ]
+    return [Finding("stress-huge", Severity.DOUBT, text, cure) for text in texts if " GPa)" in text]
 
 
 def placeholder_findings(reading: SourceReading) -> list[Finding]:

@@ -1,154 +1,407 @@
-"""Frames far from all others by energy, force or distance."""
+"""Frames and atoms at odds with all others, by a quick fit of the process.
+
+Each frame is judged by a fit without it. Misfits are compared with those of its group (file and
+config_type), so that a liquid is not measured by a crystal. Where a change of sign, unit, scale or order
+explains a frame's labels, it is named.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.doctor.case import Case
-from forcemap.fitter.doctor.composition import Composition
-from forcemap.fitter.doctor.energies import is_bonded
-from forcemap.fitter.doctor.examination import Advance
-from forcemap.fitter.doctor.finding import Finding, Severity, places_of
-from forcemap.fitter.doctor.surroundings import Pair
-from forcemap.potentials.elements import SYMBOLS
+from forcemap.fitter.data.units import GPA
+from forcemap.fitter.doctor.comparison import Comparison, Group, group_name
+from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
+from forcemap.fitter.doctor.frame_faults import (
+    Fault,
+    energy_fault,
+    force_fault,
+    misfit,
+    stress_fault,
+)
+from forcemap.fitter.doctor.quick_fit import group_of
+from forcemap.fitter.doctor.residuals import Residual, Residuals, residuals_of
+from forcemap.fitter.doctor.virtual_work import judged
+from forcemap.fitter.sharing.run import Run
+from forcemap.potentials.voigt import six_of
 from numpy.typing import NDArray
 
-__all__ = ["examine"]
+__all__ = ["examine", "outlier_findings"]
 
-ENERGY, LEAST_ENERGY = 6.0, 1.0
-"""Times the deviation that one frame in four passes, and eV per atom: farther energies are outliers."""
+Array = NDArray[np.float64]
 
-FORCE, LEAST_FORCE = 8.0, 5.0
-"""Times the force that one frame in four passes, and eV/Å: larger forces are outliers."""
+K_SIGMA = 15.0
+"""Robust standard deviations beyond which an energy is at odds; tails of sound data reach 10."""
 
-BULK = 0.75
-"""Share of the frames that is taken for sound."""
+TIMES_USUAL = 6.0
+"""Misfits of forces and stresses, in units of the group's median, of frames that are at odds."""
 
-SHORT = 0.8
-"""Shortest distance of a frame over the one that one frame in a hundred passes."""
+LEAST_MISFIT = 0.5
+"""Relative misfit of such frames at least."""
 
-MANY = 20
-"""Frames from which outliers can be seen."""
+SUSPECT_TIMES, SUSPECT_MISFIT = 4.0, 0.25
+"""The same for frames whose misfit an explanation may cure."""
+
+LEAST_GROUP = 4
+"""Frames of a group that has a median of its own; others share that of all."""
+
+ATOM_TIMES, LEAST_ATOM = 25.0, 1.0
+"""Times the usual residual of its group, and eV/Å, of an atom's force that is at odds."""
+
+FAR_TIMES, FAR_FORCE, FAR_ENERGY = 5.0, 2.0, 0.5
+"""Times the usual root mean square force, eV/Å, and eV per atom above the lowest, of a group that is
+far from all others."""
 
 
-def examine(case: Case, advance: Advance) -> list[Finding]:
-    """Outliers among all frames together."""
-    advance(len(case.frames))
-    return [*_energies(case), *_forces(case), *_distances(case)]
+def examine(
+    frames: Sequence[Frame], run: Run | None = None, advance: Callable[..., Any] = lambda *n: None
+) -> list[Finding]:
+    """Frames and atoms at odds with the others, after faults of whole groups are mended."""
+    found = judged(Comparison(frames, run or Run(), advance))
+    return outlier_findings(found.mended, residuals_of(found.mended, found.unsure))
 
 
-def _energies(case: Case) -> list[Finding]:
-    bonded = [f for f, a in case.with_surroundings if len(f.numbers) > 1 and is_bonded(f, a)]
-    data = Composition.of(bonded)
-    if len(data.frames) < MANY:
-        return []
-    residuals = data.residuals(data.energies / data.sizes)
-    residuals -= np.median(residuals)
-    usual = float(np.quantile(np.abs(residuals), BULK))
-    off = np.abs(residuals) > max(ENERGY * usual, LEAST_ENERGY)
-    off |= _groups_apart(residuals, data.frames)
-    if not off.any():
-        return []
-    worst = int(np.argmax(np.abs(residuals)))
-    those = [f for f, is_off in zip(data.frames, off, strict=True) if is_off]
+def outlier_findings(comparison: Comparison, residuals: Residuals | None) -> list[Finding]:
+    """The findings, from the residuals of all frames."""
+    if residuals is None or not residuals.all:
+        return _far_groups(comparison)
+    usual = _Usual.of(residuals.all)
+    faults: dict[int, list[Fault]] = {}
+    odd: dict[str, list[tuple[Residual, float]]] = {"energy": [], "forces": [], "stress": []}
+    atoms: list[tuple[Residual, int, float]] = []
+    for residual in residuals.all:
+        explained, at_odds = _judge(residuals, residual, usual)
+        if explained:
+            faults[residual.place] = explained
+        for label, figure in at_odds.items():
+            odd[label].append((residual, figure))
+        if not explained and "forces" not in at_odds:
+            atoms += _odd_atoms(residual, usual)
     return [
-        Finding(
-            "outlier-energy",
-            Severity.DOUBT,
-            f"{off.sum()} frames have an energy far from all others of their composition: up to "
-            f"{residuals[worst]:+.3g} eV per atom, in frame {data.frames[worst].index} of "
-            f"{data.frames[worst].source}; three in four frames are within {usual:.2g} eV"
-            f"{_groups(those, data.frames)}",
-            "See that these calculations converged and are meant; leave them out, or give them a "
-            "larger sigma (sigma_energy, or sigma: config_type: in the settings)",
-            places_of(those),
-            {"frames": int(off.sum()), "largest_ev_per_atom": float(residuals[worst])},
-        )
+        *_fault_findings(comparison, faults),
+        *(_odd_finding(label, those) for label, those in odd.items() if those),
+        *_atom_findings(atoms),
+        *_far_groups(comparison),
     ]
 
 
-def _groups_apart(residuals: NDArray[np.float64], frames: list[Frame]) -> NDArray[np.bool_]:
-    """Frames of groups that lie apart as a whole, which they would hide by their number."""
-    names = np.array([frame.config_type for frame in frames])
-    off = np.zeros(len(names), dtype=bool)
-    for name in dict.fromkeys(names.tolist()):
-        inside = names == name
-        if (~inside).sum() < MANY or inside.sum() > 0.5 * len(names):
+@dataclass(frozen=True)
+class _Usual:
+    """What is usual in each group.
+
+    Attributes:
+        floors: sizes below which forces (eV/Å) and stresses (eV/Å³) are noise.
+        forces, stresses: median relative misfits by group.
+        energies: median and robust deviation of the energies' residuals by group, eV per atom.
+        atoms: median length of the forces' residuals by group, eV/Å.
+    """
+
+    floors: tuple[float, float]
+    forces: Mapping[Group, float]
+    stresses: Mapping[Group, float]
+    energies: Mapping[Group, tuple[float, float]]
+    atoms: Mapping[Group, float]
+
+    @classmethod
+    def of(cls, residuals: Sequence[Residual]) -> _Usual:
+        groups: dict[Group, list[Residual]] = {}
+        for residual in residuals:
+            groups.setdefault(group_of(residual.frame), []).append(residual)
+        floors = _force_floor(residuals), _stress_floor(residuals)
+        force = {r.place: _force_misfit(r, floors[0]) for r in residuals}
+        stress = {r.place: _stress_misfit(r, floors[1]) for r in residuals}
+        energy = {r.place: r.of_energy for r in residuals if r.energy is not None}
+        length = {
+            r.place: float(np.median(np.linalg.norm(r.of_forces[r.frame.labelled], axis=1)))
+            for r in residuals
+            if r.frame.labelled.any()
+        }
+        medians = [
+            _by_group(groups, {p: v for p, v in values.items() if v is not None})
+            for values in (force, stress, length)
+        ]
+        return cls(floors, medians[0], medians[1], _energy_spreads(groups, energy), medians[2])
+
+
+def _by_group(
+    groups: Mapping[Group, Sequence[Residual]], values: Mapping[int, float]
+) -> dict[Group, float]:
+    """Medians; not below half of that of all frames, since a group may hold copies of one frame."""
+    whole = float(np.median(list(values.values()))) if values else 0.0
+    found = {}
+    for group, members in groups.items():
+        own = [values[r.place] for r in members if r.place in values]
+        found[group] = max(float(np.median(own)), 0.5 * whole) if len(own) >= LEAST_GROUP else whole
+    return found
+
+
+def _energy_spreads(
+    groups: Mapping[Group, Sequence[Residual]], values: Mapping[int, float]
+) -> dict[Group, tuple[float, float]]:
+    found, spreads = {}, []
+    for group, members in groups.items():
+        own = np.array([values[r.place] for r in members if r.place in values])
+        if len(own) >= LEAST_GROUP:
+            middle = float(np.median(own))
+            found[group] = middle, 1.4826 * float(np.median(np.abs(own - middle)))
+            spreads += [found[group][1]] * len(own)
+    everything = np.array(list(values.values()))
+    middle = float(np.median(everything)) if len(everything) else 0.0
+    whole = 1.4826 * float(np.median(np.abs(everything - middle))) if len(everything) else 0.0
+    least = float(np.median(spreads)) if spreads else whole
+    return {
+        group: (found[group][0], max(found[group][1], least)) if group in found else (middle, whole)
+        for group in groups
+    }
+
+
+def _force_floor(residuals: Sequence[Residual]) -> float:
+    """A fifth of the lower quartile of the frames' root mean square forces, exact zeros left out."""
+    sizes = [
+        float(np.sqrt(np.mean(r.frame.forces[r.frame.labelled] ** 2)))
+        for r in residuals
+        if r.frame.forces is not None and r.frame.labelled.any()
+    ]
+    largest = max(sizes, default=0.0)
+    sizes = [size for size in sizes if size > 1e-3 * largest]
+    return 0.2 * float(np.quantile(sizes, 0.25)) if sizes else 1e-3
+
+
+def _stress_floor(residuals: Sequence[Residual]) -> float:
+    """The usual difference of stresses to the fit's."""
+    off = [
+        float(np.abs(_stress_pair(r)[0] - _stress_pair(r)[1]).max())
+        for r in residuals
+        if r.frame.stress is not None
+    ]
+    return max(float(np.median(off)), 0.05 / GPA) if off else 0.05 / GPA
+
+
+def _stress_pair(residual: Residual) -> tuple[Array, Array]:
+    volume = abs(float(np.linalg.det(residual.frame.cell)))
+    return six_of(residual.frame.stress), residual.strain / volume
+
+
+def _force_misfit(residual: Residual, floor: float) -> float | None:
+    frame = residual.frame
+    which = frame.labelled
+    if frame.forces is None or not which.any():
+        return None
+    return misfit(frame.forces[which], residual.forces[which], floor)
+
+
+def _stress_misfit(residual: Residual, floor: float) -> float | None:
+    if residual.frame.stress is None:
+        return None
+    return misfit(*_stress_pair(residual), 2.0 * floor)
+
+
+def _judge(
+    residuals: Residuals, residual: Residual, usual: _Usual
+) -> tuple[list[Fault], dict[str, float]]:
+    """Explained faults of a frame, and its labels that are at odds without an explanation."""
+    group = group_of(residual.frame)
+    faults: list[Fault] = []
+    odd: dict[str, float] = {}
+    if residual.energy is not None:
+        middle, spread = usual.energies[group]
+        off = abs(residual.of_energy - middle)
+        if spread and off > K_SIGMA * spread:
+            fault = energy_fault(residual, spread)
+            if fault is not None:
+                faults.append(fault)
+            else:
+                odd["energy"] = residual.of_energy - middle
+    for label, value, median in (
+        ("forces", _force_misfit(residual, usual.floors[0]), usual.forces[group]),
+        ("stress", _stress_misfit(residual, usual.floors[1]), usual.stresses[group]),
+    ):
+        if value is None or value < max(SUSPECT_TIMES * median, SUSPECT_MISFIT):
             continue
-        usual = float(np.quantile(np.abs(residuals[~inside]), BULK))
-        if np.median(np.abs(residuals[inside])) > max(ENERGY * usual, LEAST_ENERGY):
-            off |= inside
-    return off
+        fault = None
+        # An energy at odds speaks for a structure unlike all others: a fit says nothing of the rest.
+        if "energy" not in odd and residuals.is_sure(residual, label):
+            if label == "forces":
+                fault = force_fault(residual, usual.floors[0], median)
+            else:
+                fault = stress_fault(residual, 2.0 * usual.floors[1], median)
+        if fault is not None:
+            faults.append(fault)
+        elif value > max(TIMES_USUAL * median, LEAST_MISFIT):
+            odd[label] = value
+    return faults, odd
 
 
-def _forces(case: Case) -> list[Finding]:
-    sizes: list[tuple[float, Frame]] = []
-    for frame in case.frames:
-        if frame.forces is not None and frame.labelled.any():
-            largest = np.linalg.norm(frame.forces[frame.labelled], axis=1).max()
-            sizes.append((float(largest), frame))
-    norms = np.array([size for size, _ in sizes if size > 0.0])
-    if len(norms) < MANY:
+def _odd_atoms(residual: Residual, usual: _Usual) -> list[tuple[Residual, int, float]]:
+    median = usual.atoms[group_of(residual.frame)]
+    if not median or residual.frame.forces is None:
         return []
-    bound = max(LEAST_FORCE, FORCE * float(np.quantile(norms, BULK)))
-    off = [(size, frame) for size, frame in sizes if size > bound]
-    if not off:
-        return []
-    size, frame = max(off, key=lambda item: item[0])
-    return [
-        Finding(
-            "outlier-force",
-            Severity.DOUBT,
-            f"{len(off)} frames have forces far larger than others: up to {size:.3g} eV/Å, in frame "
-            f"{frame.index} of {frame.source}; three in four frames stay below "
-            f"{np.quantile(norms, BULK):.3g} eV/Å"
-            f"{_groups([f for _, f in off], case.frames)}",
-            "See that these frames are meant; leave them out, or give them a larger sigma "
-            "(sigma_force, or sigma: config_type: in the settings)",
-            places_of([frame for _, frame in off]),
-            {"frames": len(off), "largest_ev_per_a": size},
-        )
-    ]
+    lengths = np.linalg.norm(residual.of_forces, axis=1)
+    sizes = np.linalg.norm(residual.frame.forces, axis=1) + np.linalg.norm(residual.forces, axis=1)
+    limit = max(ATOM_TIMES * median, LEAST_ATOM * residual.unit)
+    found = np.flatnonzero((lengths > limit) & (lengths > 0.5 * sizes))
+    return [(residual, int(n), float(lengths[n])) for n in found]
 
 
-def _groups(those: list[Frame], frames: list[Frame]) -> str:
-    """The groups that outliers come from, where there are several groups."""
-    whole = Counter(frame.config_type for frame in frames)
-    if len(whole) < 2:
-        return ""
-    parts = Counter(frame.config_type for frame in those).most_common(4)
-    said = ", ".join(f"{count} of {whole[name]} {name}" for name, count in parts)
-    return f" ({said}{', …' if len({f.config_type for f in those}) > 4 else ''})"
+# ---- findings
 
 
-def _distances(case: Case) -> list[Finding]:
-    """Frames with a distance far shorter than all others of the same two elements."""
-    by_pair: dict[Pair, list[tuple[float, Frame]]] = {}
-    for frame, around in case.with_surroundings:
-        for pair, distance in around.closest.items():
-            by_pair.setdefault(pair, []).append((distance, frame))
+ADVICE = {
+    "frame-forces-scale": "Correct the forces of these frames, or leave the frames out",
+    "frame-stress-scale": "Correct the stress of these frames, or leave the stress out",
+}
+
+
+def _fault_findings(comparison: Comparison, faults: Mapping[int, Sequence[Fault]]) -> list[Finding]:
+    """Frames of one fault together; scales without a known unit each by itself."""
+    together: dict[tuple[str, str], list[tuple[int, Fault]]] = {}
+    for place, found in faults.items():
+        for fault in found:
+            together.setdefault((fault.name, fault.text), []).append((place, fault))
     findings = []
-    for (a, b), those in by_pair.items():
-        if len(those) < MANY:
-            continue
-        shortest = np.array([distance for distance, _ in those])
-        usual = float(np.quantile(shortest, 0.1))
-        off = [(d, frame) for d, frame in those if d < SHORT * usual and len(frame.numbers) > 2]
-        if not off or len(off) > 0.05 * len(those):
-            continue
-        distance, frame = min(off, key=lambda item: item[0])
+    for (name, text), those in together.items():
+        frames = [comparison.frames[place] for place, _ in those]
+        factors = [fault.factor for _, fault in those]
+        figures: dict[str, Any] = {"factors": factors}
+        one = len(those) == 1
+        where = f"frame {frames[0].index} of {frames[0].source}" if one else f"{len(those)} frames"
+        by = ""
+        if any(factor != 1.0 for factor in factors):
+            label = name.split("-")[1]
+            by = f" ({label} {np.median(factors):.4g} times the prediction)"
+        corrections = [fault.correction for _, fault in those]
         findings.append(
             Finding(
-                "outlier-distance",
-                Severity.NOTE,
-                f"{len(off)} frames have {SYMBOLS[a]}–{SYMBOLS[b]} distances far shorter than others: "
-                f"down to {distance:.3g} Å, in frame {frame.index} of {frame.source}; nine in ten "
-                f"frames stay above {usual:.3g} Å",
-                "See that these frames are meant, as samples of the repulsion are",
-                places_of([frame for _, frame in off]),
-                {"pair": f"{SYMBOLS[a]}-{SYMBOLS[b]}", "shortest_a": distance},
+                name,
+                Severity.WRONG,
+                f"{where}: {text}, by a quick fit to the other frames{by}",
+                _advice(name, corrections),
+                places_of(frames),
+                figures,
+                _together(corrections),
             )
         )
     return findings
+
+
+def _advice(name: str, corrections: Sequence[Correction | None]) -> str:
+    first = corrections[0]
+    if first is None:
+        return ADVICE.get(name, "Correct these labels, or leave the frames out")
+    return f"Correct the labels (--fix: {first.text}), or leave the frames out"
+
+
+def _together(corrections: Sequence[Correction | None]) -> Correction | None:
+    """The correction of all frames, which have the same text of fault."""
+    return corrections[0] if all(c is not None for c in corrections) else None
+
+
+UNITS = {"energy": "eV/atom", "forces": "", "stress": ""}
+
+
+def _odd_finding(label: str, those: Sequence[tuple[Residual, float]]) -> Finding:
+    frames = [residual.frame for residual, _ in those]
+    worst, figure = max(those, key=lambda pair: abs(pair[1]))
+    where = f"frame {worst.frame.index} of {worst.frame.source}"
+    if label == "energy":
+        said = f"the energy of {where} is {figure:+.3g} eV/atom off"
+    else:
+        what = "differ" if label == "forces" else "differs"
+        said = f"the {label} of {where} {what} by {100.0 * figure:.0f} % of their size".replace(
+            "stress of", "stress of"
+        )
+    count = f"{len(those)} frame{'s' if len(those) > 1 else ''}"
+    return Finding(
+        f"outlier-{label}",
+        Severity.DOUBT,
+        f"{count} at odds with a quick fit to the others, far beyond what is usual in their config_type: "
+        f"{said}",
+        "Look at these frames: not converged, another level of theory, or far from all others; leave "
+        "them out or give them larger sigmas",
+        places_of(frames),
+        {"residuals": [value for _, value in those]},
+    )
+
+
+def _atom_findings(atoms: Sequence[tuple[Residual, int, float]]) -> list[Finding]:
+    if not atoms:
+        return []
+    frames = {residual.place: residual.frame for residual, _, _ in atoms}
+    worst, n, length = max(atoms, key=lambda each: each[2])
+    return [
+        Finding(
+            "outlier-atoms",
+            Severity.DOUBT,
+            f"the forces of {len(atoms)} atoms in {len(frames)} frames differ from a quick fit to the "
+            f"others far beyond what is usual, such as atom {n} of frame {worst.frame.index} of "
+            f"{worst.frame.source}, by {length:.3g} eV/Å",
+            "Look at these atoms: wrong labels, or surroundings that no other frame has",
+            places_of(list(frames.values())),
+            {
+                "atoms": [
+                    {"file": r.frame.source, "frame": r.frame.index, "atom": a, "residual": x}
+                    for r, a, x in atoms
+                ]
+            },
+        )
+    ]
+
+
+def _far_groups(comparison: Comparison) -> list[Finding]:
+    """Groups whose forces and energies are far beyond those of all others."""
+    forces: dict[Group, float] = {}
+    for group, places in comparison.groups.items():
+        sizes = [
+            float(np.sqrt(np.mean(f.forces[f.labelled] ** 2)))
+            for f in (comparison.frames[n] for n in places)
+            if f.forces is not None and f.labelled.any()
+        ]
+        if sizes:
+            forces[group] = float(np.median(sizes))
+    if len(forces) < 3:
+        return []
+    usual = float(np.median(list(forces.values())))
+    heights = _heights(comparison)
+    findings = []
+    for group, size in forces.items():
+        height = heights.get(group, 0.0)
+        if size > max(FAR_TIMES * usual, FAR_FORCE) and height > FAR_ENERGY:
+            count = len(comparison.groups[group])
+            findings.append(
+                Finding(
+                    "outlier-group",
+                    Severity.DOUBT,
+                    f"{group_name([group], list(comparison.groups))}: all {count} frames are far from "
+                    f"the others: forces of {size:.3g} eV/Å (usual are {usual:.2g}), energies "
+                    f"{height:.2g} eV/atom above the lowest",
+                    "Leave the group out, or give it larger sigmas, unless the potential is for such "
+                    "structures",
+                    tuple(
+                        Place(comparison.frames[n].source, comparison.frames[n].index)
+                        for n in comparison.groups[group]
+                    ),
+                    {"forces": size, "usual": usual, "height": height},
+                )
+            )
+    return findings
+
+
+def _heights(comparison: Comparison) -> dict[Group, float]:
+    """Median energy of each group above the lowest frame, less constants of the elements, eV/atom."""
+    frames = [f for f in comparison.frames if f.energy is not None and len(f.numbers) > 1]
+    species = sorted({int(z) for f in frames for z in np.unique(f.numbers)})
+    if not frames:
+        return {}
+    fractions = np.array([[np.mean(f.numbers == z) for z in species] for f in frames])
+    values = np.array([(f.energy or 0.0) / len(f.numbers) for f in frames])
+    constants = np.linalg.lstsq(fractions, values, rcond=1e-8)[0]
+    left = values - fractions @ constants
+    found: dict[Group, list[float]] = {}
+    for frame, value in zip(frames, left, strict=True):
+        found.setdefault(group_of(frame), []).append(float(value))
+    lowest = min(float(np.median(those)) for those in found.values())
+    return {group: float(np.median(those)) - lowest for group, those in found.items()}

@@ -19,7 +19,7 @@ from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity
 from forcemap.fitter.sharing.run import Run
 from forcemap.potentials.errors import ForcemapError
 
-__all__ = ["SourceReading", "read_data"]
+__all__ = ["SourceReading", "collected_warnings", "read_data"]
 
 IN_PLACE = 0.1
 """Å; range of the search for atoms that are in the same place."""
@@ -67,7 +67,7 @@ def _read(source: Source, keys: Keys, sigma: SigmaSettings, advance: Any) -> Sou
     reading = SourceReading(source)
     faults = _Faults(reading)
     structures: list[tuple[int, Any]] = []
-    with _warnings() as said:
+    with collected_warnings() as said:
         try:
             for index, atoms in read_structures(source, keys, faults.of_frame):
                 structures.append((index, atoms))
@@ -75,7 +75,7 @@ def _read(source: Source, keys: Keys, sigma: SigmaSettings, advance: Any) -> Sou
         except ForcemapError as error:
             faults.of_file(error, len(structures))
     if structures:
-        with _warnings() as more:
+        with collected_warnings() as more:
             reading.names = _names(reading, structures, keys)
         _read_frames(reading, structures, sigma, faults)
         said += more
@@ -84,7 +84,7 @@ def _read(source: Source, keys: Keys, sigma: SigmaSettings, advance: Any) -> Sou
 
 
 @contextmanager
-def _warnings() -> Iterator[list[str]]:
+def collected_warnings() -> Iterator[list[str]]:
     """Collects the texts of UserWarnings, which the reader would show."""
     texts: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -113,7 +113,7 @@ def _names(
                 "the same names",
             )
         )
-    with _warnings():
+    with collected_warnings():
         try:
             return read_keys(path, structures, keys, strict=False)
         except ForcemapError:

@@ -11,8 +11,8 @@ from forcemap.fitter.doctor import (
     geometry,
     labels,
     net_forces,
-    outliers,
-    vacuum,
+    far_frames,
+    vacuum_stress,
 )
 from forcemap.fitter.doctor.examination import Examination
 
@@ -24,9 +24,9 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("zeros of energies", energy_offsets.examine, cheap=True),
     Examination("net forces", net_forces.examine, cheap=True),
     Examination("constraints", frozen_atoms.examine, cheap=True),
-    Examination("vacuum", vacuum.examine, cheap=True),
+    Examination("vacuum", vacuum_stress.examine, cheap=True),
     Examination("structures", geometry.examine, cheap=True),
     Examination("copies", duplicates.examine, cheap=True),
-    Examination("outliers", outliers.examine),
+    Examination("outliers", far_frames.examine),
     Examination("coverage", coverage.examine),
 )

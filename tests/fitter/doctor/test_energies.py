@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from examined_data import crystal, examined, isolated, named, sound, written
 from forcemap.fitter.doctor.composition import Composition
+from forcemap.fitter.doctor.energies import growth
 from forcemap.fitter.doctor.finding import Finding, Severity
 from structures import as_frame
 
@@ -41,7 +42,8 @@ def test_energies_per_atom_are_recognised(tmp_path: Path, level: float) -> None:
     finding = named(examined(written(tmp_path / "a.xyz", frames)), "energy-per-atom")
     assert finding.severity is Severity.WRONG
     assert finding.message.startswith(
-        "the energies look like energies per atom: from 4 to 32 atoms they stay the same within"
+        "the energies look like energies per atom: from 4 to 32 atoms they grow as the number of "
+        "atoms to the power of "
     )
     assert finding.cure == "Give the energies of whole frames: multiply by the number of atoms"
 
@@ -52,6 +54,8 @@ def test_a_few_energies_per_atom_are_recognised(tmp_path: Path) -> None:
         frames[n].calc.results["energy"] /= len(frames[n])
     finding = named(examined(written(tmp_path / "a.xyz", frames)), "energy-per-atom")
     assert [place.index for place in finding.frames] == [3, 6, 11]
+    others = examined(tmp_path / "a.xyz")
+    assert not {"energy-offset", "outlier-energy"} & {other.name for other in others}
     assert "the energies of 3 of 27 frames look like energies per atom, such as" in finding.message
 
 
@@ -99,6 +103,33 @@ def test_files_with_another_zero(tmp_path: Path, offset: float) -> None:
     assert abs(finding.figures["offset_ev_per_atom"] - offset) < 5.0 * error
     assert f"the energies of file {paths[1]} lie {offset:+.1f}" in finding.message
     assert ("about what the isolated atoms have (3.510 eV)" in finding.message) == (offset == -3.51)
+
+
+@pytest.mark.parametrize("offset", [-2.0, 1.0])
+def test_frames_with_another_zero_that_no_group_tells_apart(tmp_path: Path, offset: float) -> None:
+    frames = [crystal(n, (2, 1, 1), 0.02) for n in range(60)]
+    those = list(range(2, 60, 3))
+    shifted([frames[n] for n in those], offset)
+    finding = named(examined(written(tmp_path / "a.xyz", frames)), "energy-offset")
+    assert finding.severity is Severity.WRONG
+    assert [place.index for place in finding.frames] == those
+    assert finding.figures is not None
+    assert finding.figures["offset_ev_per_atom"] == pytest.approx(offset, abs=0.01)
+    assert "the energies of 20 frames lie " in finding.message
+
+
+def test_energies_grow_with_the_number_of_atoms(tmp_path: Path) -> None:
+    """To the power of 1 within the error, which is that of 50 frames with 2 % of noise."""
+    rng = np.random.default_rng(3)
+    frames = []
+    for size in rng.choice([8, 12, 16], 50):
+        atoms = Atoms(f"Cu{size}", rng.uniform(0.0, 9.0, (size, 3)), cell=[9.0] * 3, pbc=True)
+        frames.append(as_frame(atoms, energy=float(-3.5 * size * (1 + rng.normal(0.0, 0.02)))))
+    found = growth(Composition.of(frames))
+    assert found is not None
+    power, error = found
+    assert abs(power - 1.0) < 3.0 * error
+    assert error == pytest.approx(0.02 / np.sqrt(50) / np.std(np.log([8, 12, 16])), rel=0.3)
 
 
 def test_groups_with_another_zero(tmp_path: Path) -> None:

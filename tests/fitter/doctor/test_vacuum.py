@@ -8,7 +8,8 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 from examined_data import cluster, crystal, examined, labelled, named, written
 from forcemap.fitter.doctor.finding import Severity
-from forcemap.fitter.doctor.vacuum import disagreement, opened, vacuum_of
+from forcemap.fitter.doctor.vacuum import opened, vacuum_of
+from forcemap.fitter.doctor.vacuum_stress import disagreement
 from structures import as_frame
 
 

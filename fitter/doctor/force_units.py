@@ -1,0 +1,447 @@
+"""Energies against forces, group by group: units and signs.
+
+Where frames differ little, energies change by the work of the forces (`work_pairs`). Elsewhere, what a
+quick fit to the forces says of the energies, and a fit to the energies of the forces, shows the same
+with less precision. Only the ratio of both is known: which of them is wrong the stresses may decide, or
+other groups, or that no unit would explain the other case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.doctor.comparison import Comparison, Group, group_name
+from forcemap.fitter.doctor.evidence import Evidence, combined, is_right, is_wrong, rounded
+from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
+from forcemap.fitter.doctor.quick_fit import Part, QuickFit, Solved
+from forcemap.fitter.doctor.regression import Ratio, robust_ratio, robust_slopes
+from forcemap.fitter.doctor.unit_factors import Explanation, force_candidates, ratio_by
+from forcemap.fitter.doctor.work_pairs import Pairs
+from numpy.typing import NDArray
+
+__all__ = [
+    "ForceVerdict",
+    "compare_forces",
+    "force_correction",
+    "force_findings",
+    "force_parts",
+    "force_unit",
+]
+
+Array = NDArray[np.float64]
+
+BY_PAIRS, BY_FIT = 1.5, 3.0
+"""Factors that can be distinguished from 1: pairs of frames far apart are wrong by some tenths, quick
+fits that predict other labels than they learned by more."""
+
+OF_FITS = 0.15
+"""Relative error of quick fits, as seen in sound data."""
+
+OF_ONE_FIT, FRAMES_OF_ONE = 0.4, 10
+"""The same where the forces alone say something of the energies, and least number of frames for it."""
+
+MOST_DIFFERENT = float(np.log(2.5))
+"""Logarithm of the factor between the answers of two fits that still agree."""
+
+MOST_UNSURE = 0.3
+"""Deviations of a fit that says something, relative to what it says."""
+
+LEAST_FRAMES = 6
+
+ROUGHLY = 0.02
+"""Least relative error of any factor."""
+
+LEAST_SHARE = 0.02
+"""Of the changes of the energy that the work of forces must explain for a statement about them."""
+
+
+@dataclass(frozen=True)
+class ForceVerdict:
+    """What energies and forces say of each other in a group.
+
+    Attributes:
+        evidence: change of the energy over the work of the forces; None if it cannot be told.
+        explanations: units and signs that explain a wrong factor, the nearest first.
+        wrong: whether the factor is certainly not 1.
+    """
+
+    evidence: Evidence | None
+    explanations: tuple[Explanation, ...] = ()
+    wrong: bool = False
+
+    @property
+    def decided(self) -> Explanation | None:
+        """The explanation if there is one only."""
+        return self.explanations[0] if len(self.explanations) == 1 else None
+
+
+def compare_forces(comparison: Comparison) -> dict[Group, ForceVerdict]:
+    """A verdict on each group with energies and forces."""
+    evidence: dict[Group, Evidence | None] = {}
+    for group, places in comparison.groups.items():
+        both = [comparison.frames[n] for n in places]
+        both = [f for f in both if f.energy is not None and f.labelled.any()]
+        if both and max(len(f.numbers) for f in both) > 1:
+            evidence[group] = _evidence(comparison, group)
+    evidence = _of_the_rest(comparison, evidence)
+    return _by_others(comparison, _explained(comparison, evidence))
+
+
+def _evidence(comparison: Comparison, group: Group) -> Evidence | None:
+    pairs = _of_pairs(comparison.pairs[group])
+    if pairs is not None and pairs.log[1] < 0.15:
+        return pairs
+    quick = comparison.quick
+    fits = None if quick is None else _of_fits(quick, quick.groups.get(group, []))
+    return combined([e for e in (pairs, fits) if e is not None])
+
+
+def _of_the_rest(
+    comparison: Comparison, evidence: Mapping[Group, Evidence | None]
+) -> dict[Group, Evidence | None]:
+    """The evidence with that of all groups that have none of their own, together."""
+    quick, rest = comparison.quick, [g for g, found in evidence.items() if found is None]
+    if quick is None or len(rest) < 2:
+        return dict(evidence)
+    found = _of_fits(quick, [n for group in rest for n in quick.groups.get(group, [])])
+    return {g: found if own is None else own for g, own in evidence.items()}
+
+
+def _of_pairs(pairs: Pairs) -> Evidence | None:
+    """Energy changes over the work of the forces, beside that of the stresses in any unit."""
+    still = pairs.strained == 0.0
+    if np.sum(still & (pairs.moved > 0.0)) >= 6:
+        columns, used = [pairs.of_forces], still & (pairs.moved > 0.0)
+    else:
+        columns, used = [pairs.of_forces, pairs.of_stresses], pairs.moved > 0.0
+    if np.sum(used) < 4:
+        return None
+    scale = sum(_in_units_of(np.abs(pairs.changes), s) for s in (pairs.moved, pairs.strained))
+    x = np.array([column[used] for column in columns]).T
+    slopes = robust_slopes(x, pairs.changes[used], scale[used], pairs.first[used])
+    if slopes is None or slopes.shares[0] < LEAST_SHARE:
+        return None
+    ratio = Ratio(
+        *(float(slopes.values[0]), float(slopes.errors[0])),
+        float(np.copysign(max(slopes.correlation, 0.0), slopes.values[0])),
+        slopes.count,
+    )
+    # Anharmonic energies make the trapezoidal rule wrong in all pairs alike; scatter shows how much.
+    unsure = 0.5 + 6.0 / float(np.sqrt(slopes.count))
+    method = 0.01 + unsure * float(np.sqrt(max(1.0 - abs(ratio.correlation), 0.0)))
+    return Evidence.of(ratio, method, BY_PAIRS, f"between {slopes.count} pairs of similar frames")
+
+
+def _in_units_of(changes: Array, sizes: Array) -> Array:
+    """Sizes, scaled to those of the changes, whatever the unit of their labels."""
+    used = sizes > 0.0
+    if not used.any():
+        return np.zeros(len(sizes))
+    size = float(np.median(sizes[used]))
+    return np.asarray(sizes * max(float(np.median(changes[used])), 1e-12) / size)
+
+
+# ---- by fits
+
+
+def force_parts(quick: QuickFit, places: Sequence[int], unit: float) -> list[Part]:
+    """Rows of forces of frames of the sample; errors grow with the size of the forces."""
+    parts = []
+    for n in places:
+        frame = quick.frames[n]
+        if frame.forces is None or not frame.labelled.any():
+            continue
+        size = float(np.sqrt(np.mean(frame.forces[frame.labelled] ** 2)))
+        parts.append(quick.forces(n, frame.forces, 0.1 * unit + 0.3 * size))
+    return parts
+
+
+def force_unit(frames: Sequence[Frame]) -> float:
+    """Median over frames of the root mean square force, those of symmetry left out; 0 without any."""
+    sizes = [
+        float(np.sqrt(np.mean(f.forces[f.labelled] ** 2)))
+        for f in frames
+        if f.forces is not None and f.labelled.any()
+    ]
+    largest = max(sizes, default=0.0)
+    return float(np.median([s for s in sizes if s > 1e-3 * largest])) if largest else 0.0
+
+
+def _of_fits(quick: QuickFit, sample: Sequence[int]) -> Evidence | None:
+    """By fits to the forces and to the energies of some frames of the sample, which must agree."""
+    frames = quick.frames
+    places = [n for n in sample if frames[n].energy is not None and frames[n].labelled.any()]
+    unit = force_unit([frames[n] for n in places])
+    if len(places) < LEAST_FRAMES or not unit:
+        return None
+    parts = force_parts(quick, places, unit)
+    atoms = np.array([len(frames[n].numbers) for n in places])
+    energies = np.array([frames[n].energy or 0.0 for n in places])
+    rows = quick.energies(places, energies, np.sqrt(atoms), apart=True)
+    by_forces, by_energies = quick.solve(parts), quick.solve(rows)
+    if by_forces is None or by_energies is None:
+        return None
+    known = np.array([float(part.labels[0]) for part in rows]) / atoms
+    stacked = np.concatenate([part.rows for part in rows]) / atoms[:, None]
+    of_energies = _compared(stacked, known, np.arange(len(places)), by_forces)
+    of_forces = ratio_of_forces(parts, by_energies)
+    if of_energies is None:
+        return None
+    if of_forces is None:  # few energies do not determine the forces; the other way is less exact
+        how = f"by a quick fit to the forces of {len(places)} frames"
+        enough = len(places) >= FRAMES_OF_ONE and abs(of_energies.correlation) > 0.95
+        return Evidence.of(of_energies, OF_ONE_FIT, BY_FIT, how) if enough else None
+    if of_energies.value * of_forces.value <= 0.0:
+        return None
+    # Both methods are about equally right; their difference shows how much.
+    logs = np.log(abs(of_energies.value)), -np.log(abs(of_forces.value))
+    if abs(logs[0] - logs[1]) > MOST_DIFFERENT:
+        return None
+    value = float(np.copysign(np.exp(0.5 * (logs[0] + logs[1])), of_energies.value))
+    both = min((of_energies, of_forces), key=lambda ratio: abs(ratio.correlation))
+    errors = of_energies.error / of_energies.value, of_forces.error / of_forces.value
+    error = abs(value) * float(np.hypot(0.5 * (logs[0] - logs[1]), 0.5 * np.hypot(*errors)))
+    ratio = Ratio(value, error, both.correlation, len(places))
+    how = f"by quick fits to forces and to energies of {len(places)} frames"
+    return Evidence.of(ratio, OF_FITS, BY_FIT, how)
+
+
+def ratio_of_forces(parts: Sequence[Part], solved: Solved) -> Ratio | None:
+    """Forces over what a fit says of them."""
+    if not parts:
+        return None
+    owners = np.repeat([part.place for part in parts], [len(part.labels) for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    return _compared(np.concatenate([part.rows for part in parts]), labels, owners, solved)
+
+
+def _compared(rows: Array, labels: Array, owners: NDArray[np.intp], solved: Solved) -> Ratio | None:
+    """Labels over what a fit says of them, where it is sure of what it says."""
+    said = rows @ solved.values
+    deviations = solved.deviations(rows)
+    if np.sum(deviations**2) > MOST_UNSURE**2 * np.sum(said**2):
+        return None
+    return robust_ratio(said, labels, owners)
+
+
+# ---- explanations
+
+
+def _explained(
+    comparison: Comparison, evidence: Mapping[Group, Evidence | None]
+) -> dict[Group, ForceVerdict]:
+    """Verdicts by as few explanations as possible, each of as much of the evidence as possible."""
+    verdicts = {g: ForceVerdict(found) for g, found in evidence.items()}
+    left = {g: found for g, found in evidence.items() if found is not None and is_wrong(found)}
+    atoms = {g: _atoms(comparison, g) for g in left}
+    while left:
+        choices = [_Choice.of(e, left, atoms) for e in force_candidates()]
+        choices = [choice for choice in choices if choice.groups]
+        if not choices:
+            break
+        most = max(choice.weight for choice in choices)
+        rivals = [choice for choice in choices if choice.weight > 0.9 * most]
+        nearest = min(choice.off for choice in rivals)
+        rivals = [choice for choice in rivals if choice.off < max(2.0 * nearest, 1.0)]
+        rivals.sort(key=lambda choice: choice.off)
+        for group in rivals[0].groups:
+            names = tuple(choice.explanation for choice in rivals)
+            verdicts[group] = ForceVerdict(left.pop(group), names, wrong=True)
+    for group, found in left.items():
+        certain = found.threshold == BY_PAIRS and found.log[1] < 0.15
+        verdicts[group] = ForceVerdict(found if certain else None, (), wrong=certain)
+    return verdicts
+
+
+def _atoms(comparison: Comparison, group: Group) -> float:
+    counts = [len(comparison.frames[n].numbers) for n in comparison.groups[group]]
+    return float(np.exp(np.mean(np.log(counts))))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """An explanation with the groups that it explains.
+
+    Attributes:
+        explanation: the explanation.
+        groups: the groups.
+        weight: of their evidence.
+        off: deviation of the mean of their factors from the explanation's, in standard errors.
+    """
+
+    explanation: Explanation
+    groups: tuple[Group, ...]
+    weight: float
+    off: float
+
+    @classmethod
+    def of(
+        cls,
+        explanation: Explanation,
+        evidence: Mapping[Group, Evidence],
+        atoms: Mapping[Group, float],
+    ) -> _Choice:
+        groups, offs, weights = [], [], []
+        for group, found in evidence.items():
+            expected = ratio_by(explanation, atoms[group])
+            log, error = found.log
+            error = max(error, ROUGHLY)
+            off = log - float(np.log(abs(expected)))
+            if found.value * expected > 0.0 and abs(off) < 2.5 * error:
+                groups.append(group)
+                offs.append(off)
+                weights.append(1.0 / error**2)
+        if not groups:
+            return cls(explanation, (), 0.0, np.inf)
+        total = float(np.sum(weights))
+        mean = float(np.dot(weights, offs)) / total
+        return cls(explanation, tuple(groups), total, abs(mean) * float(np.sqrt(total)))
+
+
+def _by_others(
+    comparison: Comparison, verdicts: Mapping[Group, ForceVerdict]
+) -> dict[Group, ForceVerdict]:
+    """Decide by the groups whose labels agree which label is wrong in others, and what is unknown."""
+    quick = comparison.quick
+    right = [g for g, v in verdicts.items() if v.evidence and not v.wrong and is_right(v.evidence)]
+    if not right:
+        return _alike(verdicts)
+    if quick is None or len(right) == len(verdicts):
+        return dict(verdicts)
+    sound = [n for group in right for n in quick.groups.get(group, [])]
+    unit = force_unit([quick.frames[n] for n in sound])
+    solved = quick.solve(force_parts(quick, sound, unit)) if unit else None
+    if solved is None:
+        return dict(verdicts)
+    decided = dict(verdicts)
+    for group, verdict in verdicts.items():
+        if group in right:
+            continue
+        ratio = ratio_of_forces(force_parts(quick, quick.groups.get(group, []), unit), solved)
+        how = "by a quick fit to the forces of the other groups"
+        forces = Evidence.of(ratio, OF_FITS, BY_FIT, how)
+        if forces is not None:
+            decided[group] = _decided(verdict, forces)
+    return decided
+
+
+def _alike(verdicts: Mapping[Group, ForceVerdict]) -> dict[Group, ForceVerdict]:
+    """Verdicts where none is right: groups that say nothing are like all others of their file."""
+    found = dict(verdicts)
+    for group, verdict in verdicts.items():
+        others = [v for g, v in verdicts.items() if g[0] == group[0] and v.wrong]
+        if not verdict.wrong and others and len({v.explanations for v in others}) == 1:
+            if verdict.evidence is None or verdict.evidence.log[1] > 0.5:
+                found[group] = others[0]
+    return found
+
+
+def _decided(verdict: ForceVerdict, forces: Evidence) -> ForceVerdict:
+    """A verdict with what is known of the forces alone: how many times too large they are."""
+    if verdict.wrong:
+        blamed = {"forces"} if is_wrong(forces) else {"energy"}
+        left = tuple(e for e in verdict.explanations if e.label in blamed)
+        return replace(verdict, explanations=left or verdict.explanations)
+    if is_wrong(forces):
+        inverse = forces.inverse()
+        log, error = inverse.log
+        left = tuple(
+            e
+            for e in force_candidates()
+            if e.label == "forces"
+            and e.factor * inverse.value > 0.0
+            and abs(log - np.log(abs(e.factor))) < 2.5 * error
+        )
+        return ForceVerdict(inverse, left, wrong=True) if left else verdict
+    return ForceVerdict(forces.inverse())
+
+
+# ---- findings
+
+
+def force_findings(comparison: Comparison, verdicts: Mapping[Group, ForceVerdict]) -> list[Finding]:
+    """The verdicts as findings; groups with the same fault together."""
+    faults: dict[tuple[str, ...], list[Group]] = {}
+    for group, verdict in verdicts.items():
+        if verdict.wrong:
+            faults.setdefault(tuple(e.text for e in verdict.explanations), []).append(group)
+    findings = [_fault(comparison, verdicts, groups) for groups in faults.values()]
+    unknown = [group for group, verdict in verdicts.items() if verdict.evidence is None]
+    if unknown and len(unknown) == len(verdicts):
+        name = group_name(unknown, list(comparison.groups))
+        findings.append(
+            Finding(
+                "forces-undecided",
+                Severity.NOTE,
+                f"{name}: whether the units and signs of energies and forces agree cannot be told from "
+                "these data: too few frames are similar to each other, or their energies differ too "
+                "little",
+            )
+        )
+    return findings
+
+
+def _fault(
+    comparison: Comparison, verdicts: Mapping[Group, ForceVerdict], groups: Sequence[Group]
+) -> Finding:
+    verdict = min(
+        (verdicts[g] for g in groups), key=lambda v: v.evidence.log[1] if v.evidence else 9.0
+    )
+    evidence, found = verdict.evidence, verdict.explanations
+    assert evidence is not None
+    frames = [comparison.frames[n] for group in groups for n in comparison.groups[group]]
+    said = (
+        f"{group_name(groups, list(comparison.groups))}: {evidence.how}, energies change by "
+        f"{rounded(evidence.value, evidence.error)} times the work of the forces, where 1 is expected"
+    )
+    figures = {
+        "ratio": evidence.value,
+        "error": evidence.error,
+        "correlation": evidence.correlation,
+        "factors": {e.text: e.factor for e in found},
+    }
+    if not found:
+        text = f"{said}; no unit explains this"
+        cure = "Look where energies and forces come from; one of them does not belong to the other"
+        return Finding("forces-contradict", Severity.DOUBT, text, cure, places_of(frames), figures)
+    causes = ", or ".join(e.text for e in found)
+    alone = verdict.decided
+    also = "" if alone else " (the ratio alone does not tell which)"
+    advice = "; or ".join(dict.fromkeys(e.advice for e in found if e.label != "positions"))
+    cure = advice[:1].upper() + advice[1:] if advice else "Give positions and cells in Å"
+    labels = {e.label for e in found}
+    label = labels.pop() if len(labels) == 1 else "forces"
+    sign_only = alone is not None and not alone.unit
+    return Finding(
+        f"{label}-sign" if sign_only else f"{label}-unit",
+        Severity.WRONG,
+        f"{said}: {causes}{also}",
+        cure,
+        places_of(frames) if len(groups) < len(comparison.groups) else (),
+        figures,
+        force_correction(alone) if alone else None,
+    )
+
+
+def force_correction(explanation: Explanation) -> Correction | None:
+    """Mends energies or forces; None for positions, whose cells and stresses are not known to follow."""
+    factor = explanation.factor
+    if explanation.label == "forces":
+        return Correction(
+            f"forces multiplied by {factor:.9g}",
+            lambda f: f if f.forces is None else replace(f, forces=f.forces * factor),
+        )
+    if explanation.label != "energy":
+        return None
+    if explanation.by_atoms:
+        return Correction(
+            "energy multiplied by the number of atoms",
+            lambda f: f if f.energy is None else replace(f, energy=f.energy * len(f.numbers)),
+        )
+    return Correction(
+        f"energy multiplied by {factor:.9g}",
+        lambda f: f if f.energy is None else replace(f, energy=f.energy * factor),
+    )
