@@ -333,9 +333,10 @@ def _alike(verdicts: Mapping[Group, ForceVerdict]) -> dict[Group, ForceVerdict]:
     found = dict(verdicts)
     for group, verdict in verdicts.items():
         others = [v for g, v in verdicts.items() if g[0] == group[0] and v.wrong]
-        if not verdict.wrong and others and len({v.explanations for v in others}) == 1:
-            if verdict.evidence is None or verdict.evidence.log[1] > 0.5:
-                found[group] = others[0]
+        silent = verdict.evidence is None or verdict.evidence.log[1] > 0.5
+        alike = len({v.explanations for v in others}) == 1
+        if silent and alike and not verdict.wrong:
+            found[group] = others[0]
     return found
 
 
@@ -427,7 +428,7 @@ def _fault(
 
 
 def force_correction(explanation: Explanation) -> Correction | None:
-    """Mends energies or forces; None for positions, whose cells and stresses are not known to follow."""
+    """Mends energies or forces; None for positions: cells may be in Bohr as well, or not."""
     factor = explanation.factor
     if explanation.label == "forces":
         return Correction(

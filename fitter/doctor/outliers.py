@@ -1,8 +1,8 @@
 """Frames and atoms at odds with all others, by a quick fit of the process.
 
 Each frame is judged by a fit without it. Misfits are compared with those of its group (file and
-config_type), so that a liquid is not measured by a crystal. Where a change of sign, unit, scale or order
-explains a frame's labels, it is named.
+config_type), so that a liquid is not measured by a crystal. Where a change of sign, unit, scale or
+order explains a frame's labels, it is named.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity,
 from forcemap.fitter.doctor.frame_faults import (
     Fault,
     energy_fault,
+    exchanged_atoms,
     force_fault,
     misfit,
+    shear_fault,
     stress_fault,
 )
 from forcemap.fitter.doctor.quick_fit import group_of
@@ -37,6 +39,9 @@ Array = NDArray[np.float64]
 K_SIGMA = 15.0
 """Robust standard deviations beyond which an energy is at odds; tails of sound data reach 10."""
 
+SURE = 4.0
+"""Deviations of the fit's own that an energy must be off, too."""
+
 TIMES_USUAL = 6.0
 """Misfits of forces and stresses, in units of the group's median, of frames that are at odds."""
 
@@ -45,6 +50,9 @@ LEAST_MISFIT = 0.5
 
 SUSPECT_TIMES, SUSPECT_MISFIT = 4.0, 0.25
 """The same for frames whose misfit an explanation may cure."""
+
+LEAST_MEDIAN = 0.02
+"""Relative misfit that is usual anywhere."""
 
 LEAST_GROUP = 4
 """Frames of a group that has a median of its own; others share that of all."""
@@ -95,7 +103,7 @@ class _Usual:
 
     Attributes:
         floors: sizes below which forces (eV/Å) and stresses (eV/Å³) are noise.
-        forces, stresses: median relative misfits by group.
+        forces, stresses, shears: median relative misfits by group, the last of off-diagonal stresses.
         energies: median and robust deviation of the energies' residuals by group, eV per atom.
         atoms: median length of the forces' residuals by group, eV/Å.
     """
@@ -103,6 +111,7 @@ class _Usual:
     floors: tuple[float, float]
     forces: Mapping[Group, float]
     stresses: Mapping[Group, float]
+    shears: Mapping[Group, float]
     energies: Mapping[Group, tuple[float, float]]
     atoms: Mapping[Group, float]
 
@@ -114,6 +123,9 @@ class _Usual:
         floors = _force_floor(residuals), _stress_floor(residuals)
         force = {r.place: _force_misfit(r, floors[0]) for r in residuals}
         stress = {r.place: _stress_misfit(r, floors[1]) for r in residuals}
+        shear = {
+            r.place: _shear_misfit(r, floors[1]) for r in residuals if r.frame.stress is not None
+        }
         energy = {r.place: r.of_energy for r in residuals if r.energy is not None}
         length = {
             r.place: float(np.median(np.linalg.norm(r.of_forces[r.frame.labelled], axis=1)))
@@ -122,41 +134,50 @@ class _Usual:
         }
         medians = [
             _by_group(groups, {p: v for p, v in values.items() if v is not None})
-            for values in (force, stress, length)
+            for values in (force, stress, shear, length)
         ]
-        return cls(floors, medians[0], medians[1], _energy_spreads(groups, energy), medians[2])
+        return cls(floors, *medians[:3], _energy_spreads(groups, energy), medians[3])
 
 
 def _by_group(
     groups: Mapping[Group, Sequence[Residual]], values: Mapping[int, float]
 ) -> dict[Group, float]:
-    """Medians; not below half of that of all frames, since a group may hold copies of one frame."""
+    """Medians; not far below that of all frames, since a group may hold copies of one frame."""
     whole = float(np.median(list(values.values()))) if values else 0.0
     found = {}
     for group, members in groups.items():
         own = [values[r.place] for r in members if r.place in values]
-        found[group] = max(float(np.median(own)), 0.5 * whole) if len(own) >= LEAST_GROUP else whole
+        least = min(0.5 * whole, LEAST_MEDIAN)
+        found[group] = max(float(np.median(own)), least) if len(own) >= LEAST_GROUP else whole
     return found
 
 
 def _energy_spreads(
     groups: Mapping[Group, Sequence[Residual]], values: Mapping[int, float]
 ) -> dict[Group, tuple[float, float]]:
-    found, spreads = {}, []
-    for group, members in groups.items():
-        own = np.array([values[r.place] for r in members if r.place in values])
-        if len(own) >= LEAST_GROUP:
-            middle = float(np.median(own))
-            found[group] = middle, 1.4826 * float(np.median(np.abs(own - middle)))
-            spreads += [found[group][1]] * len(own)
     everything = np.array(list(values.values()))
     middle = float(np.median(everything)) if len(everything) else 0.0
     whole = 1.4826 * float(np.median(np.abs(everything - middle))) if len(everything) else 0.0
-    least = float(np.median(spreads)) if spreads else whole
-    return {
-        group: (found[group][0], max(found[group][1], least)) if group in found else (middle, whole)
-        for group in groups
+    own = {
+        group: np.array([values[r.place] for r in members if r.place in values])
+        for group, members in groups.items()
     }
+    spread = {
+        group: 1.4826 * float(np.median(np.abs(those - np.median(those))))
+        for group, those in own.items()
+        if len(those) > 1
+    }
+    many = [spread[group] for group, those in own.items() if len(those) >= LEAST_GROUP]
+    least = float(np.median(many)) if many else whole
+    found = {}
+    for group, those in own.items():
+        if len(those) >= LEAST_GROUP:
+            found[group] = float(np.median(those)), max(spread[group], least)
+        elif len(those) > 1:
+            found[group] = float(np.median(those)), max(spread[group], whole)
+        else:
+            found[group] = middle, whole
+    return found
 
 
 def _force_floor(residuals: Sequence[Residual]) -> float:
@@ -211,10 +232,10 @@ def _judge(
         middle, spread = usual.energies[group]
         off = abs(residual.of_energy - middle)
         if spread and off > K_SIGMA * spread:
-            fault = energy_fault(residual, spread)
+            fault = energy_fault(residual, middle, spread)
             if fault is not None:
                 faults.append(fault)
-            else:
+            elif off > SURE * residuals.energy_deviation(residual):
                 odd["energy"] = residual.of_energy - middle
     for label, value, median in (
         ("forces", _force_misfit(residual, usual.floors[0]), usual.forces[group]),
@@ -233,7 +254,32 @@ def _judge(
             faults.append(fault)
         elif value > max(TIMES_USUAL * median, LEAST_MISFIT):
             odd[label] = value
+    faults += _hidden_faults(residuals, residual, usual, {fault.name for fault in faults})
     return faults, odd
+
+
+def _hidden_faults(
+    residuals: Residuals, residual: Residual, usual: _Usual, known: set[str]
+) -> list[Fault]:
+    """Faults of few numbers of a frame, which its whole misfit does not show."""
+    group = group_of(residual.frame)
+    found: list[Fault] = []
+    if not any(name.startswith("frame-forces") for name in known):
+        fault = exchanged_atoms(residual, usual.atoms[group])
+        if fault is not None and residuals.is_sure(residual, "forces"):
+            found.append(fault)
+    if residual.frame.stress is not None and not any(n.startswith("frame-stress") for n in known):
+        value, median = _shear_misfit(residual, usual.floors[1]), usual.shears[group]
+        if value > max(SUSPECT_TIMES * median, SUSPECT_MISFIT):
+            fault = shear_fault(residual, 2.0 * usual.floors[1], median)
+            if fault is not None and residuals.is_sure(residual, "stress"):
+                found.append(fault)
+    return found
+
+
+def _shear_misfit(residual: Residual, floor: float) -> float:
+    labels, said = _stress_pair(residual)
+    return misfit(labels[3:], said[3:], 2.0 * floor)
 
 
 def _odd_atoms(residual: Residual, usual: _Usual) -> list[tuple[Residual, int, float]]:
@@ -318,7 +364,7 @@ def _odd_finding(label: str, those: Sequence[tuple[Residual, float]]) -> Finding
     return Finding(
         f"outlier-{label}",
         Severity.DOUBT,
-        f"{count} at odds with a quick fit to the others, far beyond what is usual in their config_type: "
+        f"{count} at odds with a quick fit to the others, far beyond what is usual in the group: "
         f"{said}",
         "Look at these frames: not converged, another level of theory, or far from all others; leave "
         "them out or give them larger sigmas",

@@ -259,7 +259,7 @@ class QuickFit:
     # ---- predictions
 
     def predicted(self, place: int, solved: Solved) -> tuple[float, Array, Array]:
-        """Energy less constants, forces (n, 3), and volume times stress (6,) of a frame of the sample."""
+        """Energy less constants, forces (n, 3), volume times stress (6,) of a frame of the sample."""
         layout = RowLayout(len(self.frames[place].numbers))
         return layout.split(self.rows[place] @ solved.values)
 

@@ -119,7 +119,8 @@ def pairs_of(frames: Sequence[Frame]) -> Pairs:
 
 
 def _near(frames: Sequence[Frame], members: Sequence[int]) -> Iterator[tuple[int, int]]:
-    yield from zip(members, members[1:], strict=False)
+    for n in range(1, len(members)):
+        yield members[n - 1], members[n]
     if len(members) < 3:
         return
     cells = np.array([frames[n].cell.ravel() for n in members])
