@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 MOST_FRAMES, MOST_ATOMS = 3000, 50_000
 """Frames and atoms that are shown, spread over all groups; more dots hide each other."""
 
-SIZE = {"n_max": 4, "l_max": 3}
+N_MAX, L_MAX = 4, 3
 MOST_CHANNELS = 3
 
 
@@ -59,7 +59,7 @@ def soap_of(sample: Sequence[Frame], cutoff: float | None = None) -> SoapTerm:
     reach = cutoff or Reaches.of(sample).cutoff
     species = tuple(sorted({int(z) for frame in sample for z in frame.numbers}))
     channels = MOST_CHANNELS if len(species) > MOST_CHANNELS else None
-    settings = SoapSettings(cutoff=reach, n_species_channels=channels, **SIZE)
+    settings = SoapSettings(cutoff=reach, n_species_channels=channels, n_max=N_MAX, l_max=L_MAX)
     return settings.open(Survey(sample, species))
 
 

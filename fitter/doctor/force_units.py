@@ -119,7 +119,8 @@ def _of_pairs(pairs: Pairs) -> Evidence | None:
         columns, used = [pairs.of_forces, pairs.of_stresses], pairs.moved > 0.0
     if np.sum(used) < 4:
         return None
-    scale = sum(_in_units_of(np.abs(pairs.changes), s) for s in (pairs.moved, pairs.strained))
+    changes = np.abs(pairs.changes)
+    scale = _in_units_of(changes, pairs.moved) + _in_units_of(changes, pairs.strained)
     x = np.array([column[used] for column in columns]).T
     slopes = robust_slopes(x, pairs.changes[used], scale[used], pairs.first[used])
     if slopes is None or slopes.shares[0] < LEAST_SHARE:

@@ -77,7 +77,7 @@ def joint_fit(
     if solved is None:
         return None
     by_place = [{part.place: part for part in parts} for parts in kinds]
-    return JointFit(solved, *by_place, unit)
+    return JointFit(solved, by_place[0], by_place[1], by_place[2], unit)
 
 
 def _far_off(quick: QuickFit, places: Sequence[int], energies: Array, atoms: Array) -> Array:
@@ -92,8 +92,8 @@ def _far_off(quick: QuickFit, places: Sequence[int], energies: Array, atoms: Arr
 
 def least_deviations(x: Array, y: Array) -> Array:
     """Coefficients b (k,) of y = x b by least absolute deviations; of smallest norm if not unique."""
-    weights = np.ones(len(y))
-    found = np.zeros(x.shape[1])
+    weights: Array = np.ones(len(y))
+    found: Array = np.zeros(x.shape[1])
     for _ in range(30):
         root = np.sqrt(weights)
         found = np.linalg.lstsq(x * root[:, None], y * root, rcond=1e-8)[0]

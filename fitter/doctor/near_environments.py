@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from forcemap.fitter.doctor.quick_fit import spread_sample
 from forcemap.fitter.doctor.surroundings import neighbours
 from forcemap.fitter.process.data_checks import structure_key
 from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.terms.soap.term import SoapTerm
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
@@ -142,7 +144,7 @@ def near_pairs(
     pairs: list[NearPair] = []
     geometry = _Geometry(frames, term.cutoff)
     for center in term.numbers:
-        rows = list(run.in_order(lambda f, z=center: _spectra(term, f, z), sample))
+        rows = list(run.in_order(partial(_spectra, term, center), sample))
         owners = [(n, int(a)) for n, (which, _) in zip(places, rows, strict=True) for a in which]
         values = np.concatenate([spectra for _, spectra in rows])
         labelled = np.array([bool(frames[n].labelled[a]) for n, a in owners], dtype=bool)
@@ -152,7 +154,7 @@ def near_pairs(
     return (term.cutoff, pairs) if pairs else None
 
 
-def _spectra(term: Any, frame: Frame, center: int) -> tuple[Any, Array]:
+def _spectra(term: SoapTerm, center: int, frame: Frame) -> tuple[Any, Array]:
     if center not in frame.numbers:
         return np.zeros(0, dtype=np.intp), np.zeros((0, term.dimension))
     found: tuple[Any, Array] = term.descriptors(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.units import GPA
-from forcemap.fitter.doctor.finding import Finding, Severity, places_of
+from forcemap.fitter.doctor.finding import Finding, Severity
 from forcemap.fitter.process.data_checks import structure_key
 from forcemap.fitter.sharing.run import Run
 from numpy.typing import NDArray
@@ -21,8 +21,10 @@ __all__ = ["examine", "force_noise"]
 
 Array = NDArray[np.float64]
 
-LEAST_FORCE, LEAST_ENERGY, LEAST_STRESS = 1e-3, 1e-4, 0.05 / GPA
-"""eV/Å, eV per atom, eV/Å³; smaller noise does not matter to any fit."""
+LEAST = {"force": 1e-3, "energy": 1e-4, "stress": 0.05 / GPA}
+"""Noise that is reported: eV/Å, eV per atom, eV/Å³; smaller noise does not matter to any fit."""
+
+UNITS = {"force": "eV/Å", "energy": "eV/atom", "stress": "eV/Å³"}
 
 LEAST_FRAMES = 5
 
@@ -31,7 +33,36 @@ def examine(
     frames: Sequence[Frame], run: Run | None = None, advance: Callable[..., Any] = lambda *n: None
 ) -> list[Finding]:
     """The noise floor from net forces and from copies with different labels."""
-    return _of_net_forces(frames) + _of_copies(frames)
+    parts: list[str] = []
+    sizes: dict[str, float] = {}
+    nets = [noise for f in frames if (noise := force_noise(f)) is not None]
+    usual = float(np.median(nets)) if len(nets) >= LEAST_FRAMES else 0.0
+    if usual > LEAST["force"]:
+        sizes["force"] = usual
+        parts.append(
+            f"the forces of most of {len(nets)} frames do not sum to zero, as errors of {usual:.2g} "
+            "eV/Å of each component would give"
+        )
+    copies, differing = _of_copies(frames)
+    if differing:
+        said = ", ".join(f"{name} {size:.2g} {UNITS[name]}" for name, size in differing.items())
+        parts.append(f"copies of {copies} structures have labels that differ, as errors: {said}")
+        for name, size in differing.items():
+            sizes[name] = max(size, sizes.get(name, 0.0))
+    if not sizes:
+        return []
+    advice = ", ".join(f"{name}: {_round_up(size)}" for name, size in sizes.items())
+    return [
+        Finding(
+            "noise-floor",
+            Severity.NOTE,
+            f"{'; '.join(parts)}; no fit has smaller errors of such labels",
+            f"Use sigmas no smaller than this (sigma: {{{advice}}}), or converge the calculations "
+            "better",
+            (),
+            sizes,
+        )
+    ]
 
 
 def force_noise(frame: Frame) -> float | None:
@@ -42,78 +73,32 @@ def force_noise(frame: Frame) -> float | None:
     return float(np.linalg.norm(frame.forces.sum(axis=0)) / np.sqrt(3.0 * n))
 
 
-def _of_net_forces(frames: Sequence[Frame]) -> list[Finding]:
-    found = [(f, noise) for f in frames if (noise := force_noise(f)) is not None]
-    if len(found) < LEAST_FRAMES:
-        return []
-    noises = np.array([noise for _, noise in found])
-    usual = float(np.sqrt(np.median(noises**2)))
-    if usual < LEAST_FORCE:
-        return []
-    text = (
-        f"the forces of most of {len(found)} frames do not sum to zero: as independent errors this is "
-        f"{usual:.2g} eV/Å per component (median), which no fit can undercut"
-    )
-    return [
-        Finding(
-            "noise-floor",
-            Severity.NOTE,
-            text,
-            f"Use sigma: force: {_round_up(usual)} or larger, or converge the calculations better",
-            (),
-            {"force": usual, "frames": len(found)},
-        )
-    ]
-
-
-def _of_copies(frames: Sequence[Frame]) -> list[Finding]:
-    """Frames of the same structure whose labels differ."""
+def _of_copies(frames: Sequence[Frame]) -> tuple[int, dict[str, float]]:
+    """Number of structures with several copies, and errors of the kinds of labels that differ."""
     by_key: dict[str, list[Frame]] = {}
     for frame in frames:
         by_key.setdefault(structure_key(frame), []).append(frame)
     copies = [those for those in by_key.values() if len(those) > 1]
-    squares: dict[str, list[float]] = {"energy": [], "force": [], "stress": []}
-    concerned: list[Frame] = []
+    squares: dict[str, list[float]] = {}
     for those in copies:
-        differ = False
-        for name, spread, least in _spreads(those):
-            squares[name].append(spread**2)
-            differ = differ or spread > least
-        if differ:
-            concerned += those
-    if not concerned:
-        return []
-    sizes = {n: float(np.sqrt(np.mean(values))) for n, values in squares.items() if values}
-    units = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}
-    said = ", ".join(f"{name} {size:.2g} {units[name]}" for name, size in sizes.items())
-    advice = ", ".join(f"{name}: {_round_up(size)}" for name, size in sizes.items() if size)
-    return [
-        Finding(
-            "copies-differ",
-            Severity.DOUBT,
-            f"{len(concerned)} frames are copies of {len(copies)} structures with different labels; as "
-            f"errors of each label this is: {said}",
-            f"Keep one of each, or use sigmas of at least this size ({advice})",
-            places_of(concerned),
-            sizes,
-        )
-    ]
+        for name, spread in _spreads(those):
+            squares.setdefault(name, []).append(spread**2)
+    # The median: one wrong label among many copies is no noise.
+    sizes = {name: float(np.sqrt(np.median(values))) for name, values in squares.items()}
+    return len(copies), {name: size for name, size in sizes.items() if size > LEAST[name]}
 
 
-def _spreads(copies: Sequence[Frame]) -> list[tuple[str, float, float]]:
-    """Standard deviation of each kind of label among copies, with the least that matters."""
+def _spreads(copies: Sequence[Frame]) -> list[tuple[str, float]]:
+    """Standard deviation of each kind of label among copies."""
     atoms = len(copies[0].numbers)
-    energies = [f.energy / atoms for f in copies if f.energy is not None]
-    forces = [f.forces for f in copies if f.forces is not None]
-    stresses = [f.stress for f in copies if f.stress is not None]
-    kinds: list[tuple[str, list[Any], float]] = [
-        ("energy", energies, LEAST_ENERGY),
-        ("force", forces, LEAST_FORCE),
-        ("stress", stresses, LEAST_STRESS),
+    kinds: list[tuple[str, list[Any]]] = [
+        ("energy", [f.energy / atoms for f in copies if f.energy is not None]),
+        ("force", [f.forces for f in copies if f.forces is not None]),
+        ("stress", [f.stress for f in copies if f.stress is not None]),
     ]
     return [
-        (name, float(np.sqrt(np.mean(np.var(np.array(values), axis=0, ddof=1)))), least)
-        for name, values, least in kinds
+        (name, float(np.sqrt(np.mean(np.var(np.array(values), axis=0, ddof=1)))))
+        for name, values in kinds
         if len(values) > 1
     ]
 

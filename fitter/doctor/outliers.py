@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.units import GPA
-from forcemap.fitter.doctor.comparison import Comparison, Group, group_name
-from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
+from forcemap.fitter.doctor.comparison import Comparison, Group
+from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
 from forcemap.fitter.doctor.frame_faults import (
     Fault,
     energy_fault,
@@ -60,10 +60,6 @@ LEAST_GROUP = 4
 ATOM_TIMES, LEAST_ATOM = 25.0, 1.0
 """Times the usual residual of its group, and eV/Å, of an atom's force that is at odds."""
 
-FAR_TIMES, FAR_FORCE, FAR_ENERGY = 5.0, 2.0, 0.5
-"""Times the usual root mean square force, eV/Å, and eV per atom above the lowest, of a group that is
-far from all others."""
-
 
 def examine(
     frames: Sequence[Frame], run: Run | None = None, advance: Callable[..., Any] = lambda *n: None
@@ -76,7 +72,7 @@ def examine(
 def outlier_findings(comparison: Comparison, residuals: Residuals | None) -> list[Finding]:
     """The findings, from the residuals of all frames."""
     if residuals is None or not residuals.all:
-        return _far_groups(comparison)
+        return []
     usual = _Usual.of(residuals.all)
     faults: dict[int, list[Fault]] = {}
     odd: dict[str, list[tuple[Residual, float]]] = {"energy": [], "forces": [], "stress": []}
@@ -93,7 +89,6 @@ def outlier_findings(comparison: Comparison, residuals: Residuals | None) -> lis
         *_fault_findings(comparison, faults),
         *(_odd_finding(label, those) for label, those in odd.items() if those),
         *_atom_findings(atoms),
-        *_far_groups(comparison),
     ]
 
 
@@ -136,7 +131,9 @@ class _Usual:
             _by_group(groups, {p: v for p, v in values.items() if v is not None})
             for values in (force, stress, shear, length)
         ]
-        return cls(floors, *medians[:3], _energy_spreads(groups, energy), medians[3])
+        forces, stresses, shears, lengths = medians
+        energies = _energy_spreads(groups, energy)
+        return cls(floors, forces, stresses, shears, energies, lengths)
 
 
 def _by_group(
@@ -395,59 +392,3 @@ def _atom_findings(atoms: Sequence[tuple[Residual, int, float]]) -> list[Finding
             },
         )
     ]
-
-
-def _far_groups(comparison: Comparison) -> list[Finding]:
-    """Groups whose forces and energies are far beyond those of all others."""
-    forces: dict[Group, float] = {}
-    for group, places in comparison.groups.items():
-        sizes = [
-            float(np.sqrt(np.mean(f.forces[f.labelled] ** 2)))
-            for f in (comparison.frames[n] for n in places)
-            if f.forces is not None and f.labelled.any()
-        ]
-        if sizes:
-            forces[group] = float(np.median(sizes))
-    if len(forces) < 3:
-        return []
-    usual = float(np.median(list(forces.values())))
-    heights = _heights(comparison)
-    findings = []
-    for group, size in forces.items():
-        height = heights.get(group, 0.0)
-        if size > max(FAR_TIMES * usual, FAR_FORCE) and height > FAR_ENERGY:
-            count = len(comparison.groups[group])
-            findings.append(
-                Finding(
-                    "outlier-group",
-                    Severity.DOUBT,
-                    f"{group_name([group], list(comparison.groups))}: all {count} frames are far from "
-                    f"the others: forces of {size:.3g} eV/Å (usual are {usual:.2g}), energies "
-                    f"{height:.2g} eV/atom above the lowest",
-                    "Leave the group out, or give it larger sigmas, unless the potential is for such "
-                    "structures",
-                    tuple(
-                        Place(comparison.frames[n].source, comparison.frames[n].index)
-                        for n in comparison.groups[group]
-                    ),
-                    {"forces": size, "usual": usual, "height": height},
-                )
-            )
-    return findings
-
-
-def _heights(comparison: Comparison) -> dict[Group, float]:
-    """Median energy of each group above the lowest frame, less constants of the elements, eV/atom."""
-    frames = [f for f in comparison.frames if f.energy is not None and len(f.numbers) > 1]
-    species = sorted({int(z) for f in frames for z in np.unique(f.numbers)})
-    if not frames:
-        return {}
-    fractions = np.array([[np.mean(f.numbers == z) for z in species] for f in frames])
-    values = np.array([(f.energy or 0.0) / len(f.numbers) for f in frames])
-    constants = np.linalg.lstsq(fractions, values, rcond=1e-8)[0]
-    left = values - fractions @ constants
-    found: dict[Group, list[float]] = {}
-    for frame, value in zip(frames, left, strict=True):
-        found.setdefault(group_of(frame), []).append(float(value))
-    lowest = min(float(np.median(those)) for those in found.values())
-    return {group: float(np.median(those)) - lowest for group, those in found.items()}

@@ -161,8 +161,8 @@ def compare_stresses(
     verdicts = _explained(comparison, evidence)
     found: dict[Group, StressVerdict] = {}
     for group, verdict in verdicts.items():
-        pairs = None if group in unsure else comparison.pairs[group]
-        found[group] = replace(verdict, orders=best_orders(stresses[group], pairs, verdict))
+        own = None if group in unsure else comparison.pairs[group]
+        found[group] = replace(verdict, orders=best_orders(stresses[group], own, verdict))
     return _with_offsets(comparison, stresses, found)
 
 
@@ -665,8 +665,8 @@ def _offset_findings(
                 "stress-offset",
                 Severity.DOUBT,
                 f"{group_name([group], list(comparison.groups))}: {verdict.offset_how}, the zero of "
-                f"the stress is off by {rounded(verdict.offset * GPA, error * GPA)} GPa: the energies ask "
-                "for stresses without this constant (Pulay stress of plane waves, or a pressure that "
+                f"the stress is off by {rounded(verdict.offset * GPA, error * GPA)} GPa: the energies "
+                "ask for stresses without this constant (Pulay stress of plane waves, or a pressure that "
                 "was added)",
                 f"Subtract {verdict.offset:.4g} eV/Å³ from xx, yy and zz, or give the stresses a sigma "
                 "of this size; for new calculations, raise the energy cutoff",
