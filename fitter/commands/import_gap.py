@@ -15,7 +15,10 @@ __all__ = ["import_gap", "import_gap_file"]
 
 EXAMPLE = "forcemap import gap gap.xml -o potential.forcemap"
 
-NOTES = {"pair_slope_error_ev_per_a": "largest error of a pair's slope, eV/Å"}
+NOTES = {
+    "pair_slope_error_ev_per_a": "largest error of a pair's slope, eV/Å",
+    "triplet_force_error_ev_per_a": "largest error of triplets' forces, eV/Å",
+}
 
 
 @click.command("gap", epilog=f"Example: {EXAMPLE}")
