@@ -21,9 +21,10 @@ FORCEMAP_INLINE Lanes take(const float* p) { return _mm512_cvtps_pd(_mm256_loadu
 FORCEMAP_INLINE void put(double* p, Lanes v) { _mm512_storeu_pd(p, v); }
 FORCEMAP_INLINE Lanes all(double s) { return _mm512_set1_pd(s); }
 FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_pd(a, b, c); }
-FORCEMAP_INLINE double total(Lanes v) {
-  return sum(_mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1)));
+FORCEMAP_INLINE Vec4 halves(Lanes v) {
+  return _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
 }
+FORCEMAP_INLINE double total(Lanes v) { return sum(halves(v)); }
 #else
 using Lanes = Vec4;
 constexpr std::size_t kLanes = 4;
@@ -32,8 +33,14 @@ FORCEMAP_INLINE Lanes take(const float* p) { return load(p); }
 FORCEMAP_INLINE void put(double* p, Lanes v) { store(p, v); }
 FORCEMAP_INLINE Lanes all(double s) { return splat(s); }
 FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return fma(a, b, c); }
+FORCEMAP_INLINE Vec4 halves(Lanes v) { return v; }
 FORCEMAP_INLINE double total(Lanes v) { return sum(v); }
 #endif
+
+// The totals of four, in turn.
+FORCEMAP_INLINE Vec4 totals(Lanes a, Lanes b, Lanes c, Lanes d) {
+  return add_half_sums(half_sums(halves(a), halves(b)), half_sums(halves(c), halves(d)));
+}
 
 constexpr std::size_t kMostL = 20;  // as max_soap_l in soap.hpp
 
@@ -405,13 +412,39 @@ static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
 // serves several products.
 constexpr std::size_t kVectors = kLanes == 8 ? 4 : 2;
 
+// Their products with the sites by fours: those of one site with four vectors, or of two sites with
+// two vectors each.
+constexpr std::size_t kSitesOfFour = 4 / kVectors;
+constexpr std::size_t kFours = 4 / kSitesOfFour;
+
 struct FourSites {
   const double* p[4];
   double* g[4];
   double* projections[4];
-  double energy[4];
-  double along[4];  // sums of dE/d(scale of p)
+  Vec4 energy[kFours];  // parts of the sites' energies
+  Vec4 along[kFours];   // parts of the sums of dE/d(scale of p)
 };
+
+// The sum of a site's parts.
+FORCEMAP_INLINE double part_of(const Vec4* fours, std::size_t site) {
+  double parts[4];
+  store(parts, fours[site / kSitesOfFour]);
+  if (kSitesOfFour == 1) return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+  return parts[site % 2 * 2] + parts[site % 2 * 2 + 1];
+}
+
+// x^(zeta - 1) of four.
+FORCEMAP_INLINE Vec4 powers_below(const SoapPower& of, Vec4 x) {
+  Vec4 power = splat(1.0);
+  if (of.whole > 0) {
+    for (int z = 1; z < of.whole; ++z) power = power * x;
+    return power;
+  }
+  double each[4];
+  store(each, x);
+  for (double& one : each) one = power_below(of, one);
+  return load(each);
+}
 
 FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& center,
                                   std::size_t first, FourSites& sites) {
@@ -419,7 +452,8 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& cente
   const double* const vectors = center.vectors + first * size;
   const double* const factors = center.factors + first;
   const bool kept = first < kMostProjections;
-  Lanes y[kVectors][4], w[kVectors][4];
+  Lanes y[kVectors][4];
+  Lanes w[4][kVectors];  // dE/d(product)
   for (std::size_t k = 0; k < kVectors; ++k)
     for (int b = 0; b < 4; ++b) y[k][b] = all(0.0);
   for (std::size_t n = 0; n < size; n += kLanes) {
@@ -433,16 +467,22 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& cente
       for (std::size_t k = 0; k < kVectors; ++k) y[k][b] = mad(a[k], x, y[k][b]);
     }
   }
-  for (int b = 0; b < 4; ++b)
-    for (std::size_t k = 0; k < kVectors; ++k) {
-      const double f = factors[k], x = total(y[k][b]);
-      if (kept) sites.projections[b][first + k] = x;
-      const double power = power_below(center.power, x);
-      const double slope = f * center.power.zeta * power;
-      sites.energy[b] += f * power * x;
-      sites.along[b] += slope * x;
-      w[k][b] = all(slope);
+  const Vec4 f = kSitesOfFour == 1 ? load(factors) : load_pair(factors);
+  for (std::size_t four = 0; four < kFours; ++four) {
+    const std::size_t b = four * kSitesOfFour, last = b + kSitesOfFour - 1;
+    const Vec4 x = totals(y[0][b], y[1][b], y[kVectors - 2][last], y[kVectors - 1][last]);
+    const Vec4 power = f * powers_below(center.power, x), slope = splat(center.power.zeta) * power;
+    sites.energy[four] = fma(power, x, sites.energy[four]);
+    sites.along[four] = fma(slope, x, sites.along[four]);
+    double slopes[4], products[4];
+    store(slopes, slope);
+    store(products, x);
+#pragma GCC unroll 4
+    for (std::size_t n = 0; n < 4; ++n) {
+      w[b + n / kVectors][n % kVectors] = all(slopes[n]);
+      if (kept) sites.projections[b + n / kVectors][first + n % kVectors] = products[n];
     }
+  }
   for (std::size_t n = 0; n < size; n += kLanes) {
     Lanes a[kVectors];
 #pragma GCC unroll 4
@@ -451,7 +491,7 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& cente
     for (int b = 0; b < 4; ++b) {
       Lanes sum = take(sites.g[b] + n);
 #pragma GCC unroll 4
-      for (std::size_t k = 0; k < kVectors; ++k) sum = mad(w[k][b], a[k], sum);
+      for (std::size_t k = 0; k < kVectors; ++k) sum = mad(w[b][k], a[k], sum);
       put(sites.g[b] + n, sum);
     }
   }
@@ -481,7 +521,6 @@ static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapW
     sites.g[b] = n < count ? w.g : works[0]->spare;
     sites.projections[b] = w.projections;
     for (std::size_t k = 0; k < size; k += kLanes) put(sites.g[b] + k, all(0.0));
-    sites.energy[b] = sites.along[b] = 0.0;
   }
   const std::size_t some = in_cache / size / kVectors * kVectors;
   const std::size_t block = fours == 1 ? center.count : some < kVectors ? kVectors : some;
@@ -492,8 +531,8 @@ static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapW
   }
   for (std::size_t n = 0; n < count; ++n) {
     const FourSites& sites = groups[n / 4];
-    *energies[n] += sites.energy[n % 4] - center.constant;
-    denormalise(v, *works[n], sites.along[n % 4], works[n]->g);
+    *energies[n] += part_of(sites.energy, n % 4) - center.constant;
+    denormalise(v, *works[n], part_of(sites.along, n % 4), works[n]->g);
   }
 }
 
