@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forcemap.fitter.doctor import (
+    by_quick_fit,
     coverage,
     duplicates,
     energies,
@@ -27,6 +28,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("vacuum", vacuum_stress.examine, cheap=True),
     Examination("structures", geometry.examine, cheap=True),
     Examination("copies", duplicates.examine, cheap=True),
-    Examination("outliers", far_frames.examine),
+    Examination("frames far from others", far_frames.examine),
+    Examination("units, signs and outliers", by_quick_fit.examine, once=False),
     Examination("coverage", coverage.examine),
 )
