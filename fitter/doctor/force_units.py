@@ -119,7 +119,8 @@ def _of_pairs(pairs: Pairs) -> Evidence | None:
         columns, used = [pairs.of_forces, pairs.of_stresses], pairs.moved > 0.0
     if np.sum(used) < 4:
         return None
-    scale = sum(_in_units_of(np.abs(pairs.changes), s) for s in (pairs.moved, pairs.strained))
+    changes = np.abs(pairs.changes)
+    scale = _in_units_of(changes, pairs.moved) + _in_units_of(changes, pairs.strained)
     x = np.array([column[used] for column in columns]).T
     slopes = robust_slopes(x, pairs.changes[used], scale[used], pairs.first[used])
     if slopes is None or slopes.shares[0] < LEAST_SHARE:
@@ -333,9 +334,10 @@ def _alike(verdicts: Mapping[Group, ForceVerdict]) -> dict[Group, ForceVerdict]:
     found = dict(verdicts)
     for group, verdict in verdicts.items():
         others = [v for g, v in verdicts.items() if g[0] == group[0] and v.wrong]
-        if not verdict.wrong and others and len({v.explanations for v in others}) == 1:
-            if verdict.evidence is None or verdict.evidence.log[1] > 0.5:
-                found[group] = others[0]
+        silent = verdict.evidence is None or verdict.evidence.log[1] > 0.5
+        alike = len({v.explanations for v in others}) == 1
+        if silent and alike and not verdict.wrong:
+            found[group] = others[0]
     return found
 
 
@@ -427,7 +429,7 @@ def _fault(
 
 
 def force_correction(explanation: Explanation) -> Correction | None:
-    """Mends energies or forces; None for positions, whose cells and stresses are not known to follow."""
+    """Mends energies or forces; None for positions: cells may be in Bohr as well, or not."""
     factor = explanation.factor
     if explanation.label == "forces":
         return Correction(

@@ -31,15 +31,29 @@ from forcemap.fitter.doctor.unit_factors import (
 from forcemap.potentials.voigt import six_of
 from numpy.typing import NDArray
 
-__all__ = ["Fault", "energy_fault", "force_fault", "misfit", "stress_fault"]
+__all__ = [
+    "Fault",
+    "energy_fault",
+    "exchanged_atoms",
+    "force_fault",
+    "misfit",
+    "shear_fault",
+    "stress_fault",
+]
 
 Array = NDArray[np.float64]
 
 NEAR = 0.25
 """Relative deviation at which the scale of a frame's labels is taken for a known one."""
 
+SIGN_ONLY = 0.6, 1.6
+"""Range of minus the factor in which a stress has the wrong sign only: quick fits are that far off."""
+
 BETTER = 0.4
 """A change explains a misfit if it leaves no more than this part of it."""
+
+EXCHANGED = 6
+"""Atoms of largest residuals among which two may be exchanged."""
 
 MOST_ASSIGNED = 400
 """Atoms of a frame whose order is examined."""
@@ -55,6 +69,7 @@ class Fault:
         factor: the labels over those expected, where it is one factor; else 1.
         left: misfit that remains.
         correction: how the frame is mended; None where that is not certain.
+        order: of the components of the stress.
     """
 
     name: str
@@ -62,6 +77,7 @@ class Fault:
     factor: float
     left: float
     correction: Correction | None
+    order: Order = STRAIGHT
 
 
 def misfit(labels: Array, said: Array, floor: float) -> float:
@@ -103,8 +119,8 @@ def force_fault(residual: Residual, floor: float, usual: float) -> Fault | None:
 
 def _force_faults(frame: Frame, labels: Array, said: Array, floor: float) -> Iterator[Fault]:
     factor = _scaled(labels, said)
-    if factor is not None:
-        known, text = _force_scale(factor)
+    known, text = (None, "") if factor is None else _force_scale(factor)
+    if factor is not None and (known is not None or _is_scale(labels, said, factor)):
         left = misfit(labels / factor, said, floor)
         name = "frame-forces-sign" if known == -1.0 else "frame-forces-scale"
         correction = _times("forces", 1.0 / known) if known is not None else None
@@ -113,9 +129,16 @@ def _force_faults(frame: Frame, labels: Array, said: Array, floor: float) -> Ite
     yield from _turned(labels, said, floor)
 
 
+def _is_scale(labels: Array, said: Array, factor: float) -> bool:
+    """Whether a factor that is of no unit explains labels: they are proportional, not only alike."""
+    product = float(np.vdot(labels, said))
+    size = float(np.sqrt(np.vdot(labels, labels) * np.vdot(said, said)))
+    return factor > 0.0 and product > 0.95 * size
+
+
 def _force_scale(factor: float) -> tuple[float | None, str]:
     """The known factor nearest to one, if any, and the clause."""
-    if abs(factor + 1.0) < NEAR:
+    if 1.0 - NEAR < -factor < 1.0 + NEAR:
         return -1.0, "the sign of the forces is wrong"
     sign = float(np.sign(factor))
     also = "" if sign > 0 else ", and their sign is wrong"
@@ -170,6 +193,39 @@ def _swapped_atoms(frame: Frame, labels: Array, said: Array, floor: float) -> It
         yield Fault("frame-forces-order", text, 1.0, misfit(mended, said, floor), None)
 
 
+def exchanged_atoms(residual: Residual, usual: float) -> Fault | None:
+    """Two atoms whose forces agree with the prediction once they are exchanged.
+
+    `usual`: median length of the forces' residuals in frames like this, eV/Å.
+    """
+    frame = residual.frame
+    if frame.forces is None or not usual:
+        return None
+    lengths = np.linalg.norm(residual.of_forces, axis=1)
+    worst = np.argsort(-lengths)[:EXCHANGED]
+    worst = worst[lengths[worst] > 6.0 * usual]
+    best: tuple[float, int, int] | None = None
+    for i, j in combinations(worst.tolist(), 2):
+        # Opposite forces, as of a dumbbell: exchanged is reversed, which a fit may get wrong.
+        both = np.linalg.norm(frame.forces[i] + frame.forces[j])
+        if both < 0.5 * max(np.linalg.norm(frame.forces[i]), np.linalg.norm(frame.forces[j])):
+            continue
+        after = float(
+            np.hypot(
+                np.linalg.norm(frame.forces[i] - residual.forces[j]),
+                np.linalg.norm(frame.forces[j] - residual.forces[i]),
+            )
+        )
+        before = float(np.hypot(lengths[i], lengths[j]))
+        if after < 0.25 * before and after < 5.0 * usual and (best is None or after < best[0]):
+            best = after, min(i, j), max(i, j)
+    if best is None:
+        return None
+    _, i, j = best
+    text = f"the forces of atoms {i} and {j} (counted from 0) are swapped"
+    return Fault("frame-forces-swapped", text, 1.0, best[0], _exchanged(i, j))
+
+
 def _exchanged(i: int, j: int) -> Correction:
     def change(frame: Frame) -> Frame:
         if frame.forces is None:
@@ -208,27 +264,44 @@ def _turned(labels: Array, said: Array, floor: float) -> Iterator[Fault]:
 
 def stress_fault(residual: Residual, floor: float, usual: float) -> Fault | None:
     """What explains the stress of a frame."""
-    frame = residual.frame
-    assert frame.stress is not None
-    volume = abs(float(np.linalg.det(frame.cell)))
-    labels, said = six_of(frame.stress), residual.strain / volume
+    labels, said, volume = _stress_pair(residual)
     whole = misfit(labels, said, floor)
-    return _least(_stress_faults(labels, said, volume, floor), whole, usual)
-
-
-def _stress_faults(labels: Array, said: Array, volume: float, floor: float) -> Iterator[Fault]:
     factor = _scaled(labels, said)
-    if factor is not None:
-        yield _stress_scale(labels, said, factor, volume, floor)
+    faults = [] if factor is None else [_stress_scale(labels, said, factor, volume, floor)]
+    faults += [_swapped(labels, said, part, floor) for part in PARTS]
+    return _least(iter(faults), whole, usual)
+
+
+def shear_fault(residual: Residual, floor: float, usual: float) -> Fault | None:
+    """What explains the off-diagonal components alone, which the diagonal ones may exceed by far."""
+    labels, said, _ = _stress_pair(residual)
+    part = list(PARTS[1])
+    whole = misfit(labels[part], said[part], floor)
+    fault = _swapped(labels, said, PARTS[1], floor)
+    mended = replace(fault, left=misfit(_in_order(labels, fault.order)[part], said[part], floor))
+    return _least(iter([mended]), whole, usual)
+
+
+def _stress_pair(residual: Residual) -> tuple[Array, Array, float]:
+    """Stress and its prediction, (6,) eV/Å³, and the volume."""
+    volume = abs(float(np.linalg.det(residual.frame.cell)))
+    return six_of(residual.frame.stress), residual.strain / volume, volume
+
+
+def _in_order(labels: Array, order: Order) -> Array:
+    return np.asarray(labels[np.argsort(order)])
+
+
+def _swapped(labels: Array, said: Array, part: Order, floor: float) -> Fault:
+    """The best order of some of the components, other than the straight one."""
     found = []
-    for part in PARTS:
-        for chosen in permutations(part):
-            order: Order = chosen + STRAIGHT[3:] if part == PARTS[0] else STRAIGHT[:3] + chosen
-            if order != STRAIGHT:
-                left = misfit(labels[np.argsort(order)], said, floor)
-                text = f"components of the stress are swapped: {order_text(order)}"
-                found.append(Fault("frame-stress-order", text, 1.0, left, _ordered(order)))
-    yield min(found, key=lambda fault: fault.left)
+    for chosen in permutations(part):
+        order: Order = chosen + STRAIGHT[3:] if part == PARTS[0] else STRAIGHT[:3] + chosen
+        if order != STRAIGHT:
+            left = misfit(_in_order(labels, order), said, floor)
+            text = f"components of the stress are swapped: {order_text(order)}"
+            found.append(Fault("frame-stress-order", text, 1.0, left, _ordered(order), order))
+    return min(found, key=lambda fault: fault.left)
 
 
 def _stress_scale(labels: Array, said: Array, factor: float, volume: float, floor: float) -> Fault:
@@ -240,14 +313,18 @@ def _stress_scale(labels: Array, said: Array, factor: float, volume: float, floo
             off.append((abs(float(np.log(expected / factor))), explanation))
     off.sort(key=lambda pair: pair[0])
     distance, nearest = off[0]
+    rivals = [e for d, e in off[1:] if d < max(2.0 * distance, 0.1)]
+    if SIGN_ONLY[0] < -factor < SIGN_ONLY[1]:  # no unit is near
+        distance, nearest, rivals = abs(factor + 1.0), stress_candidates()[0], []
     # A pressure alone is proportional to any other.
     deviatoric = np.linalg.norm(said - np.where(np.arange(6) < 3, said[:3].mean(), 0.0))
     if deviatoric < 0.1 * np.linalg.norm(said) and (nearest.unit or distance > 0.1):
         left = np.inf
-    if distance > NEAR:
+    if distance > NEAR and nearest.unit:
+        if not _is_scale(labels, said, factor):
+            left = np.inf
         text = f"the stress is {factor:.3g} times the one expected"
         return Fault("frame-stress-scale", text, factor, left, None)
-    rivals = [e for d, e in off[1:] if d < max(2.0 * distance, 0.1)]
     text = ", or ".join(e.text for e in (nearest, *rivals)).replace("stresses are", "stress is")
     text = text.replace("of the stresses", "of the stress")
     correction = None if rivals else _stress_correction(nearest)
@@ -268,12 +345,16 @@ def _ordered(order: Order) -> Correction:
 # ---- energies
 
 
-def energy_fault(residual: Residual, spread: float) -> Fault | None:
-    """What explains the energy of a frame. `spread`: usual deviation of energies, eV per atom."""
-    energy, expected = residual.frame.energy, residual.energy
+def energy_fault(residual: Residual, middle: float, spread: float) -> Fault | None:
+    """What explains the energy of a frame.
+
+    `middle`, `spread`: median and deviation of the residuals of energies of frames like this, eV/atom.
+    """
+    energy = residual.frame.energy
     assert energy is not None
-    assert expected is not None
+    assert residual.energy is not None
     n = len(residual.frame.numbers)
+    expected = residual.energy + n * middle
     options: list[tuple[str, str, float]] = [
         ("frame-energy-sign", "the sign of the energy is wrong", -1.0)
     ]

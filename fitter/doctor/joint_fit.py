@@ -11,7 +11,7 @@ from forcemap.fitter.doctor.quick_fit import Part, QuickFit, Solved
 from forcemap.potentials.voigt import six_of
 from numpy.typing import NDArray
 
-__all__ = ["JointFit", "joint_fit"]
+__all__ = ["JointFit", "joint_fit", "least_deviations"]
 
 Array = NDArray[np.float64]
 
@@ -20,6 +20,9 @@ PASSES = 3
 
 TRUSTED = 3.0
 """Misfits beyond so many times the usual one lower the weight of a frame (Cauchy's weights)."""
+
+FAR_OFF = 10.0
+"""Deviations of energies per atom beyond so many times the median lower their weight from the start."""
 
 ENERGY_RATE, STRESS_RATE = 0.1, 0.05
 """Expected errors of energies, per root of the number of atoms, and of stresses, in units of forces."""
@@ -57,6 +60,8 @@ def joint_fit(
         if not unit:
             return None
     sigmas = ENERGY_RATE * unit * np.sqrt(atoms)
+    if len(with_energy):
+        sigmas = sigmas * _far_off(quick, with_energy, energies, atoms)
     kinds: list[list[Part]] = [
         quick.energies(with_energy, energies, sigmas),
         force_parts(quick, places, unit),
@@ -72,7 +77,29 @@ def joint_fit(
     if solved is None:
         return None
     by_place = [{part.place: part for part in parts} for parts in kinds]
-    return JointFit(solved, *by_place, unit)
+    return JointFit(solved, by_place[0], by_place[1], by_place[2], unit)
+
+
+def _far_off(quick: QuickFit, places: Sequence[int], energies: Array, atoms: Array) -> Array:
+    """(places,) factors of the sigmas of energies that no structure can have, before any fit."""
+    species = quick.prior_species
+    counts = np.array([[np.sum(quick.frames[n].numbers == z) for z in species] for n in places])
+    values, fractions = energies / atoms, counts / atoms[:, None]
+    off = np.abs(values - fractions @ least_deviations(fractions, values))
+    usual = float(np.median(off))
+    return np.sqrt(1.0 + (off / (FAR_OFF * usual)) ** 2) if usual else np.ones(len(places))
+
+
+def least_deviations(x: Array, y: Array) -> Array:
+    """Coefficients b (k,) of y = x b by least absolute deviations; of smallest norm if not unique."""
+    weights: Array = np.ones(len(y))
+    found: Array = np.zeros(x.shape[1])
+    for _ in range(30):
+        root = np.sqrt(weights)
+        found = np.linalg.lstsq(x * root[:, None], y * root, rcond=1e-8)[0]
+        off = np.abs(y - x @ found)
+        weights = 1.0 / np.maximum(off, max(1e-3 * float(np.median(off)), 1e-9))
+    return np.asarray(found)
 
 
 def _strains(quick: QuickFit, places: Sequence[int], unit: float) -> list[Part]:

@@ -1,8 +1,8 @@
 """Frames and atoms at odds with all others, by a quick fit of the process.
 
 Each frame is judged by a fit without it. Misfits are compared with those of its group (file and
-config_type), so that a liquid is not measured by a crystal. Where a change of sign, unit, scale or order
-explains a frame's labels, it is named.
+config_type), so that a liquid is not measured by a crystal. Where a change of sign, unit, scale or
+order explains a frame's labels, it is named.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.units import GPA
-from forcemap.fitter.doctor.comparison import Comparison, Group, group_name
-from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
+from forcemap.fitter.doctor.comparison import Comparison, Group
+from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
 from forcemap.fitter.doctor.frame_faults import (
     Fault,
     energy_fault,
+    exchanged_atoms,
     force_fault,
     misfit,
+    shear_fault,
     stress_fault,
 )
 from forcemap.fitter.doctor.quick_fit import group_of
@@ -37,6 +39,9 @@ Array = NDArray[np.float64]
 K_SIGMA = 15.0
 """Robust standard deviations beyond which an energy is at odds; tails of sound data reach 10."""
 
+SURE = 4.0
+"""Deviations of the fit's own that an energy must be off, too."""
+
 TIMES_USUAL = 6.0
 """Misfits of forces and stresses, in units of the group's median, of frames that are at odds."""
 
@@ -46,15 +51,14 @@ LEAST_MISFIT = 0.5
 SUSPECT_TIMES, SUSPECT_MISFIT = 4.0, 0.25
 """The same for frames whose misfit an explanation may cure."""
 
+LEAST_MEDIAN = 0.02
+"""Relative misfit that is usual anywhere."""
+
 LEAST_GROUP = 4
 """Frames of a group that has a median of its own; others share that of all."""
 
 ATOM_TIMES, LEAST_ATOM = 25.0, 1.0
 """Times the usual residual of its group, and eV/Å, of an atom's force that is at odds."""
-
-FAR_TIMES, FAR_FORCE, FAR_ENERGY = 5.0, 2.0, 0.5
-"""Times the usual root mean square force, eV/Å, and eV per atom above the lowest, of a group that is
-far from all others."""
 
 
 def examine(
@@ -68,7 +72,7 @@ def examine(
 def outlier_findings(comparison: Comparison, residuals: Residuals | None) -> list[Finding]:
     """The findings, from the residuals of all frames."""
     if residuals is None or not residuals.all:
-        return _far_groups(comparison)
+        return []
     usual = _Usual.of(residuals.all)
     faults: dict[int, list[Fault]] = {}
     odd: dict[str, list[tuple[Residual, float]]] = {"energy": [], "forces": [], "stress": []}
@@ -85,7 +89,6 @@ def outlier_findings(comparison: Comparison, residuals: Residuals | None) -> lis
         *_fault_findings(comparison, faults),
         *(_odd_finding(label, those) for label, those in odd.items() if those),
         *_atom_findings(atoms),
-        *_far_groups(comparison),
     ]
 
 
@@ -95,7 +98,7 @@ class _Usual:
 
     Attributes:
         floors: sizes below which forces (eV/Å) and stresses (eV/Å³) are noise.
-        forces, stresses: median relative misfits by group.
+        forces, stresses, shears: median relative misfits by group, the last of off-diagonal stresses.
         energies: median and robust deviation of the energies' residuals by group, eV per atom.
         atoms: median length of the forces' residuals by group, eV/Å.
     """
@@ -103,6 +106,7 @@ class _Usual:
     floors: tuple[float, float]
     forces: Mapping[Group, float]
     stresses: Mapping[Group, float]
+    shears: Mapping[Group, float]
     energies: Mapping[Group, tuple[float, float]]
     atoms: Mapping[Group, float]
 
@@ -114,6 +118,9 @@ class _Usual:
         floors = _force_floor(residuals), _stress_floor(residuals)
         force = {r.place: _force_misfit(r, floors[0]) for r in residuals}
         stress = {r.place: _stress_misfit(r, floors[1]) for r in residuals}
+        shear = {
+            r.place: _shear_misfit(r, floors[1]) for r in residuals if r.frame.stress is not None
+        }
         energy = {r.place: r.of_energy for r in residuals if r.energy is not None}
         length = {
             r.place: float(np.median(np.linalg.norm(r.of_forces[r.frame.labelled], axis=1)))
@@ -122,41 +129,52 @@ class _Usual:
         }
         medians = [
             _by_group(groups, {p: v for p, v in values.items() if v is not None})
-            for values in (force, stress, length)
+            for values in (force, stress, shear, length)
         ]
-        return cls(floors, medians[0], medians[1], _energy_spreads(groups, energy), medians[2])
+        forces, stresses, shears, lengths = medians
+        energies = _energy_spreads(groups, energy)
+        return cls(floors, forces, stresses, shears, energies, lengths)
 
 
 def _by_group(
     groups: Mapping[Group, Sequence[Residual]], values: Mapping[int, float]
 ) -> dict[Group, float]:
-    """Medians; not below half of that of all frames, since a group may hold copies of one frame."""
+    """Medians; not far below that of all frames, since a group may hold copies of one frame."""
     whole = float(np.median(list(values.values()))) if values else 0.0
     found = {}
     for group, members in groups.items():
         own = [values[r.place] for r in members if r.place in values]
-        found[group] = max(float(np.median(own)), 0.5 * whole) if len(own) >= LEAST_GROUP else whole
+        least = min(0.5 * whole, LEAST_MEDIAN)
+        found[group] = max(float(np.median(own)), least) if len(own) >= LEAST_GROUP else whole
     return found
 
 
 def _energy_spreads(
     groups: Mapping[Group, Sequence[Residual]], values: Mapping[int, float]
 ) -> dict[Group, tuple[float, float]]:
-    found, spreads = {}, []
-    for group, members in groups.items():
-        own = np.array([values[r.place] for r in members if r.place in values])
-        if len(own) >= LEAST_GROUP:
-            middle = float(np.median(own))
-            found[group] = middle, 1.4826 * float(np.median(np.abs(own - middle)))
-            spreads += [found[group][1]] * len(own)
     everything = np.array(list(values.values()))
     middle = float(np.median(everything)) if len(everything) else 0.0
     whole = 1.4826 * float(np.median(np.abs(everything - middle))) if len(everything) else 0.0
-    least = float(np.median(spreads)) if spreads else whole
-    return {
-        group: (found[group][0], max(found[group][1], least)) if group in found else (middle, whole)
-        for group in groups
+    own = {
+        group: np.array([values[r.place] for r in members if r.place in values])
+        for group, members in groups.items()
     }
+    spread = {
+        group: 1.4826 * float(np.median(np.abs(those - np.median(those))))
+        for group, those in own.items()
+        if len(those) > 1
+    }
+    many = [spread[group] for group, those in own.items() if len(those) >= LEAST_GROUP]
+    least = float(np.median(many)) if many else whole
+    found = {}
+    for group, those in own.items():
+        if len(those) >= LEAST_GROUP:
+            found[group] = float(np.median(those)), max(spread[group], least)
+        elif len(those) > 1:
+            found[group] = float(np.median(those)), max(spread[group], whole)
+        else:
+            found[group] = middle, whole
+    return found
 
 
 def _force_floor(residuals: Sequence[Residual]) -> float:
@@ -211,10 +229,10 @@ def _judge(
         middle, spread = usual.energies[group]
         off = abs(residual.of_energy - middle)
         if spread and off > K_SIGMA * spread:
-            fault = energy_fault(residual, spread)
+            fault = energy_fault(residual, middle, spread)
             if fault is not None:
                 faults.append(fault)
-            else:
+            elif off > SURE * residuals.energy_deviation(residual):
                 odd["energy"] = residual.of_energy - middle
     for label, value, median in (
         ("forces", _force_misfit(residual, usual.floors[0]), usual.forces[group]),
@@ -233,7 +251,32 @@ def _judge(
             faults.append(fault)
         elif value > max(TIMES_USUAL * median, LEAST_MISFIT):
             odd[label] = value
+    faults += _hidden_faults(residuals, residual, usual, {fault.name for fault in faults})
     return faults, odd
+
+
+def _hidden_faults(
+    residuals: Residuals, residual: Residual, usual: _Usual, known: set[str]
+) -> list[Fault]:
+    """Faults of few numbers of a frame, which its whole misfit does not show."""
+    group = group_of(residual.frame)
+    found: list[Fault] = []
+    if not any(name.startswith("frame-forces") for name in known):
+        fault = exchanged_atoms(residual, usual.atoms[group])
+        if fault is not None and residuals.is_sure(residual, "forces"):
+            found.append(fault)
+    if residual.frame.stress is not None and not any(n.startswith("frame-stress") for n in known):
+        value, median = _shear_misfit(residual, usual.floors[1]), usual.shears[group]
+        if value > max(SUSPECT_TIMES * median, SUSPECT_MISFIT):
+            fault = shear_fault(residual, 2.0 * usual.floors[1], median)
+            if fault is not None and residuals.is_sure(residual, "stress"):
+                found.append(fault)
+    return found
+
+
+def _shear_misfit(residual: Residual, floor: float) -> float:
+    labels, said = _stress_pair(residual)
+    return misfit(labels[3:], said[3:], 2.0 * floor)
 
 
 def _odd_atoms(residual: Residual, usual: _Usual) -> list[tuple[Residual, int, float]]:
@@ -318,7 +361,7 @@ def _odd_finding(label: str, those: Sequence[tuple[Residual, float]]) -> Finding
     return Finding(
         f"outlier-{label}",
         Severity.DOUBT,
-        f"{count} at odds with a quick fit to the others, far beyond what is usual in their config_type: "
+        f"{count} at odds with a quick fit to the others, far beyond what is usual in the group: "
         f"{said}",
         "Look at these frames: not converged, another level of theory, or far from all others; leave "
         "them out or give them larger sigmas",
@@ -349,59 +392,3 @@ def _atom_findings(atoms: Sequence[tuple[Residual, int, float]]) -> list[Finding
             },
         )
     ]
-
-
-def _far_groups(comparison: Comparison) -> list[Finding]:
-    """Groups whose forces and energies are far beyond those of all others."""
-    forces: dict[Group, float] = {}
-    for group, places in comparison.groups.items():
-        sizes = [
-            float(np.sqrt(np.mean(f.forces[f.labelled] ** 2)))
-            for f in (comparison.frames[n] for n in places)
-            if f.forces is not None and f.labelled.any()
-        ]
-        if sizes:
-            forces[group] = float(np.median(sizes))
-    if len(forces) < 3:
-        return []
-    usual = float(np.median(list(forces.values())))
-    heights = _heights(comparison)
-    findings = []
-    for group, size in forces.items():
-        height = heights.get(group, 0.0)
-        if size > max(FAR_TIMES * usual, FAR_FORCE) and height > FAR_ENERGY:
-            count = len(comparison.groups[group])
-            findings.append(
-                Finding(
-                    "outlier-group",
-                    Severity.DOUBT,
-                    f"{group_name([group], list(comparison.groups))}: all {count} frames are far from "
-                    f"the others: forces of {size:.3g} eV/Å (usual are {usual:.2g}), energies "
-                    f"{height:.2g} eV/atom above the lowest",
-                    "Leave the group out, or give it larger sigmas, unless the potential is for such "
-                    "structures",
-                    tuple(
-                        Place(comparison.frames[n].source, comparison.frames[n].index)
-                        for n in comparison.groups[group]
-                    ),
-                    {"forces": size, "usual": usual, "height": height},
-                )
-            )
-    return findings
-
-
-def _heights(comparison: Comparison) -> dict[Group, float]:
-    """Median energy of each group above the lowest frame, less constants of the elements, eV/atom."""
-    frames = [f for f in comparison.frames if f.energy is not None and len(f.numbers) > 1]
-    species = sorted({int(z) for f in frames for z in np.unique(f.numbers)})
-    if not frames:
-        return {}
-    fractions = np.array([[np.mean(f.numbers == z) for z in species] for f in frames])
-    values = np.array([(f.energy or 0.0) / len(f.numbers) for f in frames])
-    constants = np.linalg.lstsq(fractions, values, rcond=1e-8)[0]
-    left = values - fractions @ constants
-    found: dict[Group, list[float]] = {}
-    for frame, value in zip(frames, left, strict=True):
-        found.setdefault(group_of(frame), []).append(float(value))
-    lowest = min(float(np.median(those)) for those in found.values())
-    return {group: float(np.median(those)) - lowest for group, those in found.items()}

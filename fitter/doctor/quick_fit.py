@@ -71,12 +71,12 @@ def spread_sample(frames: Sequence[Frame], atoms: int, most: int) -> list[int]:
     while len(chosen) < most and np.isfinite(taken).any():
         # The group with the fewest atoms so far is next: one with small frames gives more of them.
         turn = int(np.argmin(taken))
-        place = next(orders[turn], None)
-        size = 0 if place is None else len(frames[place].numbers)
-        if place is None or (len(chosen) >= len(orders) and count + size > atoms):
+        following = next(orders[turn], None)
+        size = 0 if following is None else len(frames[following].numbers)
+        if following is None or (len(chosen) >= len(orders) and count + size > atoms):
             taken[turn] = np.inf
             continue
-        chosen.append(place)
+        chosen.append(following)
         taken[turn] += size
         count += size
     return sorted(chosen)
@@ -259,7 +259,7 @@ class QuickFit:
     # ---- predictions
 
     def predicted(self, place: int, solved: Solved) -> tuple[float, Array, Array]:
-        """Energy less constants, forces (n, 3), and volume times stress (6,) of a frame of the sample."""
+        """Energy less constants, forces (n, 3), volume times stress (6,) of a frame of the sample."""
         layout = RowLayout(len(self.frames[place].numbers))
         return layout.split(self.rows[place] @ solved.values)
 

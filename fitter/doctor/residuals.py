@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.comparison import Comparison, Group, Said
-from forcemap.fitter.doctor.joint_fit import JointFit, joint_fit
+from forcemap.fitter.doctor.joint_fit import JointFit, joint_fit, least_deviations
 from forcemap.fitter.doctor.quick_fit import Part, QuickFit
 from forcemap.fitter.terms.rows import RowLayout
 from numpy.typing import NDArray
@@ -66,23 +66,36 @@ class Residuals:
         all: by frame.
         quick: the rows of the fit.
         fit: the fit.
+        kept: deviations of frames outside of the sample, as they were asked for.
     """
 
     all: list[Residual]
     quick: QuickFit
     fit: JointFit
+    kept: dict[int, Array] = field(default_factory=dict)
 
     def is_sure(self, residual: Residual, label: str) -> bool:
         """Whether the fit knows the forces or the stress of a frame, or only extrapolates."""
         layout = RowLayout(len(residual.frame.numbers))
-        deviations = residual.deviations
-        if deviations is None:
-            deviations = self.fit.solved.deviations(self.quick.rows_of(residual.frame))
+        deviations = self._deviations(residual)
         if label == "forces":
             said, unsure = residual.forces.ravel(), deviations[layout.forces]
         else:
             said, unsure = residual.strain, deviations[layout.strain]
         return bool(np.sum(unsure**2) < MOST_UNSURE**2 * np.sum(said**2))
+
+    def energy_deviation(self, residual: Residual) -> float:
+        """Standard deviation of the predicted energy, eV per atom."""
+        deviations = self._deviations(residual)
+        return float(deviations[RowLayout.energy]) / len(residual.frame.numbers)
+
+    def _deviations(self, residual: Residual) -> Array:
+        if residual.deviations is not None:
+            return residual.deviations
+        if residual.place not in self.kept:
+            rows = self.quick.rows_of(residual.frame)
+            self.kept[residual.place] = self.fit.solved.deviations(rows)
+        return self.kept[residual.place]
 
 
 def residuals_of(comparison: Comparison, unsure: frozenset[Group]) -> Residuals | None:
@@ -140,6 +153,7 @@ def _left_out(quick: QuickFit, n: int, fit: JointFit) -> tuple[Said, Array]:
     start = 0
     if n in fit.energies:
         energy += float(moved[0])
+        deviations[RowLayout.energy] = spread[0]
         start = 1
     if n in fit.forces:
         which = quick.frames[n].labelled
@@ -164,7 +178,7 @@ def _with_constants(
     if with_energy:
         atoms = counts.sum(axis=1)
         values = np.array([(frames[p].energy or 0.0) - said[p].energy for p in with_energy])  # type: ignore[union-attr]
-        constants = _constants(counts / atoms[:, None], values / atoms)
+        constants = least_deviations(counts / atoms[:, None], values / atoms)
     found = []
     for place in places:
         frame, each = frames[place], said[place]
@@ -173,15 +187,3 @@ def _with_constants(
         energy = None if frame.energy is None else each.energy + float(own @ constants)
         found.append(Residual(place, frame, energy, each.forces, each.strain, unit))
     return found
-
-
-def _constants(fractions: Array, values: Array) -> Array:
-    """Least absolute deviations of values (n,) = fractions (n, species) @ constants."""
-    weights = np.ones(len(values))
-    constants = np.zeros(fractions.shape[1])
-    for _ in range(30):
-        root = np.sqrt(weights)
-        constants = np.linalg.lstsq(fractions * root[:, None], values * root, rcond=1e-8)[0]
-        off = np.abs(values - fractions @ constants)
-        weights = 1.0 / np.maximum(off, max(1e-3 * float(np.median(off)), 1e-9))
-    return np.asarray(constants)

@@ -161,8 +161,8 @@ def compare_stresses(
     verdicts = _explained(comparison, evidence)
     found: dict[Group, StressVerdict] = {}
     for group, verdict in verdicts.items():
-        pairs = None if group in unsure else comparison.pairs[group]
-        found[group] = replace(verdict, orders=best_orders(stresses[group], pairs, verdict))
+        own = None if group in unsure else comparison.pairs[group]
+        found[group] = replace(verdict, orders=best_orders(stresses[group], own, verdict))
     return _with_offsets(comparison, stresses, found)
 
 
@@ -261,9 +261,9 @@ def _without_contradictions(
     found = dict(verdicts)
     for group, verdict in verdicts.items():
         sure = [v for g, v in verdicts.items() if g[0] == group[0] and _by_pairs(v)]
-        if verdict.wrong and not _by_pairs(verdict) and sure:
-            if len({(v.wrong, v.explanations) for v in sure}) == 1:
-                found[group] = sure[0] if sure[0].wrong else StressVerdict(None)
+        alike = len({(v.wrong, v.explanations) for v in sure}) == 1
+        if verdict.wrong and not _by_pairs(verdict) and alike:
+            found[group] = sure[0] if sure[0].wrong else StressVerdict(None)
     return found
 
 
@@ -642,8 +642,8 @@ def _order_findings(
                 f"{group_name(groups, list(comparison.groups))}: components of the stress are "
                 f"swapped{vasp}: {order_text(order)}, as energies and forces show in "
                 f"{len(_frames(comparison, shown))} frames",
-                "Write the stress as nine numbers xx xy xz yx yy yz zx zy zz, or six in the order xx yy "
-                "zz yz xz xy",
+                "Write the stress as nine numbers xx xy xz yx yy yz zx zy zz, or six in the order "
+                "xx yy zz yz xz xy",
                 places_of(_frames(comparison, groups)),
                 {"order": [NAMES[n] for n in order]},
                 order_correction(order),
@@ -664,12 +664,12 @@ def _offset_findings(
             Finding(
                 "stress-offset",
                 Severity.DOUBT,
-                f"{group_name([group], list(comparison.groups))}: {verdict.offset_how}, the zero of the "
-                f"stress is off by {rounded(verdict.offset * GPA, error * GPA)} GPa: the energies ask "
-                "for stresses without this constant (Pulay stress of plane waves, or a pressure that "
+                f"{group_name([group], list(comparison.groups))}: {verdict.offset_how}, the zero of "
+                f"the stress is off by {rounded(verdict.offset * GPA, error * GPA)} GPa: the energies "
+                "ask for stresses without this constant (Pulay stress of plane waves, or a pressure that "
                 "was added)",
-                f"Subtract {verdict.offset:.4g} eV/Å³ from xx, yy and zz, or give the stresses a sigma of "
-                "this size; for new calculations, raise the energy cutoff",
+                f"Subtract {verdict.offset:.4g} eV/Å³ from xx, yy and zz, or give the stresses a sigma "
+                "of this size; for new calculations, raise the energy cutoff",
                 places_of(_frames(comparison, [group])),
                 {"offset_gpa": verdict.offset * GPA, "error_gpa": error * GPA},
             )

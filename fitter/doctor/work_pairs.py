@@ -119,7 +119,8 @@ def pairs_of(frames: Sequence[Frame]) -> Pairs:
 
 
 def _near(frames: Sequence[Frame], members: Sequence[int]) -> Iterator[tuple[int, int]]:
-    yield from zip(members, members[1:], strict=False)
+    for n in range(1, len(members)):
+        yield members[n - 1], members[n]
     if len(members) < 3:
         return
     cells = np.array([frames[n].cell.ravel() for n in members])
@@ -131,7 +132,7 @@ def _near(frames: Sequence[Frame], members: Sequence[int]) -> Iterator[tuple[int
     for own, others in zip(places, places[near], strict=True):
         for other in others:
             if other != own:
-                yield tuple(sorted((members[own], members[other])))  # type: ignore[misc]
+                yield min(members[own], members[other]), max(members[own], members[other])
 
 
 def _works(a: Frame, b: Frame) -> _Works | None:
@@ -148,14 +149,15 @@ def _works(a: Frame, b: Frame) -> _Works | None:
         moved = float(0.5 * np.sum(np.abs(a.forces * steps) + np.abs(b.forces * steps)))
     elif np.abs(steps).max(initial=0.0) > STILL:
         return None
-    strains = stresses = sizes = np.zeros(6)
+    strains: Array = np.zeros(6)
+    stresses, sizes = strains, strains
     volume = max(abs(float(np.linalg.det(mean))), 1e-12)
     if np.abs(gradient).max() > STILL:
         if a.stress is None or b.stress is None:
             return None
         doubled = np.where(np.arange(6) < 3, 1.0, 2.0)
         strain = 0.5 * (gradient + gradient.T)
-        strains = volume * doubled * six_of(strain)
+        strains = np.asarray(volume * doubled * six_of(strain))
         stresses = 0.5 * six_of(a.stress + b.stress)
         sizes = 0.5 * six_of(np.abs(a.stress) + np.abs(b.stress))
     return _Works(b.energy - a.energy, by_forces, moved, strains, stresses, sizes, volume)
