@@ -8,11 +8,12 @@ from forcemap.fitter.doctor import (
     duplicates,
     energies,
     energy_offsets,
+    far_frames,
     frozen_atoms,
     geometry,
     labels,
     net_forces,
-    far_frames,
+    noise,
     vacuum_stress,
 )
 from forcemap.fitter.doctor.examination import Examination
@@ -30,5 +31,7 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("copies", duplicates.examine, cheap=True),
     Examination("frames far from others", far_frames.examine),
     Examination("units, signs and outliers", by_quick_fit.examine, once=False),
+    Examination("near environments", by_quick_fit.examine_environments, once=False),
+    Examination("noise", lambda case, advance: noise.examine(case.frames, case.run, advance)),
     Examination("coverage", coverage.examine),
 )
