@@ -55,7 +55,7 @@ def _energies(case: Case) -> list[Finding]:
     those = [f for f, is_off in zip(data.frames, off, strict=True) if is_off]
     return [
         Finding(
-            "outlier-energy",
+            "far-energy",
             Severity.DOUBT,
             f"{off.sum()} frames have an energy far from all others of their composition: up to "
             f"{residuals[worst]:+.3g} eV per atom, in frame {data.frames[worst].index} of "
@@ -99,7 +99,7 @@ def _forces(case: Case) -> list[Finding]:
     size, frame = max(off, key=lambda item: item[0])
     return [
         Finding(
-            "outlier-force",
+            "far-force",
             Severity.DOUBT,
             f"{len(off)} frames have forces far larger than others: up to {size:.3g} eV/Å, in frame "
             f"{frame.index} of {frame.source}; three in four frames stay below "
@@ -141,7 +141,7 @@ def _distances(case: Case) -> list[Finding]:
         distance, frame = min(off, key=lambda item: item[0])
         findings.append(
             Finding(
-                "outlier-distance",
+                "short-distance",
                 Severity.NOTE,
                 f"{len(off)} frames have {SYMBOLS[a]}–{SYMBOLS[b]} distances far shorter than others: "
                 f"down to {distance:.3g} Å, in frame {frame.index} of {frame.source}; nine in ten "

@@ -17,7 +17,7 @@ from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
 from forcemap.fitter.doctor.vacuum import Vacuum
 
-__all__ = ["disagreement", "examine"]
+__all__ = ["disagreement", "examine", "is_meaningless"]
 
 SHARE = 0.2
 """Disagreement of stress and forces over their size, beyond which a stress means nothing."""
@@ -44,6 +44,12 @@ def disagreement(frame: Frame, vacuum: Vacuum) -> tuple[float, float] | None:
     return float(np.abs(of_stress - of_forces).max()) / n, float(size) / n
 
 
+def is_meaningless(frame: Frame, vacuum: Vacuum) -> bool:
+    """Whether a frame's stress contradicts its forces across the vacuum."""
+    both = disagreement(frame, vacuum)
+    return both is not None and both[0] > max(LEAST, SHARE * both[1])
+
+
 def examine(case: Case, advance: Advance) -> list[Finding]:
     """Stresses of clusters, wires and slabs."""
     bad: list[tuple[float, Frame, int]] = []
@@ -56,8 +62,9 @@ def examine(case: Case, advance: Advance) -> list[Finding]:
             continue
         if found is None:
             continue
-        both = disagreement(frame, found)
-        if both is not None and both[0] > max(LEAST, SHARE * both[1]):
+        if is_meaningless(frame, found):
+            both = disagreement(frame, found)
+            assert both is not None
             bad.append((both[0], frame, len(found.axes)))
         elif len(found.axes) == 3:
             clusters.append(frame)

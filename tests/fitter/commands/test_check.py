@@ -297,8 +297,10 @@ def test_the_page_holds_everything(tmp_path: Path) -> None:
     assert "http" not in re.sub(r"base64,[^\"]+", "", text).replace("http://www.w3.org", "")
     titles = re.findall(r'<img alt="([^"]+)" src="data:image/svg\+xml;base64,([^"]+)"', text)
     assert [title for title, _ in titles] == [
-        "energy",
-        "force",
+        "energy error of a quick fit",
+        "force error of a quick fit",
+        "energy beyond its composition&#39;s",
+        "largest force",
         "Distances",
         "Energies",
         "Forces",

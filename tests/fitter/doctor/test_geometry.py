@@ -84,7 +84,7 @@ def test_small_cells_are_noted_by_the_cutoff_of_the_settings(tmp_path: Path) -> 
 def test_energies_far_from_all_others(tmp_path: Path) -> None:
     frames = sound()
     frames[9].calc.results["energy"] += 3.0 * len(frames[9])
-    finding = named(examined(written(tmp_path / "a.xyz", frames)), "outlier-energy")
+    finding = named(examined(written(tmp_path / "a.xyz", frames)), "far-energy")
     assert places(finding) == [9]
     assert "1 frames have an energy far from all others of their composition: up to +" in (
         finding.message
@@ -99,7 +99,7 @@ def test_whole_groups_far_from_others(tmp_path: Path) -> None:
     for atoms in others:
         atoms.info["config_type"] = "far"
         atoms.calc.results["energy"] += 4.0 * len(atoms)
-    finding = named(examined(written(tmp_path / "a.xyz", frames + others)), "outlier-energy")
+    finding = named(examined(written(tmp_path / "a.xyz", frames + others)), "far-energy")
     assert places(finding) == list(range(30, 45))
     assert "(15 of 15 far)" in finding.message
 
@@ -107,7 +107,7 @@ def test_whole_groups_far_from_others(tmp_path: Path) -> None:
 def test_forces_far_larger_than_others(tmp_path: Path) -> None:
     frames = sound()
     frames[4].calc.results["forces"] *= 40.0
-    finding = named(examined(written(tmp_path / "a.xyz", frames)), "outlier-force")
+    finding = named(examined(written(tmp_path / "a.xyz", frames)), "far-force")
     assert places(finding) == [4]
     assert "1 frames have forces far larger than others: up to" in finding.message
 
@@ -115,7 +115,7 @@ def test_forces_far_larger_than_others(tmp_path: Path) -> None:
 def test_distances_far_shorter_than_others(tmp_path: Path) -> None:
     frames = [crystal(n, rattle=0.05) for n in range(25)]
     frames[11].positions[1] = frames[11].positions[0] + (0.0, 0.0, 1.7)
-    finding = named(examined(written(tmp_path / "a.xyz", frames)), "outlier-distance")
+    finding = named(examined(written(tmp_path / "a.xyz", frames)), "short-distance")
     assert places(finding) == [11]
     assert "Cu–Cu distances far shorter than others: down to 1.7 Å, in frame 11" in finding.message
 
