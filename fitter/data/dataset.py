@@ -17,7 +17,7 @@ from forcemap.fitter.data.label_checks import check_labels
 from forcemap.fitter.data.label_keys import LabelNames, read_keys
 from forcemap.fitter.data.labels import FramePlace, Labels
 from forcemap.fitter.data.settings import Keys, SigmaSettings, Source
-from forcemap.fitter.data.sources import read_structures
+from forcemap.fitter.data.sources import read_raw
 from forcemap.fitter.data.structure import Structure
 from forcemap.potentials.errors import ForcemapError
 
@@ -58,7 +58,7 @@ def read_frames(
 def _read_source(
     source: Source, keys: Keys, sigma: SigmaSettings, require_labels: bool
 ) -> list[Frame]:
-    structures = list(read_structures(source, keys))
+    structures = list(read_raw(source, keys))
     path = str(source.path)
     names = read_keys(path, structures, keys, require_labels)
     reading = FrameSigmas(sigma, _for_sigmas(names, require_labels))

@@ -103,7 +103,7 @@ class FrameSigmas:
             elif name == "energy_sigma":
                 sigma = sigma / float(np.sqrt(n))
             elif name.startswith("virial"):
-                volume = abs(float(np.linalg.det(atoms.cell.array)))
+                volume = abs(float(np.linalg.det(np.asarray(atoms.cell))))
                 if volume == 0.0:
                     return None  # a frame without a stress
                 sigma = sigma / volume

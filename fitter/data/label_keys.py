@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.data.comment_line import PRIVATE_PREFIX
+from forcemap.fitter.data.raw_structure import RawStructure
 from forcemap.fitter.data.settings import Keys
 from forcemap.potentials.errors import ForcemapError
 
@@ -133,22 +134,21 @@ class KeySurvey:
     """
 
     def __init__(self, structures: Iterable[tuple[int, Any]]) -> None:
-        """`structures`: ASE's Atoms with their numbers in the file."""
+        """`structures`: RawStructure, or ASE's Atoms, with their numbers in the file."""
         self.places: dict[str, list[int]] = {}
         self.shapes: dict[str, set[str]] = {}
         self.indices: list[int] = []
         self.several = False
         self.periodic = False
-        for index, atoms in structures:
+        for index, structure in structures:
+            raw = RawStructure.of(structure)
             self.indices.append(index)
-            self.several |= len(atoms) > 1
-            self.periodic |= bool(np.all(atoms.pbc))
-            results = {} if atoms.calc is None else atoms.calc.results
-            for key, value in (*results.items(), *atoms.info.items()):
+            self.several |= len(raw) > 1
+            self.periodic |= bool(raw.pbc.all())
+            for key, value in (*raw.results.items(), *raw.info.items()):
                 self._add(str(key).removeprefix(PRIVATE_PREFIX), value, key in _PER_ATOM, index)
-            for key, value in atoms.arrays.items():
-                if key not in ("numbers", "positions"):
-                    self._add(key, value, True, index)
+            for key, value in raw.arrays.items():
+                self._add(key, value, True, index)
         self.spelled: dict[str, list[str]] = {}
         for key in self.places:
             self.spelled.setdefault(key.lower(), []).append(key)
@@ -370,7 +370,7 @@ def read_keys(
 
     Args:
         path: the file, for messages.
-        structures: ASE's Atoms of the selected frames with their numbers in the file.
+        structures: RawStructure, or ASE's Atoms, of the selected frames with their numbers in the file.
         keys: the names that the settings give.
         strict: whether the file has to have labels, as for a fit.
 
@@ -401,7 +401,7 @@ def _of_forces(
     of its `free_energy` (M. J. Gillan, J. Phys.: Condens. Matter 1, 689 (1989),
     doi:10.1088/0953-8984/1/4/005).
     """
-    results = [(i, {} if a.calc is None else a.calc.results) for i, a in structures]
+    results = [(i, RawStructure.of(a).results) for i, a in structures]
     both = [
         (i, abs(float(r["energy"]) - float(r[FREE_ENERGY])))
         for i, r in results

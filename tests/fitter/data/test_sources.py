@@ -18,7 +18,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io import write
 from forcemap.fitter.config import Keys, Settings, Source
-from forcemap.fitter.data import xyz_frames
+from forcemap.fitter.data import sources, xyz_frames
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.sources import read_structures
 from forcemap.potentials.errors import ForcemapError
@@ -114,16 +114,14 @@ def test_selection_of_nothing_is_told_with_the_number_of_frames(
 def test_only_the_selected_frames_are_parsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ase.io import extxyz
-
     parsed: list[int] = []
-    read = extxyz.read_xyz
+    read = sources.read_regular
 
-    def counted(file: Any, *args: Any, **options: Any) -> Any:
+    def counted(frame: Any) -> Any:
         parsed.append(1)
-        return read(file, *args, **options)
+        return read(frame)
 
-    monkeypatch.setattr(extxyz, "read_xyz", counted)
+    monkeypatch.setattr(sources, "read_regular", counted)
     faulty = frame_text().replace("Si", "Xx")
     path = packed(tmp_path / "data.xyz.gz", faulty * 3 + frame_text() + faulty * 3 + frame_text())
     assert [index for index, _ in read_structures(Source(path, "3::4"))] == [3, 7]
@@ -522,7 +520,7 @@ def test_commas_between_numbers_are_none_within_them(tmp_path: Path) -> None:
 
 
 def test_comment_is_read_as_by_ase_alone(tmp_path: Path) -> None:
-    """The lists of numbers that are taken out before mean the same."""
+    """Whatever reads it, the comment means the same."""
     from ase.io import read
 
     more = (
