@@ -83,7 +83,7 @@ def _is_spacious(cell: Array, lengths: Array) -> bool:
     (a, b, c), (d, e, f), (g, h, i) = cell.tolist()
     volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
     x, y, z = lengths.tolist()
-    return abs(volume) > 1e-3 * x * y * z
+    return bool(abs(volume) > 1e-3 * x * y * z)
 
 
 class Labels:

@@ -5,7 +5,7 @@ Whatever is not certain to be read as ASE reads it is left to ASE: both give the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -77,7 +77,8 @@ def read_regular(frame: XyzFrame) -> RawStructure | None:
 
 def _others(rows: Sequence[Sequence[str]], kind: str, start: int, end: int) -> NDArray[Any]:
     """(rows,) or (rows, end - start) of integers, truth values or texts."""
-    convert = {"I": int, "L": TRUTH.__getitem__, "S": str}[kind]
+    converters: dict[str, Callable[[str], Any]] = {"I": int, "L": TRUTH.__getitem__, "S": str}
+    convert = converters[kind]
     dtype = {"I": np.int32, "L": np.bool_, "S": np.object_}[kind]
     values = np.array([list(map(convert, row[start:end])) for row in rows], dtype=dtype)
     return values.reshape(len(rows)) if end - start == 1 else values
