@@ -80,7 +80,9 @@ def _others(rows: Sequence[Sequence[str]], kind: str, start: int, end: int) -> N
     converters: dict[str, Callable[[str], Any]] = {"I": int, "L": TRUTH.__getitem__, "S": str}
     convert = converters[kind]
     dtype = {"I": np.int32, "L": np.bool_, "S": np.object_}[kind]
-    values = np.array([list(map(convert, row[start:end])) for row in rows], dtype=dtype)
+    values: NDArray[Any] = np.array(
+        [list(map(convert, row[start:end])) for row in rows], dtype=dtype
+    )
     return values.reshape(len(rows)) if end - start == 1 else values
 
 

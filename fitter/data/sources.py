@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from io import StringIO
 from itertools import islice
@@ -43,7 +43,7 @@ from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.file_kind import HEAD_BYTES, kind_of_file, near_name
 from forcemap.potentials.quoting import printable
 
-__all__ = ["count_frames", "read_raw", "read_structures"]
+__all__ = ["count_frames", "known_count", "read_raw", "read_structures"]
 
 _READ_FAULTS = (
     OSError,
@@ -66,6 +66,9 @@ SINGLE_NUMBERS = ("sigma_energy", "sigma_force", "sigma_stress")
 AHEAD = 200
 """Frames parsed one after the other before they are checked: alternating frame by frame, parsing and
 checking take 1.5 times as long, as neither stays in the processor's caches."""
+
+COUNTED = (None, "db", "json", "traj")
+"""Formats whose frames are counted without parsing them; None is extended XYZ."""
 
 Wanted = Callable[[int], bool]
 
@@ -134,6 +137,20 @@ def count_frames(source: Source) -> int:
     read = _reader_of(source.path, Keys())
     known = sum(1 for _ in read(lambda index: False))
     return len(range(known)[source.selection(known)])
+
+
+def known_count(sources: Iterable[Source]) -> int | None:
+    """Number of the selected frames of all sources; None if counting would take as long as reading.
+
+    Raises ForcemapError as reading does.
+    """
+    sources = tuple(sources)
+    for source in sources:
+        if not os.path.isdir(source.path):
+            with reading_faults(source.path, lambda: "from its beginning"):
+                if _format_of(source.path) not in COUNTED:
+                    return None
+    return sum(count_frames(source) for source in sources)
 
 
 def _ahead(items: Iterator[Any]) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from ase.io import write
 from forcemap.fitter.config import Keys, Settings, Source
 from forcemap.fitter.data import sources, xyz_frames
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.data.sources import read_structures
+from forcemap.fitter.data.sources import known_count, read_structures
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import write_potential
 from hypothesis import given
@@ -168,6 +168,28 @@ def test_memory_is_that_of_a_frame_not_of_the_file(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["data.xyz", "data.xyz.gz", "data.traj", "data.db", "data.json"])
+def test_frames_are_counted_for_a_bar_that_moves_by_frames(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if "xyz" in name:
+        packed(path, frames_text(120))
+    else:
+        write(path, labelled(2)[1:] * 120)
+    moved: list[int] = []
+    wanted = [Source(path, "::2"), Source(path, ":5")]
+    assert known_count(wanted) == 65
+    assert len(read_frames(wanted, advance=moved.append)) == sum(moved) == 65
+    assert len(moved) > 2
+
+
+def test_formats_that_are_slow_to_count_are_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "vasprun.xml"
+    path.write_text(VASPRUN.format(steps=STEP.format(energy=1, free=1)), encoding="utf-8")
+    assert known_count([Source(path)]) is None
+    with pytest.raises(ForcemapError, match=r"none\.xyz: no such file"):
+        known_count([Source(tmp_path / "none.xyz")])
 
 
 # ----- compressed files that are broken -----
