@@ -19,6 +19,7 @@ from forcemap.fitter.data.deviations import calibrated_deviations, deviations_of
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.prediction import Prediction, evaluated
+from forcemap.fitter.data.sources import known_count
 from forcemap.fitter.doctor.quick import warn_of_faults
 from forcemap.fitter.fitting import Fitted, fitted
 from forcemap.fitter.mapping.curves import mapped_curves
@@ -149,10 +150,10 @@ class FitData:
     def read(cls, settings: Settings, run: Run) -> FitData:
         """All files that the settings name."""
         keys, sigma = settings.data.keys, settings.sigma
-        with run.stage("reading frames", 1) as advance:
-            train = read_frames(settings.data.train, keys, sigma)
-            test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
-            advance()
+        count = partial(known_count, (*settings.data.train, *settings.data.test))
+        with run.stage("reading frames", count) as advance:
+            train = read_frames(settings.data.train, keys, sigma, advance=advance)
+            test = read_frames(settings.data.test, keys, sigma, advance=advance)
         if run.ranks.is_first:
             warn_of_faults(train, test)
         return cls.of(train, test, run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from forcemap.fitter.addition.growth import check_addable, grown
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
+from forcemap.fitter.data.sources import known_count
 from forcemap.fitter.fitting import Fitted
 from forcemap.fitter.job import FitData, made_in_folder
 from forcemap.fitter.process.data_checks import warn_of_known_frames
@@ -50,9 +52,8 @@ def add_to_folder(
                 f"{source.path}: is among the training files of {path} already; its frames would "
                 "count twice"
             )
-    with run.stage("reading new frames", 1) as advance:
-        new = read_frames(added, settings.data.keys, settings.sigma)
-        advance()
+    with run.stage("reading new frames", partial(known_count, added)) as advance:
+        new = read_frames(added, settings.data.keys, settings.sigma, advance=advance)
     _named(path, model, new)
     whole = replace(settings, data=replace(settings.data, train=(*settings.data.train, *added)))
 
@@ -97,13 +98,12 @@ class _Former:
     def read(cls, settings: Settings, model: Model, path: Path, run: Run) -> _Former:
         keys, sigma = settings.data.keys, settings.sigma
         test: list[Frame] = []
-        with run.stage("reading frames", 1) as advance:
+        with run.stage("reading frames") as advance:
             try:
-                test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
+                test = read_frames(settings.data.test, keys, sigma, advance=advance)
             except ForcemapError as error:
                 return cls([], test, f"the frames of {path} cannot be read: {error}")
-            known = training_frames(model, path)
-            advance()
+            known = training_frames(model, path, advance)
         return cls(list(known.frames), test, known.fault)
 
     @property

@@ -93,6 +93,7 @@ def evaluate(
     from forcemap.fitter.config import Source
     from forcemap.fitter.data.dataset import read_frames
     from forcemap.fitter.data.label_checks import label_counts
+    from forcemap.fitter.data.sources import known_count
     from forcemap.fitter.report.metrics import error_block
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
     from forcemap.fitter.sharing.whole_file import check_writable
@@ -106,9 +107,10 @@ def evaluate(
     loaded = load_either(potential)
     source = read_fields(Source, {"path": data, "index": index}, Place(str(data)))
     names = parse_keys(keys)
-    frames = read_frames([source], names, require_labels=False)
-    require_named(frames, names, data)
     progress = Progress.silent() if quiet else Progress()
+    with progress.stage("reading frames", partial(known_count, [source])) as advance:
+        frames = read_frames([source], names, require_labels=False, advance=advance)
+    require_named(frames, names, data)
     for line in label_counts(frames):
         progress.note(line)
     found = predict_frames(loaded, frames, jobs, progress)

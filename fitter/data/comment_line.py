@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
+from forcemap.potentials import _core
 from forcemap.potentials.elements import SYMBOLS
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "PRIVATE_PREFIX",
     "name_elements",
     "parse_comment",
+    "parse_regular_comment",
     "with_hidden_symbols",
 ]
 
@@ -32,39 +34,108 @@ _NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS)} | ISOTOPES
 _SPECIAL = re.compile(r"(?<!\S)(stress|virial)(?=\s*=)")
 _STRUCTURE = re.compile(r"(?<!\S)(properties|lattice|pbc)(?=\s*=)", re.IGNORECASE)
 _AS_ASE_SPELLS = {"properties": "Properties", "lattice": "Lattice", "pbc": "pbc"}
-_NUMBERS_IN_QUOTES = re.compile(r'(?<!\S)([A-Za-z_]\w*)="([-+.\deE \t]{24,})"(?!\S)')
-_OTHER_QUOTES = re.compile(r"""['{\[\\]""")
 _NESTED = re.compile(r'=\s*(\[\s*\[[^"=]*?\]\s*\])')
+
+_REGULAR = re.compile(r"""([^\s="'{}\[\]\\,]+)=(?:"([^"\\]*)"|([^\s"'{}\[\]\\=,]+))(?:\s+|$)""")
+"""A key with a value that no rule on quotes, brackets and commas can make ambiguous."""
+
+SHORT_INTEGER = 18
+"""Characters of integers that certainly have 64 bits at most."""
+
+_WORDS = re.compile(r"[^\s,]+")
+_INTEGERS = re.compile(r"(?:[\s,]*[+-]?[0-9]+(?=[\s,]|$))+[\s,]*")
+_REALS = re.compile(
+    r"(?:[\s,]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?=[\s,]|$))+[\s,]*"
+)
+_DECIMAL_COMMA = re.compile(r"\d,\d")
+_TRUTH = {
+    **dict.fromkeys(("T", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("F", "false", "False", "FALSE"), False),
+}
 
 
 def parse_comment(line: str) -> dict[str, Any]:
     """Keys and values of a comment line.
 
-    Long lists of numbers in quotes, most of a comment, are taken out before ASE sees it, since ASE goes
-    through its characters one by one; where other quotes could hold them, ASE reads everything.
+    Regular lines are read by `parse_regular_comment`, since ASE goes through their characters one by
+    one; ASE reads all others.
 
     Raises ValueError, or what ASE's parser raises on malformed text.
     """
     from ase.io.extxyz import key_val_str_to_dict
 
+    regular = parse_regular_comment(line)
+    if regular is not None:
+        return regular
     line = _STRUCTURE.sub(lambda found: _AS_ASE_SPELLS[found[1].lower()], line)
     line = _SPECIAL.sub(rf"{PRIVATE_PREFIX}\1", _NESTED.sub(r'="\1"', line))
-    taken: dict[str, Any] = {}
-    if not _OTHER_QUOTES.search(line):
+    return cast("dict[str, Any]", key_val_str_to_dict(line)) if line.strip() else {}
 
-        def take(found: re.Match[str]) -> str:
-            try:
-                taken[found[1]] = np.array(found[2].split(), dtype=np.float64)
-            except ValueError:
-                return found[0]
-            return " "
 
-        line = _NUMBERS_IN_QUOTES.sub(take, line)
-        if "Lattice" in taken:
-            if taken["Lattice"].shape != (9,):
-                raise ValueError("a Lattice has nine numbers")
-            taken["Lattice"] = taken["Lattice"].reshape((3, 3), order="F")
-    return cast("dict[str, Any]", key_val_str_to_dict(line)) | taken if line.strip() else taken
+def parse_regular_comment(line: str) -> dict[str, Any] | None:
+    """The same as `parse_comment`, of lines of the form key=word key="words"; None for other lines."""
+    found: dict[str, Any] = {}
+    line = line.strip()
+    at = 0
+    while at < len(line):
+        pair = _REGULAR.match(line, at)
+        if pair is None:
+            return None
+        at = pair.end()
+        key, quoted, word = pair.groups()
+        try:
+            value = _value(word if quoted is None else quoted)
+        except ValueError:
+            return None
+        key = _AS_ASE_SPELLS.get(key.lower(), key)
+        if key == "Lattice":
+            if not isinstance(value, np.ndarray) or value.shape != (9,):
+                return None
+            value = value.reshape((3, 3), order="F")  # transposed, as ASE has it
+        elif key in ("stress", "virial"):
+            key = PRIVATE_PREFIX + key
+        elif key.lower() == "uid":
+            return None
+        found[key] = value
+    return found
+
+
+def _value(text: str) -> Any:
+    """A value as ASE understands it; raises ValueError where that is a matter of its rules."""
+    words = text.split()
+    if "," in text:
+        words = _WORDS.findall(text)
+        if _DECIMAL_COMMA.search(text):
+            raise ValueError
+    elif len(words) > 3 and "." in text:
+        reals = _core.parse_atom_lines(text, 1, "R" * len(words))
+        if reals is not None:
+            return reals[1][0].copy()
+    if not words:
+        raise ValueError
+    if _REALS.fullmatch(text):
+        if _INTEGERS.fullmatch(text):
+            if max(map(len, words)) > SHORT_INTEGER:
+                raise ValueError
+            numbers = np.array(list(map(int, words)))
+            return numbers if len(words) > 1 else numbers[0]
+        numbers = np.array(list(map(float, words)))
+        return numbers if len(words) > 1 else numbers[0]
+    if all(word in _TRUTH for word in words):
+        truth = [_TRUTH[word] for word in words]
+        return truth if len(words) > 1 else truth[0]
+    if text.startswith("_JSON ") or all(map(_may_be_number, words)):
+        raise ValueError
+    return text
+
+
+def _may_be_number(word: str) -> bool:
+    """Whether Python takes a word for a number, such as nan or 1_000."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def with_hidden_symbols(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,4 +161,7 @@ def name_elements(atoms: Any) -> bool:
     names = [str(symbol).capitalize() for symbol in symbols]
     if "Z" not in atoms.arrays and not atoms.numbers.any():
         atoms.numbers = np.array([_NUMBERS[name] for name in names])
+        if atoms.calc is not None:
+            # Its copy of the structure has to be this one, or ASE would not give its results.
+            atoms.calc.atoms.numbers = atoms.numbers
     return not ISOTOPES.keys().isdisjoint(names)

@@ -1,4 +1,4 @@
-"""Frames with their labels: extended XYZ, read through ASE, to checked arrays.
+"""Frames with their labels: extended XYZ, or what else ASE reads, to checked arrays.
 
 Labels are found where ASE puts them (a calculator, ``info`` or ``arrays``), under the names that
 the settings give. Frames are counted from 0, as ASE's index does. This module reports every fault of a
@@ -8,7 +8,8 @@ user's file, once, with the file and the frame.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame, FrameSigma, data_hash
@@ -16,8 +17,9 @@ from forcemap.fitter.data.frame_sigmas import FrameSigmas, warn_of_unread
 from forcemap.fitter.data.label_checks import check_labels
 from forcemap.fitter.data.label_keys import LabelNames, read_keys
 from forcemap.fitter.data.labels import FramePlace, Labels
+from forcemap.fitter.data.raw_structure import RawStructure
 from forcemap.fitter.data.settings import Keys, SigmaSettings, Source
-from forcemap.fitter.data.sources import read_structures
+from forcemap.fitter.data.sources import read_raw
 from forcemap.fitter.data.structure import Structure
 from forcemap.potentials.errors import ForcemapError
 
@@ -27,6 +29,9 @@ __all__ = [
     "data_hash",
     "read_frames",
 ]
+
+STEP = 50
+"""Frames between two moves of a progress bar."""
 
 NEAREST = 0.1
 """Å; a small range to look for atoms that are in the same place."""
@@ -38,10 +43,12 @@ def read_frames(
     sigma: SigmaSettings | None = None,
     *,
     require_labels: bool = True,
+    advance: Callable[..., None] | None = None,
 ) -> list[Frame]:
     """Read the selected frames of all sources.
 
-    Warns (UserWarning) about labels that will not be used.
+    Warns (UserWarning) about labels that will not be used. `advance` is called with numbers of frames
+    as they are read, such as by `Progress.stage` for a total of `known_count(sources)`.
 
     Raises:
         ForcemapError: a file cannot be read, a frame or label is unusable, or (`require_labels`) a
@@ -51,14 +58,29 @@ def read_frames(
     sigma = sigma or SigmaSettings()
     frames: list[Frame] = []
     for source in sources:
-        frames += _read_source(source, keys, sigma, require_labels)
+        structures = list(_advancing(read_raw(source, keys), advance))
+        frames += _labelled(source, structures, keys, sigma, require_labels)
     return frames
 
 
-def _read_source(
-    source: Source, keys: Keys, sigma: SigmaSettings, require_labels: bool
+def _advancing(
+    structures: Iterator[tuple[int, RawStructure]], advance: Callable[..., None] | None
+) -> Iterator[tuple[int, RawStructure]]:
+    """The same structures; `advance` is called at every STEPth, as a bar takes longer than a frame."""
+    while some := list(islice(structures, STEP)):
+        yield from some
+        if advance is not None:
+            advance(len(some))
+
+
+def _labelled(
+    source: Source,
+    structures: Sequence[tuple[int, RawStructure]],
+    keys: Keys,
+    sigma: SigmaSettings,
+    require_labels: bool,
 ) -> list[Frame]:
-    structures = list(read_structures(source, keys))
+    """The frames of one file; raises ForcemapError for faults of its labels and structures."""
     path = str(source.path)
     names = read_keys(path, structures, keys, require_labels)
     reading = FrameSigmas(sigma, _for_sigmas(names, require_labels))

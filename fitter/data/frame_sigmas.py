@@ -1,7 +1,9 @@
 """The sigmas and the mask that a frame holds: this program's own, and those that gap_fit reads.
 
-gap_fit's are written by wfl and autoplex, too. Their `energy_sigma` (eV) and `virial_sigma` (eV) are of
-the whole frame, not per atom; `force_mask` is true for atoms whose forces are left out of the fit.
+gap_fit's are written by wfl, autoplex and hybrid_md, too. Their `energy_sigma` (eV) and `virial_sigma`
+(eV) are of the whole frame, not per atom ("always absolute", says gap_fit's help of
+kernel_regularisation_parameter_name); `force_mask` is true for atoms whose forces are left out of the
+fit. With parameter_name_prefix=REF_ gap_fit reads REF_force_mask and energy_REF_sigma.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from forcemap.fitter.data.labels import FramePlace
 
-__all__ = ["FrameSigmas", "warn_of_unread"]
+__all__ = ["FrameSigmas", "prefixed_names", "warn_of_unread"]
 
 Array = NDArray[np.float64]
 
@@ -33,10 +35,9 @@ GAP = {
 
 MASK = "force_mask"
 
-_SIGMA_LIKE = re.compile(
-    r"(sigma_(energy|forces?|stress|virial)|(energy|forces?|stress|virial)s?(_\w+)?_sigma)", re.I
+_QUANTITY = re.compile(
+    r"energy|energies|forces?|stress(es)?|virials?|hessians?|property|dipoles?", re.IGNORECASE
 )
-_WEIGHT = re.compile(r"(config_)?((energy|forces?|stress|virials?)_)?weights?", re.I)
 
 
 class FrameSigmas:
@@ -68,80 +69,121 @@ class FrameSigmas:
 
     def mask(self, atoms: Any, place: FramePlace) -> NDArray[np.bool_] | None:
         """(n,) true for the atoms whose forces are no labels; None if all are."""
-        value = self._value(atoms.arrays, MASK)
-        if value is None:
+        found = self._value(atoms.arrays, MASK)
+        if found is None:
             return None
-        numbers = place.numbers(value, f'"{MASK}"', [(len(atoms),)])
+        key, value = found
+        numbers = place.numbers(value, f'"{key}"', [(len(atoms),)])
         if not np.isin(numbers, (0.0, 1.0)).all():
             place.fail(
-                f'"{MASK}" holds {numbers[~np.isin(numbers, (0.0, 1.0))][0]:g}, expected T or F'
+                f'"{key}" holds {numbers[~np.isin(numbers, (0.0, 1.0))][0]:g}, expected T or F'
             )
         return np.asarray(numbers != 0.0)
 
-    def _value(self, holder: Mapping[str, Any], name: str) -> Any:
+    def _value(self, holder: Mapping[str, Any], name: str) -> tuple[str, Any] | None:
         for key in self._spelled.get(name, ()):
             if holder.get(key) is not None:
-                return holder[key]
+                return key, holder[key]
         return None
 
     def _given(self, atoms: Any, label: str, place: FramePlace) -> tuple[str, float | Array] | None:
-        """The frame's own sigma of one label, after its name, in this program's units."""
+        """The frame's own sigma of one label, after its key, in this program's units."""
         n = len(atoms)
         for name in (OWN[label], *GAP[label]):
             of_atoms = name in ("force_component_sigma", "force_atom_sigma")
-            value = self._value(atoms.arrays if of_atoms else atoms.info, name)
-            if value is None:
+            found = self._value(atoms.arrays if of_atoms else atoms.info, name)
+            if found is None:
                 continue
+            key, value = found
             shape = {
                 "force_component_sigma": (n, 3),
                 "force_atom_sigma": (n,),
                 "virial_component_sigma": (3, 3),
             }.get(name, ())
-            sigma = self._checked(value, name, shape, place)
+            sigma = self._checked(value, key, shape, place)
             if name == "force_atom_sigma":
                 sigma = np.repeat(sigma[:, None], 3, axis=1)
             elif name == "energy_sigma":
                 sigma = sigma / float(np.sqrt(n))
             elif name.startswith("virial"):
-                volume = abs(float(np.linalg.det(atoms.cell.array)))
+                volume = abs(float(np.linalg.det(np.asarray(atoms.cell))))
                 if volume == 0.0:
                     return None  # a frame without a stress
                 sigma = sigma / volume
-            return name, sigma
+            return key, sigma
         return None
 
-    def _checked(self, value: Any, name: str, shape: tuple[int, ...], place: FramePlace) -> Any:
+    def _checked(self, value: Any, key: str, shape: tuple[int, ...], place: FramePlace) -> Any:
         shapes = [shape, (9,)] if shape == (3, 3) else [shape]
-        array = place.numbers(value, f'"{name}"', shapes).reshape(shape)
+        array = place.numbers(value, f'"{key}"', shapes).reshape(shape)
         if array.min() <= 0.0:
-            place.fail(f'"{name}" is {array.min():g}, expected more than 0')
+            place.fail(f'"{key}" is {array.min():g}, expected more than 0')
         return array if shape else float(array)
+
+
+def prefixed_names(
+    spelled: Mapping[str, Sequence[str]], prefixes: Sequence[str]
+) -> dict[str, list[str]]:
+    """By each name that no key of a file has, those keys that are this name with a usual prefix."""
+    found: dict[str, list[str]] = {}
+    for name in (MASK, *OWN.values(), *(name for names in GAP.values() for name in names)):
+        front, _, last = name.rpartition("_")
+        known = [f"{p}{dash}{name}".lower() for p in prefixes for dash in "_-."]
+        if last == "sigma":
+            known += [f"{front}_{p}{dash}{last}".lower() for p in prefixes for dash in "_-."]
+        keys = [key for low in known for key in spelled.get(low, ())]
+        if keys and name not in spelled:
+            found[name] = keys
+    return found
 
 
 def warn_of_unread(
     path: str, structures: Sequence[Any], spelled: Mapping[str, Sequence[str]]
 ) -> None:
-    """Warn (UserWarning) about weights and sigmas of a file that are not read."""
-    known = {*OWN.values(), *(name for names in GAP.values() for name in names)}
-    sigmas = [
-        keys[0] for low, keys in spelled.items() if _SIGMA_LIKE.fullmatch(low) and low not in known
-    ]
-    weights = [keys[0] for low, keys in spelled.items() if _WEIGHT.fullmatch(low)]
-    weights = [key for key in weights if any(_not_one(atoms, key) for atoms in structures)]
+    """Warn (UserWarning) about weights, sigmas and masks of a file that are not read."""
+    names = (MASK, *OWN.values(), *(name for names in GAP.values() for name in names))
+    read = {key for name in names for key in spelled.get(name, ())}
+    others = [keys[0] for keys in spelled.values() if read.isdisjoint(keys)]
+    sigmas = [key for key in others if _is_like(key, "sigma")]
+    masks = [key for key in others if _is_like(key, "mask")]
+    values = {key: _values(structures, key) for key in others if _is_like(key, "weight")}
+    weights = {key: found for key, found in values.items() if not np.all(found == 1.0)}
+    unread = [*sigmas, *weights, *masks]
+    if not unread:
+        return
+    hints = []
     if sigmas or weights:
-        verb = "is" if len(sigmas) + len(weights) == 1 else "are"
-        hint = ": a weight w is a sigma divided by the square root of w" if weights else ""
-        warnings.warn(
-            f"{path}: {', '.join([*sigmas, *weights])} {verb} not read; the sigmas of a frame are "
-            f"sigma_energy (eV per atom), sigma_force (eV/Å) and sigma_stress (eV/Å³){hint}",
-            stacklevel=3,
+        weigh = ": a weight w is a sigma divided by the square root of w" if weights else ""
+        hints.append(
+            "the sigmas of a frame are sigma_energy (eV per atom), sigma_force (eV/Å) and "
+            f"sigma_stress (eV/Å³){weigh}"
         )
+    zero = [key for key, found in weights.items() if np.any(found == 0.0)]
+    if zero:
+        hints.append(f"where {' or '.join(zero)} is 0, remove the label that should not count")
+    if masks:
+        hints.append(f"the mask of a frame is {MASK}, T for atoms whose forces are left out")
+    verb = "is" if len(unread) == 1 else "are"
+    warnings.warn(f"{path}: {', '.join(unread)} {verb} not read; {'; '.join(hints)}", stacklevel=3)
 
 
-def _not_one(atoms: Any, key: str) -> bool:
-    """Whether a frame has a weight that changes anything."""
-    value = atoms.info.get(key, atoms.arrays.get(key))
-    try:
-        return value is not None and not np.all(np.asarray(value, dtype=np.float64) == 1.0)
-    except (TypeError, ValueError):
-        return True
+def _is_like(key: str, kind: str) -> bool:
+    """Whether a key may be a "sigma", "mask" or "weight", by the words in it."""
+    words = re.split(r"[_.\-]", key.lower())
+    if not {kind, f"{kind}s"}.intersection(words) or not words[0]:
+        return False
+    whole = kind == "weight" and ("config" in words or len(words) == 1)
+    return whole or any(_QUANTITY.fullmatch(word) for word in words)
+
+
+def _values(structures: Sequence[Any], key: str) -> NDArray[np.float64]:
+    """All values of a key; nan for what is not numeric."""
+    found = []
+    for structure in structures:
+        value = structure.info.get(key, structure.arrays.get(key))
+        if value is not None:
+            try:
+                found.append(np.asarray(value, dtype=np.float64).ravel())
+            except (TypeError, ValueError):
+                found.append(np.array([np.nan]))
+    return np.concatenate(found) if found else np.ones(0)

@@ -6,6 +6,7 @@ it stays silent.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 __all__ = ["Work", "check_labels", "label_counts", "placeholders", "work_of_stresses"]
 
 Array = NDArray[np.float64]
+
+OF_WHOLE_FRAMES = re.compile(r"(energy|virial).*sigma$", re.IGNORECASE)
+"""gap_fit's sigmas that are of a whole frame: this program's own begin with sigma."""
 
 HUGE_STRESS = 2.0
 """eV/Å³ (320 GPa)."""
@@ -63,6 +67,8 @@ def label_counts(frames: Iterable[Frame]) -> list[str]:
         )
         names = sorted({name for frame in those for name in frame.sigma.names})
         sigmas = f"; sigmas from {', '.join(names)}" if names else ""
+        if any(OF_WHOLE_FRAMES.search(name) for name in names):
+            sigmas += " (of energies and virials of whole frames, in eV, as in gap_fit)"
         lines.append(f"{file}: {len(those):,} frames: {counts}{sigmas}")
     return lines
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.data.comment_line import PRIVATE_PREFIX
+from forcemap.fitter.data.frame_sigmas import prefixed_names
+from forcemap.fitter.data.raw_structure import RawStructure
 from forcemap.fitter.data.settings import Keys
 from forcemap.potentials.errors import ForcemapError
 
@@ -34,12 +36,12 @@ OWN_NAMES = {
 }
 """Names of the quantities that are read without a message, in lower case."""
 
-BASES = OWN_NAMES | {"virial": ("virial", "virials")}
-SAME_ENERGY = 1e-5
-"""eV; energies that are closer differ by rounding in the file."""
-
 FREE_ENERGY = "free_energy"
 """ASE's name of the energy that the forces are the gradient of, where electrons are smeared out."""
+
+BASES = OWN_NAMES | {"virial": ("virial", "virials"), FREE_ENERGY: (FREE_ENERGY,)}
+SAME_ENERGY = 1e-5
+"""eV; energies that are closer differ by rounding in the file."""
 
 LABELS = {"energy": ("energy",), "forces": ("forces",), "stress": ("stress", "virial")}
 """The labels with the quantities that give them."""
@@ -47,7 +49,13 @@ LABELS = {"energy": ("energy",), "forces": ("forces",), "stress": ("stress", "vi
 WORDS = {"energy": "energy label", "forces": "force label", "stress": "stress"}
 """What the labels are called in warnings."""
 
-SHAPES = {"energy": "number", "forces": "vectors", "stress": "tensor", "virial": "tensor"}
+SHAPES = {
+    "energy": "number",
+    "forces": "vectors",
+    "stress": "tensor",
+    "virial": "tensor",
+    FREE_ENERGY: "number",
+}
 
 _PER_ATOM = {"forces", "stresses", "energies", "magmoms", "charges"}
 """ASE's results that have a value for each atom."""
@@ -133,22 +141,21 @@ class KeySurvey:
     """
 
     def __init__(self, structures: Iterable[tuple[int, Any]]) -> None:
-        """`structures`: ASE's Atoms with their numbers in the file."""
+        """`structures`: RawStructure, or ASE's Atoms, with their numbers in the file."""
         self.places: dict[str, list[int]] = {}
         self.shapes: dict[str, set[str]] = {}
         self.indices: list[int] = []
         self.several = False
         self.periodic = False
-        for index, atoms in structures:
+        for index, structure in structures:
+            raw = RawStructure.of(structure)
             self.indices.append(index)
-            self.several |= len(atoms) > 1
-            self.periodic |= bool(np.all(atoms.pbc))
-            results = {} if atoms.calc is None else atoms.calc.results
-            for key, value in (*results.items(), *atoms.info.items()):
+            self.several |= len(raw) > 1
+            self.periodic |= bool(raw.pbc.all())
+            for key, value in (*raw.results.items(), *raw.info.items()):
                 self._add(str(key).removeprefix(PRIVATE_PREFIX), value, key in _PER_ATOM, index)
-            for key, value in atoms.arrays.items():
-                if key not in ("numbers", "positions"):
-                    self._add(key, value, True, index)
+            for key, value in raw.arrays.items():
+                self._add(key, value, True, index)
         self.spelled: dict[str, list[str]] = {}
         for key in self.places:
             self.spelled.setdefault(key.lower(), []).append(key)
@@ -218,7 +225,7 @@ class _Decisions:
             self._say_spelling(label, own)
             return own
         if label == "energy" and not any(usual.values()):
-            usual["energy"] = [k for k in survey.spellings(FREE_ENERGY) if k != asked["energy"]]
+            usual["energy"] = [k for k in survey.usual(FREE_ENERGY) if k != asked["energy"]]
         if explicit or not any(usual.values()):
             self._warn_of_none(label, asked)
             return own
@@ -263,7 +270,8 @@ class _Decisions:
         unread = [k for k in dict.fromkeys(unread) if not have.isdisjoint(survey.places[k])]
         if unread and not explicit:
             self.warnings.append(
-                f"the {label} is read from {self._title(label)}; {', '.join(unread)} "
+                f"the {label} {'are' if label == 'forces' else 'is'} read from "
+                f"{self._title(label)}; {', '.join(unread)} "
                 f"{'is' if len(unread) == 1 else 'are'} not read ({NAME_IT})"
             )
 
@@ -319,7 +327,7 @@ class _Decisions:
         """The one usual name of each quantity; an error if there are several to choose from."""
         survey = self.survey
         prefixes = {re.split(r"[_\-.]", k.lower())[0] for keys in usual.values() for k in keys}
-        several = any(len({k.lower() for k in keys}) > 1 for keys in usual.values())
+        several = any(self._compete(keys) for keys in usual.values())
         if several or (len(prefixes) > 1 and sum(map(bool, usual.values())) > 1):
             counts = ", ".join(
                 f"{k} ({len(survey.places[k])} frames)" for keys in usual.values() for k in keys
@@ -331,8 +339,31 @@ class _Decisions:
                 fail=self.strict,
             )
             return {q: () for q in LABELS[label]}
-        self._say_read(label, self._title(label), [k for keys in usual.values() for k in keys])
+        chosen = [k for keys in usual.values() for k in keys]
+        self._say_read(label, self._title(label), chosen)
+        self._say_unread(label, chosen)
         return {q: tuple(keys) for q, keys in usual.items()}
+
+    def _compete(self, keys: Sequence[str]) -> bool:
+        """Whether keys have different names, or one name in different cases in the same frame."""
+        counts = sum(len(self.survey.places[key]) for key in keys)
+        return len({key.lower() for key in keys}) > 1 or counts > len(self.survey.frames_with(keys))
+
+    def _say_unread(self, label: str, chosen: Sequence[str]) -> None:
+        """Name what else may be the label in the frames that have it under a usual name."""
+        have = self.survey.frames_with(chosen)
+        free = self.survey.usual(FREE_ENERGY) if label == "energy" else []
+        # The free energy with the same prefix is compared with the energy, and said there.
+        free = [key for key in free if not any(_is_free(key, of) for of in chosen)]
+        others = [key for key in (*self._like(label), *free) if key not in chosen]
+        others = [k for k in dict.fromkeys(others) if not have.isdisjoint(self.survey.places[k])]
+        others = [k for k in others if not any(_is_free(k, of) for of in chosen)]
+        if others and self.strict:
+            title = " or ".join(f'"{key}"' for key in chosen)
+            self.warnings.append(
+                f"the {label} {'are' if label == 'forces' else 'is'} read from {title}; "
+                f"{', '.join(others)} {'is' if len(others) == 1 else 'are'} not read ({NAME_IT})"
+            )
 
     def _warn_of_none(self, label: str, asked: Mapping[str, str | None]) -> None:
         """Warn about a label that no frame has, and name the keys that may hold it."""
@@ -348,6 +379,26 @@ class _Decisions:
             f"no {WORDS[label]} under {self._title(label, asked)}, so none is used; {has} "
             f"({NAME_IT})"
         )
+
+    def with_prefixed_sigmas(self) -> dict[str, list[str]]:
+        """The survey's spellings; sigmas and masks with a usual prefix are under their names, too."""
+        spelled = dict(self.survey.spelled)
+        for name, keys in prefixed_names(spelled, USUAL_PREFIXES).items():
+            if not self.strict and name.endswith("sigma"):
+                continue  # predictions need none
+            if self._compete(keys):
+                self._fail_or_warn(
+                    f'no "{name}", but under several other names: {", ".join(keys)}; rename the right '
+                    f"one to {name}",
+                    fail=self.strict,
+                )
+                continue
+            self.warnings.append(
+                f'no "{name}"; this file has {" and ".join(keys)}, which '
+                f"{'is' if len(keys) == 1 else 'are'} read as that (rename it if it is none)"
+            )
+            spelled[name] = keys
+        return spelled
 
     def require(self, names: Mapping[str, tuple[str, ...]]) -> None:
         """Raise ForcemapError if a file that has to be labelled has neither energies nor forces."""
@@ -374,7 +425,7 @@ def read_keys(
 
     Args:
         path: the file, for messages.
-        structures: ASE's Atoms of the selected frames with their numbers in the file.
+        structures: RawStructure, or ASE's Atoms, of the selected frames with their numbers in the file.
         keys: the names that the settings give.
         strict: whether the file has to have labels, as for a fit.
 
@@ -389,15 +440,24 @@ def read_keys(
         chosen |= decisions.names_of(label)
     if strict:
         decisions.require(chosen)
-    names = LabelNames(**chosen, spelled=survey.spelled)
-    if keys.energy is None and "energy" in chosen["energy"]:
-        names = _of_forces(names, structures, decisions.warnings)
+    names = LabelNames(**chosen, spelled=decisions.with_prefixed_sigmas())
+    if keys.energy is None:
+        names = _of_forces(names, survey, structures, decisions.warnings)
     decisions.say()
     return names
 
 
+def _is_free(key: str, energy: str) -> bool:
+    """Whether a key is the free energy that belongs to an energy: REF_free_energy to REF_energy."""
+    low = energy.lower()
+    return low.endswith("energy") and key.lower() == f"{low.removesuffix('energy')}{FREE_ENERGY}"
+
+
 def _of_forces(
-    names: LabelNames, structures: Sequence[tuple[int, Any]], said: list[str]
+    names: LabelNames,
+    survey: KeySurvey,
+    structures: Sequence[tuple[int, Any]],
+    said: list[str],
 ) -> LabelNames:
     """Names with the energy that the forces are the gradient of, where a file has two.
 
@@ -405,31 +465,43 @@ def _of_forces(
     of its `free_energy` (M. J. Gillan, J. Phys.: Condens. Matter 1, 689 (1989),
     doi:10.1088/0953-8984/1/4/005).
     """
-    results = [(i, {} if a.calc is None else a.calc.results) for i, a in structures]
-    both = [
-        (i, abs(float(r["energy"]) - float(r[FREE_ENERGY])))
-        for i, r in results
-        if np.shape(r.get("energy", "")) == np.shape(r.get(FREE_ENERGY, "")) == ()
-        and not isinstance(r.get("energy", ""), str | bool)
-        and not isinstance(r.get(FREE_ENERGY, ""), str | bool)
+    free = tuple(key for key in survey.places if any(_is_free(key, of) for of in names.energy))
+    energies = _numbers(structures, names.energy)
+    frees = _numbers(structures, free)
+    differing = [
+        (abs(energies[i] - frees[i]), i)
+        for i in energies.keys() & frees.keys()
+        if abs(energies[i] - frees[i]) > SAME_ENERGY
     ]
-    differing = [(difference, i) for i, difference in both if difference > SAME_ENERGY]
     if not differing:
         return names
     worst, index = max(differing)
-    everywhere = len(both) == sum("energy" in r for _, r in results)
-    chosen = FREE_ENERGY if names.forces and everywhere else "energy"
-    other = "energy" if chosen == FREE_ENERGY else FREE_ENERGY
+    everywhere = energies.keys() <= frees.keys()
+    chosen, other = (free, names.energy) if names.forces and everywhere else (names.energy, free)
     why = (
         "which the forces belong to"
-        if chosen == FREE_ENERGY
-        else "although forces belong to free_energy, which some frames lack"
+        if chosen == free
+        else f"although forces belong to {free[0]}, which some frames lack"
         if names.forces
         else "as there are no forces"
     )
     said.append(
-        f'"energy" and "free_energy" differ in {len(differing)} frames, by up to {worst:.3g} eV (frame '
-        f'{index}, counted from 0); "{chosen}" is read, {why}. To choose, write {{energy: {other}}} or '
-        f"{{energy: {chosen}}} under {CHOOSE}"
+        f'"{names.energy[0]}" and "{free[0]}" differ in {len(differing)} frames, by up to {worst:.3g} '
+        f'eV (frame {index}, counted from 0); "{chosen[0]}" is read, {why}. To choose, write '
+        f"{{energy: {other[0]}}} or {{energy: {chosen[0]}}} under {CHOOSE}"
     )
-    return replace(names, energy=(chosen,))
+    return replace(names, energy=chosen)
+
+
+def _numbers(structures: Sequence[tuple[int, Any]], keys: Sequence[str]) -> dict[int, float]:
+    """By frame, the value of the first of `keys` that it has, where that is one number."""
+    found = {}
+    for index, structure in structures:
+        raw = RawStructure.of(structure)
+        for key in keys:
+            value = raw.results.get(key, raw.info.get(key))
+            if value is not None:
+                if np.shape(value) == () and not isinstance(value, str | bool | np.bool_):
+                    found[index] = float(value)
+                break
+    return found

@@ -1,16 +1,17 @@
-"""Finds the labels of one structure where ASE put them, and checks them and the structure."""
+"""Finds the labels of one structure where ASE puts them, and checks them and the structure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from forcemap.fitter.data.comment_line import PRIVATE_PREFIX
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.frame_sigmas import FrameSigmas
 from forcemap.fitter.data.label_keys import LabelNames, numbers_of
+from forcemap.fitter.data.raw_structure import RawStructure
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
@@ -74,25 +75,33 @@ class FramePlace:
         return array
 
 
-def _results(atoms: Any) -> Mapping[str, Any]:
-    return {} if atoms.calc is None else cast("Mapping[str, Any]", atoms.calc.results)
+def _is_spacious(cell: Array, lengths: Array) -> bool:
+    """Whether unit vectors along the cell's span a volume that is certainly more than none.
+
+    Cheaper than their singular values, which decide for cells that are flatter.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = cell.tolist()
+    volume = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    x, y, z = lengths.tolist()
+    return bool(abs(volume) > 1e-3 * x * y * z)
 
 
 class Labels:
-    """Finds and checks the labels of one ASE structure."""
+    """Finds and checks the labels of one structure."""
 
-    def __init__(self, atoms: Any, names: LabelNames, place: FramePlace) -> None:
-        self.atoms = atoms
+    def __init__(self, structure: Any, names: LabelNames, place: FramePlace) -> None:
+        """`structure`: a RawStructure, or ASE's Atoms."""
+        self.atoms = RawStructure.of(structure)
         self.names = names
         self.place = place
         self.has_stress = any(
-            self._find(also, atoms.info) is not None for also in (names.stress, names.virial)
+            self._find(also, self.atoms.info) is not None for also in (names.stress, names.virial)
         )
 
     def _find(self, names: Sequence[str], also: Mapping[str, Any]) -> tuple[str, Any] | None:
         """The first of `names` that the frame has, with its value."""
         for key in names:
-            for holder in (_results(self.atoms), also):
+            for holder in (self.atoms.results, also):
                 for name in (key, PRIVATE_PREFIX + key):
                     if holder.get(name) is not None:
                         return key, holder[name]
@@ -115,7 +124,7 @@ class Labels:
                 return None
 
         positions = self.place.numbers(atoms.positions, "a position", [(n, 3)])
-        if np.any(atoms.numbers <= 0) or np.any(atoms.numbers >= len(SYMBOLS)):
+        if n and (atoms.numbers.min() <= 0 or atoms.numbers.max() >= len(SYMBOLS)):
             self.place.fail("has an atom that is no element (X)")
         cell, pbc = self._cell()
         config_type = self._config_type()
@@ -143,7 +152,7 @@ class Labels:
         return DEFAULT_CONFIG_TYPE
 
     def _cell(self) -> tuple[Array, NDArray[np.bool_]]:
-        cell = self.place.numbers(self.atoms.cell.array, "the cell", [(3, 3)])
+        cell = self.place.numbers(self.atoms.cell, "the cell", [(3, 3)])
         pbc = np.array(self.atoms.pbc, dtype=bool)
         lengths = np.linalg.norm(cell, axis=1)
         for axis in np.flatnonzero(pbc & (lengths == 0.0)):
@@ -151,6 +160,8 @@ class Labels:
                 f"is periodic along axis {axis + 1} but has no cell vector there; give a Lattice, "
                 'or pbc="F F F"'
             )
+        if np.all(pbc) and _is_spacious(cell, lengths):
+            return cell, pbc
         vectors = cell[pbc] / lengths[pbc, None]
         if len(vectors) and np.linalg.svd(vectors, compute_uv=False)[-1] < 1e-6:
             self.place.fail(
@@ -176,12 +187,11 @@ class Labels:
 
     def _stress(self, cell: Array) -> Array | None:
         """Stress from `stress` or from `virial`; both must agree where both are given."""
-        volume = abs(float(np.linalg.det(cell)))
         stress = self._tensor(self.names.stress, voigt=True)
         virial = self._tensor(self.names.virial, voigt=False)
         if virial is None:
             return stress
-        from_virial = -virial / volume
+        from_virial = -virial / abs(float(np.linalg.det(cell)))
         if stress is None:
             return from_virial
         difference = float(np.abs(stress - from_virial).max())

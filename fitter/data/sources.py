@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from io import StringIO
 from itertools import islice
@@ -19,8 +19,15 @@ from typing import Any
 
 from forcemap.fitter.data.comment_line import name_elements, parse_comment, with_hidden_symbols
 from forcemap.fitter.data.labels import FrameError, FramePlace
+from forcemap.fitter.data.raw_structure import RawStructure
+from forcemap.fitter.data.regular_xyz import read_regular
 from forcemap.fitter.data.settings import Keys, Source
-from forcemap.fitter.data.xyz_faults import fault_of_atoms, fault_of_columns, fault_of_comment
+from forcemap.fitter.data.xyz_faults import (
+    fault_of_atoms,
+    fault_of_columns,
+    fault_of_comment,
+    fault_of_truth,
+)
 from forcemap.fitter.data.xyz_frames import (
     DAMAGED,
     DamagedFileError,
@@ -36,7 +43,7 @@ from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.file_kind import HEAD_BYTES, kind_of_file, near_name
 from forcemap.potentials.quoting import printable
 
-__all__ = ["count_frames", "read_structures"]
+__all__ = ["count_frames", "known_count", "read_raw", "read_structures"]
 
 _READ_FAULTS = (
     OSError,
@@ -60,6 +67,9 @@ AHEAD = 200
 """Frames parsed one after the other before they are checked: alternating frame by frame, parsing and
 checking take 1.5 times as long, as neither stays in the processor's caches."""
 
+COUNTED = (None, "db", "json", "traj")
+"""Formats whose frames are counted without parsing them; None is extended XYZ."""
+
 Wanted = Callable[[int], bool]
 
 Forgive = Callable[[FrameError], None]
@@ -69,7 +79,15 @@ Forgive = Callable[[FrameError], None]
 def read_structures(
     source: Source, keys: Keys | None = None, forgive: Forgive | None = None
 ) -> Iterator[tuple[int, Any]]:
-    """ASE's Atoms of the selected frames with their numbers in the file, in the selection's order.
+    """ASE's Atoms of the selected frames with their numbers in the file. See `read_raw`."""
+    for index, structure in _read(source, keys, forgive):
+        yield index, structure.atoms() if isinstance(structure, RawStructure) else structure
+
+
+def read_raw(
+    source: Source, keys: Keys | None = None, forgive: Forgive | None = None
+) -> Iterator[tuple[int, RawStructure]]:
+    """The selected frames with their numbers in the file, in the selection's order.
 
     The file is read once, as a stream (twice if `source.index` counts from its end), and only the
     selected frames are parsed. `forgive` is called with faults of single frames, where it is given;
@@ -79,6 +97,12 @@ def read_structures(
         ForcemapError: the file cannot be read, or its index selects nothing; the text names the file
             and, where they are known, frame and line.
     """
+    for index, structure in _read(source, keys, forgive):
+        yield index, RawStructure.of(structure)
+
+
+def _read(source: Source, keys: Keys | None, forgive: Forgive | None) -> Iterator[tuple[int, Any]]:
+    """The selected frames as RawStructure or ASE's Atoms, as their reader makes them."""
     read = _reader_of(source.path, keys or Keys(), forgive)
     # An index that counts from the end needs the number of frames.
     known = sum(1 for _ in read(lambda index: False)) if "-" in source.index else sys.maxsize
@@ -113,6 +137,20 @@ def count_frames(source: Source) -> int:
     read = _reader_of(source.path, Keys())
     known = sum(1 for _ in read(lambda index: False))
     return len(range(known)[source.selection(known)])
+
+
+def known_count(sources: Iterable[Source]) -> int | None:
+    """Number of the selected frames of all sources; None if counting would take as long as reading.
+
+    Raises ForcemapError as reading does.
+    """
+    sources = tuple(sources)
+    for source in sources:
+        if not os.path.isdir(source.path):
+            with reading_faults(source.path, lambda: "from its beginning"):
+                if _format_of(source.path) not in COUNTED:
+                    return None
+    return sum(count_frames(source) for source in sources)
 
 
 def _ahead(items: Iterator[Any]) -> Iterator[Any]:
@@ -190,6 +228,10 @@ def _from_xyz(
             if frame is None:
                 yield None
                 continue
+            regular = read_regular(frame)
+            if regular is not None:
+                yield regular
+                continue
             try:
                 atoms, has_isotopes = _atoms(frame, FramePlace(str(path), index), scalars)
             except FrameError as error:
@@ -221,7 +263,7 @@ def _atoms(frame: XyzFrame, place: FramePlace, scalars: set[str]) -> tuple[Any, 
     info: dict[str, Any] = {}
     try:
         info = parse_comment(frame.comment) if frame.comment else {}
-        fault = fault_of_columns(frame, info)
+        fault = fault_of_columns(frame, info) or fault_of_truth(frame, info)
         if fault:
             place.fail(fault)
         read = read_xyz(

@@ -12,9 +12,21 @@ from forcemap.fitter.data.xyz_frames import XyzFrame
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.quoting import quoted
 
-__all__ = ["fault_of_atoms", "fault_of_columns", "fault_of_comment"]
+__all__ = [
+    "DEFAULT_PROPERTIES",
+    "TRUTH",
+    "Column",
+    "columns_of",
+    "fault_of_atoms",
+    "fault_of_columns",
+    "fault_of_comment",
+    "fault_of_truth",
+]
 
 DEFAULT_PROPERTIES = "species:S:1:pos:R:3"
+TRUTH = {"T": True, "F": False, "True": True, "False": False}
+"""Truth values in columns; ASE takes anything else for false, QUIP some of it for true."""
+
 POSITIONS = {"pos", "positions"}
 ELEMENTS = {"species", "symbols", "Z", "numbers"}
 
@@ -99,7 +111,7 @@ def fault_of_columns(frame: XyzFrame, info: Mapping[str, Any]) -> str | None:
 
     Before anything is allocated for them: a line may claim any number of columns.
     """
-    columns = _columns(str(info.get("Properties", DEFAULT_PROPERTIES)))
+    columns = columns_of(str(info.get("Properties", DEFAULT_PROPERTIES)))
     if isinstance(columns, str):
         return f"line {frame.line + 1}: {columns}"
     fault = _fault_of_count(frame.atoms[0].split(), columns)
@@ -108,7 +120,7 @@ def fault_of_columns(frame: XyzFrame, info: Mapping[str, Any]) -> str | None:
 
 def fault_of_atoms(frame: XyzFrame, info: Mapping[str, Any]) -> str | None:
     """The first line of an atom that does not fit its columns, and why; None if all are well."""
-    columns = _columns(str(info.get("Properties", DEFAULT_PROPERTIES)))
+    columns = columns_of(str(info.get("Properties", DEFAULT_PROPERTIES)))
     if isinstance(columns, str):
         return f"line {frame.line + 1}: {columns}"
     for number, line in enumerate(frame.atoms, frame.line + 2):
@@ -118,9 +130,17 @@ def fault_of_atoms(frame: XyzFrame, info: Mapping[str, Any]) -> str | None:
     return None
 
 
+def fault_of_truth(frame: XyzFrame, info: Mapping[str, Any]) -> str | None:
+    """What ASE takes for false among truth values though it may mean true; None if there is nothing."""
+    columns = columns_of(str(info.get("Properties", DEFAULT_PROPERTIES)))
+    if any(column.kind == "L" for column in columns if isinstance(column, Column)):
+        return fault_of_atoms(frame, info)
+    return None
+
+
 @lru_cache(maxsize=64)
-def _columns(properties: str) -> tuple[Column, ...] | str:
-    """The properties, or what is wrong with them."""
+def columns_of(properties: str) -> tuple[Column, ...] | str:
+    """The properties as columns, or what is wrong with them."""
     words = properties.split(":")
     if len(words) % 3:
         return (
@@ -172,6 +192,8 @@ def _fault_of_atom(words: Sequence[str], columns: Sequence[Column]) -> str | Non
     for word, (name, kind) in zip(words, kinds, strict=False):
         if name in ("species", "symbols") and word.capitalize() not in (*SYMBOLS, *ISOTOPES):
             return f"{quoted(word)} is not the symbol of an element"
+        if kind == "L" and word not in TRUTH:
+            return f"{quoted(word)} in the column of {name} is neither T nor F"
         if not _is_number(word, kind):
             comma = ": a decimal comma?" if _COMMA_NUMBER.fullmatch(word) else ""
             return f"{quoted(word)} in the column of {name} is not a number{comma}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
+from forcemap.fitter.data.sources import known_count
 from forcemap.fitter.fitting import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
 from forcemap.fitter.planning.deviations import (
@@ -169,11 +170,11 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
     read = Settings.read(settings)
     launch = launched()
     start = time.perf_counter()
-    with progress.stage("reading frames", 1) as advance:
-        train = read_frames(read.data.train, read.data.keys, read.sigma)
-        test = read_frames(read.data.test, read.data.keys, read.sigma) if read.data.test else []
+    count = partial(known_count, (*read.data.train, *read.data.test))
+    with progress.stage("reading frames", count) as advance:
+        train = read_frames(read.data.train, read.data.keys, read.sigma, advance=advance)
+        test = read_frames(read.data.test, read.data.keys, read.sigma, advance=advance)
         warn_of_shared_frames(train, test)
-        advance()
     for line in [*label_counts(train), *label_counts(test)]:
         progress.note(line)
     check_groups(train, read)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +44,19 @@ class TrainingFrames:
     fault: str = ""
 
 
-def training_frames(model: Model, path: Path) -> TrainingFrames:
+def training_frames(
+    model: Model, path: Path, advance: Callable[..., None] | None = None
+) -> TrainingFrames:
     """The frames named by the settings of the model in the file `path`, if they are unchanged.
 
     Their hash has to match the one in the model. Nothing is raised; `fault` describes any problem.
+    `advance` is called with numbers of frames as they are read.
     """
     try:
         settings = settings_of(model, path)
-        frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
+        frames = read_frames(
+            settings.data.train, settings.data.keys, settings.sigma, advance=advance
+        )
     except ForcemapError as error:
         return TrainingFrames([], f"the frames of {path} cannot be read: {error}")
     if data_hash(frames) != model.data.get("hash"):

@@ -45,9 +45,8 @@ def map_file(
         raise ForcemapError(f"{path}: {no_map(model)}")
     chosen, draws = _chosen(model, path)
     tolerance = chosen.tolerance if tolerance is None else tolerance
-    with progress.stage("reading frames", 1) as advance:
-        known = training_frames(model, path)
-        advance()
+    with progress.stage("reading frames") as advance:
+        known = training_frames(model, path, advance)
     frames = known.frames
     if known.fault:
         rng = np.random.default_rng(1)

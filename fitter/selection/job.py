@@ -8,12 +8,14 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
+from forcemap.fitter.data.sources import known_count
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
 from forcemap.fitter.report.report import plain
 from forcemap.fitter.selection.candidates import Selection
@@ -98,11 +100,11 @@ def _frames(selection: Selection, wishes: Wishes, run: Run) -> tuple[list[Frame]
     """Training frames, test frames, and the number of training frames before sampling."""
     settings = selection.candidates[0].settings
     keys, sigma = settings.data.keys, settings.sigma
-    with run.stage("reading frames", 1) as advance:
-        train = read_frames(settings.data.train, keys, sigma)
-        test = read_frames(settings.data.test, keys, sigma) if settings.data.test else []
+    total = partial(known_count, (*settings.data.train, *settings.data.test))
+    with run.stage("reading frames", total) as advance:
+        train = read_frames(settings.data.train, keys, sigma, advance=advance)
+        test = read_frames(settings.data.test, keys, sigma, advance=advance)
         warn_of_shared_frames(train, test)
-        advance()
     for line in [*label_counts(train), *label_counts(test)]:
         run.note(line)
     if not any(frame.energy is not None or frame.forces is not None for frame in train):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from forcemap.fitter.sharing.checkpoint import Checkpoint
 from forcemap.fitter.sharing.ranks import ALONE, Ranks
 from forcemap.fitter.sharing.threads import in_order
-from forcemap.potentials.runs.progress import Progress
+from forcemap.potentials.runs.progress import Progress, Total
 
 __all__ = ["Run"]
 
@@ -37,7 +37,7 @@ class Run:
     checkpoint: Checkpoint | None = None
     scratch: Path | None = None
 
-    def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Any]:
+    def stage(self, name: str, total: Total = None) -> AbstractContextManager[Any]:
         """Show a stage of the work, as `Progress.stage` does."""
         return self.progress.stage(name, total)
 

@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Literal
 
-__all__ = ["Progress"]
+__all__ = ["Advance", "Progress", "Total"]
 
 Advance = Callable[..., None]
+
+Total = int | Callable[[], int | None] | None
+"""Steps of a stage; a function is called only where a bar is drawn, as counting takes time; None:
+unknown."""
 
 LOG_INTERVAL = 10.0
 """Seconds between the lines of one stage in a log."""
@@ -38,15 +42,15 @@ class Progress:
         return cls(style="none")
 
     @contextmanager
-    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
-        """One stage of `total` steps (None: unknown); yields a function to call after n steps."""
+    def stage(self, name: str, total: Total = None) -> Iterator[Advance]:
+        """One stage of `total` steps; yields a function to call after n steps."""
         if self._style == "none":
             yield lambda n=1: None
         elif self._style == "bar":
-            with self._bar(name, total) as advance:
+            with self._bar(name, total() if callable(total) else total) as advance:
                 yield advance
         else:
-            with self._log(name, total) as advance:
+            with self._log(name, None if callable(total) else total) as advance:
                 yield advance
 
     def note(self, text: str) -> None:

@@ -34,7 +34,8 @@ def test_sigmas_of_gap_fit_are_those_of_the_rows(tmp_path: Path) -> None:
     np.testing.assert_allclose(virial, np.full(6, 0.7), rtol=1e-12)
     assert label_counts([frame]) == [
         f"{tmp_path / 'data.xyz'}: 1 frames: 1 energies, 1 forces (4 atoms), 1 stresses; sigmas from "
-        "energy_sigma, force_sigma, virial_sigma"
+        "energy_sigma, force_sigma, virial_sigma (of energies and virials of whole frames, in eV, as "
+        "in gap_fit)"
     ]
 
 
@@ -124,3 +125,102 @@ def test_unread_sigmas_and_weights_are_named(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match=re.escape(expected)) as caught:
         read(tmp_path, text(copper(1), more=lambda n: words))
     assert len(caught) == 1
+
+
+@pytest.mark.parametrize("key", ["REF_energy_sigma", "dft_energy_sigma", "energy_REF_sigma"])
+def test_one_usual_prefix_of_a_sigma_is_read_and_said(tmp_path: Path, key: str) -> None:
+    """The last is the form that gap_fit reads with parameter_name_prefix=REF_."""
+    expected = (
+        f'data.xyz: no "energy_sigma"; this file has {key}, which is read as that (rename it if it is '
+        "none)"
+    )
+    with pytest.warns(UserWarning, match=re.escape(expected)) as caught:
+        (frame,) = read(tmp_path, text(copper(1), more=lambda n: f"{key}=0.016"))
+    assert len(caught) == 1
+    assert sigmas_of(frame)[0] == pytest.approx(0.016, rel=1e-12)
+    assert f"sigmas from {key} (of energies" in label_counts([frame])[0]
+    # Predictions weigh nothing.
+    read(tmp_path, text(copper(1), more=lambda n: f"{key}=0.016"), require_labels=False)
+
+
+def test_a_mask_with_a_usual_prefix_is_read_and_said(tmp_path: Path) -> None:
+    """As by gap_fit with parameter_name_prefix=REF_."""
+    mask: dict[str, Any] = {
+        "columns": ":REF_force_mask:L:1",
+        "values": lambda n, a: "T" if a == 1 else "F",
+    }
+    for strict in (True, False):
+        with pytest.warns(
+            UserWarning, match='no "force_mask"; this file has REF_force_mask, which is'
+        ):
+            (frame,) = read(tmp_path, text(copper(1), **mask), require_labels=strict)
+        assert frame.labelled.tolist() == [True, False, True, True]
+
+
+def test_several_prefixes_of_a_sigma_are_an_error_that_lists_them(tmp_path: Path) -> None:
+    content = text(copper(1), more=lambda n: "REF_energy_sigma=1 DFT_energy_sigma=2")
+    message = (
+        'data.xyz: no "energy_sigma", but under several other names: REF_energy_sigma, '
+        "DFT_energy_sigma; rename the right one to energy_sigma"
+    )
+    with pytest.raises(ForcemapError, match=re.escape(message)):
+        read(tmp_path, content)
+    read(tmp_path, content, require_labels=False)
+    # Beside gap_fit's own name, others are named as unread.
+    with pytest.warns(UserWarning, match="data.xyz: REF_energy_sigma is not read; the sigmas of"):
+        (frame,) = read(
+            tmp_path, text(copper(1), more=lambda n: "energy_sigma=4 REF_energy_sigma=1")
+        )
+    assert frame.sigma.energy == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "columns", "expected"),
+    [
+        (
+            "hessian_sigma=0.1",
+            "",
+            "hessian_sigma is not read; the sigmas of a frame are sigma_energy",
+        ),
+        (
+            "",
+            ":local_property_sigma:R:1",
+            "local_property_sigma is not read; the sigmas of a frame",
+        ),
+        ("dft_stress_sigma=1", "", "dft_stress_sigma is not read; the sigmas of a frame"),
+        (
+            "",
+            ":forces_mask:R:1",
+            "forces_mask is not read; the mask of a frame is force_mask, T for ",
+        ),
+        (
+            "REF_energy_weight=2",
+            "",
+            "REF_energy_weight is not read; .*a weight w is a sigma divided",
+        ),
+        ("", ":Forces_Weight:R:1", "Forces_Weight is not read; .*a weight w is a sigma divided"),
+        (
+            "config_stress_weight=0.0",
+            "",
+            "where config_stress_weight is 0, remove the label that should not count$",
+        ),
+        ("config_weight=much", "", "config_weight is not read"),
+    ],
+)
+def test_everything_like_a_sigma_mask_or_weight_is_named(
+    tmp_path: Path, words: str, columns: str, expected: str
+) -> None:
+    content = text(
+        copper(1),
+        more=lambda n: words,
+        columns=columns,
+        values=lambda n, a: "0.5" if columns else "",
+    )
+    with pytest.warns(UserWarning, match=f"data.xyz: .*{expected}") as caught:
+        read(tmp_path, content)
+    assert len(caught) == 1
+
+
+def test_sigmas_of_other_things_and_weights_of_one_are_not_named(tmp_path: Path) -> None:
+    words = "sigma=3 smearing_sigma=0.1 atomic_weight=3 energy_weight=1 config_weight=1.0 mask=T"
+    read(tmp_path, text(copper(1), more=lambda n: words))

@@ -285,3 +285,61 @@ def test_a_key_named_as_one_quantity_is_not_read_as_the_other(
     keys = Keys(**{quantity: other})
     assert said(tmp_path, content, keys=keys) == []
     assert_labels(read(tmp_path, content, keys=keys), copper(3))
+
+
+def test_what_stays_unread_beside_a_usual_name_is_named(tmp_path: Path) -> None:
+    """Predictions of other potentials, and energies of other kinds."""
+    content = text(
+        copper(2),
+        energy="REF_energy",
+        more=lambda n: "MACE_energy=1 free_energy=2 vdw_energy=3",
+        columns=":MACE_forces:R:3",
+        values=lambda n, a: "1 2 3",
+    )
+    assert said(tmp_path, content) == [
+        f'no energy label under "energy"; this file has REF_energy, which is read {ANOTHER}',
+        'the energy is read from "REF_energy"; MACE_energy, free_energy are not read ' + NAME_IT,
+        f'the forces are read from "forces"; MACE_forces is not read {NAME_IT}',
+    ]
+
+
+def test_one_usual_name_in_two_cases_is_one_label_if_frames_have_one_of_them(
+    tmp_path: Path,
+) -> None:
+    content = text(copper(2), energy="REF_energy") + text(copper(2), energy="ref_Energy")
+    with pytest.warns(UserWarning, match="has REF_energy and ref_Energy, which are read"):
+        assert_labels(read(tmp_path, content), copper(2) + copper(2))
+    both = text(copper(2), energy="REF_energy", more=lambda n: "ref_Energy=3")
+    with pytest.raises(
+        ForcemapError, match=r"other names: REF_energy \(2 frames\), ref_Energy \(2 frames\)"
+    ):
+        read(tmp_path, both)
+
+
+@pytest.mark.parametrize(
+    ("energy", "free"), [("REF_energy", "REF_free_energy"), ("Energy", "free_energy")]
+)
+def test_free_energies_are_found_in_any_case_and_prefix(
+    tmp_path: Path, energy: str, free: str
+) -> None:
+    frames = copper(3)
+
+    def more(number: int) -> str:
+        return f"{free}={frames[number].energy - 0.25 * number:.10g}"
+
+    content = text(frames, energy=energy, more=more)
+    (_, line) = said(tmp_path, content)
+    assert line == (
+        f'"{energy}" and "{free}" differ in 2 frames, by up to 0.5 eV (frame 2, counted from 0); '
+        f'"{free}" is read, which the forces belong to. To choose, write {{energy: {energy}}} or '
+        f"{{energy: {free}}} under data: keys: in the settings (or --keys)"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = read(tmp_path, content)
+    assert found[2].energy == pytest.approx(frames[2].energy - 0.5, abs=1e-8)
+
+
+def test_free_energy_alone_is_read_with_its_prefix(tmp_path: Path) -> None:
+    (line,) = said(tmp_path, text(copper(2), energy="DFT_free_energy"))
+    assert "this file has DFT_free_energy, which is read" in line

@@ -18,9 +18,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 from ase.io import write
 from forcemap.fitter.config import Keys, Settings, Source
-from forcemap.fitter.data import xyz_frames
+from forcemap.fitter.data import sources, xyz_frames
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.data.sources import read_structures
+from forcemap.fitter.data.sources import known_count, read_structures
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.file.potential_file import write_potential
 from hypothesis import given
@@ -114,16 +114,14 @@ def test_selection_of_nothing_is_told_with_the_number_of_frames(
 def test_only_the_selected_frames_are_parsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ase.io import extxyz
-
     parsed: list[int] = []
-    read = extxyz.read_xyz
+    read = sources.read_regular
 
-    def counted(file: Any, *args: Any, **options: Any) -> Any:
+    def counted(frame: Any) -> Any:
         parsed.append(1)
-        return read(file, *args, **options)
+        return read(frame)
 
-    monkeypatch.setattr(extxyz, "read_xyz", counted)
+    monkeypatch.setattr(sources, "read_regular", counted)
     faulty = frame_text().replace("Si", "Xx")
     path = packed(tmp_path / "data.xyz.gz", faulty * 3 + frame_text() + faulty * 3 + frame_text())
     assert [index for index, _ in read_structures(Source(path, "3::4"))] == [3, 7]
@@ -170,6 +168,28 @@ def test_memory_is_that_of_a_frame_not_of_the_file(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["data.xyz", "data.xyz.gz", "data.traj", "data.db", "data.json"])
+def test_frames_are_counted_for_a_bar_that_moves_by_frames(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if "xyz" in name:
+        packed(path, frames_text(120))
+    else:
+        write(path, labelled(2)[1:] * 120)
+    moved: list[int] = []
+    wanted = [Source(path, "::2"), Source(path, ":5")]
+    assert known_count(wanted) == 65
+    assert len(read_frames(wanted, advance=moved.append)) == sum(moved) == 65
+    assert len(moved) > 2
+
+
+def test_formats_that_are_slow_to_count_are_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "vasprun.xml"
+    path.write_text(VASPRUN.format(steps=STEP.format(energy=1, free=1)), encoding="utf-8")
+    assert known_count([Source(path)]) is None
+    with pytest.raises(ForcemapError, match=r"none\.xyz: no such file"):
+        known_count([Source(tmp_path / "none.xyz")])
 
 
 # ----- compressed files that are broken -----
@@ -522,7 +542,7 @@ def test_commas_between_numbers_are_none_within_them(tmp_path: Path) -> None:
 
 
 def test_comment_is_read_as_by_ase_alone(tmp_path: Path) -> None:
-    """The lists of numbers that are taken out before mean the same."""
+    """Whatever reads it, the comment means the same."""
     from ase.io import read
 
     more = (

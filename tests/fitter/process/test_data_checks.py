@@ -83,7 +83,7 @@ def test_fit_warns_of_its_test_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         tmp_path,
     )
     frames = [crystal(seed, energy=1.0) for seed in range(3)]
-    monkeypatch.setattr(job, "read_frames", lambda *args: frames)
+    monkeypatch.setattr(job, "read_frames", lambda *args, **options: frames)
     monkeypatch.setattr(job, "fitted", lambda *args: 1 / 0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -57,3 +57,19 @@ def test_silent_progress_writes_nothing(capsys: pytest.CaptureFixture[str]) -> N
         advance()
         advance(1)
     assert capsys.readouterr() == ("", "")
+
+
+def test_steps_are_counted_only_for_a_bar() -> None:
+    """Counting may take long; a log says how many steps are done."""
+    counted = []
+
+    def count() -> int:
+        counted.append(1)
+        return 7
+
+    for style, calls in (("none", 0), ("log", 0), ("bar", 1)):
+        stream = io.StringIO()
+        with Progress(stream, style).stage("reading", count) as advance:  # type: ignore[arg-type]
+            advance(7)
+        assert len(counted) == calls
+    assert "7/7" in stream.getvalue()
