@@ -61,7 +61,7 @@ def test_wrong_data_have_exit_code_1_and_a_line_for_each_part(tmp_path: Path) ->
     lines = result.stdout.splitlines()
     at = lines.index("WRONG forces-frozen")
     assert lines[at + 1].startswith(
-        "  16 atoms in 1 frames have forces of exactly zero that no symm"
+        "  16 atoms in 1 frame have forces of exactly zero that no symm"
     )
     assert lines[at + 2] == f"  Frames: {path}: 3"
     assert lines[at + 3].startswith("  Cure: Write the forces without the constraint")
@@ -315,7 +315,7 @@ def test_the_page_holds_everything(tmp_path: Path) -> None:
     assert str(page) in result.stdout.splitlines()
     text = page.read_text()
     assert "<b>.xyz" not in text  # escaped
-    assert "16 atoms in 1 frames have forces of exactly zero that no symmetry explains" in text
+    assert "16 atoms in 1 frame have forces of exactly zero that no symmetry explains" in text
     assert "http" not in re.sub(r"base64,[^\"]+", "", text).replace("http://www.w3.org", "")
     titles = re.findall(r'<img alt="([^"]+)" src="data:image/svg\+xml;base64,([^"]+)"', text)
     assert [title for title, _ in titles] == [

@@ -88,7 +88,7 @@ def test_energies_far_from_all_others(tmp_path: Path) -> None:
     frames[9].calc.results["energy"] += 3.0 * len(frames[9])
     finding = named(examined(written(tmp_path / "a.xyz", frames)), "far-energy")
     assert places(finding) == [9]
-    assert "1 frames have an energy far from all others of their composition: up to +" in (
+    assert "1 frame has an energy far from all others of their composition: up to +" in (
         finding.message
     )
     assert "(1 of 24 crystal)" in finding.message
@@ -111,7 +111,7 @@ def test_forces_far_larger_than_others(tmp_path: Path) -> None:
     frames[4].calc.results["forces"] *= 40.0
     finding = named(examined(written(tmp_path / "a.xyz", frames)), "far-force")
     assert places(finding) == [4]
-    assert "1 frames have forces far larger than others: up to" in finding.message
+    assert "1 frame has forces far larger than others: up to" in finding.message
 
 
 def test_distances_far_shorter_than_others(tmp_path: Path) -> None:

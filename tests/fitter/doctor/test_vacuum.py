@@ -81,9 +81,9 @@ def test_meaningless_stresses_are_wrong(tmp_path: Path) -> None:
     assert [finding.severity for finding in findings] == [Severity.WRONG] * 2
     assert [finding.frames[0].index for finding in findings] == [1, 3]
     assert findings[0].message.startswith(
-        "the stress of 1 slabs in vacuum is not that of their forces"
+        "the stress of 1 slab in vacuum is not that of the forces"
     )
-    assert findings[1].message.startswith("the stress of 1 clusters in vacuum is not that of")
+    assert findings[1].message.startswith("the stress of 1 cluster in vacuum is not that of")
     assert findings[0].cure == "Remove the stress (or virial) of these frames"
 
 
