@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from forcemap.fitter.doctor.regression import Ratio
 
-__all__ = ["Evidence", "combined", "is_right", "is_wrong", "rounded"]
+__all__ = ["LEAST_CORRELATION", "Evidence", "combined", "is_right", "is_wrong", "rounded"]
 
 LEAST_CORRELATION = 0.75
 """Evidence with less is none."""

@@ -13,11 +13,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.doctor.comparison import Comparison, Group, group_name
-from forcemap.fitter.doctor.evidence import Evidence, combined, is_right, is_wrong, rounded
+from forcemap.fitter.doctor.comparison import Comparison, Group, Said, group_name
+from forcemap.fitter.doctor.evidence import (
+    LEAST_CORRELATION,
+    Evidence,
+    combined,
+    is_right,
+    is_wrong,
+    rounded,
+)
 from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
 from forcemap.fitter.doctor.quick_fit import Part, QuickFit, Solved
 from forcemap.fitter.doctor.regression import Ratio, robust_ratio, robust_slopes
+from forcemap.fitter.doctor.stress_units import Stresses, evidence_of_fit
 from forcemap.fitter.doctor.unit_factors import Explanation, force_candidates, ratio_by
 from forcemap.fitter.doctor.work_pairs import Pairs
 from numpy.typing import NDArray
@@ -46,8 +54,15 @@ OF_ONE_FIT, FRAMES_OF_ONE = 0.4, 10
 MOST_DIFFERENT = float(np.log(2.5))
 """Logarithm of the factor between the answers of two fits that still agree."""
 
-MOST_UNSURE = 0.3
-"""Deviations of a fit that says something, relative to what it says."""
+MOST_UNSURE, UNSURE_OF_ENERGIES = 0.3, 0.6
+"""Deviations of a fit that says something, relative to what it says; the second of forces by energies,
+which are few."""
+
+EXACT = 0.99
+"""Correlation of energies with what a fit to the forces says of them, above which that is exact."""
+
+LEAST_FORCE = 1e-4
+"""eV/Å; smaller forces are rounding of zeros."""
 
 LEAST_FRAMES = 6
 
@@ -83,11 +98,19 @@ def compare_forces(comparison: Comparison) -> dict[Group, ForceVerdict]:
     evidence: dict[Group, Evidence | None] = {}
     for group, places in comparison.groups.items():
         both = [comparison.frames[n] for n in places]
-        both = [f for f in both if f.energy is not None and f.labelled.any()]
+        both = [f for f in both if f.energy is not None and _has_forces(f)]
         if both and max(len(f.numbers) for f in both) > 1:
             evidence[group] = _evidence(comparison, group)
     evidence = _of_the_rest(comparison, evidence)
-    return _by_others(comparison, _explained(comparison, evidence))
+    verdicts = _by_others(comparison, _explained(comparison, evidence))
+    return _of_whole_files(comparison, _all_by_stresses(comparison, verdicts))
+
+
+def _has_forces(frame: Frame) -> bool:
+    """Whether a frame has forces that do not vanish by symmetry."""
+    if frame.forces is None or not frame.labelled.any():
+        return False
+    return bool(np.abs(frame.forces[frame.labelled]).max() > LEAST_FORCE)
 
 
 def _evidence(comparison: Comparison, group: Group) -> Evidence | None:
@@ -188,42 +211,55 @@ def _of_fits(quick: QuickFit, sample: Sequence[int]) -> Evidence | None:
     known = np.array([float(part.labels[0]) for part in rows]) / atoms
     stacked = np.concatenate([part.rows for part in rows]) / atoms[:, None]
     of_energies = _compared(stacked, known, np.arange(len(places)), by_forces)
-    of_forces = ratio_of_forces(parts, by_energies)
+    of_forces = ratio_of_forces(parts, by_energies, UNSURE_OF_ENERGIES)
     if of_energies is None:
         return None
-    if of_forces is None:  # few energies do not determine the forces; the other way is less exact
+    if (
+        of_forces is None or abs(of_forces.correlation) < LEAST_CORRELATION
+    ):  # few energies do not determine the forces; the other way is less exact
         how = f"by a quick fit to the forces of {len(places)} frames"
-        enough = len(places) >= FRAMES_OF_ONE and abs(of_energies.correlation) > 0.95
+        enough = len(places) >= FRAMES_OF_ONE and abs(of_energies.correlation) > 0.9
         return Evidence.of(of_energies, OF_ONE_FIT, BY_FIT, how) if enough else None
     if of_energies.value * of_forces.value <= 0.0:
         return None
-    # Both methods are about equally right; their difference shows how much.
     logs = np.log(abs(of_energies.value)), -np.log(abs(of_forces.value))
     if abs(logs[0] - logs[1]) > MOST_DIFFERENT:
         return None
+    how = f"by quick fits to forces and to energies of {len(places)} frames"
+    if abs(of_energies.correlation) > EXACT:  # far more forces than energies were learned from
+        return Evidence.of(of_energies, OF_FITS, BY_FIT, how)
+    # Both are about equally right; their difference shows how much.
     value = float(np.copysign(np.exp(0.5 * (logs[0] + logs[1])), of_energies.value))
     both = min((of_energies, of_forces), key=lambda ratio: abs(ratio.correlation))
     errors = of_energies.error / of_energies.value, of_forces.error / of_forces.value
     error = abs(value) * float(np.hypot(0.5 * (logs[0] - logs[1]), 0.5 * np.hypot(*errors)))
     ratio = Ratio(value, error, both.correlation, len(places))
-    how = f"by quick fits to forces and to energies of {len(places)} frames"
     return Evidence.of(ratio, OF_FITS, BY_FIT, how)
 
 
-def ratio_of_forces(parts: Sequence[Part], solved: Solved) -> Ratio | None:
+def ratio_of_forces(
+    parts: Sequence[Part], solved: Solved, most_unsure: float = MOST_UNSURE
+) -> Ratio | None:
     """Forces over what a fit says of them."""
     if not parts:
         return None
     owners = np.repeat([part.place for part in parts], [len(part.labels) for part in parts])
     labels = np.concatenate([part.labels for part in parts])
-    return _compared(np.concatenate([part.rows for part in parts]), labels, owners, solved)
+    rows = np.concatenate([part.rows for part in parts])
+    return _compared(rows, labels, owners, solved, most_unsure)
 
 
-def _compared(rows: Array, labels: Array, owners: NDArray[np.intp], solved: Solved) -> Ratio | None:
+def _compared(
+    rows: Array,
+    labels: Array,
+    owners: NDArray[np.intp],
+    solved: Solved,
+    most_unsure: float = MOST_UNSURE,
+) -> Ratio | None:
     """Labels over what a fit says of them, where it is sure of what it says."""
     said = rows @ solved.values
     deviations = solved.deviations(rows)
-    if np.sum(deviations**2) > MOST_UNSURE**2 * np.sum(said**2):
+    if np.sum(deviations**2) > most_unsure**2 * np.sum(said**2):
         return None
     return robust_ratio(said, labels, owners)
 
@@ -327,6 +363,63 @@ def _by_others(
         if forces is not None:
             decided[group] = _decided(verdict, forces)
     return decided
+
+
+def _all_by_stresses(
+    comparison: Comparison, verdicts: Mapping[Group, ForceVerdict]
+) -> dict[Group, ForceVerdict]:
+    """Verdicts with several explanations decided by stresses; groups of one fault together."""
+    found = dict(verdicts)
+    open_ones: dict[tuple[Explanation, ...], list[Group]] = {}
+    for group, verdict in verdicts.items():
+        if len(verdict.explanations) > 1:
+            open_ones.setdefault(verdict.explanations, []).append(group)
+    for explanations, groups in open_ones.items():
+        left = [_by_stresses(comparison, g, verdicts[g]).explanations for g in groups]
+        common = tuple(e for e in explanations if all(e in those for those in left))
+        for group in groups:
+            found[group] = replace(verdicts[group], explanations=common or explanations)
+    return found
+
+
+def _of_whole_files(
+    comparison: Comparison, verdicts: Mapping[Group, ForceVerdict]
+) -> dict[Group, ForceVerdict]:
+    """The verdicts, where all of a file are the same also for its groups without forces to compare."""
+    found = dict(verdicts)
+    for group, places in comparison.groups.items():
+        of_file = [v for g, v in verdicts.items() if g[0] == group[0]]
+        same = len({(v.wrong, v.explanations) for v in of_file}) == 1
+        if group not in found and same and of_file[0].wrong and of_file[0].explanations:
+            label = of_file[0].explanations[0].label
+            frames = [comparison.frames[n] for n in places]
+            if any(getattr(f, label, None) is not None for f in frames):
+                found[group] = of_file[0]
+    return found
+
+
+def _by_stresses(comparison: Comparison, group: Group, verdict: ForceVerdict) -> ForceVerdict:
+    """Decide whether energies or forces are wrong by the stresses that a fit to the forces asks for."""
+    quick = comparison.quick
+    places = [] if quick is None else quick.groups.get(group, [])
+    if quick is None or not places:
+        return verdict
+    frames = [quick.frames[n] for n in places]
+    solved = quick.solve(force_parts(quick, places, force_unit(frames)))
+    if solved is None:
+        return verdict
+    said = [Said(*quick.predicted(n, solved)) for n in places]
+    evidence = evidence_of_fit(Stresses.of(frames, said))
+    if evidence is None or evidence.log[1] > 0.4:
+        return verdict
+    left = []
+    for explanation in verdict.explanations:
+        # Stresses and forces agree if the energies are wrong.
+        expected = explanation.factor if explanation.label == "forces" else 1.0
+        off = abs(evidence.log[0] - np.log(abs(expected)))
+        if expected * evidence.value > 0.0 and off < max(2.5 * evidence.log[1], 0.5):
+            left.append(explanation)
+    return replace(verdict, explanations=tuple(left) or verdict.explanations)
 
 
 def _alike(verdicts: Mapping[Group, ForceVerdict]) -> dict[Group, ForceVerdict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from forcemap.fitter.doctor.force_units import force_parts, force_unit
@@ -92,7 +93,7 @@ def _far_off(quick: QuickFit, places: Sequence[int], energies: Array, atoms: Arr
 
 def least_deviations(x: Array, y: Array) -> Array:
     """Coefficients b (k,) of y = x b by least absolute deviations; of smallest norm if not unique."""
-    weights: Array = np.ones(len(y))
+    weights: Any = np.ones(len(y))
     found: Array = np.zeros(x.shape[1])
     for _ in range(30):
         root = np.sqrt(weights)

@@ -47,6 +47,9 @@ SAMPLE_FRAMES = 600
 POINTS = {"two_body": 12, "soap": 40}
 """Sparse points of each pair and each species."""
 
+USUAL_SIZE = 30.0
+"""Root mean square of the labels in units of the sigmas, as in usual fits."""
+
 N_MAX, L_MAX = 4, 3
 MOST_CHANNELS = 3
 
@@ -98,13 +101,15 @@ class Solved:
         values: (m,) weights of the whitened columns.
         factor: (m, m) lower Cholesky factor of 1 + the scaled Gram matrix.
         deltas: (m,) prior standard deviations.
-        noise: factor of all sigmas that the residuals ask for.
+        noise: factor of all sigmas and deltas that the residuals ask for.
+        unit: factor of the sigmas in the fit, by which it does not depend on the labels' unit.
     """
 
     values: Array
     factor: Array
     deltas: Array
     noise: float
+    unit: float
 
     def deviations(self, rows: Array) -> Array:
         """Standard deviations of what the fit says of `rows` (n, m), (n,)."""
@@ -185,25 +190,30 @@ class QuickFit:
         parts = [part for part in parts if len(part.labels)]
         if not parts:
             return None
-        rows = np.concatenate([part.rows / part.sigmas[:, None] for part in parts])
-        labels = np.concatenate([part.labels / part.sigmas for part in parts])
-        logs = float(sum(np.sum(np.log(part.sigmas)) for part in parts))
-        data = Groups(self.prior.size, 1)
+        sigmas = np.concatenate([part.sigmas for part in parts])
+        labels = np.concatenate([part.labels for part in parts])
+        unit = float(np.sqrt(np.mean((labels / sigmas) ** 2))) / USUAL_SIZE
+        if not unit:
+            return None
+        sigmas = sigmas * unit
+        rows = np.concatenate([part.rows for part in parts]) / sigmas[:, None]
         sizes = [term.size for term in self.prior.terms]
         with threadpool_limits(limits=1, user_api="blas"):
-            data.add([(rows, labels, logs)])
-            data.settle()
-            start = float(np.sqrt(np.mean(labels**2))) or 1.0
-            unit = float(np.sqrt(np.mean(np.sum(rows**2, axis=1)))) or 1.0
+            size = float(np.sqrt(np.mean(np.sum(rows**2, axis=1)))) or 1.0
+            start = 3.0 * USUAL_SIZE / size
             try:
-                chosen = maximise_evidence(
-                    data, sizes, [3.0 * start / unit] * len(sizes), [False] * len(sizes), True
-                )
+                # In units of the start, where the search has its bounds.
+                data = Groups(self.prior.size, 1)
+                data.add([(rows * start, labels / sigmas, float(np.sum(np.log(sigmas))))])
+                data.settle()
+                count = len(sizes)
+                chosen = maximise_evidence(data, sizes, [1.0] * count, [False] * count, True)
                 deltas = np.repeat(chosen.deltas, sizes)
                 solution = data.together(chosen.sigma_factors).solve(deltas)
             except np.linalg.LinAlgError:
                 return None
-        return Solved(solution.values, solution.factor, deltas, chosen.noise_factor)
+        values, noise = start * solution.values, chosen.noise_factor
+        return Solved(values, solution.factor, start * deltas, noise, unit)
 
     # ---- rows of labels
 
@@ -269,13 +279,14 @@ class QuickFit:
 
     def left_out_with_deviations(self, part: Part, solved: Solved) -> tuple[Array, Array]:
         """The same, and standard deviations of these predictions, (n,) each."""
-        residual = (part.labels - part.rows @ solved.values) / part.sigmas
-        scaled = part.rows * solved.deltas / part.sigmas[:, None]
+        sigmas = part.sigmas * solved.unit
+        residual = (part.labels - part.rows @ solved.values) / sigmas
+        scaled = part.rows * solved.deltas / sigmas[:, None]
         half = scipy.linalg.solve_triangular(
             solved.factor, scaled.T, lower=True, check_finite=False
         )
         errors, variances = without_rows(half, residual)
-        return errors * part.sigmas, solved.noise * np.sqrt(variances) * part.sigmas
+        return errors * sigmas, solved.noise * np.sqrt(variances) * sigmas
 
     def rows_of(self, frame: Frame) -> Array:
         """Rows of a frame that need not be in the sample. Raises ForcemapError for other elements."""

@@ -20,7 +20,11 @@ from forcemap.fitter.doctor.comparison import Comparison, Group, Said, group_nam
 from forcemap.fitter.doctor.evidence import Evidence, is_right, is_wrong, rounded
 from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
 from forcemap.fitter.doctor.regression import Ratio, robust_ratio, robust_slopes
-from forcemap.fitter.doctor.unit_factors import Explanation, stress_candidates
+from forcemap.fitter.doctor.unit_factors import (
+    Explanation,
+    energy_candidates,
+    stress_candidates,
+)
 from forcemap.fitter.doctor.work_pairs import Pairs
 from forcemap.potentials.voigt import matrix_of, six_of
 from numpy.typing import NDArray
@@ -31,6 +35,7 @@ __all__ = [
     "Stresses",
     "best_orders",
     "compare_stresses",
+    "evidence_of_fit",
     "mended_stress",
     "mended_stresses",
     "order_correction",
@@ -138,7 +143,10 @@ class StressVerdict:
 
 
 def compare_stresses(
-    comparison: Comparison, said: Sequence[Said | None] | None, unsure: frozenset[Group]
+    comparison: Comparison,
+    said: Sequence[Said | None] | None,
+    unsure: frozenset[Group],
+    sure_energies: bool = True,
 ) -> dict[Group, StressVerdict]:
     """A verdict on each group with stresses.
 
@@ -146,6 +154,7 @@ def compare_stresses(
         comparison: frames whose energies and forces agree.
         said: what a fit to energies and forces, without stresses, says of all frames.
         unsure: groups whose energies or forces are wrong in ways that could not be mended.
+        sure_energies: whether forces show that the unit of the energies is right.
     """
     evidence: dict[Group, Evidence | None] = {}
     stresses: dict[Group, Stresses] = {}
@@ -156,9 +165,9 @@ def compare_stresses(
         answers = [None] * len(places) if said is None else [said[n] for n in places]
         stresses[group] = Stresses.of(frames, answers)
         pairs = None if group in unsure else _of_pairs(comparison.pairs[group])
-        fit = _of_fit(stresses[group])
+        fit = evidence_of_fit(stresses[group])
         evidence[group] = pairs if pairs is not None and pairs.log[1] < 0.2 else fit or pairs
-    verdicts = _explained(comparison, evidence)
+    verdicts = _explained(comparison, evidence, sure_energies)
     found: dict[Group, StressVerdict] = {}
     for group, verdict in verdicts.items():
         own = None if group in unsure else comparison.pairs[group]
@@ -197,7 +206,7 @@ def _of_pairs(pairs: Pairs) -> Evidence | None:
     return None if found is None else found.inverse()
 
 
-def _of_fit(stresses: Stresses) -> Evidence | None:
+def evidence_of_fit(stresses: Stresses) -> Evidence | None:
     """Stresses over those that a quick fit to energies and forces says.
 
     By how they vary among the frames, whatever the order of components; else by their whole size, of
@@ -229,14 +238,15 @@ def _shifted(values: Array) -> Array:
 
 
 def _explained(
-    comparison: Comparison, evidence: Mapping[Group, Evidence | None]
+    comparison: Comparison, evidence: Mapping[Group, Evidence | None], sure_energies: bool
 ) -> dict[Group, StressVerdict]:
     """Verdicts by as few explanations as possible, each of as much of the evidence as possible."""
     verdicts = {g: StressVerdict(found) for g, found in evidence.items()}
     left = {g: found for g, found in evidence.items() if found is not None and is_wrong(found)}
-    volumes = {g: _volumes(comparison, g) for g in left}
+    sizes = {g: _sizes(comparison, g) for g in left}
+    candidates = stress_candidates() + ([] if sure_energies else energy_candidates())
     while left:
-        choices = [_Choice.of(e, left, volumes) for e in stress_candidates()]
+        choices = [_Choice.of(e, left, sizes) for e in candidates]
         choices = [choice for choice in choices if choice.groups]
         if not choices:
             break
@@ -283,9 +293,12 @@ def _alike(verdicts: Mapping[Group, StressVerdict]) -> dict[Group, StressVerdict
     return found
 
 
-def _volumes(comparison: Comparison, group: Group) -> Array:
+def _sizes(comparison: Comparison, group: Group) -> Array:
+    """(2, frames) volumes, Å³, and numbers of atoms of the frames with stresses."""
     frames = [comparison.frames[n] for n in comparison.groups[group]]
-    return np.array([abs(float(np.linalg.det(f.cell))) for f in frames if f.stress is not None])
+    return np.array(
+        [(abs(np.linalg.det(f.cell)), len(f.numbers)) for f in frames if f.stress is not None]
+    ).T
 
 
 @dataclass(frozen=True)
@@ -302,14 +315,16 @@ class _Choice:
         cls,
         explanation: Explanation,
         evidence: Mapping[Group, Evidence],
-        volumes: Mapping[Group, Array],
+        sizes: Mapping[Group, Array],
     ) -> _Choice:
         groups, offs, weights = [], [], []
         for group, found in evidence.items():
-            expected = 1.0 / explanation.factor
+            # Energies that are too small ask for stresses that are as much too small.
+            of_energy = explanation.label == "energy"
+            expected = explanation.factor if of_energy else 1.0 / explanation.factor
             spread = 0.0
-            if explanation.by_volume:
-                logs = np.log(volumes[group])
+            if explanation.by_volume or explanation.by_atoms:
+                logs = np.log(sizes[group][0 if explanation.by_volume else 1])
                 expected *= float(np.exp(np.mean(logs)))
                 spread = float(np.std(logs))
             log, error = found.log
@@ -406,6 +421,8 @@ def _scale(volumes: Array, verdict: StressVerdict) -> Array:
     if not verdict.wrong or not verdict.explanations:
         return np.ones(len(volumes))
     explanation = verdict.explanations[0]
+    if explanation.label != "stress":
+        return np.ones(len(volumes))
     scale = np.full(len(volumes), explanation.factor)
     return scale / volumes if explanation.by_volume else scale
 
@@ -442,7 +459,8 @@ def _with_offsets(
         if fit is not None:
             biases.append(abs(fit[0] + value))
     bias = max([LEAST_OFFSET, *biases])
-    for group in right:
+    # Forces alone leave the pressure open: cells must differ somewhere.
+    for group in right if biases else ():
         fit = _offset_of_fit(stresses[group])
         if fit is None or found[group].offset_how or abs(fit[0]) < 2.0 * bias:
             continue
@@ -502,6 +520,7 @@ def mended_stresses(comparison: Comparison, verdicts: Mapping[Group, StressVerdi
     orders = {group: order for order, groups in swapped_groups(verdicts) for group in groups}
     for group, verdict in verdicts.items():
         certain = verdict.wrong and len(verdict.explanations) == 1
+        certain = certain and verdict.explanations[0].label == "stress"
         explanation = verdict.explanations[0] if certain else None
         order = orders.get(group, STRAIGHT)
         for n in comparison.groups[group] if certain or order != STRAIGHT else ():
@@ -595,9 +614,10 @@ def _unit_findings(
             continue
         alone = len(found) == 1
         advice = "; or ".join(e.advice for e in found)
+        label = "energy" if all(e.label == "energy" for e in found) else "stress"
         findings.append(
             Finding(
-                "stress-sign" if alone and not found[0].unit else "stress-unit",
+                "stress-sign" if alone and not found[0].unit else f"{label}-unit",
                 Severity.WRONG,
                 f"{said}: {', or '.join(e.text for e in found)}"
                 + ("" if alone else " (the figure alone does not tell which)"),
@@ -605,7 +625,7 @@ def _unit_findings(
                 "sign), or virials = -volume * stress in eV",
                 places,
                 figures,
-                stress_correction(found[0]) if alone else None,
+                stress_correction(found[0]) if alone and label == "stress" else None,
             )
         )
     return findings
@@ -666,8 +686,8 @@ def _offset_findings(
                 Severity.DOUBT,
                 f"{group_name([group], list(comparison.groups))}: {verdict.offset_how}, the zero of "
                 f"the stress is off by {rounded(verdict.offset * GPA, error * GPA)} GPa: the energies "
-                "ask for stresses without this constant (Pulay stress of plane waves, or a pressure that "
-                "was added)",
+                "ask for stresses without this constant (Pulay stress of plane waves, or a pressure "
+                "that was added)",
                 f"Subtract {verdict.offset:.4g} eV/Å³ from xx, yy and zz, or give the stresses a sigma "
                 "of this size; for new calculations, raise the energy cutoff",
                 places_of(_frames(comparison, [group])),

@@ -11,6 +11,7 @@ __all__ = [
     "FORCE_UNITS",
     "STRESS_UNITS",
     "Explanation",
+    "energy_candidates",
     "force_candidates",
     "ratio_by",
     "stress_candidates",
@@ -92,11 +93,7 @@ def force_candidates() -> list[Explanation]:
             Explanation("forces", unit, sign * size, f"the forces are in {unit}{also}")
             for unit, size in FORCE_UNITS.items()
         ]
-    found += [
-        Explanation("energy", unit, size, f"the energies are in {unit}")
-        for unit, size in ENERGY_UNITS.items()
-    ]
-    found.append(Explanation("energy", "eV/atom", 1.0, "the energies are per atom", by_atoms=True))
+    found += energy_candidates()
     found.append(Explanation("positions", "Bohr", BOHR, "the positions are in Bohr"))
     return found
 
@@ -106,6 +103,16 @@ def ratio_by(explanation: Explanation, atoms: float) -> float:
     if explanation.by_atoms:
         return 1.0 / atoms
     return 1.0 / explanation.factor if explanation.label == "energy" else explanation.factor
+
+
+def energy_candidates() -> list[Explanation]:
+    """What may be wrong with energies."""
+    found = [
+        Explanation("energy", unit, size, f"the energies are in {unit}")
+        for unit, size in ENERGY_UNITS.items()
+    ]
+    found.append(Explanation("energy", "eV/atom", 1.0, "the energies are per atom", by_atoms=True))
+    return found
 
 
 def stress_candidates() -> list[Explanation]:

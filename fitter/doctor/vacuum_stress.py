@@ -13,6 +13,7 @@ from functools import partial
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
+from forcemap.fitter.doctor.counted import counted
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
 from forcemap.fitter.doctor.vacuum import Vacuum
@@ -28,7 +29,7 @@ LEAST = 0.1
 LARGE = 0.5
 """eV per atom; larger disagreements are no numerical errors, such as a zero that is a few GPa off."""
 
-KINDS = {1: "slabs", 2: "wires", 3: "clusters"}
+KINDS = {1: "slab", 2: "wire", 3: "cluster"}
 
 
 def disagreement(frame: Frame, vacuum: Vacuum) -> tuple[float, float] | None:
@@ -87,8 +88,8 @@ def _contradictions(bad: list[tuple[float, Frame, int]]) -> list[Finding]:
             Finding(
                 "stress-in-vacuum",
                 Severity.WRONG if worst > LARGE else Severity.DOUBT,
-                f"the stress of {len(those)} {kind} in vacuum is not that of their forces: across the "
-                f"vacuum volume * stress and -sum of positions times forces differ by up to "
+                f"the stress of {counted(len(those), kind)} in vacuum is not that of the forces: "
+                f"across the vacuum volume * stress and -sum of positions times forces differ by up to "
                 f"{worst:.2g} eV per atom ({frame.source}: frame {frame.index}), and should be equal",
                 "Remove the stress (or virial) of these frames",
                 places_of([frame for _, frame in those]),
@@ -106,8 +107,9 @@ def _without_news(clusters: list[Frame]) -> list[Finding]:
         Finding(
             "stress-of-clusters",
             Severity.DOUBT,
-            f"{len(clusters)} frames are clusters in a box of vacuum and have a stress: it depends on "
-            "the box, and holds nothing that their forces do not",
+            f"{counted(len(clusters), 'frame')} of clusters in a box of vacuum "
+            f"{'has' if len(clusters) == 1 else 'have'} a stress: it depends on the box, and holds "
+            "nothing that their forces do not",
             "Remove the stress (or virial) of these frames",
             places_of(clusters),
             {"frames": len(clusters)},
@@ -123,8 +125,9 @@ def _slabs(slabs: list[Frame]) -> list[Finding]:
         Finding(
             "stress-of-slabs",
             Severity.NOTE,
-            f"{len(slabs)} frames are slabs or wires in vacuum and have a stress: it is an average "
-            "over the vacuum, too; within errors it is zero across the vacuum, as it should be",
+            f"{counted(len(slabs), 'frame')} of slabs or wires in vacuum "
+            f"{'has' if len(slabs) == 1 else 'have'} a stress: it is an average over the vacuum, "
+            "too; within errors it is zero across the vacuum, as it should be",
             "",
             places_of(slabs),
             {"frames": len(slabs)},

@@ -63,9 +63,14 @@ def judged(comparison: Comparison) -> Judged:
         places = [n for group, own in quick.groups.items() if group not in unsure for n in own]
         fit = joint_fit(quick, places, stresses=False)
         said = None if fit is None else comparison.said(fit.solved)
-    stresses = compare_stresses(comparison, said, unsure)
+    sure = any(v.evidence is not None for v in forces.values())
+    stresses = compare_stresses(comparison, said, unsure, sure)
     findings += stress_findings(comparison, stresses)
-    bad = {g for g, v in stresses.items() if v.wrong and len(v.explanations) != 1}
+    bad = {
+        g
+        for g, v in stresses.items()
+        if v.wrong and [e.label for e in v.explanations] != ["stress"]
+    }
     mended = _with_frames(comparison, mended_stresses(comparison, stresses))
     return Judged(findings, mended, unsure | bad)
 

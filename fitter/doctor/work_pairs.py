@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase.geometry import complete_cell
@@ -149,7 +149,7 @@ def _works(a: Frame, b: Frame) -> _Works | None:
         moved = float(0.5 * np.sum(np.abs(a.forces * steps) + np.abs(b.forces * steps)))
     elif np.abs(steps).max(initial=0.0) > STILL:
         return None
-    strains: Array = np.zeros(6)
+    strains: Any = np.zeros(6)
     stresses, sizes = strains, strains
     volume = max(abs(float(np.linalg.det(mean))), 1e-12)
     if np.abs(gradient).max() > STILL:
