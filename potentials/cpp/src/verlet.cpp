@@ -144,9 +144,15 @@ void sum_sites(const Potential& potential, const SiteRange& range, SiteScratch& 
                SiteSums& out, const SiteValues& values) {
   const NeighborList& list = range.list.neighbors();
   std::vector<Site>& sites = scratch.sites;
+  scratch.queue.clear();
   each_gathered(potential, range, scratch, [&](std::size_t begin, std::size_t count) {
-    potential.evaluate(sites.data(), count, scratch.energies.data(),
-                       values.grades ? values.grades + begin : nullptr);
+    if (values.grades) {
+      for (std::size_t n = 0; n < count; ++n) scratch.grades[n] = values.grades + begin + n;
+      potential.evaluate(sites.data(), count, scratch.energies.data(), scratch.grades.data(),
+                         scratch.queue);
+    } else {
+      potential.evaluate(sites.data(), count, scratch.energies.data());
+    }
     for (std::size_t n = 0; n < count; ++n) {
       const Site& site = sites[n];
       out.energy += scratch.energies[n];
@@ -154,6 +160,7 @@ void sum_sites(const Potential& potential, const SiteRange& range, SiteScratch& 
       if (site.count > 0) add_site(site, {site.gx, site.gy, site.gz}, list, begin + n, out);
     }
   });
+  if (values.grades) potential.finish_grades(scratch.queue);
 }
 
 void sum_draws(const Potential& potential, const SiteRange& range, SiteScratch& scratch,

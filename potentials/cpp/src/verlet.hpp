@@ -42,9 +42,11 @@ class VerletList {
 /// Sites that one thread evaluates together, and their energies.
 struct SiteScratch {
   explicit SiteScratch(const Potential& potential)
-      : sites(potential.batch()), energies(potential.batch()) {}
+      : sites(potential.batch()), energies(potential.batch()), grades(potential.batch()) {}
   std::vector<Site> sites;
   std::vector<double> energies;
+  std::vector<double*> grades;  // where they go
+  GradeQueue queue;
   SiteDraws draws;
 };
 

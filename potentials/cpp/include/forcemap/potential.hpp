@@ -50,6 +50,22 @@ struct SiteDraws {
   }
 };
 
+/// Where grades wait that are computed later than the energies: several at once cost less. Memory
+/// of one thread, for one potential.
+class GradeQueue {
+ public:
+  GradeQueue();
+  ~GradeQueue();
+  GradeQueue(GradeQueue&&) noexcept;
+  GradeQueue& operator=(GradeQueue&&) noexcept;
+
+  /// Forget those that wait, whose places may be gone: what an error has left behind.
+  void clear();
+
+  struct Waiting;
+  std::unique_ptr<Waiting> waiting;
+};
+
 /// A potential ready to be evaluated; immutable, shared by threads (one Site each).
 class Potential {
  public:
@@ -78,9 +94,13 @@ class Potential {
 
   /// How many sites evaluate best together.
   std::size_t batch() const;
-  /// The same for `count` gathered sites; `energies` (count). `grades` (count) may be null, and is
-  /// for potentials with a grade; NaN where the energy is not finite.
-  void evaluate(Site* sites, std::size_t count, double* energies, double* grades = nullptr) const;
+  /// The same for `count` gathered sites; `energies` (count).
+  void evaluate(Site* sites, std::size_t count, double* energies) const;
+  /// With grades, for potentials that have one: that of site n comes to grades[n], NaN where the
+  /// energy is not finite, now or in a later call with this queue, at last in `finish_grades`.
+  void evaluate(Site* sites, std::size_t count, double* energies, double* const* grades,
+                GradeQueue& queue) const;
+  void finish_grades(GradeQueue& queue) const;
 
   /// Whether sites can be graded.
   bool has_grade() const;

@@ -57,8 +57,10 @@ struct SiteKernels {
   EmbeddingEnergyFunction embedding;
   ThreeBodyFunction three_body;
   ThreeBodyDrawsFunction three_body_draws;
-  MomentsFunction moments;
+  MomentSumsFunction moment_sums;
+  MomentFeaturesFunction moment_features;
   WhitenFunction whiten;
+  WhitenEightFunction whiten_eight;
   SoapKernels soap;
 };
 

@@ -276,8 +276,10 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::embedding,
       FORCEMAP_LOOPS::three_body,
       FORCEMAP_LOOPS::three_body_draws,
-      FORCEMAP_LOOPS::moments,
+      FORCEMAP_LOOPS::moment_sums,
+      FORCEMAP_LOOPS::moment_features,
       FORCEMAP_LOOPS::whiten,
+      FORCEMAP_LOOPS::whiten_eight,
       {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::soap_density, FORCEMAP_LOOPS::soap_energies,
        FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::soap_gradient, FORCEMAP_LOOPS::soap_products,
        FORCEMAP_LOOPS::soap_sums, FORCEMAP_LOOPS::soap_draw_forces}};
