@@ -210,16 +210,17 @@ struct Potential::Impl {
     const Draws& draws = *data.draws;
     const std::size_t species = data.numbers.size(), own = static_cast<std::size_t>(site.species);
     double energy = 0.0;
-    out.energies.resize(draws.count);
+    out.width = (draws.count + 7) / 8 * 8;
+    out.energies.assign(out.width, 0.0);
     const bool usable = prepare(&site, 1, &energy, Alone::kept).count == 1;
     for (std::size_t k = 0; k < draws.count; ++k)
       out.energies[k] = usable ? draws.e0[k * species + own] : std::nan("");
     const SiteView& view = site.scratch->view;
-    out.stride = view.padded;
-    // The loops write to whole vectors of neighbours.
-    out.gradients.assign(3 * draws.count * out.stride, 0.0);
+    const std::size_t size = 3 * out.width * view.count;
+    if (out.gradients.size() < size) out.gradients.resize(size);
+    std::fill_n(out.gradients.begin(), size, 0.0);
     if (!usable) return;
-    const DrawSums sums{out.energies.data(), out.gradients.data(), out.stride};
+    const DrawSums sums{out.energies.data(), out.gradients.data(), out.width};
     for (const auto& term : draws.terms) term->add(view, sums, site.scratch->space);
   }
 };
@@ -287,6 +288,13 @@ std::size_t Potential::bytes_of_draws() const {
 void Potential::deviate(Site& site, SiteDraws& draws) const {
   if (!impl_->data.draws) fail("this potential has no draws");
   impl_->deviate(site, draws);
+}
+
+std::size_t Potential::draws_width() const { return (draws() + 7) / 8 * 8; }
+
+void Potential::add_forces(const Site& site, const SiteDraws& draws, std::size_t center,
+                           const DrawForces& to) const {
+  site_kernels().spread_draws(site.scratch->view, draws.gradients.data(), draws.width, center, to);
 }
 
 const Uncertainty* Potential::uncertainty() const {

@@ -53,6 +53,7 @@ struct SiteKernels {
   NearFunction near;
   TwoBodyFunction two_body;
   TwoBodyDrawsFunction two_body_draws;
+  SpreadDrawsFunction spread_draws;
   ZblEnergyFunction zbl;
   EmbeddingEnergyFunction embedding;
   ThreeBodyFunction three_body;

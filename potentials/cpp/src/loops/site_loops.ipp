@@ -272,6 +272,7 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::near,
       FORCEMAP_LOOPS::two_body,
       FORCEMAP_LOOPS::two_body_draws,
+      FORCEMAP_LOOPS::spread_draws,
       FORCEMAP_LOOPS::zbl,
       FORCEMAP_LOOPS::embedding,
       FORCEMAP_LOOPS::three_body,
