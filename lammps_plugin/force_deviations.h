@@ -21,10 +21,10 @@ class ForceDeviations {
   void add(const forcemap::Potential& potential, forcemap::Site& site, std::size_t i,
            double factor);
 
-  std::size_t values() const { return width; }
-  /// Values `first` to `first` + `count` of atom `i`, to and from a buffer.
-  void pack(std::size_t i, std::size_t first, std::size_t count, double* buffer) const;
-  void unpack(std::size_t i, std::size_t first, std::size_t count, const double* buffer);
+  std::size_t values() const { return 3 * count; }
+  /// Values `first` to `first` + `some` of atom `i`, to and from a buffer.
+  void pack(std::size_t i, std::size_t first, std::size_t some, double* buffer) const;
+  void unpack(std::size_t i, std::size_t first, std::size_t some, const double* buffer);
 
   /// With the ghosts' shares at home: the deviations of atom `i`, whose calibration's floor counts
   /// `factor` times.
@@ -37,11 +37,17 @@ class ForceDeviations {
   std::size_t bytes() const;
 
  private:
-  std::size_t width = 0;            // 3 per draw
-  std::vector<double> differences;  // (atoms and ghosts, draws, 3) of forces
+  std::size_t count = 0;            // draws
+  std::size_t width = 0;            // the same up to a whole vector
+  std::vector<double> differences;  // (atoms and ghosts, 3, width) of forces
   std::vector<double> norm;         // (atoms) deviation of the force vector; 0: absent
   std::vector<double> component[3];
   forcemap::SiteDraws draws;
+
+  // Where value v of atom i is.
+  std::size_t place(std::size_t i, std::size_t v) const {
+    return (3 * i + v / count) * width + v % count;
+  }
 };
 
 }  // namespace LAMMPS_NS

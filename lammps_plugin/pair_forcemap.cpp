@@ -53,7 +53,8 @@ struct PairForcemap::Evaluator {
   std::vector<forcemap::Site> sites;
   std::vector<int> centers;
   std::vector<double> energies;
-  std::vector<double> grades;
+  std::vector<double*> grades;  // where they go
+  forcemap::GradeQueue queue;
 
   Evaluator(forcemap::PotentialData data, std::string file)
       : potential(std::move(data)),
@@ -121,6 +122,7 @@ void PairForcemap::compute(int eflag, int vflag) {
     held = 0;
   }
   if (held > 0) add_sites(held);
+  if (watching) end_grades();
   if (deviating) end_deviations(excluded);
 
   if (vflag_fdotr) virial_fdotr_compute();
@@ -151,7 +153,7 @@ bool PairForcemap::is_absent(int i, int excluded) const {
 // What this step has beside forces: what fix pair asks for, and the pair style's own looks.
 void PairForcemap::begin_uncertainty() {
   const auto local = static_cast<std::size_t>(atom->nlocal);
-  grading = watching = deviating = false;
+  watching = deviating = false;
   if (deviation_flag) {
     require_draws();
     deviating = true;
@@ -161,19 +163,26 @@ void PairForcemap::begin_uncertainty() {
   }
   if (grade_flag) {
     require_grade();
-    grading = true;
-    per_atom->reserve_grades(local);
-    std::fill_n(per_atom->grades.begin(), local, 0.0);
     per_atom->graded_step = update->ntimestep;
   }
-  watching = watch && (grading || watch->is_due(watch_every));
-  if (watching) watch->begin();
+  watching = watch && (grade_flag || watch->is_due(watch_every));
+  if (!watching) return;
+  per_atom->reserve_grades(local);
+  std::fill_n(per_atom->grades.begin(), local, 0.0);
+  evaluator->queue.clear();
+  watch->begin();
 }
 
 // Evaluates the gathered sites and books what they give.
 void PairForcemap::add_sites(std::size_t count) {
-  evaluator->potential.evaluate(evaluator->sites.data(), count, evaluator->energies.data(),
-                                watching ? evaluator->grades.data() : nullptr);
+  if (watching) {
+    for (std::size_t n = 0; n < count; n++)
+      evaluator->grades[n] = &per_atom->grades[static_cast<std::size_t>(evaluator->centers[n])];
+    evaluator->potential.evaluate(evaluator->sites.data(), count, evaluator->energies.data(),
+                                  evaluator->grades.data(), evaluator->queue);
+  } else {
+    evaluator->potential.evaluate(evaluator->sites.data(), count, evaluator->energies.data());
+  }
   for (std::size_t n = 0; n < count; n++) {
     const int i = evaluator->centers[n];
     const int itype = atom->type[i];
@@ -186,14 +195,18 @@ void PairForcemap::add_sites(std::size_t count) {
     if (eflag_global) eng_vdwl += factor * energy;
     if (eflag_atom) eatom[i] += factor * energy;
     if (vflag_either) add_virial(site, factor);
-    if (watching) {
-      watch->see(evaluator->grades[n], atom->tag_enable ? atom->tag[i] : 0);
-      if (grading) per_atom->grades[static_cast<std::size_t>(i)] = evaluator->grades[n];
-    }
     // Last, since it takes the site's gradients.
     if (deviating)
       per_atom->deviations.add(evaluator->potential, site, static_cast<std::size_t>(i), factor);
   }
+}
+
+// The grades that are still to be computed, and a look at all of them.
+void PairForcemap::end_grades() {
+  evaluator->potential.finish_grades(evaluator->queue);
+  const auto local = static_cast<std::size_t>(atom->nlocal);
+  for (std::size_t i = 0; i < local; i++)
+    watch->see(per_atom->grades[i], atom->tag_enable ? atom->tag[i] : 0);
 }
 
 // Brings the ghosts' shares home, some draws at a time, and makes deviations of the sums.

@@ -52,8 +52,8 @@ class PairForcemap : public Pair {
   int watch_every = 100;              // steps between the pair style's own looks; 0: none
   int grade_flag = 0;                 // set by fix pair, before the step
   int deviation_flag = 0;
-  // In the present step: grades are kept by atom, grades are watched, deviations are made.
-  bool grading = false, watching = false, deviating = false;
+  // In the present step: grades are computed, deviations are made.
+  bool watching = false, deviating = false;
 
   void allocate();
   void require_units();
@@ -63,6 +63,7 @@ class PairForcemap : public Pair {
   bool is_absent(int i, int excluded) const;
   void begin_uncertainty();
   void add_sites(std::size_t count);
+  void end_grades();
   void end_deviations(int excluded);
   void require_grade() const;
   void require_draws() const;

@@ -24,7 +24,7 @@ struct CalculatorState {
   ThreadPool pool;
   std::vector<SiteScratch> sites;  // one of each thread
   std::vector<SiteSums> sums;
-  std::vector<std::vector<SiteSums>> drawn;  // by thread and draw
+  std::vector<DrawnSums> drawn;  // by thread
   VerletList list;
   std::vector<double> placed;  // all entries, (entries, 3)
   std::vector<int> identity;   // kinds are species already
@@ -82,13 +82,12 @@ struct CalculatorState {
     follow(s);
     drawn.resize(sums.size());
     share(s, [&](std::size_t t, const SiteRange& range) {
-      drawn[t].resize(draws);
-      for (SiteSums& of_draw : drawn[t]) of_draw.clear(s.count);
-      sum_draws(*potential, range, sites[t], drawn[t].data());
+      drawn[t].clear(s.count, potential->draws_width());
+      sum_draws(*potential, range, sites[t], drawn[t]);
     });
+    for (std::size_t t = 1; t < drawn.size(); ++t) drawn[0].add(drawn[t]);
     for (std::size_t k = 0; k < draws; ++k) {
-      SiteSums& sum = drawn[0][k];
-      for (std::size_t t = 1; t < drawn.size(); ++t) sum.add(drawn[t][k]);
+      const SiteSums sum = drawn[0].of_draw(k);
       if (!finite(sum)) explain_fault(s, list.neighbors(), placed.data());
       out.energies[k] = sum.energy;
       std::copy(sum.forces.begin(), sum.forces.end(), out.forces + 3 * s.count * k);

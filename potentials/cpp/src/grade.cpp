@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "arena.hpp"
@@ -12,35 +13,95 @@ namespace forcemap {
 
 namespace {
 
+constexpr std::size_t kTogether = 8;  // sites, as many as the loops take
+
 std::size_t padded(std::size_t count) { return (count + 7) / 8 * 8; }
 
-// What the loops of the moments write to.
-struct Scratch {
-  Arena arena;
-  MomentsView view{};
-  std::size_t neighbors = 0, radial = 0, angles = 0;  // room for
+// What the loops of the moments write to, but for a site's sums.
+class MomentSpace {
+ public:
+  // Before anything else, and to change the moments.
+  void set(const Moments& moments, std::size_t species) {
+    view_.inverse_cutoff = 1.0 / moments.cutoff;
+    view_.radial = moments.radial;
+    view_.angular_cutoff = moments.angular_cutoff;
+    view_.inverse_square = 1.0 / (moments.angular_cutoff * moments.angular_cutoff);
+    view_.angular_radial = moments.angular_radial;
+    view_.species = species;
+    view_.angles_at = padded(species * moment_radial_room(moments.radial));
+    const std::size_t parts = kTogether * of_angles();
+    if (parts <= parts_) return;
+    parts_ = parts;
+    lay_out();
+  }
 
-  void reserve(std::size_t count, const Moments& moments, std::size_t species) {
-    const std::size_t of_angles = species * moments.angular_radial * kMomentParts;
-    const std::size_t of_radial = species * max_moment_radial;
-    if (count <= neighbors && of_radial <= radial && of_angles <= angles) return;
-    neighbors = std::max(neighbors, count);
-    radial = std::max(radial, of_radial);
-    angles = std::max(angles, of_angles);
-    arena.lay_out([&](const auto& each) {
-      for (double** p : {&view.x, &view.y, &view.z}) each(*p, neighbors + 16);
-      each(view.kind, neighbors + 16);
-      each(view.sums, radial);
-      each(view.angles, angles);
+  // A site's sums.
+  std::size_t width() const { return view_.angles_at + of_angles(); }
+
+  void write_sums(const SiteView& site, double* to) {
+    if (site.capacity > neighbors_) {
+      neighbors_ = site.capacity;
+      lay_out();
+    }
+    view_.sums = to;
+    view_.angles = to + view_.angles_at;
+    site_kernels().moment_sums(view_, site);
+  }
+
+  const MomentsView& view() const { return view_; }
+
+ private:
+  std::size_t of_angles() const { return view_.species * view_.angular_radial * kMomentParts; }
+  void lay_out() {
+    arena_.lay_out([&](const auto& each) {
+      for (double** p : {&view_.x, &view_.y, &view_.z}) each(*p, neighbors_ + 16);
+      each(view_.kind, neighbors_ + 16);
+      each(view_.parts, parts_);
     });
   }
+
+  Arena arena_;
+  MomentsView view_{};
+  std::size_t neighbors_ = 0, parts_ = 0;
+};
+
+// The sums of up to kTogether sites, and their features, of which a vector has one of each.
+class SumsTogether {
+ public:
+  std::size_t count = 0;
+
+  // Where the next site's sums go, `width` numbers. The others are zeros, or what there was:
+  // numbers.
+  double* next(std::size_t width, std::size_t features) {
+    if (width > width_ || features > features_) {
+      width_ = std::max(width_, width);
+      features_ = std::max(features_, features);
+      arena_.lay_out([&](const auto& each) {
+        for (double*& row : sums_) each(row, width_);
+        each(x_, kTogether * padded(features_));
+      });
+    }
+    return sums_[count++];
+  }
+
+  // (features, kTogether)
+  double* features(const MomentsView& view) {
+    site_kernels().moment_features(view, sums_, x_);
+    return x_;
+  }
+
+ private:
+  Arena arena_;
+  double* sums_[kTogether] = {};
+  double* x_ = nullptr;
+  std::size_t width_ = 0, features_ = 0;
 };
 
 }  // namespace
 
 Grade::Center::Center(std::vector<double> given, const std::vector<double>& whitening)
-    : mean(std::move(given)) {
-  const std::size_t count = mean.size();
+    : features(given.size()), mean(std::move(given)) {
+  const std::size_t count = features;
   mean.resize(padded(count), 0.0);
   for (std::size_t end = 8; end <= padded(count); end += 8)
     for (std::size_t column = 0; column < end; ++column)
@@ -48,34 +109,105 @@ Grade::Center::Center(std::vector<double> given, const std::vector<double>& whit
         blocks.push_back(row < count && column <= row ? whitening[row * count + column] : 0.0);
 }
 
-void Moments::evaluate(const SiteView& site, std::size_t species, double* features,
-                       Workspace& space) const {
-  Scratch& scratch = space.of<Scratch>();
-  scratch.reserve(site.capacity, *this, species);
-  MomentsView view = scratch.view;
-  view.cutoff = cutoff;
-  view.radial = radial;
-  view.angular_cutoff = angular_cutoff;
-  view.angular_radial = angular_radial;
-  view.species = species;
-  site_kernels().moments(view, site, features);
+void Moments::evaluate(const SiteView* const* sites, std::size_t count, std::size_t species,
+                       double* const* features, Workspace& space) const {
+  MomentSpace& loops = space.of<MomentSpace>();
+  SumsTogether& sums = space.of<SumsTogether>();
+  const std::size_t numbers = this->count(species);
+  loops.set(*this, species);
+  for (std::size_t begin = 0; begin < count; begin += kTogether) {
+    const std::size_t end = std::min(begin + kTogether, count);
+    sums.count = 0;
+    for (std::size_t n = begin; n < end; ++n)
+      loops.write_sums(*sites[n], sums.next(loops.width(), numbers));
+    const double* const x = sums.features(loops.view());
+    for (std::size_t n = begin; n < end; ++n)
+      for (std::size_t a = 0; a < numbers; ++a) features[n][a] = x[kTogether * a + n - begin];
+  }
 }
 
 double Grade::of(const SiteView& site, double* features) const {
-  const std::size_t species = centers.size();
-  const auto own = static_cast<std::size_t>(site.species);
-  const Center& center = centers[own];
+  const Center& center = centers[static_cast<std::size_t>(site.species)];
   double grade = 0.0;
   if (!center.mean.empty())
     grade = std::sqrt(site_kernels().whiten(center.blocks.data(), center.mean.data(),
                                             center.mean.size(), features));
+  return std::max(grade, of_distances(site));
+}
+
+double Grade::of_distances(const SiteView& site) const {
+  double grade = 0.0;
   if (!(site.least_square < longest_shortest * longest_shortest)) return grade;
-  const double* const limits = &shortest[own * species];
+  const double* const limits = &shortest[static_cast<std::size_t>(site.species) * centers.size()];
   for (std::size_t n = 0; n < site.count; ++n) {
     const double limit = limits[static_cast<std::size_t>(site.kind[n])];
     if (site.r[n] < limit) grade = std::max(grade, limit / site.r[n]);
   }
   return grade;
+}
+
+struct MomentGrades::Impl {
+  // Sites of one species of centre, which share a mean and a whitening.
+  struct Waiting {
+    SumsTogether sums;
+    double of_distances[kTogether];
+    double* to[kTogether];
+  };
+
+  MomentSpace loops;
+  std::vector<std::unique_ptr<Waiting>> waiting;  // by species, null before the first site
+
+  void finish(const Grade& grade, std::size_t species) {
+    Waiting& sites = *waiting[species];
+    const Grade::Center& center = grade.centers[species];
+    double squares[kTogether];
+    double* const x = sites.sums.features(loops.view());
+    site_kernels().whiten_eight(center.blocks.data(), center.mean.data(), center.features, x,
+                                squares);
+    // In this order, so that NaN for the distances stays.
+    for (std::size_t n = 0; n < sites.sums.count; ++n)
+      *sites.to[n] = std::max(sites.of_distances[n], std::sqrt(squares[n]));
+    sites.sums.count = 0;
+  }
+};
+
+MomentGrades::MomentGrades() : impl_(new Impl) {}
+MomentGrades::~MomentGrades() = default;
+
+void MomentGrades::add(const Grade& grade, const SiteView& site, double* to) {
+  const std::size_t species = grade.centers.size(), own = static_cast<std::size_t>(site.species);
+  if (grade.centers[own].mean.empty()) {
+    *to = grade.of_distances(site);
+    return;
+  }
+  if (impl_->waiting.empty()) {
+    impl_->waiting.resize(species);
+    impl_->loops.set(*grade.moments, species);
+  }
+  if (!impl_->waiting[own]) impl_->waiting[own] = std::make_unique<Impl::Waiting>();
+  Impl::Waiting& sites = *impl_->waiting[own];
+  if (sites.sums.count == kTogether) impl_->finish(grade, own);
+  sites.to[sites.sums.count] = to;
+  sites.of_distances[sites.sums.count] = grade.of_distances(site);
+  impl_->loops.write_sums(site, sites.sums.next(impl_->loops.width(), grade.centers[own].features));
+}
+
+void MomentGrades::spoil(double* to) {
+  *to = std::numeric_limits<double>::quiet_NaN();
+  for (const auto& sites : impl_->waiting)
+    for (std::size_t n = 0; sites && n < sites->sums.count; ++n)
+      if (sites->to[n] == to) sites->of_distances[n] = *to;
+}
+
+void MomentGrades::clear() {
+  for (const auto& sites : impl_->waiting)
+    if (sites) sites->sums.count = 0;
+}
+
+void MomentGrades::finish(const Grade& grade) {
+  for (std::size_t species = 0; species < impl_->waiting.size(); ++species)
+    if (impl_->waiting[species] && impl_->waiting[species]->sums.count > 0)
+      impl_->finish(grade, species);
 }
 
 }  // namespace forcemap

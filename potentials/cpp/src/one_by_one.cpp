@@ -23,14 +23,12 @@ class OneByOne final : public DrawnTerm {
   void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
     const SiteView* const sites[] = {&site};
     double* const own[] = {site.gx, site.gy, site.gz};
-    double* to = sums.gradients;
     for (std::size_t draw = 0; draw < terms_.size(); ++draw) {
       for (double* g : own) std::fill_n(g, site.padded, 0.0);
       terms_[draw]->add({1, sites}, sums.energies + draw, space);
-      for (const double* g : own) {
-        for (std::size_t n = 0; n < site.count; ++n) to[n] += g[n];
-        to += sums.stride;
-      }
+      for (std::size_t n = 0; n < site.count; ++n)
+        for (std::size_t d = 0; d < 3; ++d)
+          sums.gradients[(3 * n + d) * sums.width + draw] += own[d][n];
     }
   }
 

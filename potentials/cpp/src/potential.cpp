@@ -72,6 +72,16 @@ void Site::reserve(std::size_t neighbors) {
   gz = v.gz;
 }
 
+struct GradeQueue::Waiting {
+  MomentGrades moments;
+};
+
+GradeQueue::GradeQueue() : waiting(new Waiting) {}
+GradeQueue::~GradeQueue() = default;
+GradeQueue::GradeQueue(GradeQueue&&) noexcept = default;
+GradeQueue& GradeQueue::operator=(GradeQueue&&) noexcept = default;
+void GradeQueue::clear() { waiting->moments.clear(); }
+
 struct Potential::Impl {
   PotentialData data;
   double cutoff = 0.0;    // the largest of all terms
@@ -133,9 +143,11 @@ struct Potential::Impl {
 
   void evaluate(Site* sites, std::size_t count, double* energies) const {
     Prepared found = prepare(sites, count, energies, Alone::left_out);
-    if (found.count == 0) return;
-    for (const auto& term : data.terms)
-      term->add({found.count, found.view}, found.energy, sites[0].scratch->space);
+    if (found.count > 0) add_terms(found, energies, sites[0].scratch->space);
+  }
+
+  void add_terms(Prepared& found, double* energies, Workspace& space) const {
+    for (const auto& term : data.terms) term->add({found.count, found.view}, found.energy, space);
     for (std::size_t n = 0; n < found.count; ++n) energies[found.place[n]] = found.energy[n];
   }
 
@@ -148,27 +160,43 @@ struct Potential::Impl {
     Workspace& space = sites[0].scratch->space;
     double* next[most_sites_at_once];
     for (std::size_t n = 0; n < found.count; ++n) next[n] = features + found.place[n] * stride;
-    // Before the terms, so that nothing waits for them.
-    if (moments)
-      for (std::size_t n = 0; n < found.count; ++n)
-        moments->evaluate(*found.view[n], data.numbers.size(), next[n], space);
+    if (moments) {
+      moments->evaluate(found.view, found.count, data.numbers.size(), next, space);
+      add_terms(found, energies, space);
+      return;
+    }
     for (const auto& term : data.terms) {
-      term->add({found.count, found.view, moments ? nullptr : next}, found.energy, space);
+      term->add({found.count, found.view, next}, found.energy, space);
       for (std::size_t n = 0; n < found.count; ++n)
-        next[n] += moments ? 0 : term->features(static_cast<std::size_t>(found.view[n]->species));
+        next[n] += term->features(static_cast<std::size_t>(found.view[n]->species));
     }
     for (std::size_t n = 0; n < found.count; ++n) energies[found.place[n]] = found.energy[n];
   }
 
-  void grade(Site* sites, std::size_t count, double* energies, double* grades) const {
+  void grade(Site* sites, std::size_t count, double* energies, double* const* grades,
+             GradeQueue& queue) const {
+    if (data.grade->moments) {
+      grade_by_moments(sites, count, energies, grades, queue.waiting->moments);
+      return;
+    }
     std::vector<double>& features = sites[0].scratch->features;
-    const Moments* const moments = data.grade->moments ? &*data.grade->moments : nullptr;
     features.resize(most_sites_at_once * most_features);
-    evaluate(sites, count, energies, moments, features.data(), most_features);
+    evaluate(sites, count, energies, nullptr, features.data(), most_features);
     for (std::size_t n = 0; n < count; ++n)
-      grades[n] = std::isfinite(energies[n])
-                      ? data.grade->of(sites[n].scratch->view, &features[n * most_features])
-                      : std::nan("");
+      *grades[n] = std::isfinite(energies[n])
+                       ? data.grade->of(sites[n].scratch->view, &features[n * most_features])
+                       : std::nan("");
+  }
+
+  void grade_by_moments(Site* sites, std::size_t count, double* energies, double* const* grades,
+                        MomentGrades& waiting) const {
+    Prepared found = prepare(sites, count, energies, Alone::kept);
+    // Before the terms, so that nothing waits for them.
+    for (std::size_t n = 0; n < found.count; ++n)
+      waiting.add(*data.grade, *found.view[n], grades[found.place[n]]);
+    if (found.count > 0) add_terms(found, energies, sites[0].scratch->space);
+    for (std::size_t n = 0; n < count; ++n)
+      if (!std::isfinite(energies[n])) waiting.spoil(grades[n]);
   }
 
   std::size_t feature_count(std::size_t species, const Moments* moments) const {
@@ -182,16 +210,17 @@ struct Potential::Impl {
     const Draws& draws = *data.draws;
     const std::size_t species = data.numbers.size(), own = static_cast<std::size_t>(site.species);
     double energy = 0.0;
-    out.energies.resize(draws.count);
+    out.width = (draws.count + 7) / 8 * 8;
+    out.energies.assign(out.width, 0.0);
     const bool usable = prepare(&site, 1, &energy, Alone::kept).count == 1;
     for (std::size_t k = 0; k < draws.count; ++k)
       out.energies[k] = usable ? draws.e0[k * species + own] : std::nan("");
     const SiteView& view = site.scratch->view;
-    out.stride = view.padded;
-    // The loops write to whole vectors of neighbours.
-    out.gradients.assign(3 * draws.count * out.stride, 0.0);
+    const std::size_t size = 3 * out.width * view.count;
+    if (out.gradients.size() < size) out.gradients.resize(size);
+    std::fill_n(out.gradients.begin(), size, 0.0);
     if (!usable) return;
-    const DrawSums sums{out.energies.data(), out.gradients.data(), out.stride};
+    const DrawSums sums{out.energies.data(), out.gradients.data(), out.width};
     for (const auto& term : draws.terms) term->add(view, sums, site.scratch->space);
   }
 };
@@ -227,15 +256,22 @@ double Potential::evaluate(Site& site) const {
 std::size_t Potential::batch() const { return impl_->batch; }
 std::size_t Potential::bytes() const { return impl_->bytes; }
 
-void Potential::evaluate(Site* sites, std::size_t count, double* energies, double* grades) const {
-  if (grades && !has_grade()) fail("this potential has no extrapolation grade");
-  for (std::size_t n = 0; n < count; n += most_sites_at_once) {
-    const std::size_t some = std::min(count - n, most_sites_at_once);
-    if (grades)
-      impl_->grade(sites + n, some, energies + n, grades + n);
-    else
-      impl_->evaluate(sites + n, some, energies + n);
-  }
+void Potential::evaluate(Site* sites, std::size_t count, double* energies) const {
+  for (std::size_t n = 0; n < count; n += most_sites_at_once)
+    impl_->evaluate(sites + n, std::min(count - n, most_sites_at_once), energies + n);
+}
+
+void Potential::evaluate(Site* sites, std::size_t count, double* energies, double* const* grades,
+                         GradeQueue& queue) const {
+  if (!has_grade()) fail("this potential has no extrapolation grade");
+  for (std::size_t n = 0; n < count; n += most_sites_at_once)
+    impl_->grade(sites + n, std::min(count - n, most_sites_at_once), energies + n, grades + n,
+                 queue);
+}
+
+void Potential::finish_grades(GradeQueue& queue) const {
+  if (impl_->data.grade && impl_->data.grade->moments)
+    queue.waiting->moments.finish(*impl_->data.grade);
 }
 
 bool Potential::has_grade() const { return impl_->data.grade.has_value(); }
@@ -252,6 +288,13 @@ std::size_t Potential::bytes_of_draws() const {
 void Potential::deviate(Site& site, SiteDraws& draws) const {
   if (!impl_->data.draws) fail("this potential has no draws");
   impl_->deviate(site, draws);
+}
+
+std::size_t Potential::draws_width() const { return (draws() + 7) / 8 * 8; }
+
+void Potential::add_forces(const Site& site, const SiteDraws& draws, std::size_t center,
+                           const DrawForces& to) const {
+  site_kernels().spread_draws(site.scratch->view, draws.gradients.data(), draws.width, center, to);
 }
 
 const Uncertainty* Potential::uncertainty() const {

@@ -102,19 +102,36 @@ void SiteSums::add(const SiteSums& other) {
   for (std::size_t n = 0; n < forces.size(); ++n) forces[n] += other.forces[n];
 }
 
+void DrawnSums::clear(std::size_t atoms, std::size_t draws_width) {
+  width = draws_width;
+  forces.assign(3 * atoms * width, 0.0);
+  energies.assign(width, 0.0);
+  strain.assign(6 * width, 0.0);
+}
+
+void DrawnSums::add(const DrawnSums& other) {
+  for (std::size_t n = 0; n < forces.size(); ++n) forces[n] += other.forces[n];
+  for (std::size_t n = 0; n < energies.size(); ++n) energies[n] += other.energies[n];
+  for (std::size_t n = 0; n < strain.size(); ++n) strain[n] += other.strain[n];
+}
+
+SiteSums DrawnSums::of_draw(std::size_t k) const {
+  constexpr std::size_t upper[6] = {0, 1, 2, 4, 5, 8};
+  SiteSums found;
+  found.clear(forces.size() / (3 * width));
+  found.energy = energies[k];
+  for (std::size_t n = 0; n < found.forces.size(); ++n) found.forces[n] = forces[n * width + k];
+  for (std::size_t c = 0; c < 6; ++c) found.strain[upper[c]] = strain[c * width + k];
+  return found;
+}
+
 namespace {
 
-// Derivatives of a site's energy by its neighbours.
-struct SiteGradient {
-  const double *x, *y, *z;
-};
-
-void add_site(const Site& site, const SiteGradient& gradient, const NeighborList& list,
-              std::size_t i, SiteSums& out) {
+void add_site(const Site& site, const NeighborList& list, std::size_t i, SiteSums& out) {
   double fx = 0.0, fy = 0.0, fz = 0.0;
   double w[9] = {};
   for (std::size_t n = 0; n < site.count; ++n) {
-    const double gx = gradient.x[n], gy = gradient.y[n], gz = gradient.z[n];
+    const double gx = site.gx[n], gy = site.gy[n], gz = site.gz[n];
     const std::size_t owner =
         static_cast<std::size_t>(list.owner[static_cast<std::size_t>(site.index[n])]);
     double* f = &out.forces[3 * owner];
@@ -144,31 +161,35 @@ void sum_sites(const Potential& potential, const SiteRange& range, SiteScratch& 
                SiteSums& out, const SiteValues& values) {
   const NeighborList& list = range.list.neighbors();
   std::vector<Site>& sites = scratch.sites;
+  scratch.queue.clear();
   each_gathered(potential, range, scratch, [&](std::size_t begin, std::size_t count) {
-    potential.evaluate(sites.data(), count, scratch.energies.data(),
-                       values.grades ? values.grades + begin : nullptr);
+    if (values.grades) {
+      for (std::size_t n = 0; n < count; ++n) scratch.grades[n] = values.grades + begin + n;
+      potential.evaluate(sites.data(), count, scratch.energies.data(), scratch.grades.data(),
+                         scratch.queue);
+    } else {
+      potential.evaluate(sites.data(), count, scratch.energies.data());
+    }
     for (std::size_t n = 0; n < count; ++n) {
       const Site& site = sites[n];
       out.energy += scratch.energies[n];
       if (values.energies) values.energies[begin + n] = scratch.energies[n];
-      if (site.count > 0) add_site(site, {site.gx, site.gy, site.gz}, list, begin + n, out);
+      if (site.count > 0) add_site(site, list, begin + n, out);
     }
   });
+  if (values.grades) potential.finish_grades(scratch.queue);
 }
 
 void sum_draws(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
-               SiteSums* out) {
+               DrawnSums& out) {
   SiteDraws& draws = scratch.draws;
+  const DrawForces to{out.forces.data(), range.list.neighbors().owner.data(), 1.0,
+                      out.strain.data()};
   each_gathered(potential, range, scratch, [&](std::size_t begin, std::size_t count) {
     for (std::size_t n = 0; n < count; ++n) {
-      const Site& site = scratch.sites[n];
       potential.deviate(scratch.sites[n], draws);
-      for (std::size_t k = 0; k < draws.energies.size(); ++k) {
-        out[k].energy += draws.energies[k];
-        if (site.count > 0)
-          add_site(site, {draws.gradient(k, 0), draws.gradient(k, 1), draws.gradient(k, 2)},
-                   range.list.neighbors(), begin + n, out[k]);
-      }
+      for (std::size_t k = 0; k < out.width; ++k) out.energies[k] += draws.energies[k];
+      potential.add_forces(scratch.sites[n], draws, begin + n, to);
     }
   });
 }

@@ -42,9 +42,11 @@ class VerletList {
 /// Sites that one thread evaluates together, and their energies.
 struct SiteScratch {
   explicit SiteScratch(const Potential& potential)
-      : sites(potential.batch()), energies(potential.batch()) {}
+      : sites(potential.batch()), energies(potential.batch()), grades(potential.batch()) {}
   std::vector<Site> sites;
   std::vector<double> energies;
+  std::vector<double*> grades;  // where they go
+  GradeQueue queue;
   SiteDraws draws;
 };
 
@@ -94,9 +96,22 @@ void each_gathered(const Potential& potential, const SiteRange& range, SiteScrat
 void sum_sites(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
                SiteSums& out, const SiteValues& values);
 
-/// The same for the differences of the draws, to `out` (draws).
+/// The same of all draws, whose number is a multiple of 8 here.
+struct DrawnSums {
+  std::size_t width = 0;
+  std::vector<double> forces;    // (atoms, 3, width)
+  std::vector<double> energies;  // (width)
+  std::vector<double> strain;    // (6, width), the upper half
+
+  void clear(std::size_t atoms, std::size_t draws_width);
+  void add(const DrawnSums& other);
+  /// Of draw k.
+  SiteSums of_draw(std::size_t k) const;
+};
+
+/// Add the differences of the draws.
 void sum_draws(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
-               SiteSums* out);
+               DrawnSums& out);
 
 bool all_finite(const double* values, std::size_t count);
 

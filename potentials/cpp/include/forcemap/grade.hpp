@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -29,15 +30,16 @@ struct Moments {
     const std::size_t channels = species * angular_radial;
     return species * radial + channels * (channels + 1);
   }
-  /// Those of a prepared site, (count(species)).
-  void evaluate(const SiteView& site, std::size_t species, double* features,
-                Workspace& space) const;
+  /// Those of prepared sites, each `features[n]` (count(species)).
+  void evaluate(const SiteView* const* sites, std::size_t count, std::size_t species,
+                double* const* features, Workspace& space) const;
 };
 
 /// What atoms are graded by.
 struct Grade {
   /// Of one species; without features nothing but distances grades its atoms.
   struct Center {
+    std::size_t features = 0;
     std::vector<double> mean;    // (features up to a multiple of 8) of the training atoms
     std::vector<double> blocks;  // of the whitening, as the loop takes them
     Center() = default;
@@ -55,8 +57,30 @@ struct Grade {
   /// data's shortest distance s, at least s / r. `features` are zero up to a multiple of 8 and are
   /// spent.
   double of(const SiteView& site, double* features) const;
+  /// The largest s / r of a prepared site alone, 0 without a neighbour that is too near.
+  double of_distances(const SiteView& site) const;
 
   static constexpr std::size_t most_features = 4096;
+};
+
+/// Sites of a grade with moments whose grades are still to be computed: eight at a time, which
+/// costs little more than one. Memory of one thread, for one grade.
+class MomentGrades {
+ public:
+  MomentGrades();
+  ~MomentGrades();
+
+  /// Takes a prepared site's moments; its grade comes to `grade` in a later call, or in `finish`.
+  void add(const Grade& grade, const SiteView& site, double* to);
+  /// Makes the grade at `to` NaN.
+  void spoil(double* to);
+  void finish(const Grade& grade);
+  /// Forgets the sites.
+  void clear();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace forcemap

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "forcemap/draw_sums.hpp"
 #include "forcemap/potential_data.hpp"
 #include "forcemap/surroundings.hpp"
 
@@ -40,14 +41,25 @@ class Site {
 
 /// The differences of the draws at one site; scratch memory of one thread.
 struct SiteDraws {
-  std::size_t stride = 0;         // at least the number of the site's neighbours
-  std::vector<double> energies;   // (draws) eV
-  std::vector<double> gradients;  // (draws, 3, stride) dE_i/dr_j, eV/Å
+  std::size_t width = 0;          // draws up to a multiple of 8; what is beyond them is no draw
+  std::vector<double> energies;   // (width) eV
+  std::vector<double> gradients;  // (neighbours, 3, width) dE_i/dr_j, eV/Å
+};
 
-  /// Direction `d` of the gradients of draw `k`, by neighbour.
-  const double* gradient(std::size_t k, std::size_t d) const {
-    return gradients.data() + (3 * k + d) * stride;
-  }
+/// Where grades wait that are computed later than the energies: several at once cost less. Memory
+/// of one thread, for one potential.
+class GradeQueue {
+ public:
+  GradeQueue();
+  ~GradeQueue();
+  GradeQueue(GradeQueue&&) noexcept;
+  GradeQueue& operator=(GradeQueue&&) noexcept;
+
+  /// Forget those that wait, whose places may be gone: what an error has left behind.
+  void clear();
+
+  struct Waiting;
+  std::unique_ptr<Waiting> waiting;
 };
 
 /// A potential ready to be evaluated; immutable, shared by threads (one Site each).
@@ -78,9 +90,13 @@ class Potential {
 
   /// How many sites evaluate best together.
   std::size_t batch() const;
-  /// The same for `count` gathered sites; `energies` (count). `grades` (count) may be null, and is
-  /// for potentials with a grade; NaN where the energy is not finite.
-  void evaluate(Site* sites, std::size_t count, double* energies, double* grades = nullptr) const;
+  /// The same for `count` gathered sites; `energies` (count).
+  void evaluate(Site* sites, std::size_t count, double* energies) const;
+  /// With grades, for potentials that have one: that of site n comes to grades[n], NaN where the
+  /// energy is not finite, now or in a later call with this queue, at last in `finish_grades`.
+  void evaluate(Site* sites, std::size_t count, double* energies, double* const* grades,
+                GradeQueue& queue) const;
+  void finish_grades(GradeQueue& queue) const;
 
   /// Whether sites can be graded.
   bool has_grade() const;
@@ -91,6 +107,11 @@ class Potential {
   /// The draws' differences to the energy of a gathered site; an energy of NaN as `evaluate` has
   /// it. The site's own gradients are lost.
   void deviate(Site& site, SiteDraws& draws) const;
+  /// The number of draws up to a multiple of 8.
+  std::size_t draws_width() const;
+  /// Adds what `deviate` has found of a site, whose centre is the atom `center`.
+  void add_forces(const Site& site, const SiteDraws& draws, std::size_t center,
+                  const DrawForces& to) const;
   /// What the raw deviations become; null: unknown.
   const Uncertainty* uncertainty() const;
 

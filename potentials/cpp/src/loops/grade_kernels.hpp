@@ -11,28 +11,44 @@ struct SiteView;
 /// g (zz - (xx + yy) / 2).
 constexpr std::size_t kMomentParts = 8;
 
+/// Radial functions that the loops have for so many.
+constexpr std::size_t moment_radial_room(std::size_t radial) {
+  return radial <= 4 ? 4 : radial <= 8 ? 8 : 16;
+}
+
 /// See Moments (grade.hpp).
 struct MomentsView {
-  double cutoff;
+  double inverse_cutoff;
   std::size_t radial;
-  double angular_cutoff;
-  std::size_t angular_radial, species;  // angular_radial is 0 where there is no angular_cutoff
+  double angular_cutoff, inverse_square;  // 1 over its square
+  std::size_t angular_radial, species;    // angular_radial is 0 where there is no angular_cutoff
+  /// Where a site's sums have those of angles.
+  std::size_t angles_at;
   /// Room for the vectors to the neighbours within the angular cutoff, up to a multiple of 8 and
   /// eight more.
   double *x, *y, *z;
   int* kind;
-  double* sums;    // room for (species, radial up to 16)
-  double* angles;  // room for (species, angular_radial, kMomentParts)
+  double* parts;  // room for the sums of angles of eight sites
+  /// Of a site, at a multiple of 8: (species, moment_radial_room(radial)), then, at angles_at,
+  /// (species, angular_radial, kMomentParts).
+  double *sums, *angles;
 };
 
-/// Writes the features of a site, as Moments numbers them.
-using MomentsFunction = void (*)(const MomentsView& moments, const SiteView& site,
-                                 double* features);
+/// Writes a site's sums over its neighbours.
+using MomentSumsFunction = void (*)(const MomentsView& moments, const SiteView& site);
+
+/// Features of eight sites, (features, 8), as Moments numbers them, from the sums of each.
+using MomentFeaturesFunction = void (*)(const MomentsView& moments, const double* const sums[8],
+                                        double* features);
 
 /// |W (x - mean)|^2 of a lower triangular W, (count, count) with a multiple of 8 as count, by
 /// blocks of 8 rows: of each the columns up to its last row, 8 numbers of each. Leaves x - mean in
 /// x.
 using WhitenFunction = double (*)(const double* blocks, const double* mean, std::size_t count,
                                   double* x);
+
+/// The same of eight sites, with x (count, 8). Any count; x is zero up to a multiple of 4.
+using WhitenEightFunction = void (*)(const double* blocks, const double* mean, std::size_t count,
+                                     double* x, double* squares);
 
 }  // namespace forcemap

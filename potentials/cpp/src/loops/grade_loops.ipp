@@ -27,6 +27,27 @@ static double whiten(const double* blocks, const double* mean, std::size_t count
   return sum(squares);
 }
 
+// Of eight sites: their features are the lanes. Four rows of the whitening at a time, whose sums do
+// not wait for each other.
+static void whiten_eight(const double* blocks, const double* mean, std::size_t count, double* x,
+                         double* squares) {
+  for (std::size_t n = 0; n < count; ++n) store(x + 8 * n, load8(x + 8 * n) - splat8(mean[n]));
+  Vec8 total = splat8(0.0);
+  for (std::size_t first = 0; first < count; first += 4) {
+    const double* row = blocks + first % 8;
+    Vec8 y[4] = {splat8(0.0), splat8(0.0), splat8(0.0), splat8(0.0)};
+    for (std::size_t n = 0; n < first + 4; ++n, row += 8) {
+      const Vec8 value = load8(x + 8 * n);
+#pragma GCC unroll 4
+      for (std::size_t m = 0; m < 4; ++m) y[m] = fma(splat8(row[m]), value, y[m]);
+    }
+#pragma GCC unroll 4
+    for (std::size_t m = 0; m < 4; ++m) total = fma(y[m], y[m], total);
+    if (first % 8 == 4) blocks += 8 * (first + 4);
+  }
+  store(squares, total);
+}
+
 // The value of the radial function that follows `value`, before it `previous`; f_0 before any.
 FORCEMAP_INLINE Vec8 next_chebyshev(bool first, Vec8 t, Vec8 value, Vec8 previous) {
   return first ? t * value : (t + t) * value - previous;
@@ -50,44 +71,44 @@ FORCEMAP_INLINE Vec8 sums_of_eight(const Vec8* v) {
   return sum_partials(partial);
 }
 
-// Where the neighbours within the angular cutoff are copied to; of one species without their kinds.
+// Copies the neighbours within the angular cutoff; of one species without their kinds.
 template <bool kinds>
 struct Packer {
-  double *x, *y, *z;
-  int* kind;
+  const MomentsView& v;
   Vec8 cutoff;
+  std::size_t packed = 0;
 
-  __attribute__((always_inline)) inline explicit Packer(const MomentsView& v)
-      : x(v.x), y(v.y), z(v.z), kind(v.kind), cutoff(splat8(v.angular_cutoff)) {}
+  __attribute__((always_inline)) inline explicit Packer(const MomentsView& view)
+      : v(view), cutoff(splat8(view.angular_cutoff)) {}
 
   __attribute__((always_inline)) inline void add(const SiteView& s, std::size_t n, Vec8 r) {
     const unsigned near = below(r, cutoff);
-    store_kept(x, near, load8(s.x + n));
-    store_kept(y, near, load8(s.y + n));
-    store_kept(z, near, load8(s.z + n));
-    if constexpr (kinds)
+    store_kept(v.x + packed, near, load8(s.x + n));
+    store_kept(v.y + packed, near, load8(s.y + n));
+    store_kept(v.z + packed, near, load8(s.z + n));
+    if constexpr (kinds) {
+      int* kind = v.kind + packed;
       for (unsigned rest = near; rest != 0; rest &= rest - 1)
         *kind++ = s.kind[n + static_cast<std::size_t>(__builtin_ctz(rest))];
-    const int count = __builtin_popcount(near);
-    x += count;
-    y += count;
-    z += count;
+    }
+    packed += static_cast<std::size_t>(__builtin_popcount(near));
   }
 
   // Entries without a neighbour, beyond the cutoff, up to a multiple of 8.
   __attribute__((always_inline)) inline void pad() {
-    store(x, cutoff + cutoff);
-    store(y, splat8(0.0));
-    store(z, splat8(0.0));
+    store(v.x + packed, cutoff + cutoff);
+    store(v.y + packed, splat8(0.0));
+    store(v.z + packed, splat8(0.0));
   }
 };
 
 // One species: sums of N functions at v.sums. Returns how many neighbours are packed.
 template <std::size_t N, bool angles>
-FORCEMAP_INLINE std::size_t radial_of_one(const MomentsView& v, const SiteView& view) {
+FORCEMAP_APART std::size_t radial_of_one(const MomentsView& moments, const SiteView& view) {
   constexpr std::size_t whole = (N + 7) / 8 * 8;
-  const SiteView s = view;  // which no store can change
-  const Vec8 scale = splat8(1.0 / v.cutoff);
+  const MomentsView v = moments;  // which no store can change
+  const SiteView s = view;
+  const Vec8 scale = splat8(v.inverse_cutoff);
   Packer<false> packer(v);
   Vec8 total[whole];
 #pragma GCC unroll 16
@@ -103,14 +124,14 @@ FORCEMAP_INLINE std::size_t radial_of_one(const MomentsView& v, const SiteView& 
 #pragma GCC unroll 2
   for (std::size_t m = 0; m < whole; m += 8) store(v.sums + m, sums_of_eight(total + m));
   if constexpr (angles) packer.pad();
-  return static_cast<std::size_t>(packer.x - v.x);
+  return packer.packed;
 }
 
 // Several: the same by species, (species, N).
 template <std::size_t N, bool angles>
 FORCEMAP_INLINE std::size_t radial_of_some(const MomentsView& v, const SiteView& s) {
   static_assert(N % 4 == 0);
-  const Vec8 scale = splat8(1.0 / v.cutoff);
+  const Vec8 scale = splat8(v.inverse_cutoff);
   Packer<true> packer(v);
   for (std::size_t n = 0; n < v.species * N; n += 4) store(v.sums + n, splat(0.0));
   for (std::size_t n = 0; n < s.padded; n += 8) {
@@ -128,7 +149,7 @@ FORCEMAP_INLINE std::size_t radial_of_some(const MomentsView& v, const SiteView&
     if constexpr (angles) packer.add(s, n, r);
   }
   if constexpr (angles) packer.pad();
-  return static_cast<std::size_t>(packer.x - v.x);
+  return packer.packed;
 }
 
 // As `kMomentParts`, without g; and u, the square of the distance over that of the cutoff.
@@ -149,8 +170,8 @@ FORCEMAP_INLINE Vec8 harmonics(const MomentsView& v, std::size_t n, Vec8 inverse
 
 // One species, N functions: sums (N, kMomentParts) at v.angles.
 template <std::size_t N>
-FORCEMAP_INLINE void angles_of_one(const MomentsView& v, std::size_t packed) {
-  const Vec8 inverse_square = splat8(1.0 / (v.angular_cutoff * v.angular_cutoff));
+FORCEMAP_APART void angles_of_one(const MomentsView& v, std::size_t packed) {
+  const Vec8 inverse_square = splat8(v.inverse_square);
   Vec8 total[N * kMomentParts];
 #pragma GCC unroll 16
   for (std::size_t m = 0; m < N * kMomentParts; ++m) total[m] = splat8(0.0);
@@ -170,7 +191,7 @@ FORCEMAP_INLINE void angles_of_one(const MomentsView& v, std::size_t packed) {
 
 // Any number of species and functions: the lanes of a vector are the harmonics.
 FORCEMAP_INLINE void angles_of_some(const MomentsView& v, std::size_t packed) {
-  const Vec8 inverse_square = splat8(1.0 / (v.angular_cutoff * v.angular_cutoff));
+  const Vec8 inverse_square = splat8(v.inverse_square);
   const std::size_t width = v.angular_radial * kMomentParts;
   for (std::size_t n = 0; n < v.species * width; n += 8) store(v.angles + n, splat8(0.0));
   for (std::size_t n = 0; n < packed; n += 8) {
@@ -200,32 +221,13 @@ FORCEMAP_INLINE void angles_of_some(const MomentsView& v, std::size_t packed) {
   }
 }
 
-// p_1,ab and then p_2,ab of channels a <= b, from sums (channels, kMomentParts).
-FORCEMAP_INLINE void write_products(const MomentsView& v, std::size_t channels, double* out) {
-  const double length = 1.0 / v.angular_cutoff, square = length * length;
-  const double l1 = square, l2 = square * square;
-  double* second = out + channels * (channels + 1) / 2;
-  for (std::size_t a = 0; a < channels; ++a) {
-    const double* const p = v.angles + kMomentParts * a;
-    for (std::size_t b = a; b < channels; ++b) {
-      const double* const q = v.angles + kMomentParts * b;
-      *out++ = l1 * (p[0] * q[0] + p[1] * q[1] + p[2] * q[2]);
-      // P_2 as a sum over the real spherical harmonics
-      *second++ = l2 * (3.0 * (p[3] * q[3] + p[4] * q[4] + p[5] * q[5]) + 0.75 * (p[6] * q[6]) +
-                        p[7] * q[7]);
-    }
-  }
-}
-
 template <std::size_t N, bool angles>
-FORCEMAP_INLINE void moments_of(const MomentsView& v, const SiteView& s, double* features) {
+FORCEMAP_INLINE void sums_of(const MomentsView& v, const SiteView& s) {
   std::size_t packed = 0;
   if (v.species == 1)
     packed = radial_of_one<N, angles>(v, s);
   else
     packed = radial_of_some<N, angles>(v, s);
-  for (std::size_t a = 0; a < v.species; ++a)
-    for (std::size_t n = 0; n < v.radial; ++n) *features++ = v.sums[a * N + n];
   if constexpr (angles) {
     if (v.species == 1 && v.angular_radial == 1)
       angles_of_one<1>(v, packed);
@@ -233,26 +235,72 @@ FORCEMAP_INLINE void moments_of(const MomentsView& v, const SiteView& s, double*
       angles_of_one<2>(v, packed);
     else
       angles_of_some(v, packed);
-    write_products(v, v.species * v.angular_radial, features);
   }
 }
 
 // Surplus functions cost less than a loop for each number of them.
 template <bool angles>
-FORCEMAP_INLINE void moments_with(const MomentsView& v, const SiteView& s, double* features) {
-  if (v.radial <= 4)
-    moments_of<4, angles>(v, s, features);
-  else if (v.radial <= 8)
-    moments_of<8, angles>(v, s, features);
+FORCEMAP_INLINE void sums_with(const MomentsView& v, const SiteView& s) {
+  const std::size_t room = moment_radial_room(v.radial);
+  if (room == 4)
+    sums_of<4, angles>(v, s);
+  else if (room == 8)
+    sums_of<8, angles>(v, s);
   else
-    moments_of<16, angles>(v, s, features);
+    sums_of<16, angles>(v, s);
 }
 
-static void moments(const MomentsView& v, const SiteView& s, double* features) {
+static void moment_sums(const MomentsView& v, const SiteView& s) {
   if (v.angular_radial == 0)
-    moments_with<false>(v, s, features);
+    sums_with<false>(v, s);
   else
-    moments_with<true>(v, s, features);
+    sums_with<true>(v, s);
+}
+
+// Four numbers of each of eight sites, as many vectors, the first `count` of which go to `to`.
+FORCEMAP_INLINE void columns_of(const double* const sites[8], std::size_t at, std::size_t count,
+                                double* to) {
+  const double* rows[8];
+  for (int n = 0; n < 8; ++n) rows[n] = sites[n] + at;
+  Vec8 columns[4];
+  load_columns(rows, columns);
+  for (std::size_t n = 0; n < count; ++n) store(to + 8 * n, columns[n]);
+}
+
+// p_1,ab and then p_2,ab of channels a <= b, from the sums at v.parts.
+FORCEMAP_INLINE void write_products(const MomentsView& v, std::size_t channels, double* out) {
+  const double square = v.inverse_square, fourth = square * square;
+  // P_2 as a sum over the real spherical harmonics
+  const double factors[kMomentParts] = {square,       square,       square,        3.0 * fourth,
+                                        3.0 * fourth, 3.0 * fourth, 0.75 * fourth, fourth};
+  constexpr std::size_t row = 8 * kMomentParts;
+  double* second = out + 8 * (channels * (channels + 1) / 2);
+  for (std::size_t a = 0; a < channels; ++a) {
+    Vec8 p[kMomentParts];
+#pragma GCC unroll 8
+    for (std::size_t c = 0; c < kMomentParts; ++c)
+      p[c] = splat8(factors[c]) * load8(v.parts + row * a + 8 * c);
+    for (std::size_t b = a; b < channels; ++b, out += 8, second += 8) {
+      const double* const q = v.parts + row * b;
+      store(out, fma(p[0], load8(q), fma(p[1], load8(q + 8), p[2] * load8(q + 16))));
+      const Vec8 mixed = fma(p[3], load8(q + 24), fma(p[4], load8(q + 32), p[5] * load8(q + 40)));
+      store(second, mixed + fma(p[6], load8(q + 48), p[7] * load8(q + 56)));
+    }
+  }
+}
+
+static void moment_features(const MomentsView& v, const double* const sums[8], double* features) {
+  const std::size_t room = moment_radial_room(v.radial);
+  for (std::size_t a = 0; a < v.species; ++a)
+    for (std::size_t n = 0; n < v.radial; n += 4) {
+      const std::size_t left = v.radial - n, some = left < 4 ? left : 4;
+      columns_of(sums, a * room + n, some, features);
+      features += 8 * some;
+    }
+  const std::size_t channels = v.species * v.angular_radial, begin = v.angles_at;
+  for (std::size_t n = 0; n < channels * kMomentParts; n += 4)
+    columns_of(sums, begin + n, 4, v.parts + 8 * n);
+  write_products(v, channels, features);
 }
 
 }  // namespace FORCEMAP_LOOPS

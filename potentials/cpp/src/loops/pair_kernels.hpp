@@ -5,6 +5,7 @@
 
 namespace forcemap {
 
+struct DrawForces;
 struct DrawSums;
 struct SiteView;
 struct ZblFunction;
@@ -17,10 +18,8 @@ struct TwoBodyView {
   const double* const* tables;  // (species, species) coefficients, or null
 };
 
-/// The same term for many sets of weights: coefficients are (intervals + 3, padded_draws), a
-/// multiple of 8 of them.
+/// The same term for many sets of weights: coefficients are (intervals + 3, the width of DrawSums).
 struct TwoBodyDrawsView {
-  std::size_t draws, padded_draws;
   TwoBodyView term;
 };
 
@@ -31,10 +30,12 @@ struct ZblView {
 
 /// Energy of a site, eV; its derivatives are added to the site's gradients.
 using TwoBodyFunction = double (*)(const TwoBodyView& term, const SiteView& site);
-/// Adds the draws' energies and derivatives. `slopes` has room for (padded_draws, padded
-/// neighbours), `energies` for padded_draws numbers.
+/// Adds the draws' energies and derivatives.
 using TwoBodyDrawsFunction = void (*)(const TwoBodyDrawsView& term, const SiteView& site,
-                                      double* slopes, double* energies, const DrawSums& sums);
+                                      const DrawSums& sums);
+/// Adds a site's derivatives (neighbours, 3, width), as DrawSums has them, to forces.
+using SpreadDrawsFunction = void (*)(const SiteView& site, const double* gradients,
+                                     std::size_t width, std::size_t center, const DrawForces& to);
 using ZblEnergyFunction = double (*)(const ZblView& term, const SiteView& site);
 
 }  // namespace forcemap

@@ -46,9 +46,9 @@ static double two_body(const TwoBodyView& term, const SiteView& s) {
                                         : pair_energy(term, tables, nullptr, s);
 }
 
-// The draws' functions at the distances of eight neighbours. Their slopes, over r, go to `slopes`.
+// The draws at the distances of eight neighbours; their lanes are the draws.
 FORCEMAP_INLINE void pairs_of_draws(const TwoBodyDrawsView& v, const SiteView& s, std::size_t n,
-                                    double* slopes, double* energies) {
+                                    const DrawSums& sums) {
   const TwoBodyView& term = v.term;
   const double* const* tables = term.tables + static_cast<std::size_t>(s.species) * term.species;
   const Vec8 r = load8(s.r + n), scale = splat8(term.inverse_spacing);
@@ -57,46 +57,82 @@ FORCEMAP_INLINE void pairs_of_draws(const TwoBodyDrawsView& v, const SiteView& s
   const Vec8 by_r = scale * load8(s.inverse_r + n);
   Vec8 b[4], d[4];
   basis(u - m, b, d);
+  for (int a = 0; a < 4; ++a) d[a] = d[a] * by_r;
   double value[32], slope[32];
   int interval[8];
   store_integers(interval, m);
-  for (int a = 0; a < 4; ++a) d[a] = keep(near, d[a] * by_r), b[a] = keep(near, b[a]);
   store_rows(value, b);
   store_rows(slope, d);
-  for (std::size_t k = 0; k < 8; ++k) {
-    const double* const table = near >> k & 1u ? tables[s.kind[n + k]] : nullptr;
-    double* out = slopes + n + k;
-    for (std::size_t draw = 0; draw < v.padded_draws; draw += 8) {
+  for (unsigned rest = near & first_lanes(s.count - n); rest != 0; rest &= rest - 1) {
+    const std::size_t k = static_cast<std::size_t>(__builtin_ctz(rest));
+    const double* const table = tables[s.kind[n + k]];
+    if (!table) continue;
+    const Vec8 x = splat8(s.x[n + k]), y = splat8(s.y[n + k]), z = splat8(s.z[n + k]);
+    const double* row = table + static_cast<std::size_t>(interval[k]) * sums.width;
+    double* to = sums.gradients + 3 * (n + k) * sums.width;
+    for (std::size_t draw = 0; draw < sums.width; draw += 8, row += 8, to += 8) {
       Vec8 e = splat8(0.0), g = e;
-      if (table) {
-        const double* c = table + static_cast<std::size_t>(interval[k]) * v.padded_draws + draw;
 #pragma GCC unroll 4
-        for (std::size_t a = 0; a < 4; ++a, c += v.padded_draws) {
-          e = fma(splat8(value[4 * k + a]), load8(c), e);
-          g = fma(splat8(slope[4 * k + a]), load8(c), g);
-        }
-        store(energies + draw, load8(energies + draw) + e);
+      for (std::size_t a = 0; a < 4; ++a) {
+        const Vec8 c = load8(row + a * sums.width);
+        e = fma(splat8(value[4 * k + a]), c, e);
+        g = fma(splat8(slope[4 * k + a]), c, g);
       }
-      double lanes[8];
-      store(lanes, g);
-      for (std::size_t lane = 0; lane < 8; ++lane, out += s.padded) *out = lanes[lane];
+      store(sums.energies + draw, load8(sums.energies + draw) + e);
+      store(to, fma(g, x, load8(to)));
+      store(to + sums.width, fma(g, y, load8(to + sums.width)));
+      store(to + 2 * sums.width, fma(g, z, load8(to + 2 * sums.width)));
     }
   }
 }
 
-static void two_body_draws(const TwoBodyDrawsView& v, const SiteView& s, double* slopes,
-                           double* energies, const DrawSums& sums) {
-  for (std::size_t draw = 0; draw < v.padded_draws; ++draw) energies[draw] = 0.0;
-  for (std::size_t n = 0; n < s.padded; n += 8) pairs_of_draws(v, s, n, slopes, energies);
-  for (std::size_t draw = 0; draw < v.draws; ++draw) {
-    sums.energies[draw] += energies[draw];
-    double* const gx = sums.gradients + 3 * draw * sums.stride;
-    double *const gy = gx + sums.stride, *const gz = gy + sums.stride;
-    for (std::size_t n = 0; n < s.padded; n += 8) {
-      const Vec8 g = load8(slopes + draw * s.padded + n);
-      store(gx + n, fma(g, load8(s.x + n), load8(gx + n)));
-      store(gy + n, fma(g, load8(s.y + n), load8(gy + n)));
-      store(gz + n, fma(g, load8(s.z + n), load8(gz + n)));
+static void two_body_draws(const TwoBodyDrawsView& v, const SiteView& s, const DrawSums& sums) {
+  for (std::size_t n = 0; n < s.padded; n += 8) pairs_of_draws(v, s, n, sums);
+}
+
+// Eight draws at a time; of each its strain, if it is wanted.
+template <bool strain>
+FORCEMAP_INLINE void spread_eight(const SiteView& s, const double* gradients, std::size_t width,
+                                  std::size_t center, const DrawForces& to) {
+  const Vec8 zero = splat8(0.0), factor = splat8(to.factor);
+  Vec8 own[3] = {zero, zero, zero}, strains[6] = {zero, zero, zero, zero, zero, zero};
+  for (std::size_t n = 0; n < s.count; ++n, gradients += 3 * width) {
+    const int index = to.owner ? to.owner[s.index[n]] : s.index[n];
+    double* const force = to.forces + 3 * static_cast<std::size_t>(index) * width;
+    Vec8 g[3];
+#pragma GCC unroll 3
+    for (std::size_t d = 0; d < 3; ++d) {
+      g[d] = factor * load8(gradients + d * width);
+      own[d] = own[d] + g[d];
+      store(force + d * width, load8(force + d * width) - g[d]);
+    }
+    if constexpr (strain) {
+      const Vec8 x = splat8(s.x[n]), y = splat8(s.y[n]), z = splat8(s.z[n]);
+      strains[0] = fma(x, g[0], strains[0]);
+      strains[1] = fma(x, g[1], strains[1]);
+      strains[2] = fma(x, g[2], strains[2]);
+      strains[3] = fma(y, g[1], strains[3]);
+      strains[4] = fma(y, g[2], strains[4]);
+      strains[5] = fma(z, g[2], strains[5]);
+    }
+  }
+  double* const force = to.forces + 3 * center * width;
+  for (std::size_t d = 0; d < 3; ++d) store(force + d * width, load8(force + d * width) + own[d]);
+  if constexpr (strain)
+    for (std::size_t c = 0; c < 6; ++c)
+      store(to.strain + c * width, load8(to.strain + c * width) + strains[c]);
+}
+
+static void spread_draws(const SiteView& s, const double* gradients, std::size_t width,
+                         std::size_t center, const DrawForces& to) {
+  for (std::size_t draw = 0; draw < width; draw += 8) {
+    DrawForces some = to;
+    some.forces += draw;
+    if (to.strain) {
+      some.strain += draw;
+      spread_eight<true>(s, gradients + draw, width, center, some);
+    } else {
+      spread_eight<false>(s, gradients + draw, width, center, some);
     }
   }
 }

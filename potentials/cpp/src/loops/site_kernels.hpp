@@ -53,12 +53,15 @@ struct SiteKernels {
   NearFunction near;
   TwoBodyFunction two_body;
   TwoBodyDrawsFunction two_body_draws;
+  SpreadDrawsFunction spread_draws;
   ZblEnergyFunction zbl;
   EmbeddingEnergyFunction embedding;
   ThreeBodyFunction three_body;
   ThreeBodyDrawsFunction three_body_draws;
-  MomentsFunction moments;
+  MomentSumsFunction moment_sums;
+  MomentFeaturesFunction moment_features;
   WhitenFunction whiten;
+  WhitenEightFunction whiten_eight;
   SoapKernels soap;
 };
 

@@ -109,9 +109,10 @@ FORCEMAP_INLINE void add_draws(const SoapWork& w, const DrawnPull& pull, const P
     put(parts[0], mad(pull.r[k], ux, inverse * pull.x[k]));
     put(parts[1], mad(pull.r[k], uy, inverse * pull.y[k]));
     put(parts[2], mad(pull.r[k], uz, inverse * pull.z[k]));
-    for (std::size_t d = 0; d < 3; ++d) {
-      double* const out = sums.gradients + (3 * (first + k) + d) * sums.stride;
-      for (std::size_t j = lanes.from; j < lanes.to; ++j) out[w.slot[j]] += parts[d][j - at];
+    for (std::size_t j = lanes.from; j < lanes.to; ++j) {
+      double* const out =
+          sums.gradients + 3 * static_cast<std::size_t>(w.slot[j]) * sums.width + first + k;
+      for (std::size_t d = 0; d < 3; ++d) out[d * sums.width] += parts[d][j - at];
     }
   }
 }

@@ -6,6 +6,21 @@
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
 
+// Of eight neighbours the products w_b(r_ik) w_c(r_jk), (8, 4, 4).
+FORCEMAP_INLINE void store_products(const double* weights, const Vec8 wc[4], double* to) {
+  const double* rows[8];
+  for (int k = 0; k < 8; ++k) rows[k] = weights + 4 * k;
+  Vec8 wb[4];
+  load_columns(rows, wb);
+  for (int b = 0; b < 4; ++b) {
+    Vec8 both[4];
+    double by_neighbor[32];
+    for (int c = 0; c < 4; ++c) both[c] = wb[b] * wc[c];
+    store_rows(by_neighbor, both);
+    for (int k = 0; k < 8; ++k) store(to + 16 * k + 4 * b, load(by_neighbor + 4 * k));
+  }
+}
+
 // Weights of r_jk, and where its coefficients begin in a row, of all k from `from` on.
 FORCEMAP_INLINE void measure_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
                                    const ThreeBodyDrawsWork& w, std::size_t j, std::size_t from,
@@ -25,6 +40,7 @@ FORCEMAP_INLINE void measure_draws(const ThreeBodyView& term, const ThreeBodyWor
     for (int c = 0; c < 4; ++c) d[c] = d[c] * slope;
     store_rows(w.base + 4 * k, b);
     store_rows(w.base_slopes + 4 * k, d);
+    store_products(s.weights + 4 * k, b, w.products + 16 * k);
     store(w.dx + k, dx);
     store(w.dy + k, dy);
     store(w.dz + k, dz);
@@ -51,6 +67,7 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyWork& s, const ThreeBodyDra
                                       const DrawnTable& table, const double* wa, std::size_t k,
                                       DrawnSide& side) {
   const double *const wb = s.weights + 4 * k, *const wc = w.base + 4 * k;
+  const double* const products = w.products + 16 * k;
   const float* const cells = table.numbers + w.cell[k];
   const int* const places = table.rows + s.interval[k];
   double* const rows = w.rows + 4 * kLanes * k;
@@ -69,7 +86,7 @@ FORCEMAP_INLINE void triplet_of_draws(const ThreeBodyWork& s, const ThreeBodyDra
       const Lanes c2 = take(q2 + c * kLanes), c3 = take(q3 + c * kLanes);
       const Lanes u =
           mad(all(wa[0]), c0, mad(all(wa[1]), c1, mad(all(wa[2]), c2, all(wa[3]) * c3)));
-      const Lanes base = all(wc[c]), both = weight * base;
+      const Lanes base = all(wc[c]), both = all(products[4 * b + static_cast<int>(c)]);
       side.plane[0] = mad(both, c0, side.plane[0]);
       side.plane[2] = mad(both, c2, side.plane[2]);
       side.plane[3] = mad(both, c3, side.plane[3]);
@@ -106,14 +123,13 @@ FORCEMAP_INLINE Lanes radial_of(const DrawnSide& side, const double* w, const do
 }
 
 // All triplets with the neighbour j and those [from, end).
-FORCEMAP_INLINE void triplets_of_draws(const ThreeBodyView& term, const ThreeBodyWork& s,
-                                       const ThreeBodyDrawsWork& w, const DrawnTable& table,
-                                       std::size_t j, std::size_t from, std::size_t end) {
+FORCEMAP_INLINE void triplets_of_draws(const ThreeBodyWork& s, const ThreeBodyDrawsWork& w,
+                                       const DrawnTable& table, std::size_t j, std::size_t from,
+                                       std::size_t end) {
   const Lanes zero = all(0.0);
   DrawnSide side{{zero, zero, zero, zero}, zero, zero, zero};
   const DrawnTable plane = {
       table.numbers, table.rows + static_cast<std::size_t>(s.interval[j]) * table.legs, table.legs};
-  measure_draws(term, s, w, j, from, end);
   for (std::size_t k = from; k < end; ++k)
     triplet_of_draws(s, w, plane, s.weights + 4 * j, k, side);
   double* const radial = w.radial + kLanes * j;
@@ -124,10 +140,19 @@ FORCEMAP_INLINE void triplets_of_draws(const ThreeBodyView& term, const ThreeBod
   put(h + 2 * kLanes, take(h + 2 * kLanes) + side.z);
 }
 
-// Adds the energies and derivatives of `count` draws from `first` on.
+// The sums of the `n`-th vector of draws.
+FORCEMAP_INLINE ThreeBodyDrawsWork part_of(const ThreeBodyDrawsWork& w, std::size_t n,
+                                           std::size_t padded) {
+  ThreeBodyDrawsWork part = w;
+  part.rows += n * 4 * kLanes * padded;
+  part.h += n * 3 * kLanes * padded;
+  part.radial += n * kLanes * padded;
+  return part;
+}
+
+// Adds the energies and derivatives of a vector of draws, the first of which is `first`.
 FORCEMAP_INLINE void finish_draws(const ThreeBodyWork& s, const ThreeBodyDrawsWork& w,
-                                  std::size_t padded, std::size_t first, std::size_t count,
-                                  const DrawSums& sums) {
+                                  std::size_t padded, std::size_t first, const DrawSums& sums) {
   Lanes energy = all(0.0);
   for (std::size_t n = 0; n < padded; ++n) {
     if (s.slot[n] < 0) continue;
@@ -140,45 +165,54 @@ FORCEMAP_INLINE void finish_draws(const ThreeBodyWork& s, const ThreeBodyDrawsWo
     slope = slope * all(1.0 / s.tr[n]);
     const double* const h = w.h + 3 * kLanes * n;
     const double to[3] = {s.tx[n], s.ty[n], s.tz[n]};
-    for (std::size_t d = 0; d < 3; ++d) {
-      double lanes[kLanes];
-      put(lanes, mad(slope, all(to[d]), take(h + d * kLanes)));
-      double* out = sums.gradients + (3 * first + d) * sums.stride + s.slot[n];
-      for (std::size_t m = 0; m < count; ++m, out += 3 * sums.stride) *out += lanes[m];
-    }
+    double* out = sums.gradients + 3 * static_cast<std::size_t>(s.slot[n]) * sums.width + first;
+    for (std::size_t d = 0; d < 3; ++d, out += sums.width)
+      put(out, take(out) + mad(slope, all(to[d]), take(h + d * kLanes)));
   }
-  double lanes[kLanes];
-  put(lanes, energy);
-  for (std::size_t m = 0; m < count; ++m) sums.energies[first + m] += lanes[m];
+  put(sums.energies + first, take(sums.energies + first) + energy);
+}
+
+// The triplets of all species for `count` vectors of draws from the draw `first` on, so that each
+// distance is measured once for all of them.
+FORCEMAP_INLINE void sum_draws(const ThreeBodyDrawsView& v, int center, const Sorted& sorted,
+                               const ThreeBodyWork& work, const ThreeBodyDrawsWork& w,
+                               std::size_t first, std::size_t count) {
+  const std::size_t species = v.term.species, combinations = species * species;
+  const std::size_t next = species * combinations;  // tables of a vector of draws
+  const float* const* const tables =
+      v.tables + first / kLanes * next + static_cast<std::size_t>(center) * combinations;
+  for (std::size_t a = 0; a < species; ++a)
+    for (std::size_t b = a; b < species; ++b) {
+      const float* const* const pair = tables + a * species + b;
+      if (!*pair) continue;
+      const int* const places = a == b ? v.rows.of_same : v.rows.of_different;
+      for (std::size_t j = sorted.begin[a]; j < sorted.end[a]; ++j) {
+        const std::size_t from = a == b ? j + 1 : sorted.begin[b];
+        if (from >= sorted.end[b]) continue;
+        measure_draws(v.term, work, w, j, from, sorted.end[b]);
+        for (std::size_t n = 0; n < count; ++n)
+          triplets_of_draws(work, part_of(w, n, sorted.padded),
+                            {pair[n * next], places, v.rows.legs}, j, from, sorted.end[b]);
+      }
+    }
 }
 
 static void three_body_draws(const ThreeBodyDrawsView& v, const SiteView& s,
                              const ThreeBodyWork& work, const ThreeBodyDrawsWork& w,
                              const DrawSums& sums) {
-  const ThreeBodyView& term = v.term;
   Sorted sorted;
-  if (!sort_neighbors(term, s, work, sorted)) return;
-  prepare_legs(term, work, sorted.padded);
-  const std::size_t species = term.species, combinations = species * species;
-  for (std::size_t first = 0; first < v.draws; first += kLanes) {
-    for (std::size_t n = 0; n < 4 * kLanes * sorted.padded; n += kLanes) put(w.rows + n, all(0.0));
-    for (std::size_t n = 0; n < 3 * kLanes * sorted.padded; n += kLanes) put(w.h + n, all(0.0));
-    for (std::size_t n = 0; n < kLanes * sorted.padded; n += kLanes) put(w.radial + n, all(0.0));
-    const float* const* const tables =
-        v.tables + (first / kLanes * species + static_cast<std::size_t>(s.species)) * combinations;
-    for (std::size_t a = 0; a < species; ++a)
-      for (std::size_t b = a; b < species; ++b) {
-        const float* const numbers = tables[a * species + b];
-        if (!numbers) continue;
-        const DrawnTable table = {numbers, a == b ? v.rows.of_same : v.rows.of_different,
-                                  v.rows.legs};
-        for (std::size_t j = sorted.begin[a]; j < sorted.end[a]; ++j) {
-          const std::size_t from = a == b ? j + 1 : sorted.begin[b];
-          if (from < sorted.end[b]) triplets_of_draws(term, work, w, table, j, from, sorted.end[b]);
-        }
-      }
-    const std::size_t left = v.draws - first;
-    finish_draws(work, w, sorted.padded, first, left < kLanes ? left : kLanes, sums);
+  if (!sort_neighbors(v.term, s, work, sorted)) return;
+  prepare_legs(v.term, work, sorted.padded);
+  const std::size_t padded = sorted.padded, vectors = (v.draws + kLanes - 1) / kLanes;
+  for (std::size_t first = 0; first < vectors; first += kDrawnTogether / kLanes) {
+    const std::size_t most = kDrawnTogether / kLanes, left = vectors - first;
+    const std::size_t count = left < most ? left : most;
+    for (std::size_t n = 0; n < count * 4 * kLanes * padded; n += kLanes) put(w.rows + n, all(0.0));
+    for (std::size_t n = 0; n < count * 3 * kLanes * padded; n += kLanes) put(w.h + n, all(0.0));
+    for (std::size_t n = 0; n < count * kLanes * padded; n += kLanes) put(w.radial + n, all(0.0));
+    sum_draws(v, s.species, sorted, work, w, first * kLanes, count);
+    for (std::size_t n = 0; n < count; ++n)
+      finish_draws(work, part_of(w, n, padded), padded, (first + n) * kLanes, sums);
   }
 }
 

@@ -57,14 +57,19 @@ struct ThreeBodyDrawsView {
   const float* const* tables;
 };
 
+/// Draws whose sums are kept at once: those of 16 fit into the fastest cache.
+constexpr std::size_t kDrawnTogether = 16;
+
 /// Further working arrays, with room as those of ThreeBodyWork.
 struct ThreeBodyDrawsWork {
   double *base, *base_slopes;  // (padded, 4) of the basis at r_jk; slopes by r_jk over r_jk
   double *dx, *dy, *dz;        // r_k - r_j
   int* cell;                   // of r_jk, in numbers from the begin of a row
-  double* rows;                // (padded, 4, lanes) as those of ThreeBodyWork
-  double* radial;              // (padded, lanes) dE/d(r_ij)
-  double* h;                   // (padded, 3, lanes) dE/d(r_j) through r_jk
+  double* products;            // (padded, 4, 4) of the basis at r_ik and that at r_jk
+  // of up to kDrawnTogether draws, in vectors of `lanes`:
+  double* rows;    // (vectors, padded, 4, lanes) as those of ThreeBodyWork
+  double* radial;  // (vectors, padded, lanes) dE/d(r_ij)
+  double* h;       // (vectors, padded, 3, lanes) dE/d(r_j) through r_jk
 };
 
 /// Adds the draws' energies and derivatives.

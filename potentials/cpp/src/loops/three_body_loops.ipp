@@ -13,9 +13,6 @@ alignas(64) static const double kPowers[4][8] = {
     {-0.5, -0.5, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0},
     {1.0 / 6.0, 1.0 / 6.0, 2.0 / 3.0, 2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0, 0.0, 0.0}};
 
-// Compiled on its own: within a large function the compiler runs out of registers.
-#define FORCEMAP_APART static __attribute__((noinline))
-
 constexpr std::size_t kMostPairs = 512;
 
 // Pairs (j, k) that wait for each other, so that each of the loops below has much to do before the

@@ -13,6 +13,8 @@ namespace forcemap {
 namespace FORCEMAP_LOOPS {
 
 #define FORCEMAP_INLINE static inline __attribute__((always_inline))
+// Compiled on its own: within a large function the compiler runs out of registers.
+#define FORCEMAP_APART static __attribute__((noinline))
 
 // Numbers that fit into the last bits of a double, see numbered() and number_of().
 constexpr long long kMostNumbered = 1024;

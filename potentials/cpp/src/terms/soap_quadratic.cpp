@@ -152,8 +152,8 @@ std::unique_ptr<DrawnTerm> read(TermReader& reader) {
 // The gradients of one set of weights.
 struct Gradients {
   Arena arena;
-  double* at = nullptr;
-  std::size_t stride = 0;
+  double* at = nullptr;  // (neighbours, 3)
+  std::size_t neighbors = 0;
 };
 
 // One set of weights, the mean, is one draw.
@@ -166,16 +166,16 @@ class Mean final : public MappedTerm {
   void add(const Sites& sites, double* energies, Workspace& space) const override {
     Gradients& g = space.of<Gradients>();
     add_each(sites, energies, [&](const SiteView& site) {
-      if (site.capacity > g.stride) {
-        g.stride = site.capacity;
-        g.arena.lay_out([&](const auto& each) { each(g.at, 3 * g.stride); });
+      if (site.capacity > g.neighbors) {
+        g.neighbors = site.capacity;
+        g.arena.lay_out([&](const auto& each) { each(g.at, 3 * g.neighbors); });
       }
-      std::fill_n(g.at, 3 * g.stride, 0.0);
+      std::fill_n(g.at, 3 * site.count, 0.0);
       double energy = 0.0;
-      one_->add(site, {&energy, g.at, g.stride}, space);
+      one_->add(site, {&energy, g.at, 1}, space);
       double* const own[] = {site.gx, site.gy, site.gz};
       for (std::size_t d = 0; d < 3; ++d)
-        for (std::size_t n = 0; n < site.count; ++n) own[d][n] += g.at[d * g.stride + n];
+        for (std::size_t n = 0; n < site.count; ++n) own[d][n] += g.at[3 * n + d];
       return energy;
     });
   }

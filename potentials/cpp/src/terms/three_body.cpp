@@ -233,7 +233,7 @@ struct DrawsScratch {
   ThreeBodyDrawsWork work{};
   std::size_t room = 0;
 
-  const ThreeBodyDrawsWork& reserve(std::size_t neighbors, std::size_t lanes) {
+  const ThreeBodyDrawsWork& reserve(std::size_t neighbors) {
     if (neighbors <= room) return work;
     room = neighbors;
     ThreeBodyDrawsWork& w = work;
@@ -241,9 +241,10 @@ struct DrawsScratch {
       for (double** p : {&w.base, &w.base_slopes}) each(*p, 4 * room);
       for (double** p : {&w.dx, &w.dy, &w.dz}) each(*p, room);
       each(w.cell, room);
-      each(w.rows, 4 * lanes * room);
-      each(w.radial, lanes * room);
-      each(w.h, 3 * lanes * room);
+      each(w.products, 16 * room);
+      each(w.rows, 4 * kDrawnTogether * room);
+      each(w.radial, kDrawnTogether * room);
+      each(w.h, 3 * kDrawnTogether * room);
     });
     return work;
   }
@@ -279,7 +280,7 @@ class ThreeBodyDraws final : public DrawnTerm {
     Scratch& scratch = space.of<Scratch>();
     const ThreeBodyWork& work = scratch.reserve(site, view_.term.species);
     site_kernels().three_body_draws(view_, site, work,
-                                    space.of<DrawsScratch>().reserve(scratch.room(), lanes_), sums);
+                                    space.of<DrawsScratch>().reserve(scratch.room()), sums);
   }
 
  private:

@@ -6,11 +6,9 @@
 // For each table "A-B" (intervals + 3), eV, linear in the weights.
 #include <algorithm>
 
-#include "arena.hpp"
 #include "sites.hpp"
 #include "tables.hpp"
 #include "term_reader.hpp"
-#include "workspace.hpp"
 
 namespace forcemap {
 
@@ -64,23 +62,6 @@ class TwoBody final : public MappedTerm {
   TwoBodyView view_{};
 };
 
-// The slopes at a site's neighbours and the energies of draws.
-struct DrawsScratch {
-  Arena arena;
-  double *slopes = nullptr, *energies = nullptr;
-  std::size_t neighbors = 0, draws = 0;
-
-  void reserve(const SiteView& site, std::size_t wanted) {
-    if (site.capacity <= neighbors && wanted <= draws) return;
-    neighbors = std::max(neighbors, site.capacity);
-    draws = std::max(draws, wanted);
-    arena.lay_out([&](const auto& each) {
-      each(slopes, neighbors * draws);
-      each(energies, draws);
-    });
-  }
-};
-
 class TwoBodyDraws final : public DrawnTerm {
  public:
   explicit TwoBodyDraws(TermReader& reader) : tables_(reader.species() * reader.species()) {
@@ -94,17 +75,15 @@ class TwoBodyDraws final : public DrawnTerm {
         for (std::size_t n = 0; n < rows; ++n) table[n * padded + k] = all[k * rows + n];
       return table;
     });
-    view_ = {draws, padded, members.view};
+    view_ = {members.view};
     view_.term.tables = tables_.data();
   }
 
   double cutoff() const override { return view_.term.cutoff; }
   std::size_t bytes() const override { return tables_.bytes(); }
 
-  void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
-    DrawsScratch& scratch = space.of<DrawsScratch>();
-    scratch.reserve(site, view_.padded_draws);
-    site_kernels().two_body_draws(view_, site, scratch.slopes, scratch.energies, sums);
+  void add(const SiteView& site, const DrawSums& sums, Workspace&) const override {
+    site_kernels().two_body_draws(view_, site, sums);
   }
 
  private:
