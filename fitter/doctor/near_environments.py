@@ -27,7 +27,7 @@ from forcemap.fitter.doctor.quick_fit import spread_sample
 from forcemap.fitter.doctor.surroundings import neighbours
 from forcemap.fitter.process.data_checks import structure_key
 from forcemap.fitter.sharing.run import Run
-from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.fitter.terms.environments import EnvironmentTerm
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
@@ -154,7 +154,7 @@ def near_pairs(
     return (term.cutoff, pairs) if pairs else None
 
 
-def _spectra(term: SoapTerm, center: int, frame: Frame) -> tuple[Any, Array]:
+def _spectra(term: EnvironmentTerm, center: int, frame: Frame) -> tuple[Any, Array]:
     if center not in frame.numbers:
         return np.zeros(0, dtype=np.intp), np.zeros((0, term.dimension))
     found: tuple[Any, Array] = term.descriptors(
