@@ -427,7 +427,7 @@ def _alike(verdicts: Mapping[Group, ForceVerdict]) -> dict[Group, ForceVerdict]:
     found = dict(verdicts)
     for group, verdict in verdicts.items():
         others = [v for g, v in verdicts.items() if g[0] == group[0] and v.wrong]
-        silent = verdict.evidence is None or verdict.evidence.log[1] > 0.5
+        silent = verdict.evidence is None or not is_right(verdict.evidence)
         alike = len({v.explanations for v in others}) == 1
         if silent and alike and not verdict.wrong:
             found[group] = others[0]

@@ -318,7 +318,8 @@ def _stress_scale(labels: Array, said: Array, factor: float, volume: float, floo
         distance, nearest, rivals = abs(factor + 1.0), stress_candidates()[0], []
     # A pressure alone is proportional to any other.
     deviatoric = np.linalg.norm(said - np.where(np.arange(6) < 3, said[:3].mean(), 0.0))
-    if deviatoric < 0.1 * np.linalg.norm(said) and (nearest.unit or distance > 0.1):
+    alike = abs(np.log(abs(factor))) < 2.0
+    if deviatoric < 0.1 * np.linalg.norm(said) and alike and (nearest.unit or distance > 0.1):
         left = np.inf
     if distance > NEAR and nearest.unit:
         if not _is_scale(labels, said, factor):

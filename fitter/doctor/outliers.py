@@ -81,10 +81,13 @@ def outlier_findings(comparison: Comparison, residuals: Residuals | None) -> lis
         explained, at_odds = _judge(residuals, residual, usual)
         if explained:
             faults[residual.place] = explained
+        if not explained:
+            few = _odd_atoms(residual, usual)
+            if len(few) <= max(1, len(residual.frame.numbers) // 10):
+                atoms += few
+                at_odds = {k: v for k, v in at_odds.items() if k != "forces" or not few}
         for label, figure in at_odds.items():
             odd[label].append((residual, figure))
-        if not explained and "forces" not in at_odds:
-            atoms += _odd_atoms(residual, usual)
     return [
         *_fault_findings(comparison, faults),
         *(_odd_finding(label, those) for label, those in odd.items() if those),
