@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
@@ -23,7 +23,10 @@ from forcemap.fitter.terms.soap.term import SoapTerm
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["EnvironmentMap", "map_of", "soap_of"]
+__all__ = ["Describer", "EnvironmentMap", "map_of", "soap_of"]
+
+Describer: TypeAlias = SoapTerm
+"""Gives the power spectra of environments."""
 
 Array = NDArray[np.float64]
 

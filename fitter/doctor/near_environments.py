@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.doctor.environment_map import soap_of
+from forcemap.fitter.doctor.environment_map import Describer, soap_of
 from forcemap.fitter.doctor.evidence import rounded
 from forcemap.fitter.doctor.finding import Finding, Severity, places_of
 from forcemap.fitter.doctor.force_units import force_unit
@@ -27,7 +27,6 @@ from forcemap.fitter.doctor.quick_fit import spread_sample
 from forcemap.fitter.doctor.surroundings import neighbours
 from forcemap.fitter.process.data_checks import structure_key
 from forcemap.fitter.sharing.run import Run
-from forcemap.fitter.terms.environments import EnvironmentTerm
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
@@ -53,6 +52,9 @@ LEAST_PAIRS = 200
 
 ALIKE = 0.02
 """Mismatch of surroundings that may be called equal."""
+
+LEAST_BOUND = 1e-3
+"""eV/Å; what is less does not matter."""
 
 SIGNIFICANT = 4.0
 """Standard errors of a bound that is reported."""
@@ -108,7 +110,8 @@ def examine(
     reach, pairs = found
     findings = []
     bound = _bound(pairs)
-    if bound is not None and bound.value > 0.02 * unit and bound.value > SIGNIFICANT * bound.error:
+    least = max(0.02 * unit, LEAST_BOUND, SIGNIFICANT * bound.error) if bound else 0.0
+    if bound is not None and bound.value > least:
         findings.append(
             Finding(
                 "error-bound",
@@ -154,7 +157,7 @@ def near_pairs(
     return (term.cutoff, pairs) if pairs else None
 
 
-def _spectra(term: EnvironmentTerm, center: int, frame: Frame) -> tuple[Any, Array]:
+def _spectra(term: Describer, center: int, frame: Frame) -> tuple[Any, Array]:
     if center not in frame.numbers:
         return np.zeros(0, dtype=np.intp), np.zeros((0, term.dimension))
     found: tuple[Any, Array] = term.descriptors(
@@ -240,7 +243,8 @@ class _Geometry:
         one, other = self.frames[first[0]].forces, self.frames[second[0]].forces
         assert one is not None
         assert other is not None
-        known = values > 0.1 * max(float(values[0]), 1e-3)
+        # A direction is known if the vectors reach into it by more than they differ.
+        known = np.sqrt(values) > max(0.02, 3.0 * mismatch) * np.sqrt(max(float(values[0]), 1e-6))
         # In the axes of the first atom's vectors.
         x, y = v @ one[first[1]], u.T @ other[second[1]]
         inside = float(np.sum((x - y)[known] ** 2))
