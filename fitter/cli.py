@@ -219,6 +219,9 @@ def cli(ctx: click.Context) -> None:
       lmp -in in.lammps                        pair_style forcemap
 
     Try it: forcemap demo
+
+    Exit codes: 0 all went well, 1 the input is at fault (one message names it), 2 the command line is,
+    130 after Ctrl-C.
     """
     ctx.with_resource(_plain_warnings())
     if ctx.obj is not None:  # the program itself, not a test or another program that calls it

@@ -79,7 +79,10 @@ def evaluate(
     jobs: int,
     quiet: bool,
 ) -> None:
-    """Evaluate POTENTIAL on the frames of DATA (extended XYZ), with errors where they have labels.
+    """Evaluate POTENTIAL on the frames of DATA, with errors where they have labels.
+
+    DATA is extended XYZ, also compressed, or another file of frames that ASE reads: vasprun.xml,
+    OUTCAR, .traj, .db, outputs of Quantum ESPRESSO; of CP2K its NAME-pos-1.xyz.
 
     Errors are root mean squares and means by config_type, forces per component, with the names
     that report.json has.

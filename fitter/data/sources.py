@@ -1,13 +1,15 @@
 """Files of frames: ASE's structures of the selected frames, with their numbers in the file.
 
 Extended XYZ is read frame by frame, with faults named by line; databases and trajectories of ASE by
-row and by number; any other file (vasprun.xml, OUTCAR, outputs of CP2K, Quantum ESPRESSO, ...) as ASE
-reads it.
+row and by number; trajectories of CP2K with what stands beside them; any other file (vasprun.xml,
+OUTCAR, outputs of Quantum ESPRESSO, ...) as ASE reads it.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -15,9 +17,11 @@ from contextlib import closing
 from io import StringIO
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from forcemap.fitter.data.comment_line import name_elements, parse_comment, with_hidden_symbols
+from forcemap.fitter.data.cp2k_trajectory import COMMENT, cp2k_structures
 from forcemap.fitter.data.labels import FrameError, FramePlace
 from forcemap.fitter.data.raw_structure import RawStructure
 from forcemap.fitter.data.regular_xyz import read_regular
@@ -29,6 +33,7 @@ from forcemap.fitter.data.xyz_faults import (
     fault_of_truth,
 )
 from forcemap.fitter.data.xyz_frames import (
+    COMPRESSED,
     DAMAGED,
     DamagedFileError,
     XyzFrame,
@@ -66,6 +71,14 @@ SINGLE_NUMBERS = ("sigma_energy", "sigma_force", "sigma_stress")
 AHEAD = 200
 """Frames parsed one after the other before they are checked: alternating frame by frame, parsing and
 checking take 1.5 times as long, as neither stays in the processor's caches."""
+
+BY_CONTENT = {
+    re.compile(rb"<modeling>"): "vasp-xml",
+    re.compile(rb"\A\s*vasp\.\d"): "vasp-out",
+}
+"""Formats that ASE knows by the names of files only."""
+
+OUTPUT_OF_CP2K = re.compile(rb"^ (DBCSR|CP2K|GLOBAL)\| ", re.MULTILINE)
 
 COUNTED = (None, "db", "json", "traj")
 """Formats whose frames are counted without parsing them; None is extended XYZ."""
@@ -183,11 +196,13 @@ def _reader_of(
         )
     with reading_faults(path, lambda: "from its beginning"):
         kind = _format_of(path)
+    if kind is None and _is_of_cp2k(path):
+        return lambda wanted: cp2k_structures(path, wanted)
     if kind is None:
         scalars = {keys.energy or "energy", *SINGLE_NUMBERS}
         return lambda wanted: _from_xyz(path, wanted, scalars, forgive)
     read = {"db": _database, "json": _database, "traj": _trajectory}.get(kind, _other)
-    return lambda wanted: _named_faults(path, kind, read(path, kind, wanted))
+    return lambda wanted: _named_faults(path, kind, _unpacking(read, path, kind, wanted))
 
 
 def _format_of(path: Path) -> str | None:
@@ -202,11 +217,20 @@ def _format_of(path: Path) -> str | None:
         raise ForcemapError(f"{path}: is not a regular file")
     with open_unpacked(path) as file:
         try:
-            kind = _core.describe_content(file.peek(HEAD_BYTES)[:HEAD_BYTES])
+            head = file.peek(HEAD_BYTES)[:HEAD_BYTES]
+            kind = _core.describe_content(head)
         except DAMAGED:
             return None  # the reader of text names the fault
     if "SQLite" in kind:
         return "db"
+    for pattern, name in BY_CONTENT.items():
+        if pattern.search(head):
+            return name
+    if OUTPUT_OF_CP2K.search(head):
+        raise ForcemapError(
+            f"{path}: is an output of CP2K, which ASE does not read; give its trajectory "
+            "NAME-pos-1.xyz, with NAME-frc-1.xyz (MOTION: PRINT: FORCES) and NAME-1.cell beside it"
+        )
     if "forcemap" in kind or "XYZ" in kind or "YAML" in kind or "UTF-16" in kind:
         return None
     try:
@@ -214,6 +238,16 @@ def _format_of(path: Path) -> str | None:
     except (UnknownFileTypeError, *DAMAGED):
         return None
     return None if found in ("xyz", "extxyz") else found
+
+
+def _is_of_cp2k(path: Path) -> bool:
+    """Whether a file of frames begins as the trajectories of CP2K."""
+    try:
+        with open_unpacked(path) as file:
+            lines = file.peek(HEAD_BYTES)[:HEAD_BYTES].decode("utf-8", "replace").splitlines()
+    except (ForcemapError, *DAMAGED):
+        return False  # the reader of text names the fault
+    return len(lines) > 2 and bool(COMMENT.fullmatch(lines[1]))
 
 
 # ----- extended XYZ -----
@@ -287,6 +321,8 @@ def _named_faults(path: Path, kind: str, frames: Iterator[Any]) -> Iterator[Any]
         try:
             atoms = next(frames)
         except StopIteration:
+            if index == 0:
+                raise ForcemapError(f"{path}: holds no frames (read as {kind})") from None
             return
         except ForcemapError:
             raise
@@ -295,6 +331,24 @@ def _named_faults(path: Path, kind: str, frames: Iterator[Any]) -> Iterator[Any]
             FramePlace(str(path), index).fail(f"cannot be read as {kind}: {reason}")
         yield atoms
         index += 1
+
+
+def _unpacking(
+    read: Callable[[Path, str, Wanted], Iterator[Any]], path: Path, kind: str, wanted: Wanted
+) -> Iterator[Any]:
+    """The frames; a compressed file that ASE cannot unpack is unpacked to a temporary one."""
+    if path.suffix.lower() not in COMPRESSED or read is _other:
+        yield from read(path, kind, wanted)
+        return
+    with TemporaryDirectory() as folder:
+        whole = Path(folder) / uncompressed_name(path)
+        with (
+            reading_faults(path, lambda: "somewhere"),
+            open_unpacked(path) as packed,
+            whole.open("wb") as file,
+        ):
+            shutil.copyfileobj(packed, file)
+        yield from read(whole, kind, wanted)
 
 
 def _trajectory(path: Path, kind: str, wanted: Wanted) -> Iterator[Any]:
@@ -329,5 +383,19 @@ def _other(path: Path, kind: str, wanted: Wanted) -> Iterator[Any]:
     frames = iread(
         str(path.absolute()), ":", format=kind, parallel=False, do_not_split_by_at_sign=True
     )
-    for index, atoms in enumerate(frames):
+    said: set[str] = set()
+    index = 0
+    while True:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            atoms = next(frames, None)
+        # Of ASE's warnings those that a user can do something about, with the file they belong to.
+        texts = [" ".join(str(w.message).split()) for w in caught if w.category is UserWarning]
+        for text in dict.fromkeys(texts):
+            if text not in said:
+                warnings.warn(f"{path}: ASE says: {text}", stacklevel=2)
+        said.update(texts)
+        if atoms is None:
+            return
         yield atoms if wanted(index) else None
+        index += 1

@@ -89,6 +89,15 @@ def test_help_lists_the_commands_in_the_order_of_use() -> None:
     assert "..." not in result.output.partition("Commands:")[2]
 
 
+def test_help_lists_the_exit_codes() -> None:
+    listed = " ".join(invoke("--help").output.split())
+    assert (
+        "Exit codes: 0 all went well, 1 the input is at fault (one message names it), 2 the command "
+        "line is, 130 after Ctrl-C." in listed
+    )
+    assert invoke("evaluate", "--no-such-option").exit_code == 2
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = invoke(command, "--help")

@@ -6,7 +6,7 @@ import lzma
 import re
 import tracemalloc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +363,165 @@ def test_broken_files_of_other_formats_are_one_message(tmp_path: Path) -> None:
     path = tmp_path / "data.db"
     path.write_bytes(b"SQLite format 3\0" + b"x" * 5000)
     assert message_of(path).startswith("data.db: frame 0 (counted from 0): cannot be read as db: ")
+
+
+@pytest.mark.parametrize("name", ["data.traj", "data.db", "data.json"])
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
+def test_what_ase_cannot_unpack_is_unpacked(tmp_path: Path, name: str, suffix: str) -> None:
+    images = labelled(3)
+    write(tmp_path / name, images)
+    path = tmp_path / f"{name}{suffix}"
+    opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[suffix]
+    with opened(path, "wb") as file:
+        file.write((tmp_path / name).read_bytes())
+    found = read_frames([Source(path, "-2:")])
+    assert [(f.source, f.index, f.energy) for f in found] == [(str(path), n, n) for n in (1, 2)]
+    assert known_count([Source(path)]) == 3
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(
+        ForcemapError, match=rf"{name}{suffix}: the compressed file is (cut|damaged)"
+    ):
+        read_frames([Source(path)])
+
+
+def test_files_of_vasp_are_known_by_their_content(tmp_path: Path) -> None:
+    steps = STEP.format(energy=-8.0, free=-8.0)
+    path = packed(tmp_path / "300K.xml.gz", VASPRUN.format(steps=steps))
+    (frame,) = read_frames([Source(path)])
+    assert frame.energy == -8.0
+    path = tmp_path / "silicon.out"
+    path.write_text(" vasp.6.4.1 05Apr23 complex\n", encoding="utf-8")
+    assert message_of(path) == (
+        "silicon.out: frame 0 (counted from 0): cannot be read as vasp-out: Incomplete OUTCAR"
+    )
+
+
+OUTCAR = """ vasp.6.3.0 20Jan22 (build) complex
+ POTCAR:    PAW_PBE Si 05Jan2001
+ POTCAR:    PAW_PBE Si 05Jan2001
+   ions per type =               2
+   ISPIN  =      1    spin polarized calculation?
+  LATTYP: Found a simple cubic cell.
+{steps} General timing and accounting informations for this job:
+"""
+OUTCAR_STEP = """
+--------------------------------------- Iteration    {n}(   1)  ---------------------------------------
+  FORCE on cell =-STRESS in cart. coord.  units (eV):
+  Direction    XX          YY          ZZ          XY          YZ          ZX
+  --------------------------------------------------------------------------------------
+  Total     1.25000     2.50000     3.75000     0.50000     0.62500     0.75000
+  in kB    16.02177    32.04353    48.06530     6.40871     8.01088     9.61306
+  external pressure =       32.04 kB  Pullay stress =        0.00 kB
+
+ VOLUME and BASIS-vectors are now :
+ -----------------------------------------------------------------------------
+  volume of cell :      125.00
+      direct lattice vectors                 reciprocal lattice vectors
+     5.000000000  0.000000000  0.000000000     0.200000000  0.000000000  0.000000000
+     0.000000000  5.000000000  0.000000000     0.000000000  0.200000000  0.000000000
+     0.000000000  0.000000000  5.000000000     0.000000000  0.000000000  0.200000000
+
+ POSITION                                       TOTAL-FORCE (eV/Angst)
+ -----------------------------------------------------------------------------------
+      0.00000      0.00000      0.00000         0.500000     -0.100000      0.200000
+      2.40000      0.10000      0.00000        -0.500000      0.100000     -0.200000
+ -----------------------------------------------------------------------------------
+    total drift:                                0.000000      0.000000      0.000000
+
+  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)
+  ---------------------------------------------------
+  free  energy   TOTEN  =       {free:.8f} eV
+
+  energy  without entropy=      {energy:.8f}  energy(sigma->0) =      {energy:.8f}
+"""
+
+
+def test_outcar_is_read_with_the_raw_forces_of_fixed_atoms(tmp_path: Path) -> None:
+    """ASE takes constraints from the CONTCAR beside it; stress (kB) gets ASE's sign."""
+    steps = "".join(OUTCAR_STEP.format(n=n, free=-9.0 - n, energy=-8.0 - n) for n in (1, 2))
+    path = tmp_path / "OUTCAR"
+    path.write_text(OUTCAR.format(steps=steps), encoding="utf-8")
+    fixed = "x\n1.0\n5 0 0\n0 5 0\n0 0 5\nSi\n2\nSelective dynamics\nCartesian\n"
+    (tmp_path / "CONTCAR").write_text(f"{fixed}0 0 0 F F F\n2.4 0.1 0 T T T\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match='"free_energy" is read, which the forces belong to'):
+        found = read_frames([Source(path)])
+    assert [frame.energy for frame in found] == [-10.0, -11.0]
+    assert found[0].forces is not None
+    assert found[0].forces.tolist() == [[0.5, -0.1, 0.2], [-0.5, 0.1, -0.2]]
+    assert found[0].stress is not None
+    expected = -0.01 * np.array([[1.0, 0.4, 0.6], [0.4, 2.0, 0.5], [0.6, 0.5, 3.0]])
+    np.testing.assert_allclose(found[0].stress, expected, rtol=1e-5)
+
+
+def test_files_without_frames_name_the_format(tmp_path: Path) -> None:
+    path = tmp_path / "OUTCAR"
+    path.write_text(OUTCAR.format(steps=" Iteration    1(   1)\n"), encoding="utf-8")
+    assert message_of(path) == "OUTCAR: holds no frames (read as vasp-out)"
+
+
+ESPRESSO = """
+     Program PWSCF v.7.2 starts on  1Jan2024 at 12: 0: 0
+     bravais-lattice index     =            0
+     lattice parameter (alat)  =       9.4486  a.u.
+     celldm(1)=   9.448600  celldm(2)=   0.000000  celldm(3)=   0.000000
+     number of atoms/cell      =            2
+     number of atomic types    =            1
+     number of electrons       =         8.00
+     crystal axes: (cart. coord. in units of alat)
+               a(1) = (   1.000000   0.000000   0.000000 )
+               a(2) = (   0.000000   1.000000   0.000000 )
+               a(3) = (   0.000000   0.000000   1.000000 )
+
+   Cartesian axes
+
+     site n.     atom                  positions (alat units)
+         1           Si  tau(   1) = (   0.0000000   0.0000000   0.0000000  )
+         2           Si  tau(   2) = (   0.5000000   0.0000000   0.0000000  )
+
+!    total energy              =     -10.00000000 Ry
+
+     Forces acting on atoms (cartesian axes, Ry/au):
+
+     atom    1 type  1   force =     0.01000000    0.00000000    0.00000000
+     atom    2 type  1   force =    -0.01000000    0.00000000    0.00000000
+
+     Total force =     0.014142     Total SCF correction =     0.000000
+
+          total   stress  (Ry/bohr**3)                   (kbar)     P=      147.11
+   0.00100000   0.00000000   0.00000000          147.11        0.00        0.00
+   0.00000000   0.00100000   0.00000000            0.00      147.11        0.00
+   0.00000000   0.00000000   0.00100000            0.00        0.00      147.11
+
+     End of BFGS Geometry Optimization
+"""
+
+
+def test_outputs_of_espresso_are_read_in_our_units_and_signs(tmp_path: Path) -> None:
+    """QE prints the pressure's sign: under compression ASE's stress is negative."""
+    path = packed(tmp_path / "pw.out.gz", ESPRESSO)
+    (frame,) = read_frames([Source(path)])
+    rydberg, bohr = 13.605693, 0.5291772
+    assert frame.energy == pytest.approx(-10.0 * rydberg, rel=1e-6)
+    assert frame.forces is not None
+    assert frame.forces[0, 0] == pytest.approx(0.01 * rydberg / bohr, rel=1e-6)
+    assert frame.stress is not None
+    np.testing.assert_allclose(np.diag(frame.stress), -0.001 * rydberg / bohr**3, rtol=1e-6)
+
+
+def test_warnings_of_ase_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ase.io
+
+    def speaking(*args: Any, **options: Any) -> Iterator[Atoms]:
+        for atoms in labelled(3)[1:]:
+            warnings.warn("the run  had\n problems", stacklevel=1)
+            warnings.warn("old name", DeprecationWarning, stacklevel=1)
+            yield atoms
+
+    monkeypatch.setattr(ase.io, "iread", speaking)
+    path = packed(tmp_path / "vasprun.xml", VASPRUN.format(steps=""))
+    with pytest.warns(UserWarning, match=r"vasprun\.xml: ASE says: the run had problems") as caught:
+        assert len(read_frames([Source(path)])) == 2
+    assert len(caught) == 1
 
 
 def test_frames_without_atoms_are_told_in_every_format(tmp_path: Path) -> None:
