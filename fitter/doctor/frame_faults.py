@@ -49,6 +49,9 @@ NEAR = 0.25
 SIGN_ONLY = 0.6, 1.6
 """Range of minus the factor in which a stress has the wrong sign only: quick fits are that far off."""
 
+LEAST_SCALES = 1.3, 2.5
+"""Scales of forces and of stresses of one frame that quick fits can distinguish from 1."""
+
 BETTER = 0.4
 """A change explains a misfit if it leaves no more than this part of it."""
 
@@ -120,7 +123,8 @@ def force_fault(residual: Residual, floor: float, usual: float) -> Fault | None:
 def _force_faults(frame: Frame, labels: Array, said: Array, floor: float) -> Iterator[Fault]:
     factor = _scaled(labels, said)
     known, text = (None, "") if factor is None else _force_scale(factor)
-    if factor is not None and (known is not None or _is_scale(labels, said, factor)):
+    scaled = factor is not None and _is_scale(labels, said, factor, LEAST_SCALES[0])
+    if factor is not None and (known is not None or scaled):
         left = misfit(labels / factor, said, floor)
         name = "frame-forces-sign" if known == -1.0 else "frame-forces-scale"
         correction = _times("forces", 1.0 / known) if known is not None else None
@@ -129,11 +133,14 @@ def _force_faults(frame: Frame, labels: Array, said: Array, floor: float) -> Ite
     yield from _turned(labels, said, floor)
 
 
-def _is_scale(labels: Array, said: Array, factor: float) -> bool:
-    """Whether a factor that is of no unit explains labels: they are proportional, not only alike."""
+def _is_scale(labels: Array, said: Array, factor: float, least: float) -> bool:
+    """Whether a factor that is of no unit explains labels: they are proportional, not only alike.
+
+    `least`: factor, or one over it, that a quick fit can distinguish from 1.
+    """
     product = float(np.vdot(labels, said))
     size = float(np.sqrt(np.vdot(labels, labels) * np.vdot(said, said)))
-    return factor > 0.0 and product > 0.95 * size
+    return factor > 0.0 and product > 0.95 * size and abs(np.log(factor)) > np.log(least)
 
 
 def _force_scale(factor: float) -> tuple[float | None, str]:
@@ -322,7 +329,7 @@ def _stress_scale(labels: Array, said: Array, factor: float, volume: float, floo
     if deviatoric < 0.1 * np.linalg.norm(said) and alike and (nearest.unit or distance > 0.1):
         left = np.inf
     if distance > NEAR and nearest.unit:
-        if not _is_scale(labels, said, factor):
+        if not _is_scale(labels, said, factor, LEAST_SCALES[1]):
             left = np.inf
         text = f"the stress is {factor:.3g} times the one expected"
         return Fault("frame-stress-scale", text, factor, left, None)

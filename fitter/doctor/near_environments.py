@@ -54,6 +54,9 @@ LEAST_PAIRS = 200
 ALIKE = 0.02
 """Mismatch of surroundings that may be called equal."""
 
+LEAST_BOUND = 1e-3
+"""eV/Å; what is less does not matter."""
+
 SIGNIFICANT = 4.0
 """Standard errors of a bound that is reported."""
 
@@ -108,7 +111,8 @@ def examine(
     reach, pairs = found
     findings = []
     bound = _bound(pairs)
-    if bound is not None and bound.value > 0.02 * unit and bound.value > SIGNIFICANT * bound.error:
+    least = max(0.02 * unit, LEAST_BOUND, SIGNIFICANT * bound.error) if bound else 0.0
+    if bound is not None and bound.value > least:
         findings.append(
             Finding(
                 "error-bound",
@@ -240,7 +244,8 @@ class _Geometry:
         one, other = self.frames[first[0]].forces, self.frames[second[0]].forces
         assert one is not None
         assert other is not None
-        known = values > 0.1 * max(float(values[0]), 1e-3)
+        # A direction is known if the vectors reach into it by more than they differ.
+        known = np.sqrt(values) > max(0.02, 3.0 * mismatch) * np.sqrt(max(float(values[0]), 1e-6))
         # In the axes of the first atom's vectors.
         x, y = v @ one[first[1]], u.T @ other[second[1]]
         inside = float(np.sum((x - y)[known] ** 2))

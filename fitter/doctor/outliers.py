@@ -39,8 +39,8 @@ Array = NDArray[np.float64]
 K_SIGMA = 15.0
 """Robust standard deviations beyond which an energy is at odds; tails of sound data reach 10."""
 
-SURE = 4.0
-"""Deviations of the fit's own that an energy must be off, too."""
+SURE, FAR = 4.0, 3.0
+"""Deviations of the fit's own that an energy must be off, too, unless it is off so many times K_SIGMA."""
 
 TIMES_USUAL = 6.0
 """Misfits of forces and stresses, in units of the group's median, of frames that are at odds."""
@@ -50,6 +50,9 @@ LEAST_MISFIT = 0.5
 
 SUSPECT_TIMES, SUSPECT_MISFIT = 4.0, 0.25
 """The same for frames whose misfit an explanation may cure."""
+
+LEAST_SPREAD = 1e-4
+"""eV per atom; smaller spreads of energies are that of few frames."""
 
 LEAST_MEDIAN = 0.02
 """Relative misfit that is usual anywhere."""
@@ -158,6 +161,7 @@ def _energy_spreads(
     everything = np.array(list(values.values()))
     middle = float(np.median(everything)) if len(everything) else 0.0
     whole = 1.4826 * float(np.median(np.abs(everything - middle))) if len(everything) else 0.0
+    whole = max(whole, LEAST_SPREAD)
     own = {
         group: np.array([values[r.place] for r in members if r.place in values])
         for group, members in groups.items()
@@ -168,7 +172,7 @@ def _energy_spreads(
         if len(those) > 1
     }
     many = [spread[group] for group, those in own.items() if len(those) >= LEAST_GROUP]
-    least = float(np.median(many)) if many else whole
+    least = max(float(np.median(many)), LEAST_SPREAD) if many else whole
     found = {}
     for group, those in own.items():
         if len(those) >= LEAST_GROUP:
@@ -228,6 +232,7 @@ def _judge(
     group = group_of(residual.frame)
     faults: list[Fault] = []
     odd: dict[str, float] = {}
+    is_extreme = False
     if residual.energy is not None:
         middle, spread = usual.energies[group]
         off = abs(residual.of_energy - middle)
@@ -235,8 +240,11 @@ def _judge(
             fault = energy_fault(residual, middle, spread)
             if fault is not None:
                 faults.append(fault)
-            elif off > SURE * residuals.energy_deviation(residual):
-                odd["energy"] = residual.of_energy - middle
+            else:
+                is_extreme = True
+                sure = SURE * residuals.energy_deviation(residual)
+                if off > min(max(sure, K_SIGMA * spread), FAR * K_SIGMA * spread):
+                    odd["energy"] = residual.of_energy - middle
     for label, value, median in (
         ("forces", _force_misfit(residual, usual.floors[0]), usual.forces[group]),
         ("stress", _stress_misfit(residual, usual.floors[1]), usual.stresses[group]),
@@ -245,7 +253,7 @@ def _judge(
             continue
         fault = None
         # An energy at odds speaks for a structure unlike all others: a fit says nothing of the rest.
-        if "energy" not in odd and residuals.is_sure(residual, label):
+        if not is_extreme and residuals.is_sure(residual, label):
             if label == "forces":
                 fault = force_fault(residual, usual.floors[0], median)
             else:
@@ -254,7 +262,8 @@ def _judge(
             faults.append(fault)
         elif value > max(TIMES_USUAL * median, LEAST_MISFIT):
             odd[label] = value
-    faults += _hidden_faults(residuals, residual, usual, {fault.name for fault in faults})
+    if not is_extreme:
+        faults += _hidden_faults(residuals, residual, usual, {fault.name for fault in faults})
     return faults, odd
 
 
@@ -270,7 +279,7 @@ def _hidden_faults(
             found.append(fault)
     if residual.frame.stress is not None and not any(n.startswith("frame-stress") for n in known):
         value, median = _shear_misfit(residual, usual.floors[1]), usual.shears[group]
-        if value > max(SUSPECT_TIMES * median, SUSPECT_MISFIT):
+        if value > max(TIMES_USUAL * median, SUSPECT_MISFIT):
             fault = shear_fault(residual, 2.0 * usual.floors[1], median)
             if fault is not None and residuals.is_sure(residual, "stress"):
                 found.append(fault)
