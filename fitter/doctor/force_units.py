@@ -69,6 +69,9 @@ LEAST_FRAMES = 6
 ROUGHLY = 0.02
 """Least relative error of any factor."""
 
+CLEAR = 0.25
+"""Relative error of the work of forces beside that of stresses that says something."""
+
 LEAST_SHARE = 0.02
 """Of the changes of the energy that the work of forces must explain for a statement about them."""
 
@@ -156,7 +159,11 @@ def _of_pairs(pairs: Pairs) -> Evidence | None:
     # Anharmonic energies make the trapezoidal rule wrong in all pairs alike; scatter shows how much.
     unsure = 0.5 + 6.0 / float(np.sqrt(slopes.count))
     method = 0.01 + unsure * float(np.sqrt(max(1.0 - abs(ratio.correlation), 0.0)))
-    return Evidence.of(ratio, method, BY_PAIRS, f"between {slopes.count} pairs of similar frames")
+    how = f"between {slopes.count} pairs of similar frames"
+    found = Evidence.of(ratio, method, BY_PAIRS, how)
+    # Stresses with swapped components leave much unexplained.
+    is_clear = found is not None and (len(columns) == 1 or found.log[1] < CLEAR)
+    return found if is_clear else None
 
 
 def _in_units_of(changes: Array, sizes: Array) -> Array:
