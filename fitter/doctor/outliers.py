@@ -40,7 +40,7 @@ K_SIGMA = 15.0
 """Robust standard deviations beyond which an energy is at odds; tails of sound data reach 10."""
 
 SURE, FAR = 4.0, 3.0
-"""Deviations of the fit's own that an energy must be off, too, unless it is off so many times K_SIGMA."""
+"""Deviations of the fit that an energy must be off, too, unless it is off so many times K_SIGMA."""
 
 TIMES_USUAL = 6.0
 """Misfits of forces and stresses, in units of the group's median, of frames that are at odds."""

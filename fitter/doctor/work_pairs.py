@@ -171,7 +171,7 @@ def _moves(a: Frame, b: Frame) -> tuple[Array, Array, Array] | None:
     mean = 0.5 * (a.cell + b.cell)
     gradient = np.zeros((3, 3))
     if np.all(a.pbc):
-        gradient = np.linalg.solve(mean, b.cell - a.cell)
+        gradient = np.asarray(np.linalg.solve(mean, b.cell - a.cell), dtype=np.float64)
         if np.abs(gradient).max() > LARGEST_STRAIN:
             return None
         moved = np.linalg.solve(b.cell.T, b.positions.T) - np.linalg.solve(a.cell.T, a.positions.T)
