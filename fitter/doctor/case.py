@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.finding import Place
@@ -13,6 +14,7 @@ from forcemap.fitter.doctor.reading import SourceReading
 from forcemap.fitter.doctor.surroundings import Surroundings, surroundings_of
 from forcemap.fitter.doctor.vacuum import Vacuum, vacuum_of
 from forcemap.fitter.sharing.run import Run
+from numpy.typing import NDArray
 
 __all__ = ["CUTOFF", "Case"]
 
@@ -29,12 +31,15 @@ class Case:
         test: readings of the files to judge by.
         settings: of the fit; None without.
         run: threads, and where progress is shown.
+        values: what examinations leave for the page, by its label with the unit in brackets: a number
+            for each of `frames`, NaN where there is none.
     """
 
     train: Sequence[SourceReading]
     test: Sequence[SourceReading] = ()
     settings: Settings | None = None
     run: Run = field(default_factory=Run)
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @cached_property
     def train_frames(self) -> list[Frame]:

@@ -24,11 +24,13 @@ class Examination:
         title: for the progress bar.
         examine: what it finds in a case; calls the second argument as it goes through the frames.
         cheap: whether a fit asks it, too.
+        once: whether it goes through the frames once, so that the time left can be foreseen.
     """
 
     title: str
     examine: Callable[[Case, Advance], list[Finding]]
     cheap: bool = False
+    once: bool = True
 
 
 def findings_of(case: Case, examinations: Iterable[Examination]) -> list[Finding]:
@@ -38,7 +40,8 @@ def findings_of(case: Case, examinations: Iterable[Examination]) -> list[Finding
         found += reading.findings
     if case.frames:
         for examination in examinations:
-            with case.run.stage(examination.title, len(case.frames)) as advance:
+            total = len(case.frames) if examination.once else None
+            with case.run.stage(examination.title, total) as advance:
                 found += examination.examine(case, advance)
     return sorted(found, key=lambda finding: ORDER.index(finding.severity))
 

@@ -8,6 +8,7 @@ import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.composition import Composition
+from forcemap.fitter.doctor.counted import counted
 from forcemap.fitter.doctor.energies import is_bonded, totals
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Finding, Severity, places_of
@@ -55,12 +56,12 @@ def _energies(case: Case) -> list[Finding]:
     those = [f for f, is_off in zip(data.frames, off, strict=True) if is_off]
     return [
         Finding(
-            "outlier-energy",
+            "far-energy",
             Severity.DOUBT,
-            f"{off.sum()} frames have an energy far from all others of their composition: up to "
-            f"{residuals[worst]:+.3g} eV per atom, in frame {data.frames[worst].index} of "
-            f"{data.frames[worst].source}; three in four frames are within {usual:.2g} eV"
-            f"{_groups(those, data.frames)}",
+            f"{counted(int(off.sum()), 'frame', 'have')} an energy far from all others of their "
+            f"composition: up to {residuals[worst]:+.3g} eV per atom, in frame "
+            f"{data.frames[worst].index} of {data.frames[worst].source}; three in four frames are "
+            f"within {usual:.2g} eV{_groups(those, data.frames)}",
             "See that these calculations converged and are meant; leave them out, or give them a "
             "larger sigma (sigma_energy, or sigma: config_type: in the settings)",
             places_of(those),
@@ -99,10 +100,10 @@ def _forces(case: Case) -> list[Finding]:
     size, frame = max(off, key=lambda item: item[0])
     return [
         Finding(
-            "outlier-force",
+            "far-force",
             Severity.DOUBT,
-            f"{len(off)} frames have forces far larger than others: up to {size:.3g} eV/Å, in frame "
-            f"{frame.index} of {frame.source}; three in four frames stay below "
+            f"{counted(len(off), 'frame', 'have')} forces far larger than others: up to {size:.3g} "
+            f"eV/Å, in frame {frame.index} of {frame.source}; three in four frames stay below "
             f"{np.quantile(norms, BULK):.3g} eV/Å"
             f"{_groups([f for _, f in off], case.frames)}",
             "See that these frames are meant; leave them out, or give them a larger sigma "
@@ -141,11 +142,11 @@ def _distances(case: Case) -> list[Finding]:
         distance, frame = min(off, key=lambda item: item[0])
         findings.append(
             Finding(
-                "outlier-distance",
+                "short-distance",
                 Severity.NOTE,
-                f"{len(off)} frames have {SYMBOLS[a]}–{SYMBOLS[b]} distances far shorter than others: "
-                f"down to {distance:.3g} Å, in frame {frame.index} of {frame.source}; nine in ten "
-                f"frames stay above {usual:.3g} Å",
+                f"{counted(len(off), 'frame', 'have')} {SYMBOLS[a]}–{SYMBOLS[b]} distances far "
+                f"shorter than others: down to {distance:.3g} Å, in frame {frame.index} of "
+                f"{frame.source}; nine in ten frames stay above {usual:.3g} Å",
                 "See that these frames are meant, as samples of the repulsion are",
                 places_of([frame for _, frame in off]),
                 {"pair": f"{SYMBOLS[a]}-{SYMBOLS[b]}", "shortest_a": distance},

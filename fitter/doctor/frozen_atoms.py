@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
+from forcemap.fitter.doctor.counted import counted
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
 from forcemap.fitter.doctor.surroundings import Surroundings
@@ -74,10 +75,10 @@ def examine(case: Case, advance: Advance) -> list[Finding]:
         Finding(
             "forces-frozen",
             Severity.WRONG,
-            f"{atoms} atoms in {len(found)} frames have forces of exactly zero that no symmetry "
-            f"explains, such as atom{'s' if len(which) > 1 else ''} {named} (from 0) of frame "
-            f"{frame.index} of {frame.source}: a constraint (FixAtoms, selective dynamics) has "
-            "zeroed them",
+            f"{counted(atoms, 'atom')} in {counted(len(found), 'frame')} "
+            f"{'has' if atoms == 1 else 'have'} forces of exactly zero that no symmetry explains, "
+            f"such as atom{'s' if len(which) > 1 else ''} {named} (from 0) of frame {frame.index} "
+            f"of {frame.source}: a constraint (FixAtoms, selective dynamics) has zeroed them",
             "Write the forces without the constraint (ASE: get_forces(apply_constraint=False)), or "
             "mask these atoms: force_mask=T leaves their forces out",
             places_of([frame for frame, _ in found]),

@@ -8,6 +8,7 @@ import numpy as np
 from ase.data import covalent_radii
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
+from forcemap.fitter.doctor.counted import counted
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
 from forcemap.fitter.doctor.surroundings import REACH, Surroundings
@@ -87,8 +88,8 @@ def _close(those: list[tuple[float, Frame, str]], severity: Severity) -> list[Fi
         Finding(
             "atoms-on-top" if on_top else "atoms-close",
             severity,
-            f"{len(those)} frames have {what}: the closest are {text} apart, in frame {frame.index} of "
-            f"{frame.source}",
+            f"{counted(len(those), 'frame', 'have')} {what}: the closest are {text} apart, in "
+            f"frame {frame.index} of {frame.source}",
             "Remove the frames, or the atoms that are there twice"
             if on_top
             else "See that they are meant, as samples of the repulsion are",
@@ -105,8 +106,8 @@ def _left_handed(frames: list[Frame]) -> list[Finding]:
         Finding(
             "cell-left-handed",
             Severity.NOTE,
-            f"{len(frames)} frames have left-handed cells (negative determinant): a fit takes them as "
-            "they are, LAMMPS and other programs do not",
+            f"{counted(len(frames), 'frame', 'have')} left-handed cells (negative determinant): a "
+            "fit takes them as they are, LAMMPS and other programs do not",
             "Reverse all three cell vectors, which leaves the crystal as it is",
             places_of(frames),
             {"frames": len(frames)},
@@ -122,7 +123,8 @@ def _lonely(frames: list[Frame]) -> list[Finding]:
         Finding(
             "atoms-lonely",
             Severity.DOUBT,
-            f"{len(frames)} frames have atoms without a neighbour within {REACH:g} Å beside others",
+            f"{counted(len(frames), 'frame', 'have')} atoms without a neighbour within {REACH:g} Å "
+            "beside others",
             "See that they are meant, and were not lost by a broken cell or a failed run",
             places_of(frames),
             {"frames": len(frames)},
@@ -137,8 +139,8 @@ def _outside(frames: list[Frame]) -> list[Finding]:
         Finding(
             "atoms-outside",
             Severity.NOTE,
-            f"{len(frames)} frames have atoms more than {FAR_OUT:g} cells away from their own: "
-            "they are taken back by the periodicity",
+            f"{counted(len(frames), 'frame', 'have')} atoms more than {FAR_OUT:g} cells away from "
+            "their own: they are taken back by the periodicity",
             "",
             places_of(frames),
             {"frames": len(frames)},
@@ -153,8 +155,8 @@ def _small(frames: list[Frame], cutoff: float) -> list[Finding]:
         Finding(
             "cell-small",
             Severity.NOTE,
-            f"{len(frames)} frames have cells smaller than the cutoff of {cutoff:g} Å: atoms see their "
-            "own images, which is right in a fit and in evaluation",
+            f"{counted(len(frames), 'frame', 'have')} cells smaller than the cutoff of {cutoff:g} "
+            "Å: atoms see their own images, which is right in a fit and in evaluation",
             "",
             tuple(Place(frame.source, frame.index) for frame in frames),
             {"frames": len(frames), "cutoff": cutoff},

@@ -8,6 +8,7 @@ import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.label_checks import check_labels, placeholders
 from forcemap.fitter.doctor.case import Case
+from forcemap.fitter.doctor.counted import counted
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Finding, Place, Severity, places_of
 from forcemap.fitter.doctor.reading import SourceReading, collected_warnings
@@ -80,8 +81,8 @@ def _open_stresses(reading: SourceReading) -> list[Finding]:
         Finding(
             "stress-of-open-frame",
             Severity.NOTE,
-            f"{reading.path}: {len(places)} frames have a stress but are not periodic in all three "
-            "directions; a fit does not use it",
+            f"{reading.path}: {counted(len(places), 'frame', 'have')} a stress without being "
+            "periodic in all three directions; a fit does not use it",
             "Remove the stress, or set pbc if the frames are periodic",
             tuple(places),
             {"frames": len(places)},

@@ -15,9 +15,9 @@ import numpy as np
 from forcemap import __version__
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.composition import Composition
+from forcemap.fitter.doctor.environment_map import map_of
 from forcemap.fitter.doctor.figures import histograms, map_figure
 from forcemap.fitter.doctor.finding import Finding, Place
-from forcemap.fitter.doctor.frame_map import places_on_map
 from forcemap.fitter.doctor.show import COUNTED, summary, to_json
 from forcemap.fitter.sharing.whole_file import replacing, write_whole
 from forcemap.potentials.elements import SYMBOLS
@@ -26,12 +26,6 @@ from numpy.typing import NDArray
 __all__ = ["frame_values", "write_chemiscope", "write_page"]
 
 Array = NDArray[np.float64]
-
-LABELS = {
-    "energy": ("energy beyond its composition's (eV per atom)", "eV/atom"),
-    "force": ("largest force (eV/Å)", "eV/Å"),
-}
-"""What frames are coloured by, and its unit."""
 
 
 @cache
@@ -46,7 +40,7 @@ def _template() -> jinja2.Template:
 
 
 def frame_values(case: Case) -> dict[str, Array]:
-    """What the frames are coloured by: a number for each frame, NaN where it has none."""
+    """What frames are coloured by, by label and unit: a number for each, NaN where it has none."""
     energies = np.full(len(case.frames), np.nan)
     data = Composition.of(case.frames)
     if len(data.frames):
@@ -58,7 +52,11 @@ def frame_values(case: Case) -> dict[str, Array]:
         else np.nan
         for f in case.frames
     ]
-    return {"energy": energies, "force": np.array(forces, dtype=np.float64)}
+    return {
+        **case.values,
+        "energy beyond its composition's (eV per atom)": energies,
+        "largest force (eV/Å)": np.array(forces, dtype=np.float64),
+    }
 
 
 def write_page(path: Path, case: Case, findings: Sequence[Finding]) -> None:
@@ -69,23 +67,30 @@ def write_page(path: Path, case: Case, findings: Sequence[Finding]) -> None:
     content = to_json(case, findings)
     for shown, finding in zip(content["findings"], findings, strict=True):
         shown["listed"] = _listed(finding.frames)
-    maps = {}
-    if case.frames:
-        places = places_on_map(case.surroundings)
-        for name, values in frame_values(case).items():
-            if np.isfinite(values).any():
-                maps[name] = map_figure(places, values, LABELS[name][0])
     text = _template().render(
         version=__version__,
         summary=summary(case, findings),
         counted=COUNTED,
         files=content["files"],
         findings=content["findings"],
-        maps=maps,
+        maps=_maps(case),
         histograms=histograms(case) if case.frames else {},
         groups=_groups(case),
     )
     write_whole(path, text)
+
+
+def _maps(case: Case) -> dict[str, str]:
+    """SVG of the map of the frames, coloured by each of their values."""
+    found = map_of(case.frames, case.run)
+    if found is None:
+        return {}
+    shown = {label: values[list(found.places)] for label, values in frame_values(case).items()}
+    return {
+        label.partition(" (")[0]: map_figure(found.frames, values, label)
+        for label, values in shown.items()
+        if np.isfinite(values).any()
+    }
 
 
 def _listed(frames: Sequence[Place]) -> str:
@@ -112,8 +117,9 @@ def _groups(case: Case) -> dict[str, list[int]]:
 def write_chemiscope(path: Path, case: Case) -> None:
     """Write frames, their places on the map and their values for the viewer at chemiscope.org.
 
-    The format is described in its documentation (chemiscope.org/docs, "Input file format"); compressed
-    if the name ends in .gz. Raises ForcemapError if the file cannot be written.
+    Of very many frames some are chosen, evenly from all groups. The format is described in its
+    documentation (chemiscope.org/docs, "Input file format"); compressed if the name ends in .gz. Raises
+    ForcemapError if the file cannot be written.
     """
     with replacing(path) as part:
         text = json.dumps(_chemiscope(case), allow_nan=False).encode()
@@ -121,22 +127,27 @@ def write_chemiscope(path: Path, case: Case) -> None:
 
 
 def _chemiscope(case: Case) -> dict[str, Any]:
-    places = places_on_map(case.surroundings)
+    found = map_of(case.frames, case.run)
+    places = list(range(len(case.frames))) if found is None else list(found.places)
+    frames = [case.frames[place] for place in places]
     columns: dict[str, tuple[Sequence[Any], str]] = {
-        "component 1": (places[:, 0].tolist(), ""),
-        "component 2": (places[:, 1].tolist(), ""),
-        "frame": ([frame.index for frame in case.frames], ""),
-        "file": ([frame.source for frame in case.frames], ""),
-        "config_type": ([frame.config_type for frame in case.frames], ""),
-        "atoms": ([len(frame.numbers) for frame in case.frames], ""),
+        "frame": ([frame.index for frame in frames], ""),
+        "file": ([frame.source for frame in frames], ""),
+        "config_type": ([frame.config_type for frame in frames], ""),
+        "atoms": ([len(frame.numbers) for frame in frames], ""),
     }
-    for name, values in frame_values(case).items():
-        if np.isfinite(values).all():  # the viewer takes numbers only
-            columns[LABELS[name][0].partition(" (")[0]] = (values.tolist(), LABELS[name][1])
-    color = next((key for key in columns if key.startswith("energy")), "component 1")
+    axes = ("frame", "atoms")
+    if found is not None:
+        axes = ("component 1", "component 2")
+        columns |= {axis: (found.frames[:, n].tolist(), "") for n, axis in enumerate(axes)}
+    for label, values in frame_values(case).items():
+        name, _, unit = label.rstrip(")").partition(" (")
+        if np.isfinite(values[places]).all():  # the viewer takes numbers only
+            columns[name] = (values[places].tolist(), unit)
+    color = next((name for name in columns if "energy" in name), "atoms")
     return {
         "meta": {"name": ", ".join(reading.path for reading in case.train)},
-        "structures": [_structure(frame) for frame in case.frames],
+        "structures": [_structure(frame) for frame in frames],
         "properties": {
             name: {"target": "structure", "values": list(values)}
             | ({"units": unit} if unit else {})
@@ -144,8 +155,8 @@ def _chemiscope(case: Case) -> dict[str, Any]:
         },
         "settings": {
             "map": {
-                "x": {"property": "component 1"},
-                "y": {"property": "component 2"},
+                "x": {"property": axes[0]},
+                "y": {"property": axes[1]},
                 "color": {"property": color},
             }
         },

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from forcemap.fitter.doctor import (
+    by_quick_fit,
     coverage,
     duplicates,
     energies,
     energy_offsets,
+    far_frames,
     frozen_atoms,
     geometry,
     labels,
     net_forces,
-    far_frames,
+    noise,
     vacuum_stress,
 )
 from forcemap.fitter.doctor.examination import Examination
@@ -27,6 +29,9 @@ EXAMINATIONS: tuple[Examination, ...] = (
     Examination("vacuum", vacuum_stress.examine, cheap=True),
     Examination("structures", geometry.examine, cheap=True),
     Examination("copies", duplicates.examine, cheap=True),
-    Examination("outliers", far_frames.examine),
+    Examination("frames far from others", far_frames.examine),
+    Examination("units, signs and outliers", by_quick_fit.examine, once=False),
+    Examination("near environments", by_quick_fit.examine_environments, once=False),
+    Examination("noise", lambda case, advance: noise.examine(case.frames, case.run, advance)),
     Examination("coverage", coverage.examine),
 )

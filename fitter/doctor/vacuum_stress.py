@@ -13,11 +13,12 @@ from functools import partial
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.doctor.case import Case
+from forcemap.fitter.doctor.counted import counted
 from forcemap.fitter.doctor.examination import Advance
 from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity, places_of
 from forcemap.fitter.doctor.vacuum import Vacuum
 
-__all__ = ["disagreement", "examine"]
+__all__ = ["disagreement", "examine", "is_meaningless"]
 
 SHARE = 0.2
 """Disagreement of stress and forces over their size, beyond which a stress means nothing."""
@@ -28,7 +29,7 @@ LEAST = 0.1
 LARGE = 0.5
 """eV per atom; larger disagreements are no numerical errors, such as a zero that is a few GPa off."""
 
-KINDS = {1: "slabs", 2: "wires", 3: "clusters"}
+KINDS = {1: "slab", 2: "wire", 3: "cluster"}
 
 
 def disagreement(frame: Frame, vacuum: Vacuum) -> tuple[float, float] | None:
@@ -44,6 +45,12 @@ def disagreement(frame: Frame, vacuum: Vacuum) -> tuple[float, float] | None:
     return float(np.abs(of_stress - of_forces).max()) / n, float(size) / n
 
 
+def is_meaningless(frame: Frame, vacuum: Vacuum) -> bool:
+    """Whether a frame's stress contradicts its forces across the vacuum."""
+    both = disagreement(frame, vacuum)
+    return both is not None and both[0] > max(LEAST, SHARE * both[1])
+
+
 def examine(case: Case, advance: Advance) -> list[Finding]:
     """Stresses of clusters, wires and slabs."""
     bad: list[tuple[float, Frame, int]] = []
@@ -56,8 +63,9 @@ def examine(case: Case, advance: Advance) -> list[Finding]:
             continue
         if found is None:
             continue
-        both = disagreement(frame, found)
-        if both is not None and both[0] > max(LEAST, SHARE * both[1]):
+        if is_meaningless(frame, found):
+            both = disagreement(frame, found)
+            assert both is not None
             bad.append((both[0], frame, len(found.axes)))
         elif len(found.axes) == 3:
             clusters.append(frame)
@@ -80,8 +88,8 @@ def _contradictions(bad: list[tuple[float, Frame, int]]) -> list[Finding]:
             Finding(
                 "stress-in-vacuum",
                 Severity.WRONG if worst > LARGE else Severity.DOUBT,
-                f"the stress of {len(those)} {kind} in vacuum is not that of their forces: across the "
-                f"vacuum volume * stress and -sum of positions times forces differ by up to "
+                f"the stress of {counted(len(those), kind)} in vacuum is not that of the forces: "
+                f"across the vacuum volume * stress and -sum of positions times forces differ by up to "
                 f"{worst:.2g} eV per atom ({frame.source}: frame {frame.index}), and should be equal",
                 "Remove the stress (or virial) of these frames",
                 places_of([frame for _, frame in those]),
@@ -99,8 +107,9 @@ def _without_news(clusters: list[Frame]) -> list[Finding]:
         Finding(
             "stress-of-clusters",
             Severity.DOUBT,
-            f"{len(clusters)} frames are clusters in a box of vacuum and have a stress: it depends on "
-            "the box, and holds nothing that their forces do not",
+            f"{counted(len(clusters), 'frame')} of clusters in a box of vacuum "
+            f"{'has' if len(clusters) == 1 else 'have'} a stress: it depends on the box, and holds "
+            "nothing that their forces do not",
             "Remove the stress (or virial) of these frames",
             places_of(clusters),
             {"frames": len(clusters)},
@@ -116,8 +125,9 @@ def _slabs(slabs: list[Frame]) -> list[Finding]:
         Finding(
             "stress-of-slabs",
             Severity.NOTE,
-            f"{len(slabs)} frames are slabs or wires in vacuum and have a stress: it is an average "
-            "over the vacuum, too; within errors it is zero across the vacuum, as it should be",
+            f"{counted(len(slabs), 'frame')} of slabs or wires in vacuum "
+            f"{'has' if len(slabs) == 1 else 'have'} a stress: it is an average over the vacuum, "
+            "too; within errors it is zero across the vacuum, as it should be",
             "",
             places_of(slabs),
             {"frames": len(slabs)},

@@ -61,7 +61,7 @@ def test_wrong_data_have_exit_code_1_and_a_line_for_each_part(tmp_path: Path) ->
     lines = result.stdout.splitlines()
     at = lines.index("WRONG forces-frozen")
     assert lines[at + 1].startswith(
-        "  16 atoms in 1 frames have forces of exactly zero that no symm"
+        "  16 atoms in 1 frame have forces of exactly zero that no symm"
     )
     assert lines[at + 2] == f"  Frames: {path}: 3"
     assert lines[at + 3].startswith("  Cure: Write the forces without the constraint")
@@ -276,6 +276,28 @@ def test_energies_per_atom_are_multiplied(tmp_path: Path) -> None:
         assert frame.energy == pytest.approx(atoms.calc.results["energy"] * len(atoms), abs=1e-9)
 
 
+@pytest.mark.parametrize(("name", "factor"), [("stress-unit", 160.21766208), ("stress-sign", -1.0)])
+def test_stresses_are_mended(tmp_path: Path, name: str, factor: float) -> None:
+    """Units and signs that the examinations by virtual work are certain of."""
+    frames = read(SILICON / "train.xyz", ":")
+    for atoms in frames:
+        if "stress" in atoms.calc.results:
+            atoms.calc.results["stress"] = atoms.calc.results["stress"] * factor
+    path, copy = written(tmp_path / "a.xyz", frames), tmp_path / "b.xyz"
+    result = invoke(path, "-q", "--fix", copy, "--json")
+    assert result.exit_code == 1
+    assert findings(result)[name]["severity"] == "wrong"
+    if name == "stress-unit":
+        message = findings(result)["fit-refuses"]["message"]
+        assert message.startswith(f"a fit refuses the file: {path}: the stresses")
+    assert f"{name}: stress multiplied by {1.0 / factor:.6g}"[:40] in result.stderr
+    originals = read_frames([Source(SILICON / "train.xyz")])
+    for frame, original in zip(read_frames([Source(copy)]), originals, strict=True):
+        assert (frame.stress is None) == (original.stress is None)
+        if frame.stress is not None:
+            assert np.allclose(frame.stress, original.stress, atol=1e-6)
+
+
 def test_a_copy_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = written(tmp_path / "a.xyz", [crystal(1), isolated()])
     result = invoke(path, "-q", "--fix", tmp_path / "none" / "b.xyz")
@@ -293,12 +315,14 @@ def test_the_page_holds_everything(tmp_path: Path) -> None:
     assert str(page) in result.stdout.splitlines()
     text = page.read_text()
     assert "<b>.xyz" not in text  # escaped
-    assert "16 atoms in 1 frames have forces of exactly zero that no symmetry explains" in text
+    assert "16 atoms in 1 frame have forces of exactly zero that no symmetry explains" in text
     assert "http" not in re.sub(r"base64,[^\"]+", "", text).replace("http://www.w3.org", "")
     titles = re.findall(r'<img alt="([^"]+)" src="data:image/svg\+xml;base64,([^"]+)"', text)
     assert [title for title, _ in titles] == [
-        "energy",
-        "force",
+        "energy error of a quick fit",
+        "force error of a quick fit",
+        "energy beyond its composition&#39;s",
+        "largest force",
         "Distances",
         "Energies",
         "Forces",

@@ -55,7 +55,7 @@ def test_a_few_energies_per_atom_are_recognised(tmp_path: Path) -> None:
     finding = named(examined(written(tmp_path / "a.xyz", frames)), "energy-per-atom")
     assert [place.index for place in finding.frames] == [3, 6, 11]
     others = examined(tmp_path / "a.xyz")
-    assert not {"energy-offset", "outlier-energy"} & {other.name for other in others}
+    assert not {"energy-offset", "far-energy"} & {other.name for other in others}
     assert "the energies of 3 of 27 frames look like energies per atom, such as" in finding.message
 
 

@@ -8,10 +8,12 @@ from ase import Atoms
 from ase.build import bulk
 from examined_data import case_of, crystal, examined, isolated, labelled, named, sound, written
 from forcemap.fitter.data.settings import Source
+from forcemap.fitter.doctor import far_frames
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.coverage import counts_of_distances
 from forcemap.fitter.doctor.finding import Finding, Severity
 from forcemap.fitter.doctor.surroundings import WIDTH, surroundings_of
+from published_data import published
 from structures import NAMES, as_frame, get
 
 
@@ -84,9 +86,9 @@ def test_small_cells_are_noted_by_the_cutoff_of_the_settings(tmp_path: Path) -> 
 def test_energies_far_from_all_others(tmp_path: Path) -> None:
     frames = sound()
     frames[9].calc.results["energy"] += 3.0 * len(frames[9])
-    finding = named(examined(written(tmp_path / "a.xyz", frames)), "outlier-energy")
+    finding = named(examined(written(tmp_path / "a.xyz", frames)), "far-energy")
     assert places(finding) == [9]
-    assert "1 frames have an energy far from all others of their composition: up to +" in (
+    assert "1 frame has an energy far from all others of their composition: up to +" in (
         finding.message
     )
     assert "(1 of 24 crystal)" in finding.message
@@ -99,7 +101,7 @@ def test_whole_groups_far_from_others(tmp_path: Path) -> None:
     for atoms in others:
         atoms.info["config_type"] = "far"
         atoms.calc.results["energy"] += 4.0 * len(atoms)
-    finding = named(examined(written(tmp_path / "a.xyz", frames + others)), "outlier-energy")
+    finding = named(examined(written(tmp_path / "a.xyz", frames + others)), "far-energy")
     assert places(finding) == list(range(30, 45))
     assert "(15 of 15 far)" in finding.message
 
@@ -107,17 +109,27 @@ def test_whole_groups_far_from_others(tmp_path: Path) -> None:
 def test_forces_far_larger_than_others(tmp_path: Path) -> None:
     frames = sound()
     frames[4].calc.results["forces"] *= 40.0
-    finding = named(examined(written(tmp_path / "a.xyz", frames)), "outlier-force")
+    finding = named(examined(written(tmp_path / "a.xyz", frames)), "far-force")
     assert places(finding) == [4]
-    assert "1 frames have forces far larger than others: up to" in finding.message
+    assert "1 frame has forces far larger than others: up to" in finding.message
 
 
 def test_distances_far_shorter_than_others(tmp_path: Path) -> None:
     frames = [crystal(n, rattle=0.05) for n in range(25)]
     frames[11].positions[1] = frames[11].positions[0] + (0.0, 0.0, 1.7)
-    finding = named(examined(written(tmp_path / "a.xyz", frames)), "outlier-distance")
+    finding = named(examined(written(tmp_path / "a.xyz", frames)), "short-distance")
     assert places(finding) == [11]
     assert "Cu–Cu distances far shorter than others: down to 1.7 Å, in frame 11" in finding.message
+
+
+def test_the_published_shear_of_indium_phosphide_is_far_from_all_else() -> None:
+    (path,) = published("InP_SNAP/all.xyz")
+    case = case_of(path)
+    findings = far_frames.examine(case, lambda n=1: None)
+    shear = [n for n, frame in enumerate(case.frames) if frame.config_type == "Shear"]
+    assert places(named(findings, "far-force")) == shear
+    assert set(shear) <= set(places(named(findings, "far-energy")))
+    assert "(346 of 346 Shear, 12 of 268 EOS)" in named(findings, "far-energy").message
 
 
 # ----- what is missing -----
