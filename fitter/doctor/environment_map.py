@@ -9,32 +9,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.doctor.quick_fit import spread_sample
-from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.doctor.quick_terms import describing_term
 from forcemap.fitter.sharing.run import Run
-from forcemap.fitter.terms.soap.scales import Reaches
-from forcemap.fitter.terms.soap.settings import SoapSettings
-from forcemap.fitter.terms.soap.term import SoapTerm
+from forcemap.fitter.terms.base import Term
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["Describer", "EnvironmentMap", "map_of", "soap_of"]
-
-Describer: TypeAlias = SoapTerm
-"""Gives the power spectra of environments."""
+__all__ = ["EnvironmentMap", "map_of"]
 
 Array = NDArray[np.float64]
 
 MOST_FRAMES, MOST_ATOMS = 3000, 50_000
 """Frames and atoms that are shown, spread over all groups; more dots hide each other."""
-
-N_MAX, L_MAX = 4, 3
-MOST_CHANNELS = 3
 
 
 @dataclass(frozen=True)
@@ -52,18 +44,6 @@ class EnvironmentMap:
     frames: Array
     atoms: Sequence[Array]
     explained: tuple[float, float]
-
-
-def soap_of(sample: Sequence[Frame], cutoff: float | None = None) -> SoapTerm:
-    """A small soap term without sparse points; its reach suits the data if no cutoff (Å) is given.
-
-    Raises ForcemapError for structures that cannot be used.
-    """
-    reach = cutoff or Reaches.of(sample).cutoff
-    species = tuple(sorted({int(z) for frame in sample for z in frame.numbers}))
-    channels = MOST_CHANNELS if len(species) > MOST_CHANNELS else None
-    settings = SoapSettings(cutoff=reach, n_species_channels=channels, n_max=N_MAX, l_max=L_MAX)
-    return settings.open(Survey(sample, species))
 
 
 def map_of(
@@ -84,14 +64,17 @@ def map_of(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            term = soap_of(shown)
+            term = describing_term(shown)
         except ForcemapError:
             return None
     spectra = []
     for each in run.in_order(lambda frame: _spectra(term, frame), shown):
         spectra.append(each)
         advance()
-    means = np.array([_mean(frame, each, term) for frame, each in zip(shown, spectra, strict=True)])
+    species = sorted({int(z) for frame in shown for z in frame.numbers})
+    means = np.array(
+        [_mean(frame, each, species) for frame, each in zip(shown, spectra, strict=True)]
+    )
     centre, axes, explained = _principal(means)
     points = (means - centre) @ axes
     own: list[Array] = []
@@ -102,19 +85,20 @@ def map_of(
     return EnvironmentMap(places, points, own, explained)
 
 
-def _spectra(term: SoapTerm, frame: Frame) -> Array:
+def _spectra(term: Term, frame: Frame) -> Array:
     """Normalised power spectra of all atoms, (n, dimension)."""
     structure = Structure(frame, term.cutoff, derivatives=False)
-    found = np.zeros((len(frame.numbers), term.dimension))
-    for center in sorted(structure.species):
-        which, values = term.descriptors(structure, center)
-        found[which] = values
+    by_center = term.candidates(structure)
+    dimension = max(values.shape[1] for values in by_center.values())
+    found = np.zeros((len(frame.numbers), dimension))
+    for (center,), values in by_center.items():
+        found[frame.numbers == center] = values
     return found
 
 
-def _mean(frame: Frame, spectra: Array, term: SoapTerm) -> Array:
+def _mean(frame: Frame, spectra: Array, species: Sequence[int]) -> Array:
     """Sum of the spectra of each element over the number of all atoms, one after another."""
-    parts = [spectra[frame.numbers == z].sum(axis=0) for z in term.numbers]
+    parts = [spectra[frame.numbers == z].sum(axis=0) for z in species]
     return np.concatenate(parts) / len(frame.numbers)
 
 

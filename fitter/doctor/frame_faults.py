@@ -49,6 +49,9 @@ NEAR = 0.25
 SIGN_ONLY = 0.6, 1.6
 """Range of minus the factor in which a stress has the wrong sign only: quick fits are that far off."""
 
+LARGE = 6.0
+"""Times the usual error of a quick fit of a pressure whose sign is certain."""
+
 LEAST_SCALES = 1.3, 2.5
 """Scales of forces and of stresses of one frame that quick fits can distinguish from 1."""
 
@@ -326,7 +329,9 @@ def _stress_scale(labels: Array, said: Array, factor: float, volume: float, floo
     # A pressure alone is proportional to any other.
     deviatoric = np.linalg.norm(said - np.where(np.arange(6) < 3, said[:3].mean(), 0.0))
     alike = abs(np.log(abs(factor))) < 2.0
-    if deviatoric < 0.1 * np.linalg.norm(said) and alike and (nearest.unit or distance > 0.1):
+    is_large = np.linalg.norm(said) > LARGE * floor
+    is_sign = not nearest.unit and distance < (0.25 if is_large else 0.1)
+    if deviatoric < 0.1 * np.linalg.norm(said) and alike and not is_sign:
         left = np.inf
     if distance > NEAR and nearest.unit:
         if not _is_scale(labels, said, factor, LEAST_SCALES[1]):

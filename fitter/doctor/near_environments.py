@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.doctor.environment_map import Describer, soap_of
+from forcemap.fitter.doctor.counted import counted
 from forcemap.fitter.doctor.evidence import rounded
 from forcemap.fitter.doctor.finding import Finding, Severity, places_of
 from forcemap.fitter.doctor.force_units import force_unit
 from forcemap.fitter.doctor.quick_fit import spread_sample
+from forcemap.fitter.doctor.quick_terms import describing_term, descriptors_of
 from forcemap.fitter.doctor.surroundings import neighbours
 from forcemap.fitter.process.data_checks import structure_key
 from forcemap.fitter.sharing.run import Run
@@ -61,6 +61,9 @@ SIGNIFICANT = 4.0
 
 CONTRADICTION = 8.0
 """Times the difference of forces usual at this distance of two atoms that contradict each other."""
+
+LEAST_CONTRADICTION = 0.1
+"""eV/Å."""
 
 POWERS = (1, 2, 4, 8)
 
@@ -141,29 +144,20 @@ def near_pairs(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            term = soap_of(sample, cutoff)
+            term = describing_term(sample, cutoff)
         except ForcemapError:
             return None
     pairs: list[NearPair] = []
     geometry = _Geometry(frames, term.cutoff)
-    for center in term.numbers:
-        rows = list(run.in_order(partial(_spectra, term, center), sample))
-        owners = [(n, int(a)) for n, (which, _) in zip(places, rows, strict=True) for a in which]
-        values = np.concatenate([spectra for _, spectra in rows])
+    for center in sorted({int(z) for frame in sample for z in frame.numbers}):
+        rows = list(run.in_order(partial(descriptors_of, term, center=center), sample))
+        owners = [(n, int(a)) for n in places for a in np.flatnonzero(frames[n].numbers == center)]
+        values = np.concatenate([spectra for spectra in rows if len(spectra)])
         labelled = np.array([bool(frames[n].labelled[a]) for n, a in owners], dtype=bool)
         if np.sum(labelled) > NEAREST:
             chosen = [owners[k] for k in np.flatnonzero(labelled)]
             pairs += _pairs(values[labelled], chosen, geometry)
     return (term.cutoff, pairs) if pairs else None
-
-
-def _spectra(term: Describer, center: int, frame: Frame) -> tuple[Any, Array]:
-    if center not in frame.numbers:
-        return np.zeros(0, dtype=np.intp), np.zeros((0, term.dimension))
-    found: tuple[Any, Array] = term.descriptors(
-        Structure(frame, term.cutoff, derivatives=False), center
-    )
-    return found
 
 
 def _pairs(
@@ -292,7 +286,7 @@ def _contradictions(
     found: list[NearPair] = []
     for part in bins[: max(1, len(bins) // 4)]:
         usual = float(np.median([order[k].difference for k in part]))
-        limit = max(CONTRADICTION * usual, 0.5 * unit)
+        limit = max(CONTRADICTION * usual, 0.5 * unit, LEAST_CONTRADICTION)
         found += [
             pair
             for pair in (order[k] for k in part)
@@ -308,10 +302,10 @@ def _contradictions(
         Finding(
             "near-environments",
             Severity.DOUBT,
-            f"{len(found)} pairs of atoms have nearly equal surroundings within {reach:.2g} Å and very "
-            f"different forces, such as {symbol} atom {a} of frame {frames[n].index} of "
-            f"{frames[n].source} and atom {b} of frame {frames[m].index} of {frames[m].source}: they "
-            f"differ by {worst.difference:.3g} eV/Å",
+            f"{counted(len(found), 'pair')} of atoms: very different forces in nearly equal "
+            f"surroundings within {reach:.2g} Å, such as {symbol} atom {a} of frame "
+            f"{frames[n].index} of {frames[n].source} and atom {b} of frame {frames[m].index} of "
+            f"{frames[m].source}: they differ by {worst.difference:.3g} eV/Å",
             "Look at these frames: labels of one are wrong, or what matters is beyond the cutoff",
             places_of([frames[place] for place in places]),
             {

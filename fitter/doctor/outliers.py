@@ -15,6 +15,7 @@ import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.units import GPA
 from forcemap.fitter.doctor.comparison import Comparison, Group
+from forcemap.fitter.doctor.counted import counted
 from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
 from forcemap.fitter.doctor.frame_faults import (
     Fault,
@@ -40,7 +41,10 @@ K_SIGMA = 15.0
 """Robust standard deviations beyond which an energy is at odds; tails of sound data reach 10."""
 
 SURE, FAR = 4.0, 3.0
-"""Deviations of the fit that an energy must be off, too, unless it is off so many times K_SIGMA."""
+"""Deviations of the fit's own that an energy must be off, unless it is off so many times K_SIGMA."""
+
+UNKNOWN = 20.0
+"""Times the usual error of energies of a deviation that shows that the fit extrapolates."""
 
 TIMES_USUAL = 6.0
 """Misfits of forces and stresses, in units of the group's median, of frames that are at odds."""
@@ -253,7 +257,11 @@ def _judge(
             continue
         fault = None
         # An energy at odds speaks for a structure unlike all others: a fit says nothing of the rest.
-        if not is_extreme and residuals.is_sure(residual, label):
+        if (
+            not is_extreme
+            and residuals.is_sure(residual, label)
+            and _is_known(residuals, residual, usual)
+        ):
             if label == "forces":
                 fault = force_fault(residual, usual.floors[0], median)
             else:
@@ -265,6 +273,13 @@ def _judge(
     if not is_extreme:
         faults += _hidden_faults(residuals, residual, usual, {fault.name for fault in faults})
     return faults, odd
+
+
+def _is_known(residuals: Residuals, residual: Residual, usual: _Usual) -> bool:
+    """Whether the fit's own deviation of the energy is not far beyond the usual errors."""
+    _, spread = usual.energies[group_of(residual.frame)]
+    known = residual.energy is None or not spread
+    return known or residuals.energy_deviation(residual) < UNKNOWN * spread
 
 
 def _hidden_faults(
@@ -323,7 +338,9 @@ def _fault_findings(comparison: Comparison, faults: Mapping[int, Sequence[Fault]
         factors = [fault.factor for _, fault in those]
         figures: dict[str, Any] = {"factors": factors}
         one = len(those) == 1
-        where = f"frame {frames[0].index} of {frames[0].source}" if one else f"{len(those)} frames"
+        where = counted(len(those), "frame")
+        if one:
+            where = f"frame {frames[0].index} of {frames[0].source}"
         by = ""
         if any(factor != 1.0 for factor in factors):
             label = name.split("-")[1]
@@ -355,9 +372,6 @@ def _together(corrections: Sequence[Correction | None]) -> Correction | None:
     return corrections[0] if all(c is not None for c in corrections) else None
 
 
-UNITS = {"energy": "eV/atom", "forces": "", "stress": ""}
-
-
 def _odd_finding(label: str, those: Sequence[tuple[Residual, float]]) -> Finding:
     frames = [residual.frame for residual, _ in those]
     worst, figure = max(those, key=lambda pair: abs(pair[1]))
@@ -366,10 +380,9 @@ def _odd_finding(label: str, those: Sequence[tuple[Residual, float]]) -> Finding
         said = f"the energy of {where} is {figure:+.3g} eV/atom off"
     else:
         what = "differ" if label == "forces" else "differs"
-        said = f"the {label} of {where} {what} by {100.0 * figure:.0f} % of their size".replace(
-            "stress of", "stress of"
-        )
-    count = f"{len(those)} frame{'s' if len(those) > 1 else ''}"
+        size = "their" if label == "forces" else "its"
+        said = f"the {label} of {where} {what} by {100.0 * figure:.0f} % of {size} size"
+    count = counted(len(those), "frame")
     return Finding(
         f"outlier-{label}",
         Severity.DOUBT,
@@ -391,9 +404,9 @@ def _atom_findings(atoms: Sequence[tuple[Residual, int, float]]) -> list[Finding
         Finding(
             "outlier-atoms",
             Severity.DOUBT,
-            f"the forces of {len(atoms)} atoms in {len(frames)} frames differ from a quick fit to the "
-            f"others far beyond what is usual, such as atom {n} of frame {worst.frame.index} of "
-            f"{worst.frame.source}, by {length:.3g} eV/Å",
+            f"the forces of {counted(len(atoms), 'atom')} in {counted(len(frames), 'frame')} differ "
+            "from a quick fit to the others far beyond what is usual, such as atom "
+            f"{n} of frame {worst.frame.index} of {worst.frame.source}, by {length:.3g} eV/Å",
             "Look at these atoms: wrong labels, or surroundings that no other frame has",
             places_of(list(frames.values())),
             {

@@ -21,6 +21,7 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.doctor.quick_terms import quick_terms
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.survey import Survey
@@ -29,13 +30,12 @@ from forcemap.fitter.solve.evidence import maximise_evidence
 from forcemap.fitter.solve.solver import Groups
 from forcemap.fitter.terms.base import MapPlan
 from forcemap.fitter.terms.rows import RowLayout, columns, frame_rows
-from forcemap.fitter.terms.soap.scales import Reaches
 from forcemap.fitter.uncertainty.leave_one_out import without_rows
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-__all__ = ["ENERGY", "FORCES", "STRESS", "QuickFit", "Solved", "group_of", "spread_sample"]
+__all__ = ["Part", "QuickFit", "Solved", "group_of", "spread_sample"]
 
 Array = NDArray[np.float64]
 
@@ -44,17 +44,8 @@ SAMPLE_ATOMS = 6000
 
 SAMPLE_FRAMES = 600
 
-POINTS = {"two_body": 12, "soap": 40}
-"""Sparse points of each pair and each species."""
-
 USUAL_SIZE = 30.0
 """Root mean square of the labels in units of the sigmas, as in usual fits."""
-
-N_MAX, L_MAX = 4, 3
-MOST_CHANNELS = 3
-
-ENERGY, FORCES, STRESS = "energy", "forces", "stress"
-"""Kinds of labels."""
 
 
 def group_of(frame: Frame) -> tuple[str, str]:
@@ -314,14 +305,7 @@ class QuickFit:
 
 
 def _prior(sample: Sequence[Frame]) -> Prior:
-    """Terms of a reach that suits the data, with few sparse points."""
-    cutoff = Reaches.of(sample).cutoff
-    species = len({int(z) for frame in sample for z in frame.numbers})
-    soap: dict[str, Any] = {"kind": "soap", "n_max": N_MAX, "l_max": L_MAX, "cutoff": cutoff}
-    if species > MOST_CHANNELS:
-        soap["n_species_channels"] = MOST_CHANNELS
-    two_body = {"kind": "two_body", "cutoff": cutoff}
-    terms = [{**term, "n_sparse": POINTS[str(term["kind"])]} for term in (two_body, soap)]
+    terms = [term.to_dict() for term in quick_terms(sample)]
     settings = Settings.from_dict({"data": {"train": "."}, "terms": terms}, base_dir=Path())
     return Prior.of(settings, Survey.of(sample, settings))
 

@@ -169,7 +169,7 @@ def _moves(a: Frame, b: Frame) -> tuple[Array, Array, Array] | None:
     Strain and steps refer to the middle of both frames, where no error of second order is left.
     """
     mean = 0.5 * (a.cell + b.cell)
-    gradient = np.zeros((3, 3))
+    gradient: Any = np.zeros((3, 3))
     if np.all(a.pbc):
         gradient = np.asarray(np.linalg.solve(mean, b.cell - a.cell), dtype=np.float64)
         if np.abs(gradient).max() > LARGEST_STRAIN:

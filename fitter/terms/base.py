@@ -258,6 +258,11 @@ class TermSettings(Checked):
         """Terms that ``forcemap select`` compares by default, by name."""
         return {}
 
+    @classmethod
+    def quick(cls: type[AnySettings], survey: Survey) -> AnySettings | None:
+        """The small term with a cutoff by which data are examined; None for kinds without a part."""
+        return None
+
     # Methods that the fit calls:
 
     def alternatives(self: AnySettings, survey: Survey) -> Sequence[tuple[TermSettings, ...]]:

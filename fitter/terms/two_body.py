@@ -61,6 +61,11 @@ class TwoBodySettings(DistanceSettings):
     def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
         return {"2-body": (cls(),)}
 
+    @classmethod
+    @override
+    def quick(cls, survey: Survey) -> TwoBodySettings:
+        return cls(n_sparse=12)
+
     @override
     def open(self, survey: Survey) -> TwoBodyTerm:
         lengthscale = self.lengthscale or LENGTHSCALE * self.cutoff

@@ -43,14 +43,6 @@ PYTHON_EXCEPTIONS = {
     ("fitter/mapping/map.py", "soap"): "hands that setting on",
     ("fitter/job.py", "soap"): "hands that setting on",
     ("fitter/remapping/job.py", "soap"): "hands that setting on",
-    ("fitter/doctor/quick_fit.py", "two_body"): "a user of fits, whose terms it chooses",
-    ("fitter/doctor/quick_fit.py", "soap"): "the same",
-    ("fitter/doctor/quick_fit.py", "scales"): "the same, by the reach that suits the data",
-    ("fitter/doctor/environment_map.py", "scales"): "compares environments by their power spectra",
-    ("fitter/doctor/environment_map.py", "settings"): "the same",
-    ("fitter/doctor/environment_map.py", "term"): "the same",
-    ("fitter/doctor/environment_map.py", "SoapSettings"): "the same",
-    ("fitter/doctor/environment_map.py", "SoapTerm"): "the same",
 }
 """Reasons by file and name."""
 

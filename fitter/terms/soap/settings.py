@@ -114,6 +114,14 @@ class SoapSettings(EnvironmentSettings):
             for name, (points, radial, angular) in sizes.items()
         }
 
+    @classmethod
+    @override
+    def quick(cls, survey: Survey) -> SoapSettings:
+        """Few functions and points, and three channels for any number of elements."""
+        channels = 3 if len(survey.species) > 3 else None
+        cutoff = survey.once("reaches of soap terms", lambda: Reaches.of(survey.frames)).cutoff
+        return cls(cutoff=cutoff, n_max=4, l_max=3, n_sparse=40, n_species_channels=channels)
+
     # ---- scales
 
     def alternatives(self, survey: Survey) -> Sequence[tuple[TermSettings, ...]]:

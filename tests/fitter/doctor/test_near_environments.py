@@ -62,7 +62,7 @@ def test_a_contradiction_is_named() -> None:
     (finding,) = contradictions(examine(frames + copies))
     assert finding.severity is Severity.DOUBT
     assert {place.index for place in finding.frames} == {11, 111}
-    assert "very different forces, such as " in finding.message
+    assert "very different forces in nearly equal surroundings within " in finding.message
 
 
 def test_perfect_crystals_have_no_direction() -> None:
