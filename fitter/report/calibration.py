@@ -12,7 +12,6 @@ from forcemap.fitter.data.prediction import Prediction
 from forcemap.fitter.report.metrics import Column
 from forcemap.potentials.uncertainty import Uncertainty
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 __all__ = [
     "CALIBRATION",
@@ -87,11 +86,20 @@ def _within(limit: float) -> Callable[[Array, Array], float | None]:
     return share
 
 
+def _ranks(values: Array) -> Array:
+    """Ranks from 1; equal values share the mean of theirs.
+
+    Those of `scipy.stats.rankdata`, whose import alone takes a twentieth of a small fit.
+    """
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - 0.5 * (counts - 1.0))[places.reshape(-1)])
+
+
 def _spearman(forces: Array, energies: Array) -> float | None:
     """Rank correlation of absolute errors and deviations; None for few labels or equal ranks."""
     if len(forces) < 3:
         return None
-    ranks = [rankdata(np.abs(forces[:, column])) for column in (0, 1)]
+    ranks = [_ranks(np.abs(forces[:, column])) for column in (0, 1)]
     ranks = [rank - rank.mean() for rank in ranks]
     norm = float(np.linalg.norm(ranks[0]) * np.linalg.norm(ranks[1]))
     return float(ranks[0] @ ranks[1]) / norm if norm > 0.0 else None

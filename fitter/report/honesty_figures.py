@@ -9,7 +9,7 @@ from forcemap.fitter.report.calibration import Expected, Honest, force_errors
 from forcemap.fitter.report.figures import CURVE_COLORS, STYLE, svg_of
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 from scipy.special import erf
 
@@ -103,7 +103,7 @@ def _against(expected: Expected, name: str) -> str:
             ):  # ticks at decades alone would show one number or none
                 axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
                 axis.set_major_formatter("{x:g}")
-                axis.set_minor_formatter(NullFormatter())
+                axis.set_minor_locator(NullLocator())
         axes.set(
             title="Force error against deviation",
             xlabel="deviation (eV/Å)",

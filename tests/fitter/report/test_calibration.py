@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +68,17 @@ def test_numbers_are_those_of_all_force_components() -> None:
     assert list(block["by_config_type"]) == ["a", "b"]
     wide = calibration_block(expected(300, scale=3.0))
     assert wide["rms_z_force"] == pytest.approx(3.0, rel=0.05)
+
+
+def test_equal_errors_share_a_rank() -> None:
+    """As in SciPy, which is imported for this test alone: a fit does without `scipy.stats`."""
+    rng = np.random.default_rng(8)
+    forces = rng.integers(1, 5, (40, 2)).astype(float) * rng.choice([-1.0, 1.0], (40, 1))
+    forces[:, 1] = np.abs(forces[:, 1])
+    ranked = CALIBRATION["spearman_force"].value(forces, np.zeros((0, 2)))
+    assert ranked == pytest.approx(spearmanr(np.abs(forces[:, 0]), forces[:, 1])[0], rel=1e-12)
+    code = "import sys, forcemap.fitter.job; sys.exit('scipy.stats' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_atoms_without_labels_do_not_count() -> None:
