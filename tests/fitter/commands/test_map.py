@@ -97,8 +97,11 @@ def test_map_with_the_training_files_gives_the_potential_of_the_fit(folder: Path
     assert potential_bytes(replace(again, mapping={})) == potential_bytes(
         replace(first, mapping={})
     )
-    for name in ("grade", "draws", "force_max_error_ev_per_a", "frames_measured"):
+    for name in ("grade", "draws", "frames_measured"):
         assert again.mapping[name] == first.mapping[name]
+    # The fit has the process's predictions from its whitened rows: the same but for rounding.
+    name = "force_max_error_ev_per_a"
+    assert again.mapping[name] == pytest.approx(first.mapping[name], abs=1e-7)
     assert set(again.mapping["cost"]) == set(first.mapping["cost"])
 
 

@@ -33,6 +33,7 @@ def write_settings(folder: Path, name: str = "settings.yaml", **changes: Any) ->
         atoms = bulk("Si", cubic=True)
         atoms.rattle(0.1, seed=seed)
         forces = rng.normal(size=(len(atoms), 3))
+        forces -= forces.mean(axis=0)
         atoms.calc = SinglePointCalculator(atoms, energy=-5.0 * len(atoms), forces=forces)
         frames.append(atoms)
     write(folder / "train.xyz", frames)
