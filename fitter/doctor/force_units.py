@@ -25,6 +25,7 @@ from forcemap.fitter.doctor.evidence import (
 from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
 from forcemap.fitter.doctor.quick_fit import Part, QuickFit, Solved
 from forcemap.fitter.doctor.regression import Ratio, robust_ratio, robust_slopes
+from forcemap.fitter.doctor.settling import BY_FIT, BY_PAIRS, settled
 from forcemap.fitter.doctor.stress_units import Stresses, evidence_of_fit
 from forcemap.fitter.doctor.unit_factors import Explanation, force_candidates, ratio_by
 from forcemap.fitter.doctor.work_pairs import Pairs
@@ -40,10 +41,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-BY_PAIRS, BY_FIT = 1.5, 3.0
-"""Factors that can be distinguished from 1: pairs of frames far apart are wrong by some tenths, quick
-fits that predict other labels than they learned by more."""
 
 OF_FITS = 0.15
 """Relative error of quick fits, as seen in sound data."""
@@ -65,9 +62,6 @@ LEAST_FORCE = 1e-4
 """eV/Å; smaller forces are rounding of zeros."""
 
 LEAST_FRAMES = 6
-
-ROUGHLY = 0.02
-"""Least relative error of any factor."""
 
 CLEAR = 0.25
 """Relative error of the work of forces beside that of stresses that says something."""
@@ -278,71 +272,14 @@ def _explained(
     comparison: Comparison, evidence: Mapping[Group, Evidence | None]
 ) -> dict[Group, ForceVerdict]:
     """Verdicts by as few explanations as possible, each of as much of the evidence as possible."""
-    verdicts = {g: ForceVerdict(found) for g, found in evidence.items()}
-    left = {g: found for g, found in evidence.items() if found is not None and is_wrong(found)}
-    atoms = {g: _atoms(comparison, g) for g in left}
-    while left:
-        choices = [_Choice.of(e, left, atoms) for e in force_candidates()]
-        choices = [choice for choice in choices if choice.groups]
-        if not choices:
-            break
-        most = max(choice.weight for choice in choices)
-        rivals = [choice for choice in choices if choice.weight > 0.9 * most]
-        nearest = min(choice.off for choice in rivals)
-        rivals = [choice for choice in rivals if choice.off < max(2.0 * nearest, 1.0)]
-        rivals.sort(key=lambda choice: choice.off)
-        for group in rivals[0].groups:
-            names = tuple(choice.explanation for choice in rivals)
-            verdicts[group] = ForceVerdict(left.pop(group), names, wrong=True)
-    for group, found in left.items():
-        certain = found.threshold == BY_PAIRS and found.log[1] < 0.15
-        verdicts[group] = ForceVerdict(found if certain else None, (), wrong=certain)
-    return verdicts
+    atoms = {g: _atoms(comparison, g) for g, found in evidence.items() if found is not None}
+    found = settled(evidence, force_candidates(), lambda e, g: (ratio_by(e, atoms[g]), 0.0))
+    return {group: ForceVerdict(*one) for group, one in found.items()}
 
 
 def _atoms(comparison: Comparison, group: Group) -> float:
     counts = [len(comparison.frames[n].numbers) for n in comparison.groups[group]]
     return float(np.exp(np.mean(np.log(counts))))
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """An explanation with the groups that it explains.
-
-    Attributes:
-        explanation: the explanation.
-        groups: the groups.
-        weight: of their evidence.
-        off: deviation of the mean of their factors from the explanation's, in standard errors.
-    """
-
-    explanation: Explanation
-    groups: tuple[Group, ...]
-    weight: float
-    off: float
-
-    @classmethod
-    def of(
-        cls,
-        explanation: Explanation,
-        evidence: Mapping[Group, Evidence],
-        atoms: Mapping[Group, float],
-    ) -> _Choice:
-        groups, offs, weights = [], [], []
-        for group, found in evidence.items():
-            expected = ratio_by(explanation, atoms[group])
-            log, error = found.log
-            error = max(error, ROUGHLY)
-            off = log - float(np.log(abs(expected)))
-            if found.value * expected > 0.0 and abs(off) < 2.5 * error:
-                groups.append(group)
-                offs.append(off)
-                weights.append(1.0 / error**2)
-        if not groups:
-            return cls(explanation, (), 0.0, np.inf)
-        total = float(np.sum(weights))
-        mean = float(np.dot(weights, offs)) / total
-        return cls(explanation, tuple(groups), total, abs(mean) * float(np.sqrt(total)))
 
 
 def _by_others(

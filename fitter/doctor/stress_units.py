@@ -20,6 +20,7 @@ from forcemap.fitter.doctor.comparison import Comparison, Group, Said, group_nam
 from forcemap.fitter.doctor.evidence import Evidence, is_right, is_wrong, rounded
 from forcemap.fitter.doctor.finding import Correction, Finding, Severity, places_of
 from forcemap.fitter.doctor.regression import Ratio, robust_ratio, robust_slopes
+from forcemap.fitter.doctor.settling import BY_FIT, BY_PAIRS, settled
 from forcemap.fitter.doctor.unit_factors import (
     Explanation,
     energy_candidates,
@@ -60,16 +61,12 @@ STRAIGHT: Order = (0, 1, 2, 3, 4, 5)
 LEAST_STRESS = 1e-4
 """eV/Å³; components below are noise."""
 
-BY_PAIRS, BY_FIT = 1.5, 3.0
-"""Factors that can be distinguished from 1 by pairs of frames and by quick fits."""
-
 OF_FIT = 0.2
 """Relative error of what a quick fit says of stresses, as seen in sound data."""
 
 OF_SIZE, BY_SIZE = 0.8, 20.0
 """The same for stresses that hardly vary, whose size a fit says roughly."""
 
-ROUGHLY = 0.02
 
 CLEARLY = 3.0
 """How many times better another order of the components must be."""
@@ -241,26 +238,10 @@ def _explained(
     comparison: Comparison, evidence: Mapping[Group, Evidence | None], sure_energies: bool
 ) -> dict[Group, StressVerdict]:
     """Verdicts by as few explanations as possible, each of as much of the evidence as possible."""
-    verdicts = {g: StressVerdict(found) for g, found in evidence.items()}
-    left = {g: found for g, found in evidence.items() if found is not None and is_wrong(found)}
-    sizes = {g: _sizes(comparison, g) for g in left}
+    sizes = {g: _sizes(comparison, g) for g, found in evidence.items() if found is not None}
     candidates = stress_candidates() + ([] if sure_energies else energy_candidates())
-    while left:
-        choices = [_Choice.of(e, left, sizes) for e in candidates]
-        choices = [choice for choice in choices if choice.groups]
-        if not choices:
-            break
-        most = max(choice.weight for choice in choices)
-        rivals = [choice for choice in choices if choice.weight > 0.9 * most]
-        nearest = min(choice.off for choice in rivals)
-        rivals = [choice for choice in rivals if choice.off < max(2.0 * nearest, 1.0)]
-        rivals.sort(key=lambda choice: choice.off)
-        for group in rivals[0].groups:
-            names = tuple(choice.explanation for choice in rivals)
-            verdicts[group] = StressVerdict(left.pop(group), names, wrong=True)
-    for group, found in left.items():
-        certain = found.threshold == BY_PAIRS and found.log[1] < 0.15
-        verdicts[group] = StressVerdict(found if certain else None, (), wrong=certain)
+    found = settled(evidence, candidates, lambda e, g: _expected(e, sizes[g]))
+    verdicts = {group: StressVerdict(*one) for group, one in found.items()}
     return _alike(_without_contradictions(verdicts))
 
 
@@ -301,44 +282,15 @@ def _sizes(comparison: Comparison, group: Group) -> Array:
     ).T
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """An explanation with the groups that it explains; as in `force_units`."""
-
-    explanation: Explanation
-    groups: tuple[Group, ...]
-    weight: float
-    off: float
-
-    @classmethod
-    def of(
-        cls,
-        explanation: Explanation,
-        evidence: Mapping[Group, Evidence],
-        sizes: Mapping[Group, Array],
-    ) -> _Choice:
-        groups, offs, weights = [], [], []
-        for group, found in evidence.items():
-            # Energies that are too small ask for stresses that are as much too small.
-            of_energy = explanation.label == "energy"
-            expected = explanation.factor if of_energy else 1.0 / explanation.factor
-            spread = 0.0
-            if explanation.by_volume or explanation.by_atoms:
-                logs = np.log(sizes[group][0 if explanation.by_volume else 1])
-                expected *= float(np.exp(np.mean(logs)))
-                spread = float(np.std(logs))
-            log, error = found.log
-            error = float(np.hypot(max(error, ROUGHLY), spread))
-            off = log - float(np.log(abs(expected)))
-            if found.value * expected > 0.0 and abs(off) < 2.5 * error:
-                groups.append(group)
-                offs.append(off)
-                weights.append(1.0 / max(found.log[1], ROUGHLY) ** 2)
-        if not groups:
-            return cls(explanation, (), 0.0, np.inf)
-        total = float(np.sum(weights))
-        mean = float(np.dot(weights, offs)) / total
-        return cls(explanation, tuple(groups), total, abs(mean) * float(np.sqrt(total)))
+def _expected(explanation: Explanation, sizes: Array) -> tuple[float, float]:
+    """The factor that an explanation leads to, and the spread of its logarithm over the frames."""
+    # Energies that are too small ask for stresses that are as much too small.
+    of_energy = explanation.label == "energy"
+    expected = explanation.factor if of_energy else 1.0 / explanation.factor
+    if not (explanation.by_volume or explanation.by_atoms):
+        return expected, 0.0
+    logs = np.log(sizes[0 if explanation.by_volume else 1])
+    return expected * float(np.exp(np.mean(logs))), float(np.std(logs))
 
 
 # ---- order of the components
