@@ -639,56 +639,5 @@ static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
   }
 }
 
-// ---- derivative of the spectrum, for fitting
-// -------------------------------------------------------
-
-static void soap_gradient(const SoapView& v, SoapWork& w, std::size_t j, double* out) {
-  const std::size_t width = v.width, row = (v.l_max + 1) * v.n_padded, stride = w.padded;
-  std::size_t species = 0;
-  while (w.begin[species + 1] <= j) ++species;
-  const double unit[3] = {w.ux[j], w.uy[j], w.uz[j]};
-  const double* const tangent[3] = {w.yx, w.yy, w.yz};
-  const double inverse = w.inverse_r[j];
-  for (std::size_t d = 0; d < 3; ++d) {
-    double* const result = out + d * v.dimension;
-    double* p = result;
-    for (std::size_t l = 0; l <= v.l_max; ++l) {
-      const double* value = w.value + j * row + l * v.n_padded;
-      const double* slope = w.slope + j * row + l * v.n_padded;
-      // moved[n][b] = sum_m dc[lm][n] c[lm][b], c of one unit of the neighbour's density
-      double* moved = w.square;
-      for (std::size_t n = 0; n < v.n_max * width; n += kLanes) put(moved + n, all(0.0));
-      for (std::size_t m = 0; m < 2 * l + 1; ++m) {
-        const std::size_t lm = l * l + m;
-        const double by_value = tangent[d][lm * stride + j] * inverse;
-        const double by_slope = w.y[lm * stride + j] * unit[d];
-        const double* c = w.c + lm * width;
-        for (std::size_t n = 0; n < v.n_max; ++n) {
-          const Lanes dc = all(by_value * value[n] + by_slope * slope[n]);
-          for (std::size_t b = 0; b < width; b += kLanes)
-            put(moved + n * width + b, mad(dc, take(c + b), take(moved + n * width + b)));
-        }
-      }
-      const double scale = 1.0 / __builtin_sqrt(static_cast<double>(2 * l + 1));
-      packed_rows(v, [&](std::size_t a, std::size_t b, std::size_t length) {
-        const std::size_t alpha = a / v.n_padded, beta = b / v.n_padded;
-        const std::size_t na = a % v.n_padded, nb = b % v.n_padded;
-        const double wa = v.weights[alpha * v.species + species];
-        const double wb = v.weights[beta * v.species + species];
-        const double factor = kRoot2 * scale;
-        for (std::size_t n = 0; n < length; ++n)
-          p[n] = factor * (wa * moved[na * width + b + n] + wb * moved[(nb + n) * width + a]);
-        if (a == b) p[0] = 2.0 * scale * wa * moved[na * width + a];
-        p += length;
-      });
-    }
-    double along = 0.0;
-    for (std::size_t n = 0; n < v.dimension; ++n) along += w.p[n] * result[n];
-    const double inverse_norm = w.norm > 0.0 ? 1.0 / w.norm : 0.0;
-    for (std::size_t n = 0; n < v.dimension; ++n)
-      result[n] = (result[n] - along * w.p[n]) * inverse_norm;
-  }
-}
-
 }  // namespace FORCEMAP_LOOPS
 }  // namespace forcemap
