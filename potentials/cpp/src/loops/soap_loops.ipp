@@ -5,42 +5,11 @@
 // (Bartok, Kondor, Csanyi, DOI 10.1103/PhysRevB.87.184115), off-diagonal a < b once and times
 // sqrt(2), p normalised. From dE/dp follow dE/dc and then the forces; no derivative of p is formed.
 
+#include "lanes.hpp"
 #include "soap_kernels.hpp"
 
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
-
-// ---- as many doubles at a time as the machine has
-// ------------------------------------------------
-
-#if defined(__AVX512F__)
-using Lanes = __m512d;
-constexpr std::size_t kLanes = 8;
-FORCEMAP_INLINE Lanes take(const double* p) { return _mm512_loadu_pd(p); }
-FORCEMAP_INLINE Lanes take(const float* p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
-FORCEMAP_INLINE void put(double* p, Lanes v) { _mm512_storeu_pd(p, v); }
-FORCEMAP_INLINE Lanes all(double s) { return _mm512_set1_pd(s); }
-FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_pd(a, b, c); }
-FORCEMAP_INLINE Vec4 halves(Lanes v) {
-  return _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
-}
-FORCEMAP_INLINE double total(Lanes v) { return sum(halves(v)); }
-#else
-using Lanes = Vec4;
-constexpr std::size_t kLanes = 4;
-FORCEMAP_INLINE Lanes take(const double* p) { return load(p); }
-FORCEMAP_INLINE Lanes take(const float* p) { return load(p); }
-FORCEMAP_INLINE void put(double* p, Lanes v) { store(p, v); }
-FORCEMAP_INLINE Lanes all(double s) { return splat(s); }
-FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return fma(a, b, c); }
-FORCEMAP_INLINE Vec4 halves(Lanes v) { return v; }
-FORCEMAP_INLINE double total(Lanes v) { return sum(v); }
-#endif
-
-// The totals of four, in turn.
-FORCEMAP_INLINE Vec4 totals(Lanes a, Lanes b, Lanes c, Lanes d) {
-  return add_half_sums(half_sums(halves(a), halves(b)), half_sums(halves(c), halves(d)));
-}
 
 constexpr std::size_t kMostL = 20;  // as max_soap_l in soap.hpp
 
