@@ -1,7 +1,7 @@
 """Programs and packages that not every use needs, and the extras of forcemap that bring them.
 
-What ``pip install forcemap`` brings is enough to evaluate potentials; molecular dynamics, path integrals
-and reports need more. Whatever uses them asks here first, before it does any work.
+What ``pip install forcemap`` brings is enough to evaluate potentials; molecular dynamics, path
+integrals and reports need more. Whatever uses them asks here first, before it does any work.
 """
 
 from __future__ import annotations
