@@ -7,15 +7,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from forcemap.potentials.batch import BatchEvaluator
-from forcemap.potentials.deviations import Deviations
-from forcemap.potentials.errors import ForcemapError, ModelFileError
-from forcemap.potentials.evaluator import Evaluator, Potential, Result, load
-
 if TYPE_CHECKING:
+    from forcemap.potentials.batch import BatchEvaluator
     from forcemap.potentials.calculator import ForcemapCalculator
+    from forcemap.potentials.deviations import Deviations
+    from forcemap.potentials.errors import ForcemapError, ModelFileError
+    from forcemap.potentials.evaluator import Evaluator, Potential, Result, load
 
 __all__ = [
     "BatchEvaluator",
@@ -29,11 +29,22 @@ __all__ = [
     "load",
 ]
 
+_HOME = {
+    "BatchEvaluator": "batch",
+    "Deviations": "deviations",
+    "Evaluator": "evaluator",
+    "ForcemapCalculator": "calculator",
+    "ForcemapError": "errors",
+    "ModelFileError": "errors",
+    "Potential": "evaluator",
+    "Result": "evaluator",
+    "load": "evaluator",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # The calculator imports ASE, which drivers and the command line's help need not wait for.
-    if name == "ForcemapCalculator":
-        from forcemap.potentials.calculator import ForcemapCalculator
-
-        return ForcemapCalculator
+    # NumPy and ASE take their time; the command line's help, and its completion, need neither.
+    if name in _HOME:
+        found = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
