@@ -38,20 +38,27 @@ ROWS = (
     type=click.FloatRange(min=1e-10, max=1.0),
     help="Largest force error of the map, eV/Å.  [default: that of the fit's settings]",
 )
+@click.option(
+    "--draws",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Draws for deviations, 3 or more; 0: none.  [default: as the fit's settings say]",
+)
 @json_option
 @jobs_option
 @quiet_option
 def map_command(
-    model: Path, output: Path, tolerance: float | None, jobs: int, quiet: bool, as_json: bool
+    model: Path, output: Path, jobs: int, quiet: bool, as_json: bool, **wishes: Any
 ) -> None:
     """Map the Gaussian process in MODEL onto splines, at another tolerance than the fit's, say.
 
     The training files that the fit has read are read again: the errors printed are those against the
     process on their frames, and the extrapolation grade compares atoms with them. Where they are not
     there any more, or not as they were, random clusters of atoms serve, and there is no grade. The
-    potential has draws for deviations, as many as the fit's settings ask for.
+    potential has draws for deviations, as many as the fit's settings ask for or --draws; a fit keeps
+    what they are drawn from whether it was asked for draws or not.
     """
-    from forcemap.fitter.remapping.job import map_file
+    from forcemap.fitter.remapping.job import Wishes, map_file
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
     from forcemap.fitter.sharing.whole_file import check_writable
     from forcemap.potentials.runs.interruption import anew, interruptible
@@ -60,7 +67,7 @@ def map_command(
     warn_of_mixture(model)
     progress = progress_unless(quiet)
     with interruptible(progress, anew(f"{output} was not written.", command_line())):
-        errors = map_file(model, output, tolerance, progress, jobs)
+        errors = map_file(model, output, Wishes(**wishes), progress, jobs)
     if as_json:
         echo_json({**errors, "files": [output]})
         return
