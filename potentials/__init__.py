@@ -1,8 +1,15 @@
 """Potentials ready for molecular dynamics: the file, the evaluator, the ASE calculator.
 
+>>> from ase.build import bulk
 >>> from forcemap.potentials import load
->>> evaluator = load("potential.forcemap").evaluator(skin=0.5)   # doctest: +SKIP
->>> evaluator.compute(positions, numbers, cell, pbc).energy      # doctest: +SKIP
+>>> potential = load("potential.forcemap")
+>>> result = potential.evaluate(bulk("Si", cubic=True))
+>>> print(f"{result.energy:.3f} eV, {abs(result.forces).max():.3f} eV/Å")   # doctest: +ELLIPSIS
+-... eV, 0.000 eV/Å
+
+For many structures of a trajectory `Potential.evaluator` is faster, since it keeps neighbour lists, for
+many of the same atoms (beads) `Potential.batch_evaluator`; `ForcemapCalculator` is for ASE and for all
+that works with its calculators.
 """
 
 from __future__ import annotations
