@@ -1,10 +1,9 @@
 """Accuracy against the cost of a step of molecular dynamics and of the fit, with the peers' points.
 
 Settings from small to large are fitted to the published silicon set (mlearn_Si), each by ``forcemap
-fit`` in a process of its own. The peers' points were measured once on another day on a machine of the
-same kind (their own defaults; 2 shared cores), and are drawn unchanged: compare factors, not
-per cents. The time of our fits is that of the processor, of the whole program with its start; the
-peers' was taken on the wall.
+fit`` in a process of its own. The peers' points are those of `peers`, measured on other days on
+machines of the same kind, and are drawn unchanged: compare factors, not per cents. The time of our
+fits is that of the processor, of the whole program with its start; the peers' was taken on the wall.
 """
 
 from __future__ import annotations
@@ -12,36 +11,12 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fits import fit_by_command
+from peers import Point, peers
 from published_sets import add_silicon_option, silicon_folder
 from text_table import shown, text_table
-
-
-class Point(NamedTuple):
-    """A potential: fit s, peak MB, energy RMSE meV/atom, force RMSE eV/Å, µs per atom and step."""
-
-    fit: float | None
-    memory: float | None
-    energy: float
-    force: float
-    run: float | None
-
-
-PEERS = {
-    "gap_fit SOAP n8 l6": Point(287, 7204, 5.83, 0.118, 1289),
-    "gap_fit SOAP n8 l8": Point(697, 9271, 4.45, 0.112, 1795),
-    "FLARE B2": Point(131, 3838, 4.30, 0.126, 4253),
-    "FLARE 40 frames": Point(5, 920, 6.38, 0.144, 2802),
-    "POD 2+3-body": Point(1.1, 31, 7.49, 0.171, 39.7),
-    "POD 2+3+4-body": Point(1.6, 31, 4.68, 0.136, 41.0),
-    "UF3": Point(574, 554, 7.86, 0.165, 8.9),
-    "FitSNAP": Point(9, 849, 7.51, 0.174, 127),
-    "SNAP, published": Point(None, None, 8.06, 0.205, 127),
-    "qSNAP, published": Point(None, None, 5.51, 0.177, 200),
-    "MTP, published": Point(None, None, 3.03, 0.088, None),
-}
 
 OURS: dict[str, list[dict[str, Any]]] = {
     "2-body": [{"kind": "two_body", "cutoff": 5.5}],
@@ -90,40 +65,67 @@ def fitted(name: str, data: Path, jobs: int) -> Point:
     )
 
 
-def draw(ours: dict[str, Point], path: Path) -> None:
-    """Two panels: force error against run cost and against the time of the fit."""
+AXES = {
+    "run": "evaluation, µs per atom and step",
+    "fit": "whole fit, s of a processor",
+}
+"""Attributes of `Point` that figures show the force error against, with their labels."""
+
+MARKERS = {"A": "s", "B": "D"}
+"""Of the peers, by session."""
+
+
+def draw(ours: dict[str, Point], cost: str, path: Path) -> None:
+    """The force error against a cost, "run" or "fit", of our points and the peers'."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
-    for axes, name, label in (
-        (panels[0], "run", "evaluation, µs per atom"),
-        (panels[1], "fit", "whole fit, s of a processor"),
-    ):
-        line = sorted((getattr(p, name), p.force) for p in ours.values())
-        axes.plot(*zip(*line, strict=True), "o-", color="#00798c", label="forcemap")
-        for peer, point in PEERS.items():
-            x = getattr(point, name)
-            if x is None:
-                continue
-            axes.plot(x, point.force, "s", color="#8d96a0")
-            axes.annotate(
-                peer,
-                (x, point.force),
-                fontsize=7,
-                xytext=(4, 3),
-                textcoords="offset points",
-                color="#5a6570",
-            )
-        axes.set_xscale("log")
-        axes.set_xlabel(label)
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("force RMSE on the test frames, eV/Å")
-    panels[0].legend()
+    matplotlib.rcParams["svg.hashsalt"] = "forcemap"  # the same file for the same numbers
+    figure, axes = plt.subplots(figsize=(7.2, 5.0))
+    line = sorted((getattr(p, cost), p.force) for p in ours.values())
+    axes.plot(*zip(*line, strict=True), "o-", color="#00798c", label="forcemap", zorder=3)
+    labelled = set()
+    for peer in (one for one in peers() if one.drawn):
+        x = getattr(peer.point, cost)
+        if x is None:
+            if cost == "run":
+                axes.axhline(peer.point.force, color="#8d96a0", linewidth=0.8, linestyle="--")
+                axes.annotate(
+                    f"{peer.name} (error only)",
+                    (0.99, peer.point.force),
+                    xycoords=("axes fraction", "data"),
+                    **_NOTE | {"ha": "right", "xytext": (0, 3)},
+                )
+            continue
+        label = f"others, measured (session {peer.session})"
+        axes.plot(
+            *(x, peer.point.force, MARKERS[peer.session]),
+            color="#c26a2d" if peer.session == "B" else "#8d96a0",
+            markersize=5,
+            label=None if label in labelled else label,
+        )
+        labelled.add(label)
+        axes.annotate(peer.name.partition(",")[0], (x, peer.point.force), **_NOTE)
+    axes.set_xscale("log")
+    axes.set_xlabel(AXES[cost])
+    axes.set_ylabel("force RMSE on the test frames, eV/Å")
+    axes.set_title("Silicon (mlearn), one core", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    figure.savefig(path, dpi=150, metadata=metadata)
+    plt.close(figure)
+
+
+_NOTE: dict[str, Any] = {
+    "fontsize": 6.5,
+    "xytext": (5, 3),
+    "textcoords": "offset points",
+    "color": "#5a6570",
+}
 
 
 def main() -> None:
@@ -141,11 +143,11 @@ def main() -> None:
             *(name, shown(p.fit, 1), shown(p.memory, 0), shown(p.energy, 2)),
             *(shown(p.force, 4), shown(p.run, 2)),
         ]
-        for name, p in [*ours.items(), *PEERS.items()]
+        for name, p in [*ours.items(), *((peer.name, peer.point) for peer in peers())]
     ]
     head = ["potential", "fit cpu s", "peak MB", "E RMSE", "F RMSE", "µs/atom"]
     print(text_table(head, rows))
-    for peer, point in PEERS.items():
+    for peer, point, *_ in peers():
         if point.run is None:
             continue
         below = [
@@ -154,7 +156,7 @@ def main() -> None:
         if not below:
             print(f"below our curve: {peer} ({point.force} eV/Å at {point.run} µs)")
     if options.plot:
-        draw(ours, options.plot)
+        draw(ours, "run", options.plot)
 
 
 if __name__ == "__main__":
