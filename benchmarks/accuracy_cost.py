@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,14 @@ MARKERS = {"A": "s", "B": "D"}
 """Of the peers, by session."""
 
 
+SHOWN = 0.075, 0.22
+"""Force errors that figures show, eV/Å: where the contenders are."""
+
+COLORS = {"A": "#5a6570", "B": "#c26a2d"}
+
+NOTE: dict[str, Any] = {"fontsize": 7, "textcoords": "offset points", "color": "#3a424a"}
+
+
 def draw(ours: dict[str, Point], cost: str, path: Path) -> None:
     """The force error against a cost, "run" or "fit", of our points and the peers'."""
     import matplotlib
@@ -83,49 +92,69 @@ def draw(ours: dict[str, Point], cost: str, path: Path) -> None:
     from matplotlib import pyplot as plt
 
     matplotlib.rcParams["svg.hashsalt"] = "forcemap"  # the same file for the same numbers
-    figure, axes = plt.subplots(figsize=(7.2, 5.0))
+    figure, axes = plt.subplots(figsize=(7.2, 4.8))
+    axes.set(xscale="log", ylim=SHOWN, xlabel=AXES[cost])
     line = sorted((getattr(p, cost), p.force) for p in ours.values())
     axes.plot(*zip(*line, strict=True), "o-", color="#00798c", label="forcemap", zorder=3)
-    labelled = set()
-    for peer in (one for one in peers() if one.drawn):
-        x = getattr(peer.point, cost)
-        if x is None:
-            if cost == "run":
-                axes.axhline(peer.point.force, color="#8d96a0", linewidth=0.8, linestyle="--")
-                axes.annotate(
-                    f"{peer.name} (error only)",
-                    (0.99, peer.point.force),
-                    xycoords=("axes fraction", "data"),
-                    **_NOTE | {"ha": "right", "xytext": (0, 3)},
-                )
-            continue
-        label = f"others, measured (session {peer.session})"
+    shown = [peer for peer in peers() if peer.label and getattr(peer.point, cost) is not None]
+    for session, marker in MARKERS.items():
+        points = [p.point for p in shown if p.session == session]
         axes.plot(
-            *(x, peer.point.force, MARKERS[peer.session]),
-            color="#c26a2d" if peer.session == "B" else "#8d96a0",
+            [getattr(point, cost) for point in points],
+            [point.force for point in points],
+            marker,
+            color=COLORS[session],
             markersize=5,
-            label=None if label in labelled else label,
+            label=f"others, session {session}",
         )
-        labelled.add(label)
-        axes.annotate(peer.name.partition(",")[0], (x, peer.point.force), **_NOTE)
-    axes.set_xscale("log")
-    axes.set_xlabel(AXES[cost])
+    # The text stays clear of the right edge.
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, 2.5 * high)
+    write_names(axes, [(getattr(p.point, cost), p.point.force, p.label) for p in shown])
+    for peer in (p for p in peers() if p.label and p.point.run is None and cost == "run"):
+        axes.axhline(peer.point.force, color="#8d96a0", linewidth=0.8, linestyle="--")
+        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "xytext": (0, 3)}
+        axes.annotate(f"{peer.label}, error only", (0.99, peer.point.force), **NOTE | place)
     axes.set_ylabel("force RMSE on the test frames, eV/Å")
-    axes.set_title("Silicon (mlearn), one core", fontsize=10)
+    axes.set_title("Silicon (published frames), one core", fontsize=10)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.tight_layout()
-    metadata = {"Date": None} if path.suffix == ".svg" else None
-    figure.savefig(path, dpi=150, metadata=metadata)
+    figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
 
 
-_NOTE: dict[str, Any] = {
-    "fontsize": 6.5,
-    "xytext": (5, 3),
-    "textcoords": "offset points",
-    "color": "#5a6570",
-}
+def write_names(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """Write each name beside its point, on the side where it covers least."""
+    places = axes.transData.transform([(x, y) for x, y, _ in points])
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in places]
+    for (x, y, name), (left, bottom) in zip(points, places, strict=True):
+        wide, high = 5.2 * len(name), 11.0
+
+        def box(
+            across: int,
+            up: int,
+            x: float = left,
+            y: float = bottom,
+            w: float = wide,
+            h: float = high,
+        ) -> tuple[float, float, float, float]:
+            start = x + 7 if across > 0 else x - 7 - w
+            middle = y + 9 * up
+            return start, middle - h / 2, start + w, middle + h / 2
+
+        sides = [(1, 1), (1, 0), (1, -1), (-1, 1), (-1, 0), (-1, -1)]
+        best = min(sides, key=lambda side: sum(covered(box(*side), other) for other in taken))
+        taken.append(box(*best))
+        side = {"xytext": (5 * best[0], 6 * best[1]), "ha": "left" if best[0] > 0 else "right"}
+        axes.annotate(name, (x, y), va="center", **NOTE | side)
+
+
+def covered(a: Sequence[float], b: Sequence[float]) -> float:
+    """Area that two boxes (left, bottom, right, top) have in common."""
+    wide = min(a[2], b[2]) - max(a[0], b[0])
+    high = min(a[3], b[3]) - max(a[1], b[1])
+    return max(wide, 0.0) * max(high, 0.0)
 
 
 def main() -> None:

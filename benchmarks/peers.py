@@ -36,14 +36,14 @@ class Peer(NamedTuple):
         point: its numbers; None where nobody measured.
         session: A or B.
         provenance: what was measured, and how.
-        drawn: whether figures show it.
+        label: name in figures; empty where they leave it out.
     """
 
     name: str
     point: Point
     session: str
     provenance: str
-    drawn: bool
+    label: str
 
 
 def _number(text: str) -> float | None:
@@ -65,7 +65,7 @@ def peers() -> list[Peer]:
                 ),
                 line["session"],
                 line["provenance"],
-                line["drawn"] == "yes",
+                line["label"],
             )
             for line in csv.DictReader(file)
         ]

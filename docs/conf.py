@@ -22,7 +22,9 @@ source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["deflist", "dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 myst_dmath_double_inline = True
-math_numfig = False
+numfig = math_numfig = True
+numfig_secnum_depth = 1
+numfig_format = {"figure": "Figure %s"}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

@@ -14,6 +14,7 @@ from ase.calculators.emt import EMT
 from ase.io import read, write
 from documented import ROOT, Block, Reader, blocks_of, check_syntax
 from forcemap_runs import invoke
+from gap_files import PAIR, written
 
 SILICON = ROOT / "examples" / "silicon"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -82,15 +83,14 @@ def an_alloy(folder: Path, fitted: Path) -> None:
 
 
 def a_gap(folder: Path, fitted: Path) -> None:
-    from gap_files import small_gap
-
     copied_silicon(folder, fitted)
-    small_gap(folder / "gap.xml")
+    written(folder, PAIR)
 
 
 START: dict[str, Callable[[Path, Path], None]] = {
     "docs/howto/metal.md": a_metal,
     "docs/howto/several_elements.md": an_alloy,
+    "docs/howto/import_gap.md": a_gap,
 }
 """Who fills the folder that a page starts in, where it is not the fitted silicon example."""
 
