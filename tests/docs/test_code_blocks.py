@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import read, write
-from documented import ROOT, Block, Reader, blocks_of, check_syntax
+from documented import FENCE, ROOT, Block, Reader, blocks_of, check_syntax
+from forcemap.fitter.cli import COMMANDS
 from forcemap_runs import invoke
 from gap_files import PAIR, written
 
@@ -137,3 +139,24 @@ def test_what_is_left_out_has_a_reason() -> None:
 def test_blocks_that_are_wrong_are_noticed(wrong: Block, tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"page:1|two_boddy|forcemap"):
         Reader(tmp_path, {}).follow(wrong)
+
+
+def _links(page: Path) -> list[str]:
+    """Targets of links and pictures of a page within the repository, without anchors."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    targets = re.findall(r"\]\(([^)\s#]+)(?:#[^)]*)?\)", text)
+    return [
+        target for target in targets if "://" not in target and not target.startswith("mailto:")
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_repository_lead_to_files(page: Path) -> None:
+    missing = [target for target in _links(page) if not (page.parent / target).exists()]
+    assert missing == []
+
+
+def test_every_command_is_in_the_documentation() -> None:
+    prose = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    missing = [name for name in COMMANDS if f"forcemap {name}" not in prose]
+    assert missing == []
