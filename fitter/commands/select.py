@@ -72,13 +72,14 @@ def select(
     from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.selection.candidates import Selection
     from forcemap.fitter.selection.job import Wishes, select_to_folder
-    from forcemap.fitter.selection.show import NOTE, table
     from forcemap.fitter.sharing.run import Run
     from forcemap.potentials.runs.progress import Progress
 
     selection = Selection.read(settings)
     run = Run(jobs, Progress.silent() if quiet else Progress())
     outcome = select_to_folder(selection, out, Wishes(target, optimise, repeats, frames), run)
+    from forcemap.fitter.selection.show import NOTE, table  # of the extra "report", seen to by now
+
     console = output_console()
     console.print(table(outcome.judged, outcome.recommendation))
     console.print(NOTE)

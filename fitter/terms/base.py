@@ -126,17 +126,6 @@ class Pool:
             largest=self.largest * factor,
         )
 
-    def merged(self, other: Pool) -> Pool:
-        """The candidates of both pools, these first."""
-        return Pool(
-            np.concatenate([self.points, other.points]),
-            np.concatenate([self.groups, other.groups]),
-            np.concatenate([self.keys, other.keys]),
-            np.minimum(self.lowest, other.lowest),
-            np.maximum(self.largest, other.largest),
-            self.count + other.count,
-        )
-
     def kept(self, most: int) -> Pool:
         """The candidates with the smallest keys, `most` of them at the most."""
         if len(self.keys) <= most:

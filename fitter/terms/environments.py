@@ -57,8 +57,9 @@ __all__ = [
 
 Indices = NDArray[np.int64]
 
-MOST_NUMBERS = 4_000_000
-"""Doubles of derivatives, and of their products with the sparse points, held at once."""
+MOST_NUMBERS = 2_000_000
+"""Doubles of derivatives, and of their products with the sparse points, held at once: enough rows for
+matrix products at full speed, not more than the processor's cache."""
 
 
 # ---- settings ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -15,7 +16,7 @@ from ase import Atoms
 from forcemap import lammps_plugin
 from lammps_runs import forcemap_pair, run_lmp, structure_input
 
-PLUGIN = Path(lammps_plugin.plugin_folder()) / "forcemapplugin.so"
+PLUGIN = Path(lammps_plugin.plugin_folder()) / lammps_plugin.PLUGIN
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -74,7 +75,22 @@ def test_plugin_folder_never_fails(
 
     monkeypatch.setattr(ctypes, "CDLL", refuse)
     monkeypatch.setattr(metadata, "files", files)
-    assert Path(lammps_plugin.plugin_folder()) == PLUGIN.parent
+    monkeypatch.setenv("LAMMPS_PLUGIN_PATH", f"{tmp_path}:{'x' * 5000}::/")
+    assert Path(lammps_plugin.lammps_entry()) == PLUGIN.parent
+
+
+def test_the_users_own_plugin_is_the_only_one_that_is_opened(
+    crystal: Atoms, silicon_file: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for library in PLUGIN.parent.glob("forcemap*.so"):
+        shutil.copy(library, own)
+    commands = structure_input(tmp_path, crystal, forcemap_pair(silicon_file, ["Si"])) + "run 0\n"
+    finished = run_lmp(tmp_path, commands, LAMMPS_PLUGIN_PATH=f"{tmp_path}:{own}")
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert f"Loaded 1 plugins from {own}" in finished.stdout
+    assert str(PLUGIN.parent) not in finished.stdout
 
 
 # Calls the compiled plugin's entry function with a stand-in for LAMMPS: memory in which every
@@ -98,7 +114,7 @@ def test_another_version_of_lammps_is_refused() -> None:
     assert finished.stdout.strip() == "0"  # not registered
     assert f"is built for LAMMPS version {lammps.__version__}" in finished.stderr
     assert "this is version 20240829" in finished.stderr
-    assert "lammps_plugin/README.md" in finished.stderr
+    assert "forcemap build-plugin --lammps-headers DIR" in finished.stderr
 
 
 def test_a_pair_style_that_does_not_open_is_reported() -> None:
@@ -108,3 +124,42 @@ def test_a_pair_style_that_does_not_open_is_reported() -> None:
     assert finished.stdout.strip() == "0"
     assert "forcemap_pair.so" in finished.stderr
     assert "undefined symbol" in finished.stderr
+
+
+# Stand in for what another update of the same version has: Pair::ev_unset that knows evflag at other
+# places; a table of virtual functions with two more of them, as 22 Jul 2025 had before update 1.
+OTHER_UPDATES = {
+    "the members of its class Pair have other places": """
+        #include <string.h>
+        void _ZN9LAMMPS_NS4Pair8ev_unsetEv(char *pair) { (void)pair; }
+    """,
+    "its class Pair has other virtual functions": """
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <string.h>
+        void *_ZTVN9LAMMPS_NS4PairE[128];
+        __attribute__((constructor)) static void begin(void) {
+          void **table = dlsym(RTLD_NEXT, "_ZTVN9LAMMPS_NS4PairE");
+          if (!table) return;  /* Python, which starts LAMMPS */
+          memcpy(_ZTVN9LAMMPS_NS4PairE, table, 40 * sizeof(void *));
+          memcpy(_ZTVN9LAMMPS_NS4PairE + 42, table + 40, 10 * sizeof(void *));
+        }
+    """,
+}
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("difference", list(OTHER_UPDATES))
+def test_another_update_of_the_version_is_refused(
+    difference: str, crystal: Atoms, silicon_file: Path, tmp_path: Path
+) -> None:
+    source, library = tmp_path / "other.c", tmp_path / "other.so"
+    source.write_text(OTHER_UPDATES[difference])
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    commands = structure_input(tmp_path, crystal, forcemap_pair(silicon_file, ["Si"])) + "run 0\n"
+    finished = run_lmp(tmp_path, commands, LD_PRELOAD=str(library))
+    assert finished.returncode != 0
+    assert finished.stderr.count("pair_style forcemap is not available") == 1, finished.stderr
+    assert f"another update of LAMMPS version {lammps.__version__}" in finished.stderr
+    assert difference in finished.stderr
+    assert "forcemap build-plugin --lammps-headers DIR" in finished.stderr

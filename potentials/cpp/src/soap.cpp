@@ -8,6 +8,7 @@
 #include "forcemap/fail.hpp"
 #include "loops/site_kernels.hpp"
 #include "rows/row_writer.hpp"
+#include "rows/spectrum_rows.hpp"
 
 namespace forcemap {
 
@@ -57,7 +58,7 @@ struct SoapExpansion::Impl {
     view.width = view.channels * view.n_padded;
     view.dimension = basis.dimension();
     view.padded_dimension = rounded(view.dimension, lanes);
-    view.square = std::max(view.width * view.width, view.n_max * view.width);
+    view.square = view.width * view.width;
     const std::size_t rows =
         (basis.intervals + static_cast<std::size_t>(basis.degree)) * (basis.l_max + 1);
     radial.assign(rows * view.n_padded, 0.0);
@@ -211,6 +212,15 @@ struct SoapDescriptors::Neighborhood {
   }
 };
 
+struct SoapDescriptors::Scratch {
+  explicit Scratch(const SoapView& view) : rows(view) {}
+  SoapWorkspace space;
+  Neighborhood near;
+  SpectrumRows rows;
+};
+
+SoapDescriptors::~SoapDescriptors() = default;
+
 SoapDescriptors::SoapDescriptors(const SoapExpansion& expansion, const std::vector<int>& numbers,
                                  const Environments& environments, int center)
     : expansion_(expansion), environments_(environments), center_species_(-1) {
@@ -256,21 +266,17 @@ void SoapDescriptors::isolated(double* out) const {
 
 void SoapDescriptors::derivatives(std::size_t n, std::vector<double>& rows,
                                   std::vector<std::size_t>& targets) const {
-  const std::size_t size = dimension(), center = centers_[n];
-  SoapWorkspace space;
-  Neighborhood near;
-  SoapWork& work = density(center, space, near);
+  const std::size_t center = centers_[n], begin = rows.size();
+  if (!scratch_) scratch_.reset(new Scratch(expansion_.view()));
+  const SoapWork& work = density(center, scratch_->space, scratch_->near);
   const Environments::Range neighbors = environments_.near(center, expansion_.cutoff());
-  const auto neighbor_of = [&](std::size_t k) { return static_cast<std::size_t>(work.slot[k]); };
   CenterRows involved(environments_.atoms(), center);
   for (std::size_t k = 0; k < work.count; ++k)
-    involved.include(static_cast<std::size_t>(neighbors[neighbor_of(k)].owner));
-  const RowWriter writer = involved.append(size, rows, targets);
-  std::vector<double> gradient(3 * size);
-  for (std::size_t k = 0; k < work.count; ++k) {
-    site_kernels().soap.gradient(expansion_.view(), work, k, gradient.data());
-    writer.add(center, neighbors[neighbor_of(k)], gradient.data(), size);
-  }
+    involved.include(
+        static_cast<std::size_t>(neighbors[static_cast<std::size_t>(work.slot[k])].owner));
+  involved.append(dimension(), rows, targets);
+  scratch_->rows.write(work, neighbors, involved.places(), involved.involved(),
+                       rows.data() + begin);
 }
 
 std::size_t SoapDescriptors::dimension() const { return expansion_.dimension(); }

@@ -76,6 +76,7 @@ class SoapDescriptors {
   /// must be one of them. Both arguments must outlive this.
   SoapDescriptors(const SoapExpansion& expansion, const std::vector<int>& numbers,
                   const Environments& environments, int center);
+  ~SoapDescriptors();
 
   /// Indices of the atoms of the centre's species. (n)
   const std::vector<std::size_t>& centers() const { return centers_; }
@@ -87,18 +88,21 @@ class SoapDescriptors {
 
   /// Rows of derivatives of centre `n` (its place in centers()): for each atom within its cutoff
   /// and for itself -dp/dx, -dp/dy, -dp/dz, then the six dp/d(strain). Appends to `rows` (.,
-  /// dimension) and, for each, the row of the structure that it adds to, to `targets`.
+  /// dimension) and, for each, the row of the structure that it adds to, to `targets`. By one
+  /// thread at a time: the work space is kept.
   void derivatives(std::size_t n, std::vector<double>& rows,
                    std::vector<std::size_t>& targets) const;
 
  private:
   struct Neighborhood;
+  struct Scratch;
   SoapWork& density(std::size_t atom, SoapWorkspace& space, Neighborhood& near) const;
   const SoapExpansion& expansion_;
   const Environments& environments_;
   std::vector<int> species_of_;  // by atom
   std::vector<std::size_t> centers_;
   int center_species_;
+  mutable std::unique_ptr<Scratch> scratch_;
 };
 
 /// y[n] += a[n] * b[n], n < count.

@@ -137,8 +137,6 @@ struct SoapKernels {
                              const SiteView& site, SoapWork& work);
   void (*contracted_forces)(const SoapView& view, const SoapContractionView& contraction,
                             const SiteView& site, SoapWork& work);
-  /// d(normalised p)/dr_j of neighbour `j` (of the work's order), (3, dimension) doubles.
-  void (*gradient)(const SoapView& view, SoapWork& work, std::size_t j, double* out);
   /// out[k] = vectors[k] . p, of `count` vectors, a multiple of 4, as long as `size`, a multiple of
   /// the vector width.
   void (*products)(const double* vectors, std::size_t count, std::size_t size, const double* p,
