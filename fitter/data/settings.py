@@ -69,7 +69,9 @@ class Source(Checked):
     """
 
     path: Path = field(metadata=read_by(_path))
+    """File of frames, or a pattern of files; relative to the settings' folder."""
     index: str = field(default=":", metadata=read_by(_index))
+    """Which frames, as ASE counts: 5, ":100", "::2"."""
 
     def selection(self, count: int) -> slice:
         """The frames selected out of `count`, as a slice; an empty one for none."""
@@ -141,9 +143,13 @@ class Keys(Checked):
     """
 
     energy: str | None = field(default=None, metadata=read_by(optional(name)))
+    """Name of the total energy, eV, in the files."""
     forces: str | None = field(default=None, metadata=read_by(optional(name)))
+    """Name of the forces, eV/Å, in the files."""
     stress: str | None = field(default=None, metadata=read_by(optional(name)))
+    """Name of the stress, eV/Å³ with ASE's sign, in the files."""
     virial: str | None = field(default=None, metadata=read_by(optional(name)))
+    """Name of the virial, eV, which is −volume × stress, in the files."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +157,11 @@ class DataSettings(Checked):
     """The frames to fit (`train`) and to judge by (`test`)."""
 
     train: tuple[Source, ...] = field(metadata=read_by(_some_sources))
+    """Training frames: a file, a pattern, or a list of them."""
     test: tuple[Source, ...] = field(default=(), metadata=read_by(_sources))
+    """Test frames, which no choice of the fit depends on."""
     keys: Keys = field(default=Keys(), metadata=read_by(nested(Keys, "energy: REF_energy")))
+    """Names of the labels, where they are not the usual ones."""
 
 
 # ----- weights of the data -----
@@ -167,8 +176,11 @@ class SigmaOverride(Checked):
     """The sigmas of one config_type that differ from the general ones; None: as everywhere."""
 
     energy: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
+    """eV per atom: in place of the general one."""
     force: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
+    """eV/Å: in place of the general one."""
     stress: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
+    """eV/Å³: in place of the general one."""
 
 
 @reader(lambda: {"type": ["object", "null"], "additionalProperties": schema_of(SigmaOverride)})
@@ -189,8 +201,12 @@ class SigmaSettings(Checked):
     """
 
     energy: float = field(default=0.002, metadata=read_by(_SIGMA))
+    """eV per atom: expected error of energies."""
     force: float = field(default=0.05, metadata=read_by(_SIGMA))
+    """eV/Å: expected error of each component of a force."""
     stress: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
+    """eV/Å³: expected error of each component of a stress; by default found by the fit."""
     config_type: Mapping[str, SigmaOverride] = field(
         default_factory=dict, metadata=read_by(_overrides)
     )
+    """Sigmas of groups of frames, by the frames' config_type."""

@@ -59,7 +59,9 @@ class RadialScaling(Checked):
     """Weight 1 / (1 + (r / radius)^exponent) of a neighbour at distance r, Å."""
 
     radius: float = field(default=2.0, metadata=read_by(DISTANCE))  # Å
+    """Å: distance at which a neighbour counts half."""
     exponent: float = field(default=4.0, metadata=read_by(number(above=0, at_most=20)))
+    """How fast the weight falls beyond the radius."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +80,29 @@ class SoapSettings(EnvironmentSettings):
     whole: ClassVar[Mapping[str, tuple[int, int]]] = {"zeta": (1, 4)}
 
     n_max: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=32)))
+    """Number of radial functions."""
     l_max: int = field(default=6, metadata=read_by(integer(at_least=0, at_most=20)))
+    """Largest angular number."""
     atom_sigma: float | None = field(
         default=None, metadata=read_by(optional(number(at_least=0.05, at_most=5)))
     )
+    """Å: width of the neighbours' Gaussians; by default from the data."""
     zeta: int = field(default=2, metadata=read_by(integer(at_least=1, at_most=4)))
+    """Exponent of the kernel; 2 is mapped to a quadratic form of few vectors."""
     radial_scaling: RadialScaling | None = field(
         default=None, metadata=read_by(optional(nested(RadialScaling, "radius: 2, exponent: 4")))
     )
+    """Smaller weights of far neighbours."""
     n_species_channels: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=118)))
     )
+    """Number of channels that the elements' densities are mixed in."""
     n_scales: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=2)))
     )
+    """Number of terms that a term without a cutoff stands for."""
     kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
+    """Similarity of pairs of elements, from -1 to 1, such as {Si-O: 0.3}."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for settings that exclude each other."""
