@@ -208,7 +208,6 @@ class Check(ABC):
         needs: checks whose outcomes it builds on.
         extra: a module of the extra "validate" that it cannot do without.
         by_lammps: whether LAMMPS does it, for potential files only.
-        version: raised whenever the same input gives other outcomes than before.
     """
 
     name: ClassVar[str]
@@ -217,7 +216,6 @@ class Check(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str | None] = None
     by_lammps: ClassVar[bool] = False
-    version: ClassVar[int] = 1
 
     @abstractmethod
     def subjects(self, case: Case) -> Sequence[Subject]:

@@ -52,10 +52,12 @@ def verdict_table(judged: Sequence[Judged], models: Sequence[str]) -> Table:
     table.columns[2].overflow = "fold"
     for one in judged:
         beside = f", {one.model}" if one.model != models[0] else ""
+        passed = one.verdict.grade is Grade.PASS
+        criterion = "" if passed else f" (asked for: {one.verdict.criterion})"
         table.add_row(
             Text(one.verdict.grade.value, STYLES[one.verdict.grade]),
             one.subject + beside,
-            f"{one.verdict.name}: {one.verdict.message} (asked for: {one.verdict.criterion})",
+            f"{one.verdict.name}: {one.verdict.message}{criterion}",
         )
     return table
 

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -130,13 +131,22 @@ def _needed(check: Check, subject: Subject, keys: Mapping[tuple[str, str], str])
     return own or list(of_needs.values())
 
 
+@cache
+def _code() -> str:
+    """Of what makes outcomes: a change of any check has all of them made again."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _key(case: Case, check: Check, subject: Subject, model: Model, needed: Sequence[str]) -> str:
     """What an outcome depends on, as a hash."""
     from ase import __version__ as ase_version
     from forcemap import __version__
 
     content = {
-        "check": [check.name, check.version, __version__, ase_version],
+        "check": [check.name, _code(), __version__, ase_version],
         "settings": plain(case.settings[check.name]),
         "subject": [subject.name, subject.content],
         "model": model.identity,
