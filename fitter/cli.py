@@ -49,6 +49,12 @@ def _evaluate() -> click.Command:
     return evaluate
 
 
+def _validate() -> click.Command:
+    from forcemap.fitter.commands.validate import validate
+
+    return validate
+
+
 def _suggest() -> click.Command:
     from forcemap.fitter.commands.suggest import suggest
 
@@ -127,6 +133,7 @@ COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
     "select": (_select, "Compare terms for the data, recommend some."),
     "map": (_map, "Map a Gaussian process again."),
     "evaluate": (_evaluate, "Errors on labelled frames, predictions for others."),
+    "validate": (_validate, "Check the physics of a potential."),
     "suggest": (_suggest, "Choose the frames of a pool to label next."),
     "import": (_import, "Bring in GAPs of QUIP and gap_fit commands."),
     "export": (_export, "Write LAMMPS' own pair_style uf3."),
