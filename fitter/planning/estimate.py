@@ -22,13 +22,13 @@ import scipy.linalg
 from ase.geometry import complete_cell
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.choice.optimise import EVALUATIONS, sample_size, wanted
+from forcemap.fitter.choice.trials import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.data.sources import known_count
-from forcemap.fitter.fitting import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
 from forcemap.fitter.planning.deviations import (
     drawing_seconds,
@@ -377,7 +377,7 @@ class _Look:
                 for block in added.blocks
             )
         if len(options) > 1:
-            look._trials(len(options))
+            look._trials(options)
         look._optimising(options[0])
         return look
 
@@ -451,14 +451,21 @@ class _Look:
             "then has other hyperparameters than those that were looked at"
         )
 
-    def _trials(self, count: int) -> None:
-        """Time of the small fits that compare alternatives, from rows of few points."""
+    def _trials(self, options: Sequence[Settings]) -> None:
+        """Time of the small fits that compare alternatives, from rows of few points.
+
+        The rows of terms that alternatives share are computed once.
+        """
+        distinct: list[Any] = []
+        for option in options:
+            distinct += [term for term in option.terms if term not in distinct]
         atoms = min(TRIAL_ATOMS, self.atoms)
         blocks = sum(len(term.blocks) for term in self.timed[0])
         each = atoms * self.row.of(blocks * TRIAL_POINTS)
-        self.seconds["choosing scales"] = count * each
+        self.seconds["choosing scales"] = each * len(distinct) / len(options[0].terms)
         self.extrapolated.append(
-            f"the first of {count} alternatives for the scales stands for the one that the fit chooses"
+            f"the first of {len(options)} alternatives for the scales stands for the one that the fit "
+            "chooses"
         )
 
 
