@@ -26,7 +26,8 @@ from forcemap.fitter.terms.soap.channels import species_weights
 from forcemap.fitter.terms.soap.contraction import learned_mixing, second_moments, tables
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.fitter.terms.soap.term import SoapTerm
-from forcemap.potentials import Potential
+from forcemap.potentials import load
+from forcemap.potentials.file.potential_file import write_potential
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -173,9 +174,9 @@ def test_the_map_is_the_process(fitted: tuple[Model, tuple[Frame, ...]], tmp_pat
     """Also after its file was written and read; the dimension is that of the channels."""
     model, frames = fitted
     mapped = map_model(model, list(frames), 1e-4, soap="exact")
-    mapped.potential.save(tmp_path / "p.forcemap")
+    write_potential(mapped.data, tmp_path / "p.forcemap")
     truth = Truth(model)
-    read = Potential.load(tmp_path / "p.forcemap").evaluator(skin=0.0)
+    read = load(tmp_path / "p.forcemap").evaluator(skin=0.0)
     for frame in frames[:4]:
         expected = truth.prediction(frame)
         for evaluator in (mapped.potential.evaluator(skin=0.0), read):
