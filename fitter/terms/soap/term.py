@@ -255,10 +255,10 @@ class SoapTerm(EnvironmentTerm):
         """The mixing, if there is one, the splines and the centre's own coefficients."""
         orders, species = basis.l_max + 1, len(view.species)
         if "contracted" not in view.entry:
-            own = view.tensor("own")
+            radial, own = view.tensor("radial", orders, basis.n_max), view.tensor("own")
             if len(own) != basis.n_max:
                 view.entry.reject("its own tensor has not the size that `basis` asks for")
-            return None, view.tensor("radial", orders, basis.n_max), own
+            return None, radial, own
         count = view.entry["contracted"].integer(1, 128)
         mixing = view.tensor("mixing", count, species, basis.n_max)
         rows, own = view.tensor("radial", orders, count), view.tensor("own", count)

@@ -37,6 +37,15 @@ std::vector<double> harmonic_norms(std::size_t l_max) {
 
 }  // namespace
 
+const SoapKernels& soap_kernels(std::size_t functions) {
+#ifdef FORCEMAP_X86_LOOPS
+  const std::size_t lanes = site_kernels().soap.lanes, last = (functions - 1) % lanes + 1;
+  if (lanes == 8 && last <= 4) return avx2_kernels().soap;
+#endif
+  (void)functions;
+  return site_kernels().soap;
+}
+
 struct SoapExpansion::Impl {
   SoapView view{};
   std::size_t species;

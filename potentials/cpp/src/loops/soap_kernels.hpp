@@ -152,4 +152,8 @@ struct SoapKernels {
                       const DrawSums& to);
 };
 
+/// The best for that many radial functions of a channel: where half of a vector of eight would be
+/// padding, the loops with vectors of four.
+const SoapKernels& soap_kernels(std::size_t functions);
+
 }  // namespace forcemap

@@ -440,8 +440,11 @@ def soap_settings(**given: Any) -> Settings:
 def test_defaults_of_soap() -> None:
     (term,) = soap_settings().terms
     assert isinstance(term, SoapSettings)
-    assert (term.n_max, term.l_max, term.zeta) == (8, 6, 2)
-    for name in ("cutoff", "n_sparse", "delta", "atom_sigma", "kappa", "radial_scaling"):
+    assert (term.l_max, term.zeta) == (6, 2)
+    assert term.contracts
+    assert soap_settings(n_max=8).terms[0] == replace(term, n_max=8)
+    assert not replace(term, n_max=8).contracts
+    for name in ("n_max", "n_channels", "cutoff", "n_sparse", "delta", "atom_sigma", "kappa", "radial_scaling"):
         assert getattr(term, name) is None, name
 
 
