@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "atoms_of",
+    "atoms_of_frame",
     "crystals_of_frames",
     "crystals_of_settings",
     "data_of",
     "formula_of",
     "frames_like",
+    "lowest_frame",
     "name_of",
     "usual_crystals",
 ]
@@ -64,6 +66,19 @@ def atoms_of(data: Mapping[str, Any]) -> Atoms:
     from ase import Atoms
 
     return Atoms(**data)
+
+
+def atoms_of_frame(frame: Frame) -> Atoms:
+    """The structure of a frame."""
+    from ase import Atoms
+
+    return Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+
+
+def lowest_frame(frames: Sequence[Frame]) -> Atoms | None:
+    """The frame of the lowest energy per atom among periodic ones without vacuum; None without any."""
+    whole = [f for f in frames if f.pbc.all() and f.energy is not None and vacuum_of(f) is None]
+    return atoms_of_frame(min(whole, key=_energy)) if whole else None
 
 
 def _subjects(named: Iterable[tuple[str, Atoms]]) -> list[Subject]:
@@ -223,7 +238,7 @@ def _energy(frame: Frame) -> float:
     return frame.energy / len(frame.numbers)
 
 
-def formula_of(frame: Frame) -> str:
+def formula_of(frame: Frame | Atoms) -> str:
     """Its reduced formula, elements in Hill's order."""
     from ase.formula import Formula
 
@@ -243,9 +258,7 @@ def _is_at_rest(frame: Frame) -> bool:
 
 def _symmetric(frame: Frame, precisions: Sequence[float]) -> Atoms | None:
     """The conventional cell of a frame's crystal; None without symmetry, or if the cell is large."""
-    from ase import Atoms
-
-    atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=True)
+    atoms = atoms_of_frame(frame)
     standardize = _standardize()
     if standardize is None:
         return atoms if len(atoms) <= 4 * LARGEST else None
@@ -296,7 +309,7 @@ def frames_like(frames: Sequence[Frame], crystal: Subject) -> list[tuple[float, 
     atoms = crystal.atoms
     if atoms is None:
         return []
-    formula = atoms.symbols.formula.reduce()[0].format("hill")
+    formula = formula_of(atoms)
     found = []
     for frame in frames:
         if frame.energy is None or not frame.pbc.all() or formula_of(frame) != formula:
