@@ -182,7 +182,11 @@ def broken(moves: Moves, target: float) -> Verdict | None:
             text = f"the temperature rises to {hottest:.3g} K, where {target:g} K is meant"
             return Verdict("dynamics-go-on", Grade.FAIL, text, CRITERION)
     if moves.fault:
-        text = f"LAMMPS ended: {moves.fault}"
+        where = ""
+        if moves.tables:
+            table = moves.tables[-1]
+            where = f" after {table['Time'][-1]:.3g} ps, at {table['Temp'][-1]:.0f} K"
+        text = f"LAMMPS ended{where}: {moves.fault}"
         return Verdict("dynamics-go-on", Grade.FAIL, text, CRITERION)
     return None
 

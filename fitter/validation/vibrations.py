@@ -1,7 +1,8 @@
 """Harmonic frequencies and the spectrum of the velocities: two ways to the same numbers.
 
 The harmonic ones are of a supercell, from forces at displacements in Python; the spectrum is of
-dynamics in LAMMPS. At low temperature they agree if energies, forces and both evaluators belong together.
+dynamics in LAMMPS. At low temperature they agree if energies, forces and both evaluators belong
+together.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ __all__ = ["find_lammps", "run_script", "thermo_rows", "thermo_tables"]
 
 Array = NDArray[np.float64]
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|nan|inf)")
+
 
 def find_lammps() -> str:
     """Path of LAMMPS' program; raises ForcemapError if there is none."""
@@ -44,14 +46,26 @@ def run_script(script: Path, advance: Callable[[int], None]) -> Path:
 
 
 def thermo_tables(text: str) -> list[dict[str, Array]]:
-    """Columns of all thermodynamic tables in a LAMMPS log, one for each run."""
-    tables = []
-    for heading, body in re.findall(r"^ *(Step .*)\n((?: *-?\d.*\n)+)", text, re.M):
-        names = heading.split()
-        rows = [line.split() for line in body.splitlines()]
-        values = np.array([row for row in rows if len(row) == len(names)], dtype=float)
-        tables.append({name: values[:, column] for column, name in enumerate(names)})
-    return tables
+    """Columns of all thermodynamic tables in a LAMMPS log, one for each run.
+
+    Warnings and other lines between the rows are passed over; so is a row that was cut.
+    """
+    tables: list[tuple[list[str], list[list[str]]]] = []
+    inside = False
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["Step"] and len(words) > 1:
+            tables.append((words, []))
+            inside = True
+        elif line.startswith("Loop time of"):
+            inside = False
+        elif inside and len(words) == len(tables[-1][0]) and all(map(_NUMBER.fullmatch, words)):
+            tables[-1][1].append(words)
+    return [
+        {name: np.array(rows, dtype=np.float64)[:, n] for n, name in enumerate(names)}
+        for names, rows in tables
+        if rows
+    ]
 
 
 def thermo_rows(text: str) -> dict[str, Array]:
