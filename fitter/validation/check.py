@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -139,7 +140,6 @@ class Case:
         frames: labelled frames, of the training data as a rule; may be empty.
         species: symbols of the potential's elements.
         seed: of all random numbers.
-        free_atoms: energies of free atoms by symbol that stand in for the potential's own, eV.
     """
 
     settings: Mapping[str, Checked]
@@ -147,7 +147,6 @@ class Case:
     frames: Sequence[Frame]
     species: Sequence[str]
     seed: int = 0
-    free_atoms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -216,6 +215,11 @@ class Check(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str | None] = None
     by_lammps: ClassVar[bool] = False
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the module that it cannot do without is not installed."""
+        return self.extra is not None and find_spec(self.extra) is None
 
     @abstractmethod
     def subjects(self, case: Case) -> Sequence[Subject]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from forcemap.fitter.validation.models import Model
 
-__all__ = ["Crystal", "free_atom_energy"]
+__all__ = ["Crystal", "free_atom_energy", "lone_atom_energy"]
 
 LENGTHS = ("lattice constant a", "lattice constant b", "lattice constant c")
 ANGLES = ("angle alpha", "angle beta", "angle gamma")
@@ -40,18 +40,22 @@ class CrystalSettings(Checked):
     steps: int = field(default=400, metadata=read_by(integer(at_least=1, at_most=100_000)))
 
 
-def free_atom_energy(model: Model, symbol: str, given: dict[str, float]) -> float:
-    """Energy of a free atom, eV: the one of the settings, or the model's own.
-
-    Raises NotComputed if the model has none.
-    """
+def lone_atom_energy(model: Model, symbol: str) -> float:
+    """The model's energy of an atom without neighbours, eV. Raises NotComputed if it has none."""
     from ase import Atoms
 
-    if symbol in given:
-        return given[symbol]
     atoms = Atoms(symbol)
     atoms.calc = model.calculator(1)
     return energy_of(atoms)
+
+
+def free_atom_energy(model: Model, symbol: str) -> float:
+    """Energy of a free atom, eV: the one that the settings give, or that of the model.
+
+    Raises NotComputed if there is none.
+    """
+    given = model.free_atoms.get(symbol)
+    return lone_atom_energy(model, symbol) if given is None else given
 
 
 class Crystal(Check):
@@ -87,7 +91,7 @@ class Crystal(Check):
         remarks = []
         try:
             free = {
-                symbol: free_atom_energy(task.model, symbol, dict(task.case.free_atoms))
+                symbol: free_atom_energy(task.model, symbol)
                 for symbol in set(atoms.get_chemical_symbols())
             }
             mean = float(np.mean([free[symbol] for symbol in atoms.get_chemical_symbols()]))

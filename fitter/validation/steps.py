@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from forcemap.fitter.checked import plain
@@ -117,7 +116,7 @@ def run_checks(
 
 def _reason_against(check: Check, model: Model) -> str:
     """Why a check cannot be made with a model; empty if it can."""
-    if check.extra is not None and find_spec(check.extra) is None:
+    if check.is_missing:
         return f'{check.extra} is not installed; install it with: pip install "forcemap[validate]"'
     if check.by_lammps and model.potential is None:
         return "LAMMPS runs potential files only"
@@ -151,7 +150,7 @@ def _key(case: Case, check: Check, subject: Subject, model: Model, needed: Seque
         "subject": [subject.name, subject.content],
         "model": model.identity,
         "seed": case.seed,
-        "free_atoms": dict(case.free_atoms),
+        "free_atoms": dict(model.free_atoms),
         "needed": list(needed),
     }
     text = json.dumps(content, sort_keys=True, default=str)
