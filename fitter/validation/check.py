@@ -233,6 +233,10 @@ class Check(ABC):
     def names(self, subject: Subject, settings: Any) -> Sequence[str]:
         """Names of all rows that `run` may give for the subject."""
 
+    def is_usable(self, outcome: Outcome) -> bool:
+        """Whether other checks can build on an outcome."""
+        return True
+
     def parts(self, subject: Subject, settings: Any) -> int | None:
         """How often `run` calls `advance`; None where that is not known before."""
         return None

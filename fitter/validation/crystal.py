@@ -19,7 +19,7 @@ from forcemap.fitter.validation.check import (
     Task,
     Verdict,
 )
-from forcemap.fitter.validation.relaxing import energy_of, relax
+from forcemap.fitter.validation.relaxing import Collapse, energy_of, relax
 from forcemap.fitter.validation.structures import data_of, name_of
 
 if TYPE_CHECKING:
@@ -79,9 +79,11 @@ class Crystal(Check):
         atoms = task.subject.atoms.copy()
         before = name_of(atoms)
         atoms.calc = task.model.calculator(task.jobs)
-        done = relax(
-            atoms, task.settings.fmax, task.settings.steps, cell=True, advance=task.advance
-        )
+        settings = task.settings
+        try:
+            done = relax(atoms, settings.fmax, settings.steps, cell=True, advance=task.advance)
+        except Collapse as reason:
+            return Outcome({}, [_symmetry_kept(Grade.FAIL, str(reason))])
         if not done:
             raise NotComputed(f"it does not come to rest in {task.settings.steps} steps")
         energy = energy_of(atoms) / len(atoms)
@@ -103,8 +105,16 @@ class Crystal(Check):
         text = f"the crystal keeps its symmetry, {after}"
         if grade is Grade.WARN:
             text = f"the relaxed crystal is {after}; {before} is not at rest, or not stable"
-        verdict = Verdict("symmetry-kept", grade, text, "relaxation keeps the space group")
-        return Outcome(numbers, [verdict], {"atoms": data_of(atoms), "energy": energy}, remarks)
+        data = {"atoms": data_of(atoms), "energy": energy}
+        return Outcome(numbers, [_symmetry_kept(grade, text)], data, remarks)
+
+    def is_usable(self, outcome: Outcome) -> bool:
+        """Whether it has come to rest as a crystal."""
+        return "atoms" in outcome.data
+
+
+def _symmetry_kept(grade: Grade, text: str) -> Verdict:
+    return Verdict("symmetry-kept", grade, text, "relaxation keeps the space group")
 
 
 def _cell_numbers(atoms: Atoms) -> dict[str, Number]:

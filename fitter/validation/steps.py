@@ -109,7 +109,8 @@ def run_checks(
                         continue
                     write_whole(path, json.dumps(outcome.to_json(), allow_nan=False) + "\n")
                 keys[check.name, subject.name] = key
-                own[subject.name] = outcome
+                if check.is_usable(outcome):
+                    own[subject.name] = outcome
                 found.steps.append(Step(check, subject, model, outcome))
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,12 @@ from forcemap.fitter.data.units import GPA
 from forcemap.fitter.doctor.vacuum import vacuum_of
 from forcemap.fitter.validation.check import Subject
 from forcemap.fitter.validation.settings import StructureSettings
+from forcemap.fitter.validation.symmetry import (
+    conventional,
+    is_installed,
+    primitive_size,
+    symmetry_of,
+)
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.quoting import printable
 
@@ -259,49 +265,20 @@ def _is_at_rest(frame: Frame) -> bool:
 def _symmetric(frame: Frame, precisions: Sequence[float]) -> Atoms | None:
     """The conventional cell of a frame's crystal; None without symmetry, or if the cell is large."""
     atoms = atoms_of_frame(frame)
-    standardize = _standardize()
-    if standardize is None:
+    if not is_installed():
         return atoms if len(atoms) <= 4 * LARGEST else None
     for precision in precisions:
-        found = standardize(atoms, precision)
-        if found is not None:
-            return found
+        found, size = symmetry_of(atoms, precision), primitive_size(atoms, precision)
+        if found is not None and size is not None and found.number > 2 and size <= LARGEST:
+            return conventional(atoms, precision)
     return None
-
-
-def _standardize() -> Callable[[Atoms, float], Atoms | None] | None:
-    """A function that gives the conventional cell, made by spglib; None without spglib."""
-    try:
-        import spglib
-    except ImportError:
-        return None
-    from ase import Atoms
-
-    def standardize(atoms: Atoms, precision: float) -> Atoms | None:
-        cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-        data = spglib.get_symmetry_dataset(cell, symprec=precision)
-        primitive = spglib.standardize_cell(cell, to_primitive=True, symprec=precision)
-        whole = spglib.standardize_cell(cell, to_primitive=False, symprec=precision)
-        if data is None or primitive is None or whole is None or data.number <= 2:
-            return None
-        if len(primitive[2]) > LARGEST:
-            return None
-        lattice, places, numbers = whole
-        return Atoms(numbers, scaled_positions=places, cell=lattice, pbc=True)
-
-    return standardize
 
 
 def name_of(atoms: Atoms) -> str:
     """Formula and, where spglib is there, the symbol of the space group: "Si Fd-3m"."""
     formula = str(atoms.symbols.formula.reduce()[0].format("metal"))
-    try:
-        import spglib
-    except ImportError:
-        return formula
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    data = spglib.get_symmetry_dataset(cell, symprec=0.05)
-    return formula if data is None else f"{formula} {data.international}"
+    found = symmetry_of(atoms, 0.05)
+    return formula if found is None else f"{formula} {found.international}"
 
 
 def frames_like(frames: Sequence[Frame], crystal: Subject) -> list[tuple[float, float]]:
