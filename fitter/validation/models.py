@@ -101,7 +101,7 @@ def model_of(spec: str, beside: Model | None = None) -> Model:
             raise ForcemapError(
                 f"--against {printable(spec, 100)}: cannot be made: {_reason(error)}"
             ) from error
-        if not isinstance(made, BaseCalculator) and not hasattr(made, "get_potential_energy"):
+        if not isinstance(made, BaseCalculator) and not hasattr(made, "get_property"):
             raise ForcemapError(
                 f"--against {printable(spec, 100)}: gives {quoted(made)}, which is no ASE calculator"
             )

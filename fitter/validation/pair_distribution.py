@@ -56,7 +56,7 @@ MOST = 3
 ALIKE = 0.85
 """Overlap of distributions below which they differ."""
 
-TEMPERATURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*K(?![a-z])")
+TEMPERATURE = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*K(?![A-Za-z0-9])")
 QUANTUM = re.compile(r"bead|pimd|rpmd|quantum", re.I)
 
 

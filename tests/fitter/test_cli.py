@@ -84,7 +84,18 @@ def test_help_lists_the_commands_in_the_order_of_use() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
     listed = re.findall(r"^  ([\w-]+) +\w", result.output.partition("Commands:")[2], re.M)
-    first = ["check", "fit", "select", "map", "evaluate", "suggest", "import", "export", "info"]
+    first = [
+        "check",
+        "fit",
+        "select",
+        "map",
+        "evaluate",
+        "validate",
+        "suggest",
+        "import",
+        "export",
+        "info",
+    ]
     assert listed == list(COMMANDS) == [*first, "schema", "driver", "ipi-input", "pimd", "demo"]
     assert "..." not in result.output.partition("Commands:")[2]
 
