@@ -82,7 +82,9 @@ def validate(
 
     run = Run(options["jobs"], Progress.silent() if options["quiet"] else Progress())
     checks = chosen(CHECKS, options["only"])
-    models = [of_potential(potential), *([model_of(against)] if against is not None else [])]
+    models = [of_potential(potential)]
+    if against is not None:
+        models.append(model_of(against, beside=models[0]))
     read = ValidationSettings.read(settings, CHECKS)
     files = (options["reference"], settings)
     cure = "wait for its end, or give another folder with -o"

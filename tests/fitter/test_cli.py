@@ -120,6 +120,7 @@ def test_help_lists_the_commands_in_the_order_of_use() -> None:
         "select",
         "map",
         "evaluate",
+        "validate",
         "suggest",
         "info",
         "driver",
