@@ -296,6 +296,20 @@ def fit_files() -> str:
     return ", ".join(f"`{name}`" for name in FILES)
 
 
+def extras() -> str:
+    """The extras of the installed package, with what each of them brings."""
+    from importlib.metadata import metadata, requires
+
+    rows = ["| extra | brings |", "| --- | --- |"]
+    for extra in metadata("forcemap").get_all("Provides-Extra") or []:
+        marker = re.compile(rf"extra == ['\"]{re.escape(extra)}['\"]")
+        needed = [
+            text.split(";")[0].strip() for text in requires("forcemap") or [] if marker.search(text)
+        ]
+        rows.append(f"| `{extra}` | {', '.join(f'`{one}`' for one in needed)} |")
+    return "\n".join(rows)
+
+
 def docstring(module: str) -> str:
     """The docstring of a module as Markdown: indented lines as blocks of code, the rest as prose."""
     text = inspect.getdoc(import_module(module)) or ""
@@ -320,6 +334,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "metrics": metric_rows,
     "potential-kinds": potential_kinds,
     "fit-files": fit_files,
+    "extras": extras,
     "accuracy-cost": accuracy_table,
     "benchmark-runs": runs,
     "benchmark-tables": other_tables,
