@@ -33,6 +33,8 @@ __all__ = [
     "SigmaOverride",
     "SigmaSettings",
     "Source",
+    "path_reader",
+    "sources_reader",
 ]
 
 _SIGMA = number(above=0, at_most=1e6)
@@ -54,7 +56,8 @@ def _index(value: Any, place: Place) -> str:
 
 
 @reader({"type": "string", "pattern": r"\S"})
-def _path(value: Any, place: Place) -> Path:
+def path_reader(value: Any, place: Place) -> Path:
+    """Reader of a path, relative to the folder of the settings."""
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         place.fail(f"{quoted(value)} is not a path")
     return place.folder / Path(value).expanduser()
@@ -68,7 +71,7 @@ class Source(Checked):
     each of its files.
     """
 
-    path: Path = field(metadata=read_by(_path))
+    path: Path = field(metadata=read_by(path_reader))
     """File of frames, or a pattern of files; relative to the settings' folder."""
     index: str = field(default=":", metadata=read_by(_index))
     """Which frames, as ASE counts: 5, ":100", "::2"."""
@@ -82,13 +85,13 @@ class Source(Checked):
         return slice(start, start + 1) if start >= 0 else slice(0, 0)
 
 
-@reader(lambda: either(_path.schema(), schema_of(Source)))
+@reader(lambda: either(path_reader.schema(), schema_of(Source)))
 def _source(value: Any, place: Place) -> Source:
     if isinstance(value, Source):
         return value
     if isinstance(value, Mapping):
         return read_fields(Source, value, place)
-    return Source(_path(value, place))
+    return Source(path_reader(value, place))
 
 
 @reader(
@@ -127,7 +130,8 @@ def _files_of(source: Source, place: Place) -> tuple[list[Source], bool]:
 @reader(
     lambda: either(_source.schema(), {"type": "array", "items": _source.schema(), "minItems": 1})
 )
-def _some_sources(value: Any, place: Place) -> tuple[Source, ...]:
+def sources_reader(value: Any, place: Place) -> tuple[Source, ...]:
+    """Reader of one file of frames or several, with patterns."""
     sources: tuple[Source, ...] = _sources(value, place)
     if not sources:
         place.fail("names no file; give a path, a list of paths, or {path: ..., index: ...}")
@@ -156,7 +160,7 @@ class Keys(Checked):
 class DataSettings(Checked):
     """The frames to fit (`train`) and to judge by (`test`)."""
 
-    train: tuple[Source, ...] = field(metadata=read_by(_some_sources))
+    train: tuple[Source, ...] = field(metadata=read_by(sources_reader))
     """Training frames: a file, a pattern, or a list of them."""
     test: tuple[Source, ...] = field(default=(), metadata=read_by(_sources))
     """Test frames, which no choice of the fit depends on."""

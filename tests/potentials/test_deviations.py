@@ -284,7 +284,7 @@ def test_a_potential_says_what_it_knows_of_its_errors(potential: Potential) -> N
     assert calibrated.uncertainty == CALIBRATED
     bare = Potential(potential_bytes(replace(DATA, draws=None)), "bare.forcemap")
     assert bare.draws == 0
-    message = r"bare\.forcemap has no draws, which deviations come from: fit again with uncertainty"
+    message = r"bare\.forcemap has no draws, which deviations come from: map its model again"
     with pytest.raises(ForcemapError, match=message):
         deviations(bare, Atoms("H"))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import numpy as np
 from forcemap.fitter.checked import (
     Checked,
     CrossCheckError,
@@ -22,7 +23,8 @@ from forcemap.fitter.checked import (
 from forcemap.fitter.terms.base import DISTANCE, Array, Size, Survey, TermSettings
 from forcemap.fitter.terms.environments import EnvironmentSettings
 from forcemap.fitter.terms.soap.channels import channels_of, learned_similarity, species_weights
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.soap.contraction import learned_mixing, second_moments, tables
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis
 from forcemap.fitter.terms.soap.scales import SINGLE, Reaches, Scale
 from forcemap.fitter.terms.soap.term import SoapTerm
 from forcemap.fitter.terms.two_body import TwoBodySettings
@@ -97,6 +99,10 @@ class SoapSettings(EnvironmentSettings):
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=118)))
     )
     """Number of channels that the elements' densities are mixed in."""
+    n_channels: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=64)))
+    )
+    """Learned channels, each a combination of the radial functions of all elements."""
     n_scales: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=2)))
     )
@@ -223,12 +229,29 @@ class SoapSettings(EnvironmentSettings):
             fading=nearest.fading if nearest else 0.0,
             faded=nearest.faded if nearest else 0.0,
         )
-        radial, own = tabulate(basis)
+        weights, mixing = self._channels(survey), None
+        if self.n_channels is not None:
+            mixing = self._mixing(survey, basis, weights)
+            weights = np.ones((1, len(survey.species)))
+        radial, own = tables(basis, mixing)
         return SoapTerm(
-            *(basis, self.zeta, survey.species, self._channels(survey), radial, own),
+            *(basis, self.zeta, survey.species, weights, radial, own),
             cutoff=self.cutoff,
             delta=self.delta or 1.0,
+            mixing=mixing,
         )
+
+    def _mixing(self, survey: Survey, basis: RadialBasis, weights: Array) -> Array:
+        """(l_max + 1, n_channels, species, n_max) contraction of the elements' radial functions."""
+        assert self.n_channels is not None
+        if len(survey.species) > 1 and self.kappa is None and self.n_species_channels is None:
+            similarity = learned_similarity(survey.frames, survey.species, basis.cutoff)
+            weights = channels_of(similarity, len(survey.species))
+        moments = survey.once(
+            f"second moments of {basis}",
+            lambda: second_moments(survey.frames, basis, survey.species),
+        )
+        return learned_mixing(moments, weights, self.n_channels)
 
     def _channels(self, survey: Survey) -> Array:
         """(channels, species) weights of the elements."""

@@ -27,6 +27,9 @@ struct SoapBasis {
   std::vector<double> weights;  // (channels, species)
   int degree = 3;               // of the splines: 3 or 5
   double cosine_width = 0.0;  // Å; above 0: R_nl times 1/2 (1 + cos) over this width at the cutoff
+  /// Whether each species has radial functions of its own, a contraction of any number of them and
+  /// of the species: `radial` and `self` are then arrays of (species), and there is one channel.
+  bool by_species = false;
 
   /// Numbers of the power spectrum.
   std::size_t dimension() const {
@@ -45,7 +48,8 @@ class SoapExpansion {
 
   double cutoff() const;
   std::size_t dimension() const;
-  std::size_t bytes() const;  // of its tables
+  std::size_t species() const;  // of its weights
+  std::size_t bytes() const;    // of its tables
   const SoapView& view() const;
 
  private:

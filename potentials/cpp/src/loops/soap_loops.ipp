@@ -16,13 +16,15 @@ constexpr std::size_t kMostL = 20;  // as max_soap_l in soap.hpp
 // ---- neighbours
 // ----------------------------------------------------------------------------------
 
-// Those within the cutoff, by species; what is left of the last vector is weightless.
+// Those within the cutoff, by species unless these have tables of their own; what is left of the
+// last vector is weightless.
 static void soap_neighbors(const SoapView& v, const SiteView& s, SoapWork& w) {
   std::size_t found = 0;
   for (std::size_t species = 0; species < v.species; ++species) {
     w.begin[species] = found;
     for (std::size_t n = 0; n < s.count; ++n) {
-      if (static_cast<std::size_t>(s.kind[n]) != species || !(s.r[n] < v.cutoff)) continue;
+      if (!(s.r[n] < v.cutoff)) continue;
+      if (v.radial_stride == 0 && static_cast<std::size_t>(s.kind[n]) != species) continue;
       const double scale = s.inverse_r[n];
       w.slot[found] = static_cast<int>(n);
       w.ux[found] = s.x[n] * scale;
@@ -88,7 +90,7 @@ FORCEMAP_INLINE void end_by_cosine(const SoapView& v, double r, int count, doubl
 }
 
 // Radial functions and slopes of all neighbours: B-splines on uniform intervals.
-static void soap_radial(const SoapView& v, SoapWork& w) {
+static void soap_radial(const SoapView& v, const SiteView& s, SoapWork& w) {
   const std::size_t row = (v.l_max + 1) * v.n_padded;
   const double h = v.inverse_spacing;
   for (std::size_t j = 0; j < w.padded; ++j) {
@@ -106,6 +108,7 @@ static void soap_radial(const SoapView& v, SoapWork& w) {
     m = m < v.last_interval ? m : v.last_interval;
     const double t = u - m, q = 1.0 - t;
     const double* c0 = v.radial + static_cast<std::size_t>(m) * row;
+    if (v.radial_stride != 0) c0 += v.radial_stride * static_cast<std::size_t>(s.kind[w.slot[j]]);
     if (v.degree == 5) {
       double b[6], d[6];
       uniform_basis<5>(t, b, d);
@@ -299,9 +302,11 @@ static void soap_coefficients(const SoapView& v, const SiteView& s, SoapWork& w)
     }
   }
   // The centre itself.
+  const std::size_t center = static_cast<std::size_t>(s.species);
+  const double* const self = v.self + v.self_stride * center;
   for (std::size_t channel = 0; channel < v.channels; ++channel) {
-    const double weight = v.weights[channel * v.species + static_cast<std::size_t>(s.species)];
-    for (std::size_t n = 0; n < v.n_max; ++n) w.c[channel * v.n_padded + n] += weight * v.self[n];
+    const double weight = v.self_stride != 0 ? 1.0 : v.weights[channel * v.species + center];
+    for (std::size_t n = 0; n < v.n_max; ++n) w.c[channel * v.n_padded + n] += weight * self[n];
   }
 }
 
@@ -347,7 +352,7 @@ constexpr double kRoot2 = 1.4142135623730950488;
 
 static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
   soap_neighbors(v, s, w);
-  soap_radial(v, w);
+  soap_radial(v, s, w);
   soap_harmonics(v, w);
   soap_coefficients(v, s, w);
   double* p = w.p;
