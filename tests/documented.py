@@ -194,6 +194,8 @@ def check_settings(block: Block) -> None:
         file = Path(scratch) / "settings.yaml"
         file.write_text(block.text, encoding="utf-8")
         given = load_yaml(file)
+        if block.caption:  # a command on the page reads it
+            return
         if "candidates" in given or "target" in given:
             Selection.read(file)
             return

@@ -99,9 +99,10 @@ def command_text() -> str:
                 parts.append(f"- [`{name} {child}`](#{target}): {summary}")
             parts.append("")
         parts += [option_entry(option, context) for option in command.get_params(context)]
-        if command.epilog:
-            example = command.epilog.removeprefix("Example: ")
-            parts += ["", "Example:", "", f"```text\n{example}\n```", ""]
+        for paragraph in paragraphs(command.epilog or ""):
+            example = command.epilog.strip().removeprefix("Example: ")
+            is_example = command.epilog.strip().startswith("Example: ")
+            parts += ["", f"Example:\n\n```text\n{example}\n```" if is_example else paragraph, ""]
     return "\n".join(parts)
 
 
@@ -109,10 +110,13 @@ def exit_codes() -> str:
     """What the help of the program and of its commands says of exit codes."""
     rows = []
     for name, command, _ in all_commands():
-        for paragraph in re.split(r"\n\s*\n", command.help or ""):
+        for paragraph in re.split(r"\n\s*\n", f"{command.help or ''}\n\n{command.epilog or ''}"):
             flat = " ".join(paragraph.split())
             if re.search(r"exit codes?\b", flat, re.IGNORECASE):
-                rows.append(f"`{name}`\n: {escaped(flat)}\n")
+                codes = flat.rpartition("Exit codes: ")[2]
+                parts = codes.rstrip(".").split("; ") if len(codes.split("; ")) > 2 else []
+                listed = "\n".join(f"  - {escaped(part)}" for part in parts)
+                rows.append(f"`{name}`\n: {listed.strip() or escaped(flat)}\n")
     return "\n".join(rows)
 
 
@@ -190,12 +194,8 @@ def settings_entries(schema: Mapping[str, Any]) -> list[str]:
         unit, meaning = match.groups() if match else ("", text)
         default = shown_default(name, one, schema["required"])
         about = f"{unit}; {default}" if unit else default
-        entries += [
-            f"`{name}` ({about})",
-            f": {escaped(meaning[:1].upper() + meaning[1:])}",
-            f"  Takes: {accepted(one)}.",
-            "",
-        ]
+        said = f"{escaped(meaning[:1].upper() + meaning[1:])} Takes: {accepted(one)}.".strip()
+        entries += [f"`{name}` ({about})", f": {said}", ""]
     return entries
 
 
@@ -258,6 +258,27 @@ def settings_text() -> str:
         *settings_entries({"properties": others, "required": []}),
         "",
     ]
+    return "\n".join(lines)
+
+
+def validation_text() -> str:
+    """The checks of ``forcemap validate``, each with what it computes and its settings."""
+    from forcemap.fitter.checked import schema_of
+    from forcemap.fitter.validation.registry import CHECKS
+    from forcemap.fitter.validation.settings import General
+
+    common = schema_of(General)
+    lines = ["## Common to all", "", prose(common), "", *settings_entries(common)]
+    for check in CHECKS:
+        schema = schema_of(check.settings)
+        about = inspect.cleandoc(type(check).__doc__ or "").split("\n\n")[0]
+        lines += [
+            f"## {check.name}: {check.title.lower()}",
+            "",
+            escaped(" ".join(about.split())),
+            "",
+        ]
+        lines += [escaped(prose(schema)), "", *settings_entries(schema)]
     return "\n".join(lines)
 
 
@@ -331,6 +352,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "commands": command_text,
     "exit-codes": exit_codes,
     "settings": settings_text,
+    "validation": validation_text,
     "metrics": metric_rows,
     "potential-kinds": potential_kinds,
     "fit-files": fit_files,
