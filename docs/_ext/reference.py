@@ -114,7 +114,8 @@ def exit_codes() -> str:
             flat = " ".join(paragraph.split())
             if re.search(r"exit codes?\b", flat, re.IGNORECASE):
                 codes = flat.rpartition("Exit codes: ")[2]
-                parts = codes.rstrip(".").split("; ") if len(codes.split("; ")) > 2 else []
+                parts = re.split(r"; (?=\d)", codes.rstrip("."))
+                parts = parts if len(parts) > 2 else []
                 listed = "\n".join(f"  - {escaped(part)}" for part in parts)
                 rows.append(f"`{name}`\n: {listed.strip() or escaped(flat)}\n")
     return "\n".join(rows)
