@@ -131,10 +131,14 @@ def _release_beside(folder: Path) -> Release | None:
             return Release.from_date(date[1], number)
     for place in ("pkgconfig", "lib/pkgconfig", "lib64/pkgconfig", "lib/*/pkgconfig"):
         for file in sorted(folder.parent.parent.glob(f"{place}/liblammps*.pc")):
-            found = re.search(r"^Version: *(\d+)\.(\d+)\.(\d+)(?:\.(\d+))?", file.read_text(), re.M)
-            if found:
-                year, month, day, update = (int(part or 0) for part in found.groups())
-                return Release(year * 10000 + month * 100 + day, update)
+            line = re.search(
+                r"^Version: *(\d+)\.(\d+)\.(\d+)(?:\.(\d+))?",
+                file.read_text(errors="replace"),
+                re.M,
+            )
+            if line:
+                year, month, day, of_release = (int(part or 0) for part in line.groups())
+                return Release(year * 10000 + month * 100 + day, of_release)
     return None
 
 
