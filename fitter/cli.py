@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 import click
+from click.shell_completion import CompletionItem
+from forcemap.fitter.commands.talk import talk_options, with_talk
 from forcemap.fitter.sharing.launch import rank_number
+from forcemap.potentials.exit_codes import ExitCode
+from forcemap.potentials.runs.options import WORDS
 
 __all__ = ["cli", "main"]
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells give it."""
 
 # ----- the commands, each imported when it is named -----
 
@@ -46,6 +47,12 @@ def _evaluate() -> click.Command:
     from forcemap.fitter.commands.evaluate import evaluate
 
     return evaluate
+
+
+def _validate() -> click.Command:
+    from forcemap.fitter.commands.validate import validate
+
+    return validate
 
 
 def _suggest() -> click.Command:
@@ -114,12 +121,19 @@ def _demo() -> click.Command:
     return demo
 
 
+def _completion() -> click.Command:
+    from forcemap.fitter.commands.completion import completion
+
+    return completion
+
+
 COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
     "check": (_check, "Find faults in data, with their cures."),
     "fit": (_fit, "Fit a potential to frames, map it, judge it."),
     "select": (_select, "Compare terms for the data, recommend some."),
     "map": (_map, "Map a Gaussian process again."),
     "evaluate": (_evaluate, "Errors on labelled frames, predictions for others."),
+    "validate": (_validate, "Check the physics of a potential."),
     "suggest": (_suggest, "Choose the frames of a pool to label next."),
     "import": (_import, "Bring in GAPs of QUIP and gap_fit commands."),
     "export": (_export, "Write LAMMPS' own pair_style uf3."),
@@ -130,12 +144,26 @@ COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
     "pimd": (_pimd, "Run path integrals with i-PI."),
     "build-plugin": (_build_plugin, "Compile pair_style forcemap for your LAMMPS."),
     "demo": (_demo, "Fit silicon, run LAMMPS and i-PI with it."),
+    "completion": (_completion, "Print what lets a shell complete commands."),
 }
 """What imports each command, and what the list of commands says of it."""
 
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are named."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Keep what was typed, for messages that say how to go on."""
+        words = list(args)
+        ctx = super().make_context(info_name, args, parent, **extra)
+        ctx.meta[WORDS] = words
+        return ctx
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, in the order in which a user meets them."""
@@ -145,7 +173,17 @@ class LazyGroup(click.Group):
         """Import a command; None if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
-        return COMMANDS[cmd_name][0]()
+        return with_talk(COMMANDS[cmd_name][0]())
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands that begin so, or options; none is imported for it."""
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands; none is imported for it."""
@@ -198,8 +236,10 @@ def _plain_warnings() -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         from forcemap.potentials.quoting import printable
+        from forcemap.potentials.runs.log import SHOWN
 
-        click.echo(f"Warning: {printable(message)}", err=True)
+        SHOWN.warning("Warning: %s", printable(message))
+        click.echo(f"{_colored('Warning:', 'yellow')} {printable(message)}", err=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default", UserWarning)
@@ -207,7 +247,20 @@ def _plain_warnings() -> Iterator[None]:
         yield
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def _colored(text: str, color: str) -> str:
+    """Text in a color if stderr is a terminal and NO_COLOR (no-color.org) is not set."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return click.style(text, fg=color) if sys.stderr.isatty() and not plain else text
+
+
+EXIT_CODES = "; ".join(f"{code.value} {code.meaning}" for code in ExitCode)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Exit codes: {EXIT_CODES}.",
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -227,8 +280,8 @@ def cli(ctx: click.Context) -> None:
 
     Try it: forcemap demo
 
-    Exit codes: 0 all went well, 1 the input is at fault (one message names it), 2 the command line is,
-    130 after Ctrl-C.
+    -q, -v and --log may stand before the command or after it. Output for people is on stderr, but for
+    results; with --json, stdout holds JSON and nothing else.
     """
     ctx.with_resource(_plain_warnings())
     if ctx.obj is not None:  # the program itself, not a test or another program that calls it
@@ -242,6 +295,9 @@ def _leave_on_signals() -> None:
     leave_on_signals()
 
 
+cli.params += talk_options()
+
+
 def main() -> None:
     """Run the command line and leave with its exit code."""
     try:
@@ -249,13 +305,39 @@ def main() -> None:
     except click.ClickException as error:
         # All ranks of an MPI job misread the same command line; one of them says so.
         if not (isinstance(error, click.UsageError) and rank_number()):
-            error.show()
+            _show(error)
         sys.exit(error.exit_code)
-    except click.Abort:
-        click.echo("Interrupted.", err=True)
-        sys.exit(INTERRUPTED)
+    except click.Abort as error:
+        click.echo(f"Interrupted. {error.__cause__ or ''}".rstrip(), err=True)
+        sys.exit(ExitCode.INTERRUPTED)
+    except SystemExit as leaving:
+        if text := str(getattr(leaving, "text", "")):
+            click.echo(f"Terminated. {text}", err=True)
+        raise
     except BrokenPipeError:
         # The reader of our output (head, less) has left. Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(ExitCode.FAULT)
+    except Exception:
+        _show_fault_of_ours()
+        sys.exit(ExitCode.BUG)
+    sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+
+def _show(error: click.ClickException) -> None:
+    if isinstance(error, click.UsageError):
+        error.show()
+    else:
+        click.echo(f"{_colored('Error:', 'red')} {error.format_message()}", err=True)
+
+
+def _show_fault_of_ours() -> None:
+    """Print the traceback, which users should only see where it is our fault, and what to do."""
+    import traceback
+
+    traceback.print_exc()
+    click.echo(
+        f"{_colored('Error:', 'red')} this is a fault of forcemap itself. Please report the lines "
+        "above, with the output of: forcemap info --system",
+        err=True,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -41,6 +40,7 @@ from forcemap.fitter.sharing.fit_folder import fit_folder, put_together
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut
 from forcemap.potentials.extras import need
+from forcemap.potentials.runs.log import peak_memory_mb
 
 __all__ = ["FitData", "fit_to_folder", "made_in_folder"]
 
@@ -256,11 +256,6 @@ def _honest(
             found.append(deviation)
             advance()
     return Honest(model.uncertainty, expected, Expected(test, found), draws)
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far, MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 def _fit_block(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
+from forcemap.potentials.runs.options import say, verbose_option
 
 if TYPE_CHECKING:
     from forcemap.ipi_driver.connection import InetAddress, UnixAddress
@@ -73,7 +74,7 @@ EXAMPLE = "forcemap driver out/potential.forcemap --template init.xyz --unix sil
     is_flag=True,
     help="Send the atoms' extrapolation grades as extras, too: grade (one an atom) and grade_max.",
 )
-@click.option("--verbose", is_flag=True, help="Report every message of the server.")
+@verbose_option
 def driver(
     potentials: tuple[str, ...],
     template: str,
@@ -100,7 +101,8 @@ def driver(
     (--committee N): their mean is the potential, their spread the calibrated deviation of its energy,
     by N - 1 draws. Two or more potentials are a committee of their own.
 
-    Where the potential grades atoms, a line at the end says how many had a grade above 1.
+    Where the potential grades atoms, a line at the end says how many had a grade above 1. With
+    --verbose, every message of the server is reported.
     """
     _check_committee(potentials, committee)
     address = _address(unix, host, port)
@@ -127,7 +129,7 @@ def driver(
             )
     except ForcemapError as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"forcemap driver: {farewell}", err=True)
+    say(f"forcemap driver: {farewell}")
 
 
 def _address(unix: str | None, host: str | None, port: int | None) -> UnixAddress | InetAddress:

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from forcemap.ipi_driver.template import Template
 from forcemap.ipi_driver.units import BOHR_PER_ANGSTROM, HARTREE_PER_EV, structure_from_ipi
+from forcemap.potentials import _core
 from forcemap.potentials.deviations import Deviations
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.uncertainty import Uncertainty, variance_of_draws
@@ -106,8 +107,7 @@ def check_members(potential: PotentialWithDraws, members: int) -> None:
     draws = potential.draws
     if not draws:
         raise ForcemapError(
-            f"{potential.name} has no draws, which the members of a committee are made from: "
-            "fit with uncertainty: {draws: 16}, or give two potentials or more"
+            f"{_core.without_draws(potential.name)}. Two potentials or more are a committee, too"
         )
     if not FEWEST_MEMBERS <= members <= draws + 1:
         raise ForcemapError(

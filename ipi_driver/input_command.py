@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from forcemap.ipi_driver.input_options import run_options, settings_from
+from forcemap.potentials.runs.options import echo_json, json_option, say
 
 __all__ = ["ipi_input"]
 
@@ -19,7 +20,8 @@ EXAMPLE = "forcemap ipi-input out/potential.forcemap start.xyz --beads 32 --temp
     "-o", "--output", type=click.Path(dir_okay=False), default="input.xml", show_default=True,
     help="The input; the structure goes beside it, to init.xyz.",
 )  # fmt: skip
-def ipi_input(potential: str, structure: str, output: str, **options: Any) -> None:
+@json_option
+def ipi_input(potential: str, structure: str, output: str, as_json: bool, **options: Any) -> None:
     """Write an input for i-PI that runs POTENTIAL from STRUCTURE as it stands.
 
     It has an address that no other run has, all beads in one message, the estimators of kinetic
@@ -33,7 +35,7 @@ def ipi_input(potential: str, structure: str, output: str, **options: Any) -> No
 
     settings = settings_from(options)
     _, atoms = potential_and_start(
-        potential, structure, settings, lambda text: click.echo(f"Note: {text}", err=True)
+        potential, structure, settings, lambda text: say(f"Note: {text}")
     )
     target = Path(output)
     init = target.with_name("init.xyz")
@@ -54,6 +56,11 @@ def ipi_input(potential: str, structure: str, output: str, **options: Any) -> No
     where = f"--port {settings.port}" if settings.mode == "inet" else f"--unix {settings.address}"
     if settings.committee:
         where += f" --committee {settings.committee}"
+    driver = f"forcemap driver {Path(potential).resolve()} --template init.xyz {where}"
+    commands = [f"i-pi {target.name}", driver]
+    if as_json:
+        echo_json({"files": [target, init], "use": commands})
+        return
     click.echo(f"wrote {target} and {init}; run them together, in the folder of {target.name}:")
-    click.echo(f"  i-pi {target.name}")
-    click.echo(f"  forcemap driver {Path(potential).resolve()} --template init.xyz {where}")
+    for command in commands:
+        click.echo(f"  {command}")

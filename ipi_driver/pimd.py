@@ -46,7 +46,7 @@ from forcemap.potentials.runs.progress import Progress
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["PimdRun", "run_pimd"]
+__all__ = ["PimdRun", "left_in", "run_pimd"]
 
 STALL = 3600.0
 """Seconds without a line of properties after which a run is given up."""
@@ -72,6 +72,30 @@ class PimdRun:
     begin: int
     milliseconds: float
     grades: GradeTally
+
+    def document(self) -> dict[str, Any]:
+        """The same for programs, in the terms of reports."""
+        found: dict[str, Any] = {
+            "output": str(self.output),
+            "steps": self.steps,
+            "begin": self.begin,
+            "milliseconds_per_step": self.milliseconds if self.steps > self.begin else None,
+        }
+        if self.grades.structures:
+            found["structures_looked_at"] = self.grades.structures
+            found["structures_with_grade_above_1"] = self.grades.structures_above
+            found["atoms_looked_at"] = self.grades.atoms
+            found["atoms_with_grade_above_1"] = self.grades.atoms_above
+            found["largest_grade"] = self.grades.largest
+        return found
+
+
+def left_in(folder: str | PathLike[str], steps: int) -> str:
+    """What an interrupted run of so many steps has left in its folder."""
+    found = _checkpoint(Path(folder))
+    if found is None:
+        return f"{folder} holds no checkpoint yet."
+    return f"{found[0]} is of step {found[1]} of {steps}."
 
 
 def run_pimd(

@@ -6,6 +6,13 @@ from typing import Any
 
 import click
 from forcemap.ipi_driver.input_options import run_options, settings_from
+from forcemap.potentials.runs.options import (
+    command_line,
+    echo_json,
+    json_option,
+    progress_unless,
+    quiet_option,
+)
 
 __all__ = ["pimd"]
 
@@ -25,8 +32,10 @@ EXAMPLE = "forcemap pimd out/potential.forcemap start.xyz --beads 32 --temperatu
     "--clients", type=click.IntRange(min=1), default=1, show_default=True,
     help="Drivers that share the beads; one with threads is mostly the fastest.",
 )  # fmt: skip
+@json_option
+@quiet_option
 def pimd(
-    potential: str, structure: str, folder: str, threads: int | None, clients: int, **options: Any
+    potential: str, structure: str, folder: str, quiet: bool, as_json: bool, **options: Any
 ) -> None:
     """Run path-integral dynamics of POTENTIAL from STRUCTURE with i-PI.
 
@@ -35,13 +44,20 @@ def pimd(
     from the end. A run that blows up is stopped. Where the potential grades atoms, a line at the end
     says how many of those looked at had a grade above 1.
     """
-    from forcemap.ipi_driver.pimd import run_pimd
-    from forcemap.potentials.runs.progress import Progress
+    from forcemap.ipi_driver.pimd import left_in, run_pimd
+    from forcemap.potentials.runs.interruption import interruptible
 
-    done = run_pimd(
-        potential, structure, settings_from(options), folder,
-        threads=threads, clients=clients, progress=Progress(),
-    )  # fmt: skip
+    threads, clients = options.pop("threads"), options.pop("clients")
+    settings, progress = settings_from(options), progress_unless(quiet)
+    words = f"Go on with:\n    {command_line()}"
+    with interruptible(progress, lambda: f"{left_in(folder, settings.steps)} {words}", words):
+        done = run_pimd(
+            potential, structure, settings, folder,
+            threads=threads, clients=clients, progress=progress,
+        )  # fmt: skip
+    if as_json:
+        echo_json(done.document())
+        return
     if done.begin == done.steps:
         click.echo(
             f"{done.output}: the run has come to step {done.steps} already; to go on, give more "

@@ -1,7 +1,9 @@
 #include "grade_watch.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "atom.h"
@@ -18,9 +20,29 @@ namespace {
 // nothing, often enough for a warning.
 constexpr int meeting_every = 100;
 
+// Those that are alive: an error ends the program lmp without the destruction of anything.
+std::set<GradeWatch*>& all_watches() {
+  static auto* const all = new std::set<GradeWatch*>;
+  return *all;
+}
+
 }  // namespace
 
-GradeWatch::GradeWatch(LAMMPS* lmp, std::string name) : Pointers(lmp), name(std::move(name)) {}
+GradeWatch::GradeWatch(LAMMPS* lmp, std::string name)
+    : Pointers(lmp), name(std::move(name)), speaks(comm->me == 0), alone(comm->nprocs == 1) {
+  static const int registered = std::atexit(&GradeWatch::report_all_alone);
+  (void)registered;
+  all_watches().insert(this);
+}
+
+GradeWatch::~GradeWatch() {
+  all_watches().erase(this);
+  report_alone();
+}
+
+void GradeWatch::report_all_alone() {
+  for (GradeWatch* const watch : all_watches()) watch->report_alone();
+}
 
 // A step that was looked at is due again: a later configuration may take the place of a trial.
 bool GradeWatch::is_due(int every) const {
@@ -40,6 +62,7 @@ void GradeWatch::begin() {
   }
   current = Look();
   current.step = step;
+  atoms = atom->natoms;
 }
 
 // The step that was looked at last is over.
@@ -53,8 +76,13 @@ void GradeWatch::end() {
 void GradeWatch::meet() {
   last_meeting = update->ntimestep;
   looks = 0;
+  count(of_all_ranks(std::exchange(passed, {})));
+}
+
+// The warning, when there is a first one, is due with all ranks' looks.
+void GradeWatch::count(const std::vector<Look>& looks) {
   std::map<bigint, Look> by_step;
-  for (const Look& look : of_all_ranks(std::exchange(passed, {}))) {
+  for (const Look& look : looks) {
     Look& sum = by_step.emplace(look.step, Look()).first->second;
     sum.above += look.above;
     if (look.largest > sum.largest) {
@@ -66,11 +94,12 @@ void GradeWatch::meet() {
   for (const auto& [step, look] : by_step) {
     steps_above++;
     most_above = std::max(most_above, look.above);
+    if (look.largest > known.largest) known = look;
   }
   if (by_step.empty() || warned) return;
   warned = true;
   const Look& first = by_step.begin()->second;
-  if (comm->me == 0)
+  if (speaks)
     error->warning(
         FLERR,
         "pair_style forcemap: {}: extrapolation grade {}: such a neighborhood is rare in "
@@ -87,19 +116,35 @@ void GradeWatch::report() {
   const Look& most = *std::max_element(
       all.begin(), all.end(),
       [](const Look& one, const Look& other) { return one.largest < other.largest; });
-  if (comm->me == 0) {
-    const char* const plural = steps == 1 ? "" : "s";
-    const std::string counted =
-        steps_above == 0
-            ? fmt::format("no extrapolation grade above 1 at {} step{} looked at", steps, plural)
-            : fmt::format(
-                  "extrapolation grade above 1 at {} of {} step{} looked at, of up to {} of "
-                  "{} atoms at once",
-                  steps_above, steps, plural, most_above, atom->natoms);
-    utils::logmesg(lmp, "forcemap: {}: {}; largest {}\n", name, counted, at(most));
-  }
+  say(most, "");
   steps = steps_above = most_above = 0;
-  largest = current = Look();
+  largest = current = known = Look();
+}
+
+// Of a run that an error has ended: what the ranks knew of each other at their last meeting, and
+// what the first one has seen since.
+void GradeWatch::report_alone() {
+  if (steps == 0) return;
+  end();
+  warned = true;  // this line says it
+  count(std::exchange(passed, {}));
+  say(known.largest > largest.largest ? known : largest,
+      alone ? " (the run ended early)"
+            : " (the run ended early; of its last steps, what the first rank has seen)");
+  steps = 0;
+}
+
+void GradeWatch::say(const Look& most, const char* remark) const {
+  if (!speaks) return;
+  const char* const plural = steps == 1 ? "" : "s";
+  const std::string counted =
+      steps_above == 0
+          ? fmt::format("no extrapolation grade above 1 at {} step{} looked at", steps, plural)
+          : fmt::format(
+                "extrapolation grade above 1 at {} of {} step{} looked at, of up to {} of "
+                "{} atoms at once",
+                steps_above, steps, plural, most_above, atoms);
+  utils::logmesg(lmp, "forcemap: {}: {}; largest {}{}\n", name, counted, at(most), remark);
 }
 
 // "1.83 (atom 17, step 300)"

@@ -18,6 +18,8 @@ class GradeWatch : protected Pointers {
  public:
   /// `name` of the potential, for messages.
   GradeWatch(LAMMPS* lmp, std::string name);
+  /// Says what no end of a run has said; alone, since after an error no rank waits for another.
+  ~GradeWatch() override;
 
   /// Whether to look at this step: at the first of a run, and then at least every `every` steps; 0:
   /// never. Nobody else need have asked for grades.
@@ -46,6 +48,9 @@ class GradeWatch : protected Pointers {
   };
 
   std::string name;
+  const bool speaks;  // on the first rank
+  const bool alone;   // there is no other
+  bigint atoms = 0;   // of all ranks, when it looked last
   Look current;
   std::vector<Look> passed;  // steps with grades above 1 on this rank that the others do not know
   Look largest;              // of this rank
@@ -55,11 +60,16 @@ class GradeWatch : protected Pointers {
   bool warned = false;
 
   // Of all ranks; only those that `meet` has learnt of.
+  Look known;  // the largest grade above 1
   bigint steps_above = 0;
   bigint most_above = 0;  // atoms, in one step
 
   void end();
   void meet();
+  void count(const std::vector<Look>& looks);
+  void say(const Look& most, const char* remark) const;
+  void report_alone();
+  static void report_all_alone();
   std::vector<Look> of_all_ranks(std::vector<Look> own) const;
   std::string at(const Look& look) const;
 };

@@ -14,6 +14,7 @@
 #include "force_deviations.h"
 #include "forcemap/elements.hpp"
 #include "forcemap/fail.hpp"
+#include "forcemap/lacking.hpp"
 #include "forcemap/potential.hpp"
 #include "forcemap/potential_file.hpp"
 #include "grade_watch.h"
@@ -551,18 +552,12 @@ void* PairForcemap::extract_peratom(const char* name, int& columns) {
 
 void PairForcemap::require_grade() const {
   if (!evaluator->potential.has_grade())
-    error->all(FLERR,
-               "pair_style forcemap: {} has no extrapolation grade: fit and map it again with this "
-               "version of forcemap",
-               evaluator->file);
+    error->all(FLERR, "pair_style forcemap: {}", forcemap::without_grade(evaluator->file));
 }
 
 void PairForcemap::require_draws() const {
   if (evaluator->potential.draws() == 0)
-    error->all(FLERR,
-               "pair_style forcemap: {} has no draws, which deviations come from: fit with "
-               "'uncertainty: {{draws: 16}}' and map again",
-               evaluator->file);
+    error->all(FLERR, "pair_style forcemap: {}", forcemap::without_draws(evaluator->file));
 }
 
 // In a run, that values are read in the step that they belong to.

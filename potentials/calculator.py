@@ -6,9 +6,16 @@ only when they are asked for, ``energy_std`` (eV) and ``forces_std`` (n, 3) (eV/
 deviations of the model, and ``grade`` (n,), the extrapolation grade of each atom, 1 for the 99 %
 quantile of the training atoms:
 
->>> calc.get_property("forces_std", atoms)   # doctest: +SKIP
+>>> from ase.build import bulk
+>>> from forcemap.potentials import ForcemapCalculator
+>>> atoms = bulk("Si", cubic=True)
+>>> atoms.calc = ForcemapCalculator("potential.forcemap", threads=2)
+>>> energy, forces, stress = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+>>> atoms.calc.get_property("forces_std", atoms).shape
+(8, 3)
 
-Keywords: ``skin`` in Å and ``threads``.
+Keywords: ``skin`` in Å and ``threads``, the number of threads over atoms, which share the work of one
+structure; the results of several differ from those of one by rounding (`Potential.evaluator`).
 """
 
 from __future__ import annotations
@@ -41,7 +48,11 @@ class ForcemapCalculator(Calculator):  # type: ignore[misc]
     each thread its own. Pickling and copying work, as does a pool of processes over atoms with this
     calculator; a copy has the same settings and results.
 
-    >>> atoms.calc = ForcemapCalculator("out/potential.forcemap")   # doctest: +SKIP
+    Args:
+        potential: the file, or a potential that was read.
+        skin: Å beyond the cutoff that the neighbour list holds.
+        threads: over the atoms of a structure.
+        keywords: ASE's own, such as ``atoms`` and ``label``.
     """
 
     implemented_properties: ClassVar[list[str]] = [

@@ -27,7 +27,8 @@ for fault in json.loads(os.environ["TEST_FAULTS"]):
 
     def faulty(*args, fault=fault, function=getattr(owner, name), calls=[0], **options):
         calls[0] += 1
-        if calls[0] < fault["call"] or rank_number() != fault["rank"]:
+        over = calls[0] > fault["call"] and fault["signal"] != "SIGKILL"  # there is no second one
+        if calls[0] < fault["call"] or over or rank_number() != fault["rank"]:
             return function(*args, **options)
         if fault["after"]:
             function(*args, **options)
@@ -35,11 +36,13 @@ for fault in json.loads(os.environ["TEST_FAULTS"]):
             kind, text = fault["error"]
             errors = import_module("forcemap.potentials.errors")
             raise (getattr(errors, kind, None) or getattr(import_module("builtins"), kind))(text)
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), getattr(signal, fault["signal"]))
+        return function(*args, **options)
 
     setattr(owner, name, faulty)
 
 from forcemap.fitter.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 main()
 """
 
@@ -53,13 +56,15 @@ def fault(
     rank: int = 0,
     after: bool = False,
     error: tuple[str, str] | None = None,
+    number: str = "SIGKILL",
 ) -> dict[str, object]:
     """What goes wrong at a call of the function `where` ("module:name") on one rank.
 
-    The process is killed (SIGKILL) instead of the call, or `after` it; with `error` (kind and text)
-    it raises instead.
+    The process is killed (or gets another signal, by its name) instead of the call, or `after` it;
+    with `error` (kind and text) it raises instead.
     """
-    return {"where": where, "call": call, "rank": rank, "after": after, "error": error}
+    how = {"after": after, "error": error, "signal": number}
+    return {"where": where, "call": call, "rank": rank, **how}
 
 
 def invoke(*arguments: object) -> Result:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from forcemap.fitter.commands.options import ExistingFile, FramesFile, jobs_option, quiet_option
+from forcemap.fitter.commands.options import (
+    ExistingFile,
+    FramesFile,
+    command_line,
+    echo_json,
+    jobs_option,
+    json_option,
+    progress_unless,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
     from forcemap.fitter.config import Settings
@@ -62,7 +70,7 @@ SETTINGS_SUFFIXES = (".yaml", ".yml")
     metavar="FILE",
     help="Write the frames on their map for chemiscope.org, as .json or .json.gz.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, frames in full.")
+@json_option
 @jobs_option
 @quiet_option
 @click.pass_context
@@ -90,18 +98,19 @@ def check(
     from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.sharing.run import Run
     from forcemap.potentials.extras import need
-    from forcemap.potentials.runs.progress import Progress
+    from forcemap.potentials.runs.interruption import anew, interruptible
 
     if options["html"] is not None:
         need("--html", "report")
-    run = Run(jobs, Progress.silent() if quiet else Progress())
-    case, names = _case(data, test, options["settings"], options["keys"], run)
-    outputs = [options[name] for name in ("fix", "html", "chemiscope")]
-    _check_outputs(case, [path for path in outputs if path is not None])
-    findings = findings_of(case, EXAMINATIONS)
-    written = _write(case, findings, names, *outputs)
+    run = Run(jobs, progress_unless(quiet))
+    with interruptible(run.progress, anew("Nothing was written.", command_line())):
+        case, names = _case(data, test, options["settings"], options["keys"], run)
+        outputs = [options[name] for name in ("fix", "html", "chemiscope")]
+        _check_outputs(case, [path for path in outputs if path is not None])
+        findings = findings_of(case, EXAMINATIONS)
+        written = _write(case, findings, names, *outputs)
     if options["as_json"]:
-        click.echo(json.dumps(to_json(case, findings), indent=2, allow_nan=False))
+        echo_json(to_json(case, findings))
     else:
         console = output_console()
         show(console, findings)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from forcemap.fitter.commands.options import jobs_option, quiet_option
+from forcemap.fitter.commands.options import (
+    command_line,
+    echo_json,
+    jobs_option,
+    json_option,
+    progress_unless,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
     from forcemap.fitter.commands.demo_runs import IpiRun, LammpsRun
@@ -27,9 +35,10 @@ EXAMPLE = "forcemap demo silicon"
     type=click.Path(file_okay=False, path_type=Path),
 )
 @click.option("--force", is_flag=True, help="Write into DIR even if it holds files.")
+@json_option
 @jobs_option
 @quiet_option
-def demo(folder: Path, force: bool, jobs: int, quiet: bool) -> None:
+def demo(folder: Path, force: bool, jobs: int, quiet: bool, as_json: bool) -> None:
     """Fit silicon, run LAMMPS and i-PI with it, all in DIR (./forcemap-demo).
 
     Takes a minute or so. DIR then holds the example's input in example/, the potential, the model
@@ -38,19 +47,26 @@ def demo(folder: Path, force: bool, jobs: int, quiet: bool) -> None:
     from time import perf_counter
 
     from forcemap.fitter.report.terminal import output_console, rows_table
-    from forcemap.potentials.runs.progress import Progress
+    from forcemap.potentials.runs.interruption import anew, interruptible
 
-    start = perf_counter()
-    report, lammps, ipi = run_demo(folder, jobs, Progress.silent() if quiet else Progress(), force)
+    start, progress = perf_counter(), progress_unless(quiet)
+    left = f"{folder} holds what was finished."
+    with interruptible(progress, anew(left, command_line("--force"))):
+        report, lammps, ipi = run_demo(folder, jobs, progress, force)
+    fits = ("report.html", "report.json", "potential.forcemap", "model.forcemap")
+    files = [*(folder / name for name in fits), lammps.log, lammps.plot, ipi.output, ipi.plot]
+    if as_json:
+        blocks = {name: report[name] for name in ("train", "test", "mapping", "fit")}
+        runs = {"lammps": asdict(lammps), "ipi": asdict(ipi)}
+        echo_json({**blocks, **runs, "seconds": perf_counter() - start, "files": files})
+        return
     rows = summary(report, lammps, ipi)
     rows.append(("time in all", f"{perf_counter() - start:.0f} s"))
     console = output_console()
     console.print()
     console.print(rows_table(rows, "Silicon from DFT frames to path integrals"))
     console.print()
-    for name in ("report.html", "report.json", "potential.forcemap", "model.forcemap"):
-        click.echo(folder / name)
-    for path in (lammps.log, lammps.plot, ipi.output, ipi.plot):
+    for path in files:
         click.echo(path)
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
-from forcemap.fitter.commands.options import ExistingFile, jobs_option, quiet_option
+from forcemap.fitter.commands.options import (
+    ExistingFile,
+    command_line,
+    echo_json,
+    jobs_option,
+    json_option,
+    progress_unless,
+    quiet_option,
+    say,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +63,7 @@ class Predicted(NamedTuple):
     help="Write the frames with predicted energy, forces and stress as extended XYZ, with their "
     "standard deviations and atoms' grades where POTENTIAL has them.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the errors as JSON.")
+@json_option
 @click.option(
     "--keys",
     metavar="NAMES",
@@ -92,15 +100,10 @@ def evaluate(
 
     POTENTIAL may also be a model.forcemap: then the Gaussian process itself is evaluated, slowly.
     """
-    from forcemap.fitter.checked import Place, read_fields
-    from forcemap.fitter.config import Source
-    from forcemap.fitter.data.dataset import read_frames
-    from forcemap.fitter.data.label_checks import label_counts
-    from forcemap.fitter.data.sources import known_count
     from forcemap.fitter.report.metrics import error_block
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
     from forcemap.fitter.sharing.whole_file import check_writable
-    from forcemap.potentials.runs.progress import Progress
+    from forcemap.potentials.runs.interruption import anew, interruptible
 
     if output is not None and output.exists() and output.samefile(data):
         raise click.UsageError("--output is DATA itself, whose labels would be lost")
@@ -108,27 +111,40 @@ def evaluate(
         check_writable(output)
     warn_of_mixture(potential)
     loaded = load_either(potential)
-    source = read_fields(Source, {"path": data, "index": index}, Place(str(data)))
-    names = parse_keys(keys)
-    progress = Progress.silent() if quiet else Progress()
-    with progress.stage("reading frames", partial(known_count, [source])) as advance:
-        frames = read_frames([source], names, require_labels=False, advance=advance)
-    require_named(frames, names, data)
-    for line in label_counts(frames):
-        progress.note(line)
-    found = predict_frames(loaded, frames, jobs, progress)
-    if output is not None:
-        write_predictions(output, found)
+    progress = progress_unless(quiet)
+    left = 'Nothing was written. A part of the frames takes less: --index ":1000", for instance.'
+    with interruptible(progress, anew(left, command_line())):
+        frames = _frames(data, index, parse_keys(keys), progress)
+        found = predict_frames(loaded, frames, jobs, progress)
+        if output is not None:
+            write_predictions(output, found)
     block = error_block(found.pairs, found.deviations)
     if as_json:
         block |= {} if found.grades is None else grade_counts(found.grades)
-        click.echo(json.dumps(block, indent=2, allow_nan=False))
+        echo_json(block)
     else:
         show_tables(potential, data, found, block)
     if output is not None:
         click.echo(output, err=as_json)
     if found.grades is not None:
-        click.echo(grade_line(found), err=True)
+        say(grade_line(found))
+
+
+def _frames(data: Path, index: str, names: Keys, progress: Progress) -> list[Frame]:
+    """The chosen frames of a file; notes what labels they have."""
+    from forcemap.fitter.checked import Place, read_fields
+    from forcemap.fitter.config import Source
+    from forcemap.fitter.data.dataset import read_frames
+    from forcemap.fitter.data.label_checks import label_counts
+    from forcemap.fitter.data.sources import known_count
+
+    source = read_fields(Source, {"path": data, "index": index}, Place(str(data)))
+    with progress.stage("reading frames", partial(known_count, [source])) as advance:
+        frames = read_frames([source], names, require_labels=False, advance=advance)
+    require_named(frames, names, data)
+    for line in label_counts(frames):
+        progress.note(line)
+    return frames
 
 
 def show_tables(potential: Path, data: Path, found: Predicted, block: Mapping[str, Any]) -> None:
@@ -139,7 +155,7 @@ def show_tables(potential: Path, data: Path, found: Predicted, block: Mapping[st
     if any(block[name] is not None for name in METRICS):
         output_console().print(error_table(f"{potential} on {data}", block))
     else:
-        click.echo(f"{data}: no labels to compare {len(found.pairs)} frames with", err=True)
+        say(f"{data}: no labels to compare {len(found.pairs)} frames with")
     if found.deviations is not None:
         title = f"Deviations that the {found.source} expects"
         output_console().print(deviation_table(title, block))

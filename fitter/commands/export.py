@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from forcemap.fitter.commands.options import ExistingFile
+from forcemap.fitter.commands.options import (
+    ExistingFile,
+    echo_json,
+    json_option,
+    output_folder_option,
+    say,
+)
 
 if TYPE_CHECKING:
     from forcemap.potentials.export.registry import Written
@@ -27,6 +33,12 @@ def _print_list(ctx: click.Context, parameter: click.Parameter, value: bool) -> 
     ctx.exit()
 
 
+def _complete_formats(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from forcemap.potentials.export.registry import EXPORTS
+
+    return [name for name in EXPORTS if name.startswith(incomplete)]
+
+
 @click.command(epilog=f"Example: {EXAMPLE}")
 @click.argument("potential", type=ExistingFile())
 @click.option(
@@ -42,33 +54,30 @@ def _print_list(ctx: click.Context, parameter: click.Parameter, value: bool) -> 
     "form",
     required=True,
     metavar="NAME",
+    shell_complete=_complete_formats,
     help="Name of the format, such as uf3 (LAMMPS' own pair_style uf3); --list prints all.",
 )
-@click.option(
-    "-o",
-    "--output",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Folder to write into; made if need be.",
-)
+@output_folder_option
 @click.option(
     "--types",
     metavar="ELEMENTS",
     help='Elements of the LAMMPS atom types 1, 2, ... in quotes, as "Si O".  '
     "[default: by atomic number]",
 )
-def export(potential: Path, form: str, directory: Path, types: str | None) -> None:
+@json_option
+def export(potential: Path, form: str, out: Path, types: str | None, as_json: bool) -> None:
     """Write POTENTIAL for a program that does not know forcemap's own files.
 
     For LAMMPS: put `include DIR/in.potential` into the input after the atoms are defined, in place
     of pair_style and pair_coeff. Energy and forces are those of pair_style forcemap to 1e-9.
     """
-    written = export_potential(potential, form, directory, types.split() if types else None)
+    written = export_potential(potential, form, out, types.split() if types else None)
+    if as_json:
+        echo_json({"format": form, "files": written.files, "use": written.use})
+        return
     for path in written.files:
         click.echo(path)
-    click.echo("\n" + "\n\n".join(written.use), err=True)
+    say("\n" + "\n\n".join(written.use))
 
 
 def export_potential(

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from forcemap.fitter.commands.options import ExistingFile, FramesFile, jobs_option, quiet_option
+from forcemap.fitter.commands.options import (
+    ExistingFile,
+    FramesFile,
+    command_line,
+    echo_json,
+    jobs_option,
+    json_option,
+    progress_unless,
+    quiet_option,
+)
 from forcemap.fitter.sharing.launch import launched, rank_number
 
 if TYPE_CHECKING:
     from forcemap.fitter.data.settings import Source
+    from forcemap.fitter.sharing.checkpoint import Checkpoint
     from forcemap.potentials.runs.progress import Progress
 
 __all__ = ["fit", "fit_settings"]
@@ -59,6 +70,7 @@ EXAMPLE = "forcemap fit settings.yaml -o out"
     help="Add the frames of this file (or FILE@INDEX) to the fit of a model.forcemap, given in place "
     "of SETTINGS, without starting over. May be given more than once.",
 )
+@json_option
 @jobs_option
 @quiet_option
 @click.pass_context
@@ -81,28 +93,50 @@ def fit(
     forcemap fit --add new.xyz out/model.forcemap adds frames to a fit and writes its files anew, in
     their folder or into DIR. Hyperparameters, energies of isolated atoms and the repulsion stay.
     """
-    from forcemap.potentials.runs.progress import Progress
-
-    progress = Progress.silent() if quiet else Progress()
+    progress, as_json = progress_unless(quiet), options["as_json"]
     if options["added"]:
         _check_addition(ctx, settings, out)
         out = out or settings.parent
         report = _add(settings, options["added"], out, jobs, progress)
-        _show(report, out, quiet)
-        return
-    if out is None and not options["dry_run"]:
+    elif out is None and not options["dry_run"]:
         raise click.UsageError("Missing option '-o' / '--output'.")
-    if options["dry_run"] or out is None:
-        from forcemap.fitter.planning.estimate import estimate_settings, estimate_table
-        from forcemap.fitter.report.terminal import output_console
-
+    elif options["dry_run"] or out is None:
         if not rank_number():
-            output_console().print(estimate_table(estimate_settings(settings, jobs, progress)))
+            _show_estimate(settings, jobs, progress, as_json)
         return
-    rest = (options[name] for name in ("resume", "checkpoint_every", "sizes"))
-    report = fit_settings(settings, out, jobs, progress, *rest)
-    if report:
+    else:
+        rest = (options[name] for name in ("resume", "checkpoint_every", "sizes"))
+        report = fit_settings(settings, out, jobs, progress, *rest)
+    if report and as_json:
+        echo_json(_summary(report, out))
+    elif report:
         _show(report, out, quiet)
+
+
+def _show_estimate(settings: Path, jobs: int, progress: Progress, as_json: bool) -> None:
+    """Print what a fit would take."""
+    from forcemap.fitter.planning.estimate import estimate_settings, estimate_table
+    from forcemap.fitter.report.terminal import output_console
+
+    found = estimate_settings(settings, jobs, progress)
+    if as_json:
+        sums = {"n_rows": found.n_rows, "n_columns": found.n_columns}
+        echo_json({**asdict(found), **sums, "seconds_in_all": sum(found.seconds.values())})
+    else:
+        output_console().print(estimate_table(found))
+
+
+def _summary(report: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The report without what it says of single frames, with the names of the fit's files."""
+    left_out = {k: v for k, v in report["leave_one_out"].items() if k != "frames"}
+    return {**report, "leave_one_out": left_out, "files": [out / name for name in _files(report)]}
+
+
+def _files(report: dict[str, Any]) -> tuple[str, ...]:
+    """Names of the files of a fit."""
+    from forcemap.fitter.sharing.fit_folder import FILES
+
+    return FILES[1:] if report["errors_of"] == "process" else FILES
 
 
 def _check_addition(ctx: click.Context, model: Path, out: Path | None) -> None:
@@ -124,24 +158,23 @@ def _add(
     from forcemap.fitter import add_to_folder
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
     from forcemap.fitter.sharing.run import Run
+    from forcemap.potentials.runs.interruption import anew, interruptible
 
     warn_of_mixture(model)
-    return add_to_folder(model, added, out, Run(jobs, progress))
+    with interruptible(progress, anew(f"{model} is as it was.", command_line())):
+        return add_to_folder(model, added, out, Run(jobs, progress))
 
 
 def _show(report: dict[str, Any], out: Path, quiet: bool) -> None:
     """Print the errors of a fit and the names of its files."""
     from forcemap.fitter.report.terminal import output_console
-    from forcemap.fitter.sharing.fit_folder import FILES
 
     console = output_console()
     if quiet:  # these lines are not part of the progress then
         for line in [line for lines in report["fit"]["labels"].values() for line in lines]:
             click.echo(line)
     _print_tables(console, report)
-    written: tuple[str, ...] = FILES
     if report["errors_of"] == "process":
-        written = FILES[1:]
         console.print(
             "Errors of the process itself: a term without a map is among its terms, so there is no "
             "potential.forcemap, and it cannot be run in MD."
@@ -151,7 +184,7 @@ def _show(report: dict[str, Any], out: Path, quiet: bool) -> None:
         console.print(f"Largest force error of the map against the process: {worst:.1e} eV/Å")
         console.print(_cost_line(report))
     console.print(f"Time: {report['fit']['seconds']:.1f} s\n")
-    for name in written:
+    for name in _files(report):
         click.echo(out / name)
 
 
@@ -186,6 +219,30 @@ def _print_tables(console: Any, report: dict[str, Any]) -> None:
         console.print(size_table(report["sizes"]))
 
 
+def _go_on(checkpoints: Sequence[Checkpoint], ranks: int) -> str:
+    """What an interrupted fit leaves, by its last checkpoint, and how to go on."""
+    from forcemap.potentials.runs.interruption import anew
+
+    launcher = f"mpirun -n {ranks} " if ranks > 1 else ""
+    kept = "".join(checkpoint.left() for checkpoint in checkpoints[-1:])
+    if not kept:
+        return anew("Nothing was kept yet.", launcher + command_line())
+    return f"{kept} Go on from there with:\n    {launcher}{command_line('--resume')}"
+
+
+@contextmanager
+def _folders(out: Path, names: Sequence[str]) -> Iterator[None]:
+    """Hold the folder of a fit in several sizes; nobody may be at work in those of the sizes."""
+    from forcemap.fitter.sharing.fit_folder import fit_folder
+
+    with fit_folder(out):
+        for folder in (out / name for name in names):
+            if folder.exists():  # a fit running in it is detected now, not at its turn
+                with fit_folder(folder):
+                    pass
+        yield
+
+
 def fit_settings(
     settings: Path,
     out: Path,
@@ -206,31 +263,31 @@ def fit_settings(
     from forcemap.fitter.planning.sizes import copy_files, parse_sizes, scaled
     from forcemap.fitter.report.metrics import SizePoint
     from forcemap.fitter.sharing.checkpoint import Checkpoint
-    from forcemap.fitter.sharing.fit_folder import fit_folder
     from forcemap.fitter.sharing.ranks import started_ranks
     from forcemap.fitter.sharing.run import Run
+    from forcemap.potentials.runs.interruption import interruptible
     from forcemap.potentials.runs.progress import Progress
 
-    with started_ranks() as ranks, ExitStack() as held:
+    checkpoints: list[Checkpoint] = []
+    unheard = f"If {out} holds a checkpoint, go on with:\n    {command_line('--resume')}"
+    with (
+        started_ranks() as ranks,
+        interruptible(progress, lambda: _go_on(checkpoints, ranks.size), unheard),
+        ExitStack() as held,
+    ):
         read = Settings.read(settings)
         names = None if sizes is None else parse_sizes(sizes)
         shown = progress if ranks.is_first else Progress.silent()
 
         def run_in(folder: Path) -> Run:
-            checkpoint = Checkpoint(folder, resume, checkpoint_every, ranks.rank, ranks.size)
-            return Run(jobs, shown, ranks, checkpoint)
+            place = folder, resume, checkpoint_every, ranks.rank, ranks.size
+            checkpoints.append(Checkpoint(*place))
+            return Run(jobs, shown, ranks, checkpoints[-1])
 
         if names is None:
             return fit_to_folder(read, out, run_in(out))
 
-        def hold() -> None:
-            held.enter_context(fit_folder(out))
-            for folder in (out / name for name in names):
-                if folder.exists():  # a fit running in it is detected now, not at its turn
-                    with fit_folder(folder):
-                        pass
-
-        ranks.on_first(hold)
+        ranks.on_first(lambda: held.enter_context(_folders(out, names)))
         points: list[SizePoint] = []
         report: dict[str, Any] = {}
         for name in names:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from forcemap.fitter.commands.options import ExistingFile, quiet_option
+from forcemap.fitter.commands.options import (
+    ExistingFile,
+    echo_json,
+    json_option,
+    output_file_option,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
     from forcemap.fitter.importers.gap_import import ImportedGap, ImportOptions
@@ -23,15 +29,7 @@ NOTES = {
 
 @click.command("gap", epilog=f"Example: {EXAMPLE}")
 @click.argument("gap", type=ExistingFile(), metavar="GAP.xml")
-@click.option(
-    "-o",
-    "--output",
-    "potential",
-    type=click.Path(dir_okay=False, path_type=Path),
-    required=True,
-    metavar="POTENTIAL",
-    help="Potential file to write.",
-)
+@output_file_option("potential")
 @click.option(
     "--rank",
     type=click.IntRange(min=1),
@@ -68,18 +66,9 @@ NOTES = {
     is_flag=True,
     help="Where QUIP's energy depends on the order of atoms, take the mean over the orders.",
 )
+@json_option
 @quiet_option
-def import_gap(
-    gap: Path,
-    potential: Path,
-    rank: int | None,
-    tolerance: float | None,
-    sparse_folder: Path | None,
-    glue: Path | None,
-    species: str | None,
-    symmetrise: bool,
-    quiet: bool,
-) -> None:
+def import_gap(gap: Path, output: Path, quiet: bool, as_json: bool, **options: Any) -> None:
     """Bring in a GAP of QUIP, as gap_fit writes it, with the same energies and forces.
 
     Descriptors distance_2b, distance_Nb of order 2 and 3, angle_3b and soap, and a baseline IP Glue of
@@ -90,18 +79,31 @@ def import_gap(
     from forcemap.fitter.importers.gap_import import ImportOptions
     from forcemap.fitter.report.terminal import output_console, rows_table
 
-    options = ImportOptions(
-        tolerance,
-        rank,
-        sparse_folder,
-        glue,
-        tuple((species or "").replace(",", " ").split()),
-        symmetrise,
-    )
-    found = import_gap_file(gap, potential, options)
+    species = tuple((options.pop("species") or "").replace(",", " ").split())
+    found = import_gap_file(gap, output, ImportOptions(species=species, **options))
+    if as_json:
+        echo_json({**_document(found), "files": [output]})
+        return
     if not quiet:
         output_console().print(rows_table(_rows(found), f"Imported from {gap}"))
-    click.echo(potential)
+    click.echo(output)
+
+
+def _document(found: ImportedGap) -> dict[str, Any]:
+    """The facts of `_rows` for programs."""
+    data, gap = found.data, found.gap
+    return {
+        "label": gap.label,
+        "species": data.species,
+        "e0": data.e0,
+        "coordinates": [
+            {"kind": one.kind, "covariance": one.covariance, "n_sparse": len(one.points)}
+            for one in gap.coordinates
+        ],
+        "has_baseline": bool(gap.core),
+        "terms": [{"kind": term.kind} | term.document() for term in data.terms],
+        **found.notes,
+    }
 
 
 def import_gap_file(gap: Path, potential: Path, options: ImportOptions) -> ImportedGap:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from forcemap.fitter.commands.options import echo_json, json_option
 
 __all__ = ["import_gap_fit", "write_settings"]
 
@@ -22,7 +23,8 @@ EXAMPLE = "forcemap import gap-fit fit_gap.sh -o settings.yaml"
     help="File for the settings; they are printed without it.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
-def import_gap_fit(command: str, out: Path | None, force: bool) -> None:
+@json_option
+def import_gap_fit(command: str, out: Path | None, force: bool, as_json: bool) -> None:
     """Write settings for forcemap fit that mean what a COMMAND of gap_fit means.
 
     COMMAND is the command itself in quotes, or a file that holds it: a script, a config_file of
@@ -34,14 +36,21 @@ def import_gap_fit(command: str, out: Path | None, force: bool) -> None:
     from forcemap.fitter.importers.gap_fit import settings_from_gap_fit
 
     if out is None:
-        click.echo(settings_from_gap_fit(command, Path()), nl=False)
-        return
-    write_settings(command, out, force)
-    click.echo(out)
+        text = settings_from_gap_fit(command, Path())
+    else:
+        text = write_settings(command, out, force)
+    if as_json:
+        import yaml
+
+        echo_json({"settings": yaml.safe_load(text), "files": [] if out is None else [out]})
+    elif out is None:
+        click.echo(text, nl=False)
+    else:
+        click.echo(out)
 
 
-def write_settings(command: str, out: Path, force: bool = False) -> None:
-    """Write the settings for a command of gap_fit, whole or not at all.
+def write_settings(command: str, out: Path, force: bool = False) -> str:
+    """Write the settings for a command of gap_fit, whole or not at all; returns their text.
 
     Raises ForcemapError for a command that cannot be translated, and for a file that is there
     already unless `force`.
@@ -52,4 +61,6 @@ def write_settings(command: str, out: Path, force: bool = False) -> None:
 
     if out.exists() and not force:
         raise ForcemapError(f"{out}: is there already; name another file, or give --force")
-    write_whole(out, settings_from_gap_fit(command, out.parent))
+    text = settings_from_gap_fit(command, out.parent)
+    write_whole(out, text)
+    return text

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from forcemap.fitter.commands.options import ExistingFile
+from forcemap.fitter.commands.options import (
+    ExistingFile,
+    echo_json,
+    json_option,
+    progress_unless,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
     from forcemap.potentials.uncertainty import Uncertainty
 
-__all__ = ["describe", "info"]
+__all__ = ["describe", "document_of", "info"]
 
 EXAMPLE = "forcemap info out/potential.forcemap"
 
@@ -26,19 +32,95 @@ EXAMPLE = "forcemap info out/potential.forcemap"
     help="Print the path of the file for i-PI's own drivers: "
     "i-pi-driver-py -m custom -P PATH, and <pes_path> of <ffdirect>.",
 )
-def info(file: Path | None, ipi_pes: bool) -> None:
-    """Show what FILE (potential.forcemap or model.forcemap) holds, after checking all of it."""
-    if ipi_pes == (file is not None):
-        raise click.UsageError("give either a FILE or --ipi-pes")
+@click.option(
+    "--system",
+    is_flag=True,
+    help="Show versions, programs and the processor, and try a short run of each program.",
+)
+@json_option
+@quiet_option
+def info(file: Path | None, ipi_pes: bool, system: bool, as_json: bool, quiet: bool) -> None:
+    """Show what FILE (potential.forcemap or model.forcemap) holds, after checking all of it.
+
+    With --system, show what a report of a fault needs to say of this installation: versions, the
+    LAMMPS, MPI and i-PI that are found, the plugin, the processor; each of them is tried in a run of a
+    few atoms. The exit code is 1 if anything fails, 4 if nothing does but something is not installed.
+    """
+    if [file is not None, ipi_pes, system].count(True) != 1:
+        raise click.UsageError("give one of a FILE, --system and --ipi-pes")
+    if system:
+        from forcemap.fitter.commands.system import show_system
+
+        click.get_current_context().exit(show_system(as_json, progress_unless(quiet)))
     if file is None:
         # Named, not imported: the fitter does not depend on the driver.
-        click.echo(import_module("forcemap.ipi_driver").pes_path())
+        path = import_module("forcemap.ipi_driver").pes_path()
+        echo_json({"ipi_pes": path}) if as_json else click.echo(path)
         return
     from forcemap.fitter.report.terminal import output_console, rows_table
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
 
     warn_of_mixture(file)
-    output_console().print(rows_table(describe(file)))
+    if as_json:
+        echo_json(document_of(file))
+    else:
+        output_console().print(rows_table(describe(file)))
+
+
+def document_of(path: Path) -> dict[str, Any]:
+    """What a file holds, for programs: energies in eV, lengths in Å, keys as in the file itself.
+
+    Raises ForcemapError if it is not usable.
+    """
+    from forcemap.potentials.file.potential_file import file_format
+
+    is_potential = file_format(path) == "forcemap.potential"
+    content = _potential_document(path) if is_potential else _model_document(path)
+    holds = "potential" if is_potential else "process"
+    return {"file": path, "bytes": path.stat().st_size, "holds": holds, **content}
+
+
+def _potential_document(path: Path) -> dict[str, Any]:
+    from forcemap.potentials import load
+
+    potential = load(path)
+    document = {key: value for key, value in potential.metadata.items() if key != "grade"}
+    return document | {
+        "cutoff": potential.cutoff,
+        "e0": potential.e0,
+        "draws": potential.draws,
+        "has_grade": potential.has_grade,
+    }
+
+
+def _model_document(path: Path) -> dict[str, Any]:
+    from forcemap.fitter.process.model_file import checked_model
+    from forcemap.potentials.elements import SYMBOLS
+    from forcemap.potentials.file.container import read_document
+
+    model, document = checked_model(path), read_document(path)
+    return {
+        **{key: document.get(key) for key in ("format", "version", "forcemap_version")},
+        "species": [SYMBOLS[z] for z in model.species],
+        "e0": {SYMBOLS[z]: energy for z, energy in model.e0.items()},
+        "terms": [
+            {
+                "kind": term.kind,
+                "cutoff": term.cutoff,
+                "delta": term.delta,
+                **term.summary(),
+                "n_sparse": {
+                    "-".join(SYMBOLS[z] for z in block.species): len(block.points)
+                    for block in term.blocks
+                },
+            }
+            for term in model.terms
+        ],
+        "uncertainty": None if model.uncertainty is None else model.uncertainty.document(),
+        "log_marginal_likelihood": model.log_marginal_likelihood,
+        "data": model.data,
+        "settings": model.settings,
+    }
 
 
 def describe(path: Path) -> list[tuple[str, str]]:

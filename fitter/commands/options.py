@@ -9,8 +9,28 @@ from typing import Any, TypeVar
 
 import click
 from forcemap.fitter.sharing.launch import launched
+from forcemap.potentials.runs.options import (
+    command_line,
+    echo_json,
+    json_option,
+    progress_unless,
+    quiet_option,
+    say,
+)
 
-__all__ = ["ExistingFile", "FramesFile", "jobs_option", "quiet_option"]
+__all__ = [
+    "ExistingFile",
+    "FramesFile",
+    "command_line",
+    "echo_json",
+    "jobs_option",
+    "json_option",
+    "output_file_option",
+    "output_folder_option",
+    "progress_unless",
+    "quiet_option",
+    "say",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -79,6 +99,26 @@ def jobs_option(function: Function) -> Function:
     )(function)
 
 
-def quiet_option(function: Function) -> Function:
-    """Adds ``--quiet``."""
-    return click.option("-q", "--quiet", is_flag=True, help="Show no progress.")(function)
+def output_file_option(what: str) -> Callable[[Function], Function]:
+    """Adds ``-o``/``--output``, a required file of the kind `what`, given as the path ``output``."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        required=True,
+        metavar=what.upper(),
+        help=f"{what.capitalize()} file to write.",
+    )
+
+
+def output_folder_option(function: Function) -> Function:
+    """Adds ``-o``/``--output``, a required folder, given as the path ``out``."""
+    return click.option(
+        "-o",
+        "--output",
+        "out",
+        type=click.Path(file_okay=False, path_type=Path),
+        required=True,
+        metavar="DIR",
+        help="Folder to write into; made if need be.",
+    )(function)

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
-from forcemap.fitter.commands.options import ExistingFile, jobs_option, quiet_option
+from forcemap.fitter.commands.options import (
+    ExistingFile,
+    command_line,
+    echo_json,
+    jobs_option,
+    json_option,
+    output_folder_option,
+    progress_unless,
+    quiet_option,
+)
 
 __all__ = ["select"]
 
@@ -14,15 +24,7 @@ EXAMPLE = "forcemap select settings.yaml --target 0.1 -o choice"
 
 @click.command(epilog=f"Example: {EXAMPLE}")
 @click.argument("settings", type=ExistingFile())
-@click.option(
-    "-o",
-    "--output",
-    "out",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Folder to write into; made if need be.",
-)
+@output_folder_option
 @click.option(
     "--target",
     type=click.FloatRange(min=0, min_open=True),
@@ -45,22 +47,15 @@ EXAMPLE = "forcemap select settings.yaml --target 0.1 -o choice"
 )
 @click.option(
     "--frames",
+    "most_frames",
     type=click.IntRange(min=2),
     metavar="N",
     help="Use this many training frames, evenly chosen.  [default: all]",
 )
+@json_option
 @jobs_option
 @quiet_option
-def select(
-    settings: Path,
-    out: Path,
-    target: float | None,
-    optimise: bool,
-    repeats: int,
-    frames: int | None,
-    jobs: int,
-    quiet: bool,
-) -> None:
+def select(settings: Path, out: Path, jobs: int, quiet: bool, as_json: bool, **wishes: Any) -> None:
     """Compare terms for the data of the YAML file SETTINGS, and recommend some.
 
     The file is that of a fit; instead of `terms` it may have `candidates`, lists of terms with names,
@@ -73,11 +68,16 @@ def select(
     from forcemap.fitter.selection.candidates import Selection
     from forcemap.fitter.selection.job import Wishes, select_to_folder
     from forcemap.fitter.sharing.run import Run
-    from forcemap.potentials.runs.progress import Progress
+    from forcemap.potentials.runs.interruption import anew, interruptible
 
     selection = Selection.read(settings)
-    run = Run(jobs, Progress.silent() if quiet else Progress())
-    outcome = select_to_folder(selection, out, Wishes(target, optimise, repeats, frames), run)
+    run = Run(jobs, progress_unless(quiet))
+    left = "Nothing was written. It takes less with --frames N, --repeats 0 or --no-optimise."
+    with interruptible(run.progress, anew(left, command_line())):
+        outcome = select_to_folder(selection, out, Wishes(**wishes), run)
+    if as_json:
+        echo_json({**outcome.document(), "files": outcome.files})
+        return
     from forcemap.fitter.selection.show import NOTE, table  # of the extra "report", seen to by now
 
     console = output_console()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,11 @@ import click
 from forcemap.fitter.commands.options import (
     ExistingFile,
     FramesFile,
+    command_line,
+    echo_json,
     jobs_option,
+    json_option,
+    progress_unless,
     quiet_option,
 )
 from forcemap.fitter.suggesting import WAYS
@@ -56,7 +59,7 @@ SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
     help="variance: the least known force; d-optimal: labels that together constrain the weights most; "
     "farthest: environments unlike all known ones; grade: the largest extrapolation grade.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the choice as JSON.")
+@json_option
 @jobs_option
 @quiet_option
 def suggest(
@@ -82,7 +85,7 @@ def suggest(
     from forcemap.fitter.sharing.run import Run
     from forcemap.fitter.sharing.whole_file import check_writable
     from forcemap.fitter.suggesting.suggestion import Known, suggest
-    from forcemap.potentials.runs.progress import Progress
+    from forcemap.potentials.runs.interruption import anew, interruptible
 
     if output is not None:
         for source in pool:
@@ -90,13 +93,14 @@ def suggest(
                 raise click.UsageError(f"--output is {source.path} itself, a file of the pool")
         check_writable(output)
     warn_of_mixture(potential)
-    progress = Progress.silent() if options["quiet"] else Progress()
-    run = Run(options["jobs"], progress)
-    suggestion = suggest(Known.read(potential), pool, count, options["by"], run)
-    if output is not None:
-        _write(output, suggestion.choices)
+    run = Run(options["jobs"], progress_unless(options["quiet"]))
+    left = "Nothing was written. A part of the pool takes less: pool.xyz@:10000, for instance."
+    with interruptible(run.progress, anew(left, command_line())):
+        suggestion = suggest(Known.read(potential), pool, count, options["by"], run)
+        if output is not None:
+            _write(output, suggestion.choices)
     if options["as_json"]:
-        click.echo(json.dumps(_document(suggestion), indent=2, allow_nan=False))
+        echo_json(_document(suggestion))
     else:
         _show(suggestion)
     if output is not None:

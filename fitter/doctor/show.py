@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.examination import exit_code
 from forcemap.fitter.doctor.finding import Finding, Place, Severity
+from forcemap.potentials.plain import plain
 from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.table import Table
@@ -104,19 +104,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "message": finding.message,
         "cure": finding.cure,
         "frames": [{"file": place.source, "index": place.index} for place in finding.frames],
-        "figures": _plain(finding.figures or {}),
+        "figures": plain(finding.figures or {}),
         "correction": finding.correction.text if finding.correction else None,
     }
-
-
-def _plain(value: Any) -> Any:
-    """`value` with what JSON knows: numbers that are not finite become null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value

@@ -13,6 +13,7 @@ from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.solver import Groups
 from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import columns, frame_rows
+from forcemap.potentials.runs.interruption import uninterrupted
 from threadpoolctl import threadpool_limits
 
 __all__ = ["ROWS_PER_BLOCK", "accumulate", "blocks_of", "rows_of", "whitened_rows"]
@@ -98,17 +99,24 @@ def accumulate(
         keep(number, rows)
         return _by_group(blocks[number], rows, groups)
 
-    done = checkpoint.restore(data, len(numbers)) if checkpoint else 0
+    done = added = checkpoint.restore(data, len(numbers)) if checkpoint else 0
     advance(sum(len(blocks[number]) for number in numbers[:done]))
     # Every worker calls BLAS on its own block; nested threads would only obstruct each other and
     # round differently.
     with threadpool_limits(limits=1, user_api="blas"):
         results = run.in_order(rows_by_group, numbers[done:])
-        for place, rows in enumerate(results, start=done):
-            data.add(rows)
+        try:
+            for number, rows in zip(numbers[done:], results, strict=True):
+                with uninterrupted():  # half a block would spoil the sums
+                    data.add(rows)
+                    added += 1
+                if checkpoint:
+                    checkpoint.block_added(data, added)
+                advance(len(blocks[number]))
+                ranks.look()
+        except (KeyboardInterrupt, SystemExit):
             if checkpoint:
-                checkpoint.block_added(data, place + 1)
-            advance(len(blocks[numbers[place]]))
-            ranks.look()
+                checkpoint.keep(data, added)
+            raise
     ranks.add_up(data)
     return data

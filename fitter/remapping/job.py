@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,26 @@ from forcemap.fitter.process.provenance import training_frames
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
 
-__all__ = ["map_file"]
+__all__ = ["Wishes", "map_file"]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What may differ from the settings of the fit, which hold where it is None.
+
+    Attributes:
+        tolerance: largest error of a force, eV/Å.
+        draws: from the posterior, 3 or more; 0: none.
+    """
+
+    tolerance: float | None = None
+    draws: int | None = None
 
 
 def map_file(
     model_path: str | PathLike[str],
     potential_path: str | PathLike[str],
-    tolerance: float | None,
+    wishes: Wishes,
     progress: Progress,
     jobs: int = 1,
 ) -> dict[str, Any]:
@@ -33,7 +47,7 @@ def map_file(
 
     Where they are not, random clusters of atoms stand for the frames, the error is that on them, and
     the potential has draws and their calibration, but no extrapolation grade: what that compares with
-    are the training frames. `tolerance` is that of the model's settings where it is None.
+    are the training frames.
 
     Returns the errors that are also written into the potential file; ``seconds``; ``frames``, the
     number of training frames; and ``fault``, why there are none, or "". Raises ForcemapError for a file
@@ -44,7 +58,10 @@ def map_file(
     if model.unmapped:
         raise ForcemapError(f"{path}: {no_map(model)}")
     chosen, draws = _chosen(model, path)
-    tolerance = chosen.tolerance if tolerance is None else tolerance
+    tolerance = chosen.tolerance if wishes.tolerance is None else wishes.tolerance
+    if wishes.draws is not None:
+        asked = {"draws": wishes.draws}
+        draws = read_fields(UncertaintySettings, asked, Place("forcemap map")).draws
     with progress.stage("reading frames") as advance:
         known = training_frames(model, path, advance)
     frames = known.frames

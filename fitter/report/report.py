@@ -12,7 +12,6 @@ fit share.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from forcemap.fitter.data.prediction import Prediction
 from forcemap.fitter.report.calibration import Honest, uncertainty_block
 from forcemap.fitter.report.metrics import SizePoint, compare, error_block
 from forcemap.fitter.sharing.whole_file import write_whole
+from forcemap.potentials.plain import plain
 
 __all__ = ["Judgement", "build_report", "worst_frames", "write_report"]
 
@@ -64,19 +64,6 @@ class Judgement:
     optimised: Mapping[str, Any] | None = None
     size: str | None = None
     smaller: Sequence[SizePoint] = ()
-
-
-def plain(value: Any) -> Any:
-    """`value` for strict JSON: numpy types become Python types, numbers that are not finite None."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def build_report(judged: Judgement) -> dict[str, Any]:

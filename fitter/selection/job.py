@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
@@ -17,7 +18,6 @@ from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.data.sources import known_count
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
-from forcemap.fitter.report.report import plain
 from forcemap.fitter.selection.candidates import Selection
 from forcemap.fitter.selection.judge import Judged, Plan, judge
 from forcemap.fitter.selection.recommend import Recommendation, recommend
@@ -27,6 +27,7 @@ from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.extras import need
 from forcemap.potentials.leaving import removed_when_ended
 from forcemap.potentials.part_file import writing
+from forcemap.potentials.plain import plain
 from forcemap.potentials.runs.folder_lock import locked_folder
 
 __all__ = ["Outcome", "Wishes", "select_to_folder"]
@@ -60,11 +61,22 @@ class Outcome:
         judged: the candidates that could be fitted.
         recommendation: the recommended candidate.
         files: the written files.
+        target: the wanted force error, eV/Å.
     """
 
     judged: Sequence[Judged]
     recommendation: Recommendation
     files: Sequence[Path]
+    target: float | None
+
+    def document(self) -> dict[str, Any]:
+        """The content of select.json."""
+        return {
+            "recommended": self.recommendation.name,
+            "sentence": self.recommendation.sentence,
+            "target_ev_per_a": self.target,
+            "candidates": [one.document() for one in self.judged],
+        }
 
 
 def select_to_folder(selection: Selection, out: Path, wishes: Wishes, run: Run) -> Outcome:
@@ -93,8 +105,10 @@ def select_to_folder(selection: Selection, out: Path, wishes: Wishes, run: Run) 
                 "no candidate can be fitted to these frames; the warnings above say why"
             )
         advice = recommend(judged, target)
-        files = _written(out, judged, advice, target, f"{len(train)} of {count} training frames")
-        return Outcome(judged, advice, files)
+        names = [JSON, PAGE, *(one.candidate.file for one in judged)]
+        outcome = Outcome(judged, advice, [out / name for name in names], target)
+        _write(out, outcome, f"{len(train)} of {count} training frames")
+        return outcome
 
 
 def _frames(selection: Selection, wishes: Wishes, run: Run) -> tuple[list[Frame], list[Frame], int]:
@@ -116,35 +130,23 @@ def _frames(selection: Selection, wishes: Wishes, run: Run) -> tuple[list[Frame]
     return train, test, count
 
 
-def _written(
-    out: Path,
-    judged: Sequence[Judged],
-    found: Recommendation,
-    target: float | None,
-    frames: str,
-) -> list[Path]:
+def _write(out: Path, outcome: Outcome, frames: str) -> None:
     """Write all files, and rename them into place together."""
     from forcemap.fitter.selection.show import figures, page  # of the extra "report"
 
-    document = {
-        "recommended": found.name,
-        "sentence": found.sentence,
-        "target_ev_per_a": target,
-        "candidates": [one.document() for one in judged],
-    }
+    judged = outcome.judged
     with writing(out):
         part = Path(tempfile.mkdtemp(prefix=PARTS, dir=out))
         with removed_when_ended(part):
             try:
-                text = json.dumps(plain(document), indent=2, allow_nan=False) + "\n"
+                text = json.dumps(plain(outcome.document()), indent=2, allow_nan=False) + "\n"
                 (part / JSON).write_text(text, encoding="utf-8")
-                html = page(judged, found, figures(judged, target), frames)
+                pictures = figures(judged, outcome.target)
+                html = page(judged, outcome.recommendation, pictures, frames)
                 (part / PAGE).write_text(html, encoding="utf-8")
                 for one in judged:
                     one.settings.dump(part / one.candidate.file, out)
-                names = [JSON, PAGE, *(one.candidate.file for one in judged)]
-                for name in names:
-                    (part / name).replace(out / name)
+                for path in outcome.files:
+                    (part / path.name).replace(path)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-    return [out / name for name in names]

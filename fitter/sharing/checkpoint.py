@@ -90,6 +90,13 @@ class Checkpoint:
         self._key = ""
         self._due = time.monotonic() + every
         self._broken = False
+        self._kept = 0
+
+    def left(self) -> str:
+        """What an interrupted fit leaves for `--resume`, as a sentence; or ""."""
+        if not self._kept or not self.path.exists():
+            return ""
+        return f"{self.path} holds the sums of {self._kept} blocks of frames."
 
     @property
     def path(self) -> Path:
@@ -159,7 +166,8 @@ class Checkpoint:
                 f"{self.path}: is damaged; remove it, or start anew without --resume"
             )
         data.counts = counts[1:]
-        return int(counts[0])
+        self._kept = int(counts[0])
+        return self._kept
 
     def block_added(self, data: Groups, blocks: int) -> None:
         """Write the file if it is time to; `blocks` of rows are in `data`.
@@ -181,6 +189,15 @@ class Checkpoint:
         end = time.monotonic()
         self._due = end + max(self.every, WRITING_SHARE * (end - start) if self.every else 0.0)
 
+    def keep(self, data: Groups, blocks: int) -> None:
+        """Write the file now: the fit is being interrupted.
+
+        `blocks` of rows are in `data`. If it cannot be written, an earlier one stays.
+        """
+        if blocks > self._kept and not self._broken:
+            with suppress(OSError):
+                self._write(data, blocks)
+
     def _write(self, data: Groups, blocks: int) -> None:
         part, header = self.path.with_suffix(".part"), self._header(data)
         counts = np.array([blocks, *data.counts], dtype="<i8")
@@ -194,6 +211,7 @@ class Checkpoint:
                 file.flush()
                 fsync(file.fileno())
                 replace(part, self.path)
+                self._kept = blocks
         except BaseException:
             with suppress(OSError):
                 part.unlink()

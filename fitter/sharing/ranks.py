@@ -34,6 +34,7 @@ from forcemap.fitter.sharing.launch import Launch, launched
 from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.solve.solver import Groups, add_exactly
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.exit_codes import ExitCode
 from forcemap.potentials.extras import install
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -304,8 +305,10 @@ def started_ranks() -> Iterator[Ranks]:
             if not ranks.over:
                 ranks.abort(leaving.code if isinstance(leaving.code, int) else 1)
             raise
-        except KeyboardInterrupt:
-            ranks.abort(130)
+        except KeyboardInterrupt as interrupted:
+            if ranks.is_first:  # with what is left, if it is known
+                print(f"Interrupted. {interrupted}".rstrip(), file=sys.stderr)
+            ranks.abort(ExitCode.INTERRUPTED)
         except BaseException:
             print(f"forcemap: rank {ranks.rank} of {ranks.size} failed:", file=sys.stderr)
             traceback.print_exc()

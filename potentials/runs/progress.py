@@ -2,22 +2,66 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Literal
 
+from forcemap.potentials.runs.log import DETAILS, SHOWN, peak_memory_mb
+
 __all__ = ["Advance", "Progress", "Total"]
 
 Advance = Callable[..., None]
 
 Total = int | Callable[[], int | None] | None
-"""Steps of a stage; a function is called only where a bar is drawn, as counting takes time; None:
-unknown."""
+"""Steps of a stage; a function is called only where a bar is drawn or the stage takes long, as
+counting takes time; None: unknown."""
 
-LOG_INTERVAL = 10.0
+LOG_INTERVAL = 5.0
 """Seconds between the lines of one stage in a log."""
+
+
+class _Stage:
+    """How far one stage is."""
+
+    def __init__(self, name: str, total: Total) -> None:
+        self.name = name
+        self.done = 0
+        self.start = self.last = time.monotonic()
+        self._total = total
+
+    @property
+    def total(self) -> int | None:
+        """Its steps, counted when they are first asked for; None: unknown."""
+        if callable(self._total):
+            self._total = self._total()
+        return self._total
+
+    def is_due(self) -> bool:
+        """Whether it is time for a line."""
+        now = time.monotonic()
+        due = now - self.last >= LOG_INTERVAL
+        self.last = now if due else self.last
+        return due
+
+    def line(self) -> str:
+        """How far it is, and how long that leaves."""
+        spent, total = time.monotonic() - self.start, self.total
+        if not total or not self.done:
+            return f"{self.name}: {self.done}, {_duration(spent)} so far"
+        left = spent * max(total - self.done, 0) / self.done
+        return f"{self.name}: {self.done}/{total}, {_duration(left)} left"
+
+    def place(self) -> str:
+        """Where it stands, without counting what has not been counted."""
+        total = None if callable(self._total) else self._total
+        return f'in "{self.name}"' + (f", {self.done} of {total} done" if total else "")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600.0 else f"{seconds / 60.0:.0f} min"
 
 
 class Progress:
@@ -35,31 +79,42 @@ class Progress:
         if style == "auto":
             style = "bar" if self._stream.isatty() else "log"
         self._style = style
+        self._standing = ""
 
     @classmethod
     def silent(cls) -> Progress:
         """A progress that shows nothing."""
         return cls(style="none")
 
+    @property
+    def standing(self) -> str:
+        """The stage in which the task was interrupted, as a sentence; "" outside of stages."""
+        return self._standing
+
     @contextmanager
     def stage(self, name: str, total: Total = None) -> Iterator[Advance]:
         """One stage of `total` steps; yields a function to call after n steps."""
-        if self._style == "none":
-            yield lambda n=1: None
-        elif self._style == "bar":
-            with self._bar(name, total() if callable(total) else total) as advance:
-                yield advance
-        else:
-            with self._log(name, None if callable(total) else total) as advance:
-                yield advance
+        stage = _Stage(name, total)
+        DETAILS.debug("%s: begins", name)
+        try:
+            if self._style == "bar":
+                with self._bar(stage) as advance:
+                    yield advance
+            else:
+                yield lambda n=1: self._advance(stage, n)
+        except (KeyboardInterrupt, SystemExit):
+            self._standing = self._standing or f"It was {stage.place()}."
+            raise
+        ended = f"{name}: done in {time.monotonic() - stage.start:.1f} s"
+        DETAILS.debug("%s: largest memory so far %.0f MB", name, peak_memory_mb())
+        self._line(ended)
 
     def note(self, text: str) -> None:
         """A line between two stages."""
-        if self._style != "none":
-            self._line(text)
+        self._line(text, on_terminal=True)
 
     @contextmanager
-    def _bar(self, name: str, total: int | None) -> Iterator[Advance]:
+    def _bar(self, stage: _Stage) -> Iterator[Advance]:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -79,31 +134,25 @@ class Progress:
             TimeRemainingColumn(),
         ]
         with RichProgress(*columns, console=Console(file=self._stream)) as bar:
-            task = bar.add_task(name, total=total)
-            yield lambda n=1: bar.advance(task, n)
+            total = stage.total
+            task = bar.add_task(stage.name, total=total)
+
+            def advance(n: int = 1) -> None:
+                bar.advance(task, n)
+                self._advance(stage, n)
+
+            yield advance
             done = bar.tasks[0].completed
             if total is None or done < total:
                 # The stage ended well, perhaps sooner than foreseen: no bar is left half full.
                 bar.update(task, total=max(done, 1), completed=max(done, 1))
 
-    @contextmanager
-    def _log(self, name: str, total: int | None) -> Iterator[Advance]:
-        start = last = time.monotonic()
-        done = 0
+    def _advance(self, stage: _Stage, n: int) -> None:
+        stage.done += n
+        if (self._style == "log" or SHOWN.isEnabledFor(logging.INFO)) and stage.is_due():
+            self._line(stage.line())
 
-        def advance(n: int = 1) -> None:
-            nonlocal done, last
-            done += n
-            now = time.monotonic()
-            if now - last >= LOG_INTERVAL:
-                last = now
-                left = ""
-                if total and done:
-                    left = f"/{total}, {(now - start) * (total - done) / done:.0f} s left"
-                self._line(f"{name}: {done}{left}")
-
-        yield advance
-        self._line(f"{name}: done in {time.monotonic() - start:.1f} s")
-
-    def _line(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+    def _line(self, text: str, on_terminal: bool = False) -> None:
+        SHOWN.info(text)
+        if self._style == "log" or (on_terminal and self._style == "bar"):
+            print(text, file=self._stream, flush=True)

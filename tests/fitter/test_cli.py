@@ -3,14 +3,17 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import yaml
@@ -19,7 +22,7 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from click.testing import Result
-from forcemap.fitter.cli import COMMANDS
+from forcemap.fitter.cli import COMMANDS, cli
 from forcemap.fitter.commands.demo import copy_example
 from forcemap.fitter.config import Source
 from forcemap.fitter.data.dataset import read_frames
@@ -30,6 +33,7 @@ from forcemap.fitter.report.metrics import METRICS
 from forcemap.fitter.terms.rows import frame_rows
 from forcemap.potentials import load
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.exit_codes import ExitCode
 from forcemap.potentials.file.container import read_container
 from forcemap.potentials.file.potential_file import (
     PotentialData,
@@ -80,44 +84,99 @@ def labelled_by(path: Path, frames: list[Atoms], noise: float = 0.0) -> list[Ato
 # ----- the group -----
 
 
+def commands_of(
+    group: click.Group = cli, before: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Names and commands, those of groups also."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        yield (*before, name), command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, (*before, name))
+
+
+ALL = dict(commands_of())
+LEAVES = {names: one for names, one in ALL.items() if not isinstance(one, click.Group)}
+
+
+def example_of(command: click.Command) -> list[str]:
+    """The words of the example in a command's help."""
+    found = re.fullmatch("Example: (.+)", command.epilog or "")
+    assert found is not None
+    return shlex.split(found[1].partition(" > ")[0])
+
+
 def test_help_lists_the_commands_in_the_order_of_use() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    listed = re.findall(r"^  ([\w-]+) +\w", result.output.partition("Commands:")[2], re.M)
-    first = ["check", "fit", "select", "map", "evaluate", "suggest", "import", "export", "info"]
-    assert listed == list(COMMANDS) == [*first, "schema", "driver", "ipi-input", "pimd", "demo"]
-    assert "..." not in result.output.partition("Commands:")[2]
+    listed = result.output.partition("Commands:")[2].partition("Exit codes:")[0]
+    names = re.findall(r"^  ([\w-]+) +\w", listed, re.M)
+    assert names == list(COMMANDS)
+    order = (
+        "check",
+        "fit",
+        "select",
+        "map",
+        "evaluate",
+        "suggest",
+        "info",
+        "driver",
+        "pimd",
+        "demo",
+    )
+    assert [name for name in names if name in order] == list(order)
+    assert "..." not in listed
 
 
 def test_help_lists_the_exit_codes() -> None:
-    listed = " ".join(invoke("--help").output.split())
-    assert (
-        "Exit codes: 0 all went well, 1 the input is at fault (one message names it), 2 the command "
-        "line is, 130 after Ctrl-C." in listed
-    )
-    assert invoke("evaluate", "--no-such-option").exit_code == 2
+    listed = " ".join(invoke("--help").output.split()).partition("Exit codes: ")[2]
+    shown = {int(part.split()[0]) for part in re.split(r"; (?=\d+ )", listed)}
+    assert shown == {code.value for code in ExitCode} >= {0, 1, 2, 130}
+    assert invoke("evaluate", "--no-such-option").exit_code == ExitCode.USAGE
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_with_an_example(command: str) -> None:
-    result = invoke(command, "--help")
+@pytest.mark.parametrize("names", ALL, ids=" ".join)
+def test_every_command_has_help_with_an_example(names: tuple[str, ...]) -> None:
+    result = invoke(*names, "--help")
     assert result.exit_code == 0
-    assert f"Example: forcemap {command} " in " ".join(result.output.split())
+    assert f"Example: forcemap {' '.join(names)} " in " ".join(result.output.split())
 
 
-def test_help_waits_for_no_heavy_import() -> None:
+@pytest.mark.parametrize("names", LEAVES, ids=" ".join)
+def test_example_of_every_command_is_a_command_line_that_it_takes(
+    names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, param, ctx: Path(value))
+    words = example_of(LEAVES[names])
+    assert words[: 1 + len(names)] == ["forcemap", *names]
+    LEAVES[names].make_context(names[-1], words[1 + len(names) :])
+    with pytest.raises(click.UsageError):  # the same test sees what is wrong
+        LEAVES[names].make_context(names[-1], [*words[1 + len(names) :], "--no-such-option"])
+
+
+def test_help_of_no_command_waits_for_a_heavy_import() -> None:
     script = (
-        "import sys; sys.argv = ['forcemap', '--help']\n"
+        "import contextlib, io, sys\n"
         "from forcemap.fitter.cli import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = ('numpy', 'scipy', 'ase', 'matplotlib', 'yaml')\n"
-        "print([m for m in sys.modules if m in heavy or '.command' in m])"
+        "heavy = ('numpy', 'scipy', 'ase', 'matplotlib', 'yaml', 'rich', 'jinja2', 'ipi')\n"
+        f"for words in [(), *{list(ALL)}]:\n"
+        "    sys.argv = ['forcemap', *words, '--help']\n"
+        "    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        "        main()\n"
+        "    found = [name for name in heavy if name in sys.modules]\n"
+        "    if not words:\n"
+        "        found += [m for m in sys.modules if m.startswith('forcemap.fitter.commands.')]\n"
+        "    print(words, found)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.stdout.splitlines() == [
+        "() ['forcemap.fitter.commands.talk']",
+        *(f"{names} []" for names in ALL),
+    ]
 
 
 def test_version_is_the_packages() -> None:

@@ -99,10 +99,10 @@ def test_deviations_and_grades_are_computed_when_they_are_asked_for(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("grade", "potential.forcemap has no extrapolation grade: fit again with"),
+        ("grade", "potential.forcemap has no extrapolation grade: map its model again"),
         (
             "forces_std",
-            "potential.forcemap has no draws, which deviations come from: fit again with",
+            "potential.forcemap has no draws, which deviations come from: map its model again with",
         ),
         ("energy_std", "potential.forcemap has no draws"),
     ],
@@ -171,6 +171,26 @@ def test_optimizer_goes_downhill(path: Path) -> None:
     start = atoms.get_potential_energy()
     BFGS(atoms, logfile=None).run(fmax=0.01, steps=15)
     assert atoms.get_potential_energy() < start
+
+
+@pytest.mark.parametrize("name", ["triclinic cell", "slab", "molecule", "isolated atom"])
+def test_threads_change_nothing_but_rounding(name: str, full: Potential) -> None:
+    """Up to the order of the sums over atoms; 1e-12 of the largest number is 4500 times rounding."""
+    atoms = structures.get(name)
+    one = ForcemapCalculator(full, threads=1)
+    wanted = ["energies", "forces", "energy_std", "forces_std", "grade"]
+    wanted += ["stress"] if atoms.pbc.all() else []
+    for threads in (2, 3, 8):
+        calculator = ForcemapCalculator(full, threads=threads)
+        for what in wanted:
+            found, expected = (c.get_property(what, atoms) for c in (calculator, one))
+            scale = max(1.0, float(np.abs(expected).max()))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * scale, err_msg=what)
+
+
+def test_threads_are_checked(full: Potential) -> None:
+    with pytest.raises(CalculatorSetupError, match="threads must be at least 1, found 0"):
+        ForcemapCalculator(full, threads=0)
 
 
 def test_takes_a_loaded_potential(potential: Potential) -> None:

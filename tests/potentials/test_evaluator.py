@@ -602,3 +602,14 @@ def test_potential_tells_what_it_is(data: PotentialData, potential: Potential) -
     again = Potential.from_bytes(Path(potential.name).read_bytes(), "bytes")
     atoms = structures.get("slab")
     assert_same(compute(again.evaluator(), atoms), compute(potential.evaluator(), atoms), 1e-15)
+
+
+# ----- ASE's atoms -----
+
+
+@pytest.mark.parametrize("name", structures.NAMES)
+def test_evaluate_takes_atoms_of_ase(name: str, potential: Potential) -> None:
+    atoms = structures.get(name)
+    expected = compute(potential.evaluator(skin=0.0), atoms)
+    assert_same(potential.evaluate(atoms), expected, 0.0)
+    assert_same(potential.evaluate(atoms, threads=3), expected, 1e-12)

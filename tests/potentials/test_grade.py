@@ -171,7 +171,8 @@ def test_a_potential_without_a_grade_says_so() -> None:
     potential = Potential(potential_bytes(BARE), "bare.forcemap")
     assert not potential.has_grade
     with pytest.raises(
-        ForcemapError, match=r"bare\.forcemap has no extrapolation grade: fit again .* or map its"
+        ForcemapError,
+        match=r"bare\.forcemap has no extrapolation grade: map its model again .* or fit",
     ):
         grades(potential, Atoms("H"))
 

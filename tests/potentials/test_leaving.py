@@ -13,6 +13,8 @@ import pytest
 
 PATIENCE = 120.0
 
+TEXTS = {signal.SIGTERM: "Terminated. Go on.", signal.SIGINT: "Interrupted. Go on."}
+
 BUSY = {
     # A loop in C that never comes back to Python, and keeps its lock.
     "python": "import collections, itertools; work = lambda: "
@@ -29,6 +31,8 @@ import click
 from forcemap.fitter import cli
 from forcemap.potentials.part_file import part_file
 from forcemap.potentials import leaving
+from forcemap.potentials.runs.interruption import interruptible
+from forcemap.potentials.runs.progress import Progress
 from forcemap.potentials.runs.programs import Program, supervise
 
 folder = Path(sys.argv.pop())
@@ -45,7 +49,8 @@ def command():
     (folder / "tree" / "in").mkdir(parents=True)
     (folder / "tree" / "in" / "file").touch()
     sleep = Program("sleep", ["sleep", "600"], folder, folder / "log", leads=True)
-    with leaving.removed_when_ended(folder / "tree"), part_file(folder / "result"):
+    last = interruptible(Progress.silent(), "Go on.")
+    with last, leaving.removed_when_ended(folder / "tree"), part_file(folder / "result"):
         try:
             supervise([sleep], stuck, lambda n: None)
         finally:
@@ -84,7 +89,7 @@ def ended(process: int) -> bool:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", TEXTS)
 @pytest.mark.parametrize("busy", list(BUSY))
 def test_process_that_cannot_hear_is_ended_with_all_it_has(
     busy: str, number: signal.Signals, tmp_path: Path
@@ -93,8 +98,9 @@ def test_process_that_cannot_hear_is_ended_with_all_it_has(
     (program,) = children(process.pid)
     assert list(tmp_path.glob(".result.*.part"))
     process.send_signal(number)
-    process.communicate(timeout=PATIENCE)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
+    assert errors.strip() == TEXTS[number]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "ready"]
     deadline = time.monotonic() + PATIENCE
     while not ended(program) and time.monotonic() < deadline:
@@ -102,14 +108,10 @@ def test_process_that_cannot_hear_is_ended_with_all_it_has(
     assert ended(program)
 
 
-@pytest.mark.parametrize(
-    ("number", "text"), [(signal.SIGTERM, ""), (signal.SIGINT, "Interrupted.")]
-)
-def test_process_that_hears_leaves_by_itself(
-    number: signal.Signals, text: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("number", TEXTS)
+def test_process_that_hears_leaves_by_itself(number: signal.Signals, tmp_path: Path) -> None:
     process = start(tmp_path, "work = lambda: None")
     process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, errors.strip()) == (128 + number, text)
+    assert (process.returncode, errors.strip()) == (128 + number, TEXTS[number])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "ready"]

@@ -23,6 +23,7 @@ struct Leftovers {
   std::mutex mutex;
   std::set<std::string> paths;
   std::set<int> processes;
+  std::string last_words;
 };
 
 Leftovers& leftovers() {
@@ -31,15 +32,21 @@ Leftovers& leftovers() {
 }
 
 [[noreturn]] void leave(int number) {
+  std::string words;
   {
     Leftovers& all = leftovers();
     const std::lock_guard<std::mutex> guard(all.mutex);
+    words = all.last_words;
     for (const int process : all.processes) kill(process, SIGKILL);
     std::error_code ignored;
     for (const std::string& path : all.paths) std::filesystem::remove_all(path, ignored);
   }
   // A progress bar may have hidden the cursor.
   if (isatty(STDERR_FILENO)) (void)!write(STDERR_FILENO, "\x1b[?25h\n", 7);
+  if (!words.empty()) {
+    words = (number == SIGINT ? "Interrupted. " : "Terminated. ") + words + "\n";
+    (void)!write(STDERR_FILENO, words.data(), words.size());
+  }
   _exit(128 + number);
 }
 
@@ -73,6 +80,13 @@ void add_leaving(nb::module_& m) {
       nb::arg("pipe"), nb::arg("grace"),
       "Read signals from the end of a pipe; a process that has not left `grace` seconds after a "
       "SIGTERM or SIGINT is ended, and what it would leave behind removed.");
+  m.def(
+      "set_last_words",
+      [](const std::string& words) {
+        const std::lock_guard<std::mutex> guard(leftovers().mutex);
+        leftovers().last_words = words;
+      },
+      nb::arg("words"), "A line for stderr if the process is ended by force; \"\" for none.");
   m.def(
       "add_leftover",
       [](const std::string& path) {

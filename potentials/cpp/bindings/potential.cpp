@@ -15,6 +15,7 @@
 #include "forcemap/calculator.hpp"
 #include "forcemap/content.hpp"
 #include "forcemap/fail.hpp"
+#include "forcemap/lacking.hpp"
 #include "forcemap/potential_file.hpp"
 #include "module.hpp"
 
@@ -185,6 +186,10 @@ void add_potential(nb::module_& m) {
         return nb::bytes(bytes.data(), bytes.size());
       },
       nb::arg("path"), "The bytes of a potential file; ForcemapError if it cannot be read.");
+  m.def("without_draws", &forcemap::without_draws, nb::arg("name"),
+        "What to say of a potential that has no draws, and what to do.");
+  m.def("without_grade", &forcemap::without_grade, nb::arg("name"),
+        "What to say of a potential that has no extrapolation grade, and what to do.");
   m.def("term_kinds", &forcemap::term_kinds, "The kinds of term that a potential file may hold.");
   m.def("instruction_set", &Potential::instruction_set,
         "Instruction set of the evaluator: avx512, avx2 or generic.");

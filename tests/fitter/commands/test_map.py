@@ -129,3 +129,31 @@ def test_without_the_frames_of_the_fit_map_says_why_there_is_no_grade(
     found = load(folder / "again.forcemap")
     assert (found.draws, found.has_grade) == (16, False)
     assert "cost" not in found.metadata["mapping"]
+
+
+def test_draws_come_from_the_model_though_the_fit_wanted_none(tmp_path: Path) -> None:
+    """The cure that is named where a potential lacks them."""
+    given = {
+        "data": {"train": [{"path": str(SILICON / "train.xyz"), "index": "::20"}]},
+        "terms": [{"kind": "two_body", "cutoff": 4.0, "n_sparse": 6}],
+        "map": {"tolerance": 1e-3},
+    }
+    both = {}
+    for draws in (0, 5):
+        settings = Settings.from_dict({**given, "uncertainty": {"draws": draws}}, tmp_path)
+        fitted = fit_frames(settings, read_frames(settings.data.train))
+        write_model(fitted, tmp_path / "model.forcemap")
+        paths = ("map", tmp_path / "model.forcemap", "-o", tmp_path / "potential.forcemap", "-q")
+        assert invoke(*paths).exit_code == 0
+        assert load(tmp_path / "potential.forcemap").draws == draws
+        options = ("--draws", "5") if draws == 0 else ()
+        assert invoke(*paths, *options).exit_code == 0
+        both[draws] = load(tmp_path / "potential.forcemap")
+    atoms = read(SILICON / "test.xyz", 3)
+    structure = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
+    one, other = (both[draws].evaluator().deviations(*structure) for draws in (0, 5))
+    assert one.energy_std == other.energy_std > 0.0
+    assert (one.forces_std == other.forces_std).all()
+    result = invoke(*paths, "--draws", "2")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "forcemap map: draws: expected 0 (none) or at least 3" in result.stderr

@@ -20,7 +20,7 @@ from forcemap.fitter.mapping.probes import random_cluster
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import write_model
 from forcemap.fitter.process.truth import Truth
-from forcemap.fitter.remapping.job import map_file
+from forcemap.fitter.remapping.job import Wishes, map_file
 from forcemap.fitter.terms.distances import DistanceTerm
 from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials import load
@@ -270,9 +270,8 @@ def test_a_model_file_is_mapped_anew(
 ) -> None:
     """Without the frames, by random clusters; the training frames are met as well."""
     write_model(model, tmp_path / "model.forcemap")
-    errors = map_file(
-        tmp_path / "model.forcemap", tmp_path / "again.forcemap", TOLERANCE, Progress.silent()
-    )
+    paths = tmp_path / "model.forcemap", tmp_path / "again.forcemap"
+    errors = map_file(*paths, Wishes(TOLERANCE), Progress.silent())
     assert errors["force_max_error_ev_per_a"] <= TOLERANCE
     evaluator, truth = load(tmp_path / "again.forcemap").evaluator(), Truth(model)
     for frame in frames:

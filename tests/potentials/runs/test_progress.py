@@ -5,7 +5,7 @@ import re
 
 import pytest
 from forcemap.potentials.runs import progress as module
-from forcemap.potentials.runs.progress import Progress
+from forcemap.potentials.runs.progress import Advance, Progress
 
 
 class Terminal(io.StringIO):
@@ -32,7 +32,7 @@ def test_slow_stage_tells_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None
     lines = stream.getvalue().splitlines()
     assert re.fullmatch(r"fitting: 1/4, \d+ s left", lines[0])
     assert re.fullmatch(r"fitting: 3/4, \d+ s left", lines[1])
-    assert lines[3] == "mapping: 1"
+    assert re.fullmatch(r"mapping: 1, \d+ s so far", lines[3])
 
 
 def test_terminal_gets_a_bar_that_ends_full(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,8 +59,10 @@ def test_silent_progress_writes_nothing(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == ("", "")
 
 
-def test_steps_are_counted_only_for_a_bar() -> None:
-    """Counting may take long; a log says how many steps are done."""
+def test_steps_are_counted_only_for_a_bar_and_a_long_stage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Counting may take long."""
     counted = []
 
     def count() -> int:
@@ -73,3 +75,51 @@ def test_steps_are_counted_only_for_a_bar() -> None:
             advance(7)
         assert len(counted) == calls
     assert "7/7" in stream.getvalue()
+    monkeypatch.setattr(module, "LOG_INTERVAL", 0.0)
+    stream = io.StringIO()
+    with Progress(stream, "log").stage("reading", count) as advance:
+        advance(3)
+        advance(3)
+    assert len(counted) == 2
+    assert stream.getvalue().startswith("reading: 3/7, 0 s left\nreading: 6/7, 0 s left\n")
+
+
+def test_log_has_the_time_left_of_every_stage_of_over_five_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock)
+    stream = io.StringIO()
+    with Progress(stream, "log").stage("fitting", 20) as advance:
+        for _ in range(6):
+            clock += 1.5
+            advance()
+    with Progress(stream, "log").stage("hours", 1000) as advance:
+        clock += 60.0
+        advance()
+    assert stream.getvalue().splitlines() == [
+        "fitting: 4/20, 24 s left",
+        "fitting: done in 9.0 s",
+        "hours: 1/1000, 999 min left",
+        "hours: done in 60.0 s",
+    ]
+
+
+def interrupt(advance: Advance, steps: int, how: type[BaseException]) -> None:
+    advance(steps)
+    raise how
+
+
+@pytest.mark.parametrize("style", ["log", "none", "bar"])
+def test_interrupted_progress_says_where_it_stood(style: str) -> None:
+    progress = Progress(Terminal(), style)  # type: ignore[arg-type]
+    assert progress.standing == ""
+    part = progress.stage("a part of it", lambda: 5)
+    with pytest.raises(KeyboardInterrupt), progress.stage("fitting", 20), part as advance:
+        interrupt(advance, 2, KeyboardInterrupt)
+    counted = ", 2 of 5 done" if style == "bar" else ""  # nothing is counted for the message
+    assert progress.standing == f'It was in "a part of it"{counted}.'
+    progress = Progress(Terminal(), style)  # type: ignore[arg-type]
+    with pytest.raises(SystemExit), progress.stage("fitting", 20) as advance:
+        interrupt(advance, 3, SystemExit)
+    assert progress.standing == 'It was in "fitting", 3 of 20 done.'
