@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.extras import install
 from forcemap.potentials.exit_codes import ExitCode
+from forcemap.potentials.extras import install
 from forcemap.potentials.runs.options import echo_json
 from forcemap.potentials.runs.progress import Progress
 

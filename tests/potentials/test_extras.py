@@ -63,8 +63,8 @@ def test_the_message_names_all_that_is_absent_and_one_command(
     with pytest.raises(ForcemapError) as caught:
         need("the tour", *EXTRAS)
     assert str(caught.value) == (
-        "the tour needs LAMMPS (the program lmp) and i-PI (the program i-pi) and matplotlib and phonopy "
-        "and compiling the LAMMPS plugin (the program cmake), not installed here: "
+        "the tour needs LAMMPS (the program lmp) and i-PI (the program i-pi) and matplotlib and "
+        "phonopy and compiling the LAMMPS plugin (the program cmake), not installed here: "
         "pip install 'forcemap[lammps,ipi,report,validate,build]'"
     )
     need("nothing")
