@@ -161,8 +161,8 @@ class Program:
     old_strings: bool
 
     @classmethod
-    def asked(cls, path: str) -> Program:
-        """Ask a program.
+    def asked(cls, path: str, package: Path | None = None) -> Program:
+        """Ask a program; `package` is the folder of the Python package it belongs to, if any.
 
         Raises:
             ForcemapError: it does not run, is no LAMMPS, or cannot open plugins.
@@ -188,7 +188,7 @@ class Program:
             Release.from_date(title[1], number),
             sizes[0] if sizes else SIZES[0],
             "MPI STUBS" in text,
-            _has_old_strings(path),
+            _has_old_strings(path, package),
         )
 
 
@@ -214,10 +214,11 @@ def _help_of(path: str) -> str:
     return done.stdout
 
 
-def _has_old_strings(program: str) -> bool:
-    """Whether the program, or its library beside it, has functions that take such texts."""
+def _has_old_strings(program: str, package: Path | None) -> bool:
+    """Whether the program, or its library in the package or beside it, has functions with such texts."""
     folder = Path(program).resolve().parent
-    places = [
+    places = sorted(package.glob("liblammps.so*")) if package else []
+    places += [
         *folder.glob("liblammps.so*"),
         *folder.parent.glob("lib*/liblammps.so*"),
         Path(program),

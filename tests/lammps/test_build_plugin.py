@@ -355,10 +355,15 @@ def test_texts_of_old_compilers_and_private_mpi_are_taken_over(
     monkeypatch.setattr(building, "_try", lambda folder, program: None)
     monkeypatch.setattr(building, "_put", lambda folder, out: None)
     monkeypatch.setenv("CXXFLAGS", "-g")
-    assert build(package, tmp_path / "out").exit_code == 0
-    assert "-DCMAKE_CXX_FLAGS=-g -D_GLIBCXX_USE_CXX11_ABI=0" in seen[0]
-    assert "-DFORCEMAP_NO_MPI=ON" in seen[0]
-    assert any(option.startswith("-DMPI_HEADERS=") for option in seen[0])
+    (tmp_path / "bin").mkdir()
+    script = a_program(tmp_path / "bin", "2 Aug 2023 - Update 3")  # as pip writes one
+    for options in ((), ("--lmp", script)):
+        assert build(package, tmp_path / "out", *options).exit_code == 0
+    for found in seen:
+        assert "-DCMAKE_CXX_FLAGS=-g -D_GLIBCXX_USE_CXX11_ABI=0" in found
+        assert "-DFORCEMAP_NO_MPI=ON" in found
+        assert any(option.startswith("-DMPI_HEADERS=") for option in found)
+    assert len(seen) == 2
 
 
 def test_the_environment_ends_with_the_mpich_wheels_folder(monkeypatch: pytest.MonkeyPatch) -> None:
