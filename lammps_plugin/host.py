@@ -215,7 +215,7 @@ def _help_of(path: str) -> str:
 
 
 def _has_old_strings(program: str, package: Path | None) -> bool:
-    """Whether the program, or its library in the package or beside it, has functions with such texts."""
+    """Whether the program, or its library in the package or beside it, has such texts."""
     folder = Path(program).resolve().parent
     places = sorted(package.glob("liblammps.so*")) if package else []
     places += [
