@@ -33,6 +33,7 @@ EXTRAS = {
     "lammps": Extra("LAMMPS", programs=("lmp",)),
     "ipi": Extra("i-PI", programs=("i-pi",)),
     "report": Extra("figures and pages", modules=("matplotlib", "jinja2")),
+    "validate": Extra("phonons", modules=("phonopy",)),
     "build": Extra("compiling the LAMMPS plugin", programs=("cmake",)),
 }
 

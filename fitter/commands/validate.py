@@ -69,6 +69,9 @@ def validate(
 
     Exit codes: 0 if all was done, also where a criterion is not met, 1 if an input cannot be used.
     """
+    from forcemap.potentials.extras import need
+
+    need("the page of a validation", "report")  # whose figures the modules of the checks draw
     from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.sharing.run import Run
     from forcemap.fitter.sharing.whole_file import new_folder

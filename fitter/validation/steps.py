@@ -19,6 +19,7 @@ from forcemap.fitter.sharing.whole_file import make_folder, write_whole
 from forcemap.fitter.validation.check import Case, Check, NotComputed, Outcome, Subject, Task
 from forcemap.fitter.validation.models import Model
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.extras import install
 
 __all__ = ["FOLDER", "LeftOut", "Step", "Validation", "run_checks"]
 
@@ -118,7 +119,7 @@ def run_checks(
 def _reason_against(check: Check, model: Model) -> str:
     """Why a check cannot be made with a model; empty if it can."""
     if check.is_missing:
-        return f'{check.extra} is not installed; install it with: pip install "forcemap[validate]"'
+        return f"{check.extra} is not installed: {install('validate')}"
     if check.by_lammps and model.potential is None:
         return "LAMMPS runs potential files only"
     return ""

@@ -101,7 +101,9 @@ def learned_mixing(moments: Array, weights: Array, count: int) -> Array:
         values, vectors = scipy.linalg.eigh(alike[order].reshape(width, width))
         chosen = vectors[:, np.argsort(-values)[:count]]
         # The sign of an eigenvector is arbitrary; this choice is the same on every machine.
-        chosen = chosen * np.sign(chosen[np.argmax(np.abs(chosen), axis=0), np.arange(chosen.shape[1])])
+        chosen = chosen * np.sign(
+            chosen[np.argmax(np.abs(chosen), axis=0), np.arange(chosen.shape[1])]
+        )
         combined = chosen.T.reshape(-1, len(weights), n_max)
         mixing[order, : len(combined)] = np.einsum("kan,ae->ken", combined, weights)
     return mixing
@@ -125,4 +127,6 @@ def tables(
     if mixing is None:
         return radial, own
     combined = np.einsum("iln,lken->eilk", radial, mixing, optimize=True)
-    return np.ascontiguousarray(combined), np.ascontiguousarray(np.einsum("n,ken->ek", own, mixing[0]))
+    return np.ascontiguousarray(combined), np.ascontiguousarray(
+        np.einsum("n,ken->ek", own, mixing[0])
+    )
