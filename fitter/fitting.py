@@ -13,6 +13,7 @@ import numpy as np
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.isolated_atoms import atomic_energies
 from forcemap.fitter.choice.optimise import (
+    EVALUATIONS,
     freedom_of,
     optimise,
     wanted,
@@ -236,7 +237,7 @@ def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
     targets = [Targets.of(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
     if not any(wanted(settings)):
         return _Prepared(settings, survey, e0, targets, None)
-    with run.stage("optimising hyperparameters") as advance:
+    with run.stage("optimising hyperparameters", EVALUATIONS) as advance:
         found = run.ranks.on_first(lambda: optimise(settings, survey, targets, run.jobs, advance))
     reach = widest_cutoff(settings)
     settings = found.settings
