@@ -1,47 +1,23 @@
 """Accuracy against the cost of a step of molecular dynamics and of the fit, with the peers' points.
 
 Settings from small to large are fitted to the published silicon set (mlearn_Si), each by ``forcemap
-fit`` in a process of its own. The peers' points were measured once on another day on a machine of the
-same kind (their own defaults; 2 shared cores), and are drawn unchanged: compare factors, not
-per cents. The time of our fits is that of the processor, of the whole program with its start; the
-peers' was taken on the wall.
+fit`` in a process of its own. The peers' points are those of `peers`, measured on other days on
+machines of the same kind, and are drawn unchanged: compare factors, not per cents. The time of our
+fits is that of the processor, of the whole program with its start; the peers' was taken on the wall.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fits import fit_by_command
+from peers import Point, peers
 from published_sets import add_silicon_option, silicon_folder
 from text_table import shown, text_table
-
-
-class Point(NamedTuple):
-    """A potential: fit s, peak MB, energy RMSE meV/atom, force RMSE eV/Å, µs per atom and step."""
-
-    fit: float | None
-    memory: float | None
-    energy: float
-    force: float
-    run: float | None
-
-
-PEERS = {
-    "gap_fit SOAP n8 l6": Point(287, 7204, 5.83, 0.118, 1289),
-    "gap_fit SOAP n8 l8": Point(697, 9271, 4.45, 0.112, 1795),
-    "FLARE B2": Point(131, 3838, 4.30, 0.126, 4253),
-    "FLARE 40 frames": Point(5, 920, 6.38, 0.144, 2802),
-    "POD 2+3-body": Point(1.1, 31, 7.49, 0.171, 39.7),
-    "POD 2+3+4-body": Point(1.6, 31, 4.68, 0.136, 41.0),
-    "UF3": Point(574, 554, 7.86, 0.165, 8.9),
-    "FitSNAP": Point(9, 849, 7.51, 0.174, 127),
-    "SNAP, published": Point(None, None, 8.06, 0.205, 127),
-    "qSNAP, published": Point(None, None, 5.51, 0.177, 200),
-    "MTP, published": Point(None, None, 3.03, 0.088, None),
-}
 
 OURS: dict[str, list[dict[str, Any]]] = {
     "2-body": [{"kind": "two_body", "cutoff": 5.5}],
@@ -90,40 +66,95 @@ def fitted(name: str, data: Path, jobs: int) -> Point:
     )
 
 
-def draw(ours: dict[str, Point], path: Path) -> None:
-    """Two panels: force error against run cost and against the time of the fit."""
+AXES = {
+    "run": "evaluation, µs per atom and step",
+    "fit": "whole fit, s of a processor",
+}
+"""Attributes of `Point` that figures show the force error against, with their labels."""
+
+MARKERS = {"A": "s", "B": "D"}
+"""Of the peers, by session."""
+
+
+SHOWN = 0.075, 0.22
+"""Force errors that figures show, eV/Å: where the contenders are."""
+
+COLORS = {"A": "#5a6570", "B": "#c26a2d"}
+
+NOTE: dict[str, Any] = {"fontsize": 7, "textcoords": "offset points", "color": "#3a424a"}
+
+
+def draw(ours: dict[str, Point], cost: str, path: Path) -> None:
+    """The force error against a cost, "run" or "fit", of our points and the peers'."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
-    for axes, name, label in (
-        (panels[0], "run", "evaluation, µs per atom"),
-        (panels[1], "fit", "whole fit, s of a processor"),
-    ):
-        line = sorted((getattr(p, name), p.force) for p in ours.values())
-        axes.plot(*zip(*line, strict=True), "o-", color="#00798c", label="forcemap")
-        for peer, point in PEERS.items():
-            x = getattr(point, name)
-            if x is None:
-                continue
-            axes.plot(x, point.force, "s", color="#8d96a0")
-            axes.annotate(
-                peer,
-                (x, point.force),
-                fontsize=7,
-                xytext=(4, 3),
-                textcoords="offset points",
-                color="#5a6570",
-            )
-        axes.set_xscale("log")
-        axes.set_xlabel(label)
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("force RMSE on the test frames, eV/Å")
-    panels[0].legend()
+    matplotlib.rcParams["svg.hashsalt"] = "forcemap"  # the same file for the same numbers
+    figure, axes = plt.subplots(figsize=(7.2, 4.8))
+    axes.set(xscale="log", ylim=SHOWN, xlabel=AXES[cost])
+    line = sorted((getattr(p, cost), p.force) for p in ours.values())
+    axes.plot(*zip(*line, strict=True), "o-", color="#00798c", label="forcemap", zorder=3)
+    shown = [peer for peer in peers() if peer.label and getattr(peer.point, cost) is not None]
+    for session, marker in MARKERS.items():
+        points = [p.point for p in shown if p.session == session]
+        axes.plot(
+            [getattr(point, cost) for point in points],
+            [point.force for point in points],
+            marker,
+            color=COLORS[session],
+            markersize=5,
+            label=f"others, session {session}",
+        )
+    # The text stays clear of the right edge.
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, 2.5 * high)
+    write_names(axes, [(getattr(p.point, cost), p.point.force, p.label) for p in shown])
+    for peer in (p for p in peers() if p.label and p.point.run is None and cost == "run"):
+        axes.axhline(peer.point.force, color="#8d96a0", linewidth=0.8, linestyle="--")
+        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "xytext": (0, 3)}
+        axes.annotate(f"{peer.label}, error only", (0.99, peer.point.force), **NOTE | place)
+    axes.set_ylabel("force RMSE on the test frames, eV/Å")
+    axes.set_title("Silicon (published frames), one core", fontsize=10)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    plt.close(figure)
+
+
+def write_names(axes: Any, points: Sequence[tuple[float, float, str]]) -> None:
+    """Write each name beside its point, on the side where it covers least."""
+    places = axes.transData.transform([(x, y) for x, y, _ in points])
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in places]
+    for (x, y, name), (left, bottom) in zip(points, places, strict=True):
+        wide, high = 5.2 * len(name), 11.0
+
+        def box(
+            across: int,
+            up: int,
+            x: float = left,
+            y: float = bottom,
+            w: float = wide,
+            h: float = high,
+        ) -> tuple[float, float, float, float]:
+            start = x + 7 if across > 0 else x - 7 - w
+            middle = y + 9 * up
+            return start, middle - h / 2, start + w, middle + h / 2
+
+        sides = [(1, 1), (1, 0), (1, -1), (-1, 1), (-1, 0), (-1, -1)]
+        best = min(sides, key=lambda side: sum(covered(box(*side), other) for other in taken))
+        taken.append(box(*best))
+        side = {"xytext": (5 * best[0], 6 * best[1]), "ha": "left" if best[0] > 0 else "right"}
+        axes.annotate(name, (x, y), va="center", **NOTE | side)
+
+
+def covered(a: Sequence[float], b: Sequence[float]) -> float:
+    """Area that two boxes (left, bottom, right, top) have in common."""
+    wide = min(a[2], b[2]) - max(a[0], b[0])
+    high = min(a[3], b[3]) - max(a[1], b[1])
+    return max(wide, 0.0) * max(high, 0.0)
 
 
 def main() -> None:
@@ -141,11 +172,11 @@ def main() -> None:
             *(name, shown(p.fit, 1), shown(p.memory, 0), shown(p.energy, 2)),
             *(shown(p.force, 4), shown(p.run, 2)),
         ]
-        for name, p in [*ours.items(), *PEERS.items()]
+        for name, p in [*ours.items(), *((peer.name, peer.point) for peer in peers())]
     ]
     head = ["potential", "fit cpu s", "peak MB", "E RMSE", "F RMSE", "µs/atom"]
     print(text_table(head, rows))
-    for peer, point in PEERS.items():
+    for peer, point, *_ in peers():
         if point.run is None:
             continue
         below = [
@@ -154,7 +185,7 @@ def main() -> None:
         if not below:
             print(f"below our curve: {peer} ({point.force} eV/Å at {point.run} µs)")
     if options.plot:
-        draw(ours, options.plot)
+        draw(ours, "run", options.plot)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,16 @@ one reader per field.
 
 from __future__ import annotations
 
+import ast
 import difflib
+import inspect
+import itertools
 import math
 import re
+import textwrap
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
@@ -31,6 +36,7 @@ __all__ = [
     "choice",
     "either",
     "element",
+    "field_docs",
     "integer",
     "load_yaml",
     "mapping",
@@ -286,15 +292,44 @@ def read_fields(cls: type[_T], given: Mapping[Any, Any], place: Place) -> _T:
         place.key(error.name).fail(error.text)
 
 
+@lru_cache
+def field_docs(cls: type[Any]) -> Mapping[str, str]:
+    """What the settings of `cls` mean: the strings that stand below its fields and its bases'.
+
+    Where a setting has a unit, its text begins with that and a colon, as in ``Å: width of ...``.
+    """
+    meanings: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        try:
+            source = textwrap.dedent(inspect.getsource(base))
+        except (OSError, TypeError):  # made without a source file, or in C
+            continue
+        (defined,) = ast.parse(source).body
+        assert isinstance(defined, ast.ClassDef)
+        for before, after in itertools.pairwise(defined.body):
+            match before, after:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=field)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    meanings[field] = " ".join(text.split())
+    return meanings
+
+
 def schema_of(cls: type[Any], **constants: str) -> Schema:
     """The JSON schema of the mappings that `read_fields` takes for `cls`, and of constant keys."""
     properties: dict[str, Any] = {key: {"const": value} for key, value in constants.items()}
     required = list(constants)
+    meanings = field_docs(cls)
     for spec in fields(cls):
         properties[spec.name] = dict(spec.metadata["read"].schema())
+        if spec.name in meanings:
+            properties[spec.name]["description"] = meanings[spec.name]
         if spec.default is not MISSING:
             properties[spec.name]["default"] = plain(spec.default)
-        elif spec.default_factory is MISSING:
+        elif spec.default_factory is not MISSING:
+            properties[spec.name]["default"] = plain(spec.default_factory())
+        else:
             required.append(spec.name)
     return {
         "type": "object",

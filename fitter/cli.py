@@ -49,6 +49,12 @@ def _evaluate() -> click.Command:
     return evaluate
 
 
+def _validate() -> click.Command:
+    from forcemap.fitter.commands.validate import validate
+
+    return validate
+
+
 def _suggest() -> click.Command:
     from forcemap.fitter.commands.suggest import suggest
 
@@ -103,6 +109,12 @@ def _pimd() -> click.Command:
     return pimd
 
 
+def _build_plugin() -> click.Command:
+    from forcemap.fitter.commands.build_plugin import build_plugin
+
+    return build_plugin
+
+
 def _demo() -> click.Command:
     from forcemap.fitter.commands.demo import demo
 
@@ -121,6 +133,7 @@ COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
     "select": (_select, "Compare terms for the data, recommend some."),
     "map": (_map, "Map a Gaussian process again."),
     "evaluate": (_evaluate, "Errors on labelled frames, predictions for others."),
+    "validate": (_validate, "Check the physics of a potential."),
     "suggest": (_suggest, "Choose the frames of a pool to label next."),
     "import": (_import, "Bring in GAPs of QUIP and gap_fit commands."),
     "export": (_export, "Write LAMMPS' own pair_style uf3."),
@@ -129,6 +142,7 @@ COMMANDS: dict[str, tuple[Callable[[], click.Command], str]] = {
     "driver": (_driver, "Evaluate potentials for a running i-PI."),
     "ipi-input": (_ipi_input, "Write an input for i-PI."),
     "pimd": (_pimd, "Run path integrals with i-PI."),
+    "build-plugin": (_build_plugin, "Compile pair_style forcemap for your LAMMPS."),
     "demo": (_demo, "Fit silicon, run LAMMPS and i-PI with it."),
     "completion": (_completion, "Print what lets a shell complete commands."),
 }

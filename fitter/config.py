@@ -98,7 +98,9 @@ class MapSettings(Checked):
     """
 
     tolerance: float = field(default=1e-4, metadata=read_by(number(at_least=1e-10, at_most=1)))
+    """eV/Å: largest error of a force that the map may add; a smaller one needs finer grids."""
     soap: str | None = field(default=None, metadata=read_by(optional(choice("exact", "low_rank"))))
+    """Whether soap terms keep all of their form ("exact") or what the tolerance needs ("low_rank")."""
 
 
 MOST_DRAWS = 4096
@@ -112,6 +114,7 @@ class UncertaintySettings(Checked):
     """
 
     draws: int = field(default=16, metadata=read_by(integer(at_least=0, at_most=MOST_DRAWS)))
+    """Number of draws from the posterior in the potential; 0 for none."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for draws too few to say what they scatter by."""
@@ -156,20 +159,30 @@ class Settings(Checked):
     """
 
     data: DataSettings = field(metadata=read_by(nested(DataSettings, "train: train.xyz")))
+    """Frames to fit and to judge by."""
     terms: tuple[TermSettings, ...] = field(metadata=read_by(term_list))
+    """Terms whose sum is the energy."""
     e0: str | float | Mapping[str, float] = field(default="average", metadata=read_by(_e0))
+    """eV: energies of isolated atoms by element, one number for all, "isolated" (from frames of one
+    atom) or "average" (fitted together with the terms)."""
     sigma: SigmaSettings = field(
         default=SigmaSettings(), metadata=read_by(nested(SigmaSettings, "energy: 0.002"))
     )
+    """Expected errors of the labels."""
     core: str = field(default="zbl", metadata=read_by(choice("zbl", "none")))
+    """Repulsion below the shortest distances of the data: "zbl" or "none"."""
     map: MapSettings = field(
         default=MapSettings(), metadata=read_by(nested(MapSettings, "tolerance: 1.0e-4"))
     )
+    """How finely the process is mapped."""
     uncertainty: UncertaintySettings = field(
         default=UncertaintySettings(), metadata=read_by(nested(UncertaintySettings, "draws: 16"))
     )
+    """What the potential knows of its own errors."""
     seed: int = field(default=0, metadata=read_by(integer(at_least=0, at_most=2**32 - 1)))
+    """Seed of all random choices; the same seed gives the same potential."""
     optimise: bool = field(default=False, metadata=read_by(yes_or_no))
+    """Whether the evidence chooses the hyperparameters of all terms before the fit."""
 
     @property
     def has_repulsion(self) -> bool:

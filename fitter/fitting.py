@@ -136,7 +136,8 @@ def fitted(
         run.stage("choosing sparse points", len(settings.terms)) as advance,
         threadpool_limits(limits=1, user_api="blas"),
     ):
-        prior = run.ranks.on_first(lambda: Prior.of(settings, survey, advance))
+        mine = Prior.of(settings, survey, advance, run)
+        prior = run.ranks.on_first(lambda: mine)
     for line in dropped_points(settings, prior.terms):
         run.note(line)
     if not any(term.size for term in prior.terms[: len(settings.terms)]):

@@ -39,6 +39,7 @@ from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.fit_folder import fit_folder, put_together
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut
+from forcemap.potentials.extras import need
 from forcemap.potentials.runs.log import peak_memory_mb
 
 __all__ = ["FitData", "fit_to_folder", "made_in_folder"]
@@ -89,6 +90,7 @@ def made_in_folder(
     with ExitStack() as held:
 
         def hold() -> None:
+            need("the report of a fit", "report")
             held.enter_context(fit_folder(out))
 
         run.ranks.on_first(hold)

@@ -25,8 +25,16 @@ from forcemap.ipi_driver.evaluation import BeadEvaluator, Extras
 from forcemap.ipi_driver.protocol import AtomCountError, Batch
 from forcemap.ipi_driver.template import read_template
 from forcemap.potentials import load
-from ipi.pes.dummy import Dummy_driver
+from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.extras import install
 from numpy.typing import NDArray
+
+try:
+    from ipi.pes.dummy import Dummy_driver
+except ModuleNotFoundError:
+    raise ForcemapError(
+        f"{__file__} is for i-PI's own programs, and i-PI is not installed here: {install('ipi')}"
+    ) from None
 
 __DRIVER_NAME__ = "forcemap"
 __DRIVER_CLASS__ = "ForcemapDriver"

@@ -97,8 +97,11 @@ def check(
     from forcemap.fitter.doctor.show import COUNTED, show, summary, to_json
     from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.sharing.run import Run
+    from forcemap.potentials.extras import need
     from forcemap.potentials.runs.interruption import anew, interruptible
 
+    if options["html"] is not None:
+        need("--html", "report")
     run = Run(jobs, progress_unless(quiet))
     with interruptible(run.progress, anew("Nothing was written.", command_line())):
         case, names = _case(data, test, options["settings"], options["keys"], run)

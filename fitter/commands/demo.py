@@ -81,7 +81,9 @@ def run_demo(
     from forcemap.fitter.commands.demo_runs import run_ipi, run_lammps
     from forcemap.fitter.config import Settings
     from forcemap.fitter.sharing.run import Run
+    from forcemap.potentials.extras import need
 
+    need("the demo", "lammps", "ipi", "report")
     copy_example(folder, force)
     settings = Settings.read(folder / "example" / "settings.yaml")
     report = fit_to_folder(settings, folder, Run(jobs, progress))

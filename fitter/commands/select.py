@@ -67,7 +67,6 @@ def select(settings: Path, out: Path, jobs: int, quiet: bool, as_json: bool, **w
     from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.selection.candidates import Selection
     from forcemap.fitter.selection.job import Wishes, select_to_folder
-    from forcemap.fitter.selection.show import NOTE, table
     from forcemap.fitter.sharing.run import Run
     from forcemap.potentials.runs.interruption import anew, interruptible
 
@@ -79,6 +78,8 @@ def select(settings: Path, out: Path, jobs: int, quiet: bool, as_json: bool, **w
     if as_json:
         echo_json({**outcome.document(), "files": outcome.files})
         return
+    from forcemap.fitter.selection.show import NOTE, table  # of the extra "report", seen to by now
+
     console = output_console()
     console.print(table(outcome.judged, outcome.recommendation))
     console.print(NOTE)

@@ -33,6 +33,8 @@ __all__ = [
     "SigmaOverride",
     "SigmaSettings",
     "Source",
+    "path_reader",
+    "sources_reader",
 ]
 
 _SIGMA = number(above=0, at_most=1e6)
@@ -54,7 +56,8 @@ def _index(value: Any, place: Place) -> str:
 
 
 @reader({"type": "string", "pattern": r"\S"})
-def _path(value: Any, place: Place) -> Path:
+def path_reader(value: Any, place: Place) -> Path:
+    """Reader of a path, relative to the folder of the settings."""
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         place.fail(f"{quoted(value)} is not a path")
     return place.folder / Path(value).expanduser()
@@ -68,8 +71,10 @@ class Source(Checked):
     each of its files.
     """
 
-    path: Path = field(metadata=read_by(_path))
+    path: Path = field(metadata=read_by(path_reader))
+    """File of frames, or a pattern of files; relative to the settings' folder."""
     index: str = field(default=":", metadata=read_by(_index))
+    """Which frames, as ASE counts: 5, ":100", "::2"."""
 
     def selection(self, count: int) -> slice:
         """The frames selected out of `count`, as a slice; an empty one for none."""
@@ -80,13 +85,13 @@ class Source(Checked):
         return slice(start, start + 1) if start >= 0 else slice(0, 0)
 
 
-@reader(lambda: either(_path.schema(), schema_of(Source)))
+@reader(lambda: either(path_reader.schema(), schema_of(Source)))
 def _source(value: Any, place: Place) -> Source:
     if isinstance(value, Source):
         return value
     if isinstance(value, Mapping):
         return read_fields(Source, value, place)
-    return Source(_path(value, place))
+    return Source(path_reader(value, place))
 
 
 @reader(
@@ -125,7 +130,8 @@ def _files_of(source: Source, place: Place) -> tuple[list[Source], bool]:
 @reader(
     lambda: either(_source.schema(), {"type": "array", "items": _source.schema(), "minItems": 1})
 )
-def _some_sources(value: Any, place: Place) -> tuple[Source, ...]:
+def sources_reader(value: Any, place: Place) -> tuple[Source, ...]:
+    """Reader of one file of frames or several, with patterns."""
     sources: tuple[Source, ...] = _sources(value, place)
     if not sources:
         place.fail("names no file; give a path, a list of paths, or {path: ..., index: ...}")
@@ -141,18 +147,25 @@ class Keys(Checked):
     """
 
     energy: str | None = field(default=None, metadata=read_by(optional(name)))
+    """Name of the total energy, eV, in the files."""
     forces: str | None = field(default=None, metadata=read_by(optional(name)))
+    """Name of the forces, eV/Å, in the files."""
     stress: str | None = field(default=None, metadata=read_by(optional(name)))
+    """Name of the stress, eV/Å³ with ASE's sign, in the files."""
     virial: str | None = field(default=None, metadata=read_by(optional(name)))
+    """Name of the virial, eV, which is −volume × stress, in the files."""
 
 
 @dataclass(frozen=True)
 class DataSettings(Checked):
     """The frames to fit (`train`) and to judge by (`test`)."""
 
-    train: tuple[Source, ...] = field(metadata=read_by(_some_sources))
+    train: tuple[Source, ...] = field(metadata=read_by(sources_reader))
+    """Training frames: a file, a pattern, or a list of them."""
     test: tuple[Source, ...] = field(default=(), metadata=read_by(_sources))
+    """Test frames, which no choice of the fit depends on."""
     keys: Keys = field(default=Keys(), metadata=read_by(nested(Keys, "energy: REF_energy")))
+    """Names of the labels, where they are not the usual ones."""
 
 
 # ----- weights of the data -----
@@ -167,8 +180,11 @@ class SigmaOverride(Checked):
     """The sigmas of one config_type that differ from the general ones; None: as everywhere."""
 
     energy: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
+    """eV per atom: in place of the general one."""
     force: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
+    """eV/Å: in place of the general one."""
     stress: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
+    """eV/Å³: in place of the general one."""
 
 
 @reader(lambda: {"type": ["object", "null"], "additionalProperties": schema_of(SigmaOverride)})
@@ -189,8 +205,12 @@ class SigmaSettings(Checked):
     """
 
     energy: float = field(default=0.002, metadata=read_by(_SIGMA))
+    """eV per atom: expected error of energies."""
     force: float = field(default=0.05, metadata=read_by(_SIGMA))
+    """eV/Å: expected error of each component of a force."""
     stress: float | None = field(default=None, metadata=read_by(optional(_SIGMA)))
+    """eV/Å³: expected error of each component of a stress; by default found by the fit."""
     config_type: Mapping[str, SigmaOverride] = field(
         default_factory=dict, metadata=read_by(_overrides)
     )
+    """Sigmas of groups of frames, by the frames' config_type."""

@@ -8,15 +8,13 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 from forcemap import __version__
 from forcemap.fitter.doctor.case import Case
 from forcemap.fitter.doctor.composition import Composition
 from forcemap.fitter.doctor.environment_map import map_of
-from forcemap.fitter.doctor.figures import histograms, map_figure
 from forcemap.fitter.doctor.finding import Finding, Place
 from forcemap.fitter.doctor.show import COUNTED, summary, to_json
 from forcemap.fitter.sharing.whole_file import replacing, write_whole
@@ -25,11 +23,16 @@ from numpy.typing import NDArray
 
 __all__ = ["frame_values", "write_chemiscope", "write_page"]
 
+if TYPE_CHECKING:
+    import jinja2
+
 Array = NDArray[np.float64]
 
 
 @cache
 def _template() -> jinja2.Template:
+    import jinja2  # of the extra "report", like matplotlib for the figures; chemiscope needs neither
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("forcemap.fitter.doctor.page", "."),
         autoescape=True,
@@ -64,6 +67,8 @@ def write_page(path: Path, case: Case, findings: Sequence[Finding]) -> None:
 
     Raises ForcemapError if it cannot be written.
     """
+    from forcemap.fitter.doctor.figures import histograms
+
     content = to_json(case, findings)
     for shown, finding in zip(content["findings"], findings, strict=True):
         shown["listed"] = _listed(finding.frames)
@@ -82,6 +87,8 @@ def write_page(path: Path, case: Case, findings: Sequence[Finding]) -> None:
 
 def _maps(case: Case) -> dict[str, str]:
     """SVG of the map of the frames, coloured by each of their values."""
+    from forcemap.fitter.doctor.figures import map_figure
+
     found = map_of(case.frames, case.run)
     if found is None:
         return {}

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.config import Settings
 from forcemap.fitter.process.survey import Survey, shortest_distances
+from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.sparse.candidates import Pool, candidate_pools
 from forcemap.fitter.sparse.methods import chosen_blocks
 from forcemap.fitter.terms.base import Array, Block, Species, Term, TermSettings, named
@@ -70,17 +71,31 @@ class Prior:
 
     @classmethod
     def of(
-        cls, settings: Settings, survey: Survey, advance: Callable[[], Any] = lambda: None
+        cls,
+        settings: Settings,
+        survey: Survey,
+        advance: Callable[[], Any] = lambda: None,
+        run: Run | None = None,
     ) -> Prior:
-        """The terms of the settings, each with sparse points chosen from the data."""
+        """The terms of the settings, each with sparse points chosen from the data.
+
+        The ranks of `run`, which call this together, share the terms, their threads the frames and
+        blocks of each. On the first rank all terms are there, on others none need be.
+        """
+        run = run or Run()
+
+        def chosen(asked: TermSettings) -> tuple[Term, list[Array]]:
+            opened = Opened.of(asked, survey, jobs=run.jobs)
+            blocks = opened.blocks(run.jobs)
+            advance()
+            return opened.term.with_blocks([b for b, _ in blocks]), [factor for _, factor in blocks]
+
         terms: list[Term] = []
         factors: list[Array] = []
-        for asked in settings.terms:
-            opened = Opened.of(asked, survey)
-            blocks = opened.blocks()
-            terms.append(opened.term.with_blocks([block for block, _ in blocks]))
-            factors.extend(factor for _, factor in blocks)
-            advance()
+        costs = [1.0] * len(settings.terms)
+        for term, own in run.ranks.map_in_order(chosen, settings.terms, costs, jobs=1):
+            terms.append(term)
+            factors.extend(own)
         for term in added_terms(settings, survey.species):
             terms.append(term)
             factors.extend(
@@ -116,12 +131,16 @@ class Opened:
 
     @classmethod
     def of(
-        cls, settings: TermSettings, survey: Survey, most_seconds: float | None = None
+        cls,
+        settings: TermSettings,
+        survey: Survey,
+        most_seconds: float | None = None,
+        jobs: int = 1,
     ) -> Opened:
         """The term opened on a survey; with `most_seconds`, the search may stop after some frames."""
         term = settings.open(survey)
         rng = survey.rng()
-        raw_pools, atoms = candidate_pools(survey.frames, term, rng, most_seconds)
+        raw_pools, atoms = candidate_pools(survey.frames, term, rng, most_seconds, jobs)
         term, pools = term.fitted_to(raw_pools)
         return cls(settings, term, pools, len(term.combinations(survey.species)), atoms, rng)
 
@@ -134,11 +153,11 @@ class Opened:
         """Number of sparse points to choose, if there are as many."""
         return self.settings.points_wanted(species, candidates, self.combinations)
 
-    def blocks(self) -> list[tuple[Block, Array]]:
+    def blocks(self, jobs: int = 1) -> list[tuple[Block, Array]]:
         """Sparse points chosen from the candidates, with the factors of their covariances."""
         counts = {s: self.wanted(s, len(pool.points)) for s, pool in self.pools.items()}
         return chosen_blocks(
-            self.term, self.pools, self.method, counts, self.settings.quotas, self.rng
+            *(self.term, self.pools, self.method, counts, self.settings.quotas, self.rng, jobs)
         )
 
 

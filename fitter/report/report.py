@@ -21,10 +21,7 @@ import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction
 from forcemap.fitter.report.calibration import Honest, uncertainty_block
-from forcemap.fitter.report.figures import curve_figures, parity_figures, size_figures
-from forcemap.fitter.report.honesty_figures import honesty_figures
 from forcemap.fitter.report.metrics import SizePoint, compare, error_block
-from forcemap.fitter.report.page import Figures, page
 from forcemap.fitter.sharing.whole_file import write_whole
 from forcemap.potentials.plain import plain
 
@@ -139,6 +136,11 @@ def _frame_errors(frame: Frame, prediction: Prediction) -> dict[str, Any]:
 
 def write_report(out: str | Path, judged: Judgement) -> dict[str, Any]:
     """Write `report.json` and `report.html` into the existing folder `out`; returns the report."""
+    # Of an extra: who only fits and evaluates does without.
+    from forcemap.fitter.report.figures import curve_figures, parity_figures, size_figures
+    from forcemap.fitter.report.honesty_figures import honesty_figures
+    from forcemap.fitter.report.page import Figures, page
+
     out = Path(out)
     report = build_report(judged)
     train, test = judged.train, judged.test

@@ -21,10 +21,10 @@ from forcemap.fitter.process.data_checks import warn_of_shared_frames
 from forcemap.fitter.selection.candidates import Selection
 from forcemap.fitter.selection.judge import Judged, Plan, judge
 from forcemap.fitter.selection.recommend import Recommendation, recommend
-from forcemap.fitter.selection.show import figures, page
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.sharing.whole_file import new_folder
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.extras import need
 from forcemap.potentials.leaving import removed_when_ended
 from forcemap.potentials.part_file import writing
 from forcemap.potentials.plain import plain
@@ -88,6 +88,7 @@ def select_to_folder(selection: Selection, out: Path, wishes: Wishes, run: Run) 
     Raises:
         ForcemapError: settings, frames or the folder cannot be used, or no candidate can be fitted.
     """
+    need("the page of a selection", "report")
     with new_folder(out), locked_folder(out, "select.lock", "a selection", "wait for its end"):
         train, test, count = _frames(selection, wishes, run)
         plan = Plan(train, test, wishes.optimise, wishes.repeats, run)
@@ -131,6 +132,8 @@ def _frames(selection: Selection, wishes: Wishes, run: Run) -> tuple[list[Frame]
 
 def _write(out: Path, outcome: Outcome, frames: str) -> None:
     """Write all files, and rename them into place together."""
+    from forcemap.fitter.selection.show import figures, page  # of the extra "report"
+
     judged = outcome.judged
     with writing(out):
         part = Path(tempfile.mkdtemp(prefix=PARTS, dir=out))

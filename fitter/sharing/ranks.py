@@ -35,6 +35,7 @@ from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.solve.solver import Groups, add_exactly
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.exit_codes import ExitCode
+from forcemap.potentials.extras import install
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from typing_extensions import override
@@ -328,7 +329,7 @@ def _connected(launch: Launch) -> MpiRanks:
     except (ImportError, RuntimeError) as error:
         raise reject(
             f"started as {launch.size} processes of an MPI job, which needs mpi4py with an MPI "
-            f"library: pip install 'forcemap[mpi]' ({' '.join(str(error).split())})"
+            f"library: {install('mpi')} ({' '.join(str(error).split())})"
         ) from None
     if MPI.COMM_WORLD.size != launch.size:
         beside = os.path.join(os.path.dirname(sys.executable), "mpirun")

@@ -13,9 +13,11 @@ that repeat others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
 from forcemap.fitter.solve.work import FLOAT, Work
 from forcemap.fitter.terms.base import Block, Pool, Species, Term
@@ -25,6 +27,10 @@ __all__ = ["METHODS", "chosen_blocks", "independent", "select", "work_of_choice"
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
+Draw: TypeAlias = Callable[[np.random.Generator], Array]
+"""What random numbers make of a choice that is ready: the points."""
+Chosen: TypeAlias = Callable[[np.random.Generator], Indices]
+"""The same: their places."""
 
 MOST_OF_KERNEL = 4000
 """Largest number of candidates whose kernel matrix is diagonalised: a random sample of more."""
@@ -39,15 +45,22 @@ def chosen_blocks(
     counts: Mapping[Species, int],
     quotas: Mapping[str, int] = NO_QUOTAS,
     rng: np.random.Generator | None = None,
+    jobs: int = 1,
 ) -> list[tuple[Block, Array]]:
-    """Blocks of sparse points that do not repeat others, with their covariances' Cholesky factors."""
+    """Blocks of sparse points that do not repeat others, with their covariances' Cholesky factors.
+
+    By `jobs` threads, each with a block of its own; the choice does not depend on their number.
+    """
     rng = rng or np.random.default_rng(0)
-    return [
-        independent(
-            term, select(term, species, pool, counts[species], method, quotas, rng), species
-        )
-        for species, pool in pools.items()
-    ]
+
+    def ready(species: Species) -> Draw:
+        return _ready(term, species, pools[species], counts[species], method, quotas)
+
+    drawn = (
+        (species, draw(rng))
+        for species, draw in zip(pools, in_order(ready, pools, jobs), strict=True)
+    )
+    return list(in_order(lambda found: independent(term, found[1], found[0]), drawn, jobs))
 
 
 def independent(term: Term, points: Array, species: Species) -> tuple[Block, Array]:
@@ -69,24 +82,39 @@ def select(
 
     Fewer if the pool holds no more. The quotas hold even where they add up to more than `count`.
     """
+    return _ready(term, species, pool, count, method, quotas)(rng)
+
+
+def _ready(
+    term: Term,
+    species: Species,
+    pool: Pool,
+    count: int,
+    method: str,
+    quotas: Mapping[str, int],
+) -> Draw:
+    """`select` but for the random numbers: all of its work that takes time."""
     if method == "uniform" and pool.points.shape[1] == 1:
-        return np.linspace(*term.interval(pool), count)[:, None]
+        grid = np.linspace(*term.interval(pool), count)[:, None]
+        return lambda rng: grid
 
-    def chosen(members: Indices, number: int) -> Indices:
+    def ready(members: Indices, number: int) -> Callable[[np.random.Generator], Indices]:
         if len(members) <= number:
-            return members
-        return members[METHODS[method](_Choice(term, species, pool, members), number, rng)]
+            return lambda rng: members
+        draw = METHODS[method](_Choice(term, species, pool, members), number)
+        return lambda rng: members[draw(rng)]
 
-    parts: list[Indices] = []
+    draws: list[Callable[[np.random.Generator], Indices]] = []
     rest = np.ones(len(pool.groups), dtype=bool)
+    taken = 0
     for group, quota in quotas.items():
         members = np.flatnonzero(pool.groups == group)
         rest[members] = False
-        parts.append(chosen(members, quota))
-    left = count - sum(len(c) for c in parts)
-    if left > 0:
-        parts.append(chosen(np.flatnonzero(rest), left))
-    return np.ascontiguousarray(pool.points[np.concatenate(parts)])
+        draws.append(ready(members, quota))
+        taken += min(len(members), quota)
+    if count > taken:
+        draws.append(ready(np.flatnonzero(rest), count - taken))
+    return lambda rng: np.ascontiguousarray(pool.points[np.concatenate([d(rng) for d in draws])])
 
 
 class _Choice:
@@ -99,10 +127,11 @@ class _Choice:
         self.keys = pool.keys[members]
 
 
-# ---- the methods: places of about `count` of the candidates, increasing or in the order of choice ----
+# ---- the methods: places of about `count` of the candidates, increasing or in the order of choice.
+# Each does what takes time and returns what random numbers decide, for which there is an order.
 
 
-def _uniform(among: _Choice, count: int, rng: np.random.Generator) -> Indices:
+def _uniform(among: _Choice, count: int) -> Chosen:
     points = among.points
     low, high = points.min(axis=0), points.max(axis=0)
     # The finest grid with no more occupied cells than points wanted, by bisection on its fineness.
@@ -116,38 +145,63 @@ def _uniform(among: _Choice, count: int, rng: np.random.Generator) -> Indices:
             coarse, chosen = cells, np.sort(first)
         else:
             fine = cells
-    missing = count - len(chosen)
-    if missing > 0:
-        chosen = np.union1d(chosen, rng.choice(len(points), missing, replace=False))
-    return chosen
+
+    def filled(rng: np.random.Generator) -> Indices:
+        missing = count - len(chosen)
+        if missing <= 0:
+            return chosen
+        return np.union1d(chosen, rng.choice(len(points), missing, replace=False))
+
+    return filled
 
 
-def _random(among: _Choice, count: int, rng: np.random.Generator) -> Indices:
-    return np.sort(rng.choice(len(among.points), count, replace=False))
+def _random(among: _Choice, count: int) -> Chosen:
+    return lambda rng: np.sort(rng.choice(len(among.points), count, replace=False))
 
 
-def _farthest(among: _Choice, count: int, rng: np.random.Generator) -> Indices:
+def _farthest(among: _Choice, count: int) -> Chosen:
     points = among.points
     chosen = np.empty(count, dtype=np.intp)
     chosen[0] = int(np.argmin(np.sum((points - points.mean(axis=0)) ** 2, axis=1)))
-    distance = np.sum((points - points[chosen[0]]) ** 2, axis=1)
+    if points.shape[1] <= 3:  # as exact as the points: repeats of one are at distance 0
+
+        def apart(n: int) -> Array:
+            return np.asarray(np.sum((points - points[n]) ** 2, axis=1))
+
+    else:  # in one pass over the candidates instead of three
+        squares = np.sum(points**2, axis=1)
+
+        def apart(n: int) -> Array:
+            return np.maximum(squares + squares[n] - 2.0 * (points @ points[n]), 0.0)
+
+    distance = apart(chosen[0])
     for n in range(1, count):
         chosen[n] = int(np.argmax(distance))
-        distance = np.minimum(distance, np.sum((points - points[chosen[n]]) ** 2, axis=1))
-    return chosen
+        distance = np.minimum(distance, apart(chosen[n]))
+        distance[chosen[n]] = 0.0
+    return lambda rng: chosen
 
 
-def _cur(among: _Choice, count: int, rng: np.random.Generator) -> Indices:
-    places = np.arange(len(among.points))
+def _cur(among: _Choice, count: int) -> Chosen:
     vectors = among.term.features(among.species, among.points)
-    if vectors is None:
-        if len(places) > MOST_OF_KERNEL:
-            places = np.sort(rng.choice(len(places), MOST_OF_KERNEL, replace=False))
-        some = np.ascontiguousarray(among.points[places])
-        matrix = among.term.kernel(among.species, some, some)
-        scores = _leverage_of_gram(matrix, count)
-    else:
+    places = np.arange(len(among.points))
+    if vectors is not None:
         scores = _leverage(vectors, count)
+        return lambda rng: _drawn(places, scores, count, rng)
+
+    def of_kernel(rng: np.random.Generator) -> Indices:
+        some = places
+        if len(places) > MOST_OF_KERNEL:
+            some = np.sort(rng.choice(len(places), MOST_OF_KERNEL, replace=False))
+        points = np.ascontiguousarray(among.points[some])
+        matrix = among.term.kernel(among.species, points, points)
+        return _drawn(some, _leverage_of_gram(matrix, count), count, rng)
+
+    return of_kernel
+
+
+def _drawn(places: Indices, scores: Array, count: int, rng: np.random.Generator) -> Indices:
+    """`count` of the places, with the scores as probabilities."""
     count = min(count, int(np.count_nonzero(scores)))
     return places[np.sort(rng.choice(len(places), count, replace=False, p=scores / scores.sum()))]
 
@@ -173,7 +227,7 @@ def _leverage_of_gram(gram: Array, count: int) -> Array:
     return np.asarray(np.sum(left[:, leading] ** 2, axis=1))
 
 
-def _greedy(among: _Choice, count: int, rng: np.random.Generator) -> Indices:
+def _greedy(among: _Choice, count: int) -> Chosen:
     """Pivoted Cholesky of the kernel matrix, one column at a time; the matrix is never formed.
 
     In random order, so that the order of the frames does not decide among equals.
@@ -195,10 +249,11 @@ def _greedy(among: _Choice, count: int, rng: np.random.Generator) -> Indices:
         residual = np.maximum(residual - factor[n] ** 2, 0.0)
         residual[pivot] = 0.0
         chosen.append(pivot)
-    return np.asarray(order[np.array(chosen, dtype=np.intp)])
+    places = np.asarray(order[np.array(chosen, dtype=np.intp)])
+    return lambda rng: places
 
 
-METHODS: dict[str, Callable[[_Choice, int, np.random.Generator], Indices]] = {
+METHODS: dict[str, Callable[[_Choice, int], Chosen]] = {
     "uniform": _uniform,
     "random": _random,
     "farthest": _farthest,

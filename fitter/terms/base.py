@@ -126,17 +126,6 @@ class Pool:
             largest=self.largest * factor,
         )
 
-    def merged(self, other: Pool) -> Pool:
-        """The candidates of both pools, these first."""
-        return Pool(
-            np.concatenate([self.points, other.points]),
-            np.concatenate([self.groups, other.groups]),
-            np.concatenate([self.keys, other.keys]),
-            np.minimum(self.lowest, other.lowest),
-            np.maximum(self.largest, other.largest),
-            self.count + other.count,
-        )
-
     def kept(self, most: int) -> Pool:
         """The candidates with the smallest keys, `most` of them at the most."""
         if len(self.keys) <= most:
@@ -224,13 +213,19 @@ class TermSettings(Checked):
     """Integer settings of the kernel, each with the smallest and the largest value to try."""
 
     cutoff: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
+    """Å: distance beyond which atoms do not see each other."""
     n_sparse: Any = field(default=None, metadata=read_by(optional(SPARSE)))
+    """Number of sparse points."""
     delta: float | None = field(default=None, metadata=read_by(optional(SIGMA)))  # eV
+    """eV: standard deviation of the term's local energies in the prior; by default from evidence."""
     sparse_method: str | None = field(
         default=None, metadata=read_by(optional(choice(*SPARSE_METHODS)))
     )
+    """How the sparse points are chosen among the data."""
     cutoff_width: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
+    """Å: width of the smooth step to zero before the cutoff."""
     optimise: bool | tuple[str, ...] = field(default=False, metadata=read_by(_optimise))
+    """Whether evidence chooses this term's hyperparameters: true, false, or their names."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for a too wide transition or unknown names to optimise."""

@@ -90,10 +90,15 @@ class DistanceSettings(TermSettings):
     """Limits of the sparse points of a combination of species without `n_sparse`."""
 
     cutoff: float = field(default=5.0, metadata=read_by(DISTANCE))
+    """Å: distance beyond which atoms do not see each other."""
     n_sparse: int | None = field(default=None, metadata=read_by(optional(SPARSE)))
+    """Number of sparse points for each combination of species; by default by their number."""
     n_sparse_factor: float = field(default=1.0, metadata=read_by(number(above=0, at_most=100)))
+    """Factor of the default number of sparse points."""
     lengthscale: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
+    """Å: distance over which the function changes; by default a fraction of the cutoff."""
     kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
+    """Covariance of the function at two distances."""
 
     def points_wanted(self, species: Species, candidates: int, blocks: int) -> int:
         """The number decreases with the number of elements, so that a fit stays short."""

@@ -120,19 +120,27 @@ class EmbeddingSettings(TermSettings):
     continuous: ClassVar[tuple[str, ...]] = ("lengthscale",)
 
     cutoff: float = field(default=5.5, metadata=read_by(DISTANCE))
+    """Å: distance beyond which a neighbour adds nothing to the density."""
     n_sparse: int = field(default=20, metadata=read_by(SPARSE))  # per species of centre
+    """Number of sparse points for each species of the centre."""
     lengthscale: float | None = field(
         default=None, metadata=read_by(optional(number(at_least=0.01, at_most=100)))
     )
+    """Change of the density over which the function changes; 1 is the largest density of the data."""
     kernel: str = field(default="squared_exponential", metadata=read_by(choice(*KERNELS)))
+    """Covariance of the function at two densities."""
     density: str = field(default="polynomial", metadata=read_by(choice(*DENSITIES)))
+    """Shape of a neighbour's density."""
     exponent: float | None = field(
         default=None, metadata=read_by(optional(number(at_least=2, at_most=30)))
     )
+    """Exponent of the polynomial density; by default 6."""
     decay: float | None = field(
         default=None, metadata=read_by(optional(number(above=0, at_most=20)))
     )  # 1/Å
+    """1/Å: decay of the exponential density; by default 2."""
     weights: Mapping[str, float] = field(default_factory=dict, metadata=read_by(_weights))
+    """Weights of the elements in the density; by default 1."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for parameters of the other density."""

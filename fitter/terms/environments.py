@@ -57,8 +57,9 @@ __all__ = [
 
 Indices = NDArray[np.int64]
 
-MOST_NUMBERS = 4_000_000
-"""Doubles of derivatives, and of their products with the sparse points, held at once."""
+MOST_NUMBERS = 2_000_000
+"""Doubles of derivatives, and of their products with the sparse points, held at once: enough rows for
+matrix products at full speed, not more than the processor's cache."""
 
 
 # ---- settings ------------------------------------------------------------------------------------
@@ -104,11 +105,15 @@ class EnvironmentSettings(TermSettings):
     n_sparse: int | Mapping[str, int] | None = field(
         default=None, metadata=read_by(optional(_per_species))
     )
+    """Number of sparse points for each species of the centre, or a number by element."""
     sparse_method: str | None = field(
         default=None, metadata=read_by(optional(choice(*SPARSE_METHODS[1:])))
     )
+    """How the sparse points are chosen among the data."""
     n_sparse_factor: float = field(default=1.0, metadata=read_by(number(above=0, at_most=100)))
+    """Factor of the default number of sparse points."""
     config_type_n_sparse: Mapping[str, int] = field(default_factory=dict, metadata=read_by(_quotas))
+    """Numbers of sparse points from groups of frames, by config_type."""
 
     @property
     @override

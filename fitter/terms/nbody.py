@@ -95,15 +95,21 @@ class NBodySettings(EnvironmentSettings):
     whole: ClassVar[Mapping[str, tuple[int, int]]] = {"power": (1, 4)}
 
     cutoff: float = field(default=4.0, metadata=read_by(DISTANCE))
+    """Å: longest distance from the central atom to its neighbours."""
     lengthscale: float | None = field(default=None, metadata=read_by(optional(DISTANCE)))  # Å
+    """Å: lengthscale of the kernel of triplets; by default a fraction of the cutoff."""
     kernel: str = field(default="power", metadata=read_by(choice("power", "squared_exponential")))
+    """What acts on the 3-body kernel of environments."""
     power: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=8)))
     )
+    """Exponent of the 3-body kernel; by default 2."""
     distance_lengthscale: float | None = field(
         default=None, metadata=read_by(optional(number(above=0, at_most=1e6)))
     )
+    """Lengthscale on the kernel's distance, in units of the descriptors' typical distance."""
     n_features: int = field(default=100, metadata=read_by(integer(at_least=1, at_most=5000)))
+    """Number of inducing triplets for each centre and pair of neighbours' species."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for a setting of the kernel that was not chosen."""

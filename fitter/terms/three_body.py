@@ -85,7 +85,9 @@ class ThreeBodySettings(DistanceSettings):
     most_points: ClassVar[int] = 400
 
     cutoff: float = field(default=4.0, metadata=read_by(DISTANCE))
+    """Å: longest distance from the central atom to each of the two others."""
     symmetry: str = field(default="central", metadata=read_by(choice("central", "full")))
+    """Which exchanges of the three atoms leave the function as it is."""
 
     @classmethod
     @override

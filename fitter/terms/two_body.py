@@ -55,6 +55,7 @@ class TwoBodySettings(DistanceSettings):
     most_points: ClassVar[int] = 40
 
     cutoff: float = field(default=5.5, metadata=read_by(DISTANCE))
+    """Å: distance beyond which atoms do not see each other."""
 
     @classmethod
     @override

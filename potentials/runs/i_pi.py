@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.extras import install
 from forcemap.potentials.runs.programs import (
     STALL,
     Program,
@@ -33,7 +34,7 @@ SOCKETS_PREFIX = "/tmp/ipi_"
 
 def find_i_pi() -> str:
     """Path of i-PI's program; raises ForcemapError if there is none."""
-    return find_program("i-pi", "install i-PI beside forcemap: pip install 'ipi>=3.3.1,<3.4'")
+    return find_program("i-pi", f"i-PI comes with {install('ipi')}")
 
 
 @dataclass(frozen=True)

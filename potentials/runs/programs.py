@@ -16,7 +16,14 @@ from typing import IO
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.leaving import stopped_when_ended
 
-__all__ = ["Program", "find_program", "forcemap_command", "last_step", "supervise"]
+__all__ = [
+    "Program",
+    "find_program",
+    "forcemap_command",
+    "last_step",
+    "program_path",
+    "supervise",
+]
 
 POLL = 0.1
 """Seconds between looks at the programs."""
@@ -33,13 +40,16 @@ def find_program(name: str, cure: str) -> str:
 
     Raises ForcemapError with `cure` if there is none.
     """
-    beside = Path(sys.executable).parent / name
-    if os.access(beside, os.X_OK):
-        return str(beside)
-    found = shutil.which(name)
+    found = program_path(name)
     if found is None:
         raise ForcemapError(f'the program "{name}" was not found; {cure}')
     return found
+
+
+def program_path(name: str) -> str | None:
+    """Path of a program: beside this Python first, then on PATH; None if there is none."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
 
 
 def forcemap_command(*arguments: str) -> list[str]:

@@ -43,7 +43,8 @@ class RadialFunctions(MappedTerm):
         cutoff: Å.
         intervals: of the radial splines over [0, cutoff].
         n_max, l_max: numbers of radial functions and largest order of spherical harmonics.
-        radial: (intervals + degree, l_max + 1, n_max).
+        radial: (intervals + degree, l_max + 1, n_max); (species, intervals + degree, l_max + 1, n_max) if
+            each species has functions of its own.
         degree: of the splines, 3 or 5.
         cosine_width: Å; where it is above 0 the splines are multiplied by 1/2 (1 + cos) over this width
             before the cutoff, and need not vanish there.
@@ -95,7 +96,7 @@ class SpectrumFunctions(RadialFunctions):
     """Site energies that depend on the power spectrum of the neighbours' density.
 
     Attributes:
-        self_density: (n_max,).
+        self_density: (n_max,), or (species, n_max) as `radial`.
         weights: (channels, species).
     """
 
@@ -109,7 +110,10 @@ class SpectrumFunctions(RadialFunctions):
 
     def expansion_document(self) -> dict[str, Any]:
         """The entries of the document that are about the density."""
-        return self.radial_document() | {"channels": len(self.weights)}
+        document = self.radial_document() | {"channels": len(self.weights)}
+        if self.radial.ndim == 4:
+            document["species_tables"] = len(self.radial)
+        return document
 
     def expansion_tensors(self) -> dict[str, Coefficients]:
         """The tensors that are about the density."""

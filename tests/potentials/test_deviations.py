@@ -46,6 +46,10 @@ DATA = with_draws(
     COUNT,
     3,
 )
+SINGLE = 1e-6
+"""Relative error of draws that are computed in single precision: rounding is 6e-8, and some sums are of
+hundreds of numbers. A deviation need not be known to more than a few percent."""
+
 CALIBRATED = Uncertainty(
     energy=Calibration(1.5, 0.2, 0.3),
     force=Calibration(2.0, 0.1, 0.4),
@@ -89,9 +93,15 @@ def test_draws_equal_brute_force(n: int) -> None:
             reference.evaluate(draw, Atoms(symbol)).energy - draw.e0[symbol]
             for symbol in atoms.get_chemical_symbols()
         )
-        np.testing.assert_allclose(found.energies[k], expected.energy - free, rtol=1e-10, atol=1e-9)
-        np.testing.assert_allclose(found.forces[k], expected.forces, rtol=0, atol=1e-9)
-        np.testing.assert_allclose(found.virials[k], expected.virial, rtol=0, atol=1e-8)
+        # Numbers in which nothing is left of what was added up are as exact as the largest.
+        tolerance = SINGLE if isinstance(data.draws.terms[0], ThreeBodySplines) else 1e-10
+        scale = 1.0 + np.abs(expected.forces).max()
+        energy = expected.energy - free
+        np.testing.assert_allclose(found.energies[k], energy, rtol=tolerance, atol=10 * tolerance)
+        np.testing.assert_allclose(found.forces[k], expected.forces, rtol=0, atol=tolerance * scale)
+        np.testing.assert_allclose(
+            found.virials[k], expected.virial, rtol=0, atol=10 * tolerance * scale
+        )
 
 
 @pytest.mark.parametrize("intervals", [(1, 1), (1, 9), (7, 5), (12, 3), (24, 24)])
@@ -130,8 +140,11 @@ def test_draws_have_what_flat_triangles_reach(
             found = deviations(as_potential(data), atoms)
             for k, whole in enumerate(wholes):
                 expected = reference.evaluate(replace(data, terms=(whole,), draws=None), atoms)
-                np.testing.assert_allclose(found.energies[k], expected.energy, atol=1e-10)
-                np.testing.assert_allclose(found.forces[k], expected.forces, rtol=0, atol=1e-9)
+                scale = 1.0 + np.abs(expected.forces).max()
+                energy, forces = found.energies[k], found.forces[k]
+                np.testing.assert_allclose(energy, expected.energy, rtol=SINGLE, atol=10 * SINGLE)
+                # Tables of random numbers have slopes that are many times their values.
+                np.testing.assert_allclose(forces, expected.forces, rtol=0, atol=4 * SINGLE * scale)
 
 
 def test_the_terms_of_draws_add_up(potential: Potential) -> None:
@@ -231,7 +244,7 @@ def test_instruction_sets_agree_on_draws(potential: Potential, tmp_path: Path) -
         done = subprocess.run(command, env=environment, capture_output=True, check=True, timeout=60)
         used, found = pickle.loads(done.stdout)
         assert used in (name, "generic")
-        assert_same(found, expected, 1e-11)
+        assert_same(found, expected, SINGLE)
 
 
 def test_draws_leave_the_mean_alone() -> None:

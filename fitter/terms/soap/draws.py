@@ -17,7 +17,7 @@ added to l, and one more coordinate makes the isolated atom, the zero of all ene
 
 For zeta = 1 every draw is one vector, and for zeta = 3 and 4 the draws are factors of some of the
 sparse points, like the mean. The same holds for zeta = 2 if the sparse points take less memory than
-forms, as with many elements, whose spectra are long.
+forms, as with many elements, whose spectra are long, and no more operations.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def drawn_bytes(term: SoapTerm, plan: MapPlan) -> int:
     if term.zeta == 1:
         return 8 * sum(plan.draws * (term.dimension + plan.draws) for b in term.blocks if b.size)
     if term.zeta == 2:
-        return 8 * min(_numbers_of_forms(term, plan), _numbers_of_points(term, plan, MOST_POINTS))
+        points = _numbers_of_points(term, plan, MOST_POINTS)
+        return 8 * (points if _by_points(term, plan) else _numbers_of_forms(term, plan))
     return 8 * _numbers_of_points(term, plan, plan.functions)
 
 
@@ -102,8 +103,20 @@ def drawing(term: SoapTerm, plan: MapPlan) -> Work:
 
 
 def _by_points(term: SoapTerm, plan: MapPlan) -> bool:
-    """Whether all sparse points, which are exact, take no more memory than forms would."""
-    return _numbers_of_points(term, plan, MOST_POINTS) <= _numbers_of_forms(term, plan)
+    """Whether all sparse points, which are exact, take no more memory than forms would, nor longer."""
+    memory = _numbers_of_forms(term, plan) - _numbers_of_points(term, plan, MOST_POINTS)
+    return memory >= 0 and _products_saved(term, plan) >= 0
+
+
+def _products_saved(term: SoapTerm, plan: MapPlan) -> int:
+    """Multiplications for an atom of each element that forms of the usual size need beyond those of
+    the sparse points."""
+    saved, d = 0, term.dimension
+    for block in term.blocks:
+        rank = min(MOST_FUNCTIONS // 2, block.size, d)
+        saved += rank * d + plan.draws * (rank**2 + (rank + 1) * d)
+        saved -= block.size * d * (1 + plan.draws)
+    return saved
 
 
 def _numbers_of_forms(term: SoapTerm, plan: MapPlan) -> int:

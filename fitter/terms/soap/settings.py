@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+import numpy as np
 from forcemap.fitter.checked import (
     Checked,
     CrossCheckError,
@@ -22,7 +23,8 @@ from forcemap.fitter.checked import (
 from forcemap.fitter.terms.base import DISTANCE, Array, Size, Survey, TermSettings
 from forcemap.fitter.terms.environments import EnvironmentSettings
 from forcemap.fitter.terms.soap.channels import channels_of, learned_similarity, species_weights
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.soap.contraction import learned_mixing, second_moments, tables
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis
 from forcemap.fitter.terms.soap.scales import SINGLE, Reaches, Scale
 from forcemap.fitter.terms.soap.term import SoapTerm
 from forcemap.fitter.terms.two_body import TwoBodySettings
@@ -59,7 +61,9 @@ class RadialScaling(Checked):
     """Weight 1 / (1 + (r / radius)^exponent) of a neighbour at distance r, Å."""
 
     radius: float = field(default=2.0, metadata=read_by(DISTANCE))  # Å
+    """Å: distance at which a neighbour counts half."""
     exponent: float = field(default=4.0, metadata=read_by(number(above=0, at_most=20)))
+    """How fast the weight falls beyond the radius."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +82,33 @@ class SoapSettings(EnvironmentSettings):
     whole: ClassVar[Mapping[str, tuple[int, int]]] = {"zeta": (1, 4)}
 
     n_max: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=32)))
+    """Number of radial functions."""
     l_max: int = field(default=6, metadata=read_by(integer(at_least=0, at_most=20)))
+    """Largest angular number."""
     atom_sigma: float | None = field(
         default=None, metadata=read_by(optional(number(at_least=0.05, at_most=5)))
     )
+    """Å: width of the neighbours' Gaussians; by default from the data."""
     zeta: int = field(default=2, metadata=read_by(integer(at_least=1, at_most=4)))
+    """Exponent of the kernel; 2 is mapped to a quadratic form of few vectors."""
     radial_scaling: RadialScaling | None = field(
         default=None, metadata=read_by(optional(nested(RadialScaling, "radius: 2, exponent: 4")))
     )
+    """Smaller weights of far neighbours."""
     n_species_channels: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=118)))
     )
+    """Number of channels that the elements' densities are mixed in."""
+    n_channels: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=64)))
+    )
+    """Learned channels, each a combination of the radial functions of all elements."""
     n_scales: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=2)))
     )
+    """Number of terms that a term without a cutoff stands for."""
     kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
+    """Similarity of pairs of elements, from -1 to 1, such as {Si-O: 0.3}."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for settings that exclude each other."""
@@ -213,12 +229,29 @@ class SoapSettings(EnvironmentSettings):
             fading=nearest.fading if nearest else 0.0,
             faded=nearest.faded if nearest else 0.0,
         )
-        radial, own = tabulate(basis)
+        weights, mixing = self._channels(survey), None
+        if self.n_channels is not None:
+            mixing = self._mixing(survey, basis, weights)
+            weights = np.ones((1, len(survey.species)))
+        radial, own = tables(basis, mixing)
         return SoapTerm(
-            *(basis, self.zeta, survey.species, self._channels(survey), radial, own),
+            *(basis, self.zeta, survey.species, weights, radial, own),
             cutoff=self.cutoff,
             delta=self.delta or 1.0,
+            mixing=mixing,
         )
+
+    def _mixing(self, survey: Survey, basis: RadialBasis, weights: Array) -> Array:
+        """(l_max + 1, n_channels, species, n_max) contraction of the elements' radial functions."""
+        assert self.n_channels is not None
+        if len(survey.species) > 1 and self.kappa is None and self.n_species_channels is None:
+            similarity = learned_similarity(survey.frames, survey.species, basis.cutoff)
+            weights = channels_of(similarity, len(survey.species))
+        moments = survey.once(
+            f"second moments of {basis}",
+            lambda: second_moments(survey.frames, basis, survey.species),
+        )
+        return learned_mixing(moments, weights, self.n_channels)
 
     def _channels(self, survey: Survey) -> Array:
         """(channels, species) weights of the elements."""

@@ -27,7 +27,8 @@ from forcemap.fitter.terms.base import LARGEST, Array, Block, MapPlan, Species, 
 from forcemap.fitter.terms.environments import Comparison, DotPower, EnvironmentTerm, Indices
 from forcemap.fitter.terms.soap.draws import drawing, drawn_bytes, drawn_functions
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
+from forcemap.fitter.terms.soap.contraction import tables
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis
 from forcemap.potentials import _core
 from forcemap.potentials.terms.soap import SpectrumFunctions
 from typing_extensions import override
@@ -47,8 +48,11 @@ class SoapTerm(EnvironmentTerm):
         zeta: power of the dot product.
         numbers: atomic numbers of the columns of `weights`, increasing.
         weights: (channels, species) weights of the elements' densities.
-        radial: (intervals + 3, l_max + 1, n_max) splines of the radial functions over [0, cutoff].
-        own: (n_max,) coefficients of the centre's own density.
+        radial: (intervals + 3, l_max + 1, n_max) splines of the radial functions over [0, cutoff];
+            (species, intervals + 3, l_max + 1, channels) of contracted ones.
+        own: (n_max,) coefficients of the centre's own density; (species, channels).
+        mixing: (l_max + 1, channels, species, n_max) contraction of the radial functions and elements
+            into channels (`contraction`); None: radial functions as they are, of `weights`.
     """
 
     kind: ClassVar[str] = "soap"
@@ -62,12 +66,28 @@ class SoapTerm(EnvironmentTerm):
     cutoff: float
     delta: float = 1.0
     blocks: tuple[Block, ...] = ()
+    mixing: Array | None = None
+
+    @property
+    def functions(self) -> int:
+        """Radial functions of a channel of the elements, of the splines."""
+        return int(self.radial.shape[-1])
+
+    @property
+    def intervals(self) -> int:
+        """Intervals of the splines."""
+        return int(self.radial.shape[-3]) - 3
 
     @cached_property
     def expansion(self) -> _core.SoapExpansion:
         """The density expansion in the core."""
+        shared = self.mixing is None
         return _core.SoapExpansion(
-            self.cutoff, self.radial, self.own, self.weights, list(self.numbers)
+            self.cutoff,
+            self.radial[None] if shared else self.radial,
+            self.own[None] if shared else self.own,
+            self.weights,
+            list(self.numbers),
         )
 
     @property
@@ -84,7 +104,7 @@ class SoapTerm(EnvironmentTerm):
             "n_max": basis.n_max,
             "l_max": basis.l_max,
             "zeta": self.zeta,
-            "channels": len(self.weights),
+            "channels": len(self.weights) if self.mixing is None else self.functions,
             "dimension": self.dimension,
         }
 
@@ -102,7 +122,7 @@ class SoapTerm(EnvironmentTerm):
     def at(self, values: Mapping[str, float]) -> SoapTerm:
         shape: dict[str, Any] = {name: value for name, value in values.items() if name != "zeta"}
         basis = replace(self.basis, **shape)
-        radial, own = tabulate(basis, len(self.radial) - 3)
+        radial, own = tables(basis, self.mixing, self.intervals)
         zeta = int(values.get("zeta", self.zeta))
         return replace(self, basis=basis, radial=radial, own=own, cutoff=basis.cutoff, zeta=zeta)
 
@@ -182,8 +202,8 @@ class SoapTerm(EnvironmentTerm):
         """The fields of a mapped term that define the density expansion."""
         return {
             "cutoff": self.cutoff,
-            "intervals": len(self.radial) - 3,
-            "n_max": self.basis.n_max,
+            "intervals": self.intervals,
+            "n_max": self.functions,
             "l_max": self.basis.l_max,
             "radial": self.radial,
             "self_density": self.own,
@@ -192,11 +212,16 @@ class SoapTerm(EnvironmentTerm):
 
     @override
     def document(self) -> dict[str, Any]:
-        return {"zeta": self.zeta, "basis": asdict(self.basis)}
+        document = {"zeta": self.zeta, "basis": asdict(self.basis)}
+        return document if self.mixing is None else document | {"contracted": self.functions}
 
     @override
     def tensors(self) -> dict[str, Array]:
-        return {"radial": self.radial, "own": self.own, "channels": self.weights}
+        tensors = {"radial": self.radial, "own": self.own, "channels": self.weights}
+        if self.mixing is None:
+            return tensors
+        rows = self.radial.reshape(-1, *self.radial.shape[-2:])
+        return tensors | {"radial": rows, "mixing": self.mixing}
 
     @classmethod
     @override
@@ -208,9 +233,9 @@ class SoapTerm(EnvironmentTerm):
         basis = RadialBasis(**{n: sizes.get(n, stored[n].number()) for n in names})  # type: ignore[arg-type]
         if not 0.0 < basis.cutoff_width <= basis.cutoff <= 100.0:
             stored.reject("cutoff and cutoff_width must be positive and consistent")
-        radial = view.tensor("radial", basis.l_max + 1, basis.n_max)
-        own, weights = view.tensor("own"), view.tensor("channels", len(view.species))
-        if len(radial) < 4 or len(own) != basis.n_max or not 1 <= len(weights) <= 128:
+        mixing, radial, own = cls._tables_of(view, basis)
+        weights = view.tensor("channels", len(view.species))
+        if radial.shape[-3] < 4 or not 1 <= len(weights) <= 128:
             view.entry.reject(
                 "its radial, own or channels tensor has not the size that `basis` asks for"
             )
@@ -219,5 +244,24 @@ class SoapTerm(EnvironmentTerm):
             view.entry.reject(
                 "its channels tensor is 0: the file is damaged; copy it again or fit anew"
             )
-        term = cls(basis, zeta, view.species, weights, radial, own, basis.cutoff, view.delta)
+        term = cls(
+            *(basis, zeta, view.species, weights, radial, own, basis.cutoff, view.delta),
+            mixing=mixing,
+        )
         return term.with_blocks(view.blocks(1, lambda species: term.dimension))
+
+    @staticmethod
+    def _tables_of(view: TermView, basis: RadialBasis) -> tuple[Array | None, Array, Array]:
+        """The mixing, if there is one, the splines and the centre's own coefficients."""
+        orders, species = basis.l_max + 1, len(view.species)
+        if "contracted" not in view.entry:
+            own = view.tensor("own")
+            if len(own) != basis.n_max:
+                view.entry.reject("its own tensor has not the size that `basis` asks for")
+            return None, view.tensor("radial", orders, basis.n_max), own
+        count = view.entry["contracted"].integer(1, 128)
+        mixing = view.tensor("mixing", count, species, basis.n_max)
+        rows, own = view.tensor("radial", orders, count), view.tensor("own", count)
+        if len(mixing) != orders or len(own) != species or len(rows) % species:
+            view.entry.reject("its tensors have not the sizes that `basis` and the species ask for")
+        return mixing, np.ascontiguousarray(rows.reshape(species, -1, orders, count)), own

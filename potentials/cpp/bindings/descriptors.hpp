@@ -27,6 +27,8 @@ nb::tuple derivative_rows(const Descriptors& descriptors, std::size_t first, std
     for (std::size_t n = first; n < last; ++n) {
       descriptors.derivatives(n, *rows, targets);
       centers.resize(targets.size(), n);
+      // Of the others, with a quarter more: rows that move as the array grows cost as much again.
+      if (n == first) rows->reserve(rows->size() + rows->size() * (last - n) * 5 / 4);
     }
   }
   const std::size_t shape[] = {targets.size(), descriptors.dimension()};

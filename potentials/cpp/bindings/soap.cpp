@@ -17,29 +17,32 @@ struct Expansion {
   std::vector<int> numbers;
 };
 
-using Cube = nb::ndarray<const double, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Tables = nb::ndarray<const double, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using Places = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 std::vector<double> copied(const double* begin, std::size_t count) {
   return {begin, begin + count};
 }
 
-void make(Expansion* self, double cutoff, Cube radial, Doubles self_density, Matrix weights,
+void make(Expansion* self, double cutoff, Tables radial, Matrix self_density, Matrix weights,
           const std::vector<int>& numbers) {
-  if (radial.shape(0) < 4) throw nb::value_error("radial needs 4 rows at least");
+  if (radial.shape(1) < 4) throw nb::value_error("radial needs 4 rows at least");
   if (weights.shape(1) != numbers.size())
     throw nb::value_error("weights must be (channels, numbers)");
-  if (self_density.shape(0) != radial.shape(2))
-    throw nb::value_error("self_density must have n_max entries");
-  if (radial.shape(1) < 1) throw nb::value_error("radial must have l_max + 1 columns");
-  const forcemap::SoapBasis basis{cutoff,
-                                  radial.shape(2),
-                                  radial.shape(1) - 1,
-                                  radial.shape(0) - 3,
-                                  copied(radial.data(), radial.size()),
-                                  copied(self_density.data(), self_density.size()),
-                                  weights.shape(0),
-                                  copied(weights.data(), weights.size())};
+  if (self_density.shape(1) != radial.shape(3) || self_density.shape(0) != radial.shape(0))
+    throw nb::value_error("self_density must be (tables, n_max)");
+  if (radial.shape(2) < 1) throw nb::value_error("radial must have l_max + 1 columns");
+  if (radial.shape(0) != 1 && radial.shape(0) != numbers.size())
+    throw nb::value_error("radial must have one table, or one for each of the numbers");
+  forcemap::SoapBasis basis{cutoff,
+                            radial.shape(3),
+                            radial.shape(2) - 1,
+                            radial.shape(1) - 3,
+                            copied(radial.data(), radial.size()),
+                            copied(self_density.data(), self_density.size()),
+                            weights.shape(0),
+                            copied(weights.data(), weights.size())};
+  basis.by_species = radial.shape(0) != 1;
   new (self) Expansion{SoapExpansion(basis, numbers.size()), numbers};
 }
 
@@ -90,10 +93,12 @@ void add_weighted_rows(Places targets, Places centers, Matrix values, Matrix wei
 
 void add_soap(nb::module_& m) {
   nb::class_<Expansion>(m, "SoapExpansion", "Expansion of the density of neighbours about an atom.")
-      .def("__init__", &make, nb::arg("cutoff"), nb::arg("radial"), nb::arg("self_density"),
-           nb::arg("weights"), nb::arg("numbers"),
-           "radial (intervals + 3, l_max + 1, n_max) B-spline coefficients over [0, cutoff] in Å; "
-           "weights (channels, species) for the atomic numbers `numbers`, increasing.")
+      .def(
+          "__init__", &make, nb::arg("cutoff"), nb::arg("radial"), nb::arg("self_density"),
+          nb::arg("weights"), nb::arg("numbers"),
+          "radial (tables, intervals + 3, l_max + 1, n_max) B-spline coefficients over [0, cutoff] "
+          "in Å and self_density (tables, n_max), with one table for all species or one for each; "
+          "weights (channels, species) for the atomic numbers `numbers`, increasing.")
       .def_prop_ro(
           "dimension", [](const Expansion& e) { return e.soap.dimension(); },
           "Numbers of the power spectrum.")

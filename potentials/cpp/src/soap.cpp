@@ -8,6 +8,7 @@
 #include "forcemap/fail.hpp"
 #include "loops/site_kernels.hpp"
 #include "rows/row_writer.hpp"
+#include "rows/spectrum_rows.hpp"
 
 namespace forcemap {
 
@@ -38,10 +39,12 @@ std::vector<double> harmonic_norms(std::size_t l_max) {
 
 struct SoapExpansion::Impl {
   SoapView view{};
+  std::size_t species;
   std::vector<double> radial, self, weights, harmonic;
 
-  Impl(const SoapBasis& basis, std::size_t species) {
-    const std::size_t lanes = site_kernels().soap.lanes, n_max = basis.n_max;
+  Impl(const SoapBasis& basis, std::size_t species_count) : species(species_count) {
+    view.loops = &soap_kernels(basis.n_max);
+    const std::size_t lanes = view.loops->lanes, n_max = basis.n_max;
     check(basis, species);
     view.cutoff = basis.cutoff;
     view.inverse_spacing = static_cast<double>(basis.intervals) / basis.cutoff;
@@ -53,28 +56,45 @@ struct SoapExpansion::Impl {
     view.l_max = basis.l_max;
     view.n_padded = rounded(n_max, lanes);
     view.channels = basis.channels;
-    view.species = species;
+    view.species = basis.by_species ? 1 : species;
     view.width = view.channels * view.n_padded;
     view.dimension = basis.dimension();
     view.padded_dimension = rounded(view.dimension, lanes);
-    view.square = std::max(view.width * view.width, view.n_max * view.width);
+    view.square = view.width * view.width;
     const std::size_t rows =
         (basis.intervals + static_cast<std::size_t>(basis.degree)) * (basis.l_max + 1);
-    radial.assign(rows * view.n_padded, 0.0);
-    for (std::size_t row = 0; row < rows; ++row)
+    const std::size_t tables = basis.by_species ? species : 1;
+    radial.assign(tables * rows * view.n_padded, 0.0);
+    for (std::size_t row = 0; row < tables * rows; ++row)
       std::copy_n(&basis.radial[row * n_max], n_max, &radial[row * view.n_padded]);
-    self.assign(view.n_padded, 0.0);
-    std::copy_n(basis.self.begin(), n_max, self.begin());
-    weights = basis.weights;
-    view.plain_species = basis.channels == species;
+    self.assign(tables * view.n_padded, 0.0);
+    for (std::size_t table = 0; table < tables; ++table)
+      std::copy_n(&basis.self[table * n_max], n_max, &self[table * view.n_padded]);
+    if (basis.by_species) {
+      scale_tables(basis.weights);
+      view.radial_stride = rows * view.n_padded;
+      view.self_stride = view.n_padded;
+      weights = {1.0};
+    } else {
+      weights = basis.weights;
+    }
+    view.plain_species = basis.channels == view.species;
     for (std::size_t channel = 0; channel < basis.channels; ++channel)
-      for (std::size_t s = 0; s < species && view.plain_species; ++s)
-        view.plain_species = weights[channel * species + s] == (channel == s ? 1.0 : 0.0);
+      for (std::size_t s = 0; s < view.species && view.plain_species; ++s)
+        view.plain_species = weights[channel * view.species + s] == (channel == s ? 1.0 : 0.0);
     harmonic = harmonic_norms(basis.l_max);
     view.radial = radial.data();
     view.self = self.data();
     view.weights = weights.data();
     view.harmonic = harmonic.data();
+  }
+
+  // The tables of each species times its weight.
+  void scale_tables(const std::vector<double>& by) {
+    for (std::vector<double>* tables : {&radial, &self}) {
+      const std::size_t size = tables->size() / by.size();
+      for (std::size_t n = 0; n < tables->size(); ++n) (*tables)[n] *= by[n / size];
+    }
   }
 
   static void check(const SoapBasis& b, std::size_t species) {
@@ -87,8 +107,10 @@ struct SoapExpansion::Impl {
     if (!(b.cosine_width >= 0.0) || b.cosine_width > b.cutoff)
       fail("soap cosine_width ", b.cosine_width, " is not within the cutoff");
     const std::size_t rows = b.intervals + static_cast<std::size_t>(b.degree);
-    if (b.radial.size() != rows * (b.l_max + 1) * b.n_max || b.self.size() != b.n_max ||
-        b.weights.size() != b.channels * species)
+    const std::size_t tables = b.by_species ? species : 1;
+    if (b.by_species && b.channels != 1) fail("soap with tables by species has one channel");
+    if (b.radial.size() != tables * rows * (b.l_max + 1) * b.n_max ||
+        b.self.size() != tables * b.n_max || b.weights.size() != b.channels * species)
       fail("soap tables do not have the sizes that n_max, l_max and channels ask for");
     if (!finite(b.radial) || !finite(b.self) || !finite(b.weights))
       fail("soap tables hold a number that is not finite");
@@ -102,6 +124,7 @@ SoapExpansion::SoapExpansion(SoapExpansion&&) noexcept = default;
 
 double SoapExpansion::cutoff() const { return impl_->view.cutoff; }
 std::size_t SoapExpansion::dimension() const { return impl_->view.dimension; }
+std::size_t SoapExpansion::species() const { return impl_->species; }
 const SoapView& SoapExpansion::view() const { return impl_->view; }
 
 std::size_t SoapExpansion::bytes() const {
@@ -211,6 +234,15 @@ struct SoapDescriptors::Neighborhood {
   }
 };
 
+struct SoapDescriptors::Scratch {
+  explicit Scratch(const SoapView& view) : rows(view) {}
+  SoapWorkspace space;
+  Neighborhood near;
+  SpectrumRows rows;
+};
+
+SoapDescriptors::~SoapDescriptors() = default;
+
 SoapDescriptors::SoapDescriptors(const SoapExpansion& expansion, const std::vector<int>& numbers,
                                  const Environments& environments, int center)
     : expansion_(expansion), environments_(environments), center_species_(-1) {
@@ -219,8 +251,8 @@ SoapDescriptors::SoapDescriptors(const SoapExpansion& expansion, const std::vect
     if (found == numbers.end()) fail("atomic number ", number, " is not in the expansion");
     return static_cast<int>(found - numbers.begin());
   };
-  if (numbers.size() != expansion.view().species)
-    fail("expected ", expansion.view().species, " species, found ", numbers.size());
+  if (numbers.size() != expansion.species())
+    fail("expected ", expansion.species(), " species, found ", numbers.size());
   environments.check(expansion.cutoff());
   center_species_ = species(center);
   for (const int number : environments.numbers()) species_of_.push_back(species(number));
@@ -232,7 +264,7 @@ SoapWork& SoapDescriptors::density(std::size_t atom, SoapWorkspace& space,
   const SoapView& view = expansion_.view();
   near.fill(environments_, species_of_, atom, view.cutoff);
   SoapWork& work = space.prepare(view, near.view.count);
-  site_kernels().soap.density(view, near.view, work);
+  view.loops->density(view, near.view, work);
   return work;
 }
 
@@ -250,27 +282,23 @@ void SoapDescriptors::isolated(double* out) const {
   SiteView nothing{};
   nothing.species = center_species_;
   SoapWork& work = space.prepare(expansion_.view(), 0);
-  site_kernels().soap.density(expansion_.view(), nothing, work);
+  expansion_.view().loops->density(expansion_.view(), nothing, work);
   std::copy_n(work.p, dimension(), out);
 }
 
 void SoapDescriptors::derivatives(std::size_t n, std::vector<double>& rows,
                                   std::vector<std::size_t>& targets) const {
-  const std::size_t size = dimension(), center = centers_[n];
-  SoapWorkspace space;
-  Neighborhood near;
-  SoapWork& work = density(center, space, near);
+  const std::size_t center = centers_[n], begin = rows.size();
+  if (!scratch_) scratch_.reset(new Scratch(expansion_.view()));
+  const SoapWork& work = density(center, scratch_->space, scratch_->near);
   const Environments::Range neighbors = environments_.near(center, expansion_.cutoff());
-  const auto neighbor_of = [&](std::size_t k) { return static_cast<std::size_t>(work.slot[k]); };
   CenterRows involved(environments_.atoms(), center);
   for (std::size_t k = 0; k < work.count; ++k)
-    involved.include(static_cast<std::size_t>(neighbors[neighbor_of(k)].owner));
-  const RowWriter writer = involved.append(size, rows, targets);
-  std::vector<double> gradient(3 * size);
-  for (std::size_t k = 0; k < work.count; ++k) {
-    site_kernels().soap.gradient(expansion_.view(), work, k, gradient.data());
-    writer.add(center, neighbors[neighbor_of(k)], gradient.data(), size);
-  }
+    involved.include(
+        static_cast<std::size_t>(neighbors[static_cast<std::size_t>(work.slot[k])].owner));
+  involved.append(dimension(), rows, targets);
+  scratch_->rows.write(work, neighbors, involved.places(), involved.involved(),
+                       rows.data() + begin);
 }
 
 std::size_t SoapDescriptors::dimension() const { return expansion_.dimension(); }

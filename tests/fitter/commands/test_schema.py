@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -111,3 +111,39 @@ def test_schema_and_fit_agree(
         assert not valid
     else:
         assert valid
+
+
+def _described(schema: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All settings in a schema, with their paths."""
+    if isinstance(schema, Mapping):
+        for key, value in schema.get("properties", {}).items():
+            yield f"{path}.{key}", value
+        for key, value in schema.items():
+            if key == "properties":
+                for name, one in value.items():
+                    yield from _described(one, f"{path}.{name}")
+            elif key not in ("default", "enum", "required"):
+                yield from _described(value, path)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _described(part, path)
+
+
+LENGTHS = {"cutoff", "cutoff_width", "atom_sigma", "radius"}
+
+
+def test_every_setting_says_what_it_means_and_quantities_begin_with_their_unit() -> None:
+    settings = list(_described(Settings.schema()))
+    for path, schema in settings:
+        if "const" not in schema:
+            assert schema.get("description"), path
+        if path.rpartition(".")[2] in LENGTHS:
+            assert schema["description"].startswith("Å: "), path
+    units = {
+        path: schema["description"].partition(":")[0]
+        for path, schema in settings
+        if "sigma." in path
+    }
+    assert units[".sigma.energy"] == "eV per atom"
+    assert units[".sigma.force"] == "eV/Å"
+    assert units[".sigma.stress"] == "eV/Å³"

@@ -15,7 +15,7 @@ from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.process.survey import shortest_distances
 from forcemap.fitter.sparse.candidates import MOST_CANDIDATES, candidate_pools
-from forcemap.fitter.sparse.methods import METHODS, independent, select
+from forcemap.fitter.sparse.methods import METHODS, chosen_blocks, independent, select
 from forcemap.fitter.terms.base import SPARSE_METHODS, Block, Pool, Species
 from forcemap.fitter.terms.distances import DistanceTerm
 from forcemap.fitter.terms.three_body import ThreeBodyTerm
@@ -78,6 +78,39 @@ def test_candidates_are_a_bounded_sample() -> None:
     assert len(found[SILICON]) == MOST_CANDIDATES
     again = candidates(many, TRIPLETS)
     np.testing.assert_array_equal(found[SILICON], again[SILICON])
+
+
+def test_candidates_are_those_with_the_smallest_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often those kept so far have been sought out, in the order of the data."""
+    frames = 20 * FRAMES
+    every, _ = candidate_pools(frames, PAIRS, np.random.default_rng(0))
+    most = 150
+    monkeypatch.setattr("forcemap.fitter.sparse.candidates.MOST_CANDIDATES", most)
+    kept, _ = candidate_pools(frames, PAIRS, np.random.default_rng(0))
+    assert kept.keys() == every.keys()
+    assert max(len(pool.keys) for pool in every.values()) > 6 * most
+    for species, pool in kept.items():
+        whole = every[species]
+        best = np.sort(np.argsort(whole.keys)[:most])
+        np.testing.assert_array_equal(pool.keys, whole.keys[best])
+        np.testing.assert_array_equal(pool.points, whole.points[best])
+        np.testing.assert_array_equal(pool.groups, whole.groups[best])
+        np.testing.assert_array_equal(pool.largest, whole.largest)
+        assert pool.count == whole.count == len(whole.keys)
+
+
+@pytest.mark.parametrize("method", SPARSE_METHODS)
+def test_threads_do_not_change_the_choice(method: str) -> None:
+    def chosen(jobs: int) -> list[Array]:
+        rng = np.random.default_rng(2)
+        pools, _ = candidate_pools(FRAMES, PAIRS, rng, jobs=jobs)
+        blocks = chosen_blocks(PAIRS, pools, method, dict.fromkeys(pools, 6), rng=rng, jobs=jobs)
+        return [block.points for block, _ in blocks]
+
+    alone, together = chosen(1), chosen(3)
+    assert len(alone) > 3
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("method", SPARSE_METHODS)

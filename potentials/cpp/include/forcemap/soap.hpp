@@ -27,6 +27,9 @@ struct SoapBasis {
   std::vector<double> weights;  // (channels, species)
   int degree = 3;               // of the splines: 3 or 5
   double cosine_width = 0.0;  // Å; above 0: R_nl times 1/2 (1 + cos) over this width at the cutoff
+  /// Whether each species has radial functions of its own, a contraction of any number of them and
+  /// of the species: `radial` and `self` are then arrays of (species), and there is one channel.
+  bool by_species = false;
 
   /// Numbers of the power spectrum.
   std::size_t dimension() const {
@@ -45,7 +48,8 @@ class SoapExpansion {
 
   double cutoff() const;
   std::size_t dimension() const;
-  std::size_t bytes() const;  // of its tables
+  std::size_t species() const;  // of its weights
+  std::size_t bytes() const;    // of its tables
   const SoapView& view() const;
 
  private:
@@ -76,6 +80,7 @@ class SoapDescriptors {
   /// must be one of them. Both arguments must outlive this.
   SoapDescriptors(const SoapExpansion& expansion, const std::vector<int>& numbers,
                   const Environments& environments, int center);
+  ~SoapDescriptors();
 
   /// Indices of the atoms of the centre's species. (n)
   const std::vector<std::size_t>& centers() const { return centers_; }
@@ -87,18 +92,21 @@ class SoapDescriptors {
 
   /// Rows of derivatives of centre `n` (its place in centers()): for each atom within its cutoff
   /// and for itself -dp/dx, -dp/dy, -dp/dz, then the six dp/d(strain). Appends to `rows` (.,
-  /// dimension) and, for each, the row of the structure that it adds to, to `targets`.
+  /// dimension) and, for each, the row of the structure that it adds to, to `targets`. By one
+  /// thread at a time: the work space is kept.
   void derivatives(std::size_t n, std::vector<double>& rows,
                    std::vector<std::size_t>& targets) const;
 
  private:
   struct Neighborhood;
+  struct Scratch;
   SoapWork& density(std::size_t atom, SoapWorkspace& space, Neighborhood& near) const;
   const SoapExpansion& expansion_;
   const Environments& environments_;
   std::vector<int> species_of_;  // by atom
   std::vector<std::size_t> centers_;
   int center_species_;
+  mutable std::unique_ptr<Scratch> scratch_;
 };
 
 /// y[n] += a[n] * b[n], n < count.

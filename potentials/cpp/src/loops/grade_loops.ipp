@@ -53,10 +53,11 @@ FORCEMAP_INLINE Vec8 next_chebyshev(bool first, Vec8 t, Vec8 value, Vec8 previou
   return first ? t * value : (t + t) * value - previous;
 }
 
-// (1 - x)^2 T_n(2 x - 1), zero for x > 1, of n < N.
+// (1 - x)^2 T_n(2 x - 1), zero for x > 1, of n < N and x = scale u.
 template <std::size_t N>
-FORCEMAP_INLINE void radial_functions(Vec8 x, Vec8* value) {
-  const Vec8 fade = larger(splat8(1.0) - x, splat8(0.0)), t = fma(splat8(2.0), x, splat8(-1.0));
+FORCEMAP_INLINE void radial_functions(Vec8 u, double scale, Vec8* value) {
+  const Vec8 fade = larger(fnma(splat8(scale), u, splat8(1.0)), splat8(0.0));
+  const Vec8 t = fma(splat8(2.0 * scale), u, splat8(-1.0));
   value[0] = fade * fade;
 #pragma GCC unroll 16
   for (std::size_t n = 1; n < N; ++n)
@@ -108,7 +109,6 @@ FORCEMAP_APART std::size_t radial_of_one(const MomentsView& moments, const SiteV
   constexpr std::size_t whole = (N + 7) / 8 * 8;
   const MomentsView v = moments;  // which no store can change
   const SiteView s = view;
-  const Vec8 scale = splat8(v.inverse_cutoff);
   Packer<false> packer(v);
   Vec8 total[whole];
 #pragma GCC unroll 16
@@ -116,7 +116,7 @@ FORCEMAP_APART std::size_t radial_of_one(const MomentsView& moments, const SiteV
   for (std::size_t n = 0; n < s.padded; n += 8) {
     const Vec8 r = load8(s.r + n);
     Vec8 value[N];
-    radial_functions<N>(r * scale, value);
+    radial_functions<N>(r, v.inverse_cutoff, value);
 #pragma GCC unroll 16
     for (std::size_t m = 0; m < N; ++m) total[m] = total[m] + value[m];
     if constexpr (angles) packer.add(s, n, r);
@@ -131,14 +131,13 @@ FORCEMAP_APART std::size_t radial_of_one(const MomentsView& moments, const SiteV
 template <std::size_t N, bool angles>
 FORCEMAP_INLINE std::size_t radial_of_some(const MomentsView& v, const SiteView& s) {
   static_assert(N % 4 == 0);
-  const Vec8 scale = splat8(v.inverse_cutoff);
   Packer<true> packer(v);
   for (std::size_t n = 0; n < v.species * N; n += 4) store(v.sums + n, splat(0.0));
   for (std::size_t n = 0; n < s.padded; n += 8) {
     const Vec8 r = load8(s.r + n);
     Vec8 value[N];
     double rows[N / 4][32];
-    radial_functions<N>(r * scale, value);
+    radial_functions<N>(r, v.inverse_cutoff, value);
     for (std::size_t four = 0; four < N / 4; ++four) store_rows(rows[four], value + 4 * four);
     const std::size_t rest = s.count - n, real = rest < 8 ? rest : 8;
     for (std::size_t k = 0; k < real; ++k) {
@@ -152,9 +151,8 @@ FORCEMAP_INLINE std::size_t radial_of_some(const MomentsView& v, const SiteView&
   return packer.packed;
 }
 
-// As `kMomentParts`, without g; and u, the square of the distance over that of the cutoff.
-FORCEMAP_INLINE Vec8 harmonics(const MomentsView& v, std::size_t n, Vec8 inverse_square,
-                               Vec8* part) {
+// As `kMomentParts`, without g; returns the square of the distance.
+FORCEMAP_INLINE Vec8 harmonics(const MomentsView& v, std::size_t n, Vec8* part) {
   const Vec8 x = load8(v.x + n), y = load8(v.y + n), z = load8(v.z + n);
   const Vec8 xx = x * x, yy = y * y, zz = z * z, flat = xx + yy;
   part[0] = x;
@@ -165,19 +163,18 @@ FORCEMAP_INLINE Vec8 harmonics(const MomentsView& v, std::size_t n, Vec8 inverse
   part[5] = x * z;
   part[6] = xx - yy;
   part[7] = fma(splat8(-0.5), flat, zz);
-  return (flat + zz) * inverse_square;
+  return flat + zz;
 }
 
 // One species, N functions: sums (N, kMomentParts) at v.angles.
 template <std::size_t N>
 FORCEMAP_APART void angles_of_one(const MomentsView& v, std::size_t packed) {
-  const Vec8 inverse_square = splat8(v.inverse_square);
   Vec8 total[N * kMomentParts];
 #pragma GCC unroll 16
   for (std::size_t m = 0; m < N * kMomentParts; ++m) total[m] = splat8(0.0);
   for (std::size_t n = 0; n < packed; n += 8) {
     Vec8 part[kMomentParts], value[N];
-    radial_functions<N>(harmonics(v, n, inverse_square, part), value);
+    radial_functions<N>(harmonics(v, n, part), v.inverse_square, value);
 #pragma GCC unroll 2
     for (std::size_t m = 0; m < N; ++m)
 #pragma GCC unroll 8
@@ -191,17 +188,17 @@ FORCEMAP_APART void angles_of_one(const MomentsView& v, std::size_t packed) {
 
 // Any number of species and functions: the lanes of a vector are the harmonics.
 FORCEMAP_INLINE void angles_of_some(const MomentsView& v, std::size_t packed) {
-  const Vec8 inverse_square = splat8(v.inverse_square);
   const std::size_t width = v.angular_radial * kMomentParts;
   for (std::size_t n = 0; n < v.species * width; n += 8) store(v.angles + n, splat8(0.0));
   for (std::size_t n = 0; n < packed; n += 8) {
     Vec8 part[kMomentParts];
     double first[32], second[32], values[16][8];
-    const Vec8 u = harmonics(v, n, inverse_square, part), t = fma(splat8(2.0), u, splat8(-1.0));
+    const Vec8 u = splat8(v.inverse_square) * harmonics(v, n, part),
+               t = fma(splat8(2.0), u, splat8(-1.0));
     store_rows(first, part);
     store_rows(second, part + 4);
     Vec8 value, previous = splat8(0.0);
-    radial_functions<1>(u, &value);
+    radial_functions<1>(u, 1.0, &value);
     for (std::size_t m = 0; m < v.angular_radial; ++m) {
       store(values[m], value);
       const Vec8 following = next_chebyshev(m == 0, t, value, previous);

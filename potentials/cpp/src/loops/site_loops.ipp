@@ -284,8 +284,8 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::whiten_eight,
       {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::soap_density, FORCEMAP_LOOPS::soap_energies,
        FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::contracted_density,
-       FORCEMAP_LOOPS::contracted_forces, FORCEMAP_LOOPS::soap_gradient,
-       FORCEMAP_LOOPS::soap_products, FORCEMAP_LOOPS::soap_sums, FORCEMAP_LOOPS::soap_draw_forces}};
+       FORCEMAP_LOOPS::contracted_forces, FORCEMAP_LOOPS::soap_products, FORCEMAP_LOOPS::soap_sums,
+       FORCEMAP_LOOPS::soap_draw_forces}};
   return kernels;
 }
 

@@ -46,7 +46,7 @@ static void contracted_coefficients(const SoapView& v, const SoapContractionView
 static void contracted_density(const SoapView& v, const SoapContractionView& mix, const SiteView& s,
                                SoapWork& w) {
   soap_neighbors(v, s, w);
-  soap_radial(v, w);
+  soap_radial(v, s, w);
   soap_harmonics(v, w);
   contracted_coefficients(v, mix, s, w);
   // Runs are written in their order by whole vectors: what a vector writes past the end of a run is

@@ -8,6 +8,7 @@ namespace forcemap {
 
 struct DrawSums;
 struct SiteView;
+struct SoapKernels;
 
 /// The first projections of a spectrum on a centre's vectors are features of the site.
 constexpr std::size_t kMostProjections = 32;
@@ -44,6 +45,7 @@ struct SoapCenterView {
 /// A density expansion. Radial channels (alpha, n) of a coefficient row stand at alpha * n_padded +
 /// n.
 struct SoapView {
+  const SoapKernels* loops;  // in whose vectors everything is padded
   double cutoff;
   double inverse_spacing;
   double last_interval;
@@ -58,8 +60,11 @@ struct SoapView {
   bool plain_species;            // channels are the species themselves
   const double* radial;          // (intervals + degree, l_max + 1, n_padded)
   const double* self;            // (n_padded)
-  const double* weights;         // (channels, species)
-  const double* harmonic;        // norm of Y_lm, m >= 0, at l (l + 1) / 2 + m
+  // Where each species has tables of its own: their distances in the arrays above, and `species` is
+  // 1, since their neighbours are treated alike. 0 where all share them.
+  std::size_t radial_stride, self_stride;
+  const double* weights;   // (channels, species)
+  const double* harmonic;  // norm of Y_lm, m >= 0, at l (l + 1) / 2 + m
 };
 
 /// What is kept of one site between the steps, as SoapWorkspace (soap.cpp) lays it out.
@@ -137,8 +142,6 @@ struct SoapKernels {
                              const SiteView& site, SoapWork& work);
   void (*contracted_forces)(const SoapView& view, const SoapContractionView& contraction,
                             const SiteView& site, SoapWork& work);
-  /// d(normalised p)/dr_j of neighbour `j` (of the work's order), (3, dimension) doubles.
-  void (*gradient)(const SoapView& view, SoapWork& work, std::size_t j, double* out);
   /// out[k] = vectors[k] . p, of `count` vectors, a multiple of 4, as long as `size`, a multiple of
   /// the vector width.
   void (*products)(const double* vectors, std::size_t count, std::size_t size, const double* p,

@@ -5,55 +5,26 @@
 // (Bartok, Kondor, Csanyi, DOI 10.1103/PhysRevB.87.184115), off-diagonal a < b once and times
 // sqrt(2), p normalised. From dE/dp follow dE/dc and then the forces; no derivative of p is formed.
 
+#include "lanes.hpp"
 #include "soap_kernels.hpp"
 
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
-
-// ---- as many doubles at a time as the machine has
-// ------------------------------------------------
-
-#if defined(__AVX512F__)
-using Lanes = __m512d;
-constexpr std::size_t kLanes = 8;
-FORCEMAP_INLINE Lanes take(const double* p) { return _mm512_loadu_pd(p); }
-FORCEMAP_INLINE Lanes take(const float* p) { return _mm512_cvtps_pd(_mm256_loadu_ps(p)); }
-FORCEMAP_INLINE void put(double* p, Lanes v) { _mm512_storeu_pd(p, v); }
-FORCEMAP_INLINE Lanes all(double s) { return _mm512_set1_pd(s); }
-FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_pd(a, b, c); }
-FORCEMAP_INLINE Vec4 halves(Lanes v) {
-  return _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
-}
-FORCEMAP_INLINE double total(Lanes v) { return sum(halves(v)); }
-#else
-using Lanes = Vec4;
-constexpr std::size_t kLanes = 4;
-FORCEMAP_INLINE Lanes take(const double* p) { return load(p); }
-FORCEMAP_INLINE Lanes take(const float* p) { return load(p); }
-FORCEMAP_INLINE void put(double* p, Lanes v) { store(p, v); }
-FORCEMAP_INLINE Lanes all(double s) { return splat(s); }
-FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return fma(a, b, c); }
-FORCEMAP_INLINE Vec4 halves(Lanes v) { return v; }
-FORCEMAP_INLINE double total(Lanes v) { return sum(v); }
-#endif
-
-// The totals of four, in turn.
-FORCEMAP_INLINE Vec4 totals(Lanes a, Lanes b, Lanes c, Lanes d) {
-  return add_half_sums(half_sums(halves(a), halves(b)), half_sums(halves(c), halves(d)));
-}
 
 constexpr std::size_t kMostL = 20;  // as max_soap_l in soap.hpp
 
 // ---- neighbours
 // ----------------------------------------------------------------------------------
 
-// Those within the cutoff, by species; what is left of the last vector is weightless.
+// Those within the cutoff, by species unless these have tables of their own; what is left of the
+// last vector is weightless.
 static void soap_neighbors(const SoapView& v, const SiteView& s, SoapWork& w) {
   std::size_t found = 0;
   for (std::size_t species = 0; species < v.species; ++species) {
     w.begin[species] = found;
     for (std::size_t n = 0; n < s.count; ++n) {
-      if (static_cast<std::size_t>(s.kind[n]) != species || !(s.r[n] < v.cutoff)) continue;
+      if (!(s.r[n] < v.cutoff)) continue;
+      if (v.radial_stride == 0 && static_cast<std::size_t>(s.kind[n]) != species) continue;
       const double scale = s.inverse_r[n];
       w.slot[found] = static_cast<int>(n);
       w.ux[found] = s.x[n] * scale;
@@ -119,7 +90,7 @@ FORCEMAP_INLINE void end_by_cosine(const SoapView& v, double r, int count, doubl
 }
 
 // Radial functions and slopes of all neighbours: B-splines on uniform intervals.
-static void soap_radial(const SoapView& v, SoapWork& w) {
+static void soap_radial(const SoapView& v, const SiteView& s, SoapWork& w) {
   const std::size_t row = (v.l_max + 1) * v.n_padded;
   const double h = v.inverse_spacing;
   for (std::size_t j = 0; j < w.padded; ++j) {
@@ -137,6 +108,7 @@ static void soap_radial(const SoapView& v, SoapWork& w) {
     m = m < v.last_interval ? m : v.last_interval;
     const double t = u - m, q = 1.0 - t;
     const double* c0 = v.radial + static_cast<std::size_t>(m) * row;
+    if (v.radial_stride != 0) c0 += v.radial_stride * static_cast<std::size_t>(s.kind[w.slot[j]]);
     if (v.degree == 5) {
       double b[6], d[6];
       uniform_basis<5>(t, b, d);
@@ -330,9 +302,11 @@ static void soap_coefficients(const SoapView& v, const SiteView& s, SoapWork& w)
     }
   }
   // The centre itself.
+  const std::size_t center = static_cast<std::size_t>(s.species);
+  const double* const self = v.self + v.self_stride * center;
   for (std::size_t channel = 0; channel < v.channels; ++channel) {
-    const double weight = v.weights[channel * v.species + static_cast<std::size_t>(s.species)];
-    for (std::size_t n = 0; n < v.n_max; ++n) w.c[channel * v.n_padded + n] += weight * v.self[n];
+    const double weight = v.self_stride != 0 ? 1.0 : v.weights[channel * v.species + center];
+    for (std::size_t n = 0; n < v.n_max; ++n) w.c[channel * v.n_padded + n] += weight * self[n];
   }
 }
 
@@ -378,7 +352,7 @@ constexpr double kRoot2 = 1.4142135623730950488;
 
 static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
   soap_neighbors(v, s, w);
-  soap_radial(v, w);
+  soap_radial(v, s, w);
   soap_harmonics(v, w);
   soap_coefficients(v, s, w);
   double* p = w.p;
@@ -667,57 +641,6 @@ static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
       stride = v.n_padded;
     }
     pull_species(v, s, w, {adjoint, stride}, begin, end);
-  }
-}
-
-// ---- derivative of the spectrum, for fitting
-// -------------------------------------------------------
-
-static void soap_gradient(const SoapView& v, SoapWork& w, std::size_t j, double* out) {
-  const std::size_t width = v.width, row = (v.l_max + 1) * v.n_padded, stride = w.padded;
-  std::size_t species = 0;
-  while (w.begin[species + 1] <= j) ++species;
-  const double unit[3] = {w.ux[j], w.uy[j], w.uz[j]};
-  const double* const tangent[3] = {w.yx, w.yy, w.yz};
-  const double inverse = w.inverse_r[j];
-  for (std::size_t d = 0; d < 3; ++d) {
-    double* const result = out + d * v.dimension;
-    double* p = result;
-    for (std::size_t l = 0; l <= v.l_max; ++l) {
-      const double* value = w.value + j * row + l * v.n_padded;
-      const double* slope = w.slope + j * row + l * v.n_padded;
-      // moved[n][b] = sum_m dc[lm][n] c[lm][b], c of one unit of the neighbour's density
-      double* moved = w.square;
-      for (std::size_t n = 0; n < v.n_max * width; n += kLanes) put(moved + n, all(0.0));
-      for (std::size_t m = 0; m < 2 * l + 1; ++m) {
-        const std::size_t lm = l * l + m;
-        const double by_value = tangent[d][lm * stride + j] * inverse;
-        const double by_slope = w.y[lm * stride + j] * unit[d];
-        const double* c = w.c + lm * width;
-        for (std::size_t n = 0; n < v.n_max; ++n) {
-          const Lanes dc = all(by_value * value[n] + by_slope * slope[n]);
-          for (std::size_t b = 0; b < width; b += kLanes)
-            put(moved + n * width + b, mad(dc, take(c + b), take(moved + n * width + b)));
-        }
-      }
-      const double scale = 1.0 / __builtin_sqrt(static_cast<double>(2 * l + 1));
-      packed_rows(v, [&](std::size_t a, std::size_t b, std::size_t length) {
-        const std::size_t alpha = a / v.n_padded, beta = b / v.n_padded;
-        const std::size_t na = a % v.n_padded, nb = b % v.n_padded;
-        const double wa = v.weights[alpha * v.species + species];
-        const double wb = v.weights[beta * v.species + species];
-        const double factor = kRoot2 * scale;
-        for (std::size_t n = 0; n < length; ++n)
-          p[n] = factor * (wa * moved[na * width + b + n] + wb * moved[(nb + n) * width + a]);
-        if (a == b) p[0] = 2.0 * scale * wa * moved[na * width + a];
-        p += length;
-      });
-    }
-    double along = 0.0;
-    for (std::size_t n = 0; n < v.dimension; ++n) along += w.p[n] * result[n];
-    const double inverse_norm = w.norm > 0.0 ? 1.0 / w.norm : 0.0;
-    for (std::size_t n = 0; n < v.dimension; ++n)
-      result[n] = (result[n] - along * w.p[n]) * inverse_norm;
   }
 }
 

@@ -48,8 +48,11 @@ struct RowPlaces {
   const int* of_same;  // of a table whose neighbours are of one species
 };
 
-/// The same term for many sets of weights, as many at a time as vectors have lanes. Tables (draws /
-/// lanes, centre, first, second), or null, are rows of (r_jk, lanes).
+/// Draws that are computed together: they stand side by side in tables and sums.
+constexpr std::size_t kDrawnSideBySide = 8;
+
+/// The same term for many sets of weights. Tables (draws / kDrawnSideBySide, centre, first,
+/// second), or null, are rows of (r_jk, kDrawnSideBySide).
 struct ThreeBodyDrawsView {
   std::size_t draws;
   ThreeBodyView term;  // without tables
@@ -62,14 +65,15 @@ constexpr std::size_t kDrawnTogether = 16;
 
 /// Further working arrays, with room as those of ThreeBodyWork.
 struct ThreeBodyDrawsWork {
-  double *base, *base_slopes;  // (padded, 4) of the basis at r_jk; slopes by r_jk over r_jk
-  double *dx, *dy, *dz;        // r_k - r_j
-  int* cell;                   // of r_jk, in numbers from the begin of a row
-  double* products;            // (padded, 4, 4) of the basis at r_ik and that at r_jk
-  // of up to kDrawnTogether draws, in vectors of `lanes`:
-  double* rows;    // (vectors, padded, 4, lanes) as those of ThreeBodyWork
-  double* radial;  // (vectors, padded, lanes) dE/d(r_ij)
-  double* h;       // (vectors, padded, 3, lanes) dE/d(r_j) through r_jk
+  float* legs;                // (padded, 4) of the basis at r
+  float *base, *base_slopes;  // (padded, 4) of the basis at r_jk; slopes by r_jk over r_jk
+  float *dx, *dy, *dz;        // r_k - r_j
+  int* cell;                  // of r_jk, in numbers from the begin of a row
+  float* products;            // (padded, 4, 4) of the basis at r_ik and that at r_jk
+  // of up to kDrawnTogether draws, in vectors of kDrawnSideBySide:
+  float* rows;    // (vectors, padded, 4, draws) as those of ThreeBodyWork
+  float* radial;  // (vectors, padded, draws) dE/d(r_ij)
+  float* h;       // (vectors, padded, 3, draws) dE/d(r_j) through r_jk
 };
 
 /// Adds the draws' energies and derivatives.

@@ -83,6 +83,10 @@ class CenterRows {
     involved_.push_back(atom);
   }
 
+  // Each atom's place among those involved; of an atom that is not involved the number of atoms.
+  const std::vector<std::size_t>& places() const { return place_; }
+  std::size_t involved() const { return involved_.size(); }
+
   // Appends the rows, filled with zeros, and for each the row of the frame that it adds to. The
   // writer is good until either argument changes, and while this lives.
   RowWriter append(std::size_t width, std::vector<double>& rows,
@@ -98,7 +102,7 @@ class CenterRows {
   }
 
  private:
-  std::vector<std::size_t> place_;  // number of atoms: not involved
+  std::vector<std::size_t> place_;
   std::vector<std::size_t> involved_;
 };
 

@@ -8,8 +8,9 @@
 // The basis (SoapBasis) is "radial" (intervals + degree, l_max + 1, n_max), "self" (n_max) and
 // "weights" (channels, species); "degree" and "cosine_width" may be absent (see soap_parts.hpp);
 // for each centre there are "A.vectors" (count, dimension) and "A.factors" (count), eV, linear in
-// the weights. Draws have no "constant": it is what makes the isolated atom's energy zero. The
-// features of a site are its projections on the first vectors.
+// the weights; with "species_tables", their number, each species has radial functions of its own.
+// Draws have no "constant": it is what makes the isolated atom's energy zero. The features of a
+// site are its projections on the first vectors.
 #include "forcemap/soap.hpp"
 
 #include <algorithm>
@@ -26,7 +27,7 @@ constexpr std::int64_t max_vectors = 1000000;
 
 SoapPower checked_power(const TermReader& reader) {
   reader.json().allow_only({"kind", "cutoff", "intervals", "degree", "cosine_width", "n_max",
-                            "l_max", "channels", "zeta", "centers"});
+                            "l_max", "channels", "species_tables", "zeta", "centers"});
   return read_power(reader.json());
 }
 
@@ -37,10 +38,10 @@ class PowerSpectrum final : public Spectrum {
   const SoapView& view() const override { return expansion_.view(); }
   std::size_t bytes() const override { return expansion_.bytes(); }
   void density(const SiteView& site, SoapWork& work) const override {
-    site_kernels().soap.density(view(), site, work);
+    view().loops->density(view(), site, work);
   }
   void forces(const SiteView& site, SoapWork& work) const override {
-    site_kernels().soap.forces(view(), site, work);
+    view().loops->forces(view(), site, work);
   }
 
  private:
@@ -52,7 +53,10 @@ class FactorDraws final : public SpectrumDraws {
  public:
   FactorDraws(TermReader& reader, const TermReader::Center& center, const SoapPower& power,
               const SoapView& expansion)
-      : power_(power), draws_(reader.draws()), size_(expansion.padded_dimension) {
+      : loops_(*expansion.loops),
+        power_(power),
+        draws_(reader.draws()),
+        size_(expansion.padded_dimension) {
     const auto count = static_cast<std::size_t>(center.json.at("count").integer(1, max_vectors));
     const std::string name = reader.label({center.species});
     count_ = (count + 3) / 4 * 4;
@@ -71,7 +75,7 @@ class FactorDraws final : public SpectrumDraws {
 
   void evaluate(const SpectrumAnswer& answer) const override {
     double *const y = answer.spare, *const slopes = y + count_;
-    site_kernels().soap.products(vectors_.data(), count_, size_, answer.spectrum, y);
+    loops_.products(vectors_.data(), count_, size_, answer.spectrum, y);
     std::fill_n(slopes, answer.padded_draws * count_, 0.0);
     for (std::size_t k = 0; k < draws_; ++k) {
       double energy = 0.0;
@@ -82,11 +86,11 @@ class FactorDraws final : public SpectrumDraws {
       }
       answer.energies[k] = energy;
     }
-    site_kernels().soap.sums(
-        {answer.padded_draws, count_, size_, slopes, vectors_.data(), answer.slopes});
+    loops_.sums({answer.padded_draws, count_, size_, slopes, vectors_.data(), answer.slopes});
   }
 
  private:
+  const SoapKernels& loops_;
   SoapPower power_;
   std::size_t draws_, size_, count_ = 0;
   std::vector<double> vectors_, factors_;

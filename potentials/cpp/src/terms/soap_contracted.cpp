@@ -41,7 +41,7 @@ class Contraction final : public Spectrum {
     json.allow_only({"kind", "cutoff", "intervals", "degree", "cosine_width", "n_max", "l_max",
                      "channels", "pairs", "zeta", "centers"});
     const auto channels = static_cast<std::size_t>(json.at("channels").integer(1, max_channels));
-    const std::size_t lanes = site_kernels().soap.lanes;
+    const std::size_t lanes = view_.loops->lanes;
     view_.width = rounded(channels, lanes) + lanes;
     read_pairs(reader, channels, static_cast<std::size_t>(json.at("pairs").integer(1, max_pairs)));
     read_mixing(reader, channels);
@@ -59,11 +59,11 @@ class Contraction final : public Spectrum {
   }
 
   void density(const SiteView& site, SoapWork& work) const override {
-    site_kernels().soap.contracted_density(view_, contraction_, site, work);
+    view_.loops->contracted_density(view_, contraction_, site, work);
   }
 
   void forces(const SiteView& site, SoapWork& work) const override {
-    site_kernels().soap.contracted_forces(view_, contraction_, site, work);
+    view_.loops->contracted_forces(view_, contraction_, site, work);
   }
 
  private:
@@ -94,7 +94,7 @@ class Contraction final : public Spectrum {
       if (run.length == 1) run.step = a - run.a;
       longest = std::max(longest, ++run.length);
     }
-    const std::size_t lanes = site_kernels().soap.lanes, orders = view_.l_max + 1;
+    const std::size_t lanes = view_.loops->lanes, orders = view_.l_max + 1;
     view_.dimension = orders * count;
     view_.padded_dimension = rounded(view_.dimension, lanes);
     view_.square = longest + lanes;
@@ -113,7 +113,7 @@ class Contraction final : public Spectrum {
 
   void read_mixing(TermReader& reader, std::size_t channels) {
     const std::size_t species = reader.species(), n_max = view_.n_max, width = view_.width;
-    const std::size_t lanes = site_kernels().soap.lanes;
+    const std::size_t lanes = view_.loops->lanes;
     const std::vector<double> given = reader.take("mixing", {species, n_max, channels});
     const std::vector<double> self = reader.take("self", {species, channels});
     mixing_.assign(species * n_max * width, 0.0);

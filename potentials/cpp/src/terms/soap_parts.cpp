@@ -82,7 +82,7 @@ class SpectrumTerm final : public DrawnTerm {
   void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
     const Center& center = centers_[static_cast<std::size_t>(site.species)];
     if (!center.functions) return;
-    const SoapKernels& loops = site_kernels().soap;
+    const SoapKernels& loops = *expansion_.view().loops;
     const SoapView& view = expansion_.view();
     Scratch& scratch = space.of<Scratch>();
     scratch.reserve(view, draws_, site.count, spare(*center.functions));
@@ -119,8 +119,16 @@ class SpectrumTerm final : public DrawnTerm {
 SoapExpansion read_soap_expansion(TermReader& reader) {
   SoapBasis basis{};
   basis.channels = static_cast<std::size_t>(reader.json().at("channels").integer(1, max_channels));
+  if (reader.json().has("species_tables")) {
+    const JsonView tables = reader.json().at("species_tables");
+    const auto species = static_cast<std::int64_t>(reader.species());
+    tables.integer(species, species);
+    basis.by_species = true;
+    if (basis.channels != 1) reader.json().at("channels").reject("species_tables need 1 channel");
+  }
   read_radial(reader, basis);
-  basis.self = reader.take("self", {basis.n_max});
+  basis.self = basis.by_species ? reader.take("self", {reader.species(), basis.n_max})
+                                : reader.take("self", {basis.n_max});
   basis.weights = reader.take("weights", {basis.channels, reader.species()});
   return {basis, reader.species()};
 }
@@ -142,14 +150,16 @@ void read_radial(TermReader& reader, SoapBasis& basis) {
       width.reject("found ", width.description(), ", expected 0 < cosine_width <= cutoff");
   }
   const std::size_t rows = basis.intervals + static_cast<std::size_t>(basis.degree);
-  basis.radial = reader.take("radial", {rows, basis.l_max + 1, basis.n_max});
+  basis.radial = basis.by_species
+                     ? reader.take("radial", {reader.species(), rows, basis.l_max + 1, basis.n_max})
+                     : reader.take("radial", {rows, basis.l_max + 1, basis.n_max});
 }
 
 SoapWork& isolated_atom(const SoapView& expansion, int species, SoapWorkspace& space) {
   SiteView nothing{};
   nothing.species = species;
   SoapWork& work = space.prepare(expansion, 0);
-  site_kernels().soap.density(expansion, nothing, work);
+  expansion.loops->density(expansion, nothing, work);
   return work;
 }
 

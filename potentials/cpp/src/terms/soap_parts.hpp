@@ -14,8 +14,9 @@
 
 namespace forcemap {
 
-/// The density expansion of a term: what read_radial reads, the member "channels", the tensors
-/// "self" and "weights".
+/// The density expansion of a term: what read_radial reads, the members "channels" and, where it is
+/// there, "species_tables", the tensors "self" and "weights". With it, "radial" and "self" have the
+/// species as their first index, and "channels" is 1.
 SoapExpansion read_soap_expansion(TermReader& reader);
 
 /// The radial functions of an expansion: members "cutoff", "intervals", "n_max", "l_max", the

@@ -58,7 +58,7 @@ struct CenterEnergy {
     SoapWork* const work = &space.prepare(spectrum.view(), 0);
     spectrum.density(nothing, *work);
     double left = 0.0, *const energy = &left;
-    site_kernels().soap.energies(spectrum.view(), view, &work, 1, &energy);
+    spectrum.view().loops->energies(spectrum.view(), view, &work, 1, &energy);
     return left;
   }
 };
@@ -140,7 +140,7 @@ class SpectrumSums final : public MappedTerm {
       works[n] = &scratch.of[n].prepare(view, group.site[n]->count);
       spectrum_->density(*group.site[n], *works[n]);
     }
-    site_kernels().soap.energies(view, center.view, works, group.count, group.energy);
+    view.loops->energies(view, center.view, works, group.count, group.energy);
     for (std::size_t n = 0; n < group.count; ++n)
       if (group.features[n]) std::copy_n(works[n]->projections, center.features, group.features[n]);
     for (std::size_t n = 0; n < group.count; ++n) spectrum_->forces(*group.site[n], *works[n]);

@@ -238,8 +238,8 @@ struct DrawsScratch {
     room = neighbors;
     ThreeBodyDrawsWork& w = work;
     arena.lay_out([&](const auto& each) {
-      for (double** p : {&w.base, &w.base_slopes}) each(*p, 4 * room);
-      for (double** p : {&w.dx, &w.dy, &w.dz}) each(*p, room);
+      for (float** p : {&w.legs, &w.base, &w.base_slopes}) each(*p, 4 * room);
+      for (float** p : {&w.dx, &w.dy, &w.dz}) each(*p, room);
       each(w.cell, room);
       each(w.products, 16 * room);
       each(w.rows, 4 * kDrawnTogether * room);
@@ -253,8 +253,7 @@ struct DrawsScratch {
 class ThreeBodyDraws final : public DrawnTerm {
  public:
   explicit ThreeBodyDraws(TermReader& reader)
-      : lanes_(site_kernels().soap.lanes),
-        tables_((reader.draws() + lanes_ - 1) / lanes_ * reader.species() * reader.species() *
+      : tables_((reader.draws() + kTogether - 1) / kTogether * reader.species() * reader.species() *
                 reader.species()) {
     const Members members(reader, 1, 1);
     const std::size_t legs = members.shape.legs, n = reader.species();
@@ -263,7 +262,7 @@ class ThreeBodyDraws final : public DrawnTerm {
       const DrawnRows rows(legs - 3, members.shape.base - 3, same);
       read(reader, triplet, rows, (triplet[0] * n + triplet[1]) * n + triplet[2]);
       std::vector<int>& places = same ? of_same_ : of_different_;
-      if (places.empty()) places = rows.places(lanes_);
+      if (places.empty()) places = rows.places(kTogether);
     }
     view_ = {reader.draws(),
              members.view,
@@ -293,16 +292,16 @@ class ThreeBodyDraws final : public DrawnTerm {
                            rows.rows(), " with so many intervals");
     const std::size_t count = found > 0 ? rows.count() : rows.rows();
     const std::vector<float> all = reader.take_single_draws(name, {count});
-    if ((count + 2 * rows.margin()) * lanes_ >
+    if ((count + 2 * rows.margin()) * kTogether >
         static_cast<std::size_t>(std::numeric_limits<int>::max()))
       reader.reject_tensor(name, "found more coefficients of a draw than can be counted");
     const std::size_t combinations = reader.species() * reader.species() * reader.species();
-    for (std::size_t k = 0; k < draws; k += lanes_)
-      tables_.set(k / lanes_ * combinations + place,
-                  tables_.keep(draws_side_by_side(all, count, k, lanes_, rows.margin())));
+    for (std::size_t k = 0; k < draws; k += kTogether)
+      tables_.set(k / kTogether * combinations + place,
+                  tables_.keep(draws_side_by_side(all, count, k, kTogether, rows.margin())));
   }
 
-  std::size_t lanes_;
+  static constexpr std::size_t kTogether = kDrawnSideBySide;
   TablesOf<float> tables_;
   std::vector<int> of_different_, of_same_;
   ThreeBodyDrawsView view_{};

@@ -1,0 +1,1 @@
+"""Physical checks of a potential: one file for each, listed in `registry`."""

@@ -1,0 +1,116 @@
+"""Relaxed crystals: lattice constants and cohesive energies; other checks of crystals build on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from forcemap.fitter.checked import Checked, integer, number, read_by
+from forcemap.fitter.validation.check import (
+    Case,
+    Check,
+    Grade,
+    NotComputed,
+    Number,
+    Outcome,
+    Subject,
+    Task,
+    Verdict,
+)
+from forcemap.fitter.validation.relaxing import energy_of, relax
+from forcemap.fitter.validation.structures import data_of, name_of
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from forcemap.fitter.validation.models import Model
+
+__all__ = ["Crystal", "free_atom_energy"]
+
+LENGTHS = ("lattice constant a", "lattice constant b", "lattice constant c")
+ANGLES = ("angle alpha", "angle beta", "angle gamma")
+
+
+@dataclass(frozen=True)
+class CrystalSettings(Checked):
+    """Relaxation until all forces are below `fmax`, eV/Å, in at most `steps` steps."""
+
+    fmax: float = field(default=1e-3, metadata=read_by(number(above=0, at_most=1)))
+    steps: int = field(default=400, metadata=read_by(integer(at_least=1, at_most=100_000)))
+
+
+def free_atom_energy(model: Model, symbol: str, given: dict[str, float]) -> float:
+    """Energy of a free atom, eV: the one of the settings, or the model's own.
+
+    Raises NotComputed if the model has none.
+    """
+    from ase import Atoms
+
+    if symbol in given:
+        return given[symbol]
+    atoms = Atoms(symbol)
+    atoms.calc = model.calculator(1)
+    return energy_of(atoms)
+
+
+class Crystal(Check):
+    """Lattice constants, energy and cohesive energy of the relaxed crystals."""
+
+    name: ClassVar[str] = "crystal"
+    title: ClassVar[str] = "Relaxed crystals"
+    settings: ClassVar[type[Checked]] = CrystalSettings
+
+    def subjects(self, case: Case) -> Sequence[Subject]:
+        """All crystals."""
+        return case.crystals
+
+    def names(self, subject: Subject, settings: Any) -> Sequence[str]:
+        """Lengths, angles and energies."""
+        return [*LENGTHS, *ANGLES, "volume per atom", "energy per atom", "cohesive energy"]
+
+    def run(self, task: Task) -> Outcome:
+        """Relax the cell and the atoms."""
+        assert task.subject.atoms is not None
+        atoms = task.subject.atoms.copy()
+        before = name_of(atoms)
+        atoms.calc = task.model.calculator(task.jobs)
+        done = relax(
+            atoms, task.settings.fmax, task.settings.steps, cell=True, advance=task.advance
+        )
+        if not done:
+            raise NotComputed(f"it does not come to rest in {task.settings.steps} steps")
+        energy = energy_of(atoms) / len(atoms)
+        numbers = _cell_numbers(atoms)
+        numbers["volume per atom"] = Number(atoms.get_volume() / len(atoms), "Å³")
+        numbers["energy per atom"] = Number(energy, "eV")
+        remarks = []
+        try:
+            free = {
+                symbol: free_atom_energy(task.model, symbol, dict(task.case.free_atoms))
+                for symbol in set(atoms.get_chemical_symbols())
+            }
+            mean = float(np.mean([free[symbol] for symbol in atoms.get_chemical_symbols()]))
+            numbers["cohesive energy"] = Number(mean - energy, "eV per atom")
+        except NotComputed as reason:
+            remarks.append(f"no cohesive energy: a free atom cannot be computed ({reason})")
+        after = name_of(atoms)
+        grade = Grade.PASS if after == before else Grade.WARN
+        text = f"the crystal keeps its symmetry, {after}"
+        if grade is Grade.WARN:
+            text = f"the relaxed crystal is {after}; {before} is not at rest, or not stable"
+        verdict = Verdict("symmetry-kept", grade, text, "relaxation keeps the space group")
+        return Outcome(numbers, [verdict], {"atoms": data_of(atoms), "energy": energy}, remarks)
+
+
+def _cell_numbers(atoms: Atoms) -> dict[str, Number]:
+    """Lengths and angles of the cell; what symmetry makes equal is given once."""
+    lengths, angles = atoms.cell.lengths(), atoms.cell.angles()
+    numbers = {LENGTHS[0]: Number(float(lengths[0]), "Å")}
+    for place in (1, 2):
+        if not np.isclose(lengths[:place], lengths[place], rtol=1e-3).any():
+            numbers[LENGTHS[place]] = Number(float(lengths[place]), "Å")
+    for name, angle in zip(ANGLES, angles, strict=True):
+        if min(abs(angle - 90.0), abs(angle - 120.0)) > 0.05:
+            numbers[name] = Number(float(angle), "°")
+    return numbers

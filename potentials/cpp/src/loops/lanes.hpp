@@ -1,0 +1,98 @@
+// Vectors for loops whose lanes are an atom's numbers: as many doubles as the machine has, or eight
+// floats. Included only by the loop files, inside their own namespaces.
+#pragma once
+
+#include "vec8.hpp"
+
+namespace forcemap {
+namespace FORCEMAP_LOOPS {
+
+#if defined(__AVX512F__)
+using Lanes = __m512d;
+constexpr std::size_t kLanes = 8;
+FORCEMAP_INLINE Lanes take(const double* p) { return _mm512_loadu_pd(p); }
+FORCEMAP_INLINE void put(double* p, Lanes v) { _mm512_storeu_pd(p, v); }
+FORCEMAP_INLINE Lanes all(double s) { return _mm512_set1_pd(s); }
+FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return _mm512_fmadd_pd(a, b, c); }
+FORCEMAP_INLINE Vec4 halves(Lanes v) {
+  return _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
+}
+FORCEMAP_INLINE double total(Lanes v) { return sum(halves(v)); }
+#else
+using Lanes = Vec4;
+constexpr std::size_t kLanes = 4;
+FORCEMAP_INLINE Lanes take(const double* p) { return load(p); }
+FORCEMAP_INLINE void put(double* p, Lanes v) { store(p, v); }
+FORCEMAP_INLINE Lanes all(double s) { return splat(s); }
+FORCEMAP_INLINE Lanes mad(Lanes a, Lanes b, Lanes c) { return fma(a, b, c); }
+FORCEMAP_INLINE Vec4 halves(Lanes v) { return v; }
+FORCEMAP_INLINE double total(Lanes v) { return sum(v); }
+#endif
+
+// Eight floats on every machine. Sums over their lanes are doubles.
+constexpr std::size_t kSingles = 8;
+
+#if defined(__AVX2__)
+using Singles = __m256;
+FORCEMAP_INLINE Singles take(const float* p) { return _mm256_loadu_ps(p); }
+FORCEMAP_INLINE void put(float* p, Singles v) { _mm256_storeu_ps(p, v); }
+FORCEMAP_INLINE Singles all(float s) { return _mm256_set1_ps(s); }
+FORCEMAP_INLINE Singles mad(Singles a, Singles b, Singles c) { return _mm256_fmadd_ps(a, b, c); }
+FORCEMAP_INLINE Vec4 first_half(Singles v) { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
+FORCEMAP_INLINE Vec4 last_half(Singles v) { return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
+FORCEMAP_INLINE void store(float* p, Vec4 v) { _mm_storeu_ps(p, _mm256_cvtpd_ps(v)); }
+#else
+typedef float Singles __attribute__((vector_size(32)));
+FORCEMAP_INLINE Singles take(const float* p) {
+  Singles v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+FORCEMAP_INLINE void put(float* p, Singles v) { __builtin_memcpy(p, &v, sizeof v); }
+FORCEMAP_INLINE Singles all(float s) { return Singles{s, s, s, s, s, s, s, s}; }
+FORCEMAP_INLINE Singles mad(Singles a, Singles b, Singles c) { return a * b + c; }
+FORCEMAP_INLINE Vec4 first_half(Singles v) { return Vec4{v[0], v[1], v[2], v[3]}; }
+FORCEMAP_INLINE Vec4 last_half(Singles v) { return Vec4{v[4], v[5], v[6], v[7]}; }
+FORCEMAP_INLINE void store(float* p, Vec4 v) {
+  for (int n = 0; n < 4; ++n) p[n] = static_cast<float>(v[n]);
+}
+#endif
+
+FORCEMAP_INLINE Vec4 halves(Singles v) { return first_half(v) + last_half(v); }
+FORCEMAP_INLINE double total(Singles v) { return sum(halves(v)); }
+FORCEMAP_INLINE void store_single(float* p, Vec8 v) {
+  double each[8];
+  store(each, v);
+  store(p, load(each));
+  store(p + 4, load(each + 4));
+}
+// Adds eight floats to eight doubles.
+FORCEMAP_INLINE void add(double* to, Singles v) {
+  store(to, load(to) + first_half(v));
+  store(to + 4, load(to + 4) + last_half(v));
+}
+
+// The totals of four, in turn.
+template <typename Vector>
+FORCEMAP_INLINE Vec4 totals(Vector a, Vector b, Vector c, Vector d) {
+  return add_half_sums(half_sums(halves(a), halves(b)), half_sums(halves(c), halves(d)));
+}
+
+// The vectors of numbers of one type.
+template <typename Number>
+struct LanesFor;
+template <>
+struct LanesFor<double> {
+  using Vector = Lanes;
+  static constexpr std::size_t count = kLanes;
+};
+template <>
+struct LanesFor<float> {
+  using Vector = Singles;
+  static constexpr std::size_t count = kSingles;
+};
+template <typename Number>
+using LanesOf = typename LanesFor<Number>::Vector;
+
+}  // namespace FORCEMAP_LOOPS
+}  // namespace forcemap
