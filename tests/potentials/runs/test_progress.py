@@ -147,6 +147,8 @@ UNCOUNTED = {
     ("mapping/deviations.py", "grading the training atoms"),
     ("job.py", "predictions of the process"),
     ("job.py", "timing a step"),
+    ("validation/job.py", "reading the frames"),
+    ("validation/job.py", "figures and page"),
 }
 
 
