@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from typing import Any
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.exit_codes import ExitCode
 from forcemap.potentials.extras import install
+from forcemap.potentials.runs.log import DETAILS
 from forcemap.potentials.runs.options import echo_json
 from forcemap.potentials.runs.progress import Progress
 
@@ -223,8 +225,7 @@ def _i_pi_program() -> str:
 
 
 def _i_pi() -> str:
-    program = _i_pi_program()
-    _output([program, "-h"])
+    program = _i_pi_program()  # whose only options begin a run
     return f"{_version('ipi') or 'of another Python'}, {program}"
 
 
@@ -233,6 +234,7 @@ def _output(command: list[str], folder: Path | None = None) -> str:
 
     Raises ForcemapError with its last lines if it ends badly.
     """
+    DETAILS.debug("%s", shlex.join(command))
     try:
         done = subprocess.run(
             command,

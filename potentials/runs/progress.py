@@ -89,9 +89,14 @@ class Progress:
     """
 
     def __init__(
-        self, stream: IO[str] | None = None, style: Literal["auto", "bar", "log", "none"] = "auto"
+        self,
+        stream: IO[str] | None = None,
+        style: Literal["auto", "bar", "log", "quiet", "none"] = "auto",
     ) -> None:
-        """`style` "auto" draws bars on a terminal and writes lines elsewhere."""
+        """`style` "auto" draws bars on a terminal and writes lines elsewhere.
+
+        With "quiet" only the log of `--log` has lines, with "none" nothing has.
+        """
         self._stream = sys.stderr if stream is None else stream
         if style == "auto":
             style = "bar" if self._stream.isatty() else "log"
@@ -112,7 +117,8 @@ class Progress:
     def stage(self, name: str, total: Total = None) -> Iterator[Advance]:
         """One stage of `total` steps; yields a function to call after n steps."""
         stage = _Stage(name, total)
-        DETAILS.debug("%s: begins", name)
+        if self._style != "none":
+            DETAILS.debug("%s: begins", name)
         try:
             if self._style == "bar":
                 with self._bar(stage) as advance:
@@ -124,7 +130,8 @@ class Progress:
             self._standing = self._standing or f"It was {stage.place()}."
             raise
         ended = f"{name}: done in {time.monotonic() - stage.start:.1f} s"
-        DETAILS.debug("%s: largest memory so far %.0f MB", name, peak_memory_mb())
+        if self._style != "none":
+            DETAILS.debug("%s: largest memory so far %.0f MB", name, peak_memory_mb())
         self._line(ended)
 
     def note(self, text: str) -> None:
@@ -168,6 +175,8 @@ class Progress:
 
     @property
     def _has_lines(self) -> bool:
+        if self._style == "none":
+            return False
         return self._style == "log" or SHOWN.isEnabledFor(logging.INFO)
 
     def _advance(self, stage: _Stage, n: int) -> None:
@@ -198,6 +207,7 @@ class Progress:
             thread.join()
 
     def _line(self, text: str, on_terminal: bool = False) -> None:
-        SHOWN.info(text)
+        if self._style != "none":
+            SHOWN.info(text)
         if self._style == "log" or (on_terminal and self._style == "bar"):
             print(text, file=self._stream, flush=True)

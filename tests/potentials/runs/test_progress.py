@@ -139,6 +139,21 @@ def test_steps_that_cannot_be_counted_are_none() -> None:
     assert "3/3" in stream.getvalue()
 
 
+@pytest.mark.parametrize(("style", "logged"), [("log", True), ("quiet", True), ("none", False)])
+def test_log_has_what_is_not_shown_but_of_silent_parts(
+    style: str, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of fits within a selection, say, there would be too much of it."""
+    caplog.set_level(logging.DEBUG, "forcemap")
+    stream = io.StringIO()
+    progress = Progress(stream, style)  # type: ignore[arg-type]
+    progress.note("84 frames")
+    with progress.stage("fitting", 1) as advance:
+        advance()
+    assert bool(stream.getvalue()) == (style == "log")
+    assert len(caplog.messages) == (4 if logged else 0)
+
+
 UNCOUNTED = {
     # Each of these takes steps until an error is small enough, or is one step.
     ("planning/estimate.py", "timing a sample"),
