@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from forcemap.fitter.choice.optimise import (
+    EVALUATIONS,
     freedom_of,
     optimise,
     wanted,
@@ -198,7 +199,7 @@ def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
     survey, e0, targets = _labelled(settings, survey, run)
     if not any(wanted(settings)):
         return _Prepared(settings, survey, e0, targets, None)
-    with run.stage("optimising hyperparameters") as advance:
+    with run.stage("optimising hyperparameters", EVALUATIONS) as advance:
         found = run.ranks.on_first(lambda: optimise(settings, survey, targets, run.jobs, advance))
     reach = widest_cutoff(settings)
     settings = found.settings

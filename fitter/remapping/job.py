@@ -62,7 +62,8 @@ def map_file(
     if wishes.draws is not None:
         asked = {"draws": wishes.draws}
         draws = read_fields(UncertaintySettings, asked, Place("forcemap map")).draws
-    with progress.stage("reading frames") as advance:
+    count = model.data.get("n_frames")
+    with progress.stage("reading frames", count if isinstance(count, int) else None) as advance:
         known = training_frames(model, path, advance)
     frames = known.frames
     if known.fault:
