@@ -43,8 +43,8 @@ class RadialFunctions(MappedTerm):
         cutoff: Å.
         intervals: of the radial splines over [0, cutoff].
         n_max, l_max: numbers of radial functions and largest order of spherical harmonics.
-        radial: (intervals + degree, l_max + 1, n_max); (species, intervals + degree, l_max + 1, n_max) if
-            each species has functions of its own.
+        radial: (intervals + degree, l_max + 1, n_max), with a first dimension (species) where each
+            species has functions of its own.
         degree: of the splines, 3 or 5.
         cosine_width: Å; where it is above 0 the splines are multiplied by 1/2 (1 + cos) over this width
             before the cutoff, and need not vanish there.

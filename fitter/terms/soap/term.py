@@ -25,9 +25,9 @@ from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.work import Work
 from forcemap.fitter.terms.base import LARGEST, Array, Block, MapPlan, Species, TermView
 from forcemap.fitter.terms.environments import Comparison, DotPower, EnvironmentTerm, Indices
+from forcemap.fitter.terms.soap.contraction import tables
 from forcemap.fitter.terms.soap.draws import drawing, drawn_bytes, drawn_functions
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of
-from forcemap.fitter.terms.soap.contraction import tables
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis
 from forcemap.potentials import _core
 from forcemap.potentials.terms.soap import SpectrumFunctions
