@@ -17,6 +17,7 @@ from forcemap.fitter.choice.optimise import (
 )
 from forcemap.fitter.choice.trials import of_largest_evidence
 from forcemap.fitter.config import STRESS_SIGMA, Settings
+from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
@@ -78,7 +79,7 @@ def fit(
         settings = Settings.read(Path(settings))
     frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
     progress = progress or Progress.silent()
-    for line in label_counts(frames):
+    for line in [*label_counts(frames), *combination_lines(frames)]:
         progress.note(line)
     return fit_frames(settings, frames, jobs, progress)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.config import Settings
+from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.deviations import calibrated_deviations, deviations_of_draws
 from forcemap.fitter.data.frame import Frame, data_hash
@@ -165,7 +166,7 @@ class FitData:
         """Of frames that are read; notes what they hold, and warns of those that are in both."""
         warn_of_shared_frames(train, test)
         counts = {"train": label_counts(train), "test": label_counts(test)}
-        for line in [*counts["train"], *counts["test"]]:
+        for line in [*counts["train"], *counts["test"], *combination_lines(train)]:
             run.note(line)
         return cls(train, test, counts)
 

@@ -24,6 +24,7 @@ from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.choice.optimise import EVALUATIONS, sample_size, wanted
 from forcemap.fitter.choice.trials import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.config import Settings
+from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.label_checks import label_counts
@@ -175,7 +176,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
         train = read_frames(read.data.train, read.data.keys, read.sigma, advance=advance)
         test = read_frames(read.data.test, read.data.keys, read.sigma, advance=advance)
         warn_of_shared_frames(train, test)
-    for line in [*label_counts(train), *label_counts(test)]:
+    for line in [*label_counts(train), *label_counts(test), *combination_lines(train)]:
         progress.note(line)
     check_groups(train, read)
     reading = time.perf_counter() - start
