@@ -15,6 +15,7 @@ ROWS = (
     ("force_max_error_ev_per_a", "largest force error, eV/Å"),
     ("force_rmse_error_ev_per_a", "force RMSE, eV/Å"),
     ("energy_max_error_ev_per_atom", "largest energy error, eV/atom"),
+    ("single_precision_force_error_ev_per_a", "change of forces by single precision, eV/Å"),
     ("tolerance_ev_per_a", "tolerance asked for, eV/Å"),
 )
 
@@ -35,10 +36,21 @@ ROWS = (
     type=click.FloatRange(min=1e-10, max=1.0),
     help="Largest force error of the map, eV/Å.  [default: that of the fit's settings]",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["double", "single"]),
+    help="Numbers that soap terms are evaluated in: single is faster.  [default: that of the fit's "
+    "settings]",
+)
 @jobs_option
 @quiet_option
 def map_command(
-    model: Path, potential: Path, tolerance: float | None, jobs: int, quiet: bool
+    model: Path,
+    potential: Path,
+    tolerance: float | None,
+    precision: str | None,
+    jobs: int,
+    quiet: bool,
 ) -> None:
     """Map the Gaussian process in MODEL onto splines, at another tolerance than the fit's, say.
 
@@ -56,7 +68,7 @@ def map_command(
     check_writable(potential)
     warn_of_mixture(model)
     progress = Progress.silent() if quiet else Progress()
-    errors = map_file(model, potential, tolerance, progress, jobs)
+    errors = map_file(model, potential, tolerance, progress, jobs, precision)
     rows = [(label, f"{errors[key]:.2e}") for key, label in ROWS if key in errors]
     drawn = errors.get("draws")
     if drawn:

@@ -11,6 +11,7 @@ from forcemap.fitter.checked import Place, mapping, read_fields
 from forcemap.fitter.config import MapSettings, UncertaintySettings
 from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model, no_map
+from forcemap.fitter.mapping.precision import in_precision
 from forcemap.fitter.mapping.probes import RANDOM_CLUSTERS, random_cluster
 from forcemap.fitter.planning.step_cost import with_costs
 from forcemap.fitter.process.model import Model
@@ -28,12 +29,14 @@ def map_file(
     tolerance: float | None,
     progress: Progress,
     jobs: int = 1,
+    precision: str | None = None,
 ) -> dict[str, Any]:
     """Map a model file anew, as its fit did where the training files are as they were.
 
     Where they are not, random clusters of atoms stand for the frames, the error is that on them, and
     the potential has draws and their calibration, but no extrapolation grade: what that compares with
-    are the training frames. `tolerance` is that of the model's settings where it is None.
+    are the training frames. `tolerance` and `precision`, if they are None, are those of the model's
+    settings.
 
     Returns the errors that are also written into the potential file; ``seconds``; ``frames``, the
     number of training frames; and ``fault``, why there are none, or "". Raises ForcemapError for a file
@@ -53,6 +56,7 @@ def map_file(
         frames = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
     try:
         mapped = map_model(model, frames, tolerance, jobs, progress, chosen.soap)
+        mapped = in_precision(mapped, frames, precision or chosen.precision)
         mapped = with_deviations(mapped, model, frames, draws, progress, not known.fault)
     except ForcemapError as error:
         raise ForcemapError(f"{path}: {error}") from None
