@@ -26,6 +26,7 @@ from forcemap.fitter.mapping.curves import mapped_curves
 from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.mapping.mapped import Mapped
+from forcemap.fitter.mapping.precision import in_precision
 from forcemap.fitter.mapping.probes import measured_frames
 from forcemap.fitter.planning.step_cost import with_costs
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
@@ -208,6 +209,7 @@ def _mapped(
     mapped = map_model(
         model, data.train, chosen.tolerance, run.jobs, run.progress, chosen.soap, truths
     )
+    mapped = in_precision(mapped, data.train, chosen.precision)
     draws = settings.uncertainty.draws
     mapped = with_deviations(mapped, model, data.train, draws, run.progress, data.is_whole)
     with run.stage("timing a step"):

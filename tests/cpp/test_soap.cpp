@@ -39,9 +39,9 @@ SoapBasis by_species(std::size_t n_max, std::size_t l_max, const Values& weights
 
 // The species themselves; two mixed channels of odd widths; one; functions of each species' own.
 std::vector<SoapBasis> bases() {
-  return {by_species(4, 3, {1.0, 0.6}), by_species(9, 1, {1.0, 1.0}),
+  return {by_species(4, 3, {1.0, 0.6}),         by_species(9, 1, {1.0, 1.0}),
           basis(3, 4, 2, {1.0, 0.0, 0.0, 1.0}), basis(5, 2, 2, {0.7, -0.4, 0.3, 0.9}),
-          basis(1, 0, 1, {0.5, 1.5}), basis(9, 1, 3, {1.0, 0.2, 0.0, 1.1, -0.6, 0.8})};
+          basis(1, 0, 1, {0.5, 1.5}),           basis(9, 1, 3, {1.0, 0.2, 0.0, 1.1, -0.6, 0.8})};
 }
 
 Values spectra(const SoapExpansion& expansion, const Structure& structure, int center) {
