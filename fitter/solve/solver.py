@@ -229,16 +229,13 @@ class Groups:
 
     def of(self, columns: NDArray[np.intp]) -> Groups:
         """The same rows of some columns, in this order; `settle` first."""
-        part = Groups(0, 0)
+        part = Groups(0, len(self.members))
         part.size = len(columns)
-        part.members = tuple(
-            Sums(
-                np.asfortranarray(np.triu(member.full_gram()[np.ix_(columns, columns)])),
-                np.append(member.right[columns], member.vector[-2:]),
-                member.count,
-            )
-            for member in self.members
-        )
+        for some, member in zip(part.members, self.members, strict=True):
+            square = member.full_gram()[np.ix_(columns, columns)]
+            some.gram = np.asfortranarray(np.triu(square))
+            some.vector = np.append(member.right[columns], member.vector[-2:])
+            some.count = member.count
         return part
 
     def together(self, factors: Array) -> Sums:

@@ -228,9 +228,10 @@ def leverage(vectors: Array, count: int) -> Array:
     From the smaller of the two Gram matrices, or, where that is large and the vectors are few, by a
     subspace iteration with products of the rows alone.
     """
-    if iterates(*vectors.shape, count):
+    n, d = vectors.shape
+    if iterates(n, d, count):
         return _leverage_by_iteration(vectors, count)
-    if len(vectors) < vectors.shape[1]:
+    if n < d:
         return _leverage_of_gram(vectors @ vectors.T, count)
     values, right = scipy.linalg.eigh(vectors.T @ vectors, check_finite=False)
     leading = np.flatnonzero(values > RANK * values[-1])[-count:]
