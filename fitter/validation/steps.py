@@ -20,6 +20,7 @@ from forcemap.fitter.validation.check import Case, Check, NotComputed, Outcome, 
 from forcemap.fitter.validation.models import Model
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.extras import install
+from threadpoolctl import threadpool_limits
 
 __all__ = ["FOLDER", "LeftOut", "Step", "Validation", "run_checks"]
 
@@ -179,6 +180,8 @@ def _made(step: Step, case: Case, outcomes: Given, run: Run, found: Validation) 
     title = f"{check.title}: {subject.name}{beside}"
     with (
         run.stage(title, check.parts(subject, settings)) as advance,
+        # The matrices are small: threads of BLAS would only wait for each other.
+        threadpool_limits(limits=1, user_api="blas"),
         tempfile.TemporaryDirectory(prefix="forcemap-validate-") as folder,
     ):
         task = Task(case, subject, model, settings, outcomes, Path(folder), advance, jobs=run.jobs)
