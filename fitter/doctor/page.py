@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 @cache
 def _template() -> jinja2.Template:
-    import jinja2  # of the extra "report", like matplotlib for the figures; chemiscope needs neither
+    import jinja2  # only for the page: chemiscope does without
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("forcemap.fitter.doctor.page", "."),
