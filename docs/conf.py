@@ -22,6 +22,7 @@ source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["deflist", "dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 myst_dmath_double_inline = True
+smartquotes = False  # options begin with two hyphens
 numfig = math_numfig = True
 numfig_secnum_depth = 1
 numfig_format = {"figure": "Figure %s"}

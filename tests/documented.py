@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,8 @@ from forcemap.fitter.selection.candidates import Selection
 ROOT = Path(__file__).resolve().parents[1]
 
 FENCE = re.compile(
-    r"^(?P<fence>`{3,}|:{3,})(?P<info>.*?)\n(?P<body>.*?)^(?P=fence)[ ]*$", re.M | re.S
+    r"^(?P<indent> *)(?P<fence>`{3,}|:{3,})(?P<info>.*?)\n(?P<body>.*?)^(?P=indent)(?P=fence)[ ]*$",
+    re.M | re.S,
 )
 COMMENT = re.compile(r"<!-- docs-test: ([^\n]+) -->\s*\Z")
 CAPTION = re.compile(r":caption: (\S+)\n")
@@ -71,7 +73,7 @@ def blocks_of(page: Path) -> list[Block]:
     source = page.read_text(encoding="utf-8")
     found = []
     for match in FENCE.finditer(source):
-        info, body = match["info"].strip(), match["body"]
+        info, body = match["info"].strip(), textwrap.dedent(match["body"])
         directive = re.fullmatch(r"\{code-block\}\s*(\S+)", info)
         if info.startswith("{") and not directive:
             continue
@@ -192,6 +194,8 @@ def check_settings(block: Block) -> None:
         file = Path(scratch) / "settings.yaml"
         file.write_text(block.text, encoding="utf-8")
         given = load_yaml(file)
+        if block.caption:  # a command on the page reads it
+            return
         if "candidates" in given or "target" in given:
             Selection.read(file)
             return

@@ -33,7 +33,7 @@ def all_commands() -> Iterator[tuple[str, click.Command, click.Context]]:
     def below(
         name: str, command: click.Command, parent: click.Context | None
     ) -> Iterator[tuple[str, click.Command, click.Context]]:
-        context = click.Context(command, info_name=name, parent=parent)
+        context = click.Context(command, parent, name, **command.context_settings)
         yield context.command_path, command, context
         if isinstance(command, click.Group):
             for child in command.list_commands(context):
@@ -47,12 +47,12 @@ def all_commands() -> Iterator[tuple[str, click.Command, click.Context]]:
 def paragraphs(text: str) -> list[str]:
     """Paragraphs of a command's help; those that keep their lines (``\\b``) as blocks of code."""
     made = []
-    for paragraph in re.split(r"\n\s*\n", text.strip()):
+    for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         lines = paragraph.split("\n")
         if lines[0].strip() == "\b":
-            made.append("```text\n" + "\n".join(lines[1:]) + "\n```")
-        elif all(line.startswith("    ") for line in lines):
-            made.append("```text\n" + "\n".join(line.strip() for line in lines) + "\n```")
+            made.append("```text\n" + textwrap.dedent("\n".join(lines[1:])) + "\n```")
+        elif all(line.startswith("  ") for line in lines):
+            made.append("```text\n" + textwrap.dedent(paragraph) + "\n```")
         else:
             made.append(escaped(" ".join(line.strip() for line in lines)))
     return made
@@ -72,6 +72,16 @@ def option_entry(option: click.Parameter, context: click.Context) -> str:
     return f"`{names}`\n: {escaped(text) or escaped(names)}\n"
 
 
+def summary_of(name: str, command: click.Command) -> str:
+    """What the list of commands says of one."""
+    from forcemap.fitter.cli import COMMANDS
+
+    listed = COMMANDS.get(name)
+    if listed is not None and command is listed[0]():
+        return listed[1]
+    return command.get_short_help_str(200)
+
+
 def command_text() -> str:
     """All commands with their usage, prose, options and example."""
     parts = []
@@ -85,13 +95,14 @@ def command_text() -> str:
                 found = command.get_command(context, child)
                 assert found is not None
                 target = f"{name} {child}".replace(" ", "-")
-                summary = escaped(found.get_short_help_str(80))
+                summary = escaped(summary_of(child, found))
                 parts.append(f"- [`{name} {child}`](#{target}): {summary}")
             parts.append("")
         parts += [option_entry(option, context) for option in command.get_params(context)]
-        if command.epilog:
-            example = command.epilog.removeprefix("Example: ")
-            parts += ["", "Example:", "", f"```text\n{example}\n```", ""]
+        for paragraph in paragraphs(command.epilog or ""):
+            example = command.epilog.strip().removeprefix("Example: ")
+            is_example = command.epilog.strip().startswith("Example: ")
+            parts += ["", f"Example:\n\n```text\n{example}\n```" if is_example else paragraph, ""]
     return "\n".join(parts)
 
 
@@ -99,10 +110,14 @@ def exit_codes() -> str:
     """What the help of the program and of its commands says of exit codes."""
     rows = []
     for name, command, _ in all_commands():
-        for paragraph in re.split(r"\n\s*\n", command.help or ""):
+        for paragraph in re.split(r"\n\s*\n", f"{command.help or ''}\n\n{command.epilog or ''}"):
             flat = " ".join(paragraph.split())
             if re.search(r"exit codes?\b", flat, re.IGNORECASE):
-                rows.append(f"`{name}`\n: {escaped(flat)}\n")
+                codes = flat.rpartition("Exit codes: ")[2]
+                parts = re.split(r"; (?=\d)", codes.rstrip("."))
+                parts = parts if len(parts) > 2 else []
+                listed = "\n".join(f"  - {escaped(part)}" for part in parts)
+                rows.append(f"`{name}`\n: {listed.strip() or escaped(flat)}\n")
     return "\n".join(rows)
 
 
@@ -111,11 +126,17 @@ def exit_codes() -> str:
 UNIT = re.compile(r"(eV per atom|eV/Å³|eV/Å|1/Å|eV|Å): (.*)")
 
 
+def plain_number(value: float) -> str:
+    """A limit: whole numbers in full, others in the shortest form."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
 def accepted(schema: Mapping[str, Any]) -> str:
     """What a setting takes, in words."""
     if "anyOf" in schema:
         kinds = [accepted(one) for one in schema["anyOf"]]
-        return " or ".join(dict.fromkeys(kind for kind in kinds if kind != "null"))
+        named = dict.fromkeys(kind for kind in kinds if kind != "null")
+        return " or ".join(sorted(named, key=lambda kind: kind.startswith("by ")))
     if "enum" in schema:
         words = schema["enum"]
         if len(words) > 20:
@@ -127,10 +148,9 @@ def accepted(schema: Mapping[str, Any]) -> str:
     match kind:
         case "integer" | "number":
             least = schema.get("minimum", schema.get("exclusiveMinimum"))
-            least_text = (
-                "" if least is None else f"{'>' if 'minimum' not in schema else '≥'} {least:g}"
-            )
-            most = f"≤ {schema['maximum']:g}" if "maximum" in schema else ""
+            sign = "≥" if "minimum" in schema else ">"
+            least_text = "" if least is None else f"{sign} {plain_number(least)}"
+            most = f"≤ {plain_number(schema['maximum'])}" if "maximum" in schema else ""
             limits = ", ".join(text for text in (least_text, most) if text)
             return ("whole number" if kind == "integer" else "number") + (
                 f" {limits}" if limits else ""
@@ -143,7 +163,8 @@ def accepted(schema: Mapping[str, Any]) -> str:
             return "keys and values"
         case "object":
             values = schema.get("additionalProperties")
-            return "by name: " + (accepted(values) if isinstance(values, Mapping) else "values")
+            key = "element" if "propertyNames" in schema else "name"
+            return f"by {key}: " + (accepted(values) if isinstance(values, Mapping) else "values")
     if "oneOf" in schema:
         return "terms"
     return str(kind or "text")
@@ -155,32 +176,28 @@ def shown_default(name: str, schema: Mapping[str, Any], required: list[str]) -> 
         return "required"
     default = schema.get("default")
     if default is None:
-        return "chosen"
+        return "default: none, or chosen by the fit"
     if isinstance(default, dict) and schema.get("properties"):
-        return "below"
+        return "default: see below"
     if default in ({}, []):
-        return "none"
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        return "default: none"
+    return f"default `{str(default).lower() if isinstance(default, bool) else default}`"
 
 
-def settings_rows(schema: Mapping[str, Any]) -> list[str]:
-    """A table of the settings of one mapping."""
-    rows = ["| setting | takes | unit | default | meaning |", "| --- | --- | --- | --- | --- |"]
+def settings_entries(schema: Mapping[str, Any]) -> list[str]:
+    """A definition list of the settings of one mapping: unit and default, meaning, what it takes."""
+    entries = []
     for name, one in schema["properties"].items():
         if "const" in one:
             continue
         text = one.get("description", "")
         match = UNIT.fullmatch(text)
         unit, meaning = match.groups() if match else ("", text)
-        cells = [
-            f"`{name}`",
-            accepted(one),
-            unit or "–",
-            shown_default(name, one, schema["required"]),
-            escaped(meaning[:1].upper() + meaning[1:]),
-        ]
-        rows.append("| " + " | ".join(cells) + " |")
-    return rows
+        default = shown_default(name, one, schema["required"])
+        about = f"{unit}; {default}" if unit else default
+        said = f"{escaped(meaning[:1].upper() + meaning[1:])} Takes: {accepted(one)}.".strip()
+        entries += [f"`{name}` ({about})", f": {said}", ""]
+    return entries
 
 
 def mapping_of(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -200,7 +217,7 @@ def settings_sections(name: str, schema: Mapping[str, Any], level: int) -> Itera
     yield ""
     yield escaped(prose(schema))
     yield ""
-    yield from settings_rows(schema)
+    yield from settings_entries(schema)
     yield ""
     seen = []
     for key, one in schema["properties"].items():
@@ -239,9 +256,30 @@ def settings_text() -> str:
         "",
         "`forcemap select` takes these, too, in place of `terms`.",
         "",
-        *settings_rows({"properties": others, "required": []}),
+        *settings_entries({"properties": others, "required": []}),
         "",
     ]
+    return "\n".join(lines)
+
+
+def validation_text() -> str:
+    """The checks of ``forcemap validate``, each with what it computes and its settings."""
+    from forcemap.fitter.checked import schema_of
+    from forcemap.fitter.validation.registry import CHECKS
+    from forcemap.fitter.validation.settings import General
+
+    common = schema_of(General)
+    lines = ["## Common to all", "", prose(common), "", *settings_entries(common)]
+    for check in CHECKS:
+        schema = schema_of(check.settings)
+        about = inspect.cleandoc(type(check).__doc__ or "").split("\n\n")[0]
+        lines += [
+            f"## {check.name}: {check.title.lower()}",
+            "",
+            escaped(" ".join(about.split())),
+            "",
+        ]
+        lines += [escaped(prose(schema)), "", *settings_entries(schema)]
     return "\n".join(lines)
 
 
@@ -280,6 +318,20 @@ def fit_files() -> str:
     return ", ".join(f"`{name}`" for name in FILES)
 
 
+def extras() -> str:
+    """The extras of the installed package, with what each of them brings."""
+    from importlib.metadata import metadata, requires
+
+    rows = ["| extra | brings |", "| --- | --- |"]
+    for extra in metadata("forcemap").get_all("Provides-Extra") or []:
+        marker = re.compile(rf"extra == ['\"]{re.escape(extra)}['\"]")
+        needed = [
+            text.split(";")[0].strip() for text in requires("forcemap") or [] if marker.search(text)
+        ]
+        rows.append(f"| `{extra}` | {', '.join(f'`{one}`' for one in needed)} |")
+    return "\n".join(rows)
+
+
 def docstring(module: str) -> str:
     """The docstring of a module as Markdown: indented lines as blocks of code, the rest as prose."""
     text = inspect.getdoc(import_module(module)) or ""
@@ -301,9 +353,11 @@ GENERATED: dict[str, Callable[[], str]] = {
     "commands": command_text,
     "exit-codes": exit_codes,
     "settings": settings_text,
+    "validation": validation_text,
     "metrics": metric_rows,
     "potential-kinds": potential_kinds,
     "fit-files": fit_files,
+    "extras": extras,
     "accuracy-cost": accuracy_table,
     "benchmark-runs": runs,
     "benchmark-tables": other_tables,

@@ -227,6 +227,20 @@ class Groups:
         for member in self.members:
             member.settle()
 
+    def of(self, columns: NDArray[np.intp]) -> Groups:
+        """The same rows of some columns, in this order; `settle` first."""
+        part = Groups(0, 0)
+        part.size = len(columns)
+        part.members = tuple(
+            Sums(
+                np.asfortranarray(np.triu(member.full_gram()[np.ix_(columns, columns)])),
+                np.append(member.right[columns], member.vector[-2:]),
+                member.count,
+            )
+            for member in self.members
+        )
+        return part
+
     def together(self, factors: Array) -> Sums:
         """The sums of all rows, the sigmas of each group times its factor; `settle` first."""
         return together(self.members, factors)

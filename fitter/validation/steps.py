@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from forcemap.fitter.checked import plain
@@ -111,14 +110,15 @@ def run_checks(
                         continue
                     write_whole(path, json.dumps(outcome.to_json(), allow_nan=False) + "\n")
                 keys[check.name, subject.name] = key
-                own[subject.name] = outcome
+                if check.is_usable(outcome):
+                    own[subject.name] = outcome
                 found.steps.append(Step(check, subject, model, outcome))
     return found
 
 
 def _reason_against(check: Check, model: Model) -> str:
     """Why a check cannot be made with a model; empty if it can."""
-    if check.extra is not None and find_spec(check.extra) is None:
+    if check.is_missing:
         return f"{check.extra} is not installed: {install('validate')}"
     if check.by_lammps and model.potential is None:
         return "LAMMPS runs potential files only"
@@ -152,7 +152,7 @@ def _key(case: Case, check: Check, subject: Subject, model: Model, needed: Seque
         "subject": [subject.name, subject.content],
         "model": model.identity,
         "seed": case.seed,
-        "free_atoms": dict(case.free_atoms),
+        "free_atoms": dict(model.free_atoms),
         "needed": list(needed),
     }
     text = json.dumps(content, sort_keys=True, default=str)

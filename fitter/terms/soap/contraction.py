@@ -27,10 +27,10 @@ from forcemap.potentials import _core
 
 __all__ = ["learned_mixing", "second_moments", "tables"]
 
-SAMPLE = 60
-"""Frames from which the variances are taken, of each group of elements that occur together."""
+SAMPLE, LEAST = 240, 4
+"""Frames from which the variances are taken: of all, and of each combination of elements."""
 
-MOST_ATOMS = 12
+MOST_ATOMS = 8
 """Atoms of each element in a frame that are used: equivalent atoms repeat one another."""
 
 
@@ -61,9 +61,9 @@ def _sample(frames: Sequence[Frame]) -> list[Frame]:
     groups: dict[tuple[int, ...], list[Frame]] = {}
     for frame in frames:
         groups.setdefault(tuple(sorted(set(frame.numbers.tolist()))), []).append(frame)
-    chosen = []
+    count, chosen = max(LEAST, SAMPLE // max(1, len(groups))), []
     for group in groups.values():
-        places = np.unique(np.linspace(0, len(group) - 1, SAMPLE).astype(int))
+        places = np.unique(np.linspace(0, len(group) - 1, count).astype(int))
         chosen += [group[k] for k in places]
     return chosen
 
