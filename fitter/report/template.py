@@ -16,7 +16,7 @@ __all__ = ["template"]
 @cache
 def template(module: str, name: str, **filters: Callable[..., Any]) -> jinja2.Template:
     """The template `name` beside a module, with its filters; it may import ``pieces.html.j2``."""
-    import jinja2  # of the extra "report", like matplotlib for the figures
+    import jinja2  # only where a page is written
 
     folders = [
         jinja2.PackageLoader(place, ".") for place in (module, "forcemap.fitter.report.report")
