@@ -121,16 +121,19 @@ def _from_plain(candidate: Candidate, found: Mapping[str, Any], origin: str) -> 
     """Raises KeyError, TypeError, ValueError or ForcemapError for what `_to_plain` does not write."""
     optimised = found["optimised"]
     return Judged(
-        candidate,
-        Settings.from_dict(found["settings"], origin=origin),
-        None if optimised is None else dict(optimised),
-        int(found["rows"]),
-        int(found["sparse"]),
-        *(float(found[name]) for name in ("log_evidence", "trace", "bic")),
-        *(_optional(_errors, found[name]) for name in ("left_out", "test")),
-        tuple(CurvePoint(int(n), tuple(float(r) for r in rs)) for n, rs in found["curve"]),
-        _optional(float, found["microseconds"]),
-        float(found["fit_seconds"]),
+        candidate=candidate,
+        settings=Settings.from_dict(found["settings"], origin=origin),
+        optimised=None if optimised is None else dict(optimised),
+        rows=int(found["rows"]),
+        sparse=int(found["sparse"]),
+        log_evidence=float(found["log_evidence"]),
+        trace=float(found["trace"]),
+        bic=float(found["bic"]),
+        left_out=_optional(_errors, found["left_out"]),
+        test=_optional(_errors, found["test"]),
+        curve=tuple(CurvePoint(int(n), tuple(float(r) for r in rs)) for n, rs in found["curve"]),
+        microseconds=_optional(float, found["microseconds"]),
+        fit_seconds=float(found["fit_seconds"]),
     )
 
 

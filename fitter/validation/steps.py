@@ -13,13 +13,13 @@ from functools import cache
 from pathlib import Path
 
 from forcemap.fitter.checked import plain
-from forcemap.fitter.report.report import plain as strict
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.sharing.whole_file import make_folder, write_whole
 from forcemap.fitter.validation.check import Case, Check, NotComputed, Outcome, Subject, Task
 from forcemap.fitter.validation.models import Model
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.extras import install
+from forcemap.potentials.plain import plain as strict
 from threadpoolctl import threadpool_limits
 
 __all__ = ["FOLDER", "LeftOut", "Step", "Validation", "run_checks"]
