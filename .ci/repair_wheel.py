@@ -2,9 +2,10 @@
 
     python .ci/repair_wheel.py WHEEL FOLDER
 
-auditwheel checks which system the libraries need, names the wheel after it, and would copy in what is not
-part of every system. Here nothing may be copied: LAMMPS' and MPI's libraries are those of whoever opens the
-plugin, and a second copy of either in one process would end in a crash. Needs auditwheel and patchelf.
+auditwheel checks which system the libraries need, names the wheel after it, and would copy in what is
+not part of every system. Here nothing may be copied: LAMMPS' and MPI's libraries are those of whoever
+opens the plugin, and a second copy of either in one process would end in a crash. Needs auditwheel and
+patchelf.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Accuracy against the cost of a step of molecular dynamics and of the fit, with the peers' points.
 
-Settings from small to large are fitted to the published silicon set (mlearn_Si), each by ``forcemap
-fit`` in a process of its own. The peers' points are those of `peers`, measured on other days on
-machines of the same kind, and are drawn unchanged: compare factors, not per cents. The time of our
-fits is that of the processor, of the whole program with its start; the peers' was taken on the wall.
+Settings from small to large, of soap with learned channels and with plain radial functions (the
+default before), are fitted to the published silicon set (mlearn_Si), each by ``forcemap fit`` in a
+process of its own. The peers' points are those of `peers`, measured on other days on machines of the
+same kind, and are drawn unchanged: compare factors, not per cents. The time of our fits and steps is
+that of the processor, of the whole program with its start; the peers' was taken on the wall.
 """
 
 from __future__ import annotations
@@ -29,30 +30,56 @@ OURS: dict[str, list[dict[str, Any]]] = {
         {"kind": "two_body", "cutoff": 5.5},
         {"kind": "three_body", "cutoff": 4.25},
     ],
-    "soap n5 l4, 250, one scale": [
+    "soap, 4 channels l4, 250, one scale": [
+        {"kind": "two_body", "cutoff": 5.5},
+        {"kind": "soap", "n_channels": 4, "l_max": 4, "n_sparse": 250, "n_scales": 1},
+    ],
+    "soap, 4 channels l4, 250": [
+        {"kind": "two_body", "cutoff": 5.5},
+        {"kind": "soap", "n_channels": 4, "l_max": 4, "n_sparse": 250},
+    ],
+    "soap, 4 channels": [
+        {"kind": "two_body", "cutoff": 5.5},
+        {"kind": "soap", "n_channels": 4},
+    ],
+    "soap": [
+        {"kind": "two_body", "cutoff": 5.5},
+        {"kind": "soap"},
+    ],
+    "soap, 12 channels l8, 3000": [
+        {"kind": "two_body", "cutoff": 5.5},
+        {"kind": "soap", "n_channels": 12, "l_max": 8, "n_sparse": 3000},
+    ],
+}
+
+PLAIN: dict[str, list[dict[str, Any]]] = {
+    "plain n5 l4, 250, one scale": [
         {"kind": "two_body", "cutoff": 5.5},
         {"kind": "soap", "n_max": 5, "l_max": 4, "n_sparse": 250, "n_scales": 1},
     ],
-    "soap n5 l4, 250": [
+    "plain n5 l4, 250": [
         {"kind": "two_body", "cutoff": 5.5},
         {"kind": "soap", "n_max": 5, "l_max": 4, "n_sparse": 250},
     ],
-    "soap n8 l6, 1000": [
+    "plain n8 l6": [
         {"kind": "two_body", "cutoff": 5.5},
-        {"kind": "soap", "n_max": 8, "l_max": 6, "n_sparse": 1000},
+        {"kind": "soap", "n_max": 8, "l_max": 6},
     ],
-    "soap n8 l8, 3000": [
+    "plain n8 l8, 3000": [
         {"kind": "two_body", "cutoff": 5.5},
         {"kind": "soap", "n_max": 8, "l_max": 8, "n_sparse": 3000},
     ],
 }
+"""Radial functions as they are: the default before channels were learned."""
+
+FITS = OURS | PLAIN
 
 
 def fitted(name: str, data: Path, jobs: int) -> Point:
     """Fit and judge; exits with the fit's message if it fails."""
     settings = {
         "data": {"train": str(data / "train.xyz"), "test": str(data / "test.xyz")},
-        "terms": OURS[name],
+        "terms": FITS[name],
     }
     with tempfile.TemporaryDirectory() as scratch:
         found = fit_by_command(name, settings, Path(scratch), jobs)
@@ -94,8 +121,13 @@ def draw(ours: dict[str, Point], cost: str, path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "forcemap"  # the same file for the same numbers
     figure, axes = plt.subplots(figsize=(7.2, 4.8))
     axes.set(xscale="log", ylim=SHOWN, xlabel=AXES[cost])
-    line = sorted((getattr(p, cost), p.force) for p in ours.values())
-    axes.plot(*zip(*line, strict=True), "o-", color="#00798c", label="forcemap", zorder=3)
+    for names, style, color, label in (
+        (OURS, "o-", "#00798c", "forcemap"),
+        (PLAIN, "o:", "#7fb7c0", "forcemap, plain radial functions"),
+    ):
+        line = sorted((getattr(p, cost), p.force) for name, p in ours.items() if name in names)
+        if line:
+            axes.plot(*zip(*line, strict=True), style, color=color, label=label, zorder=3)
     shown = [peer for peer in peers() if peer.label and getattr(peer.point, cost) is not None]
     for session, marker in MARKERS.items():
         points = [p.point for p in shown if p.session == session]
@@ -163,10 +195,10 @@ def main() -> None:
     add_silicon_option(parser)
     parser.add_argument("--jobs", type=int, default=1, help="threads  [default: 1]")
     parser.add_argument("--plot", type=Path, help="file of the figure, such as curve.png")
-    parser.add_argument("--only", action="append", choices=list(OURS), help="repeatable")
+    parser.add_argument("--only", action="append", choices=list(FITS), help="repeatable")
     options = parser.parse_args()
     data = silicon_folder(parser, options)
-    ours = {name: fitted(name, data, options.jobs) for name in options.only or OURS}
+    ours = {name: fitted(name, data, options.jobs) for name in options.only or FITS}
     rows = [
         [
             *(name, shown(p.fit, 1), shown(p.memory, 0), shown(p.energy, 2)),

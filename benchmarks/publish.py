@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from accuracy_cost import OURS, draw, fitted
+from accuracy_cost import FITS, draw, fitted
 from peers import RESULTS, Point
 from published_sets import add_silicon_option, silicon_folder
 
@@ -111,7 +111,7 @@ def draw_figures() -> None:
     points = {
         name: Point(*(entry[key] for key in Point._fields))
         for name, entry in kept(POINTS).items()
-        if name in OURS
+        if name in FITS
     }
     FIGURES.mkdir(parents=True, exist_ok=True)
     draw(points, "run", FIGURES / "accuracy_cost.svg")
@@ -125,7 +125,7 @@ def main() -> None:
     )
     every = ["accuracy_cost", *PROGRAMS]
     parser.add_argument("names", nargs="*", help=f"of {', '.join(every)}  [default: all]")
-    parser.add_argument("--only", action="append", choices=list(OURS), help="fits; repeatable")
+    parser.add_argument("--only", action="append", choices=list(FITS), help="fits; repeatable")
     parser.add_argument("--draw", action="store_true", help="draw only")
     add_silicon_option(parser)
     options = parser.parse_args()
@@ -136,7 +136,7 @@ def main() -> None:
         data = silicon_folder(parser, options)
         for name in options.names or every:
             if name == "accuracy_cost":
-                run_fits(options.only or list(OURS), data)
+                run_fits(options.only or list(FITS), data)
             else:
                 run_program(name, data)
     draw_figures()

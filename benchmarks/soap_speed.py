@@ -3,7 +3,8 @@
 n_max 8, l_max 6, cutoff 5.0 Å (28 neighbours in the crystal), 1,000 sparse points:
 
 - ``forcemap, zeta 2`` and ``zeta 4``: fitted to examples/silicon and mapped without loss; ``low rank``
-  is zeta 2 as ``map.tolerance`` reduces it by default;
+  is zeta 2 as ``map.tolerance`` reduces it by default; ``single`` is that and ``zeta 4`` with
+  ``map.precision: single``;
 - ``quippy, zeta 4``: a GAP that gap_fit makes of the energies of the same frames, evaluated in ASE;
 - ``snap``: the published coefficients of silicon that come with LAMMPS.
 
@@ -33,6 +34,7 @@ import numpy as np
 from ase import Atoms
 from fits import SILICON, fit_silicon, timed
 from forcemap.fitter import map_model
+from forcemap.fitter.mapping.precision import in_precision
 from forcemap.potentials import load
 from forcemap.potentials.runs.programs import find_program
 from forcemap.potentials.terms import SoapFunctions
@@ -56,6 +58,10 @@ TOLERANCE = 1e-4
 FORCEMAP = "pair_style forcemap\npair_coeff * * {} Si"
 QUIPPY = "quippy, zeta 4"
 SNAP = "snap"
+SINGLE = ", single"
+
+MOST = 4.0
+"""Bar: µs per atom and step of the form of low rank in single precision, in LAMMPS on AVX2."""
 
 BARS = {QUIPPY: 1 / 60, SNAP: 1 / 8}
 """Bars: parts of the others' times that ours may take at most."""
@@ -90,6 +96,12 @@ def make_forcemap(folder: Path, points: int) -> tuple[dict[str, Path], list[str]
             assert isinstance(functions, SoapFunctions)
             inside = mapped.errors["force_max_error_ev_per_a"]
             outside = mapped.errors["random_clusters_force_max_error_ev_per_a"]
+            if soap == "low_rank" or zeta == 4:
+                single = in_precision(mapped, frames, "single")
+                files[f"{name}{SINGLE}"] = folder / f"{zeta}-{soap}-single.forcemap"
+                single.write(files[f"{name}{SINGLE}"])
+                change = single.errors["single_precision_force_error_ev_per_a"]
+                notes.append(f"{name}{SINGLE}: changes forces by {change:.1e} eV/Å at most")
             notes.append(
                 f"{name}: {model.terms[0].size} sparse points (fit {seconds:.0f} s of a processor), "
                 f"{len(functions.centers['Si'].factors)} vectors of {functions.dimension} numbers; "
@@ -179,6 +191,13 @@ def verdicts(times: Mapping[str, Sequence[float]]) -> list[str]:
     least = {name: min(values) for name, values in times.items()}
     lines = []
     for name in least:
+        if name + SINGLE in least:
+            lines.append(
+                f"{name}: in single precision {least[name + SINGLE] / least[name]:.2f} of it"
+            )
+        if name.endswith("low rank" + SINGLE):
+            kept = "kept" if least[name] <= MOST else "missed"
+            lines.append(f"{name}: {least[name]:.2f} µs (asked: {MOST:g} on AVX2, {kept})")
         if not name.startswith("forcemap") or name.endswith("Python"):
             continue
         for other, bar in BARS.items():

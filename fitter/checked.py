@@ -19,7 +19,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import yaml
 from forcemap.potentials.elements import SYMBOLS
@@ -320,7 +320,7 @@ def schema_of(cls: type[Any], **constants: str) -> Schema:
     """The JSON schema of the mappings that `read_fields` takes for `cls`, and of constant keys."""
     properties: dict[str, Any] = {key: {"const": value} for key, value in constants.items()}
     required = list(constants)
-    meanings = field_docs(cls)
+    meanings = field_docs(cast(Hashable, cls))
     for spec in fields(cls):
         properties[spec.name] = dict(spec.metadata["read"].schema())
         if spec.name in meanings:

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from forcemap.fitter.baseline.baseline import Baseline
-from forcemap.fitter.baseline.isolated_atoms import atomic_energies
 from forcemap.fitter.choice.optimise import (
+    EVALUATIONS,
     freedom_of,
     optimise,
     wanted,
-    without_optimise,
 )
+from forcemap.fitter.choice.trials import of_largest_evidence
 from forcemap.fitter.config import STRESS_SIGMA, Settings
+from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
-from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.process.accumulate import accumulate, blocks_of, rows_of
 from forcemap.fitter.process.data_checks import warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
+from forcemap.fitter.process.labelled import Labelled
 from forcemap.fitter.process.model import Labels, Model
 from forcemap.fitter.process.prior import (
     Prior,
@@ -52,10 +51,6 @@ from forcemap.potentials.runs.progress import Progress
 from threadpoolctl import threadpool_limits
 
 __all__ = ["Fitted", "fit", "fit_frames", "fitted"]
-
-TRIAL_ATOMS, TRIAL_FRAMES, TRIAL_POINTS = 1000, 10, 100
-"""Size of the fits by whose evidence scales are chosen: half a second each for one species. With 2,500
-atoms and twice the points, Si, Mo, Ni and water choose alike."""
 
 NOISE_IS_GUESSED = (
     "the fit reproduces the labels almost exactly, which says little of its errors elsewhere: its "
@@ -84,7 +79,7 @@ def fit(
         settings = Settings.read(Path(settings))
     frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
     progress = progress or Progress.silent()
-    for line in label_counts(frames):
+    for line in [*label_counts(frames), *combination_lines(frames)]:
         progress.note(line)
     return fit_frames(settings, frames, jobs, progress)
 
@@ -187,37 +182,7 @@ def _chosen(given: Settings, survey: Survey, run: Run) -> Settings:
     if len(options) == 1:
         return options[0]
     with run.stage("choosing scales", len(options)) as advance:
-        return run.ranks.on_first(lambda: of_largest_evidence(options, survey.frames, advance))
-
-
-def of_largest_evidence(
-    options: Sequence[Settings],
-    frames: Sequence[Frame],
-    advance: Callable[[], Any] = lambda: None,
-) -> Settings:
-    """The settings that explain the frames best, of alternatives.
-
-    By small fits, to a few frames with few sparse points: they distinguish what differs much.
-    """
-    if len(options) == 1:
-        return options[0]
-    labelled = [f for f in frames if f.energy is not None or f.forces is not None]
-    sample = sample_of(labelled, TRIAL_ATOMS, TRIAL_FRAMES)
-
-    def evidence(option: Settings) -> float:
-        terms = tuple(term.for_trial(TRIAL_POINTS) for term in option.terms)
-        # There may be no isolated atom in the sample.
-        e0 = "average" if option.e0 == "isolated" else option.e0
-        trial = without_optimise(replace(option, terms=terms, e0=e0))
-        found = fitted(trial, sample, Run(), leave_out=False)
-        advance()
-        assert found is not None  # there is no other rank that could have it
-        return found.model.log_marginal_likelihood
-
-    with warnings.catch_warnings(), threadpool_limits(limits=1, user_api="blas"):
-        warnings.simplefilter("ignore")  # what the sample lacks the frames may have
-        found = [evidence(option) for option in options]
-    return options[int(np.argmax(found))]
+        return of_largest_evidence(options, survey.frames, advance, run)
 
 
 class _Prepared(NamedTuple):
@@ -232,33 +197,21 @@ def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
     """The settings with every choice made, and the targets of all frames."""
     survey = Survey.of(frames, given)
     settings = _chosen(given, survey, run)
-    survey, baselines = _with_baselines(settings, survey, run)
-    e0 = atomic_energies(frames, settings.e0, baseline=[b.energy for b in baselines])
-    targets = [Targets.of(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
+    survey, e0, targets = _labelled(settings, survey, run)
     if not any(wanted(settings)):
         return _Prepared(settings, survey, e0, targets, None)
-    with run.stage("optimising hyperparameters") as advance:
+    with run.stage("optimising hyperparameters", EVALUATIONS) as advance:
         found = run.ranks.on_first(lambda: optimise(settings, survey, targets, run.jobs, advance))
     reach = widest_cutoff(settings)
     settings = found.settings
     if widest_cutoff(settings) != reach:
-        survey, baselines = _with_baselines(settings, survey, run)
-        e0 = atomic_energies(frames, settings.e0, baseline=[b.energy for b in baselines])
-        targets = [Targets.of(f, e0, b) for f, b in zip(frames, baselines, strict=True)]
+        survey, e0, targets = _labelled(settings, survey, run)
     return _Prepared(settings, survey, e0, targets, found.summary)
 
 
-def _with_baselines(settings: Settings, survey: Survey, run: Run) -> tuple[Survey, list[Any]]:
-    """The survey with the repulsion, and what that gives for every frame."""
+def _labelled(settings: Settings, survey: Survey, run: Run) -> Labelled:
     with run.stage("short distances and core", len(survey.frames)) as advance:
-        if settings.has_repulsion:
-            survey = survey.with_repulsion(widest_cutoff(settings))
-        baseline = Baseline(survey.species, survey.repulsion)
-        found = []
-        for frame in survey.frames:
-            found.append(baseline.of(frame))
-            advance()
-    return survey, found
+        return Labelled.of(settings, survey, advance)
 
 
 @dataclass(frozen=True)

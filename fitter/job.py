@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.config import Settings
+from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.deviations import calibrated_deviations, deviations_of_draws
 from forcemap.fitter.data.frame import Frame, data_hash
@@ -25,6 +26,7 @@ from forcemap.fitter.mapping.curves import mapped_curves
 from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.mapping.mapped import Mapped
+from forcemap.fitter.mapping.precision import in_precision
 from forcemap.fitter.mapping.probes import measured_frames
 from forcemap.fitter.planning.step_cost import with_costs
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
@@ -165,7 +167,7 @@ class FitData:
         """Of frames that are read; notes what they hold, and warns of those that are in both."""
         warn_of_shared_frames(train, test)
         counts = {"train": label_counts(train), "test": label_counts(test)}
-        for line in [*counts["train"], *counts["test"]]:
+        for line in [*counts["train"], *counts["test"], *combination_lines(train)]:
             run.note(line)
         return cls(train, test, counts)
 
@@ -207,6 +209,7 @@ def _mapped(
     mapped = map_model(
         model, data.train, chosen.tolerance, run.jobs, run.progress, chosen.soap, truths
     )
+    mapped = in_precision(mapped, data.train, chosen.precision)
     draws = settings.uncertainty.draws
     mapped = with_deviations(mapped, model, data.train, draws, run.progress, data.is_whole)
     with run.stage("timing a step"):

@@ -117,7 +117,7 @@ def _program(headers: Headers, build: Build) -> Program:
             f"{headers.folder}: found no LAMMPS program that belongs to these headers; give it with "
             "--lmp PROGRAM, or compile without a trial: --no-try"
         )
-    found = Program.asked(path)
+    found = Program.asked(path, headers.package)
     if headers.release is not None and headers.release.differs(found.release):
         raise ForcemapError(
             f"{headers.folder} has the headers of LAMMPS {headers.release}, but {path} is LAMMPS "

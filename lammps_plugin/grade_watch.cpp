@@ -98,7 +98,7 @@ void GradeWatch::count(const std::vector<Look>& looks) {
   }
   if (by_step.empty() || warned) return;
   warned = true;
-  const Look& first = by_step.begin()->second;
+  const Look first = (*by_step.begin()).second;
   if (speaks)
     error->warning(
         FLERR,

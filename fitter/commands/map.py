@@ -26,6 +26,7 @@ ROWS = (
     ("force_max_error_ev_per_a", "largest force error, eV/Å"),
     ("force_rmse_error_ev_per_a", "force RMSE, eV/Å"),
     ("energy_max_error_ev_per_atom", "largest energy error, eV/atom"),
+    ("single_precision_force_error_ev_per_a", "change of forces by single precision, eV/Å"),
     ("tolerance_ev_per_a", "tolerance asked for, eV/Å"),
 )
 
@@ -43,6 +44,12 @@ ROWS = (
     type=click.IntRange(min=0),
     metavar="N",
     help="Draws for deviations, 3 or more; 0: none.  [default: as the fit's settings say]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["double", "single"]),
+    help="Numbers that soap terms are evaluated in: single is faster.  [default: that of the fit's "
+    "settings]",
 )
 @json_option
 @jobs_option

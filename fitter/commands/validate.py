@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from forcemap.fitter.commands.options import ExistingFile, jobs_option, quiet_option
+from forcemap.fitter.commands.options import (
+    ExistingFile,
+    command_line,
+    echo_json,
+    jobs_option,
+    json_option,
+    progress_unless,
+    quiet_option,
+)
 
 if TYPE_CHECKING:
     from forcemap.fitter.validation.check import Check
@@ -51,7 +58,7 @@ LOCK = "validate.lock"
     metavar="FOLDER",
     help="For the results, and for finished steps, which a second run reuses.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print numbers and verdicts as JSON.")
+@json_option
 @jobs_option
 @quiet_option
 def validate(
@@ -69,6 +76,9 @@ def validate(
 
     Exit codes: 0 if all was done, also where a criterion is not met, 1 if an input cannot be used.
     """
+    from forcemap.potentials.extras import need
+
+    need("the page of a validation", "report")  # whose figures the modules of the checks draw
     from forcemap.fitter.report.terminal import output_console
     from forcemap.fitter.sharing.run import Run
     from forcemap.fitter.sharing.whole_file import new_folder
@@ -78,22 +88,25 @@ def validate(
     from forcemap.fitter.validation.settings import ValidationSettings
     from forcemap.fitter.validation.show import print_all
     from forcemap.potentials.runs.folder_lock import locked_folder
-    from forcemap.potentials.runs.progress import Progress
+    from forcemap.potentials.runs.interruption import interruptible
 
-    run = Run(options["jobs"], Progress.silent() if options["quiet"] else Progress())
+    run = Run(options["jobs"], progress_unless(options["quiet"]))
     checks = chosen(CHECKS, options["only"])
-    models = [of_potential(potential), *([model_of(against)] if against is not None else [])]
+    models = [of_potential(potential)]
+    if against is not None:
+        models.append(model_of(against, beside=models[0]))
     read = ValidationSettings.read(settings, CHECKS)
     files = (options["reference"], settings)
     cure = "wait for its end, or give another folder with -o"
-    with new_folder(output), locked_folder(output, LOCK, "a validation", cure):
-        try:
-            results = validate(models, checks, read, output, files=files, run=run)
-        except KeyboardInterrupt:
-            click.echo(f"Finished steps are kept in {output}; the same command goes on.", err=True)
-            raise
+    left = f"Finished steps are kept in {output}. Go on with:\n    {command_line()}"
+    with (
+        new_folder(output),
+        locked_folder(output, LOCK, "a validation", cure),
+        interruptible(run.progress, left),
+    ):
+        results = validate(models, checks, read, output, files=files, run=run)
     if as_json:
-        click.echo(json.dumps(results.content, indent=2, allow_nan=False))
+        echo_json(results.content)
     else:
         print_all(output_console(), results)
     for name in (JSON, PAGE):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import json
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from forcemap import __version__
@@ -17,29 +15,14 @@ from forcemap.fitter.doctor.composition import Composition
 from forcemap.fitter.doctor.environment_map import map_of
 from forcemap.fitter.doctor.finding import Finding, Place
 from forcemap.fitter.doctor.show import COUNTED, summary, to_json
+from forcemap.fitter.report.template import template
 from forcemap.fitter.sharing.whole_file import replacing, write_whole
 from forcemap.potentials.elements import SYMBOLS
 from numpy.typing import NDArray
 
 __all__ = ["frame_values", "write_chemiscope", "write_page"]
 
-if TYPE_CHECKING:
-    import jinja2
-
 Array = NDArray[np.float64]
-
-
-@cache
-def _template() -> jinja2.Template:
-    import jinja2  # of the extra "report", like matplotlib for the figures; chemiscope needs neither
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("forcemap.fitter.doctor.page", "."),
-        autoescape=True,
-        trim_blocks=True,
-    )
-    environment.filters["b64"] = lambda text: base64.b64encode(text.encode()).decode()
-    return environment.get_template("page.html.j2")
 
 
 def frame_values(case: Case) -> dict[str, Array]:
@@ -72,7 +55,7 @@ def write_page(path: Path, case: Case, findings: Sequence[Finding]) -> None:
     content = to_json(case, findings)
     for shown, finding in zip(content["findings"], findings, strict=True):
         shown["listed"] = _listed(finding.frames)
-    text = _template().render(
+    text = template("forcemap.fitter.doctor.page", "page.html.j2").render(
         version=__version__,
         summary=summary(case, findings),
         counted=COUNTED,

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from forcemap.fitter.data.frame import Frame
@@ -13,7 +14,7 @@ from forcemap.fitter.data.frame_sigmas import FrameSigmas, warn_of_unread
 from forcemap.fitter.data.label_keys import LabelNames, read_keys
 from forcemap.fitter.data.labels import FrameError, FramePlace, Labels, NotFiniteError
 from forcemap.fitter.data.settings import Keys, SigmaSettings, Source
-from forcemap.fitter.data.sources import read_structures
+from forcemap.fitter.data.sources import known_count, read_structures
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.doctor.finding import Correction, Finding, Place, Severity
 from forcemap.fitter.sharing.run import Run
@@ -58,7 +59,8 @@ def read_data(
     """Read all files; whatever is wrong with them is among the findings."""
     readings = []
     for source in sources:
-        with run.stage(f"reading {source.path.name}") as advance:
+        count = partial(known_count, [source])
+        with run.stage(f"reading {source.path.name}", count) as advance:
             readings.append(_read(source, keys, sigma, advance))
     return readings
 

@@ -3,9 +3,9 @@
 Settings and frames are read in full. The stages are those of the fit: a survey, terms opened on it,
 candidates for their sparse points, rows, sums, the map. A sample of the frames and few sparse
 points give the candidates and the time of the rows; algebra is counted, and its rate is measured. The
-rest is proportion: times are meant to be right within a factor of two or three on a
-quiet machine, without that of making the map's tables. No trial fit is made: where the evidence
-chooses among alternatives, the first stands for all.
+rest is proportion: times are meant to be right within a factor of two on a quiet machine, without that
+of making the map's tables. The processor's time is measured, which other work on the machine does not
+change. No trial fit is made: where the evidence chooses among alternatives, the first stands for all.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ import scipy.linalg
 from ase.geometry import complete_cell
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.choice.optimise import EVALUATIONS, sample_size, wanted
+from forcemap.fitter.choice.trials import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.config import Settings
+from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.data.sources import known_count
-from forcemap.fitter.fitting import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
 from forcemap.fitter.planning.deviations import (
     drawing_seconds,
@@ -175,7 +176,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
         train = read_frames(read.data.train, read.data.keys, read.sigma, advance=advance)
         test = read_frames(read.data.test, read.data.keys, read.sigma, advance=advance)
         warn_of_shared_frames(train, test)
-    for line in [*label_counts(train), *label_counts(test)]:
+    for line in [*label_counts(train), *label_counts(test), *combination_lines(train)]:
         progress.note(line)
     check_groups(train, read)
     reading = time.perf_counter() - start
@@ -377,27 +378,27 @@ class _Look:
                 for block in added.blocks
             )
         if len(options) > 1:
-            look._trials(len(options))
+            look._trials(options)
         look._optimising(options[0])
         return look
 
     def _survey(self, survey: Survey) -> Survey:
         """With the repulsion, where there is one."""
-        start = time.perf_counter()
+        start = time.thread_time()
         if self.settings.has_repulsion:
             survey = survey.with_repulsion(widest_cutoff(self.settings))
         baseline = Baseline(survey.species, survey.repulsion)
         for frame in self.sample:
             baseline.of(frame)
         some = sum(len(f.numbers) for f in self.sample)
-        self.seconds["short distances and core"] = (time.perf_counter() - start) * self.atoms / some
+        self.seconds["short distances and core"] = (time.thread_time() - start) * self.atoms / some
         return survey
 
     def _open(self, settings: Any, survey: Survey, share: _Share) -> None:
         """One term: its candidates, sizes, and the work that its sparse points and map will be."""
-        start = time.perf_counter()
+        start = time.thread_time()
         opened = Opened.of(settings, survey, SAMPLE_SECONDS)
-        finding = (time.perf_counter() - start) * self.atoms / max(opened.atoms, 1)
+        finding = (time.thread_time() - start) * self.atoms / max(opened.atoms, 1)
         counts = {
             species: round(pool.count * share.ratio(species, opened.atoms))
             for species, pool in opened.pools.items()
@@ -451,14 +452,21 @@ class _Look:
             "then has other hyperparameters than those that were looked at"
         )
 
-    def _trials(self, count: int) -> None:
-        """Time of the small fits that compare alternatives, from rows of few points."""
+    def _trials(self, options: Sequence[Settings]) -> None:
+        """Time of the small fits that compare alternatives, from rows of few points.
+
+        The rows of terms that alternatives share are computed once.
+        """
+        distinct: list[Any] = []
+        for option in options:
+            distinct += [term for term in option.terms if term not in distinct]
         atoms = min(TRIAL_ATOMS, self.atoms)
         blocks = sum(len(term.blocks) for term in self.timed[0])
         each = atoms * self.row.of(blocks * TRIAL_POINTS)
-        self.seconds["choosing scales"] = count * each
+        self.seconds["choosing scales"] = each * len(distinct) / len(options[0].terms)
         self.extrapolated.append(
-            f"the first of {count} alternatives for the scales stands for the one that the fit chooses"
+            f"the first of {len(options)} alternatives for the scales stands for the one that the fit "
+            "chooses"
         )
 
 
@@ -514,9 +522,9 @@ def _row_seconds(
     for whole in sorted(sample, key=lambda f: len(f.numbers) % 17):  # not in the file's order
         frame = _part(whole, TIMED_ATOMS)
         for n, terms in enumerate(timed):
-            begin = time.perf_counter()
+            begin = time.thread_time()
             frame_rows(frame, terms)
-            seconds[n] += time.perf_counter() - begin
+            seconds[n] += time.thread_time() - begin
         atoms += len(frame.numbers)
         if time.perf_counter() - start > SAMPLE_SECONDS:
             break

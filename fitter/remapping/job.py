@@ -12,6 +12,7 @@ from forcemap.fitter.checked import Place, mapping, read_fields
 from forcemap.fitter.config import MapSettings, UncertaintySettings
 from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model, no_map
+from forcemap.fitter.mapping.precision import in_precision
 from forcemap.fitter.mapping.probes import RANDOM_CLUSTERS, random_cluster
 from forcemap.fitter.planning.step_cost import with_costs
 from forcemap.fitter.process.model import Model
@@ -30,10 +31,12 @@ class Wishes:
     Attributes:
         tolerance: largest error of a force, eV/Å.
         draws: from the posterior, 3 or more; 0: none.
+        precision: of soap terms, "double" or "single".
     """
 
     tolerance: float | None = None
     draws: int | None = None
+    precision: str | None = None
 
 
 def map_file(
@@ -62,7 +65,8 @@ def map_file(
     if wishes.draws is not None:
         asked = {"draws": wishes.draws}
         draws = read_fields(UncertaintySettings, asked, Place("forcemap map")).draws
-    with progress.stage("reading frames") as advance:
+    count = model.data.get("n_frames")
+    with progress.stage("reading frames", count if isinstance(count, int) else None) as advance:
         known = training_frames(model, path, advance)
     frames = known.frames
     if known.fault:
@@ -70,6 +74,7 @@ def map_file(
         frames = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
     try:
         mapped = map_model(model, frames, tolerance, jobs, progress, chosen.soap)
+        mapped = in_precision(mapped, frames, wishes.precision or chosen.precision)
         mapped = with_deviations(mapped, model, frames, draws, progress, not known.fault)
     except ForcemapError as error:
         raise ForcemapError(f"{path}: {error}") from None

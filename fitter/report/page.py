@@ -5,10 +5,8 @@ The page itself is ``page.html.j2``.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import jinja2
@@ -16,6 +14,7 @@ import yaml
 from forcemap.fitter.report.calibration import CALIBRATION
 from forcemap.fitter.report.metrics import COUNTS, METRICS, SIZES, Column
 from forcemap.fitter.report.optimised import changes, heading
+from forcemap.fitter.report.template import template
 from forcemap.potentials.elements import SYMBOLS
 
 __all__ = ["Figures", "page", "verdict"]
@@ -68,19 +67,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return "–" if value is None or isinstance(value, jinja2.Undefined) else str(value)
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("forcemap.fitter.report.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-    )
-    environment.filters["shown"] = _shown
-    environment.filters["cell"] = _cell
-    environment.filters["b64"] = lambda text: base64.b64encode(text.encode()).decode()
-    return environment.get_template("page.html.j2")
 
 
 def verdict(report: Mapping[str, Any], force_scale: float | None) -> str:
@@ -208,7 +194,9 @@ def page(
     fit = report["fit"]
     sigmas = {f"sigma_{label}": value for label, value in fit.get("sigma", {}).items()}
     terms = fit.get("terms") or []
-    return _template().render(
+    return template(
+        "forcemap.fitter.report.report", "page.html.j2", shown=_shown, cell=_cell
+    ).render(
         report={"warnings": [], "sizes": [], "fit_id": "", **report},
         symbols=", ".join(SYMBOLS[z] for z in species),
         verdict=verdict(report, force_scale),

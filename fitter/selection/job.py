@@ -18,8 +18,9 @@ from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.data.sources import known_count
 from forcemap.fitter.process.data_checks import warn_of_shared_frames
-from forcemap.fitter.selection.candidates import Selection
+from forcemap.fitter.selection.candidates import Candidate, Selection
 from forcemap.fitter.selection.judge import Judged, Plan, judge
+from forcemap.fitter.selection.kept import KeptJudgements
 from forcemap.fitter.selection.recommend import Recommendation, recommend
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.sharing.whole_file import new_folder
@@ -83,7 +84,7 @@ def select_to_folder(selection: Selection, out: Path, wishes: Wishes, run: Run) 
     """Judge all candidates; write select.json, select.html and a settings file for each into `out`.
 
     All files are written at the end, or none. A candidate that cannot be fitted to the
-    data is left out, with a warning.
+    data is left out, with a warning. What an interrupted selection has judged is not judged again.
 
     Raises:
         ForcemapError: settings, frames or the folder cannot be used, or no candidate can be fitted.
@@ -93,22 +94,34 @@ def select_to_folder(selection: Selection, out: Path, wishes: Wishes, run: Run) 
         train, test, count = _frames(selection, wishes, run)
         plan = Plan(train, test, wishes.optimise, wishes.repeats, run)
         target = wishes.target if wishes.target is not None else selection.target
-        judged = []
-        for number, candidate in enumerate(selection.candidates, start=1):
-            run.note(f"candidate {number} of {len(selection.candidates)}: {candidate.name}")
-            try:
-                judged.append(judge(candidate, plan))
-            except ForcemapError as error:
-                warnings.warn(f"{candidate.name}: left out: {error}", stacklevel=2)
-        if not judged:
-            raise ForcemapError(
-                "no candidate can be fitted to these frames; the warnings above say why"
-            )
+        kept = KeptJudgements(out, plan)
+        judged = _judged(selection.candidates, plan, kept)
         advice = recommend(judged, target)
         names = [JSON, PAGE, *(one.candidate.file for one in judged)]
         outcome = Outcome(judged, advice, [out / name for name in names], target)
         _write(out, outcome, f"{len(train)} of {count} training frames")
+        kept.remove()
         return outcome
+
+
+def _judged(candidates: Sequence[Candidate], plan: Plan, kept: KeptJudgements) -> list[Judged]:
+    """The candidates that can be fitted; raises ForcemapError if none can."""
+    judged: list[Judged] = []
+    for number, candidate in enumerate(candidates, start=1):
+        before = kept.of(candidate)
+        remark = " (judged before the interruption)" if before else ""
+        plan.run.note(f"candidate {number} of {len(candidates)}: {candidate.name}{remark}")
+        try:
+            judged.append(before or judge(candidate, plan))
+        except ForcemapError as error:
+            warnings.warn(f"{candidate.name}: left out: {error}", stacklevel=2)
+        else:
+            kept.keep(judged[-1])
+    if not judged:
+        raise ForcemapError(
+            "no candidate can be fitted to these frames; the warnings above say why"
+        )
+    return judged
 
 
 def _frames(selection: Selection, wishes: Wishes, run: Run) -> tuple[list[Frame], list[Frame], int]:

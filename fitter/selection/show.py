@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-import jinja2
 import yaml
 from forcemap.fitter.report.figures import CURVE_COLORS, STYLE, svg_of
 from forcemap.fitter.report.metrics import Column
+from forcemap.fitter.report.template import template
 from forcemap.fitter.selection.judge import Errors, Judged
 from forcemap.fitter.selection.recommend import Recommendation
 from matplotlib import rc_context
@@ -137,22 +135,11 @@ def _draw_target(axes: Any, target: float | None) -> None:
         axes.axhline(target, color="#3c4650", linewidth=1.0, linestyle="--", label="target")
 
 
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("forcemap.fitter.selection.show", "."),
-        autoescape=True,
-        trim_blocks=True,
-    )
-    environment.filters["b64"] = lambda text: base64.b64encode(text.encode()).decode()
-    return environment.get_template("select.html.j2")
-
-
 def page(
     judged: Sequence[Judged], found: Recommendation, drawn: Mapping[str, str], frames: str
 ) -> str:
     """The whole page with its figures; `frames` describes the fitted frames."""
-    return _template().render(
+    return template("forcemap.fitter.selection.show", "select.html.j2").render(
         sentence=found.sentence,
         note=NOTE,
         frames=frames,

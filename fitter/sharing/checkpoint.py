@@ -28,6 +28,7 @@ from forcemap.fitter.solve.solver import Groups
 from forcemap.potentials import _core
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.leaving import removed_when_ended
+from forcemap.potentials.runs.log import DETAILS
 from numpy.typing import NDArray
 
 __all__ = ["Checkpoint", "fit_key"]
@@ -212,6 +213,7 @@ class Checkpoint:
                 fsync(file.fileno())
                 replace(part, self.path)
                 self._kept = blocks
+                DETAILS.debug("%s: sums of %d blocks of rows", self.path, blocks)
         except BaseException:
             with suppress(OSError):
                 part.unlink()

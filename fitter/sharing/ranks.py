@@ -1,12 +1,12 @@
 """One fit shared by the ranks of an MPI job: ``mpirun -n N forcemap fit …``.
 
 Every rank reads all frames, which is cheap, and computes the rows of its share of the blocks (`share`).
-The first rank alone chooses the sparse points, from all frames, and sends them to the others bit for
-bit (`Ranks.on_first`); the ranks' Gram matrices are summed on the first rank (`Ranks.add_up`, the one
-reduction), which solves, maps and writes; the predictions of the process for the frames, by which the
-map is judged, are shared again (`Ranks.map_in_order`). The others sleep while they wait. Blocks do not
-depend on the number of ranks, and their sums carry twice the working precision: so the sums are the
-same.
+Before that the ranks share the terms, whose sparse points are chosen from all frames
+(`Ranks.map_in_order`), and the first sends all points to the others bit for bit (`Ranks.on_first`). The
+ranks' Gram matrices are summed on the first rank (`Ranks.add_up`, the one reduction), which solves,
+maps and writes; the predictions of the process for the frames, by which the map is judged, are shared
+again. The others sleep while they wait. Blocks do not depend on the number of ranks, and their sums
+carry twice the working precision: so the sums are the same.
 
 **Errors.** Ranks `meet` before every exchange of data, and learn whether one of them has failed. A rank
 that fails goes to the next meeting at once, and the others notice at their next block (`Ranks.look`),

@@ -227,6 +227,17 @@ class Groups:
         for member in self.members:
             member.settle()
 
+    def of(self, columns: NDArray[np.intp]) -> Groups:
+        """The same rows of some columns, in this order; `settle` first."""
+        part = Groups(0, len(self.members))
+        part.size = len(columns)
+        for some, member in zip(part.members, self.members, strict=True):
+            square = member.full_gram()[np.ix_(columns, columns)]
+            some.gram = np.asfortranarray(np.triu(square))
+            some.vector = np.append(member.right[columns], member.vector[-2:])
+            some.count = member.count
+        return part
+
     def together(self, factors: Array) -> Sums:
         """The sums of all rows, the sigmas of each group times its factor; `settle` first."""
         return together(self.members, factors)

@@ -23,7 +23,15 @@ from forcemap.fitter.solve.work import FLOAT, Work
 from forcemap.fitter.terms.base import Block, Pool, Species, Term
 from numpy.typing import NDArray
 
-__all__ = ["METHODS", "chosen_blocks", "independent", "select", "work_of_choice"]
+__all__ = [
+    "METHODS",
+    "chosen_blocks",
+    "independent",
+    "iterates",
+    "leverage",
+    "select",
+    "work_of_choice",
+]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -34,6 +42,14 @@ Chosen: TypeAlias = Callable[[np.random.Generator], Indices]
 
 MOST_OF_KERNEL = 4000
 """Largest number of candidates whose kernel matrix is diagonalised: a random sample of more."""
+
+RANK = 1e-13
+"""Squared singular values below this, relative to the largest, are rounding."""
+
+LARGEST_GRAM = 1500
+"""Largest Gram matrix of descriptors that is diagonalised for the sake of a few vectors."""
+
+ITERATIONS = 2
 
 NO_QUOTAS: Mapping[str, int] = {}
 
@@ -172,7 +188,7 @@ def _farthest(among: _Choice, count: int) -> Chosen:
         squares = np.sum(points**2, axis=1)
 
         def apart(n: int) -> Array:
-            return np.maximum(squares + squares[n] - 2.0 * (points @ points[n]), 0.0)
+            return np.asarray(np.maximum(squares + squares[n] - 2.0 * (points @ points[n]), 0.0))
 
     distance = apart(chosen[0])
     for n in range(1, count):
@@ -186,7 +202,7 @@ def _cur(among: _Choice, count: int) -> Chosen:
     vectors = among.term.features(among.species, among.points)
     places = np.arange(len(among.points))
     if vectors is not None:
-        scores = _leverage(vectors, count)
+        scores = leverage(vectors, count)
         return lambda rng: _drawn(places, scores, count, rng)
 
     def of_kernel(rng: np.random.Generator) -> Indices:
@@ -206,24 +222,58 @@ def _drawn(places: Indices, scores: Array, count: int, rng: np.random.Generator)
     return places[np.sort(rng.choice(len(places), count, replace=False, p=scores / scores.sum()))]
 
 
-def _leverage(vectors: Array, count: int) -> Array:
+def leverage(vectors: Array, count: int) -> Array:
     """Leverage scores of the rows (n, d) in the space of the `count` leading singular vectors.
 
-    From the smaller of the two Gram matrices.
+    From the smaller of the two Gram matrices, or, where that is large and the vectors are few, by a
+    subspace iteration with products of the rows alone.
     """
-    if len(vectors) < vectors.shape[1]:
+    n, d = vectors.shape
+    if iterates(n, d, count):
+        return _leverage_by_iteration(vectors, count)
+    if n < d:
         return _leverage_of_gram(vectors @ vectors.T, count)
     values, right = scipy.linalg.eigh(vectors.T @ vectors, check_finite=False)
-    leading = np.flatnonzero(values > 1e-13 * values[-1])[-count:]
+    leading = np.flatnonzero(values > RANK * values[-1])[-count:]
     return np.asarray(
         np.sum((vectors @ (right[:, leading] / np.sqrt(values[leading]))) ** 2, axis=1)
     )
 
 
+def iterates(n: int, d: int, count: int) -> bool:
+    """Whether `leverage` of n rows of d numbers goes without a Gram matrix of all."""
+    return min(n, d) > max(LARGEST_GRAM, 2 * _tried(count))
+
+
+def _tried(count: int) -> int:
+    """Dimension of the subspace in which `count` leading vectors are sought."""
+    return count + count // 4 + 20
+
+
+def _leverage_by_iteration(vectors: Array, count: int) -> Array:
+    """`leverage` by the randomised subspace iteration of Halko, Martinsson and Tropp.
+
+    SIAM Rev. 53, 217 (2011), DOI 10.1137/090771806, algorithm 4.4, with a seed of its own: the same
+    vectors have the same scores. The last few of the leading vectors are not quite those.
+    """
+    start = np.random.default_rng(0).normal(size=(vectors.shape[1], _tried(count)))
+    basis = _orthonormal(vectors @ start)
+    for _ in range(ITERATIONS):
+        basis = _orthonormal(vectors @ _orthonormal(vectors.T @ basis))
+    inside = basis.T @ vectors
+    values, left = scipy.linalg.eigh(inside @ inside.T, check_finite=False)
+    leading = np.flatnonzero(values > RANK * values[-1])[-count:]
+    return np.asarray(np.sum((basis @ left[:, leading]) ** 2, axis=1))
+
+
+def _orthonormal(columns: Array) -> Array:
+    return np.asarray(scipy.linalg.qr(columns, mode="economic", check_finite=False)[0])
+
+
 def _leverage_of_gram(gram: Array, count: int) -> Array:
     """Leverage scores from the products of all rows, (n, n)."""
     values, left = scipy.linalg.eigh(gram, check_finite=False)
-    leading = np.flatnonzero(values > 1e-13 * values[-1])[-count:]
+    leading = np.flatnonzero(values > RANK * values[-1])[-count:]
     return np.asarray(np.sum(left[:, leading] ** 2, axis=1))
 
 
@@ -274,6 +324,12 @@ def work_of_choice(method: str, candidates: int, dimension: int, count: int) -> 
     if method == "pivoted_cholesky":
         size = int(FLOAT * n * (d + m))
         return covariance + Work(passes=m * n * (d + 0.5 * m), bytes=size)
+    if d > 3 and iterates(candidates, dimension, count):
+        tried = float(_tried(count))
+        passes = 2.0 * n * d * tried * (2.0 * ITERATIONS + 2.0) + 8.0 * (n + d) * tried**2
+        return covariance + Work(
+            products=passes, eigen=tried**3, bytes=int(FLOAT * (n * d + 3.0 * (n + d) * tried))
+        )
     least = min(n, d) if d > 3 else min(n, MOST_OF_KERNEL)
     gram = 2.0 * n * d * least if d > 3 else least**2
     return covariance + Work(

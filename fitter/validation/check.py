@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -139,7 +140,6 @@ class Case:
         frames: labelled frames, of the training data as a rule; may be empty.
         species: symbols of the potential's elements.
         seed: of all random numbers.
-        free_atoms: energies of free atoms by symbol that stand in for the potential's own, eV.
     """
 
     settings: Mapping[str, Checked]
@@ -147,7 +147,6 @@ class Case:
     frames: Sequence[Frame]
     species: Sequence[str]
     seed: int = 0
-    free_atoms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -217,6 +216,11 @@ class Check(ABC):
     extra: ClassVar[str | None] = None
     by_lammps: ClassVar[bool] = False
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether the module that it cannot do without is not installed."""
+        return self.extra is not None and find_spec(self.extra) is None
+
     @abstractmethod
     def subjects(self, case: Case) -> Sequence[Subject]:
         """What it is made on; a step for each."""
@@ -228,6 +232,10 @@ class Check(ABC):
     @abstractmethod
     def names(self, subject: Subject, settings: Any) -> Sequence[str]:
         """Names of all rows that `run` may give for the subject."""
+
+    def is_usable(self, outcome: Outcome) -> bool:
+        """Whether other checks can build on an outcome."""
+        return True
 
     def parts(self, subject: Subject, settings: Any) -> int | None:
         """How often `run` calls `advance`; None where that is not known before."""

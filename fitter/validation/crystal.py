@@ -19,14 +19,14 @@ from forcemap.fitter.validation.check import (
     Task,
     Verdict,
 )
-from forcemap.fitter.validation.relaxing import energy_of, relax
+from forcemap.fitter.validation.relaxing import Collapse, energy_of, relax
 from forcemap.fitter.validation.structures import data_of, name_of
 
 if TYPE_CHECKING:
     from ase import Atoms
     from forcemap.fitter.validation.models import Model
 
-__all__ = ["Crystal", "free_atom_energy"]
+__all__ = ["Crystal", "free_atom_energy", "lone_atom_energy"]
 
 LENGTHS = ("lattice constant a", "lattice constant b", "lattice constant c")
 ANGLES = ("angle alpha", "angle beta", "angle gamma")
@@ -40,18 +40,22 @@ class CrystalSettings(Checked):
     steps: int = field(default=400, metadata=read_by(integer(at_least=1, at_most=100_000)))
 
 
-def free_atom_energy(model: Model, symbol: str, given: dict[str, float]) -> float:
-    """Energy of a free atom, eV: the one of the settings, or the model's own.
-
-    Raises NotComputed if the model has none.
-    """
+def lone_atom_energy(model: Model, symbol: str) -> float:
+    """The model's energy of an atom without neighbours, eV. Raises NotComputed if it has none."""
     from ase import Atoms
 
-    if symbol in given:
-        return given[symbol]
     atoms = Atoms(symbol)
     atoms.calc = model.calculator(1)
     return energy_of(atoms)
+
+
+def free_atom_energy(model: Model, symbol: str) -> float:
+    """Energy of a free atom, eV: the one that the settings give, or that of the model.
+
+    Raises NotComputed if there is none.
+    """
+    given = model.free_atoms.get(symbol)
+    return lone_atom_energy(model, symbol) if given is None else given
 
 
 class Crystal(Check):
@@ -75,9 +79,11 @@ class Crystal(Check):
         atoms = task.subject.atoms.copy()
         before = name_of(atoms)
         atoms.calc = task.model.calculator(task.jobs)
-        done = relax(
-            atoms, task.settings.fmax, task.settings.steps, cell=True, advance=task.advance
-        )
+        settings = task.settings
+        try:
+            done = relax(atoms, settings.fmax, settings.steps, cell=True, advance=task.advance)
+        except Collapse as reason:
+            return Outcome({}, [_symmetry_kept(Grade.FAIL, str(reason))])
         if not done:
             raise NotComputed(f"it does not come to rest in {task.settings.steps} steps")
         energy = energy_of(atoms) / len(atoms)
@@ -87,7 +93,7 @@ class Crystal(Check):
         remarks = []
         try:
             free = {
-                symbol: free_atom_energy(task.model, symbol, dict(task.case.free_atoms))
+                symbol: free_atom_energy(task.model, symbol)
                 for symbol in set(atoms.get_chemical_symbols())
             }
             mean = float(np.mean([free[symbol] for symbol in atoms.get_chemical_symbols()]))
@@ -99,8 +105,16 @@ class Crystal(Check):
         text = f"the crystal keeps its symmetry, {after}"
         if grade is Grade.WARN:
             text = f"the relaxed crystal is {after}; {before} is not at rest, or not stable"
-        verdict = Verdict("symmetry-kept", grade, text, "relaxation keeps the space group")
-        return Outcome(numbers, [verdict], {"atoms": data_of(atoms), "energy": energy}, remarks)
+        data = {"atoms": data_of(atoms), "energy": energy}
+        return Outcome(numbers, [_symmetry_kept(grade, text)], data, remarks)
+
+    def is_usable(self, outcome: Outcome) -> bool:
+        """Whether it has come to rest as a crystal."""
+        return "atoms" in outcome.data
+
+
+def _symmetry_kept(grade: Grade, text: str) -> Verdict:
+    return Verdict("symmetry-kept", grade, text, "relaxation keeps the space group")
 
 
 def _cell_numbers(atoms: Atoms) -> dict[str, Number]:

@@ -40,7 +40,7 @@ def chemical_potential(task: Task, symbol: str) -> tuple[float, str]:
     if energies:
         name = min(energies, key=energies.__getitem__)
         return energies[name], name
-    free = free_atom_energy(task.model, symbol, dict(task.case.free_atoms))
+    free = free_atom_energy(task.model, symbol)
     return free, f"the free atom of {symbol}"
 
 

@@ -20,7 +20,7 @@ from forcemap.fitter.validation.check import (
     Task,
     Verdict,
 )
-from forcemap.fitter.validation.crystal import free_atom_energy
+from forcemap.fitter.validation.crystal import lone_atom_energy
 from forcemap.fitter.validation.drawing import COLORS, LINES, drawn
 from forcemap.fitter.validation.relaxing import energy_of
 from forcemap.potentials.elements import SYMBOLS
@@ -87,7 +87,7 @@ class Dimer(Check):
 
         a, b = task.subject.content
         radius = radii_of(a, b)
-        zero = sum(free_atom_energy(task.model, symbol, {}) for symbol in (a, b))
+        zero = sum(lone_atom_energy(task.model, symbol) for symbol in (a, b))
         distances = radius * np.linspace(
             task.settings.nearest, task.settings.farthest, task.settings.points
         )

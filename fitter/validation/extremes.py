@@ -20,7 +20,7 @@ from forcemap.fitter.validation.check import (
     Task,
     Verdict,
 )
-from forcemap.fitter.validation.crystal import free_atom_energy
+from forcemap.fitter.validation.crystal import lone_atom_energy
 from forcemap.fitter.validation.drawing import COLORS, LINES, panels
 from forcemap.fitter.validation.relaxing import energy_of
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class Extremes(CrystalCheck):
         squeezed = _energies(crystal, inward, task)
         gas = _energies(crystal, outward, task)
         symbols = crystal.get_chemical_symbols()
-        free = {s: free_atom_energy(task.model, s, {}) for s in set(symbols)}
+        free = {s: lone_atom_energy(task.model, s) for s in set(symbols)}
         zero = float(np.mean([free[s] for s in symbols]))
         scaled = crystal.copy()
         scaled.calc = crystal.calc

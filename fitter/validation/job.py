@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ def validate(
     Raises ForcemapError for inputs that cannot be used, and for files that cannot be written.
     """
     run = run or Run()
+    models = [replace(models[0], free_atoms=settings.general.free_atoms), *models[1:]]
     with run.stage("reading the frames") as advance:
         case, notes = case_of(models[0], settings, str(files[1] or ""), advance)
     reference = Reference.read(files[0], case, checks)

@@ -6,8 +6,8 @@ import ast
 import hashlib
 import inspect
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,7 @@ class Model:
         calculator: makes one, for a number of threads.
         potential: its file, for LAMMPS; None for other calculators.
         species: symbols that it knows; None if that is not known.
+        free_atoms: energies of free atoms by symbol that stand in for its own, eV.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Model:
     calculator: Callable[[int], Calculator] = field(compare=False)
     potential: Path | None = None
     species: tuple[str, ...] | None = None
+    free_atoms: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 def of_potential(path: Path) -> Model:
@@ -66,14 +68,18 @@ def of_potential(path: Path) -> Model:
     )
 
 
-def model_of(spec: str) -> Model:
+def model_of(spec: str, beside: Model | None = None) -> Model:
     """The model that `--against` names: a potential file, or module:Class(keywords) of a calculator.
 
+    Its name differs from that of the model `beside`.
     Raises ForcemapError with what is wrong with it.
     """
     path = Path(spec)
     if path.is_file():
-        return of_potential(path)
+        model = of_potential(path)
+        if beside is not None and model.name == beside.name:
+            model = replace(model, name=str(path.with_suffix("")))
+        return model
     match = _SPEC.fullmatch(spec)
     if match is None:
         from forcemap.potentials.file.file_kind import near_name
@@ -95,7 +101,7 @@ def model_of(spec: str) -> Model:
             raise ForcemapError(
                 f"--against {printable(spec, 100)}: cannot be made: {_reason(error)}"
             ) from error
-        if not isinstance(made, BaseCalculator) and not hasattr(made, "get_potential_energy"):
+        if not isinstance(made, BaseCalculator) and not hasattr(made, "get_property"):
             raise ForcemapError(
                 f"--against {printable(spec, 100)}: gives {quoted(made)}, which is no ASE calculator"
             )

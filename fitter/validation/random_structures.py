@@ -26,17 +26,19 @@ from forcemap.fitter.validation.check import (
 )
 from forcemap.fitter.validation.drawing import COLORS, drawn
 from forcemap.fitter.validation.relaxing import Collapse, energy_of, relax
-from forcemap.fitter.validation.structures import data_of, formula_of
+from forcemap.fitter.validation.structures import data_of, formula_of, lowest_frame
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from forcemap.fitter.data.frame import Frame
     from matplotlib.figure import Figure
 
 __all__ = ["RandomStructures", "random_structure"]
 
 SAME = 0.005
 """eV per atom; what is as little below the ground state is the ground state, not quite relaxed."""
+
+BELOW = 0.1
+"""eV per atom below the ground state, where a relaxation has shown a hole."""
 
 TRIES = 2000
 """Places tried for an atom before the cell is made larger."""
@@ -69,16 +71,13 @@ class RandomStructures(Check):
         found: dict[str, Any] = {}
         for crystal in case.crystals:
             assert crystal.atoms is not None
-            formula = crystal.atoms.symbols.formula.reduce()[0].format("hill")
+            formula = formula_of(crystal.atoms)
             found.setdefault(formula, {"formula": formula, "crystals": True})
         if not found:
-            frame = _lowest([f for f in case.frames if f.pbc.all() and f.energy is not None])
-            if frame is not None:
-                found[formula_of(frame)] = {
-                    "formula": formula_of(frame),
-                    "crystals": False,
-                    "atoms": _data_of_frame(frame),
-                }
+            atoms = lowest_frame(case.frames)
+            if atoms is not None:
+                formula = formula_of(atoms)
+                found[formula] = {"formula": formula, "crystals": False, "atoms": data_of(atoms)}
         return [Subject(f"random {formula}", content) for formula, content in found.items()]
 
     def names(self, subject: Subject, settings: Any) -> Sequence[str]:
@@ -98,15 +97,16 @@ class RandomStructures(Check):
         energies: list[float] = []
         lowest: Atoms | None = None
         collapsed, unfinished = [], 0
-        for number in range(settings.structures):
+        for place in range(settings.structures):
             atoms = random_structure(task.subject.content["formula"], settings, volume, rng)
             atoms.calc = calculator
             task.advance()
             try:
-                if not relax(atoms, settings.fmax, settings.steps, cell=True):
+                floor = len(atoms) * (ground - BELOW)
+                if not relax(atoms, settings.fmax, settings.steps, cell=True, floor=floor):
                     unfinished += 1
             except Collapse:
-                collapsed.append(number)
+                collapsed.append(place)
                 continue
             except NotComputed:
                 unfinished += 1
@@ -149,8 +149,8 @@ def _verdict(energies: Sequence[float], collapsed: Sequence[int], ground: str) -
     parts = []
     if below:
         parts.append(
-            f"{below} of {count} relax below the ground state, {ground}, by up to "
-            f"{-min(energies):.3g} eV per atom"
+            f"{below} of {count} relax below the ground state, {ground}, by "
+            f"{-min(energies):.3g} eV per atom or more"
         )
     if collapsed:
         parts.append(f"in {len(collapsed)} of {count} atoms fall into each other")
@@ -166,19 +166,6 @@ def _verdict(energies: Sequence[float], collapsed: Sequence[int], ground: str) -
     )
 
 
-def _lowest(frames: Sequence[Frame]) -> Frame | None:
-    return min(frames, key=lambda f: (f.energy or 0.0) / len(f.numbers), default=None)
-
-
-def _data_of_frame(frame: Frame) -> dict[str, Any]:
-    return {
-        "numbers": frame.numbers.tolist(),
-        "positions": frame.positions.tolist(),
-        "cell": frame.cell.tolist(),
-        "pbc": [True] * 3,
-    }
-
-
 def _ground_state(task: Task) -> tuple[float, str, float]:
     """Energy per atom, name and volume per atom of the lowest crystal, or the relaxed lowest frame."""
     from forcemap.fitter.validation.structures import atoms_of
@@ -186,7 +173,7 @@ def _ground_state(task: Task) -> tuple[float, str, float]:
     found = []
     for name, outcome in task.given.get("crystal", {}).items():
         atoms = atoms_of(outcome.data["atoms"])
-        if atoms.symbols.formula.reduce()[0].format("hill") == task.subject.content["formula"]:
+        if formula_of(atoms) == task.subject.content["formula"]:
             found.append((float(outcome.data["energy"]), name, atoms.get_volume() / len(atoms)))
     if "atoms" in task.subject.content:
         atoms = atoms_of(task.subject.content["atoms"])

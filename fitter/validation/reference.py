@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,8 +34,9 @@ class Reference:
         if path is None:
             return cls()
         known: dict[str, dict[str, None]] = {}
+        missing = [check for check in checks if check.is_missing]
         for check in checks:
-            if check.name in case.settings:
+            if check.name in case.settings and not check.is_missing:
                 for subject in check.subjects(case):
                     names = check.names(subject, case.settings[check.name])
                     known.setdefault(subject.name, {}).update(dict.fromkeys(names))
@@ -55,10 +57,19 @@ class Reference:
             having = [subject for subject, rows in known.items() if name in rows]
             if not having:
                 every = dict.fromkeys(row for rows in known.values() for row in rows)
-                where.fail(f"the table has no such row{nearest(name, [*known, *every])}")
+                _unknown(where, "the table has no such row", [*known, *every], missing)
+                continue
             if len(having) > 1:
                 where.fail(
                     f"{', '.join(having)} have such a row; put it under the one that is meant"
                 )
             values[having[0], name] = number()(item, where)
         return cls(values)
+
+
+def _unknown(place: Place, text: str, known: Iterable[str], missing: Sequence[Check]) -> None:
+    """Refuse a name; only warn (UserWarning) of one that a check that cannot be made may have."""
+    if not missing:
+        place.fail(f"{text}{nearest(place.path.rpartition('.')[2], known)}")
+    names = ", ".join(str(check.extra) for check in missing)
+    warnings.warn(f"{place.origin}: {place.path}: {text} without {names}", stacklevel=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -49,16 +50,19 @@ def relax(
     steps: int,
     *,
     cell: bool = False,
+    floor: float = -math.inf,
     advance: Callable[..., None] | None = None,
 ) -> bool:
     """Relax positions, and the cell if asked, in place; whether all forces came below `fmax` (eV/Å).
 
+    A relaxation that reaches an energy below `floor` (eV) has ended, too: from there it only falls.
+
     Raises Collapse if atoms fall into each other, NotComputed if positions become infinite.
     """
-    from ase.filters import FrechetCellFilter
+    from ase.filters import UnitCellFilter
     from ase.optimize import BFGS, LBFGS
 
-    target = FrechetCellFilter(atoms) if cell else atoms
+    target = UnitCellFilter(atoms) if cell else atoms
     kind = LBFGS if len(atoms) > LARGE else BFGS
     with warnings.catch_warnings():
         # Far-off steps of the cell on the way; what matters is where it ends.
@@ -75,6 +79,8 @@ def relax(
                         f"atoms fall into each other, to {near:.2f} of the sum of their covalent "
                         f"radii, at {energy:.4g} eV"
                     )
+                if energy_of(atoms) < floor:
+                    return True
             return bool(optimizer.converged(target.get_forces().ravel()))
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forcemap.fitter.report.report import plain
 from forcemap.fitter.validation.check import Grade, Verdict
 from forcemap.fitter.validation.reference import Reference
 from forcemap.fitter.validation.steps import Validation
+from forcemap.potentials.plain import plain
 
 __all__ = ["Judged", "Row", "judged", "remarks", "rows", "summary", "to_json"]
 

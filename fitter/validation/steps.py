@@ -10,16 +10,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from forcemap.fitter.checked import plain
-from forcemap.fitter.report.report import plain as strict
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.sharing.whole_file import make_folder, write_whole
 from forcemap.fitter.validation.check import Case, Check, NotComputed, Outcome, Subject, Task
 from forcemap.fitter.validation.models import Model
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.extras import install
+from forcemap.potentials.plain import plain as strict
+from threadpoolctl import threadpool_limits
 
 __all__ = ["FOLDER", "LeftOut", "Step", "Validation", "run_checks"]
 
@@ -110,15 +111,16 @@ def run_checks(
                         continue
                     write_whole(path, json.dumps(outcome.to_json(), allow_nan=False) + "\n")
                 keys[check.name, subject.name] = key
-                own[subject.name] = outcome
+                if check.is_usable(outcome):
+                    own[subject.name] = outcome
                 found.steps.append(Step(check, subject, model, outcome))
     return found
 
 
 def _reason_against(check: Check, model: Model) -> str:
     """Why a check cannot be made with a model; empty if it can."""
-    if check.extra is not None and find_spec(check.extra) is None:
-        return f'{check.extra} is not installed; install it with: pip install "forcemap[validate]"'
+    if check.is_missing:
+        return f"{check.extra} is not installed: {install('validate')}"
     if check.by_lammps and model.potential is None:
         return "LAMMPS runs potential files only"
     return ""
@@ -151,7 +153,7 @@ def _key(case: Case, check: Check, subject: Subject, model: Model, needed: Seque
         "subject": [subject.name, subject.content],
         "model": model.identity,
         "seed": case.seed,
-        "free_atoms": dict(case.free_atoms),
+        "free_atoms": dict(model.free_atoms),
         "needed": list(needed),
     }
     text = json.dumps(content, sort_keys=True, default=str)
@@ -178,6 +180,8 @@ def _made(step: Step, case: Case, outcomes: Given, run: Run, found: Validation) 
     title = f"{check.title}: {subject.name}{beside}"
     with (
         run.stage(title, check.parts(subject, settings)) as advance,
+        # The matrices are small: threads of BLAS would only wait for each other.
+        threadpool_limits(limits=1, user_api="blas"),
         tempfile.TemporaryDirectory(prefix="forcemap-validate-") as folder,
     ):
         task = Task(case, subject, model, settings, outcomes, Path(folder), advance, jobs=run.jobs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,12 @@ from forcemap.fitter.data.units import GPA
 from forcemap.fitter.doctor.vacuum import vacuum_of
 from forcemap.fitter.validation.check import Subject
 from forcemap.fitter.validation.settings import StructureSettings
+from forcemap.fitter.validation.symmetry import (
+    conventional,
+    is_installed,
+    primitive_size,
+    symmetry_of,
+)
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.quoting import printable
 
@@ -20,11 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "atoms_of",
+    "atoms_of_frame",
     "crystals_of_frames",
     "crystals_of_settings",
     "data_of",
     "formula_of",
     "frames_like",
+    "lowest_frame",
     "name_of",
     "usual_crystals",
 ]
@@ -64,6 +72,19 @@ def atoms_of(data: Mapping[str, Any]) -> Atoms:
     from ase import Atoms
 
     return Atoms(**data)
+
+
+def atoms_of_frame(frame: Frame) -> Atoms:
+    """The structure of a frame."""
+    from ase import Atoms
+
+    return Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+
+
+def lowest_frame(frames: Sequence[Frame]) -> Atoms | None:
+    """The frame of the lowest energy per atom among periodic ones without vacuum; None without any."""
+    whole = [f for f in frames if f.pbc.all() and f.energy is not None and vacuum_of(f) is None]
+    return atoms_of_frame(min(whole, key=_energy)) if whole else None
 
 
 def _subjects(named: Iterable[tuple[str, Atoms]]) -> list[Subject]:
@@ -223,7 +244,7 @@ def _energy(frame: Frame) -> float:
     return frame.energy / len(frame.numbers)
 
 
-def formula_of(frame: Frame) -> str:
+def formula_of(frame: Frame | Atoms) -> str:
     """Its reduced formula, elements in Hill's order."""
     from ase.formula import Formula
 
@@ -243,52 +264,21 @@ def _is_at_rest(frame: Frame) -> bool:
 
 def _symmetric(frame: Frame, precisions: Sequence[float]) -> Atoms | None:
     """The conventional cell of a frame's crystal; None without symmetry, or if the cell is large."""
-    from ase import Atoms
-
-    atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=True)
-    standardize = _standardize()
-    if standardize is None:
+    atoms = atoms_of_frame(frame)
+    if not is_installed():
         return atoms if len(atoms) <= 4 * LARGEST else None
     for precision in precisions:
-        found = standardize(atoms, precision)
-        if found is not None:
-            return found
+        found, size = symmetry_of(atoms, precision), primitive_size(atoms, precision)
+        if found is not None and size is not None and found.number > 2 and size <= LARGEST:
+            return conventional(atoms, precision)
     return None
-
-
-def _standardize() -> Callable[[Atoms, float], Atoms | None] | None:
-    """A function that gives the conventional cell, made by spglib; None without spglib."""
-    try:
-        import spglib
-    except ImportError:
-        return None
-    from ase import Atoms
-
-    def standardize(atoms: Atoms, precision: float) -> Atoms | None:
-        cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-        data = spglib.get_symmetry_dataset(cell, symprec=precision)
-        primitive = spglib.standardize_cell(cell, to_primitive=True, symprec=precision)
-        whole = spglib.standardize_cell(cell, to_primitive=False, symprec=precision)
-        if data is None or primitive is None or whole is None or data.number <= 2:
-            return None
-        if len(primitive[2]) > LARGEST:
-            return None
-        lattice, places, numbers = whole
-        return Atoms(numbers, scaled_positions=places, cell=lattice, pbc=True)
-
-    return standardize
 
 
 def name_of(atoms: Atoms) -> str:
     """Formula and, where spglib is there, the symbol of the space group: "Si Fd-3m"."""
     formula = str(atoms.symbols.formula.reduce()[0].format("metal"))
-    try:
-        import spglib
-    except ImportError:
-        return formula
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    data = spglib.get_symmetry_dataset(cell, symprec=0.05)
-    return formula if data is None else f"{formula} {data.international}"
+    found = symmetry_of(atoms, 0.05)
+    return formula if found is None else f"{formula} {found.international}"
 
 
 def frames_like(frames: Sequence[Frame], crystal: Subject) -> list[tuple[float, float]]:
@@ -296,7 +286,7 @@ def frames_like(frames: Sequence[Frame], crystal: Subject) -> list[tuple[float, 
     atoms = crystal.atoms
     if atoms is None:
         return []
-    formula = atoms.symbols.formula.reduce()[0].format("hill")
+    formula = formula_of(atoms)
     found = []
     for frame in frames:
         if frame.energy is None or not frame.pbc.all() or formula_of(frame) != formula:

@@ -57,14 +57,7 @@ def case_of(
             "cohesive energies are against the potential's own free atoms, which e0: average puts at "
             "the mean of the data; give energies of free atoms as free_atoms: in the settings"
         )
-    case = Case(
-        settings.of,
-        crystals,
-        data.frames,
-        species,
-        settings.general.seed,
-        settings.general.free_atoms,
-    )
+    case = Case(settings.of, crystals, data.frames, species, settings.general.seed)
     return case, notes
 
 

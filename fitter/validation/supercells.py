@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from forcemap.fitter.validation.check import NotComputed
+from forcemap.fitter.validation.symmetry import symmetry_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -41,10 +42,7 @@ def supercell(atoms: Atoms, length: float) -> Atoms:
 
 def equivalent_sites(atoms: Atoms) -> list[int]:
     """An atom of each kind of site; of each element where spglib is not installed."""
-    try:
-        import spglib
-    except ImportError:
+    found = symmetry_of(atoms, 0.01)
+    if found is None:
         return [int(np.flatnonzero(atoms.numbers == z)[0]) for z in dict.fromkeys(atoms.numbers)]
-    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    data = spglib.get_symmetry_dataset(cell, symprec=0.01)
-    return sorted({int(n) for n in data.equivalent_atoms})
+    return sorted({int(n) for n in found.equivalent_atoms})

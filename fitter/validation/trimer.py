@@ -20,7 +20,7 @@ from forcemap.fitter.validation.check import (
     Task,
     Verdict,
 )
-from forcemap.fitter.validation.crystal import free_atom_energy
+from forcemap.fitter.validation.crystal import lone_atom_energy
 from forcemap.fitter.validation.dimer import radii_of
 from forcemap.fitter.validation.drawing import COLORS, LINES, drawn
 from forcemap.fitter.validation.relaxing import energy_of
@@ -73,7 +73,7 @@ class Trimer(Check):
         from ase import Atoms
 
         a, centre, b = task.subject.content
-        zero = sum(free_atom_energy(task.model, symbol, {}) for symbol in (a, centre, b))
+        zero = sum(lone_atom_energy(task.model, symbol) for symbol in (a, centre, b))
         bonds = [task.settings.bond * radii_of(end, centre) for end in (a, b)]
         angles = np.linspace(task.settings.smallest, 180.0, task.settings.points)
         calculator = task.model.calculator(1)

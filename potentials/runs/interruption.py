@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from signal import SIGINT, SIGTERM, raise_signal, signal
+from signal import SIGINT, SIGTERM, getsignal, raise_signal, signal
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -81,7 +81,8 @@ def uninterrupted() -> Iterator[None]:
 
     with ExitStack() as stack:
         for heard in (SIGINT, SIGTERM):
-            stack.callback(signal, heard, signal(heard, wait))
+            if getsignal(heard) is not None:  # None: of another language, to be left alone
+                stack.callback(signal, heard, signal(heard, wait))
         yield
     for number in waiting[:1]:
         raise_signal(number)

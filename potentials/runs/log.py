@@ -74,6 +74,7 @@ def _from_start_to_end(words: str) -> Iterator[None]:
     """Frame a run by a line on its start and one on its end."""
     from platform import node, python_version
 
+    from click.exceptions import Exit
     from forcemap import __version__
 
     start = time.monotonic()
@@ -85,6 +86,9 @@ def _from_start_to_end(words: str) -> Iterator[None]:
         end = "ended"
     except (KeyboardInterrupt, SystemExit):
         end = "ended early"
+        raise
+    except Exit as leaving:  # with an exit code that says what was found
+        end = f"ended with exit code {leaving.exit_code}"
         raise
     finally:
         seconds = time.monotonic() - start

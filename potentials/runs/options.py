@@ -96,10 +96,10 @@ def say(line: str) -> None:
 
 
 def progress_unless(quiet: bool) -> Progress:
-    """Progress on stderr, or a silent one."""
+    """Progress on stderr and in the log, or in the log alone."""
     from forcemap.potentials.runs.progress import Progress
 
-    return Progress.silent() if quiet else Progress()
+    return Progress(style="quiet" if quiet else "auto")
 
 
 def command_line(*more: str) -> str:

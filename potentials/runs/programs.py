@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import IO
 
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.leaving import stopped_when_ended
+from forcemap.potentials.runs.log import DETAILS
 
 __all__ = [
     "Program",
@@ -122,6 +124,7 @@ def supervise(
 
 
 def _start(program: Program, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    DETAILS.debug("in %s: %s > %s", program.folder, shlex.join(program.command), program.log)
     try:
         return subprocess.Popen(
             program.command,

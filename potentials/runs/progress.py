@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Lock, Thread
 from typing import IO, Literal
 
+from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.log import DETAILS, SHOWN, peak_memory_mb
 
 __all__ = ["Advance", "Progress", "Total"]
@@ -22,6 +24,9 @@ counting takes time; None: unknown."""
 LOG_INTERVAL = 5.0
 """Seconds between the lines of one stage in a log."""
 
+BEAT = 1.0
+"""Seconds between looks at a stage that takes no step for long, which shall not be silent."""
+
 
 class _Stage:
     """How far one stage is."""
@@ -31,32 +36,44 @@ class _Stage:
         self.done = 0
         self.start = self.last = time.monotonic()
         self._total = total
+        self._lock = Lock()
 
     @property
     def total(self) -> int | None:
         """Its steps, counted when they are first asked for; None: unknown."""
         if callable(self._total):
-            self._total = self._total()
+            try:
+                self._total = self._total()
+            except ForcemapError:  # the stage itself will say what is wrong
+                self._total = None
         return self._total
 
     def is_due(self) -> bool:
         """Whether it is time for a line."""
-        now = time.monotonic()
-        due = now - self.last >= LOG_INTERVAL
-        self.last = now if due else self.last
-        return due
+        with self._lock:
+            now = time.monotonic()
+            due = now - self.last >= LOG_INTERVAL
+            self.last = now if due else self.last
+            return due
 
     def line(self) -> str:
-        """How far it is, and how long that leaves."""
-        spent, total = time.monotonic() - self.start, self.total
-        if not total or not self.done:
+        """How far it is, and how long that leaves, if it is known how many steps there are."""
+        spent, total = time.monotonic() - self.start, self.counted
+        if not self.done:
+            return f"{self.name}: {_duration(spent)} so far"
+        if not total or self.done > total:
             return f"{self.name}: {self.done}, {_duration(spent)} so far"
-        left = spent * max(total - self.done, 0) / self.done
+        left = spent * (total - self.done) / self.done
         return f"{self.name}: {self.done}/{total}, {_duration(left)} left"
 
+    @property
+    def counted(self) -> int | None:
+        """Its steps, if they have been counted."""
+        return None if callable(self._total) else self._total
+
     def place(self) -> str:
-        """Where it stands, without counting what has not been counted."""
-        total = None if callable(self._total) else self._total
+        """Where it stands."""
+        total = self.counted
         return f'in "{self.name}"' + (f", {self.done} of {total} done" if total else "")
 
 
@@ -72,9 +89,14 @@ class Progress:
     """
 
     def __init__(
-        self, stream: IO[str] | None = None, style: Literal["auto", "bar", "log", "none"] = "auto"
+        self,
+        stream: IO[str] | None = None,
+        style: Literal["auto", "bar", "log", "quiet", "none"] = "auto",
     ) -> None:
-        """`style` "auto" draws bars on a terminal and writes lines elsewhere."""
+        """`style` "auto" draws bars on a terminal and writes lines elsewhere.
+
+        With "quiet" only the log of `--log` has lines, with "none" nothing has.
+        """
         self._stream = sys.stderr if stream is None else stream
         if style == "auto":
             style = "bar" if self._stream.isatty() else "log"
@@ -95,18 +117,21 @@ class Progress:
     def stage(self, name: str, total: Total = None) -> Iterator[Advance]:
         """One stage of `total` steps; yields a function to call after n steps."""
         stage = _Stage(name, total)
-        DETAILS.debug("%s: begins", name)
+        if self._style != "none":
+            DETAILS.debug("%s: begins", name)
         try:
             if self._style == "bar":
                 with self._bar(stage) as advance:
                     yield advance
             else:
-                yield lambda n=1: self._advance(stage, n)
+                with self._heard(stage):
+                    yield lambda n=1: self._advance(stage, n)
         except (KeyboardInterrupt, SystemExit):
             self._standing = self._standing or f"It was {stage.place()}."
             raise
         ended = f"{name}: done in {time.monotonic() - stage.start:.1f} s"
-        DETAILS.debug("%s: largest memory so far %.0f MB", name, peak_memory_mb())
+        if self._style != "none":
+            DETAILS.debug("%s: largest memory so far %.0f MB", name, peak_memory_mb())
         self._line(ended)
 
     def note(self, text: str) -> None:
@@ -141,18 +166,48 @@ class Progress:
                 bar.advance(task, n)
                 self._advance(stage, n)
 
-            yield advance
+            with self._heard(stage):
+                yield advance
             done = bar.tasks[0].completed
             if total is None or done < total:
                 # The stage ended well, perhaps sooner than foreseen: no bar is left half full.
                 bar.update(task, total=max(done, 1), completed=max(done, 1))
 
+    @property
+    def _has_lines(self) -> bool:
+        if self._style == "none":
+            return False
+        return self._style == "log" or SHOWN.isEnabledFor(logging.INFO)
+
     def _advance(self, stage: _Stage, n: int) -> None:
         stage.done += n
-        if (self._style == "log" or SHOWN.isEnabledFor(logging.INFO)) and stage.is_due():
+        if self._has_lines and stage.is_due():
+            _ = stage.total  # counted now, as it takes long
             self._line(stage.line())
 
+    @contextmanager
+    def _heard(self, stage: _Stage) -> Iterator[None]:
+        """Have a line of the stage also while it is in one long step."""
+        if not self._has_lines:
+            yield
+            return
+        over = Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT):
+                if stage.is_due():
+                    self._line(stage.line())
+
+        thread = Thread(target=beat, name="forcemap progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def _line(self, text: str, on_terminal: bool = False) -> None:
-        SHOWN.info(text)
+        if self._style != "none":
+            SHOWN.info(text)
         if self._style == "log" or (on_terminal and self._style == "bar"):
             print(text, file=self._stream, flush=True)

@@ -101,6 +101,10 @@ class MappedTerm(ABC):
         """Functions of which some may be left out, in the largest of its parts; 1 where none may."""
         return 1
 
+    def in_single_precision(self: AnyTerm) -> AnyTerm:
+        """The same term, evaluated in single precision; itself where it knows no other than double."""
+        return self
+
     def features(self, symbol: str) -> int:
         """How many features it has of a site with a centre of this element, for the grade."""
         return 0

@@ -79,5 +79,5 @@ class SoapContractedFunctions(RadialFunctions, SpectrumSums):
         numbers = (document["l_max"] + 1) * document["pairs"]
         return (
             f"{cls.described_radial(document)}, {document['channels']} contracted channels, "
-            f"{numbers} numbers: {cls.described_sums(document['centers'])}"
+            f"{numbers} numbers: {cls.described_sums(document)}"
         )

@@ -27,10 +27,21 @@ SoapBasis basis(std::size_t n_max, std::size_t l_max, std::size_t channels, cons
   return {cutoff, n_max, l_max, 10, radial, random_values(n_max, 0.2, 1.0, 22), channels, weights};
 }
 
-// The species themselves; two mixed channels of odd widths; one.
+// Functions of each species' own.
+SoapBasis by_species(std::size_t n_max, std::size_t l_max, const Values& weights) {
+  SoapBasis tables = basis(n_max, l_max, 1, weights);
+  const SoapBasis second = basis(n_max, l_max, 1, weights);
+  for (const double r : second.radial) tables.radial.push_back(0.8 * r * (1.0 - 0.3 * r));
+  for (const double s : second.self) tables.self.push_back(-1.3 * s);
+  tables.by_species = true;
+  return tables;
+}
+
+// The species themselves; two mixed channels of odd widths; one; functions of each species' own.
 std::vector<SoapBasis> bases() {
-  return {basis(3, 4, 2, {1.0, 0.0, 0.0, 1.0}), basis(5, 2, 2, {0.7, -0.4, 0.3, 0.9}),
-          basis(1, 0, 1, {0.5, 1.5}), basis(9, 1, 3, {1.0, 0.2, 0.0, 1.1, -0.6, 0.8})};
+  return {by_species(4, 3, {1.0, 0.6}),         by_species(9, 1, {1.0, 1.0}),
+          basis(3, 4, 2, {1.0, 0.0, 0.0, 1.0}), basis(5, 2, 2, {0.7, -0.4, 0.3, 0.9}),
+          basis(1, 0, 1, {0.5, 1.5}),           basis(9, 1, 3, {1.0, 0.2, 0.0, 1.1, -0.6, 0.8})};
 }
 
 Values spectra(const SoapExpansion& expansion, const Structure& structure, int center) {
@@ -65,6 +76,19 @@ TEST(one_neighbour_gives_the_addition_theorem) {
   for (double& p : expected) p /= std::sqrt(square);
   CHECK(close(spectra(expansion, dimer, 1), expected));
   CHECK(close(spectra(expansion, dimer, 8), expected));
+}
+
+TEST(equal_functions_of_all_species_are_a_channel) {
+  const Values weights = {0.7, -1.2};
+  const SoapBasis shared = basis(5, 3, 1, weights);
+  SoapBasis repeated = shared;
+  repeated.radial.insert(repeated.radial.end(), shared.radial.begin(), shared.radial.end());
+  repeated.self.insert(repeated.self.end(), shared.self.begin(), shared.self.end());
+  repeated.by_species = true;
+  for (const Structure& structure : structures::all())
+    for (const int center : species)
+      CHECK(close(spectra(SoapExpansion(repeated, 2), structure, center),
+                  spectra(SoapExpansion(shared, 2), structure, center)));
 }
 
 TEST(spectra_are_normalised_and_know_no_direction) {
@@ -138,7 +162,7 @@ TEST(derivatives_of_spectra) {
 }
 
 TEST(what_does_not_fit_is_an_error) {
-  const SoapBasis good = bases()[0];
+  const SoapBasis good = basis(3, 4, 2, {1.0, 0.0, 0.0, 1.0});
   const Environments near = structures::all()[1].environments(3.0);
   const Environments e = structures::all()[1].environments(cutoff);
   CHECK_ERROR(SoapDescriptors(SoapExpansion(good, 2), species, near, 1),
@@ -148,6 +172,12 @@ TEST(what_does_not_fit_is_an_error) {
   SoapBasis bad = good;
   bad.l_max = 21;
   CHECK_ERROR(SoapExpansion(bad, 2), "soap l_max 21 is above 20");
+  bad = by_species(3, 2, {1.0, 1.0});
+  bad.radial.resize(bad.radial.size() / 2);
+  CHECK_ERROR(SoapExpansion(bad, 2), "soap tables do not have the sizes");
+  bad = by_species(3, 2, {1.0, 0.0, 0.0, 1.0});
+  bad.channels = 2;
+  CHECK_ERROR(SoapExpansion(bad, 2), "soap with tables by species has one channel");
   bad = good;
   bad.radial[3] = NAN;
   CHECK_ERROR(SoapExpansion(bad, 2), "soap tables hold a number that is not finite");

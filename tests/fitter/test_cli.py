@@ -41,7 +41,7 @@ from forcemap.potentials.file.potential_file import (
     write_potential,
 )
 from forcemap.potentials.terms import ZblPairs
-from forcemap_runs import invoke
+from forcemap_runs import fault, invoke, run_forcemap
 from potentials_factory import random_potential
 
 MAIN = [sys.executable, "-c", "from forcemap.fitter.cli import main; main()"]
@@ -120,6 +120,7 @@ def test_help_lists_the_commands_in_the_order_of_use() -> None:
         "select",
         "map",
         "evaluate",
+        "validate",
         "suggest",
         "info",
         "driver",
@@ -224,6 +225,16 @@ def test_interrupt_ends_with_exit_code_130() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stderr.strip()) == (130, "Interrupted.")
+
+
+def test_error_of_our_own_is_shown_whole_with_its_own_exit_code(potential: Path) -> None:
+    ours = fault("forcemap.fitter.commands.info:describe", error=("RuntimeError", "no such case"))
+    done = run_forcemap("info", potential, faults=(ours,))
+    assert done.returncode == ExitCode.BUG
+    assert "RuntimeError: no such case" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("Error: this is a fault of forcemap itself. Please report")
+    assert last.endswith("forcemap info --system")
 
 
 # ----- evaluate -----

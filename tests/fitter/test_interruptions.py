@@ -5,12 +5,16 @@ The signal goes to a real process, from within, at a certain call of a function.
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from forcemap.fitter.selection import job
+from forcemap.fitter.selection.candidates import Candidate
 from forcemap.fitter.sharing.checkpoint import PATTERN
 from forcemap.potentials.exit_codes import ExitCode
 from forcemap_runs import blocks_in, fault, invoke, run_forcemap
@@ -172,13 +176,72 @@ def test_interrupted_command_writes_nothing_and_the_one_it_advises_works(
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_interrupted_selection_writes_nothing(tmp_path: Path) -> None:
-    settings = write_settings(tmp_path / "settings.yaml", "test.xyz", 1)
-    words = ("select", settings, "-o", tmp_path / "choice", "--repeats", "0", "--no-optimise")
-    done = interrupted(*words, where="forcemap.fitter.selection.judge:fitted", call=2)
-    assert not (tmp_path / "choice").exists()
-    assert "Nothing was written. It takes less with --frames N" in done.stderr
+def test_interrupted_selection_keeps_what_it_has_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = {"kind": "two_body", "cutoff": 4.5, "n_sparse": 6}
+    given = {
+        "data": {"train": {"path": str(SILICON / "train.xyz"), "index": "::8"}},
+        "candidates": {name: [{**pair, "cutoff": r}] for name, r in (("near", 4.0), ("far", 5.0))},
+    }
+    settings, out = tmp_path / "settings.yaml", tmp_path / "choice"
+    settings.write_text(yaml.safe_dump(given), encoding="utf-8")
+    words = ("select", settings, "-o", out, "--repeats", "1", "--jobs", "1")
+    done = interrupted(*words, where="forcemap.fitter.selection.job:judge")
+    assert not out.exists()
+    assert "Nothing was kept yet. It takes less with --frames N" in done.stderr
     assert next_command(done) == [*map(str, words)]
+    done = interrupted(*words, where="forcemap.fitter.selection.job:judge", call=2)
+    kept = out / "unfinished.json"
+    assert [path for path in out.iterdir() if path.name != "select.lock"] == [kept]
+    assert f"{kept} holds the judgement of 1 candidate. Go on with:" in done.stderr
+    judged: list[str] = []
+    judge = job.judge
+
+    def counted(candidate: Candidate, plan: Any) -> Any:
+        judged.append(candidate.name)
+        return judge(candidate, plan)
+
+    monkeypatch.setattr(job, "judge", counted)
+    result = invoke(*next_command(done))
+    assert result.exit_code == 0, result.output
+    assert judged == ["near"]
+    assert "candidate 1 of 2: far (judged before the interruption)" in result.stderr
+    assert not kept.exists()
+    resumed = documents(out)
+    assert invoke(*words[:3], tmp_path / "whole", *words[4:], "-q").exit_code == 0
+    assert judged == ["near", "far", "near"]
+    assert resumed == documents(tmp_path / "whole")
+
+
+def documents(folder: Path) -> Any:
+    """The candidates in a selection's file, but for their times; and their settings."""
+    found = json.loads((folder / "select.json").read_text(encoding="utf-8"))["candidates"]
+    for one in found:
+        del one["fit_seconds"], one["microseconds_per_atom"]
+    return found, [(folder / one["settings_file"]).read_text(encoding="utf-8") for one in found]
+
+
+@pytest.mark.parametrize("text", ["{", '{"format": "forcemap.selection", "judged": {"KEY": {}}}'])
+def test_damaged_file_of_a_selection_is_not_used(text: str, tmp_path: Path) -> None:
+    given = {
+        "data": {"train": {"path": str(SILICON / "train.xyz"), "index": "::16"}},
+        "candidates": {"near": [{"kind": "two_body", "cutoff": 4.0, "n_sparse": 6}]},
+    }
+    settings, out = tmp_path / "settings.yaml", tmp_path / "choice"
+    settings.write_text(yaml.safe_dump(given), encoding="utf-8")
+    out.mkdir()
+    words = ("select", settings, "-o", out, "--repeats", "0", "--no-optimise", "-q")
+    if "KEY" in text:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(job.KeptJudgements, "remove", lambda self: None)
+            assert invoke(*words).exit_code == 0
+        (key,) = json.loads((out / "unfinished.json").read_text(encoding="utf-8"))["judged"]
+        text = text.replace("KEY", key)
+    (out / "unfinished.json").write_text(text, encoding="utf-8")
+    result = invoke(*words)
+    assert result.exit_code == 0, result.output
+    assert f"Warning: {out / 'unfinished.json'}: is damaged, and not used" in result.stderr
 
 
 def test_interruption_of_a_shared_fit_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
-from forcemap.fitter.commands.demo_runs import standard_error, thermo_rows
+from forcemap.fitter.commands.demo_runs import standard_error
 from forcemap.potentials import load
 from forcemap.potentials.file.potential_file import write_potential
+from forcemap.potentials.runs.lammps import thermo_rows
 from lammps_runs import program
 from numpy.typing import NDArray
 from potentials_factory import morse_potential

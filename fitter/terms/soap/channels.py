@@ -23,12 +23,14 @@ from forcemap.fitter.terms.base import Array, Block
 from forcemap.fitter.terms.rows import RowLayout, frame_rows
 from forcemap.fitter.terms.two_body import TwoBodyTerm
 
-__all__ = ["channels_of", "learned_similarity", "species_weights"]
+__all__ = ["channels_of", "distinct_channels", "learned_similarity", "species_weights"]
 
 POINTS = 16
 """Sparse points of a pair function."""
 
 MOST_ROWS = 20_000
+DISTINCT = 0.03
+"""Eigenvalues of the similarity below this fraction of the largest are left out."""
 RIDGE = 0.05
 """Expected error of a force, relative to the root mean square force."""
 
@@ -111,6 +113,17 @@ def channels_of(similarity: Array, count: int) -> Array:
     chosen = vectors[:, order]
     signs = np.sign(chosen[np.argmax(np.abs(chosen), axis=0), np.arange(len(order))])
     return np.ascontiguousarray((chosen * roots * signs).T)
+
+
+def distinct_channels(similarity: Array) -> Array:
+    """(channels, species) weights of the important differences between elements: two at the least.
+
+    Elements of metals differ in little more than their size and how strongly they bind; what else
+    pairs of elements have taught about them does not hold for combinations that no frame has.
+    """
+    values = np.linalg.eigvalsh(similarity)
+    count = int(np.sum(values >= DISTINCT * values[-1]))
+    return channels_of(similarity, min(max(2, count), len(similarity)))
 
 
 def species_weights(numbers: Sequence[int], kappa: Mapping[tuple[int, int], float] | None) -> Array:

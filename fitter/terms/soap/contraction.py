@@ -27,10 +27,10 @@ from forcemap.potentials import _core
 
 __all__ = ["learned_mixing", "second_moments", "tables"]
 
-SAMPLE = 60
-"""Frames from which the variances are taken, of each group of elements that occur together."""
+SAMPLE, LEAST = 240, 4
+"""Frames from which the variances are taken: of all, and of each combination of elements."""
 
-MOST_ATOMS = 12
+MOST_ATOMS = 8
 """Atoms of each element in a frame that are used: equivalent atoms repeat one another."""
 
 
@@ -61,9 +61,9 @@ def _sample(frames: Sequence[Frame]) -> list[Frame]:
     groups: dict[tuple[int, ...], list[Frame]] = {}
     for frame in frames:
         groups.setdefault(tuple(sorted(set(frame.numbers.tolist()))), []).append(frame)
-    chosen = []
+    count, chosen = max(LEAST, SAMPLE // max(1, len(groups))), []
     for group in groups.values():
-        places = np.unique(np.linspace(0, len(group) - 1, SAMPLE).astype(int))
+        places = np.unique(np.linspace(0, len(group) - 1, count).astype(int))
         chosen += [group[k] for k in places]
     return chosen
 
@@ -101,7 +101,9 @@ def learned_mixing(moments: Array, weights: Array, count: int) -> Array:
         values, vectors = scipy.linalg.eigh(alike[order].reshape(width, width))
         chosen = vectors[:, np.argsort(-values)[:count]]
         # The sign of an eigenvector is arbitrary; this choice is the same on every machine.
-        chosen = chosen * np.sign(chosen[np.argmax(np.abs(chosen), axis=0), np.arange(chosen.shape[1])])
+        chosen = chosen * np.sign(
+            chosen[np.argmax(np.abs(chosen), axis=0), np.arange(chosen.shape[1])]
+        )
         combined = chosen.T.reshape(-1, len(weights), n_max)
         mixing[order, : len(combined)] = np.einsum("kan,ae->ken", combined, weights)
     return mixing
@@ -125,4 +127,6 @@ def tables(
     if mixing is None:
         return radial, own
     combined = np.einsum("iln,lken->eilk", radial, mixing, optimize=True)
-    return np.ascontiguousarray(combined), np.ascontiguousarray(np.einsum("n,ken->ek", own, mixing[0]))
+    return np.ascontiguousarray(combined), np.ascontiguousarray(
+        np.einsum("n,ken->ek", own, mixing[0])
+    )

@@ -22,7 +22,12 @@ from forcemap.fitter.checked import (
 )
 from forcemap.fitter.terms.base import DISTANCE, Array, Size, Survey, TermSettings
 from forcemap.fitter.terms.environments import EnvironmentSettings
-from forcemap.fitter.terms.soap.channels import channels_of, learned_similarity, species_weights
+from forcemap.fitter.terms.soap.channels import (
+    channels_of,
+    distinct_channels,
+    learned_similarity,
+    species_weights,
+)
 from forcemap.fitter.terms.soap.contraction import learned_mixing, second_moments, tables
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis
 from forcemap.fitter.terms.soap.scales import SINGLE, Reaches, Scale
@@ -33,6 +38,12 @@ from forcemap.potentials.errors import ForcemapError
 from typing_extensions import override
 
 __all__ = ["RadialScaling", "SoapSettings"]
+
+CHANNELS = 8
+"""Learned channels: as accurate as more for silicon, and for alloys of four metals."""
+
+PLAIN, COMBINED = 8, 16
+"""Radial functions: as they are, and to be combined, where more of them cost nothing later."""
 
 _SIMILARITY = number(at_least=-1, at_most=1)
 
@@ -71,8 +82,10 @@ class SoapSettings(EnvironmentSettings):
     """A function of the smooth overlap of atomic positions: the power spectrum of the density of
     neighbours, compared by the normalised dot product to the power `zeta`.
 
-    `kappa` gives the similarity of pairs of elements; `n_species_channels` mixes the elements'
-    densities in that many channels, learned from the data. A term without a `cutoff` stands for
+    Radial functions and elements are combined into few channels, learned from the data. With `n_max`,
+    `n_species_channels` or `kappa` the radial functions stay as they are, unless `n_channels` is given,
+    too: `kappa` gives the similarity of pairs of elements, and `n_species_channels` mixes the elements'
+    densities in that many channels. A term without a `cutoff` stands for
     `n_scales` terms of different reach and resolution, which share its sparse points. The default is 2,
     with the reach of the fine one chosen by evidence, or 1 if cutoff_width or atom_sigma is set.
     """
@@ -81,8 +94,10 @@ class SoapSettings(EnvironmentSettings):
     continuous: ClassVar[tuple[str, ...]] = ("atom_sigma", "cutoff", "cutoff_width")
     whole: ClassVar[Mapping[str, tuple[int, int]]] = {"zeta": (1, 4)}
 
-    n_max: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=32)))
-    """Number of radial functions."""
+    n_max: int | None = field(
+        default=None, metadata=read_by(optional(integer(at_least=1, at_most=32)))
+    )
+    """Number of radial functions; by default 16 that channels combine, or 8."""
     l_max: int = field(default=6, metadata=read_by(integer(at_least=0, at_most=20)))
     """Largest angular number."""
     atom_sigma: float | None = field(
@@ -102,7 +117,7 @@ class SoapSettings(EnvironmentSettings):
     n_channels: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=64)))
     )
-    """Learned channels, each a combination of the radial functions of all elements."""
+    """Number of learned channels, each a combination of the radial functions of all elements."""
     n_scales: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=2)))
     )
@@ -121,13 +136,13 @@ class SoapSettings(EnvironmentSettings):
     @classmethod
     def offered(cls) -> Mapping[str, tuple[TermSettings, ...]]:
         """Soap terms of three sizes, each beside a 2-body term."""
-        sizes = {"small": (0.25, 4, 3), "medium": (1.0, 8, 6), "large": (2.0, 10, 8)}
+        sizes = {"small": (0.25, 4, 3), "medium": (1.0, None, 6), "large": (2.0, 12, 8)}
         return {
             f"2-body + soap, {name}": (
                 TwoBodySettings(),
-                cls(n_sparse_factor=points, n_max=radial, l_max=angular),
+                cls(n_sparse_factor=points, n_channels=channels, l_max=angular),
             )
-            for name, (points, radial, angular) in sizes.items()
+            for name, (points, channels, angular) in sizes.items()
         }
 
     @classmethod
@@ -137,6 +152,17 @@ class SoapSettings(EnvironmentSettings):
         channels = 3 if len(survey.species) > 3 else None
         cutoff = survey.once("reaches of soap terms", lambda: Reaches.of(survey.frames)).cutoff
         return cls(cutoff=cutoff, n_max=4, l_max=3, n_sparse=40, n_species_channels=channels)
+
+    @property
+    def contracts(self) -> bool:
+        """Whether channels combine radial functions and elements."""
+        plain = (self.n_max, self.n_species_channels, self.kappa)
+        return self.n_channels is not None or plain == (None, None, None)
+
+    @property
+    def functions(self) -> int:
+        """Number of radial functions, those that channels combine included."""
+        return self.n_max or (COMBINED if self.contracts else PLAIN)
 
     # ---- scales
 
@@ -197,11 +223,13 @@ class SoapSettings(EnvironmentSettings):
         """The settings in another size, the numbers of functions included."""
         other = super().resized(size)
         assert isinstance(other, SoapSettings)
-        return replace(
-            other,
-            n_max=min(32, Size.times(self.n_max, size.radial, 2)),
-            l_max=min(20, Size.times(self.l_max, size.angular, 1)),
-        )
+        if self.contracts and size.radial != 1.0:
+            other = replace(
+                other, n_channels=min(64, Size.times(self.n_channels or CHANNELS, size.radial, 2))
+            )
+        elif not self.contracts:
+            other = replace(other, n_max=min(32, Size.times(self.functions, size.radial, 2)))
+        return replace(other, l_max=min(20, Size.times(self.l_max, size.angular, 1)))
 
     # ---- the term
 
@@ -221,7 +249,7 @@ class SoapSettings(EnvironmentSettings):
         basis = RadialBasis(
             cutoff=self.cutoff,
             cutoff_width=min(self.cutoff_width or SINGLE.cutoff_width * self.cutoff, self.cutoff),
-            n_max=self.n_max,
+            n_max=self.functions,
             l_max=self.l_max,
             atom_sigma=self.atom_sigma or SINGLE.atom_sigma * self.cutoff,
             scaling_radius=scaling.radius if scaling else 2.0,
@@ -230,7 +258,7 @@ class SoapSettings(EnvironmentSettings):
             faded=nearest.faded if nearest else 0.0,
         )
         weights, mixing = self._channels(survey), None
-        if self.n_channels is not None:
+        if self.contracts:
             mixing = self._mixing(survey, basis, weights)
             weights = np.ones((1, len(survey.species)))
         radial, own = tables(basis, mixing)
@@ -243,15 +271,19 @@ class SoapSettings(EnvironmentSettings):
 
     def _mixing(self, survey: Survey, basis: RadialBasis, weights: Array) -> Array:
         """(l_max + 1, n_channels, species, n_max) contraction of the elements' radial functions."""
-        assert self.n_channels is not None
         if len(survey.species) > 1 and self.kappa is None and self.n_species_channels is None:
-            similarity = learned_similarity(survey.frames, survey.species, basis.cutoff)
-            weights = channels_of(similarity, len(survey.species))
+            weights = distinct_channels(
+                survey.once(
+                    f"similarity of elements within {basis.cutoff}",
+                    lambda: learned_similarity(survey.frames, survey.species, basis.cutoff),
+                )
+            )
+        count = min(self.n_channels or CHANNELS, len(weights) * basis.n_max)
         moments = survey.once(
             f"second moments of {basis}",
             lambda: second_moments(survey.frames, basis, survey.species),
         )
-        return learned_mixing(moments, weights, self.n_channels)
+        return learned_mixing(moments, weights, count)
 
     def _channels(self, survey: Survey) -> Array:
         """(channels, species) weights of the elements."""

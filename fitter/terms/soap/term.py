@@ -25,9 +25,9 @@ from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.solve.work import Work
 from forcemap.fitter.terms.base import LARGEST, Array, Block, MapPlan, Species, TermView
 from forcemap.fitter.terms.environments import Comparison, DotPower, EnvironmentTerm, Indices
+from forcemap.fitter.terms.soap.contraction import tables
 from forcemap.fitter.terms.soap.draws import drawing, drawn_bytes, drawn_functions
 from forcemap.fitter.terms.soap.forms import forms_of, functions_of
-from forcemap.fitter.terms.soap.contraction import tables
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis
 from forcemap.potentials import _core
 from forcemap.potentials.terms.soap import SpectrumFunctions
@@ -255,10 +255,10 @@ class SoapTerm(EnvironmentTerm):
         """The mixing, if there is one, the splines and the centre's own coefficients."""
         orders, species = basis.l_max + 1, len(view.species)
         if "contracted" not in view.entry:
-            own = view.tensor("own")
+            radial, own = view.tensor("radial", orders, basis.n_max), view.tensor("own")
             if len(own) != basis.n_max:
                 view.entry.reject("its own tensor has not the size that `basis` asks for")
-            return None, view.tensor("radial", orders, basis.n_max), own
+            return None, radial, own
         count = view.entry["contracted"].integer(1, 128)
         mixing = view.tensor("mixing", count, species, basis.n_max)
         rows, own = view.tensor("radial", orders, count), view.tensor("own", count)

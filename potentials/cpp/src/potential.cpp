@@ -41,15 +41,6 @@ const SiteKernels& site_kernels() {
   return chosen;
 }
 
-const SoapKernels& soap_kernels(std::size_t functions) {
-#ifdef FORCEMAP_X86_LOOPS
-  const std::size_t lanes = site_kernels().soap.lanes, last = (functions - 1) % lanes + 1;
-  if (lanes == 8 && last <= 4) return avx2_kernels().soap;
-#endif
-  (void)functions;
-  return site_kernels().soap;
-}
-
 struct Site::Scratch {
   SiteView view{};
   Arena arena;

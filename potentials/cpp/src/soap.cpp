@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <new>
+#include <type_traits>
 
 #include "clones.hpp"
 #include "forcemap/fail.hpp"
@@ -22,17 +23,22 @@ bool finite(const std::vector<double>& values) {
   return std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
 }
 
-// Norms of the real spherical harmonics for m >= 0, with the root of 2 of m > 0.
-std::vector<double> harmonic_norms(std::size_t l_max) {
-  std::vector<double> norms;
+// Of the real spherical harmonics for m >= 0, with the root of 2 of m > 0, as SoapViewOf has them.
+std::vector<double> harmonic_numbers(std::size_t l_max) {
+  std::vector<double> numbers;
   for (std::size_t l = 0; l <= l_max; ++l)
     for (std::size_t m = 0; m <= l; ++m) {
       double ratio = 1.0;  // (l - m)! / (l + m)!
       for (std::size_t k = l - m + 1; k <= l + m; ++k) ratio /= static_cast<double>(k);
-      const double twice = m > 0 ? 2.0 : 1.0;
-      norms.push_back(std::sqrt(twice * static_cast<double>(2 * l + 1) / (4.0 * pi) * ratio));
+      const double twice = m > 0 ? 2.0 : 1.0, el = static_cast<double>(l);
+      const double em = static_cast<double>(m);
+      const double norm = std::sqrt(twice * (2.0 * el + 1.0) / (4.0 * pi) * ratio);
+      const double inverse = l > m ? 1.0 / (el - em) : 0.0;
+      for (const double number :
+           {norm, norm * (el + em), (2.0 * el - 1.0) * inverse, (el + em - 1.0) * inverse})
+        numbers.push_back(number);
     }
-  return norms;
+  return numbers;
 }
 
 }  // namespace
@@ -43,8 +49,7 @@ struct SoapExpansion::Impl {
   std::vector<double> radial, self, weights, harmonic;
 
   Impl(const SoapBasis& basis, std::size_t species_count) : species(species_count) {
-    view.loops = &soap_kernels(basis.n_max);
-    const std::size_t lanes = view.loops->lanes, n_max = basis.n_max;
+    const std::size_t lanes = site_kernels().soap.lanes, n_max = basis.n_max;
     check(basis, species);
     view.cutoff = basis.cutoff;
     view.inverse_spacing = static_cast<double>(basis.intervals) / basis.cutoff;
@@ -82,7 +87,7 @@ struct SoapExpansion::Impl {
     for (std::size_t channel = 0; channel < basis.channels; ++channel)
       for (std::size_t s = 0; s < view.species && view.plain_species; ++s)
         view.plain_species = weights[channel * view.species + s] == (channel == s ? 1.0 : 0.0);
-    harmonic = harmonic_norms(basis.l_max);
+    harmonic = harmonic_numbers(basis.l_max);
     view.radial = radial.data();
     view.self = self.data();
     view.weights = weights.data();
@@ -146,9 +151,10 @@ void add_product_row(const double* a, const double* b, std::size_t count, double
 // ---- work space
 // ----------------------------------------------------------------------------------
 
-struct SoapWorkspace::Impl {
-  SoapWork work{};
-  double* memory = nullptr;
+template <typename Number>
+struct SoapWorkspaceOf<Number>::Impl {
+  SoapWorkOf<Number> work{};
+  char* memory = nullptr;
   std::size_t capacity = 0;
   std::vector<std::size_t> begin;
   std::vector<int> slot;
@@ -158,42 +164,52 @@ struct SoapWorkspace::Impl {
     if (memory) ::operator delete(memory, std::align_val_t(64));
     memory = nullptr;
   }
-  void reserve(std::size_t doubles) {
-    if (doubles <= capacity) return;
+  void reserve(std::size_t bytes) {
+    if (bytes <= capacity) return;
     release();
-    memory = static_cast<double*>(::operator new(doubles * sizeof(double), std::align_val_t(64)));
-    capacity = doubles;
+    memory = static_cast<char*>(::operator new(bytes, std::align_val_t(64)));
+    capacity = bytes;
   }
 };
 
-SoapWorkspace::SoapWorkspace() : impl_(new Impl) {}
-SoapWorkspace::~SoapWorkspace() = default;
-SoapWorkspace::SoapWorkspace(SoapWorkspace&&) noexcept = default;
-SoapWorkspace& SoapWorkspace::operator=(SoapWorkspace&&) noexcept = default;
+template <typename Number>
+SoapWorkspaceOf<Number>::SoapWorkspaceOf() : impl_(new Impl) {}
+template <typename Number>
+SoapWorkspaceOf<Number>::~SoapWorkspaceOf() = default;
+template <typename Number>
+SoapWorkspaceOf<Number>::SoapWorkspaceOf(SoapWorkspaceOf&&) noexcept = default;
+template <typename Number>
+SoapWorkspaceOf<Number>& SoapWorkspaceOf<Number>::operator=(SoapWorkspaceOf&&) noexcept = default;
 
-SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
+template <typename Number>
+SoapWorkOf<Number>& SoapWorkspaceOf<Number>::prepare(const SoapViewOf<Number>& v,
+                                                     std::size_t neighbors) {
   Impl& impl = *impl_;
-  SoapWork& w = impl.work;
+  SoapWorkOf<Number>& w = impl.work;
   const std::size_t near = rounded(neighbors + 1, 8), rows = (v.l_max + 1) * (v.l_max + 1);
   const std::size_t radial = near * (v.l_max + 1) * v.n_padded;
-  std::size_t total = 0;
-  const auto sized = [&](std::size_t count) { total += rounded(count, 8); };
-  const auto layout = [&](const auto& each) {
-    for (double** array : {&w.ux, &w.uy, &w.uz, &w.r, &w.inverse_r}) each(array, near);
-    for (double** array : {&w.value, &w.slope}) each(array, radial);
-    for (double** array : {&w.y, &w.yx, &w.yy, &w.yz}) each(array, rows * near);
-    for (double** array : {&w.c, &w.adjoint}) each(array, rows * v.width);
-    each(&w.one, rows * v.n_padded);
-    each(&w.square, v.square);
-    for (double** array : {&w.p, &w.g, &w.spare}) each(array, v.padded_dimension + 8);
-    each(&w.projections, kMostProjections + 8);
+  const auto bytes = [](const auto& array, std::size_t count) {
+    return rounded(count * sizeof(*array), 64);
   };
-  layout([&](double**, std::size_t count) { sized(count); });
+  const auto layout = [&](const auto& each) {
+    each(w.r, near);
+    for (Number** array : {&w.ux, &w.uy, &w.uz, &w.inverse_r}) each(*array, near);
+    for (Number** array : {&w.value, &w.slope, &w.turned_value, &w.turned_slope})
+      each(*array, radial);
+    for (Number** array : {&w.y, &w.yx, &w.yy, &w.yz}) each(*array, rows * near);
+    for (Number** array : {&w.c, &w.adjoint}) each(*array, rows * v.width);
+    each(w.one, rows * v.n_padded);
+    each(w.square, v.square);
+    for (Number** array : {&w.p, &w.g, &w.spare}) each(*array, v.padded_dimension + 8);
+    each(w.projections, kMostProjections + 8);
+  };
+  std::size_t total = 0;
+  layout([&](auto& array, std::size_t count) { total += bytes(array, count); });
   impl.reserve(total);
-  double* next = impl.memory;
-  layout([&](double** array, std::size_t count) {
-    *array = next;
-    next += rounded(count, 8);
+  char* next = impl.memory;
+  layout([&](auto& array, std::size_t count) {
+    array = reinterpret_cast<std::remove_reference_t<decltype(array)>>(next);
+    next += bytes(array, count);
   });
   if (impl.begin.size() < v.species + 1) impl.begin.resize(v.species + 1);
   if (impl.slot.size() < near) impl.slot.resize(near);
@@ -201,6 +217,9 @@ SoapWork& SoapWorkspace::prepare(const SoapView& v, std::size_t neighbors) {
   w.slot = impl.slot.data();
   return w;
 }
+
+template class SoapWorkspaceOf<double>;
+template class SoapWorkspaceOf<float>;
 
 // ---- descriptors for fitting
 // -----------------------------------------------------------------------
@@ -264,7 +283,7 @@ SoapWork& SoapDescriptors::density(std::size_t atom, SoapWorkspace& space,
   const SoapView& view = expansion_.view();
   near.fill(environments_, species_of_, atom, view.cutoff);
   SoapWork& work = space.prepare(view, near.view.count);
-  view.loops->density(view, near.view, work);
+  site_kernels().soap.density(view, near.view, work);
   return work;
 }
 
@@ -282,7 +301,7 @@ void SoapDescriptors::isolated(double* out) const {
   SiteView nothing{};
   nothing.species = center_species_;
   SoapWork& work = space.prepare(expansion_.view(), 0);
-  expansion_.view().loops->density(expansion_.view(), nothing, work);
+  site_kernels().soap.density(expansion_.view(), nothing, work);
   std::copy_n(work.p, dimension(), out);
 }
 

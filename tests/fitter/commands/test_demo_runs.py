@@ -9,9 +9,9 @@ from forcemap.fitter.commands.demo_runs import (
     read_ipi_output,
     read_lammps_log,
     standard_error,
-    thermo_rows,
 )
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.runs.lammps import thermo_rows
 
 LOG = """
 thermo 50

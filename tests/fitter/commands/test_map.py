@@ -29,6 +29,16 @@ def model() -> Model:
     return fit_frames(settings, read_frames(settings.data.train))
 
 
+@pytest.fixture(scope="module")
+def soap_model() -> Model:
+    given = {
+        "data": {"train": [{"path": "train.xyz", "index": "::20"}]},
+        "terms": [{"kind": "soap", "cutoff": 4.0, "n_max": 4, "l_max": 3, "n_sparse": 12}],
+    }
+    settings = Settings.from_dict(given, SILICON)
+    return fit_frames(settings, read_frames(settings.data.train))
+
+
 def mapped(model: Model, folder: Path, *options: str, **choices: Any) -> Any:
     settings = {**model.settings, "map": choices} if choices else model.settings
     write_model(replace(model, settings=settings), folder / "model.forcemap")
@@ -56,6 +66,7 @@ def test_tolerance_is_that_of_the_option_or_of_the_model(
         ({"tolerance": "fine"}, "settings.map.tolerance: "),
         ({"tolerance": 0.0}, "settings.map.tolerance: "),
         ({"soap": "some"}, "settings.map.soap: "),
+        ({"precision": "half"}, "settings.map.precision: "),
         ({"grid": 3}, "settings.map.grid: unknown key"),
     ],
 )
@@ -66,6 +77,32 @@ def test_unusable_settings_of_a_model_are_named(
     assert result.exit_code == 1
     assert f"Error: {tmp_path / 'model.forcemap'}: {message}" in result.stderr
     assert not (tmp_path / "potential.forcemap").exists()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "options", "precision"),
+    [
+        ({}, (), "double"),
+        ({}, ("--precision", "single"), "single"),
+        ({"precision": "single"}, (), "single"),
+        ({"precision": "single"}, ("--precision", "double"), "double"),
+    ],
+)
+def test_precision_is_that_of_the_option_or_of_the_model(
+    soap_model: Model,
+    tmp_path: Path,
+    chosen: dict[str, str],
+    options: tuple[str, ...],
+    precision: str,
+) -> None:
+    result = mapped(soap_model, tmp_path, *options, tolerance=1e-3, **chosen)
+    assert result.exit_code == 0, result.output
+    (term,) = read_potential(tmp_path / "potential.forcemap").terms[:1]
+    assert term.document().get("precision", "double") == precision
+    error = "single_precision_force_error_ev_per_a"
+    measured = load(tmp_path / "potential.forcemap").metadata["mapping"]
+    assert (error in measured) == (precision == "single")
+    assert ("by single precision" in result.stdout) == (precision == "single")
 
 
 @pytest.fixture

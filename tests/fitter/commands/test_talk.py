@@ -86,6 +86,14 @@ def test_errors_are_in_the_log(files: tuple[Path, Path], tmp_path: Path) -> None
     assert result.stderr == f"Error: {nowhere}: cannot be written: No such file or directory\n"
 
 
+def test_exit_code_that_says_what_was_found_is_in_the_log(tmp_path: Path) -> None:
+    atoms = Atoms("Si2", [[0, 0, 0], [0.3, 0, 0]], cell=[9.0] * 3, pbc=True)
+    write(tmp_path / "data.xyz", atoms)
+    result = invoke("check", tmp_path / "data.xyz", "-q", "--log", tmp_path / "run.log")
+    last = (tmp_path / "run.log").read_text(encoding="utf-8").splitlines()[-1]
+    assert f"ended with exit code {result.exit_code} after " in last
+
+
 def test_mistaken_command_line_makes_no_log(files: tuple[Path, Path], tmp_path: Path) -> None:
     log = tmp_path / "run.log"
     assert invoke("--log", log, "info", files[0], "--no-such-option").exit_code == 2

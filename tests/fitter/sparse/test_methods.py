@@ -14,6 +14,7 @@ import structures
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.process.survey import shortest_distances
+from forcemap.fitter.sparse import methods
 from forcemap.fitter.sparse.candidates import MOST_CANDIDATES, candidate_pools
 from forcemap.fitter.sparse.methods import METHODS, chosen_blocks, independent, select
 from forcemap.fitter.terms.base import SPARSE_METHODS, Block, Pool, Species
@@ -97,6 +98,25 @@ def test_candidates_are_those_with_the_smallest_keys(monkeypatch: pytest.MonkeyP
         np.testing.assert_array_equal(pool.groups, whole.groups[best])
         np.testing.assert_array_equal(pool.largest, whole.largest)
         assert pool.count == whole.count == len(whole.keys)
+
+
+@pytest.mark.parametrize("shape", [(300, 500), (500, 300)])
+def test_leverage_by_iteration_is_that_of_all_singular_vectors(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within a percent in all where singular values fall as those of spectra do."""
+    rng = np.random.default_rng(5)
+    left, right = (np.linalg.qr(rng.normal(size=(n, 300)))[0] for n in shape)
+    vectors = (left * np.exp(-np.arange(300) / 12.0)) @ right.T
+    vectors *= rng.uniform(0.3, 3.0, size=(shape[0], 1))
+    exact = methods.leverage(vectors, 40)
+    monkeypatch.setattr(methods, "LARGEST_GRAM", 100)
+    assert methods.iterates(*shape, 40)
+    found = methods.leverage(vectors, 40)
+    assert not np.array_equal(found, exact)
+    assert np.sum(found) == pytest.approx(40.0, abs=1e-9)
+    assert np.sum(np.abs(found - exact)) < 0.01 * np.sum(exact)
+    np.testing.assert_array_equal(methods.leverage(vectors, 40), found)
 
 
 @pytest.mark.parametrize("method", SPARSE_METHODS)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 from forcemap.fitter.baseline.baseline import Baseline
+from forcemap.fitter.choice.trials import of_largest_evidence
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.fitting import Fitted, fitted, of_largest_evidence
+from forcemap.fitter.fitting import Fitted, fitted
 from forcemap.fitter.process.accumulate import blocks_of, whitened_rows
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets

@@ -1,9 +1,15 @@
 """Progress: lines in a log, a bar on a terminal, nothing when silent."""
 
+import ast
 import io
+import logging
 import re
+import threading
+import time
+from pathlib import Path
 
 import pytest
+from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs import progress as module
 from forcemap.potentials.runs.progress import Advance, Progress
 
@@ -103,6 +109,81 @@ def test_log_has_the_time_left_of_every_stage_of_over_five_seconds(
         "hours: 1/1000, 999 min left",
         "hours: done in 60.0 s",
     ]
+
+
+@pytest.mark.parametrize("style", ["log", "bar"])
+def test_stage_that_takes_no_step_is_not_silent(
+    style: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a log; a bar moves by itself, but there may be a log beside it."""
+    monkeypatch.setattr(module, "BEAT", 0.001)
+    monkeypatch.setattr(module, "LOG_INTERVAL", 0.01)
+    caplog.set_level(logging.INFO, "forcemap")
+    stream = Terminal() if style == "bar" else io.StringIO()
+    with Progress(stream, style).stage("solving"):  # type: ignore[arg-type]
+        deadline = time.monotonic() + 60.0
+        while not caplog.messages and time.monotonic() < deadline:
+            time.sleep(0.001)
+    assert caplog.messages[0] == "solving: 0 s so far"
+    assert (style == "log") == ("solving: 0 s so far\n" in stream.getvalue())
+    assert not [t for t in threading.enumerate() if t.name == "forcemap progress"]
+
+
+def test_steps_that_cannot_be_counted_are_none() -> None:
+    def count() -> int:
+        raise ForcemapError("no such file")
+
+    stream = Terminal()
+    with Progress(stream, "bar").stage("reading", count) as advance:
+        advance(3)
+    assert "3/3" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("style", "logged"), [("log", True), ("quiet", True), ("none", False)])
+def test_log_has_what_is_not_shown_but_of_silent_parts(
+    style: str, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of fits within a selection, say, there would be too much of it."""
+    caplog.set_level(logging.DEBUG, "forcemap")
+    stream = io.StringIO()
+    progress = Progress(stream, style)  # type: ignore[arg-type]
+    progress.note("84 frames")
+    with progress.stage("fitting", 1) as advance:
+        advance()
+    assert bool(stream.getvalue()) == (style == "log")
+    assert len(caplog.messages) == (4 if logged else 0)
+
+
+UNCOUNTED = {
+    # Each of these takes steps until an error is small enough, or is one step.
+    ("planning/estimate.py", "timing a sample"),
+    ("mapping/map.py", "mapping"),
+    ("mapping/deviations.py", "mapping draws"),
+    ("mapping/deviations.py", "grading the training atoms"),
+    ("job.py", "predictions of the process"),
+    ("job.py", "timing a step"),
+    ("validation/job.py", "reading the frames"),
+    ("validation/job.py", "figures and page"),
+}
+
+
+def test_every_stage_knows_its_steps_or_has_a_reason() -> None:
+    """Only where they are known can the time left be told."""
+    root = Path(__file__).resolve().parents[3]
+    uncounted, counted = set(), 0
+    for path in [*root.glob("fitter/**/*.py"), *root.glob("ipi_driver/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            if node.func.attr != "stage" or path.name == "run.py":
+                continue
+            unknown = len(node.args) < 2 or ast.unparse(node.args[1]) == "None"
+            if unknown:
+                name = ast.literal_eval(node.args[0])
+                uncounted.add((str(path.relative_to(root / "fitter")), name))
+            counted += not unknown
+    assert uncounted == UNCOUNTED
+    assert counted > 20
 
 
 def interrupt(advance: Advance, steps: int, how: type[BaseException]) -> None:

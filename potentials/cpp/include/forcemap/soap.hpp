@@ -9,8 +9,12 @@
 
 namespace forcemap {
 
-struct SoapView;
-struct SoapWork;
+template <typename Number>
+struct SoapViewOf;
+template <typename Number>
+struct SoapWorkOf;
+using SoapView = SoapViewOf<double>;
+using SoapWork = SoapWorkOf<double>;
 
 constexpr std::size_t max_soap_l = 20;
 
@@ -57,21 +61,24 @@ class SoapExpansion {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Work space of one site for terms of any size.
-class SoapWorkspace {
+/// Work space of one site for terms of any size, in doubles or floats.
+template <typename Number>
+class SoapWorkspaceOf {
  public:
-  SoapWorkspace();
-  ~SoapWorkspace();
-  SoapWorkspace(SoapWorkspace&&) noexcept;
-  SoapWorkspace& operator=(SoapWorkspace&&) noexcept;
+  SoapWorkspaceOf();
+  ~SoapWorkspaceOf();
+  SoapWorkspaceOf(SoapWorkspaceOf&&) noexcept;
+  SoapWorkspaceOf& operator=(SoapWorkspaceOf&&) noexcept;
 
   /// Room for `neighbors` of an expansion; what was kept is lost.
-  SoapWork& prepare(const SoapView& view, std::size_t neighbors);
+  SoapWorkOf<Number>& prepare(const SoapViewOf<Number>& view, std::size_t neighbors);
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+using SoapWorkspace = SoapWorkspaceOf<double>;
 
 /// Power spectra of a structure's atoms of one species and their derivatives, for fitting.
 class SoapDescriptors {

@@ -78,6 +78,38 @@ FORCEMAP_INLINE Vec4 totals(Vector a, Vector b, Vector c, Vector d) {
   return add_half_sums(half_sums(halves(a), halves(b)), half_sums(halves(c), halves(d)));
 }
 
+// As many rows as there are lanes, `stride` apart: their first four columns.
+FORCEMAP_INLINE void take_columns(const double* first, std::size_t stride, Lanes columns[4]) {
+#if defined(__AVX512F__)
+  const double* rows[8];
+  for (std::size_t n = 0; n < 8; ++n) rows[n] = first + n * stride;
+  load_columns(rows, columns);
+#else
+  for (std::size_t n = 0; n < 4; ++n) columns[n] = load(first + n * stride);
+  transpose(columns[0], columns[1], columns[2], columns[3]);
+#endif
+}
+
+FORCEMAP_INLINE void take_columns(const float* first, std::size_t stride, Singles columns[4]) {
+#if defined(__AVX2__)
+  Singles rows[4];  // of each half one
+  for (std::size_t n = 0; n < 4; ++n)
+    rows[n] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(first + n * stride)),
+                                   _mm_loadu_ps(first + (n + 4) * stride), 1);
+  const Singles lo01 = _mm256_unpacklo_ps(rows[0], rows[1]);
+  const Singles lo23 = _mm256_unpacklo_ps(rows[2], rows[3]);
+  const Singles hi01 = _mm256_unpackhi_ps(rows[0], rows[1]);
+  const Singles hi23 = _mm256_unpackhi_ps(rows[2], rows[3]);
+  columns[0] = _mm256_shuffle_ps(lo01, lo23, 0x44);
+  columns[1] = _mm256_shuffle_ps(lo01, lo23, 0xee);
+  columns[2] = _mm256_shuffle_ps(hi01, hi23, 0x44);
+  columns[3] = _mm256_shuffle_ps(hi01, hi23, 0xee);
+#else
+  for (std::size_t k = 0; k < 4; ++k)
+    for (std::size_t n = 0; n < 8; ++n) columns[k][n] = first[n * stride + k];
+#endif
+}
+
 // The vectors of numbers of one type.
 template <typename Number>
 struct LanesFor;
@@ -93,6 +125,8 @@ struct LanesFor<float> {
 };
 template <typename Number>
 using LanesOf = typename LanesFor<Number>::Vector;
+template <typename Number>
+constexpr std::size_t kLanesOf = LanesFor<Number>::count;
 
 }  // namespace FORCEMAP_LOOPS
 }  // namespace forcemap

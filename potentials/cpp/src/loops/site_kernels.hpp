@@ -73,8 +73,4 @@ const SiteKernels& avx512_kernels();
 /// The best of them that this machine has and FORCEMAP_SIMD allows.
 const SiteKernels& site_kernels();
 
-/// The best for that many radial functions of a channel: where half of a vector of eight would be
-/// padding, the loops with vectors of four.
-const SoapKernels& soap_kernels(std::size_t functions);
-
 }  // namespace forcemap

@@ -20,6 +20,12 @@
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
 
+template <typename Number>
+static SpectrumKernels<Number> spectrum_kernels_of() {
+  return {kLanesOf<Number>,    spectrum_density<Number>,   soap_energies<Number>,
+          soap_forces<Number>, contracted_density<Number>, contracted_forces<Number>};
+}
+
 // ---- neighbours within the cutoff --------------------------------------------------------------
 
 #if defined(__AVX512F__)
@@ -282,10 +288,9 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::moment_features,
       FORCEMAP_LOOPS::whiten,
       FORCEMAP_LOOPS::whiten_eight,
-      {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::soap_density, FORCEMAP_LOOPS::soap_energies,
-       FORCEMAP_LOOPS::soap_forces, FORCEMAP_LOOPS::contracted_density,
-       FORCEMAP_LOOPS::contracted_forces, FORCEMAP_LOOPS::soap_products, FORCEMAP_LOOPS::soap_sums,
-       FORCEMAP_LOOPS::soap_draw_forces}};
+      {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::spectrum_kernels_of<double>(),
+       FORCEMAP_LOOPS::spectrum_kernels_of<float>(), FORCEMAP_LOOPS::soap_density,
+       FORCEMAP_LOOPS::soap_products, FORCEMAP_LOOPS::soap_sums, FORCEMAP_LOOPS::soap_draw_forces}};
   return kernels;
 }
 

@@ -8,7 +8,6 @@ namespace forcemap {
 
 struct DrawSums;
 struct SiteView;
-struct SoapKernels;
 
 /// The first projections of a spectrum on a centre's vectors are features of the site.
 constexpr std::size_t kMostProjections = 32;
@@ -34,18 +33,23 @@ static inline double power_below(const SoapPower& of, double x) {
 }
 
 /// Energy of one centre species: sum_k factors[k] (vectors[k] . p)^zeta - constant.
-struct SoapCenterView {
+template <typename Number>
+struct SoapCenterViewOf {
   SoapPower power;
   std::size_t count;      // rows of `vectors`, a multiple of 4
-  const double* vectors;  // (count, padded_dimension)
+  const Number* vectors;  // (count, padded_dimension)
   const double* factors;  // (count) eV
   double constant;        // eV
 };
 
-/// A density expansion. Radial channels (alpha, n) of a coefficient row stand at alpha * n_padded +
-/// n.
-struct SoapView {
-  const SoapKernels* loops;  // in whose vectors everything is padded
+/// Of each Y_lm: its norm; that times l + m; a, b of the recursion Q_l^m = a z Q_(l-1)^m - b
+/// Q_(l-2)^m of the part that depends on z.
+constexpr std::size_t kHarmonicNumbers = 4;
+
+/// A density expansion in numbers of one type. Radial channels (alpha, n) of a coefficient row
+/// stand at alpha * n_padded + n.
+template <typename Number>
+struct SoapViewOf {
   double cutoff;
   double inverse_spacing;
   double last_interval;
@@ -54,38 +58,44 @@ struct SoapView {
   double cosine_rate;   // pi / its width
   std::size_t n_max, l_max, n_padded, channels, species;
   std::size_t width;             // channels * n_padded
-  std::size_t square;            // doubles of SoapWork::square
+  std::size_t square;            // numbers of SoapWorkOf::square
   std::size_t dimension;         // of the power spectrum
   std::size_t padded_dimension;  // a multiple of the vector width
   bool plain_species;            // channels are the species themselves
-  const double* radial;          // (intervals + degree, l_max + 1, n_padded)
-  const double* self;            // (n_padded)
+  const Number* radial;          // (intervals + degree, l_max + 1, n_padded)
+  const Number* self;            // (n_padded)
   // Where each species has tables of its own: their distances in the arrays above, and `species` is
   // 1, since their neighbours are treated alike. 0 where all share them.
   std::size_t radial_stride, self_stride;
   const double* weights;   // (channels, species)
-  const double* harmonic;  // norm of Y_lm, m >= 0, at l (l + 1) / 2 + m
+  const Number* harmonic;  // of Y_lm, m >= 0, from kHarmonicNumbers (l (l + 1) / 2 + m) on
 };
 
-/// What is kept of one site between the steps, as SoapWorkspace (soap.cpp) lays it out.
-struct SoapWork {
+/// What is kept of one site between the steps, as SoapWorkspaceOf (soap.cpp) lays it out.
+template <typename Number>
+struct SoapWorkOf {
   std::size_t count;   // neighbours within the cutoff
   std::size_t padded;  // rounded up to the vector width
   std::size_t* begin;  // (species + 1) of each species' neighbours
   int* slot;           // entry of the site's arrays
-  double *ux, *uy, *uz, *r, *inverse_r;
-  double *value, *slope;     // (padded, l_max + 1, n_padded) radial functions
-  double *y, *yx, *yy, *yz;  // ((l_max + 1)^2, padded) harmonics; tangential derivatives
-  double* c;                 // ((l_max + 1)^2, width)
-  double* adjoint;           // the same: dE/dc
-  double* one;               // ((l_max + 1)^2, n_padded) of one species
-  double* square;            // (view.square) scratch
-  double* p;                 // (padded_dimension and a vector more) power spectrum, normalised
-  double* g;                 // (padded_dimension) dE/dp
-  double* spare;             // (padded_dimension)
-  double* projections;       // (kMostProjections and a vector more) products with the first vectors
-  double norm;               // of the power spectrum before normalisation
+  double* r;
+  Number *ux, *uy, *uz, *inverse_r;
+  Number *value, *slope;                // (padded, l_max + 1, n_padded) radial functions
+  Number *turned_value, *turned_slope;  // (l_max + 1, n_padded, padded) the same
+  Number *y, *yx, *yy, *yz;             // ((l_max + 1)^2, padded) harmonics; tangential derivatives
+  Number* c;                            // ((l_max + 1)^2, width)
+  Number* adjoint;                      // the same: dE/dc
+  Number* one;                          // ((l_max + 1)^2, n_padded) of one species
+  Number* square;                       // (view.square) scratch
+  Number* p;            // (padded_dimension and a vector more) power spectrum, normalised
+  Number* g;            // (padded_dimension) dE/dp
+  Number* spare;        // (padded_dimension)
+  double* projections;  // (kMostProjections and a vector more) products with the first vectors
+  double norm;          // of the power spectrum before normalisation
 };
+
+using SoapView = SoapViewOf<double>;
+using SoapWork = SoapWorkOf<double>;
 
 /// Sums of vectors: out[k] = sum_n coefficients[k][n] vectors[n].
 struct SoapSums {
@@ -117,31 +127,46 @@ struct SoapRun {
 /// up a spectrum: p[l, pair (a, b)] = scale sum_m c[lm][a] c[lm][b]. Goes with a SoapView whose
 /// width is that of a row of channels, with a spare vector at its end, and whose square is as long
 /// as the longest run and a vector more.
-struct SoapContractionView {
-  const double* mixing;      // (species, n_max, width)
-  const double* back;        // (species, width, n_padded), the same transposed
+template <typename Number>
+struct SoapContractionViewOf {
+  const Number* mixing;      // (species, n_max, width)
+  const Number* back;        // (species, width, n_padded), the same transposed
   const std::size_t* begin;  // (species) first of the channels that a species has a share in
   const std::size_t* end;    // (species); both multiples of the vector width
-  const double* self;        // (species, width), of the centre itself, for l = 0
+  const Number* self;        // (species, width), of the centre itself, for l = 0
   const SoapRun* runs;
   std::size_t run_count;
-  const double* scale;  // (padded_dimension and a vector more)
+  const Number* scale;  // (padded_dimension and a vector more)
+};
+
+/// What terms are evaluated by, in numbers of one type.
+template <typename Number>
+struct SpectrumKernels {
+  std::size_t lanes;
+  /// Neighbours, coefficients and power spectrum of a site whose distances are known; nothing that
+  /// forces do not need: no rows of slopes, no derivatives of harmonics.
+  void (*density)(const SoapViewOf<Number>& view, const SiteView& site, SoapWorkOf<Number>& work);
+  /// Energies (eV, added) of up to kSoapSites sites of one species and their dE/dp.
+  void (*energies)(const SoapViewOf<Number>& view, const SoapCenterViewOf<Number>& center,
+                   SoapWorkOf<Number>* const* works, std::size_t count, double* const* energies);
+  /// Adds dE/dr of the neighbours to the site's gx, gy, gz.
+  void (*forces)(const SoapViewOf<Number>& view, const SiteView& site, SoapWorkOf<Number>& work);
+  /// The same of contracted channels.
+  void (*contracted_density)(const SoapViewOf<Number>& view,
+                             const SoapContractionViewOf<Number>& contraction, const SiteView& site,
+                             SoapWorkOf<Number>& work);
+  void (*contracted_forces)(const SoapViewOf<Number>& view,
+                            const SoapContractionViewOf<Number>& contraction, const SiteView& site,
+                            SoapWorkOf<Number>& work);
 };
 
 struct SoapKernels {
   std::size_t lanes;
-  /// Neighbours, coefficients and power spectrum of a site whose distances are known.
+  SpectrumKernels<double> exact;
+  SpectrumKernels<float> single;
+  /// As SpectrumKernels have it, with rows of the radial functions' slopes and derivatives of the
+  /// harmonics and without what is turned.
   void (*density)(const SoapView& view, const SiteView& site, SoapWork& work);
-  /// Energies (eV, added) of up to kSoapSites sites of one species and their dE/dp.
-  void (*energies)(const SoapView& view, const SoapCenterView& center, SoapWork* const* works,
-                   std::size_t count, double* const* energies);
-  /// Adds dE/dr of the neighbours to the site's gx, gy, gz.
-  void (*forces)(const SoapView& view, const SiteView& site, SoapWork& work);
-  /// The same of contracted channels.
-  void (*contracted_density)(const SoapView& view, const SoapContractionView& contraction,
-                             const SiteView& site, SoapWork& work);
-  void (*contracted_forces)(const SoapView& view, const SoapContractionView& contraction,
-                            const SiteView& site, SoapWork& work);
   /// out[k] = vectors[k] . p, of `count` vectors, a multiple of 4, as long as `size`, a multiple of
   /// the vector width.
   void (*products)(const double* vectors, std::size_t count, std::size_t size, const double* p,

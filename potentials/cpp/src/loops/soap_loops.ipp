@@ -4,12 +4,21 @@
 // c[lm][a] = sum_j w_a R_nl(r_j) Y_lm(r_j),  p[l][a <= b] = (2 l + 1)^-1/2 sum_m c[lm][a] c[lm][b]
 // (Bartok, Kondor, Csanyi, DOI 10.1103/PhysRevB.87.184115), off-diagonal a < b once and times
 // sqrt(2), p normalised. From dE/dp follow dE/dc and then the forces; no derivative of p is formed.
+//
+// Loops are written for doubles and for floats (Number). In single precision positions, distances
+// and where a distance is within an interval of the splines stay doubles, and so do the norm of p,
+// the products of p with the vectors, powers and energies once a vector of lanes is summed.
 
 #include "lanes.hpp"
 #include "soap_kernels.hpp"
 
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
+
+template <typename Number>
+FORCEMAP_INLINE LanesOf<Number> spread(double s) {
+  return all(static_cast<Number>(s));
+}
 
 constexpr std::size_t kMostL = 20;  // as max_soap_l in soap.hpp
 
@@ -18,7 +27,9 @@ constexpr std::size_t kMostL = 20;  // as max_soap_l in soap.hpp
 
 // Those within the cutoff, by species unless these have tables of their own; what is left of the
 // last vector is weightless.
-static void soap_neighbors(const SoapView& v, const SiteView& s, SoapWork& w) {
+template <typename Number>
+static void soap_neighbors(const SoapViewOf<Number>& v, const SiteView& s, SoapWorkOf<Number>& w) {
+  constexpr std::size_t lanes = kLanesOf<Number>;
   std::size_t found = 0;
   for (std::size_t species = 0; species < v.species; ++species) {
     w.begin[species] = found;
@@ -27,19 +38,20 @@ static void soap_neighbors(const SoapView& v, const SiteView& s, SoapWork& w) {
       if (v.radial_stride == 0 && static_cast<std::size_t>(s.kind[n]) != species) continue;
       const double scale = s.inverse_r[n];
       w.slot[found] = static_cast<int>(n);
-      w.ux[found] = s.x[n] * scale;
-      w.uy[found] = s.y[n] * scale;
-      w.uz[found] = s.z[n] * scale;
+      w.ux[found] = static_cast<Number>(s.x[n] * scale);
+      w.uy[found] = static_cast<Number>(s.y[n] * scale);
+      w.uz[found] = static_cast<Number>(s.z[n] * scale);
       w.r[found] = s.r[n];
-      w.inverse_r[found] = scale;
+      w.inverse_r[found] = static_cast<Number>(scale);
       ++found;
     }
   }
   w.begin[v.species] = w.count = found;
-  w.padded = (found + kLanes - 1) / kLanes * kLanes;
+  w.padded = (found + lanes - 1) / lanes * lanes;
   for (std::size_t n = found; n < w.padded; ++n) {
-    w.ux[n] = w.uy[n] = 0.0;
-    w.uz[n] = w.r[n] = w.inverse_r[n] = 1.0;
+    w.ux[n] = w.uy[n] = 0;
+    w.uz[n] = w.inverse_r[n] = 1;
+    w.r[n] = 1.0;
   }
 }
 
@@ -60,16 +72,22 @@ FORCEMAP_INLINE void uniform_basis(double t, double* b, double* d) {
   }
 }
 
-// Radial functions and slopes of a neighbour in row m: splines of degree 5.
-FORCEMAP_INLINE void quintic_rows(const double* first, std::size_t row, const double* b,
-                                  const double* d, double* value, double* slope) {
-  for (std::size_t n = 0; n < row; n += kLanes) {
-    Lanes f = all(0.0), g = f;
+// Radial functions and slopes of a neighbour, rows of them: sums of `count` rows of coefficients.
+template <int count, typename Number>
+FORCEMAP_INLINE void sum_rows(const Number* first, std::size_t row, const double* b,
+                              const double* d, Number* value, Number* slope) {
+  LanesOf<Number> by_value[count], by_slope[count];
+  for (int k = 0; k < count; ++k) {
+    by_value[k] = spread<Number>(b[k]);
+    by_slope[k] = spread<Number>(d[k]);
+  }
+  for (std::size_t n = 0; n < row; n += kLanesOf<Number>) {
+    LanesOf<Number> f = spread<Number>(0.0), g = f;
 #pragma GCC unroll 6
-    for (int k = 0; k < 6; ++k) {
-      const Lanes e = take(first + static_cast<std::size_t>(k) * row + n);
-      f = mad(all(b[k]), e, f);
-      g = mad(all(d[k]), e, g);
+    for (int k = 0; k < count; ++k) {
+      const LanesOf<Number> e = take(first + static_cast<std::size_t>(k) * row + n);
+      f = mad(by_value[k], e, f);
+      g = mad(by_slope[k], e, g);
     }
     put(value + n, f);
     put(slope + n, g);
@@ -78,7 +96,9 @@ FORCEMAP_INLINE void quintic_rows(const double* first, std::size_t row, const do
 
 // The cosine that ends the radial functions: factors of values and slopes from those of the
 // splines.
-FORCEMAP_INLINE void end_by_cosine(const SoapView& v, double r, int count, double* b, double* d) {
+template <typename Number>
+FORCEMAP_INLINE void end_by_cosine(const SoapViewOf<Number>& v, double r, int count, double* b,
+                                   double* d) {
   if (!(r > v.cosine_begin)) return;
   const double phase = (r - v.cosine_begin) * v.cosine_rate;
   const double f = 0.5 * (1.0 + __builtin_cos(phase));
@@ -89,100 +109,161 @@ FORCEMAP_INLINE void end_by_cosine(const SoapView& v, double r, int count, doubl
   }
 }
 
-// Radial functions and slopes of all neighbours: B-splines on uniform intervals.
-static void soap_radial(const SoapView& v, const SiteView& s, SoapWork& w) {
+// Radial functions and slopes of one neighbour: B-splines on uniform intervals.
+template <typename Number>
+FORCEMAP_INLINE void radial_of(const SoapViewOf<Number>& v, const SiteView& s,
+                               const SoapWorkOf<Number>& w, std::size_t j, Number* value,
+                               Number* slope) {
   const std::size_t row = (v.l_max + 1) * v.n_padded;
-  const double h = v.inverse_spacing;
-  for (std::size_t j = 0; j < w.padded; ++j) {
-    double* value = w.value + j * row;
-    double* slope = w.slope + j * row;
-    if (j >= w.count) {
-      for (std::size_t n = 0; n < row; n += kLanes) {
-        put(value + n, all(0.0));
-        put(slope + n, all(0.0));
-      }
-      continue;
+  if (j >= w.count) {
+    for (std::size_t n = 0; n < row; n += kLanesOf<Number>) {
+      put(value + n, spread<Number>(0.0));
+      put(slope + n, spread<Number>(0.0));
     }
-    const double u = w.r[j] * h;
-    double m = __builtin_floor(u);
-    m = m < v.last_interval ? m : v.last_interval;
-    const double t = u - m, q = 1.0 - t;
-    const double* c0 = v.radial + static_cast<std::size_t>(m) * row;
-    if (v.radial_stride != 0) c0 += v.radial_stride * static_cast<std::size_t>(s.kind[w.slot[j]]);
-    if (v.degree == 5) {
-      double b[6], d[6];
-      uniform_basis<5>(t, b, d);
-      for (double& slope_of : d) slope_of *= h;
-      end_by_cosine(v, w.r[j], 6, b, d);
-      quintic_rows(c0, row, b, d, value, slope);
-      continue;
-    }
-    double b[4] = {q * q * q * (1.0 / 6.0), (0.5 * t - 1.0) * t * t + 2.0 / 3.0,
-                   (0.5 * q - 1.0) * q * q + 2.0 / 3.0, t * t * t * (1.0 / 6.0)};
-    double d[4] = {-0.5 * q * q * h, t * (1.5 * t - 2.0) * h, -q * (1.5 * q - 2.0) * h,
-                   0.5 * t * t * h};
-    end_by_cosine(v, w.r[j], 4, b, d);
-    const double *c1 = c0 + row, *c2 = c1 + row, *c3 = c2 + row;
-    const Lanes b0 = all(b[0]), b1 = all(b[1]), b2 = all(b[2]), b3 = all(b[3]);
-    const Lanes d0 = all(d[0]), d1 = all(d[1]), d2 = all(d[2]), d3 = all(d[3]);
-    for (std::size_t n = 0; n < row; n += kLanes) {
-      const Lanes e0 = take(c0 + n), e1 = take(c1 + n), e2 = take(c2 + n), e3 = take(c3 + n);
-      put(value + n, mad(b0, e0, mad(b1, e1, mad(b2, e2, b3 * e3))));
-      put(slope + n, mad(d0, e0, mad(d1, e1, mad(d2, e2, d3 * e3))));
+    return;
+  }
+  const double h = v.inverse_spacing, u = w.r[j] * h;
+  double m = __builtin_floor(u);
+  m = m < v.last_interval ? m : v.last_interval;
+  const double t = u - m, q = 1.0 - t;
+  const Number* first = v.radial + static_cast<std::size_t>(m) * row;
+  if (v.radial_stride != 0) first += v.radial_stride * static_cast<std::size_t>(s.kind[w.slot[j]]);
+  if (v.degree == 5) {
+    double b[6], d[6];
+    uniform_basis<5>(t, b, d);
+    for (double& slope_of : d) slope_of *= h;
+    end_by_cosine(v, w.r[j], 6, b, d);
+    sum_rows<6>(first, row, b, d, value, slope);
+    return;
+  }
+  double b[4] = {q * q * q * (1.0 / 6.0), (0.5 * t - 1.0) * t * t + 2.0 / 3.0,
+                 (0.5 * q - 1.0) * q * q + 2.0 / 3.0, t * t * t * (1.0 / 6.0)};
+  double d[4] = {-0.5 * q * q * h, t * (1.5 * t - 2.0) * h, -q * (1.5 * q - 2.0) * h,
+                 0.5 * t * t * h};
+  end_by_cosine(v, w.r[j], 4, b, d);
+  sum_rows<4>(first, row, b, d, value, slope);
+}
+
+// Of as many neighbours as there are lanes, rows of `row` numbers each, to a row for each number.
+template <typename Number>
+FORCEMAP_INLINE void turn_rows(const Number* rows, std::size_t row, std::size_t padded,
+                               Number* to) {
+  for (std::size_t n = 0; n < row; n += 4) {
+    LanesOf<Number> columns[4];
+    take_columns(rows + n, row, columns);
+    for (std::size_t k = 0; k < 4; ++k) put(to + (n + k) * padded, columns[k]);
+  }
+}
+
+// Radial functions and slopes of all neighbours. Complete ones are rows of each neighbour; without
+// the slopes' rows there are those of each function, which forces are made from.
+template <bool complete, typename Number>
+static void soap_radial(const SoapViewOf<Number>& v, const SiteView& s, SoapWorkOf<Number>& w) {
+  constexpr std::size_t lanes = kLanesOf<Number>;
+  const std::size_t row = (v.l_max + 1) * v.n_padded;
+  for (std::size_t j = 0; j < w.padded; j += lanes) {
+    Number* const values = w.value + j * row;
+    Number* const slopes = complete ? w.slope + j * row : w.slope;
+    for (std::size_t k = 0; k < lanes; ++k)
+      radial_of(v, s, w, j + k, values + k * row, slopes + k * row);
+    if constexpr (!complete) {
+      turn_rows(values, row, w.padded, w.turned_value + j);
+      turn_rows(slopes, row, w.padded, w.turned_slope + j);
     }
   }
 }
 
-// Real spherical harmonics of unit vectors and their derivatives along the sphere, by the
-// recursions of solid harmonics (Bigi, Fraux, Browning, Ceriotti, J. Chem. Phys. 159, 064802
-// (2023)), without the Condon-Shortley sign. m runs from -l (sines) to l (cosines).
-static void soap_harmonics(const SoapView& v, SoapWork& w) {
-  const std::size_t l_max = v.l_max, stride = w.padded;
-  Lanes q[(kMostL + 1) * (kMostL + 2) / 2], cosine[kMostL + 1], sine[kMostL + 1];
-  const Lanes zero = all(0.0), one = all(1.0);
-  for (std::size_t j = 0; j < w.padded; j += kLanes) {
-    const Lanes x = take(w.ux + j), y = take(w.uy + j), z = take(w.uz + j);
-    cosine[0] = one;
-    sine[0] = zero;
-    for (std::size_t m = 0; m < l_max; ++m) {
-      cosine[m + 1] = x * cosine[m] - y * sine[m];
-      sine[m + 1] = x * sine[m] + y * cosine[m];
+constexpr std::size_t kMostLegendre = (kMostL + 1) * (kMostL + 2) / 2;
+
+FORCEMAP_INLINE std::size_t legendre_at(std::size_t l, std::size_t m) {
+  return l * (l + 1) / 2 + m;
+}
+
+// The parts of solid harmonics that depend on z and m >= 0, and those of x and y, at unit vectors.
+template <typename Number>
+FORCEMAP_INLINE void solid_parts(const SoapViewOf<Number>& v, const LanesOf<Number> unit[3],
+                                 LanesOf<Number>* q, LanesOf<Number>* cosine,
+                                 LanesOf<Number>* sine) {
+  const LanesOf<Number> x = unit[0], y = unit[1], z = unit[2];
+  cosine[0] = spread<Number>(1.0);
+  sine[0] = spread<Number>(0.0);
+  for (std::size_t m = 0; m < v.l_max; ++m) {
+    cosine[m + 1] = x * cosine[m] - y * sine[m];
+    sine[m + 1] = x * sine[m] + y * cosine[m];
+  }
+  double diagonal = 1.0;
+  for (std::size_t m = 0; m <= v.l_max; ++m) {
+    LanesOf<Number> before = spread<Number>(diagonal);
+    std::size_t at = legendre_at(m, m);
+    q[at] = before;
+    diagonal *= static_cast<double>(2 * m + 1);
+    if (m == v.l_max) break;
+    at += m + 1;
+    LanesOf<Number> here = spread<Number>(diagonal) * z;
+    q[at] = here;
+    for (std::size_t l = m + 2; l <= v.l_max; ++l) {
+      at += l;
+      const Number* const numbers = v.harmonic + kHarmonicNumbers * at;
+      const LanesOf<Number> next = all(numbers[2]) * z * here - all(numbers[3]) * before;
+      before = here;
+      here = next;
+      q[at] = next;
     }
-    const auto at = [](std::size_t l, std::size_t m) { return l * (l + 1) / 2 + m; };
-    double diagonal = 1.0;
-    for (std::size_t m = 0; m <= l_max; ++m) {
-      q[at(m, m)] = all(diagonal);
-      if (m < l_max) q[at(m + 1, m)] = all(diagonal * static_cast<double>(2 * m + 1)) * z;
-      for (std::size_t l = m + 2; l <= l_max; ++l) {
-        const double inverse = 1.0 / static_cast<double>(l - m);
-        q[at(l, m)] = all(static_cast<double>(2 * l - 1) * inverse) * z * q[at(l - 1, m)] -
-                      all(static_cast<double>(l + m - 1) * inverse) * q[at(l - 2, m)];
+  }
+}
+
+// Real spherical harmonics of unit vectors by the recursions of solid harmonics (Bigi, Fraux,
+// Browning, Ceriotti, J. Chem. Phys. 159, 064802 (2023)), without the Condon-Shortley sign. m runs
+// from -l (sines) to l (cosines).
+template <typename Number>
+static void soap_harmonics(const SoapViewOf<Number>& v, SoapWorkOf<Number>& w) {
+  using Vector = LanesOf<Number>;
+  const std::size_t stride = w.padded;
+  Vector q[kMostLegendre], cosine[kMostL + 1], sine[kMostL + 1];
+  for (std::size_t j = 0; j < w.padded; j += kLanesOf<Number>) {
+    const Vector unit[3] = {take(w.ux + j), take(w.uy + j), take(w.uz + j)};
+    solid_parts(v, unit, q, cosine, sine);
+    for (std::size_t l = 0; l <= v.l_max; ++l)
+      for (std::size_t m = 0; m <= l; ++m) {
+        const Vector ql =
+            all(v.harmonic[kHarmonicNumbers * legendre_at(l, m)]) * q[legendre_at(l, m)];
+        Number* const y = w.y + (l * l + l) * stride + j;
+        if (m > 0) put(y - m * stride, ql * sine[m]);
+        put(y + m * stride, ql * cosine[m]);
       }
-      diagonal *= static_cast<double>(2 * m + 1);
-    }
-    for (std::size_t l = 0; l <= l_max; ++l) {
+  }
+}
+
+// Their derivatives along the sphere.
+static void soap_tangents(const SoapView& v, SoapWork& w) {
+  const std::size_t stride = w.padded;
+  Lanes q[kMostLegendre], cosine[kMostL + 1], sine[kMostL + 1];
+  const Lanes zero = all(0.0);
+  for (std::size_t j = 0; j < w.padded; j += kLanes) {
+    const Lanes unit[3] = {take(w.ux + j), take(w.uy + j), take(w.uz + j)};
+    const Lanes x = unit[0], y = unit[1], z = unit[2];
+    solid_parts(v, unit, q, cosine, sine);
+    for (std::size_t l = 0; l <= v.l_max; ++l) {
       const Lanes el = all(static_cast<double>(l));
-      const auto write = [&](std::size_t lm, Lanes value, Lanes dx, Lanes dy, Lanes dz) {
+      const auto write = [&](std::size_t lm, Lanes dx, Lanes dy, Lanes dz) {
         // The part along r of the solid harmonic's gradient is l Y.
-        const Lanes radial = el * value;
-        put(w.y + lm * stride + j, value);
+        const Lanes radial = el * take(w.y + lm * stride + j);
         put(w.yx + lm * stride + j, dx - radial * x);
         put(w.yy + lm * stride + j, dy - radial * y);
         put(w.yz + lm * stride + j, dz - radial * z);
       };
       for (std::size_t m = 0; m <= l; ++m) {
-        const Lanes f = all(v.harmonic[at(l, m)]);
-        const Lanes ql = f * q[at(l, m)];
+        const double* const numbers = v.harmonic + kHarmonicNumbers * legendre_at(l, m);
+        const Lanes f = all(numbers[0]);
         // dQ_l^m/dx = -x Q_(l-1)^(m+1), dQ_l^m/dz = (l + m) Q_(l-1)^m
-        const Lanes up = m + 2 <= l ? f * q[at(l - 1, m + 1)] : zero;
-        const Lanes along =
-            m + 1 <= l ? f * all(static_cast<double>(l + m)) * q[at(l - 1, m)] : zero;
-        const Lanes mq = all(static_cast<double>(m)) * ql;
+        const Lanes up = m + 2 <= l ? f * q[legendre_at(l - 1, m + 1)] : zero;
+        const Lanes along = m + 1 <= l ? all(numbers[1]) * q[legendre_at(l - 1, m)] : zero;
+        const Lanes mq = all(static_cast<double>(m)) * f * q[legendre_at(l, m)];
         const Lanes c1 = m > 0 ? cosine[m - 1] : zero, s1 = m > 0 ? sine[m - 1] : zero;
-        write(l * l + l + m, ql * cosine[m], mq * c1 - x * up * cosine[m],
-              zero - mq * s1 - y * up * cosine[m], along * cosine[m]);
+        write(l * l + l + m, mq * c1 - x * up * cosine[m], zero - mq * s1 - y * up * cosine[m],
+              along * cosine[m]);
         if (m > 0)
-          write(l * l + l - m, ql * sine[m], mq * s1 - x * up * sine[m], mq * c1 - y * up * sine[m],
+          write(l * l + l - m, mq * s1 - x * up * sine[m], mq * c1 - y * up * sine[m],
                 along * sine[m]);
       }
     }
@@ -193,22 +274,22 @@ static void soap_harmonics(const SoapView& v, SoapWork& w) {
 // --------------------------------------------------------------------------------
 
 // Rows of an array that are `stride` apart.
-template <typename T>
+template <typename Entry>
 struct SoapRows {
-  T* first;
+  Entry* first;
   std::size_t stride;
 };
 
 // M rows of coefficients from neighbours [begin, end): row m of `out` is the sum of radial
 // functions times harmonic m.
-template <int M>
-FORCEMAP_INLINE void expand_rows(const SoapRows<const double>& radial,
-                                 const SoapRows<const double>& harmonics, std::size_t begin,
-                                 std::size_t end, const SoapRows<double>& out) {
-  Lanes sums_of[M];
-  for (int m = 0; m < M; ++m) sums_of[m] = all(0.0);
+template <int M, typename Number>
+FORCEMAP_INLINE void expand_rows(const SoapRows<const Number>& radial,
+                                 const SoapRows<const Number>& harmonics, std::size_t begin,
+                                 std::size_t end, const SoapRows<Number>& out) {
+  LanesOf<Number> sums_of[M];
+  for (int m = 0; m < M; ++m) sums_of[m] = spread<Number>(0.0);
   for (std::size_t j = begin; j < end; ++j) {
-    const Lanes r = take(radial.first + j * radial.stride);
+    const LanesOf<Number> r = take(radial.first + j * radial.stride);
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m)
       sums_of[m] = mad(r, all(harmonics.first[static_cast<std::size_t>(m) * harmonics.stride + j]),
@@ -218,13 +299,13 @@ FORCEMAP_INLINE void expand_rows(const SoapRows<const double>& radial,
 }
 
 // M rows times a matrix: out[m][q] = sum_a rows[m][a] matrix[a][q], one vector of columns q.
-template <int M>
-FORCEMAP_INLINE void multiply_rows(const double* rows, std::size_t stride, const double* matrix,
-                                   std::size_t size, double* out) {
-  Lanes sums_of[M];
-  for (int m = 0; m < M; ++m) sums_of[m] = all(0.0);
+template <int M, typename Number>
+FORCEMAP_INLINE void multiply_rows(const Number* rows, std::size_t stride, const Number* matrix,
+                                   std::size_t size, Number* out) {
+  LanesOf<Number> sums_of[M];
+  for (int m = 0; m < M; ++m) sums_of[m] = spread<Number>(0.0);
   for (std::size_t a = 0; a < size; ++a) {
-    const Lanes v = take(matrix + a * size);
+    const LanesOf<Number> v = take(matrix + a * size);
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m)
       sums_of[m] = mad(v, all(rows[static_cast<std::size_t>(m) * stride + a]), sums_of[m]);
@@ -265,28 +346,32 @@ FORCEMAP_INLINE void multiply_rows(const double* rows, std::size_t stride, const
   }
 
 // Density coefficients of the neighbours of one species, rows of n_padded at `out`.
-static void soap_expand(const SoapView& v, const SoapWork& w, std::size_t species, double* out,
-                        std::size_t out_stride) {
+template <typename Number>
+static void soap_expand(const SoapViewOf<Number>& v, const SoapWorkOf<Number>& w,
+                        std::size_t species, Number* out, std::size_t out_stride) {
   const std::size_t begin = w.begin[species], end = w.begin[species + 1];
   const std::size_t row = (v.l_max + 1) * v.n_padded, stride = w.padded;
   for (std::size_t l = 0; l <= v.l_max; ++l)
-    for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
-      const double* radial = w.value + l * v.n_padded + n;
-#define FORCEMAP_CALL(M)                                                              \
-  expand_rows<M>({radial, row}, {w.y + (l * l + first) * stride, stride}, begin, end, \
-                 {out + (l * l + first) * out_stride + n, out_stride})
+    for (std::size_t n = 0; n < v.n_padded; n += kLanesOf<Number>) {
+      const Number* radial = w.value + l * v.n_padded + n;
+#define FORCEMAP_CALL(M)                                                                      \
+  expand_rows<M, Number>({radial, row}, {w.y + (l * l + first) * stride, stride}, begin, end, \
+                         {out + (l * l + first) * out_stride + n, out_stride})
       FORCEMAP_IN_BLOCKS(2 * l + 1, first, FORCEMAP_CALL)
 #undef FORCEMAP_CALL
     }
 }
 
-static void soap_coefficients(const SoapView& v, const SiteView& s, SoapWork& w) {
+template <typename Number>
+static void soap_coefficients(const SoapViewOf<Number>& v, const SiteView& s,
+                              SoapWorkOf<Number>& w) {
   const std::size_t rows = (v.l_max + 1) * (v.l_max + 1);
   if (v.plain_species) {
     for (std::size_t species = 0; species < v.species; ++species)
       soap_expand(v, w, species, w.c + species * v.n_padded, v.width);
   } else {
-    for (std::size_t n = 0; n < rows * v.width; n += kLanes) put(w.c + n, all(0.0));
+    for (std::size_t n = 0; n < rows * v.width; n += kLanesOf<Number>)
+      put(w.c + n, spread<Number>(0.0));
     for (std::size_t species = 0; species < v.species; ++species) {
       if (w.begin[species] == w.begin[species + 1]) continue;
       soap_expand(v, w, species, w.one, v.n_padded);
@@ -294,19 +379,20 @@ static void soap_coefficients(const SoapView& v, const SiteView& s, SoapWork& w)
         const double weight = v.weights[channel * v.species + species];
         if (weight == 0.0) continue;
         for (std::size_t lm = 0; lm < rows; ++lm)
-          for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
-            double* c = w.c + lm * v.width + channel * v.n_padded + n;
-            put(c, mad(all(weight), take(w.one + lm * v.n_padded + n), take(c)));
+          for (std::size_t n = 0; n < v.n_padded; n += kLanesOf<Number>) {
+            Number* c = w.c + lm * v.width + channel * v.n_padded + n;
+            put(c, mad(spread<Number>(weight), take(w.one + lm * v.n_padded + n), take(c)));
           }
       }
     }
   }
   // The centre itself.
   const std::size_t center = static_cast<std::size_t>(s.species);
-  const double* const self = v.self + v.self_stride * center;
+  const Number* const self = v.self + v.self_stride * center;
   for (std::size_t channel = 0; channel < v.channels; ++channel) {
     const double weight = v.self_stride != 0 ? 1.0 : v.weights[channel * v.species + center];
-    for (std::size_t n = 0; n < v.n_max; ++n) w.c[channel * v.n_padded + n] += weight * self[n];
+    for (std::size_t n = 0; n < v.n_max; ++n)
+      w.c[channel * v.n_padded + n] += static_cast<Number>(weight) * self[n];
   }
 }
 
@@ -314,15 +400,18 @@ static void soap_coefficients(const SoapView& v, const SiteView& s, SoapWork& w)
 // ------------------------------------------------------------------------------
 
 // square[a][b] = sum_m c[lm][a] c[lm][b] for the b of a's vector and later ones.
-static void soap_square(const SoapView& v, std::size_t l, const double* c, double* square) {
+template <typename Number>
+static void soap_square(const SoapViewOf<Number>& v, std::size_t l, const Number* c,
+                        Number* square) {
   const std::size_t width = v.width, rows = 2 * l + 1;
-  const double* begin = c + l * l * width;
+  const Number* begin = c + l * l * width;
   for (std::size_t a = 0; a < width; a += 4)
-    for (std::size_t b = a / kLanes * kLanes; b < width; b += kLanes) {
-      Lanes s0 = all(0.0), s1 = s0, s2 = s0, s3 = s0;
+    for (std::size_t b = a / kLanesOf<Number> * kLanesOf<Number>; b < width;
+         b += kLanesOf<Number>) {
+      LanesOf<Number> s0 = spread<Number>(0.0), s1 = s0, s2 = s0, s3 = s0;
       for (std::size_t m = 0; m < rows; ++m) {
-        const double* row = begin + m * width;
-        const Lanes r = take(row + b);
+        const Number* row = begin + m * width;
+        const LanesOf<Number> r = take(row + b);
         s0 = mad(r, all(row[a]), s0);
         s1 = mad(r, all(row[a + 1]), s1);
         s2 = mad(r, all(row[a + 2]), s2);
@@ -337,8 +426,8 @@ static void soap_square(const SoapView& v, std::size_t l, const double* c, doubl
 
 // Calls each(a, b, length) for the stored runs of one l, in the order of the packed spectrum: row a
 // with columns b .. b + length - 1, the first of which is the diagonal where a == b.
-template <typename Each>
-FORCEMAP_INLINE void packed_rows(const SoapView& v, const Each& each) {
+template <typename Number, typename Each>
+FORCEMAP_INLINE void packed_rows(const SoapViewOf<Number>& v, const Each& each) {
   for (std::size_t alpha = 0; alpha < v.channels; ++alpha)
     for (std::size_t n = 0; n < v.n_max; ++n) {
       const std::size_t a = alpha * v.n_padded + n;
@@ -350,33 +439,50 @@ FORCEMAP_INLINE void packed_rows(const SoapView& v, const Each& each) {
 
 constexpr double kRoot2 = 1.4142135623730950488;
 
-static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
+// p normalised, from what it is before; |p| of that is kept.
+template <typename Number>
+FORCEMAP_INLINE void normalise(const SoapViewOf<Number>& v, SoapWorkOf<Number>& w) {
+  constexpr std::size_t lanes = kLanesOf<Number>;
+  LanesOf<Number> squares = spread<Number>(0.0);
+  for (std::size_t n = 0; n < v.padded_dimension; n += lanes)
+    squares = mad(take(w.p + n), take(w.p + n), squares);
+  w.norm = __builtin_sqrt(total(squares));
+  const LanesOf<Number> inverse = spread<Number>(w.norm > 0.0 ? 1.0 / w.norm : 0.0);
+  for (std::size_t n = 0; n < v.padded_dimension; n += lanes) put(w.p + n, take(w.p + n) * inverse);
+}
+
+template <bool complete, typename Number>
+FORCEMAP_INLINE void density_of(const SoapViewOf<Number>& v, const SiteView& s,
+                                SoapWorkOf<Number>& w) {
   soap_neighbors(v, s, w);
-  soap_radial(v, s, w);
+  soap_radial<complete>(v, s, w);
   soap_harmonics(v, w);
   soap_coefficients(v, s, w);
-  double* p = w.p;
-  double square_norm = 0.0;
+  Number* p = w.p;
   for (std::size_t l = 0; l <= v.l_max; ++l) {
     soap_square(v, l, w.c, w.square);
     const double scale = 1.0 / __builtin_sqrt(static_cast<double>(2 * l + 1));
     packed_rows(v, [&](std::size_t a, std::size_t b, std::size_t length) {
-      const double* row = w.square + a * v.width + b;
-      const double factor = kRoot2 * scale;
+      const Number* row = w.square + a * v.width + b;
+      const Number factor = static_cast<Number>(kRoot2 * scale);
       for (std::size_t n = 0; n < length; ++n) p[n] = factor * row[n];
-      if (a == b) p[0] = scale * row[0];
+      if (a == b) p[0] = static_cast<Number>(scale) * row[0];
       p += length;
     });
   }
-  for (; p < w.p + v.padded_dimension; ++p) *p = 0.0;
-  Lanes squares = all(0.0);
-  for (std::size_t n = 0; n < v.padded_dimension; n += kLanes)
-    squares = mad(take(w.p + n), take(w.p + n), squares);
-  square_norm = total(squares);
-  w.norm = __builtin_sqrt(square_norm);
-  const Lanes inverse = all(w.norm > 0.0 ? 1.0 / w.norm : 0.0);
-  for (std::size_t n = 0; n < v.padded_dimension; n += kLanes)
-    put(w.p + n, take(w.p + n) * inverse);
+  for (; p < w.p + v.padded_dimension; ++p) *p = 0;
+  normalise(v, w);
+}
+
+static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
+  density_of<true>(v, s, w);
+  soap_tangents(v, w);
+}
+
+template <typename Number>
+static void spectrum_density(const SoapViewOf<Number>& v, const SiteView& s,
+                             SoapWorkOf<Number>& w) {
+  density_of<false>(v, s, w);
 }
 
 // ---- energy
@@ -384,16 +490,17 @@ static void soap_density(const SoapView& v, const SiteView& s, SoapWork& w) {
 
 // As many vectors as there are registers for, and four sites, at a time: each number that is read
 // serves several products.
-constexpr std::size_t kVectors = kLanes == 8 ? 4 : 2;
+constexpr std::size_t kVectors = kLanes == 8 ? 4 : 2;  // AVX-512 has 32 registers
 
 // Their products with the sites by fours: those of one site with four vectors, or of two sites with
 // two vectors each.
 constexpr std::size_t kSitesOfFour = 4 / kVectors;
 constexpr std::size_t kFours = 4 / kSitesOfFour;
 
+template <typename Number>
 struct FourSites {
-  const double* p[4];
-  double* g[4];
+  const Number* p[4];
+  Number* g[4];
   double* projections[4];
   Vec4 energy[kFours];  // parts of the sites' energies
   Vec4 along[kFours];   // parts of the sums of dE/d(scale of p)
@@ -420,23 +527,25 @@ FORCEMAP_INLINE Vec4 powers_below(const SoapPower& of, Vec4 x) {
   return load(each);
 }
 
-FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& center,
-                                  std::size_t first, FourSites& sites) {
+template <typename Number>
+FORCEMAP_INLINE void some_vectors(const SoapViewOf<Number>& v,
+                                  const SoapCenterViewOf<Number>& center, std::size_t first,
+                                  FourSites<Number>& sites) {
   const std::size_t size = v.padded_dimension;
-  const double* const vectors = center.vectors + first * size;
+  const Number* const vectors = center.vectors + first * size;
   const double* const factors = center.factors + first;
   const bool kept = first < kMostProjections;
-  Lanes y[kVectors][4];
-  Lanes w[4][kVectors];  // dE/d(product)
+  LanesOf<Number> y[kVectors][4];
+  LanesOf<Number> w[4][kVectors];  // dE/d(product)
   for (std::size_t k = 0; k < kVectors; ++k)
-    for (int b = 0; b < 4; ++b) y[k][b] = all(0.0);
-  for (std::size_t n = 0; n < size; n += kLanes) {
-    Lanes a[kVectors];
+    for (int b = 0; b < 4; ++b) y[k][b] = spread<Number>(0.0);
+  for (std::size_t n = 0; n < size; n += kLanesOf<Number>) {
+    LanesOf<Number> a[kVectors];
 #pragma GCC unroll 4
     for (std::size_t k = 0; k < kVectors; ++k) a[k] = take(vectors + k * size + n);
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) {
-      const Lanes x = take(sites.p[b] + n);
+      const LanesOf<Number> x = take(sites.p[b] + n);
 #pragma GCC unroll 4
       for (std::size_t k = 0; k < kVectors; ++k) y[k][b] = mad(a[k], x, y[k][b]);
     }
@@ -453,17 +562,17 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& cente
     store(products, x);
 #pragma GCC unroll 4
     for (std::size_t n = 0; n < 4; ++n) {
-      w[b + n / kVectors][n % kVectors] = all(slopes[n]);
+      w[b + n / kVectors][n % kVectors] = spread<Number>(slopes[n]);
       if (kept) sites.projections[b + n / kVectors][first + n % kVectors] = products[n];
     }
   }
-  for (std::size_t n = 0; n < size; n += kLanes) {
-    Lanes a[kVectors];
+  for (std::size_t n = 0; n < size; n += kLanesOf<Number>) {
+    LanesOf<Number> a[kVectors];
 #pragma GCC unroll 4
     for (std::size_t k = 0; k < kVectors; ++k) a[k] = take(vectors + k * size + n);
 #pragma GCC unroll 4
     for (int b = 0; b < 4; ++b) {
-      Lanes sum = take(sites.g[b] + n);
+      LanesOf<Number> sum = take(sites.g[b] + n);
 #pragma GCC unroll 4
       for (std::size_t k = 0; k < kVectors; ++k) sum = mad(w[b][k], a[k], sum);
       put(sites.g[b] + n, sum);
@@ -472,29 +581,35 @@ FORCEMAP_INLINE void some_vectors(const SoapView& v, const SoapCenterView& cente
 }
 
 // Back through the normalisation of p: g becomes dE/d(p before it), where `along` is p . g.
-FORCEMAP_INLINE void denormalise(const SoapView& v, const SoapWork& w, double along, double* g) {
-  const Lanes inverse = all(w.norm > 0.0 ? 1.0 / w.norm : 0.0), part = all(along);
-  for (std::size_t n = 0; n < v.padded_dimension; n += kLanes)
+template <typename Number>
+FORCEMAP_INLINE void denormalise(const SoapViewOf<Number>& v, const SoapWorkOf<Number>& w,
+                                 double along, Number* g) {
+  const LanesOf<Number> inverse = spread<Number>(w.norm > 0.0 ? 1.0 / w.norm : 0.0);
+  const LanesOf<Number> part = spread<Number>(along);
+  for (std::size_t n = 0; n < v.padded_dimension; n += kLanesOf<Number>)
     put(g + n, (take(g + n) - part * take(w.p + n)) * inverse);
 }
 
 // Four sites at a time. With more sites blocks of vectors stay in the second-level cache, so that
 // each vector is read once for all of them from where it lies.
-static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapWork* const* works,
-                          std::size_t count, double* const* energies) {
-  constexpr std::size_t in_cache = 16384;  // doubles
+template <typename Number>
+static void soap_energies(const SoapViewOf<Number>& v, const SoapCenterViewOf<Number>& center,
+                          SoapWorkOf<Number>* const* works, std::size_t count,
+                          double* const* energies) {
+  constexpr std::size_t in_cache = 131072 / sizeof(Number);
   const std::size_t size = v.padded_dimension;
-  FourSites groups[kSoapSites / 4]{};
+  FourSites<Number> groups[kSoapSites / 4]{};
   const std::size_t fours = (count + 3) / 4;
   for (std::size_t n = 0; n < 4 * fours; ++n) {
-    FourSites& sites = groups[n / 4];
+    FourSites<Number>& sites = groups[n / 4];
     // Missing sites repeat the last one; their answer goes to a spare array.
-    SoapWork& w = *works[n < count ? n : count - 1];
+    SoapWorkOf<Number>& w = *works[n < count ? n : count - 1];
     const std::size_t b = n % 4;
     sites.p[b] = w.p;
     sites.g[b] = n < count ? w.g : works[0]->spare;
     sites.projections[b] = w.projections;
-    for (std::size_t k = 0; k < size; k += kLanes) put(sites.g[b] + k, all(0.0));
+    for (std::size_t k = 0; k < size; k += kLanesOf<Number>)
+      put(sites.g[b] + k, spread<Number>(0.0));
   }
   const std::size_t some = in_cache / size / kVectors * kVectors;
   const std::size_t block = fours == 1 ? center.count : some < kVectors ? kVectors : some;
@@ -504,7 +619,7 @@ static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapW
       for (std::size_t k = first; k < last; k += kVectors) some_vectors(v, center, k, groups[n]);
   }
   for (std::size_t n = 0; n < count; ++n) {
-    const FourSites& sites = groups[n / 4];
+    const FourSites<Number>& sites = groups[n / 4];
     *energies[n] += part_of(sites.energy, n % 4) - center.constant;
     denormalise(v, *works[n], part_of(sites.along, n % 4), works[n]->g);
   }
@@ -514,133 +629,234 @@ static void soap_energies(const SoapView& v, const SoapCenterView& center, SoapW
 // --------------------------------------------------------------------------------------
 
 // dE/dc from dE/dp: for each l a symmetric matrix times the coefficients.
-static void soap_adjoint(const SoapView& v, const SoapWork& w, const double* g, double* adjoint) {
+template <typename Number>
+static void soap_adjoint(const SoapViewOf<Number>& v, const SoapWorkOf<Number>& w, const Number* g,
+                         Number* adjoint) {
   const std::size_t width = v.width;
-  for (std::size_t n = 0; n < width * width; n += kLanes) put(w.square + n, all(0.0));
+  for (std::size_t n = 0; n < width * width; n += kLanesOf<Number>)
+    put(w.square + n, spread<Number>(0.0));
   for (std::size_t l = 0; l <= v.l_max; ++l) {
     const double scale = 1.0 / __builtin_sqrt(static_cast<double>(2 * l + 1));
     packed_rows(v, [&](std::size_t a, std::size_t b, std::size_t length) {
-      double* row = w.square + a * width + b;
-      const double factor = kRoot2 * scale;
+      Number* row = w.square + a * width + b;
+      const Number factor = static_cast<Number>(kRoot2 * scale);
       for (std::size_t n = 0; n < length; ++n) row[n] = factor * g[n];
-      if (a == b) row[0] = 2.0 * scale * g[0];
-      double* column = w.square + b * width + a;
+      if (a == b) row[0] = static_cast<Number>(2.0 * scale) * g[0];
+      Number* column = w.square + b * width + a;
       for (std::size_t n = 0; n < length; ++n) column[n * width] = row[n];
       g += length;
     });
-    const double* c = w.c + l * l * width;
-    for (std::size_t q = 0; q < width; q += kLanes) {
-      double* out = adjoint + l * l * width + q;
+    const Number* c = w.c + l * l * width;
+    for (std::size_t q = 0; q < width; q += kLanesOf<Number>) {
+      Number* out = adjoint + l * l * width + q;
 #define FORCEMAP_CALL(M) \
-  multiply_rows<M>(c + first * width, width, w.square + q, width, out + first * width)
+  multiply_rows<M, Number>(c + first * width, width, w.square + q, width, out + first * width)
       FORCEMAP_IN_BLOCKS(2 * l + 1, first, FORCEMAP_CALL)
 #undef FORCEMAP_CALL
     }
   }
 }
 
-struct SoapPull {
-  Lanes x, y, z, r;
-};
-
-// Forces on two neighbours from dE/dc of their species, one vector of radial functions.
-FORCEMAP_INLINE void pull_two(const SoapView& v, const SoapWork& w,
-                              const SoapRows<const double>& adjoint, std::size_t n, std::size_t j,
-                              SoapPull& first, SoapPull& second) {
-  const std::size_t stride = w.padded, row = (v.l_max + 1) * v.n_padded;
-  const double *y = w.y + j, *yx = w.yx + j, *yy = w.yy + j, *yz = w.yz + j;
-  const double* a = adjoint.first + n;
-  for (std::size_t l = 0; l <= v.l_max; ++l) {
-    Lanes r0 = all(0.0), x0 = r0, y0 = r0, z0 = r0, r1 = r0, x1 = r0, y1 = r0, z1 = r0;
-    for (std::size_t m = 0; m < 2 * l + 1; ++m) {
-      const Lanes c = take(a);
-      r0 = mad(c, all(y[0]), r0);
-      r1 = mad(c, all(y[1]), r1);
-      x0 = mad(c, all(yx[0]), x0);
-      x1 = mad(c, all(yx[1]), x1);
-      y0 = mad(c, all(yy[0]), y0);
-      y1 = mad(c, all(yy[1]), y1);
-      z0 = mad(c, all(yz[0]), z0);
-      z1 = mad(c, all(yz[1]), z1);
-      a += adjoint.stride;
-      y += stride;
-      yx += stride;
-      yy += stride;
-      yz += stride;
-    }
-    const std::size_t at = j * row + l * v.n_padded + n;
-    const Lanes value0 = take(w.value + at), value1 = take(w.value + at + row);
-    first.r = mad(take(w.slope + at), r0, first.r);
-    second.r = mad(take(w.slope + at + row), r1, second.r);
-    first.x = mad(value0, x0, first.x);
-    second.x = mad(value1, x1, second.x);
-    first.y = mad(value0, y0, first.y);
-    second.y = mad(value1, y1, second.y);
-    first.z = mad(value0, z0, first.z);
-    second.z = mad(value1, z1, second.z);
-  }
-}
-
-FORCEMAP_INLINE void add_pull(const SiteView& s, const SoapWork& w, std::size_t j,
-                              const SoapPull& pull) {
-  const std::size_t n = static_cast<std::size_t>(w.slot[j]);
-  const double along = total(pull.r), inverse = w.inverse_r[j];
-  s.gx[n] += along * w.ux[j] + inverse * total(pull.x);
-  s.gy[n] += along * w.uy[j] + inverse * total(pull.y);
-  s.gz[n] += along * w.uz[j] + inverse * total(pull.z);
-}
-
 // dE/dc of the channels as that of one species' neighbours: rows of n_padded at `out`.
-static void soap_adjoint_of(const SoapView& v, std::size_t species, const double* adjoint,
-                            double* out) {
+template <typename Number>
+static void soap_adjoint_of(const SoapViewOf<Number>& v, std::size_t species, const Number* adjoint,
+                            Number* out) {
   const std::size_t rows = (v.l_max + 1) * (v.l_max + 1);
-  for (std::size_t n = 0; n < rows * v.n_padded; n += kLanes) put(out + n, all(0.0));
+  for (std::size_t n = 0; n < rows * v.n_padded; n += kLanesOf<Number>)
+    put(out + n, spread<Number>(0.0));
   for (std::size_t channel = 0; channel < v.channels; ++channel) {
     const double weight = v.weights[channel * v.species + species];
     if (weight == 0.0) continue;
     for (std::size_t lm = 0; lm < rows; ++lm)
-      for (std::size_t n = 0; n < v.n_padded; n += kLanes) {
-        double* one = out + lm * v.n_padded + n;
-        put(one,
-            mad(all(weight), take(adjoint + lm * v.width + channel * v.n_padded + n), take(one)));
+      for (std::size_t n = 0; n < v.n_padded; n += kLanesOf<Number>) {
+        Number* one = out + lm * v.n_padded + n;
+        put(one, mad(spread<Number>(weight),
+                     take(adjoint + lm * v.width + channel * v.n_padded + n), take(one)));
       }
   }
 }
 
-// Forces on the neighbours [begin, end) of one species from dE/dc of that species.
-FORCEMAP_INLINE void pull_species(const SoapView& v, const SiteView& s, const SoapWork& w,
-                                  const SoapRows<const double>& adjoint, std::size_t begin,
-                                  std::size_t end) {
-  const Lanes zero = all(0.0);
-  for (std::size_t j = begin; j < end; j += 2) {
-    SoapPull first{zero, zero, zero, zero}, second = first;
-    // Past the last neighbour stands another species' or a weightless one: computed, not used.
-    // Where the arrays end there, the last one is done twice.
-    const std::size_t at = j + 1 < w.padded || j == 0 ? j : j - 1;
-    for (std::size_t n = 0; n < v.n_padded; n += kLanes)
-      pull_two(v, w, adjoint, n, at, first, second);
-    if (at == j) {
-      add_pull(s, w, j, first);
-      if (j + 1 < end) add_pull(s, w, j + 1, second);
-    } else {
-      add_pull(s, w, j, second);
+// Harmonics whose sums over the radial functions fit into the registers, two for each.
+constexpr std::size_t kPulledAtOnce = 6;
+
+// Of neighbours in the lanes the sums of dE/dc over the radial functions and over their slopes, for
+// M harmonics of one l, whose rows of dE/dc begin at adjoint.first.
+template <int M, typename Number>
+FORCEMAP_INLINE void sums_over_radial(const SoapViewOf<Number>& v, const Number* value,
+                                      const Number* slope, std::size_t padded,
+                                      const SoapRows<const Number>& adjoint,
+                                      LanesOf<Number>* by_value, LanesOf<Number>* by_slope) {
+  LanesOf<Number> f[M], g[M];
+  for (int m = 0; m < M; ++m) f[m] = g[m] = spread<Number>(0.0);
+  for (std::size_t n = 0; n < v.n_max; ++n) {
+    const LanesOf<Number> values = take(value + n * padded), slopes = take(slope + n * padded);
+#pragma GCC unroll 6
+    for (int m = 0; m < M; ++m) {
+      const LanesOf<Number> c =
+          all(adjoint.first[static_cast<std::size_t>(m) * adjoint.stride + n]);
+      f[m] = mad(c, values, f[m]);
+      g[m] = mad(c, slopes, g[m]);
+    }
+  }
+  for (int m = 0; m < M; ++m) {
+    by_value[m] = f[m];
+    by_slope[m] = g[m];
+  }
+}
+
+// The same for all harmonics, of the neighbours from `at` on.
+template <typename Number>
+FORCEMAP_INLINE void sums_of_harmonics(const SoapViewOf<Number>& v, const SoapWorkOf<Number>& w,
+                                       const SoapRows<const Number>& adjoint, std::size_t at,
+                                       LanesOf<Number>* by_value, LanesOf<Number>* by_slope) {
+  for (std::size_t l = 0; l <= v.l_max; ++l) {
+    const Number* const value = w.turned_value + l * v.n_padded * w.padded + at;
+    const Number* const slope = w.turned_slope + l * v.n_padded * w.padded + at;
+    const std::size_t count = 2 * l + 1, blocks = (count + kPulledAtOnce - 1) / kPulledAtOnce;
+    std::size_t lm = l * l, left = count;
+    for (std::size_t block = 0; block < blocks; ++block) {
+      const std::size_t some = (left + blocks - block - 1) / (blocks - block);
+      const SoapRows<const Number> rows = {adjoint.first + lm * adjoint.stride, adjoint.stride};
+      switch (some) {
+        case 1:
+          sums_over_radial<1>(v, value, slope, w.padded, rows, by_value + lm, by_slope + lm);
+          break;
+        case 2:
+          sums_over_radial<2>(v, value, slope, w.padded, rows, by_value + lm, by_slope + lm);
+          break;
+        case 3:
+          sums_over_radial<3>(v, value, slope, w.padded, rows, by_value + lm, by_slope + lm);
+          break;
+        case 4:
+          sums_over_radial<4>(v, value, slope, w.padded, rows, by_value + lm, by_slope + lm);
+          break;
+        case 5:
+          sums_over_radial<5>(v, value, slope, w.padded, rows, by_value + lm, by_slope + lm);
+          break;
+        default:
+          sums_over_radial<6>(v, value, slope, w.padded, rows, by_value + lm, by_slope + lm);
+          break;
+      }
+      lm += some;
+      left -= some;
     }
   }
 }
 
-static void soap_forces(const SoapView& v, const SiteView& s, SoapWork& w) {
+// Of one m and one sign of it: sums over l of Q_l^m, of its derivatives by x and y (over -x or -y)
+// and by z, times the sums over the radial functions, and of Q_l^m times those over the slopes.
+template <typename Number>
+struct OrderSums {
+  LanesOf<Number> q, across, along, slope;
+};
+
+// Cosines, and sines too where m > 0.
+template <bool sines, typename Number>
+FORCEMAP_INLINE void sums_of_order(const SoapViewOf<Number>& v, std::size_t m,
+                                   const LanesOf<Number>* q, const LanesOf<Number>* by_value,
+                                   const LanesOf<Number>* by_slope, OrderSums<Number> sums[2]) {
+  using Vector = LanesOf<Number>;
+  std::size_t at = legendre_at(m, m), lm = m * m + m;
+  const Vector first = all(v.harmonic[kHarmonicNumbers * at]) * q[at], zero = spread<Number>(0.0);
+  sums[0] = {first * by_value[lm + m], zero, zero, first * by_slope[lm + m]};
+  if constexpr (sines) sums[1] = {first * by_value[lm - m], zero, zero, first * by_slope[lm - m]};
+  for (std::size_t l = m + 1; l <= v.l_max; ++l) {
+    const std::size_t before = at;
+    at += l;
+    lm += 2 * l;
+    // dQ_l^m/dx = -x Q_(l-1)^(m+1), dQ_l^m/dz = (l + m) Q_(l-1)^m
+    const Number* const numbers = v.harmonic + kHarmonicNumbers * at;
+    const Vector norm = all(numbers[0]), value = norm * q[at], along = all(numbers[1]) * q[before];
+    const Vector across = l > m + 1 ? norm * q[before + 1] : zero;
+#pragma GCC unroll 2
+    for (int k = 0; k < (sines ? 2 : 1); ++k) {
+      const std::size_t n = k == 0 ? lm + m : lm - m;
+      const Vector by = by_value[n];
+      sums[k].q = mad(value, by, sums[k].q);
+      sums[k].across = mad(across, by, sums[k].across);
+      sums[k].along = mad(along, by, sums[k].along);
+      sums[k].slope = mad(value, by_slope[n], sums[k].slope);
+    }
+  }
+}
+
+// dE/dr of neighbours in the lanes.
+template <typename Number>
+struct SoapPull {
+  LanesOf<Number> x, y, z;
+};
+
+// Back through soap_harmonics: the gradients of the solid harmonics, of which what is along r is
+// taken out at the end, and the harmonics times the slopes, along r. Derivatives of harmonics are
+// not kept: summed over l first, they are cheaper than memory.
+template <typename Number>
+FORCEMAP_INLINE SoapPull<Number> pull_back(const SoapViewOf<Number>& v, const SoapWorkOf<Number>& w,
+                                           std::size_t at, const LanesOf<Number>* by_value,
+                                           const LanesOf<Number>* by_slope) {
+  using Vector = LanesOf<Number>;
+  const Vector unit[3] = {take(w.ux + at), take(w.uy + at), take(w.uz + at)};
+  const Vector x = unit[0], y = unit[1], z = unit[2], zero = spread<Number>(0.0);
+  Vector q[kMostLegendre], cosine[kMostL + 1], sine[kMostL + 1];
+  solid_parts(v, unit, q, cosine, sine);
+  OrderSums<Number> sums[2];
+  sums_of_order<false>(v, 0, q, by_value, by_slope, sums);
+  Vector gx = zero, gy = zero, gz = sums[0].along, across = sums[0].across, along = sums[0].slope;
+  for (std::size_t m = 1; m <= v.l_max; ++m) {
+    sums_of_order<true>(v, m, q, by_value, by_slope, sums);
+    const Vector em = spread<Number>(static_cast<double>(m)), c = cosine[m], s = sine[m];
+    across = mad(c, sums[0].across, mad(s, sums[1].across, across));
+    gz = mad(c, sums[0].along, mad(s, sums[1].along, gz));
+    along = mad(c, sums[0].slope, mad(s, sums[1].slope, along));
+    gx = mad(em, cosine[m - 1] * sums[0].q + sine[m - 1] * sums[1].q, gx);
+    gy = mad(em, cosine[m - 1] * sums[1].q - sine[m - 1] * sums[0].q, gy);
+  }
+  gx = gx - x * across;
+  gy = gy - y * across;
+  const Vector inverse = take(w.inverse_r + at);
+  const Vector radial = along - inverse * mad(gx, x, mad(gy, y, gz * z));
+  return {mad(radial, x, inverse * gx), mad(radial, y, inverse * gy), mad(radial, z, inverse * gz)};
+}
+
+// Forces on the neighbours [begin, end) of one species from dE/dc of that species.
+template <typename Number>
+FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s,
+                                  const SoapWorkOf<Number>& w,
+                                  const SoapRows<const Number>& adjoint, std::size_t begin,
+                                  std::size_t end) {
+  constexpr std::size_t lanes = kLanesOf<Number>;
+  LanesOf<Number> by_value[(kMostL + 1) * (kMostL + 1)], by_slope[(kMostL + 1) * (kMostL + 1)];
+  for (std::size_t j = begin; j < end; j += lanes) {
+    // Lanes of another species, or without a neighbour, are computed and not used.
+    const std::size_t at = j + lanes <= w.padded ? j : w.padded - lanes;
+    sums_of_harmonics(v, w, adjoint, at, by_value, by_slope);
+    const SoapPull<Number> pull = pull_back(v, w, at, by_value, by_slope);
+    Number x[lanes], y[lanes], z[lanes];
+    put(x, pull.x);
+    put(y, pull.y);
+    put(z, pull.z);
+    for (std::size_t k = j; k < end && k < j + lanes; ++k) {
+      const std::size_t n = static_cast<std::size_t>(w.slot[k]);
+      s.gx[n] += static_cast<double>(x[k - at]);
+      s.gy[n] += static_cast<double>(y[k - at]);
+      s.gz[n] += static_cast<double>(z[k - at]);
+    }
+  }
+}
+
+template <typename Number>
+static void soap_forces(const SoapViewOf<Number>& v, const SiteView& s, SoapWorkOf<Number>& w) {
   soap_adjoint(v, w, w.g, w.adjoint);
   for (std::size_t species = 0; species < v.species; ++species) {
     const std::size_t begin = w.begin[species], end = w.begin[species + 1];
     if (begin == end) continue;
-    const double* adjoint = w.adjoint + species * v.n_padded;
+    const Number* adjoint = w.adjoint + species * v.n_padded;
     std::size_t stride = v.width;
     if (!v.plain_species) {
       soap_adjoint_of(v, species, w.adjoint, w.one);
       adjoint = w.one;
       stride = v.n_padded;
     }
-    pull_species(v, s, w, {adjoint, stride}, begin, end);
+    pull_species(v, s, w, SoapRows<const Number>{adjoint, stride}, begin, end);
   }
 }
 

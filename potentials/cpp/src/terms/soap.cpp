@@ -3,14 +3,16 @@
 // sum for the isolated atom.
 //
 //   {"kind": "soap", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6, "channels": 2,
-//    "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}, ...]}
+//    "zeta": 2, "centers": [{"species": "O", "count": 64, "constant": -0.1}, ...],
+//    "precision": "single"}
 //
 // The basis (SoapBasis) is "radial" (intervals + degree, l_max + 1, n_max), "self" (n_max) and
 // "weights" (channels, species); "degree" and "cosine_width" may be absent (see soap_parts.hpp);
 // for each centre there are "A.vectors" (count, dimension) and "A.factors" (count), eV, linear in
 // the weights; with "species_tables", their number, each species has radial functions of its own.
-// Draws have no "constant": it is what makes the isolated atom's energy zero. The features of a
-// site are its projections on the first vectors.
+// Draws have no "constant": it is what makes the isolated atom's energy zero. The
+// features of a site are its projections on the first vectors. "precision", which may be absent,
+// says what the term is evaluated in: "double" or "single".
 #include "forcemap/soap.hpp"
 
 #include <algorithm>
@@ -27,36 +29,41 @@ constexpr std::int64_t max_vectors = 1000000;
 
 SoapPower checked_power(const TermReader& reader) {
   reader.json().allow_only({"kind", "cutoff", "intervals", "degree", "cosine_width", "n_max",
-                            "l_max", "channels", "species_tables", "zeta", "centers"});
+                            "l_max", "channels", "species_tables", "zeta", "centers", "precision"});
   return read_power(reader.json());
 }
 
 // The power spectrum of the channels that the expansion has.
-class PowerSpectrum final : public Spectrum {
+template <typename Number>
+class PowerSpectrum final : public Spectrum<Number> {
  public:
-  explicit PowerSpectrum(SoapExpansion expansion) : expansion_(std::move(expansion)) {}
-  const SoapView& view() const override { return expansion_.view(); }
-  std::size_t bytes() const override { return expansion_.bytes(); }
-  void density(const SiteView& site, SoapWork& work) const override {
-    view().loops->density(view(), site, work);
+  explicit PowerSpectrum(SoapExpansion expansion) : tables_(std::move(expansion)) {}
+  const SoapViewOf<Number>& view() const override { return tables_.view(); }
+  std::size_t bytes() const override { return tables_.bytes(); }
+  void density(const SiteView& site, SoapWorkOf<Number>& work) const override {
+    spectrum_kernels<Number>().density(view(), site, work);
   }
-  void forces(const SiteView& site, SoapWork& work) const override {
-    view().loops->forces(view(), site, work);
+  void forces(const SiteView& site, SoapWorkOf<Number>& work) const override {
+    spectrum_kernels<Number>().forces(view(), site, work);
   }
 
  private:
-  SoapExpansion expansion_;
+  SpectrumTables<Number> tables_;
 };
+
+template <typename Number>
+std::unique_ptr<MappedTerm> read_sums(TermReader& reader) {
+  std::unique_ptr<const Spectrum<Number>> spectrum =
+      std::make_unique<PowerSpectrum<Number>>(read_soap_expansion(reader));
+  return read_spectrum_sums(reader, std::move(spectrum));
+}
 
 // One centre species for all draws: they share the vectors.
 class FactorDraws final : public SpectrumDraws {
  public:
   FactorDraws(TermReader& reader, const TermReader::Center& center, const SoapPower& power,
               const SoapView& expansion)
-      : loops_(*expansion.loops),
-        power_(power),
-        draws_(reader.draws()),
-        size_(expansion.padded_dimension) {
+      : power_(power), draws_(reader.draws()), size_(expansion.padded_dimension) {
     const auto count = static_cast<std::size_t>(center.json.at("count").integer(1, max_vectors));
     const std::string name = reader.label({center.species});
     count_ = (count + 3) / 4 * 4;
@@ -75,7 +82,7 @@ class FactorDraws final : public SpectrumDraws {
 
   void evaluate(const SpectrumAnswer& answer) const override {
     double *const y = answer.spare, *const slopes = y + count_;
-    loops_.products(vectors_.data(), count_, size_, answer.spectrum, y);
+    site_kernels().soap.products(vectors_.data(), count_, size_, answer.spectrum, y);
     std::fill_n(slopes, answer.padded_draws * count_, 0.0);
     for (std::size_t k = 0; k < draws_; ++k) {
       double energy = 0.0;
@@ -86,11 +93,11 @@ class FactorDraws final : public SpectrumDraws {
       }
       answer.energies[k] = energy;
     }
-    loops_.sums({answer.padded_draws, count_, size_, slopes, vectors_.data(), answer.slopes});
+    site_kernels().soap.sums(
+        {answer.padded_draws, count_, size_, slopes, vectors_.data(), answer.slopes});
   }
 
  private:
-  const SoapKernels& loops_;
   SoapPower power_;
   std::size_t draws_, size_, count_ = 0;
   std::vector<double> vectors_, factors_;
@@ -100,7 +107,7 @@ class FactorDraws final : public SpectrumDraws {
 
 std::unique_ptr<MappedTerm> read_soap(TermReader& reader) {
   checked_power(reader);
-  return read_spectrum_sums(reader, std::make_unique<PowerSpectrum>(read_soap_expansion(reader)));
+  return in_single_precision(reader) ? read_sums<float>(reader) : read_sums<double>(reader);
 }
 
 std::unique_ptr<DrawnTerm> draw_soap(TermReader& reader) {

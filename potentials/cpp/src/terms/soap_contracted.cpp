@@ -34,14 +34,15 @@ constexpr std::int64_t max_pairs = 100000;
 
 std::size_t rounded(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
 
-class Contraction final : public Spectrum {
+template <typename Number>
+class Contraction final : public Spectrum<Number> {
  public:
   explicit Contraction(TermReader& reader) : radial_(radial(reader)), view_(radial_.view()) {
     const JsonView& json = reader.json();
     json.allow_only({"kind", "cutoff", "intervals", "degree", "cosine_width", "n_max", "l_max",
-                     "channels", "pairs", "zeta", "centers"});
+                     "channels", "pairs", "zeta", "centers", "precision"});
     const auto channels = static_cast<std::size_t>(json.at("channels").integer(1, max_channels));
-    const std::size_t lanes = view_.loops->lanes;
+    const std::size_t lanes = spectrum_kernels<Number>().lanes;
     view_.width = rounded(channels, lanes) + lanes;
     read_pairs(reader, channels, static_cast<std::size_t>(json.at("pairs").integer(1, max_pairs)));
     read_mixing(reader, channels);
@@ -51,19 +52,19 @@ class Contraction final : public Spectrum {
   Contraction(const Contraction&) = delete;
   Contraction& operator=(const Contraction&) = delete;
 
-  const SoapView& view() const override { return view_; }
+  const SoapViewOf<Number>& view() const override { return view_; }
 
   std::size_t bytes() const override {
     return radial_.bytes() + runs_.size() * sizeof(SoapRun) +
-           (mixing_.size() + back_.size() + self_.size() + scale_.size()) * sizeof(double);
+           (mixing_.size() + back_.size() + self_.size() + scale_.size()) * sizeof(Number);
   }
 
-  void density(const SiteView& site, SoapWork& work) const override {
-    view_.loops->contracted_density(view_, contraction_, site, work);
+  void density(const SiteView& site, SoapWorkOf<Number>& work) const override {
+    spectrum_kernels<Number>().contracted_density(view_, contraction_, site, work);
   }
 
-  void forces(const SiteView& site, SoapWork& work) const override {
-    view_.loops->contracted_forces(view_, contraction_, site, work);
+  void forces(const SiteView& site, SoapWorkOf<Number>& work) const override {
+    spectrum_kernels<Number>().contracted_forces(view_, contraction_, site, work);
   }
 
  private:
@@ -94,14 +95,15 @@ class Contraction final : public Spectrum {
       if (run.length == 1) run.step = a - run.a;
       longest = std::max(longest, ++run.length);
     }
-    const std::size_t lanes = view_.loops->lanes, orders = view_.l_max + 1;
+    const std::size_t lanes = spectrum_kernels<Number>().lanes, orders = view_.l_max + 1;
     view_.dimension = orders * count;
     view_.padded_dimension = rounded(view_.dimension, lanes);
     view_.square = longest + lanes;
-    scale_.assign(view_.padded_dimension + lanes, 0.0);
+    scale_.assign(view_.padded_dimension + lanes, 0);
     for (std::size_t l = 0; l < orders; ++l)
       for (std::size_t n = 0; n < count; ++n)
-        scale_[l * count + n] = weights[n] / std::sqrt(static_cast<double>(2 * l + 1));
+        scale_[l * count + n] =
+            static_cast<Number>(weights[n] / std::sqrt(static_cast<double>(2 * l + 1)));
   }
 
   // Along a row of pairs, or along a diagonal.
@@ -113,18 +115,19 @@ class Contraction final : public Spectrum {
 
   void read_mixing(TermReader& reader, std::size_t channels) {
     const std::size_t species = reader.species(), n_max = view_.n_max, width = view_.width;
-    const std::size_t lanes = view_.loops->lanes;
+    const std::size_t lanes = spectrum_kernels<Number>().lanes;
     const std::vector<double> given = reader.take("mixing", {species, n_max, channels});
     const std::vector<double> self = reader.take("self", {species, channels});
-    mixing_.assign(species * n_max * width, 0.0);
-    back_.assign(species * width * view_.n_padded, 0.0);
-    self_.assign(species * width, 0.0);
+    mixing_.assign(species * n_max * width, 0);
+    back_.assign(species * width * view_.n_padded, 0);
+    self_.assign(species * width, 0);
     for (std::size_t s = 0; s < species; ++s) {
-      std::copy_n(&self[s * channels], channels, &self_[s * width]);
+      for (std::size_t q = 0; q < channels; ++q)
+        self_[s * width + q] = static_cast<Number>(self[s * channels + q]);
       std::size_t first = channels, last = 0;
       for (std::size_t n = 0; n < n_max; ++n)
         for (std::size_t q = 0; q < channels; ++q) {
-          const double share = given[(s * n_max + n) * channels + q];
+          const auto share = static_cast<Number>(given[(s * n_max + n) * channels + q]);
           if (share == 0.0) continue;
           mixing_[(s * n_max + n) * width + q] = share;
           back_[(s * width + q) * view_.n_padded + n] = share;
@@ -136,18 +139,24 @@ class Contraction final : public Spectrum {
     }
   }
 
-  SoapExpansion radial_;
-  SoapView view_;
-  std::vector<double> mixing_, back_, self_, scale_;
+  SpectrumTables<Number> radial_;
+  SoapViewOf<Number> view_;
+  std::vector<Number> mixing_, back_, self_, scale_;
   std::vector<std::size_t> begin_, end_;  // (species)
   std::vector<SoapRun> runs_;
-  SoapContractionView contraction_{};
+  SoapContractionViewOf<Number> contraction_{};
 };
+
+template <typename Number>
+std::unique_ptr<MappedTerm> read_sums(TermReader& reader) {
+  std::unique_ptr<const Spectrum<Number>> spectrum = std::make_unique<Contraction<Number>>(reader);
+  return read_spectrum_sums(reader, std::move(spectrum));
+}
 
 }  // namespace
 
 std::unique_ptr<MappedTerm> read_soap_contracted(TermReader& reader) {
-  return read_spectrum_sums(reader, std::make_unique<Contraction>(reader));
+  return in_single_precision(reader) ? read_sums<float>(reader) : read_sums<double>(reader);
 }
 
 std::unique_ptr<DrawnTerm> draw_soap_contracted(TermReader& reader) {

@@ -82,7 +82,7 @@ class SpectrumTerm final : public DrawnTerm {
   void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
     const Center& center = centers_[static_cast<std::size_t>(site.species)];
     if (!center.functions) return;
-    const SoapKernels& loops = *expansion_.view().loops;
+    const SoapKernels& loops = site_kernels().soap;
     const SoapView& view = expansion_.view();
     Scratch& scratch = space.of<Scratch>();
     scratch.reserve(view, draws_, site.count, spare(*center.functions));
@@ -155,21 +155,72 @@ void read_radial(TermReader& reader, SoapBasis& basis) {
                      : reader.take("radial", {rows, basis.l_max + 1, basis.n_max});
 }
 
+bool in_single_precision(const TermReader& reader) {
+  const JsonView& json = reader.json();
+  if (!json.has("precision")) return false;
+  const JsonView given = json.at("precision");
+  const std::string name(given.string());
+  if (name != "single" && name != "double")
+    given.reject("found ", given.description(), ", expected \"single\" or \"double\"");
+  return name == "single";
+}
+
+template <>
+SpectrumTables<double>::SpectrumTables(SoapExpansion expansion)
+    : expansion_(std::move(expansion)), view_(expansion_.view()) {}
+
+template <>
+SpectrumTables<float>::SpectrumTables(SoapExpansion expansion) : expansion_(std::move(expansion)) {
+  const SoapView& from = expansion_.view();
+  const std::size_t lanes = spectrum_kernels<float>().lanes;
+  const auto rounded = [lanes](std::size_t n) { return (n + lanes - 1) / lanes * lanes; };
+  SoapViewOf<float>& v = view_;
+  v.cutoff = from.cutoff;
+  v.inverse_spacing = from.inverse_spacing;
+  v.last_interval = from.last_interval;
+  v.degree = from.degree;
+  v.cosine_begin = from.cosine_begin;
+  v.cosine_rate = from.cosine_rate;
+  v.n_max = from.n_max;
+  v.l_max = from.l_max;
+  v.n_padded = rounded(from.n_max);
+  v.channels = from.channels;
+  v.species = from.species;
+  v.width = v.channels * v.n_padded;
+  v.square = v.width * v.width;
+  v.dimension = from.dimension;
+  v.padded_dimension = rounded(from.dimension);
+  v.plain_species = from.plain_species;
+  v.weights = from.weights;
+  const auto copied = [&](const double* rows, std::size_t count) {
+    std::vector<float> numbers(count * v.n_padded, 0.0F);
+    for (std::size_t row = 0; row < count; ++row)
+      for (std::size_t n = 0; n < v.n_max; ++n)
+        numbers[row * v.n_padded + n] = static_cast<float>(rows[row * from.n_padded + n]);
+    return numbers;
+  };
+  const std::size_t intervals = static_cast<std::size_t>(from.last_interval) + 1;
+  const std::size_t rows = (intervals + static_cast<std::size_t>(from.degree)) * (from.l_max + 1);
+  const bool by_species = from.radial_stride != 0;
+  const std::size_t tables = by_species ? expansion_.species() : 1;
+  radial_ = copied(from.radial, tables * rows);
+  self_ = copied(from.self, tables);
+  v.radial_stride = by_species ? rows * v.n_padded : 0;
+  v.self_stride = by_species ? v.n_padded : 0;
+  const std::size_t harmonics = (v.l_max + 1) * (v.l_max + 2) / 2 * kHarmonicNumbers;
+  for (std::size_t n = 0; n < harmonics; ++n)
+    harmonic_.push_back(static_cast<float>(from.harmonic[n]));
+  v.harmonic = harmonic_.data();
+  v.radial = radial_.data();
+  v.self = self_.data();
+}
+
 SoapWork& isolated_atom(const SoapView& expansion, int species, SoapWorkspace& space) {
   SiteView nothing{};
   nothing.species = species;
   SoapWork& work = space.prepare(expansion, 0);
-  expansion.loops->density(expansion, nothing, work);
+  site_kernels().soap.density(expansion, nothing, work);
   return work;
-}
-
-std::vector<double> padded_rows(const std::vector<double>& given, std::size_t rows,
-                                const SoapView& expansion) {
-  const std::size_t size = expansion.dimension, padded = expansion.padded_dimension;
-  std::vector<double> result(rows * padded, 0.0);
-  for (std::size_t k = 0; k * size < given.size(); ++k)
-    std::copy_n(&given[k * size], size, &result[k * padded]);
-  return result;
 }
 
 std::unique_ptr<DrawnTerm> draw_spectrum_term(TermReader& reader,

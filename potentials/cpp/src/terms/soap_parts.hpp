@@ -24,12 +24,54 @@ SoapExpansion read_soap_expansion(TermReader& reader);
 /// of the splines and "cosine_width", Å, of a factor 1/2 (1 + cos) that ends them at the cutoff.
 void read_radial(TermReader& reader, SoapBasis& basis);
 
+/// The loops for terms in numbers of one type.
+template <typename Number>
+const SpectrumKernels<Number>& spectrum_kernels();
+template <>
+inline const SpectrumKernels<double>& spectrum_kernels<double>() {
+  return site_kernels().soap.exact;
+}
+template <>
+inline const SpectrumKernels<float>& spectrum_kernels<float>() {
+  return site_kernels().soap.single;
+}
+
+/// An expansion in numbers of one type, whose tables are those of a SoapExpansion.
+template <typename Number>
+class SpectrumTables {
+ public:
+  explicit SpectrumTables(SoapExpansion expansion);
+  SpectrumTables(const SpectrumTables&) = delete;
+  SpectrumTables& operator=(const SpectrumTables&) = delete;
+  const SoapViewOf<Number>& view() const { return view_; }
+  std::size_t bytes() const {
+    return expansion_.bytes() + (radial_.size() + self_.size() + harmonic_.size()) * sizeof(Number);
+  }
+
+ private:
+  SoapExpansion expansion_;
+  std::vector<Number> radial_, self_, harmonic_;  // empty where those of the expansion serve
+  SoapViewOf<Number> view_{};
+};
+
+/// Whether a term is to be evaluated in single precision: its member "precision", "double" or
+/// "single". Draws have none.
+bool in_single_precision(const TermReader& reader);
+
 /// An isolated atom as the loops round it.
 SoapWork& isolated_atom(const SoapView& expansion, int species, SoapWorkspace& space);
 
 /// `given` (., dimension) as rows that are padded for the loops, (rows, padded_dimension).
-std::vector<double> padded_rows(const std::vector<double>& given, std::size_t rows,
-                                const SoapView& expansion);
+template <typename Number>
+std::vector<Number> padded_rows(const std::vector<double>& given, std::size_t rows,
+                                const SoapViewOf<Number>& expansion) {
+  const std::size_t size = expansion.dimension, padded = expansion.padded_dimension;
+  std::vector<Number> result(rows * padded, 0);
+  for (std::size_t k = 0; k * size < given.size(); ++k)
+    for (std::size_t n = 0; n < size; ++n)
+      result[k * padded + n] = static_cast<Number>(given[k * size + n]);
+  return result;
+}
 
 /// What the functions of a spectrum give for all draws.
 struct SpectrumAnswer {

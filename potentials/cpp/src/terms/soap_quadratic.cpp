@@ -38,9 +38,7 @@ double dot(const double* a, const double* b, std::size_t size) {
 class Forms final : public SpectrumDraws {
  public:
   Forms(TermReader& reader, const TermReader::Center& center, const SoapView& expansion)
-      : loops_(*expansion.loops),
-        draws_(std::max<std::size_t>(reader.draws(), 1)),
-        size_(expansion.padded_dimension) {
+      : draws_(std::max<std::size_t>(reader.draws(), 1)), size_(expansion.padded_dimension) {
     const std::size_t dimension = expansion.dimension;
     rank_ = static_cast<std::size_t>(center.json.at("rank").integer(1, max_rank));
     padded_rank_ = (rank_ + 7) / 8 * 8;
@@ -76,7 +74,7 @@ class Forms final : public SpectrumDraws {
   }
 
   void evaluate(const SpectrumAnswer& answer) const override {
-    const SoapKernels& loops = loops_;
+    const SoapKernels& loops = site_kernels().soap;
     // a and y; y once more, padded; l . p; F y; the factors of q and S
     double* const a = answer.spare;
     double* const y = a + (shared_count() + 7) / 8 * 8;
@@ -134,7 +132,6 @@ class Forms final : public SpectrumDraws {
         }
   }
 
-  const SoapKernels& loops_;
   std::size_t draws_, size_, rank_ = 0, padded_rank_ = 0;
   std::vector<double> shared_;  // q and S, (1 + rank, size) up to a multiple of 4
   std::vector<double> lines_;   // (draws up to a multiple of 4, size)

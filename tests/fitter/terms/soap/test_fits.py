@@ -20,6 +20,7 @@ from ase.build import bulk
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.data.prediction import evaluated
+from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.mapping.rank import CLUSTER_ALLOWANCE, ENERGY_ALLOWANCE
@@ -29,8 +30,9 @@ from forcemap.fitter.process.truth import Truth
 from forcemap.fitter.sparse.candidates import candidate_pools
 from forcemap.fitter.sparse.methods import select
 from forcemap.fitter.terms.base import Block, Pool, Species
+from forcemap.fitter.terms.rows import term_columns
 from forcemap.fitter.terms.soap.channels import species_weights
-from forcemap.fitter.terms.soap.forms import forms_of, functions_of
+from forcemap.fitter.terms.soap.forms import Form, forms_of, functions_of
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.fitter.terms.soap.settings import SoapSettings
 from forcemap.fitter.terms.soap.term import SoapTerm
@@ -357,6 +359,38 @@ def test_exact_map_is_the_process(fitted: tuple[Model, list[Frame]]) -> None:
     assert mapped.errors["force_max_error_ev_per_a"] < 1e-8
 
 
+def test_fewer_vectors_shift_no_energies(fitted: tuple[Model, list[Frame]]) -> None:
+    """The average energy of the data's atoms stays, with any number of vectors; so does the zero."""
+    model, frames = fitted
+    (term,) = (term for term in model.terms if isinstance(term, SoapTerm))
+    (weights,) = [model.weights[where] for t, where in term_columns(model.terms) if t is term]
+    for form in forms_of(term, weights, frames):
+        spectra = np.concatenate(
+            [
+                term.descriptors(Structure(frame, term.cutoff), form.species)[1]
+                for frame in frames
+                if form.species in frame.numbers
+            ]
+        )
+
+        def energies(count: int, form: Form = form, spectra: Array = spectra) -> Array:
+            factors, vectors = form.first(count)
+            assert len(factors) == len(vectors) == count
+            free = factors @ (vectors @ form.free) ** 2
+            return np.asarray((spectra @ vectors.T) ** 2 @ factors - free)
+
+        most = len(form.factors)
+        for count in (2, most // 4, most // 2, most - 1):
+            shift = np.mean(energies(count) - energies(most))
+            scatter = np.std(energies(count) - energies(most))
+            assert abs(shift) <= 1e-9 * np.abs(energies(most)).max() + 1e-6 * scatter
+            # It is the last vector that does it.
+            factors, vectors = (some[:-1] for some in form.first(count))
+            free = factors @ (vectors @ form.free) ** 2
+            without = np.mean((spectra @ vectors.T) ** 2 @ factors - free - energies(most))
+            assert abs(without) > 10.0 * abs(shift)
+
+
 def test_low_rank_keeps_the_tolerance_with_fewer_vectors(
     fitted: tuple[Model, list[Frame]],
 ) -> None:
@@ -440,8 +474,12 @@ def soap_settings(**given: Any) -> Settings:
 def test_defaults_of_soap() -> None:
     (term,) = soap_settings().terms
     assert isinstance(term, SoapSettings)
-    assert (term.n_max, term.l_max, term.zeta) == (8, 6, 2)
-    for name in ("cutoff", "n_sparse", "delta", "atom_sigma", "kappa", "radial_scaling"):
+    assert (term.l_max, term.zeta) == (6, 2)
+    assert term.contracts
+    assert soap_settings(n_max=8).terms[0] == replace(term, n_max=8)
+    assert not replace(term, n_max=8).contracts
+    open_ones = ("n_max", "n_channels", "cutoff", "n_sparse", "delta", "atom_sigma", "kappa")
+    for name in (*open_ones, "radial_scaling"):
         assert getattr(term, name) is None, name
 
 
