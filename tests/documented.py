@@ -7,7 +7,7 @@ Other blocks are checked for syntax alone. A comment before a block changes that
 
     <!-- docs-test: skip: REASON -->                  syntax alone, since it needs what is not there
     <!-- docs-test: instead: COMMAND: REASON -->      another command in its place
-    <!-- docs-test: replace: OLD -> NEW -->           other numbers, for less time
+    <!-- docs-test: replace: OLD -> NEW ; ... -->     other numbers, for less time
 """
 
 from __future__ import annotations
@@ -124,9 +124,10 @@ class Reader:
             assert reason, f"{block.place}: no reason is given"
             check_syntax(block)
         elif kind == "replace":
-            old, _, new = rest.partition(" -> ")
-            assert old in text, f"{block.place}: {old!r} is not in the block"
-            text = text.replace(old, new)
+            for change in rest.split(" ; "):
+                old, _, new = change.partition(" -> ")
+                assert old in text, f"{block.place}: {old!r} is not in the block"
+                text = text.replace(old, new)
         elif kind:
             raise AssertionError(f"{block.place}: unknown: {block.comment}")
         if block.caption:
