@@ -347,15 +347,20 @@ TEST(forces_of_draws_are_derivatives_of_their_energies) {
                              {to.data(), pulls.data(), virials.data()});
   };
   draw(energies, forces);
-  const double h = 1e-5;
+  // Draws of three atoms are in single precision: a step over which rounding counts little, and
+  // what is left of the third derivative.
+  const double h = 2e-3;
   for (std::size_t n = 0; n < 9; ++n) {
     for (int side = 0; side < 2; ++side) {
       x[n] += side ? -2.0 * h : h;
       draw(ends[side], unused);
     }
     x[n] += h;
-    for (std::size_t k = 0; k < 3; ++k)
-      CHECK(std::abs((ends[0][k] - ends[1][k]) / (2.0 * h) + forces[9 * k + n]) < 1e-6);
+    for (std::size_t k = 0; k < 3; ++k) {
+      const double force = forces[9 * k + n];
+      CHECK(std::abs((ends[0][k] - ends[1][k]) / (2.0 * h) + force) <
+            1e-3 * (1.0 + std::abs(force)));
+    }
   }
 }
 
