@@ -129,7 +129,7 @@ class UncertaintySettings(Checked):
 
 @reader(
     lambda: either(
-        {"enum": ["average", "isolated"]},
+        {"enum": ["cohesive", "average", "isolated"]},
         {
             "type": "object",
             "propertyNames": ELEMENTS,
@@ -147,10 +147,10 @@ def _e0(value: Any, place: Place) -> str | float | dict[str, float]:
         return {symbol: read(energy, place.key(symbol)) for symbol, energy in value.items()}
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(number()(value, place))
-    if value not in ("average", "isolated"):
+    if value not in ("cohesive", "average", "isolated"):
         place.fail(
-            f"{quoted(value)} is not one of average, isolated, or energies in eV such as {{Si: -0.79}} "
-            "or, for every element, -0.79"
+            f"{quoted(value)} is not one of cohesive, average, isolated, or energies in eV such as "
+            "{Si: -0.79} or, for every element, -0.79"
         )
     return str(value)
 
@@ -158,6 +158,15 @@ def _e0(value: Any, place: Place) -> str | float | dict[str, float]:
 @dataclass(frozen=True)
 class Settings(Checked):
     """All settings of a fit. Sensible defaults for all but `data` and `terms`.
+
+    `e0`, energies of isolated atoms: "cohesive", those of the frames, and of elements without them what
+    the lowest energies and tabulated cohesive energies give; "isolated", those of the frames;
+    "average", constants fitted to the data, which leaves the cohesive energy to chance; or numbers.
+
+    `outside`: "guided", crystals expanded and compressed beyond the data and pairs of atoms below its
+    shortest distances count as known, roughly (`baseline.beyond`); "free", the data alone are fitted.
+    Energies of isolated atoms by "average" and a `core` of "none" leave out the guidance that needs
+    them.
 
     `optimise`: whether the evidence chooses the hyperparameters of all terms, starting from what is
     given; `optimise` of a term does so for it alone, or for some of its hyperparameters by name.
@@ -167,15 +176,18 @@ class Settings(Checked):
     """Frames to fit and to judge by."""
     terms: tuple[TermSettings, ...] = field(metadata=read_by(term_list))
     """Terms whose sum is the energy."""
-    e0: str | float | Mapping[str, float] = field(default="average", metadata=read_by(_e0))
-    """eV: energies of isolated atoms by element, one number for all, "isolated" (from frames of one
-    atom) or "average" (fitted together with the terms)."""
+    e0: str | float | Mapping[str, float] = field(default="cohesive", metadata=read_by(_e0))
+    """eV: energies of isolated atoms by element, one number for all, "cohesive" (of frames of one atom,
+    or else from tabulated cohesive energies), "isolated" (of frames of one atom) or "average" (fitted
+    together with the terms)."""
     sigma: SigmaSettings = field(
         default=SigmaSettings(), metadata=read_by(nested(SigmaSettings, "energy: 0.002"))
     )
     """Expected errors of the labels."""
     core: str = field(default="zbl", metadata=read_by(choice("zbl", "none")))
     """Repulsion below the shortest distances of the data: "zbl" or "none"."""
+    outside: str = field(default="guided", metadata=read_by(choice("guided", "free")))
+    """Beyond the data: "guided" by imagined frames with wide sigmas, or "free"."""
     map: MapSettings = field(
         default=MapSettings(), metadata=read_by(nested(MapSettings, "tolerance: 1.0e-4"))
     )
@@ -188,6 +200,11 @@ class Settings(Checked):
     """Seed of all random choices; the same seed gives the same potential."""
     optimise: bool = field(default=False, metadata=read_by(yes_or_no))
     """Whether the evidence chooses the hyperparameters of all terms before the fit."""
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether imagined frames beyond the data are fitted, too; they need a core and a known e0."""
+        return self.outside == "guided" and self.has_repulsion and self.e0 != "average"
 
     @property
     def has_repulsion(self) -> bool:
@@ -261,6 +278,7 @@ class Settings(Checked):
             },
             "terms": [term.to_dict() for term in self.terms],
             "core": self.core,
+            "outside": self.outside,
             "map": plain(self.map),
             "uncertainty": plain(self.uncertainty),
             "seed": self.seed,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from forcemap.fitter.baseline.isolated_atoms import FreeAtoms
 from forcemap.fitter.choice.optimise import (
     EVALUATIONS,
     freedom_of,
@@ -22,6 +23,7 @@ from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.process.accumulate import accumulate, blocks_of, rows_of
+from forcemap.fitter.process.beyond import imagined_rows
 from forcemap.fitter.process.data_checks import warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
 from forcemap.fitter.process.labelled import Labelled
@@ -124,7 +126,8 @@ def fitted(
     check_groups(frames, given)
     if not any(f.energy is not None or f.forces is not None for f in frames):
         raise ForcemapError("the training frames hold neither energies nor forces")
-    settings, survey, e0, targets, optimised = _prepared(given, frames, run)
+    prepared = _prepared(given, frames, run)
+    settings, survey, targets = prepared.settings, prepared.survey, prepared.targets
     # One thread of BLAS: its rounding decides between equals, on any machine alike.
     with (
         run.stage("choosing sparse points", len(settings.terms)) as advance,
@@ -151,7 +154,7 @@ def fitted(
             data = accumulate(targets, prior, run, groups, advance, kept.keep)
             solved = None
             if run.ranks.is_first:
-                solved = _from_sums(settings, survey, e0, prior, data)
+                solved = _from_sums(prepared, prior, data)
                 if solved.noise_is_guessed:
                     run.note(NOISE_IS_GUESSED)
             del data  # as large as what is needed from here on
@@ -164,7 +167,7 @@ def fitted(
         return None
     if posterior:
         solved = solved.of(posterior)
-    summary = {} if optimised is None else {"optimised": optimised}
+    summary = {} if prepared.optimised is None else {"optimised": prepared.optimised}
     data_block = {**solved.model.data, **summary}
     model = replace(solved.model, settings=given.to_dict(), data=data_block)
     if leave_out:
@@ -186,27 +189,39 @@ def _chosen(given: Settings, survey: Survey, run: Run) -> Settings:
 
 
 class _Prepared(NamedTuple):
+    """What a fit starts from.
+
+    Attributes:
+        settings: with every choice made.
+        survey: of the frames.
+        free: energies of isolated atoms.
+        targets: labels of the frames.
+        imagined: weak labels beyond the data, with sigmas in eV.
+        optimised: account of chosen hyperparameters.
+    """
+
     settings: Settings
     survey: Survey
-    e0: Mapping[int, float]
+    free: FreeAtoms
     targets: list[Targets]
-    optimised: Mapping[str, Any] | None
+    imagined: list[Targets]
+    optimised: Mapping[str, Any] | None = None
 
 
 def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
     """The settings with every choice made, and the targets of all frames."""
     survey = Survey.of(frames, given)
     settings = _chosen(given, survey, run)
-    survey, e0, targets = _labelled(settings, survey, run)
-    if not any(wanted(settings)):
-        return _Prepared(settings, survey, e0, targets, None)
-    with run.stage("optimising hyperparameters", EVALUATIONS) as advance:
-        found = run.ranks.on_first(lambda: optimise(settings, survey, targets, run.jobs, advance))
-    reach = widest_cutoff(settings)
-    settings = found.settings
-    if widest_cutoff(settings) != reach:
-        survey, e0, targets = _labelled(settings, survey, run)
-    return _Prepared(settings, survey, e0, targets, found.summary)
+    data, summary = _labelled(settings, survey, run), None
+    if any(wanted(settings)):
+        with run.stage("optimising hyperparameters", EVALUATIONS) as advance:
+            best = run.ranks.on_first(
+                lambda: optimise(settings, data.survey, data.targets, run.jobs, advance)
+            )
+        if widest_cutoff(best.settings) != widest_cutoff(settings):
+            data = _labelled(best.settings, data.survey, run)
+        return _Prepared(best.settings, *data, best.summary)
+    return _Prepared(settings, *data, summary)
 
 
 def _labelled(settings: Settings, survey: Survey, run: Run) -> Labelled:
@@ -246,19 +261,24 @@ def _scratch(targets: Sequence[Targets], prior: Prior, run: Run) -> KeptRows:
     return kept
 
 
-def _from_sums(
-    settings: Settings, survey: Survey, e0: Mapping[int, float], prior: Prior, data: Groups
-) -> _Solved:
+def _from_sums(prepared: _Prepared, prior: Prior, data: Groups) -> _Solved:
     """Hyperparameters by evidence, then the posterior; `data` gives its memory away."""
-    freedom = freedom_of(settings, prior.terms, survey.frames)
+    freedom = freedom_of(prepared.settings, prior.terms, prepared.survey.frames)
     sizes = [term.size for term in prior.terms]
     chosen = maximise_evidence(
         *(data, sizes, freedom.start, freedom.fixed, freedom.scale_is_free, freedom.repeats)
     )
+    chosen = replace(chosen, deltas=_known_deltas(prior, chosen))
     together = data.together(chosen.sigma_factors)
     data.members = ()  # as large as what is needed from here on
-    model, posterior = _solved(settings, survey, e0, prior, together, chosen)
+    model, posterior = _solved(prepared, prior, together, chosen)
     return _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)
+
+
+def _known_deltas(prior: Prior, chosen: Hyperparameters) -> Array:
+    """Deltas in the units of the given sigmas, none above what its term is known to."""
+    most = np.array([term.known_to for term in prior.terms])
+    return np.minimum(chosen.deltas, most / chosen.noise_factor)
 
 
 def _projected(posterior: Posterior) -> Array:
@@ -267,19 +287,19 @@ def _projected(posterior: Posterior) -> Array:
 
 
 def _solved(
-    settings: Settings,
-    survey: Survey,
-    e0: Mapping[int, float],
-    prior: Prior,
-    together: Sums,
-    chosen: Hyperparameters,
+    prepared: _Prepared, prior: Prior, together: Sums, chosen: Hyperparameters
 ) -> tuple[Model, Posterior]:
     """The posterior."""
+    settings, survey = prepared.settings, prepared.survey
     terms, frames = prior.terms, survey.frames
     deltas = np.repeat(chosen.deltas, [term.size for term in terms])
+    n_rows = together.count
+    rows, values, sigmas = imagined_rows(prepared.imagined, prior, together, chosen)
+    together.add_rows(rows, values, float(np.sum(np.log(sigmas))))
     solution = together.solve(deltas)
     posterior = Posterior(
-        solution.values, solution.factor, deltas, chosen.sigma_factors, chosen.noise_factor
+        *(solution.values, solution.factor, deltas, chosen.sigma_factors, chosen.noise_factor),
+        imagined=(rows, values),
     )
     weights = unwhitened(terms, prior.factors, solution.values.copy())
     model = Model(
@@ -289,7 +309,7 @@ def _solved(
             for t, d in zip(terms, chosen.deltas, strict=True)
         ),
         weights=weights,
-        e0=e0,
+        e0=prepared.free.energies,
         repulsion=survey.repulsion,
         posterior=solution.factor,
         noise_factor=chosen.noise_factor,
@@ -298,7 +318,9 @@ def _solved(
             "hash": data_hash(frames),
             "n_frames": len(frames),
             "n_atoms": int(sum(len(f.numbers) for f in frames)),
-            "n_rows": together.count,
+            "n_rows": n_rows,
+            "isolated_atoms": list(prepared.free.origin),
+            "imagined_sigmas": (sigmas * chosen.noise_factor).tolist(),
             "terms": [term.to_dict() for term in settings.terms],
             "sigma": {
                 "energy": settings.sigma.energy * chosen.noise_factor,

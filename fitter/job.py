@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from forcemap.fitter.baseline.isolated_atoms import warn_of_cohesion
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
@@ -41,6 +42,7 @@ from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.fit_folder import fit_folder, put_together
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut
+from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.extras import need
 from forcemap.potentials.runs.log import peak_memory_mb
 
@@ -75,6 +77,8 @@ def fit_to_folder(
 
     def made() -> tuple[FitData, Fitted | None]:
         data = FitData.read(settings, run)
+        if run.ranks.is_first:
+            warn_of_cohesion(data.train, settings.e0)
         return data, fitted(settings, data.train, replace(run, scratch=out))
 
     return made_in_folder(settings, out, run, made, size, smaller)
@@ -275,12 +279,30 @@ def _fit_block(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> 
         "n_sparse": len(model.weights),
         "log_marginal_likelihood": model.log_marginal_likelihood,
         "noise_factor": model.noise_factor,
+        "priors": prior_lines(model),
         "sigma": model.data["sigma"],
         "terms": [
             {"kind": t.kind, "cutoff": t.cutoff, "delta": t.delta, "n_sparse": t.size} | t.summary()
             for t in model.terms
         ],
     }
+
+
+def prior_lines(model: Model) -> list[str]:
+    """Lines on what a process knew before it saw data: free atoms, the core, imagined frames."""
+    lines = [f"isolated atoms: {line}" for line in model.data.get("isolated_atoms", [])]
+    if model.repulsion:
+        pairs = ", ".join(
+            f"{SYMBOLS[a]}-{SYMBOLS[b]} {pair.outer:.3g}"
+            for (a, b), pair in model.repulsion.items()
+        )
+        lines.append(f"core: ZBL repulsion below {pairs} Å (Ziegler, Biersack and Littmark 1985)")
+    if count := len(model.data.get("imagined_sigmas", [])):
+        lines.append(
+            f"outside the data: {count} imagined frames with wide sigmas, crystals on the universal "
+            "binding curve (Rose et al. 1984) and close pairs"
+        )
+    return lines
 
 
 def _map_block(mapped: Mapped | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.baseline.baseline import Baseline
+from forcemap.fitter.baseline.beyond import imagined_frames
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
@@ -81,7 +82,8 @@ def grown(
     if newcomers:
         growth, before = growth.with_points(newcomers), old()
     with run.stage("fitting", len(before) + len(frames)) as advance:
-        growth = growth.with_frames([*before, *frames], run, advance)
+        growth = growth.with_targets(growth.imagined(before), run, lambda count: None)
+        growth = growth.with_targets(growth.targets([*before, *frames]), run, advance)
     return growth.model(frames)
 
 
@@ -220,13 +222,29 @@ class _Growth:
             targets.append(replace(target, sigmas=sigmas))
         return targets
 
-    def with_frames(
-        self, frames: Sequence[Frame], run: Run, advance: Callable[[int], Any]
+    def imagined(self, frames: Sequence[Frame]) -> list[Targets]:
+        """The labels beyond the frames of the fit, which it knew beside theirs; none without frames."""
+        source = self.source
+        settings = Settings.from_dict(dict(source.settings), origin="the model's settings")
+        sigmas = source.data.get("imagined_sigmas")
+        if not (frames and settings.is_guided and sigmas):
+            return []
+        baseline = Baseline(source.species, source.repulsion)
+        reach = max(term.cutoff for term in source.terms)
+        found = imagined_frames(frames, source.e0, source.repulsion, baseline.energy, reach)
+        targets = [Targets.of(frame, source.e0, baseline.of(frame)) for frame in found]
+        return [
+            replace(t, sigmas=np.array([sigma / source.noise_factor]))
+            for t, sigma in zip(targets, sigmas, strict=True)
+        ]
+
+    def with_targets(
+        self, targets: Sequence[Targets], run: Run, advance: Callable[[int], Any]
     ) -> _Growth:
-        """The posterior with the rows of more frames."""
+        """The posterior with the rows of more labels."""
         deltas, triangle = self.deltas, self.triangle
         log_sigma, count = self.log_sigma, self.count
-        blocks = blocks_of(self.targets(frames))
+        blocks = blocks_of(targets)
         with threadpool_limits(limits=1, user_api="blas"):
             results = run.in_order(lambda block: whitened_rows(block, self.prior), blocks)
             for block, rows in zip(blocks, results, strict=True):
@@ -275,7 +293,7 @@ class _Growth:
             | {
                 "n_frames": data["n_frames"] + len(frames),
                 "n_atoms": data["n_atoms"] + sum(len(f.numbers) for f in frames),
-                "n_rows": self.count,
+                "n_rows": self.count - len(data.get("imagined_sigmas", [])),
             },
         )
 

@@ -34,6 +34,10 @@ class Baseline:
             data = PotentialData(symbols, dict.fromkeys(symbols, 0.0), repulsion_terms(repulsion))
             self._evaluator = as_potential(data).evaluator(skin=0.0)
 
+    def energy(self, frame: Frame) -> float:
+        """For one frame, eV."""
+        return self.of(frame).energy
+
     def of(self, frame: Frame) -> Prediction:
         """For one frame."""
         if self._evaluator is None:

@@ -206,7 +206,7 @@ class Search:
         opened = [
             _opened(term, asked, here) for term, asked in zip(settings.terms, names, strict=True)
         ]
-        terms = [*(term for term, _ in opened), *added_terms(settings, survey.species)]
+        terms = [*(term for term, _ in opened), *added_terms(survey)]
         free = tuple(
             _coordinate(number, name, settings.terms[number], opened[number][0])
             for number, asked in enumerate(names)

@@ -67,8 +67,8 @@ def trial_of(option: Settings) -> Settings:
     """An alternative with few sparse points, and nothing to optimise."""
     terms = tuple(term.for_trial(TRIAL_POINTS) for term in option.terms)
     # There may be no isolated atom in the sample.
-    e0 = "average" if option.e0 == "isolated" else option.e0
-    return without_optimise(replace(option, terms=terms, e0=e0))
+    e0 = "average" if option.e0 in ("cohesive", "isolated") else option.e0
+    return without_optimise(replace(option, terms=terms, e0=e0, outside="free"))
 
 
 def evidences(

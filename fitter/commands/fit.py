@@ -183,6 +183,8 @@ def _show(report: dict[str, Any], out: Path, quiet: bool) -> None:
         worst = report["mapping"]["force_max_error_ev_per_a"]
         console.print(f"Largest force error of the map against the process: {worst:.1e} eV/Å")
         console.print(_cost_line(report))
+    for line in report["fit"]["priors"]:
+        console.print(f"Prior, {line}")
     console.print(f"Time: {report['fit']['seconds']:.1f} s\n")
     for name in _files(report):
         click.echo(out / name)

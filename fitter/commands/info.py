@@ -261,6 +261,7 @@ def _describe_model(path: Path) -> list[tuple[str, str]]:
     rows = _head(path, f"Gaussian process ({use})", read_document(path))
     rows.append(("species", " ".join(SYMBOLS[z] for z in model.species)))
     rows += _e0_rows({SYMBOLS[z]: energy for z, energy in model.e0.items()})
+    rows += [("isolated atoms from", line) for line in model.data.get("isolated_atoms", [])]
     for term in model.terms:
         blocks = ", ".join(
             f"{'-'.join(SYMBOLS[z] for z in block.species)} {len(block.points)}"

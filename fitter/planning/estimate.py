@@ -21,6 +21,7 @@ import numpy as np
 import scipy.linalg
 from ase.geometry import complete_cell
 from forcemap.fitter.baseline.baseline import Baseline
+from forcemap.fitter.baseline.isolated_atoms import free_atoms, uncertain_atoms, warn_of_cohesion
 from forcemap.fitter.choice.optimise import EVALUATIONS, sample_size, wanted
 from forcemap.fitter.choice.trials import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.config import Settings
@@ -179,6 +180,9 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
     for line in [*label_counts(train), *label_counts(test), *combination_lines(train)]:
         progress.note(line)
     check_groups(train, read)
+    for line in free_atoms(train, read.e0).origin:
+        progress.note(f"isolated atoms: {line}")
+    warn_of_cohesion(train, read.e0)
     reading = time.perf_counter() - start
     with progress.stage("timing a sample", None):
         return estimate(read, train, len(test), jobs, launch.size if launch else 1, reading)
@@ -359,7 +363,9 @@ class _Look:
                 f"{some} of {atoms} atoms"
             )
         species = {int(z) for f in frames for z in f.numbers}
-        survey = replace(Survey.of(sample, given), species=tuple(sorted(species)))
+        uncertain = uncertain_atoms(frames, given.e0)
+        survey = Survey.of(sample, given)
+        survey = replace(survey, species=tuple(sorted(species)), uncertain_atoms=uncertain)
         survey = look._survey(survey)
         share = _shares(frames, sample)
         for settings in look.settings.terms:
@@ -370,7 +376,7 @@ class _Look:
                 f"the sparse points of {kinds} terms are counted, not chosen: those that repeat others "
                 "count too"
             )
-        for added in added_terms(given, survey.species):
+        for added in added_terms(survey):
             for terms in look.timed:
                 terms.append(added)
             look.combinations += tuple(

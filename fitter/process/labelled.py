@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from forcemap.fitter.baseline.baseline import Baseline
-from forcemap.fitter.baseline.isolated_atoms import atomic_energies
+from forcemap.fitter.baseline.beyond import imagined_frames
+from forcemap.fitter.baseline.isolated_atoms import FreeAtoms, free_atoms
 from forcemap.fitter.config import Settings
 from forcemap.fitter.process.prior import widest_cutoff
 from forcemap.fitter.process.survey import Survey
@@ -20,13 +21,15 @@ class Labelled(NamedTuple):
 
     Attributes:
         survey: of the frames, with the repulsion if the settings ask for one.
-        e0: energies of isolated atoms by atomic number, eV.
+        free: energies of isolated atoms.
         targets: of each frame, less both.
+        imagined: weak labels beyond the data, with sigmas in eV.
     """
 
     survey: Survey
-    e0: Mapping[int, float]
+    free: FreeAtoms
     targets: list[Targets]
+    imagined: list[Targets]
 
     @classmethod
     def of(
@@ -40,6 +43,16 @@ class Labelled(NamedTuple):
         for frame in survey.frames:
             known.append(baseline.of(frame))
             advance()
-        e0 = atomic_energies(survey.frames, settings.e0, baseline=[b.energy for b in known])
-        pairs = zip(survey.frames, known, strict=True)
-        return cls(survey, e0, [Targets.of(frame, e0, b) for frame, b in pairs])
+        frames = survey.frames
+        free = free_atoms(frames, settings.e0, baseline=[b.energy for b in known])
+        imagined = []
+        if settings.is_guided:
+            reach = widest_cutoff(settings)
+            imagined = imagined_frames(
+                *(frames, free.energies, survey.repulsion, baseline.energy, reach)
+            )
+        return cls(
+            *(survey, free),
+            [Targets.of(f, free.energies, b) for f, b in zip(frames, known, strict=True)],
+            [Targets.of(f, free.energies, baseline.of(f)) for f in imagined],
+        )

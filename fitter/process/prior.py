@@ -49,12 +49,16 @@ def widest_cutoff(settings: Settings) -> float:
     return max(term.cutoff or 0.0 for term in settings.terms)
 
 
-def added_terms(settings: Settings, species: Sequence[int]) -> list[Term]:
+def added_terms(survey: Survey) -> list[Term]:
     """Terms with their blocks that a fit adds to those of its settings.
 
-    With ``e0: average`` a constant of each species is fitted together with the terms.
+    A constant of each species whose energy of isolated atoms is uncertain is fitted together with the
+    terms; there is one term for each size of uncertainty.
     """
-    return [ConstantsTerm.of(species)] if settings.e0 == "average" else []
+    by_sigma: dict[float, list[int]] = {}
+    for z, sigma in sorted(survey.uncertain_atoms.items()):
+        by_sigma.setdefault(sigma, []).append(z)
+    return [ConstantsTerm.of(species, sigma) for sigma, species in by_sigma.items()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,7 @@ class Prior:
         for term, own in run.ranks.map_in_order(chosen, settings.terms, costs, jobs=1):
             terms.append(term)
             factors.extend(own)
-        for term in added_terms(settings, survey.species):
+        for term in added_terms(survey):
             terms.append(term)
             factors.extend(
                 scipy.linalg.cholesky(term.covariance(block), lower=True) for block in term.blocks

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 from typing import Any, TypeVar
 
 import numpy as np
+from forcemap.fitter.baseline.isolated_atoms import uncertain_atoms
 from forcemap.fitter.baseline.repulsion import Repulsion, repulsion_of
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
@@ -34,6 +35,8 @@ class Survey:
         tolerance: tolerance of the map, eV/Å.
         seed: seed of all random choices.
         repulsion: where the data end, by pair of species; empty without a core or before it is known.
+        uncertain_atoms: what energies of isolated atoms are known to, eV, by atomic number; infinite
+            for nothing; without those that are known.
         kept: results of `once` by key.
     """
 
@@ -42,13 +45,17 @@ class Survey:
     tolerance: float = 1e-4
     seed: int = 0
     repulsion: Repulsion = field(default_factory=dict)
+    uncertain_atoms: Mapping[int, float] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, frames: Sequence[Frame], settings: Settings) -> Survey:
         """The survey of the training frames of a fit."""
         species = tuple(sorted({int(z) for frame in frames for z in frame.numbers}))
-        return cls(frames, species, settings.map.tolerance, settings.seed)
+        uncertain = uncertain_atoms(frames, settings.e0)
+        return cls(
+            *(frames, species, settings.map.tolerance, settings.seed), uncertain_atoms=uncertain
+        )
 
     def rng(self) -> np.random.Generator:
         """A fresh generator of random numbers, the same at every call."""

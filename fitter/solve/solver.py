@@ -104,6 +104,20 @@ class Sums:
         quadratic = 2.0 * float(values @ upper) - float(np.diag(self.gram) @ values**2)
         return max(self.squares - 2.0 * float(values @ self.right) + quadratic, 0.0)
 
+    def add_rows(self, rows: Array, values: Array, log_sigma: float) -> None:
+        """Add a few more rows (n, m), whitened and scaled by 1/sigma, with targets (n,) scaled too.
+
+        `log_sigma`: sum of the logarithms of their sigmas.
+        """
+        if len(values):
+            self.gram = scipy.linalg.blas.dsyrk(
+                1.0, rows.T, beta=1.0, c=self.gram, trans=0, lower=0, overwrite_c=1
+            )
+            self.vector = self.vector + np.append(
+                values @ rows, [float(values @ values), log_sigma]
+            )
+            self.count += len(values)
+
     def solve(self, deltas: Array) -> Solution:
         """Posterior for columns whose prior standard deviations are `deltas` (m,)."""
         factor = self._cholesky(deltas)

@@ -565,6 +565,11 @@ class Term(ABC):
         """The same term with other sparse points."""
         return replace(self, blocks=tuple(blocks))  # type: ignore[type-var]
 
+    @property
+    def known_to(self) -> float:
+        """Largest delta, eV, whatever the evidence says of others and the noise; infinite for none."""
+        return float("inf")
+
     def with_delta(self: AnyTerm, delta: float) -> AnyTerm:
         """The same term with another prior standard deviation."""
         return replace(self, delta=delta)  # type: ignore[type-var]

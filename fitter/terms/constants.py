@@ -1,6 +1,7 @@
-"""A constant for each species, fitted together with the other terms where ``e0: average`` is set.
+"""A constant for each species, fitted together with the other terms where e0 is not certain.
 
-The mean energy per atom of the data is not the zero from which sums of few-body functions count.
+With ``e0: average`` nothing but the data determine it: their mean energy per atom is not the zero from
+which sums of few-body functions count. Where e0 rests on a cohesive energy, that has an error.
 """
 
 from __future__ import annotations
@@ -23,23 +24,34 @@ DELTA = 10.0
 
 @dataclass(frozen=True, eq=False)
 class ConstantsTerm(Term):
-    """A constant for each species; its sparse points are mere placeholders."""
+    """A constant for each species; its sparse points are mere placeholders.
+
+    Attributes:
+        sigma: what the constants are known to, eV, before the data are seen; infinite for nothing.
+            While hyperparameters are chosen, the constants have their wide `delta`.
+    """
 
     kind: ClassVar[str] = "one_body"
     sees_angles: ClassVar[bool] = False
 
     delta: float = DELTA
+    sigma: float = float("inf")
     blocks: tuple[Block, ...] = ()
     cutoff: float = 1.0
 
     @classmethod
-    def of(cls, species: Sequence[int]) -> ConstantsTerm:
+    def of(cls, species: Sequence[int], sigma: float = float("inf")) -> ConstantsTerm:
         """The term with a constant for each of `species`."""
-        return cls(blocks=tuple(Block((z,), np.zeros((1, 1))) for z in species))
+        return cls(sigma=sigma, blocks=tuple(Block((z,), np.zeros((1, 1))) for z in species))
 
     @override
     def combinations(self, species: Sequence[int]) -> list[Species]:
         return [(z,) for z in sorted(species)]
+
+    @property
+    @override
+    def known_to(self) -> float:
+        return self.sigma
 
     def candidates(self, structure: Structure) -> Mapping[Species, Array]:
         """One candidate for each species, the same for all its atoms."""
@@ -71,4 +83,4 @@ class ConstantsTerm(Term):
     @classmethod
     @override
     def read(cls, view: TermView) -> ConstantsTerm:
-        return cls(view.delta, view.blocks(1, lambda species: 1))
+        return cls(view.delta, blocks=view.blocks(1, lambda species: 1))

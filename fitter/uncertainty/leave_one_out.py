@@ -57,6 +57,7 @@ class Posterior:
         deltas: (m,) prior standard deviation of each column.
         sigma_factors: (groups,) factor of the sigmas of each group of rows.
         noise_factor: common factor of all sigmas and deltas.
+        imagined: (n, m) whitened rows and (n,) targets of imagined frames, both divided by the sigmas.
     """
 
     values: Array
@@ -64,6 +65,7 @@ class Posterior:
     deltas: Array
     sigma_factors: Array
     noise_factor: float
+    imagined: tuple[Array, Array]
 
 
 @dataclass(frozen=True, eq=False)

@@ -62,5 +62,7 @@ def refined(
 
 def _stepped(posterior: Posterior, pull: Array) -> Posterior:
     scaled = posterior.values / posterior.deltas
+    rows, values = posterior.imagined
+    pull = pull + posterior.deltas * ((values - rows @ posterior.values) @ rows)
     step = scipy.linalg.cho_solve((posterior.factor, True), pull - scaled, check_finite=False)
     return replace(posterior, values=posterior.deltas * (scaled + step))

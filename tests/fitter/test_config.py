@@ -38,7 +38,8 @@ def written(folder: Path, text: str) -> Path:
 
 def test_defaults_stand_for_all_but_data_and_terms() -> None:
     settings = Settings.from_dict(SMALLEST)
-    assert settings.e0 == "average"
+    assert settings.e0 == "cohesive"
+    assert settings.outside == "guided"
     assert (settings.sigma.energy, settings.sigma.force, settings.sigma.stress) == (
         0.002,
         0.05,
@@ -181,7 +182,7 @@ MISTAKES = [
     ({"trems": []}, 'trems: unknown key; did you mean "terms"?'),
     (
         {"xyzzy": 1},
-        "xyzzy: unknown key; known are data, terms, e0, sigma, core, map, uncertainty, seed",
+        "xyzzy: unknown key; known are data, terms, e0, sigma, core, outside, map, uncertainty, seed",
     ),
     (
         {"terms": [{"kind": "two_body"}, {"kind": "three_body", "cutof": 4}]},
@@ -267,8 +268,8 @@ MISTAKES = [
         {"sigma": {"config_type": {"A": {"forces": 1}}}},
         'sigma.config_type.A.forces: unknown key; did you mean "force"?',
     ),
-    ({"e0": "averge"}, "e0: 'averge' is not one of average, isolated, or energies in eV"),
-    ({"e0": True}, "e0: True is not one of average, isolated, or energies in eV"),
+    ({"e0": "averge"}, "e0: 'averge' is not one of cohesive, average, isolated, or energies in eV"),
+    ({"e0": True}, "e0: True is not one of cohesive, average, isolated, or energies in eV"),
     ({"e0": float("inf")}, "e0: inf is not a number"),
     ({"e0": {"Sl": 1}}, 'e0.Sl: "Sl" is not the symbol of an element'),
     ({"e0": {"Si": None}}, "e0.Si: None is not a number"),

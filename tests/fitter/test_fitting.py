@@ -52,6 +52,7 @@ def settings(**changes: Any) -> Settings:
         "data": {"train": [{"path": "train.xyz", "index": "::8"}, "isolated.xyz"]},
         "e0": "isolated",
         "terms": TERMS,
+        "outside": "free",  # what is imagined beyond the data has tests of its own
     }
     return Settings.from_dict({**given, **changes}, SILICON)
 

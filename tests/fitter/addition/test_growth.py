@@ -36,7 +36,8 @@ OPEN: list[dict[str, Any]] = [{"kind": "two_body", "cutoff": 5.0, "n_sparse": 10
 
 def settings(terms: list[dict[str, Any]], **changes: Any) -> Settings:
     train = [{"path": "train.xyz", "index": "::6"}]
-    return Settings.from_dict({"data": {"train": train}, "terms": terms, **changes}, SILICON)
+    given = {"data": {"train": train}, "terms": terms, "outside": "free", **changes}
+    return Settings.from_dict(given, SILICON)
 
 
 def silicon(kind: str = "all") -> list[Frame]:

@@ -1,0 +1,69 @@
+"""Labels of imagined frames in a fit, weaker where the process cannot follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import scipy.linalg
+from forcemap.fitter.process.accumulate import whitened_rows
+from forcemap.fitter.process.prior import Prior
+from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.solve.evidence import Hyperparameters
+from forcemap.fitter.solve.solver import Sums
+from forcemap.fitter.terms.base import Array
+from threadpoolctl import threadpool_limits
+
+__all__ = ["Imagined", "imagined_rows"]
+
+BEND, ROUNDS = 8.0, 30
+"""Sigmas beyond which an imagined label pulls no harder, and rounds of reweighting."""
+
+Imagined = tuple[Array, Array, Array]
+"""(n, m) whitened rows and (n,) targets, both divided by the sigmas, and these, in given units."""
+
+
+def imagined_rows(
+    imagined: Sequence[Targets], prior: Prior, data: Sums, chosen: Hyperparameters
+) -> Imagined:
+    """Rows of the imagined frames' energies, with sigmas by how well the process can follow them.
+
+    Functions of few bodies cannot follow all labels, and would follow the data less if they had to.
+    Labels pull no harder than those that are BEND sigmas off (Huber, Ann. Math. Stat. 35, 73 (1964),
+    DOI 10.1214/aoms/1177703732): the sigmas of others grow. This is a convex problem, solved by
+    reweighting in the space of the imagined labels alone.
+
+    Args:
+        imagined: the labels, one for each frame, with sigmas in eV.
+        prior: terms and their covariances.
+        data: sums of the data's rows.
+        chosen: hyperparameters.
+    """
+    if not imagined:
+        return np.zeros((0, prior.size)), np.zeros(0), np.zeros(0)
+    scaled = [replace(t, sigmas=t.sigmas / chosen.noise_factor) for t in imagined]
+    values = np.concatenate([t.values / t.sigmas for t in scaled])
+    deltas = np.repeat(chosen.deltas, [term.size for term in prior.terms])
+    with threadpool_limits(limits=1, user_api="blas"):
+        rows = whitened_rows(scaled, prior)
+        solution = data.solve(deltas)
+        half = scipy.linalg.solve_triangular(solution.factor, (rows * deltas).T, lower=True)
+        roots = np.sqrt(huber_weights(values - rows @ solution.values, half.T @ half))
+    sigmas = np.concatenate([t.sigmas for t in scaled]) / roots
+    return rows * roots[:, None], values * roots, sigmas
+
+
+def huber_weights(residuals: Array, covariance: Array) -> Array:
+    """(n,) weights of labels with errors of unit scale.
+
+    Args:
+        residuals: (n,) labels less the means of the process without them.
+        covariance: (n, n) the process's covariance without them.
+    """
+    weights = np.ones(len(residuals))
+    for _ in range(ROUNDS):
+        system = covariance + np.diag(1.0 / weights)
+        left = scipy.linalg.solve(system, residuals, assume_a="pos") / weights
+        weights = BEND / np.maximum(np.abs(left), BEND)
+    return weights
