@@ -161,9 +161,9 @@ def _is_like(
 
     Frames with vacuum are as large, but bound more strongly.
     """
-    if not (frame.pbc.all() and crystal.pbc.all()):
+    if not (np.all(frame.pbc) and np.all(crystal.pbc)):
         return False
-    own = (_volume(frame) / _volume(crystal)) ** (1.0 / 3.0)
+    own = float((_volume(frame) / _volume(crystal)) ** (1.0 / 3.0))
     if scale < 1.0:
         return own <= scale + MARGIN
     return own >= scale - MARGIN and _binding(frame, e0) > energy + 0.25 * _binding(crystal, e0)
