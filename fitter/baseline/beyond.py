@@ -56,6 +56,10 @@ DIMER_SIGMA = 1.0
 WEAKEST, STRONGEST = 0.005, 15.0
 """Energies of cohesion (eV per atom) that are believed. Outside, e0 belongs to another calculation."""
 
+FEWEST = 8
+"""Number of different energies below which nothing is imagined: the rough labels would outweigh data
+that say so little, and the deviations would trust them."""
+
 CRYSTALS = 8
 """Largest number of compositions with imagined crystals: those with most frames."""
 
@@ -84,6 +88,8 @@ def imagined_frames(
         baseline: energy (eV) of a frame that the process does not learn, without isolated atoms.
         reach: largest cutoff of the process, Å: crystals of free atoms are left out.
     """
+    if len({frame.energy for frame in frames if frame.energy is not None}) < FEWEST:
+        return []
     return [
         *_crystals(frames, e0, baseline, reach),
         *_dimers(repulsion, e0, baseline),

@@ -48,6 +48,7 @@ def make_settings(kernel: str = "squared_exponential") -> Settings:
     return Settings.from_dict(
         {
             "data": {"train": [{"path": "train.xyz", "index": "::12"}, "isolated.xyz"]},
+            "outside": "free",
             "terms": [
                 {"kind": "two_body", "cutoff": 5.0, "n_sparse": 10},
                 {

@@ -39,7 +39,8 @@ TERMS = [
 
 def settings(**changes: Any) -> Settings:
     train = [{"path": "train.xyz", "index": "::9"}, "isolated.xyz"]
-    return Settings.from_dict({"data": {"train": train}, "terms": TERMS, **changes}, SILICON)
+    given = {"data": {"train": train}, "terms": TERMS, "outside": "free", **changes}
+    return Settings.from_dict(given, SILICON)
 
 
 def read(given: Settings) -> list[Frame]:
