@@ -117,7 +117,7 @@ class Heating(Check):
         if at is not None:
             numbers["melts when heated, at"] = Number(at, "K")
         else:
-            remarks.append(f"it does not melt up to {hot:g} K")
+            remarks.append(f"it does not melt up to {table['Temp'][-10:].mean():.0f} K")
         swollen = float(table["Volume"][-1] / atoms.get_volume())
         if swollen > BOILED:
             remarks.append(

@@ -156,8 +156,9 @@ def _verdict(energies: Sequence[float], collapsed: Sequence[int], ground: str) -
         parts.append(f"in {len(collapsed)} of {count} atoms fall into each other")
     text = "; ".join(parts)
     if not text:
-        lowest = f", the lowest by {min(energies):.3g} eV per atom" if energies else ""
-        text = f"all of {count} stay above the ground state, {ground}{lowest}"
+        text = f"none of {count} is below the ground state, {ground}"
+        if energies:
+            text += f"; the lowest is {min(energies):+.3g} eV per atom from it"
     return Verdict(
         "no-hole",
         Grade.FAIL if parts else Grade.PASS,
