@@ -78,7 +78,11 @@ def kept(path: Path) -> dict[str, Any]:
 
 def keep(path: Path, name: str, entry: Mapping[str, Any]) -> None:
     """Put an entry into a file of numbers."""
-    content = kept(path) | {name: entry}
+    write(path, kept(path) | {name: entry})
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file of numbers."""
     path.parent.mkdir(exist_ok=True)
     text = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
     path.write_text(text + "\n", encoding="utf-8")
