@@ -78,10 +78,13 @@ def test_fit_has_the_stated_errors(fitted: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_fit_has_all_draws(fitted: tuple[Path, dict[str, Any]]) -> None:
-    """As precise as they may be, in a file of a fifth of what whole tables in double precision take."""
+    """In a file of a fifth of what whole tables in double precision take.
+
+    They are as precise as single precision lets them be: parts of a draw cancel to a thousandth.
+    """
     path = fitted[0] / "potential.forcemap"
     assert load(path).draws == 16
-    assert fitted[1]["mapping"]["draws"]["force_relative_rms_error"] < 1e-4
+    assert fitted[1]["mapping"]["draws"]["force_relative_rms_error"] < 1e-3
     assert path.stat().st_size < 25e6
 
 
