@@ -44,6 +44,7 @@ from forcemap.fitter.data.settings import (
 )
 from forcemap.fitter.sharing.whole_file import write_whole
 from forcemap.fitter.terms.base import TermSettings
+from forcemap.fitter.terms.distances import DistanceSettings
 from forcemap.fitter.terms.kinds import SETTINGS
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.quoting import quoted
@@ -183,7 +184,12 @@ class Settings(Checked):
 
     @property
     def is_guided(self) -> bool:
-        """Whether imagined frames beyond the data are fitted, too; they need a core and a known e0."""
+        """Whether imagined frames beyond the data are fitted, too; they need a core and a known e0.
+
+        Functions of few bodies alone cannot follow them, and crystals pressed further would collapse.
+        """
+        if all(isinstance(term, DistanceSettings) for term in self.terms):
+            return False
         return self.outside == "guided" and self.has_repulsion and self.e0 != "average"
 
     @property
