@@ -44,7 +44,6 @@ from forcemap.fitter.data.settings import (
 )
 from forcemap.fitter.sharing.whole_file import write_whole
 from forcemap.fitter.terms.base import TermSettings
-from forcemap.fitter.terms.distances import DistanceSettings
 from forcemap.fitter.terms.kinds import SETTINGS
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.quoting import quoted
@@ -188,7 +187,7 @@ class Settings(Checked):
 
         Functions of few bodies alone cannot follow them, and crystals pressed further would collapse.
         """
-        if all(isinstance(term, DistanceSettings) for term in self.terms):
+        if all(term.of_few_bodies for term in self.terms):
             return False
         return self.outside == "guided" and self.has_repulsion and self.e0 != "average"
 
