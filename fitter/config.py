@@ -203,7 +203,12 @@ class Settings(Checked):
 
     @property
     def is_guided(self) -> bool:
-        """Whether imagined frames beyond the data are fitted, too; they need a core and a known e0."""
+        """Whether imagined frames beyond the data are fitted, too; they need a core and a known e0.
+
+        Functions of few bodies alone cannot follow them, and crystals pressed further would collapse.
+        """
+        if all(term.of_few_bodies for term in self.terms):
+            return False
         return self.outside == "guided" and self.has_repulsion and self.e0 != "average"
 
     @property

@@ -202,6 +202,7 @@ def _optimise(value: Any, place: Place) -> bool | tuple[str, ...]:
 class TermSettings(Checked):
     """Settings that every kind of term has; None leaves the choice to the fit."""
 
+    of_few_bodies: ClassVar[bool] = False
     kind: ClassVar[str]
     default_method: ClassVar[str] = "pivoted_cholesky"
     """Method by which sparse points are chosen without a `sparse_method`."""
