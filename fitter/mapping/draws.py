@@ -159,15 +159,18 @@ class DrawMap:
         allowed = 1.0 / np.sqrt(sum(_is_finer(some, plan) for some in self.model.terms) or 1)
         while True:
             mapped = term.mapped(self.draws[where], plan)
-            if mapped is None or not _is_finer(term, plan):
+            exact = replace(plan, exact=True)
+            has_exact = term.map_bytes(plan) != term.map_bytes(exact) <= most
+            if mapped is None or not (has_exact or _is_finer(term, plan)):
                 return mapped, term.map_bytes(plan)
             alone = Draws(self.count, (mapped,), np.zeros((self.count, len(self.model.species))))
             excess = self.errors(alone, self.parts[t]).excess / allowed
             advance()
             finer = _within_memory(term, plan.finer(excess), most)
-            if excess <= 1.0 or term.map_bytes(finer) <= term.map_bytes(plan):
+            can_be_finer = term.map_bytes(finer) > term.map_bytes(plan)
+            if excess <= 1.0 or not (can_be_finer or has_exact):
                 return mapped, term.map_bytes(plan)
-            plan = finer
+            plan = finer if can_be_finer else exact
 
     def _e0(self) -> Array:
         """(R, species) eV: what the fitted constants of each draw differ by."""

@@ -337,6 +337,7 @@ class MapPlan:
         part: fraction of the functions kept by a map that may leave some out, (0, 1].
         draws: number of draws mapped together, as the columns of the weights; 0: the mean alone.
         functions: number of functions kept by a map of draws that may leave some out.
+        exact: whether draws are to be sums over all sparse points, of terms that can be.
     """
 
     frames: Sequence[Frame] = ()
@@ -345,6 +346,7 @@ class MapPlan:
     part: float = 1.0
     draws: int = 0
     functions: int = DRAWN_FUNCTIONS
+    exact: bool = False
     cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def of_draws(self, count: int) -> MapPlan:

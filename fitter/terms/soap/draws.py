@@ -103,7 +103,13 @@ def drawing(term: SoapTerm, plan: MapPlan) -> Work:
 
 
 def _by_points(term: SoapTerm, plan: MapPlan) -> bool:
-    """Whether all sparse points, which are exact, take no more memory than forms would, nor longer."""
+    """Whether all sparse points, which are exact, take no more memory than forms would, nor longer.
+
+    Or whether they have to be: of nearly dependent points the weights of draws are so large that forms
+    in directions that occur do not hold what they say.
+    """
+    if plan.exact:
+        return True
     memory = _numbers_of_forms(term, plan) - _numbers_of_points(term, plan, MOST_POINTS)
     return memory >= 0 and _products_saved(term, plan) >= 0
 
@@ -144,7 +150,7 @@ def _center(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> Soap
         free = isolated(term, plan.frames, center)
         return Form(term.zeta, center, weights, block.points, free)
 
-    factors, vectors = plan.once(("drawn", id(term), block.species), form).first(plan.functions)
+    factors, vectors = plan.once(("drawn", id(term), block.species, weights.shape[1]), form).first(plan.functions)
     return SoapCenter(np.ascontiguousarray(factors.T), np.ascontiguousarray(vectors))
 
 
@@ -156,7 +162,7 @@ def _expanded(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> Ex
         free = isolated(term, plan.frames, block.species[0])
         return Expanded.of(spectra_seen(term, block, plan), weights, free, most)
 
-    return plan.once(("drawn", id(term), block.species, most), expanded)
+    return plan.once(("drawn", id(term), block.species, weights.shape[1], most), expanded)
 
 
 @dataclass(frozen=True)
