@@ -40,6 +40,10 @@ FEWEST_FUNCTIONS = 8
 POOR = 4.0
 """How many times as large as they may be errors are at most; wrong deviations are worse than none."""
 
+ROUGH = 2.5
+"""How many times as large as it may be the error of a term is at most, where sums over all sparse points
+would be exact, but take some times as long."""
+
 FEWEST_DRAWS = 4
 """Where memory does not suffice for more."""
 
@@ -168,9 +172,12 @@ class DrawMap:
             advance()
             finer = _within_memory(term, plan.finer(excess), most)
             can_be_finer = term.map_bytes(finer) > term.map_bytes(plan)
-            if excess <= 1.0 or not (can_be_finer or has_exact):
+            if can_be_finer and excess > 1.0:
+                plan = finer
+            elif has_exact and excess * allowed > ROUGH:
+                plan = exact
+            else:
                 return mapped, term.map_bytes(plan)
-            plan = finer if can_be_finer else exact
 
     def _e0(self) -> Array:
         """(R, species) eV: what the fitted constants of each draw differ by."""
