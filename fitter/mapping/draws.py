@@ -41,8 +41,8 @@ POOR = 4.0
 """How many times as large as they may be errors are at most; wrong deviations are worse than none."""
 
 ROUGH = 2.5
-"""How many times as large as it may be the error of a term is at most, where sums over all sparse points
-would be exact, but take some times as long."""
+"""How many times as large as it may be the error of a term is at most, where sums over all sparse
+points would be exact, but take some times as long."""
 
 FEWEST_DRAWS = 4
 """Where memory does not suffice for more."""

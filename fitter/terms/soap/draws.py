@@ -150,7 +150,8 @@ def _center(term: SoapTerm, block: Block, weights: Array, plan: MapPlan) -> Soap
         free = isolated(term, plan.frames, center)
         return Form(term.zeta, center, weights, block.points, free)
 
-    factors, vectors = plan.once(("drawn", id(term), block.species, weights.shape[1]), form).first(plan.functions)
+    drawn = plan.once(("drawn", id(term), block.species, weights.shape[1]), form)
+    factors, vectors = drawn.first(plan.functions)
     return SoapCenter(np.ascontiguousarray(factors.T), np.ascontiguousarray(vectors))
 
 
