@@ -37,31 +37,14 @@ static void soap_sums(const SoapSums& s) {
     }
 }
 
-// Neighbours up to whole vectors of floats.
-FORCEMAP_INLINE std::size_t in_singles(const SoapWork& w) {
-  return (w.count + kSingles - 1) / kSingles * kSingles;
-}
-
-// What the forces need of the density with the neighbours side by side, in single precision. What
-// there is beyond the last neighbour is a number, and not used.
-static void turn_for_draws(const SoapView& v, const SoapWork& w, const SoapDrawsWork& draws) {
-  const std::size_t row = (v.l_max + 1) * v.n_padded, rows = (v.l_max + 1) * (v.l_max + 1);
-  const std::size_t padded = in_singles(w);
-  const double* const harmonics[4] = {w.y, w.yx, w.yy, w.yz};
-  const double* const unit[4] = {w.ux, w.uy, w.uz, w.inverse_r};
-  for (std::size_t j = 0; j < w.count; ++j)
+// Radial functions with the neighbours side by side.
+static void transpose_radial(const SoapView& v, const SoapWork& w, const SoapDrawsWork& draws) {
+  const std::size_t row = (v.l_max + 1) * v.n_padded;
+  for (std::size_t j = 0; j < w.padded; ++j)
     for (std::size_t n = 0; n < row; ++n) {
-      draws.value[n * padded + j] = static_cast<float>(w.value[j * row + n]);
-      draws.slope[n * padded + j] = static_cast<float>(w.slope[j * row + n]);
+      draws.value[n * w.padded + j] = w.value[j * row + n];
+      draws.slope[n * w.padded + j] = w.slope[j * row + n];
     }
-  for (std::size_t d = 0; d < 4; ++d) {
-    for (std::size_t lm = 0; lm < rows; ++lm)
-      for (std::size_t j = 0; j < w.count; ++j)
-        draws.harmonics[(d * rows + lm) * padded + j] =
-            static_cast<float>(harmonics[d][lm * w.padded + j]);
-    for (std::size_t j = 0; j < w.count; ++j)
-      draws.unit[d * padded + j] = static_cast<float>(unit[d][j]);
-  }
 }
 
 // As many draws as there are registers for two sums of each.
@@ -69,38 +52,36 @@ constexpr std::size_t kPulled = kLanes == 8 ? 8 : 4;
 
 // dE/dr of as many neighbours as there are lanes, for kPulled draws.
 struct DrawnPull {
-  Singles r[kPulled], x[kPulled], y[kPulled], z[kPulled];
+  Lanes r[kPulled], x[kPulled], y[kPulled], z[kPulled];
 };
 
-// Neighbours from `at` on. Rows of dE/dc of their species for the first draw; those of the next
-// draw `next` further. With the sums of dE/dc over the radial functions' values and slopes, the
+// Neighbours from `at` on. Rows of dE/dc of their species, `stride` apart; those of the next draw
+// `next` further. With the sums of dE/dc over the radial functions' values and slopes, the
 // harmonics come in once for each m.
 FORCEMAP_INLINE void pull_draws(const SoapView& v, const SoapWork& w, const SoapDrawsWork& draws,
-                                const float* adjoint, std::size_t next, std::size_t at,
-                                DrawnPull& pull) {
-  const std::size_t padded = in_singles(w), rows = (v.l_max + 1) * (v.l_max + 1);
+                                const SoapRows<const double>& adjoint, std::size_t next,
+                                std::size_t at, DrawnPull& pull) {
+  const std::size_t padded = w.padded;
   for (std::size_t k = 0; k < kPulled; ++k)
-    pull.r[k] = pull.x[k] = pull.y[k] = pull.z[k] = all(0.0F);
+    pull.r[k] = pull.x[k] = pull.y[k] = pull.z[k] = all(0.0);
   for (std::size_t l = 0; l <= v.l_max; ++l) {
-    const float* const value = draws.value + l * v.n_padded * padded + at;
-    const float* const slope = draws.slope + l * v.n_padded * padded + at;
+    const double* const value = draws.value + l * v.n_padded * padded + at;
+    const double* const slope = draws.slope + l * v.n_padded * padded + at;
     for (std::size_t lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
-      const float* const a = adjoint + lm * v.n_padded;
-      Singles by_value[kPulled], by_slope[kPulled];
-      for (std::size_t k = 0; k < kPulled; ++k) by_value[k] = by_slope[k] = all(0.0F);
+      const double* const a = adjoint.first + lm * adjoint.stride;
+      Lanes by_value[kPulled], by_slope[kPulled];
+      for (std::size_t k = 0; k < kPulled; ++k) by_value[k] = by_slope[k] = all(0.0);
       for (std::size_t n = 0; n < v.n_max; ++n) {
-        const Singles f = take(value + n * padded), d = take(slope + n * padded);
+        const Lanes f = take(value + n * padded), d = take(slope + n * padded);
 #pragma GCC unroll 8
         for (std::size_t k = 0; k < kPulled; ++k) {
-          const Singles c = all(a[k * next + n]);
+          const Lanes c = all(a[k * next + n]);
           by_value[k] = mad(c, f, by_value[k]);
           by_slope[k] = mad(c, d, by_slope[k]);
         }
       }
-      const float* const harmonic = draws.harmonics + lm * padded + at;
-      const Singles y = take(harmonic), yx = take(harmonic + rows * padded);
-      const Singles yy = take(harmonic + 2 * rows * padded);
-      const Singles yz = take(harmonic + 3 * rows * padded);
+      const Lanes y = take(w.y + lm * padded + at), yx = take(w.yx + lm * padded + at);
+      const Lanes yy = take(w.yy + lm * padded + at), yz = take(w.yz + lm * padded + at);
 #pragma GCC unroll 8
       for (std::size_t k = 0; k < kPulled; ++k) {
         pull.r[k] = mad(by_slope[k], y, pull.r[k]);
@@ -118,44 +99,21 @@ struct PulledLanes {
 };
 
 // Draws [first, first + count).
-FORCEMAP_INLINE void add_draws(const SoapWork& w, const SoapDrawsWork& draws, const DrawnPull& pull,
-                               const PulledLanes& lanes, std::size_t first, std::size_t count,
-                               const DrawSums& sums) {
-  const std::size_t at = lanes.at, padded = in_singles(w);
-  const float* const unit = draws.unit + at;
-  const Singles ux = take(unit), uy = take(unit + padded), uz = take(unit + 2 * padded);
-  const Singles inverse = take(unit + 3 * padded);
+FORCEMAP_INLINE void add_draws(const SoapWork& w, const DrawnPull& pull, const PulledLanes& lanes,
+                               std::size_t first, std::size_t count, const DrawSums& sums) {
+  const std::size_t at = lanes.at;
+  const Lanes ux = take(w.ux + at), uy = take(w.uy + at), uz = take(w.uz + at);
+  const Lanes inverse = take(w.inverse_r + at);
   for (std::size_t k = 0; k < count; ++k) {
-    float parts[3][kSingles];
+    double parts[3][kLanes];
     put(parts[0], mad(pull.r[k], ux, inverse * pull.x[k]));
     put(parts[1], mad(pull.r[k], uy, inverse * pull.y[k]));
     put(parts[2], mad(pull.r[k], uz, inverse * pull.z[k]));
     for (std::size_t j = lanes.from; j < lanes.to; ++j) {
       double* const out =
           sums.gradients + 3 * static_cast<std::size_t>(w.slot[j]) * sums.width + first + k;
-      for (std::size_t d = 0; d < 3; ++d)
-        out[d * sums.width] += static_cast<double>(parts[d][j - at]);
+      for (std::size_t d = 0; d < 3; ++d) out[d * sums.width] += parts[d][j - at];
     }
-  }
-}
-
-// dE/dc of one species in single precision, for all draws.
-FORCEMAP_INLINE void adjoints_of(const SoapView& v, std::size_t species,
-                                 const SoapDrawsWork& draws) {
-  const std::size_t rows = (v.l_max + 1) * (v.l_max + 1), size = rows * v.width;
-  const std::size_t next = rows * v.n_padded;
-  for (std::size_t k = 0; k < draws.padded_draws; ++k) {
-    const double* from = draws.adjoint + k * size + species * v.n_padded;
-    std::size_t stride = v.width;
-    if (!v.plain_species) {
-      soap_adjoint_of(v, species, draws.adjoint + k * size, draws.one + k * next);
-      from = draws.one + k * next;
-      stride = v.n_padded;
-    }
-    float* const to = draws.single + k * next;
-    for (std::size_t lm = 0; lm < rows; ++lm)
-      for (std::size_t n = 0; n < v.n_padded; n += 4)
-        store(to + lm * v.n_padded + n, load(from + lm * stride + n));
   }
 }
 
@@ -171,21 +129,27 @@ static void soap_draw_forces(const SoapView& v, const SoapWork& w, const SoapDra
     denormalise(v, w, total(along), g);
     soap_adjoint(v, w, g, draws.adjoint + k * size);
   }
-  turn_for_draws(v, w, draws);
-  const std::size_t next = rows * v.n_padded, padded = in_singles(w);
+  transpose_radial(v, w, draws);
   for (std::size_t species = 0; species < v.species; ++species) {
     const std::size_t begin = w.begin[species], end = w.begin[species + 1];
     if (begin == end) continue;
-    adjoints_of(v, species, draws);
-    for (std::size_t j = begin; j < end; j += kSingles) {
+    SoapRows<const double> adjoint{draws.adjoint + species * v.n_padded, v.width};
+    std::size_t next = size;
+    if (!v.plain_species) {
+      next = rows * v.n_padded;
+      adjoint = {draws.one, v.n_padded};
+      for (std::size_t k = 0; k < draws.padded_draws; ++k)
+        soap_adjoint_of(v, species, draws.adjoint + k * size, draws.one + k * next);
+    }
+    for (std::size_t j = begin; j < end; j += kLanes) {
       // Lanes of another species, or without a neighbour, are computed and not used.
-      const std::size_t at = j + kSingles <= padded ? j : padded - kSingles;
-      const PulledLanes lanes{at, j, j + kSingles < end ? j + kSingles : end};
+      const std::size_t at = j + kLanes <= w.padded ? j : w.padded - kLanes;
+      const PulledLanes lanes{at, j, j + kLanes < end ? j + kLanes : end};
       for (std::size_t k = 0; k < draws.draws; k += kPulled) {
         DrawnPull pull;
-        pull_draws(v, w, draws, draws.single + k * next, next, at, pull);
+        pull_draws(v, w, draws, {adjoint.first + k * next, adjoint.stride}, next, at, pull);
         const std::size_t left = draws.draws - k;
-        add_draws(w, draws, pull, lanes, k, left < kPulled ? left : kPulled, sums);
+        add_draws(w, pull, lanes, k, left < kPulled ? left : kPulled, sums);
       }
     }
   }

@@ -112,14 +112,10 @@ constexpr std::size_t kDrawsAtOnce = 8;
 /// Several energies of one site. Draws are padded to a multiple of kDrawsAtOnce.
 struct SoapDrawsWork {
   std::size_t draws, padded_draws;
-  double* g;        // (padded_draws, padded_dimension) dE/dp, p normalised; is used up
-  double* adjoint;  // (padded_draws, (l_max + 1)^2, width) dE/dc
-  double* one;      // (padded_draws, (l_max + 1)^2, n_padded) of one species
-  // In single precision, which deviations do not show; neighbours up to a multiple of 8:
-  float* single;         // (padded_draws, (l_max + 1)^2, n_padded) dE/dc of one species
-  float *value, *slope;  // (l_max + 1, n_padded, neighbours) radial functions
-  float* harmonics;      // (4, (l_max + 1)^2, neighbours) y, yx, yy, yz
-  float* unit;           // (4, neighbours) ux, uy, uz, inverse_r
+  double* g;              // (padded_draws, padded_dimension) dE/dp, p normalised; is used up
+  double* adjoint;        // (padded_draws, (l_max + 1)^2, width) dE/dc
+  double* one;            // (padded_draws, (l_max + 1)^2, n_padded) of one species
+  double *value, *slope;  // (l_max + 1, n_padded, padded neighbours) radial functions
 };
 
 /// Pairs of channels (a + k step, b + k), k < length; step is 0 or 1.

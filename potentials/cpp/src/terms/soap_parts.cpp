@@ -27,13 +27,10 @@ struct Scratch {
     const std::size_t rows = (v.l_max + 1) * (v.l_max + 1), padded = padded_count(draws);
     work.draws = draws;
     work.padded_draws = padded;
-    const std::size_t near = neighbors + 8;
     const std::vector<std::size_t> wanted = {padded * v.padded_dimension,
                                              padded * rows * v.width,
                                              padded * rows * v.n_padded,
-                                             (v.l_max + 1) * v.n_padded * near,
-                                             4 * rows * near,
-                                             4 * near,
+                                             (v.l_max + 1) * v.n_padded * (neighbors + 8),
                                              padded,
                                              spares};
     sizes.resize(wanted.size(), 0);
@@ -45,13 +42,10 @@ struct Scratch {
       each(work.g, sizes[0]);
       each(work.adjoint, sizes[1]);
       each(work.one, sizes[2]);
-      each(work.single, sizes[2]);
       each(work.value, sizes[3]);
       each(work.slope, sizes[3]);
-      each(work.harmonics, sizes[4]);
-      each(work.unit, sizes[5]);
-      each(energies, sizes[6]);
-      each(spare, sizes[7]);
+      each(energies, sizes[4]);
+      each(spare, sizes[5]);
     });
   }
 };
