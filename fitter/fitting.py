@@ -268,10 +268,15 @@ def _from_sums(prepared: _Prepared, prior: Prior, data: Groups) -> _Solved:
     chosen = maximise_evidence(
         *(data, sizes, freedom.start, freedom.fixed, freedom.scale_is_free, freedom.repeats)
     )
-    chosen = replace(chosen, deltas=_known_deltas(prior, chosen))
     together = data.together(chosen.sigma_factors)
     data.members = ()  # as large as what is needed from here on
+    # The evidence that compares terms knows the data alone.
+    alone = together.solve(np.repeat(chosen.deltas, sizes))
+    evidence = alone.log_marginal_likelihood(chosen.noise_factor)
+    del alone
+    chosen = replace(chosen, deltas=_known_deltas(prior, chosen))
     model, posterior = _solved(prepared, prior, together, chosen)
+    model = replace(model, log_marginal_likelihood=evidence)
     return _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)
 
 

@@ -121,8 +121,8 @@ def test_without_phonopy_all_else_is_done(
     result = invoke("validate", potential, *_options(tmp_path))
     assert result.exit_code == 0, result.output
     text = (
-        "Phonons (potential) is left out: phonopy is not installed; install it with: "
-        'pip install "forcemap[validate]"'
+        "Phonons (potential) is left out: phonopy is not installed: "
+        "pip install 'forcemap[validate]'"
     )
     assert result.output.count("forcemap[validate]") == 1
     assert text in result.output
@@ -175,7 +175,7 @@ def test_ctrl_c_keeps_finished_steps_and_the_same_command_goes_on(
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert f"Finished steps are kept in {tmp_path / 'out'}; the same command goes on." in errors
+    assert f"Finished steps are kept in {tmp_path / 'out'}. Go on with:\n    " in errors
     assert not (tmp_path / "out" / "validation.json").exists()
     (tmp_path / "validate.yaml").write_text(QUICK, encoding="utf-8")
     result = invoke("validate", potential, *_options(tmp_path, "--json"))

@@ -27,6 +27,7 @@ with_mpi = pytest.mark.skipif(
 
 SETTINGS = f"""
 data: {{train: ["{SILICON}/train.xyz", "{SILICON}/train.xyz", "{SILICON}/isolated.xyz"]}}
+e0: average
 terms:
   - {{kind: two_body, cutoff: 4.5, n_sparse: 12}}
   - {{kind: three_body, cutoff: 3.6, n_sparse: 40}}

@@ -115,6 +115,7 @@ def fit(train: list[Frame]) -> Fitted:
         {
             "data": {"train": "unused.xyz"},
             "core": "none",
+            "e0": "average",
             "terms": [{"kind": "two_body", "cutoff": 4.5, "n_sparse": 20}],
         }
     )
