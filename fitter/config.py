@@ -203,13 +203,18 @@ class Settings(Checked):
 
     @property
     def is_guided(self) -> bool:
-        """Whether imagined frames beyond the data are fitted, too; they need a core and a known e0.
+        """Whether imagined frames beyond the data are fitted, too; they need a core and a known e0."""
+        asked = self.outside == "guided" and self.has_repulsion and self.e0 != "average"
+        return asked and self.is_flexible
 
-        Functions of few bodies alone cannot follow them, and crystals pressed further would collapse.
+    @property
+    def is_flexible(self) -> bool:
+        """Whether a term can follow what is known far from the data.
+
+        Functions of few bodies alone cannot: they would follow the data less, and crystals that are
+        pressed further would collapse.
         """
-        if all(term.of_few_bodies for term in self.terms):
-            return False
-        return self.outside == "guided" and self.has_repulsion and self.e0 != "average"
+        return any(term.is_flexible for term in self.terms)
 
     @property
     def has_repulsion(self) -> bool:

@@ -274,7 +274,8 @@ def _from_sums(prepared: _Prepared, prior: Prior, data: Groups) -> _Solved:
     alone = together.solve(np.repeat(chosen.deltas, sizes))
     evidence = alone.log_marginal_likelihood(chosen.noise_factor)
     del alone
-    chosen = replace(chosen, deltas=_known_deltas(prior, chosen))
+    if prepared.settings.is_flexible:
+        chosen = replace(chosen, deltas=_known_deltas(prior, chosen))
     model, posterior = _solved(prepared, prior, together, chosen)
     model = replace(model, log_marginal_likelihood=evidence)
     return _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)

@@ -202,10 +202,11 @@ def _optimise(value: Any, place: Place) -> bool | tuple[str, ...]:
 class TermSettings(Checked):
     """Settings that every kind of term has; None leaves the choice to the fit."""
 
-    of_few_bodies: ClassVar[bool] = False
     kind: ClassVar[str]
     default_method: ClassVar[str] = "pivoted_cholesky"
     """Method by which sparse points are chosen without a `sparse_method`."""
+    is_flexible: ClassVar[bool] = False
+    """Whether its functions can follow labels far from the data without following the data less."""
     few_atoms: ClassVar[bool] = False
     """Whether its functions depend on few atoms, so that forces alone determine them by integration."""
     continuous: ClassVar[tuple[str, ...]] = ()

@@ -83,8 +83,6 @@ class DistanceSettings(TermSettings):
     multiplied by `n_sparse_factor`.
     """
 
-    of_few_bodies: ClassVar[bool] = True
-
     few_atoms: ClassVar[bool] = True
     continuous: ClassVar[tuple[str, ...]] = ("lengthscale", "cutoff", "cutoff_width")
     fewest_points: ClassVar[int]

@@ -93,6 +93,7 @@ class SoapSettings(EnvironmentSettings):
     kind: ClassVar[str] = "soap"
     continuous: ClassVar[tuple[str, ...]] = ("atom_sigma", "cutoff", "cutoff_width")
     whole: ClassVar[Mapping[str, tuple[int, int]]] = {"zeta": (1, 4)}
+    is_flexible: ClassVar[bool] = True
 
     n_max: int | None = field(
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=32)))
