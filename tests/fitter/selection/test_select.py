@@ -47,7 +47,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def settings_file(folder: Path, **changes: Any) -> Path:
     path = folder / "settings.yaml"
-    given = {"data": {"train": "train.xyz"}, "candidates": CANDIDATES, **changes}
+    given = {
+        "data": {"train": "train.xyz"},
+        "e0": "average",
+        "candidates": CANDIDATES,
+        **changes,
+    }
     path.write_text(yaml.safe_dump({k: v for k, v in given.items() if v is not None}))
     return path
 

@@ -160,6 +160,27 @@ def test_few_points_are_kept_as_they_are() -> None:
     assert term.map_bytes(plan) == term.map_bytes(plan.finer(1e9))
 
 
+def test_an_exact_plan_keeps_all_points() -> None:
+    """Whatever forms would take."""
+    term, frames, weights = case(1, 60)
+    found = term.mapped(weights, replace(MapPlan(frames).of_draws(4), exact=True))
+    assert isinstance(found, SoapFunctions)
+    ((block, some),) = term.block_weights(weights)
+    np.testing.assert_array_equal(found.centers["Cu"].vectors, block.points)
+    np.testing.assert_array_equal(found.centers["Cu"].factors, some.T)
+
+
+@pytest.mark.usefixtures("forms")
+def test_fewer_draws_of_the_same_plan_are_their_own() -> None:
+    """What a plan keeps is known by the number of draws."""
+    term, frames, weights = case(1, 60)
+    plan = MapPlan(frames)
+    for count in (4, 2):
+        found = term.mapped(weights[:, :count], plan.of_draws(count))
+        assert isinstance(found, SoapQuadraticFunctions)
+        assert found.centers["Cu"].lines.shape == (count, term.dimension)
+
+
 def test_draws_have_no_part_of_species_without_points() -> None:
     term, frames, _ = case(2, 60)
     term = term.with_blocks([term.blocks[0], Block(term.blocks[1].species, np.zeros((0, 144)))])
