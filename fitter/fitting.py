@@ -212,7 +212,7 @@ def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
     """The settings with every choice made, and the targets of all frames."""
     survey = Survey.of(frames, given)
     settings = _chosen(given, survey, run)
-    data, summary = _labelled(settings, survey, run), None
+    data = _labelled(settings, survey, run)
     if any(wanted(settings)):
         with run.stage("optimising hyperparameters", EVALUATIONS) as advance:
             best = run.ranks.on_first(
@@ -221,7 +221,7 @@ def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
         if widest_cutoff(best.settings) != widest_cutoff(settings):
             data = _labelled(best.settings, data.survey, run)
         return _Prepared(best.settings, *data, best.summary)
-    return _Prepared(settings, *data, summary)
+    return _Prepared(settings, *data)
 
 
 def _labelled(settings: Settings, survey: Survey, run: Run) -> Labelled:
@@ -270,14 +270,16 @@ def _from_sums(prepared: _Prepared, prior: Prior, data: Groups) -> _Solved:
     )
     together = data.together(chosen.sigma_factors)
     data.members = ()  # as large as what is needed from here on
-    # The evidence that compares terms knows the data alone.
-    alone = together.solve(np.repeat(chosen.deltas, sizes))
-    evidence = alone.log_marginal_likelihood(chosen.noise_factor)
-    del alone
-    if prepared.settings.is_flexible:
-        chosen = replace(chosen, deltas=_known_deltas(prior, chosen))
-    model, posterior = _solved(prepared, prior, together, chosen)
-    model = replace(model, log_marginal_likelihood=evidence)
+    held = _known_deltas(prior, chosen) if prepared.settings.is_flexible else chosen.deltas
+    evidence = None
+    if prepared.imagined or not np.array_equal(held, chosen.deltas):
+        # The evidence that compares terms knows the data alone.
+        alone = together.solve(np.repeat(chosen.deltas, sizes))
+        evidence = alone.log_marginal_likelihood(chosen.noise_factor)
+        del alone
+    model, posterior = _solved(prepared, prior, together, replace(chosen, deltas=held))
+    if evidence is not None:
+        model = replace(model, log_marginal_likelihood=evidence)
     return _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)
 
 
