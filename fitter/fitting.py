@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from forcemap.fitter.baseline.isolated_atoms import FreeAtoms
+from forcemap.fitter.choice.learning import learned, learns
 from forcemap.fitter.choice.optimise import (
     EVALUATIONS,
     freedom_of,
@@ -220,8 +221,20 @@ def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
             )
         if widest_cutoff(best.settings) != widest_cutoff(settings):
             data = _labelled(best.settings, data.survey, run)
+        data = _taught(best.settings, data, run)
         return _Prepared(best.settings, *data, best.summary)
-    return _Prepared(settings, *data)
+    return _Prepared(settings, *_taught(settings, data, run))
+
+
+def _taught(settings: Settings, data: Labelled, run: Run) -> Labelled:
+    """The data with what terms learn from them."""
+    if not (settings.learning_steps and learns(settings)):
+        return data
+    with run.stage("learning descriptors", settings.learning_steps) as advance:
+        found = run.ranks.on_first(
+            lambda: learned(settings, data.survey, data.targets, advance, run.jobs)
+        )
+    return data._replace(survey=replace(data.survey, learned=found))
 
 
 def _labelled(settings: Settings, survey: Survey, run: Run) -> Labelled:

@@ -35,7 +35,7 @@ from forcemap.fitter.terms.base import Array, Term
 from forcemap.fitter.terms.rows import RowLayout, columns, term_columns, unwhitened
 from scipy.linalg import lapack
 
-__all__ = ["Freedom", "Point", "Sample"]
+__all__ = ["Freedom", "Point", "Sample", "jittered"]
 
 STEP = 1e-3
 """Step of a coordinate in differences of rows and covariances. Wide deltas and nearby sparse points
@@ -114,7 +114,7 @@ class Sample:
         `logs` are logarithms of deltas and sigmas as in `solve.evidence.Evidence`.
         """
         factors = [
-            np.asarray(scipy.linalg.cholesky(_jittered(term.covariance(block)), lower=True))
+            np.asarray(scipy.linalg.cholesky(jittered(term.covariance(block)), lower=True))
             for term, block, _ in columns(terms)
         ]
         free = self.freedom
@@ -154,7 +154,8 @@ def _derivative(values: Sequence[Array]) -> Array:
     return difference
 
 
-def _jittered(covariance: Array) -> Array:
+def jittered(covariance: Array) -> Array:
+    """A covariance that has a Cholesky factor."""
     return covariance + JITTER * float(np.mean(np.diag(covariance))) * np.eye(len(covariance))
 
 
@@ -292,7 +293,7 @@ class Point:
                 continue
             blocks = next(ends)
             change = _derivative(
-                [_jittered(e.covariance(b)) for e, b in zip(around, blocks, strict=True)]
+                [jittered(e.covariance(b)) for e, b in zip(around, blocks, strict=True)]
             )
             half = scipy.linalg.solve_triangular(factor, change, lower=True)
             half = scipy.linalg.solve_triangular(factor, half.T, lower=True)

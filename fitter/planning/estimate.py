@@ -22,6 +22,9 @@ import scipy.linalg
 from ase.geometry import complete_cell
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.isolated_atoms import free_atoms, uncertain_atoms, warn_of_cohesion
+from forcemap.fitter.choice.learning import ATOMS as LEARNING_ATOMS
+from forcemap.fitter.choice.learning import LEAST_ROWS, learns, parameters
+from forcemap.fitter.choice.learning import POINTS as LEARNING_POINTS
 from forcemap.fitter.choice.optimise import EVALUATIONS, sample_size, wanted
 from forcemap.fitter.choice.trials import TRIAL_ATOMS, TRIAL_POINTS
 from forcemap.fitter.config import Settings
@@ -85,6 +88,9 @@ TIMED_COLUMNS = 1000
 
 EVIDENCE_STEPS = 12
 """Solutions that the search for the deltas takes; mostly 6 to 13 on published sets."""
+
+LEARNING_PASSES = 1.5
+"""Time of the loss of learned descriptors and its slopes, relative to that of the rows."""
 
 BYTES_PER_ATOM = 220
 """Memory of frames, labels, targets and predictions, measured by `benchmarks/fit_scaling.py`."""
@@ -386,6 +392,7 @@ class _Look:
         if len(options) > 1:
             look._trials(options)
         look._optimising(options[0])
+        look._learning(options[0], survey)
         return look
 
     def _survey(self, survey: Survey) -> Survey:
@@ -457,6 +464,16 @@ class _Look:
             f"the evidence is maximised in at most {EVALUATIONS} evaluations, often fewer; the fit "
             "then has other hyperparameters than those that were looked at"
         )
+
+    def _learning(self, settings: Settings, survey: Survey) -> None:
+        """The time in which descriptors learn from a sample, where there are labels enough."""
+        if not (settings.learning_steps and learns(settings)):
+            return
+        atoms = min(LEARNING_ATOMS, self.atoms)
+        if 3 * atoms < LEAST_ROWS * parameters(settings, survey):
+            return
+        row = self.row.of(LEARNING_POINTS * len(settings.terms)) * LEARNING_PASSES
+        self.seconds["learning descriptors"] = settings.learning_steps * atoms * row
 
     def _trials(self, options: Sequence[Settings]) -> None:
         """Time of the small fits that compare alternatives, from rows of few points.

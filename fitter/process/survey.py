@@ -37,6 +37,7 @@ class Survey:
         repulsion: where the data end, by pair of species; empty without a core or before it is known.
         uncertain_atoms: what energies of isolated atoms are known to, eV, by atomic number; infinite
             for nothing; without those that are known.
+        learned: what terms have learned, by their settings as text.
         kept: results of `once` by key.
     """
 
@@ -46,6 +47,7 @@ class Survey:
     seed: int = 0
     repulsion: Repulsion = field(default_factory=dict)
     uncertain_atoms: Mapping[int, float] = field(default_factory=dict)
+    learned: Mapping[str, Any] = field(default_factory=dict, repr=False)
     kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod

@@ -46,6 +46,8 @@ __all__ = [
     "SPARSE_METHODS",
     "Array",
     "Block",
+    "Learnable",
+    "Learned",
     "MapPlan",
     "Pool",
     "Size",
@@ -136,6 +138,41 @@ class Pool:
         )
 
 
+class Learned(Protocol):
+    """A term with some of the parameters of its descriptors, and slopes in them."""
+
+    @property
+    def term(self) -> Term:
+        """With the sparse points that these parameters describe."""
+
+    @property
+    def outcome(self) -> Any:
+        """What `TermSettings.open` finds in `Survey.learned`."""
+
+    def energy_slopes(
+        self, frames: Sequence[Frame], factors: Sequence[float], weights: Array
+    ) -> Array:
+        """(parameters,) slopes of sum_f factors[f] E(frames[f]) at fixed weights of the points."""
+
+    def covariance_slopes(self, left: Array, right: Array) -> Array:
+        """(parameters,) slopes of left . K right, K the covariance of the sparse points."""
+
+
+class Learnable(Protocol):
+    """What a term can learn from the data: parameters of its descriptors."""
+
+    @property
+    def count(self) -> int:
+        """Number of parameters."""
+
+    @property
+    def start(self) -> Array:
+        """(parameters,) those of a term that has not learned."""
+
+    def at(self, parameters: Array) -> Learned:
+        """The term with some parameters."""
+
+
 class Survey(Protocol):
     """The data as a kind sees them before anything is fitted; implemented in `process.survey`."""
 
@@ -154,6 +191,10 @@ class Survey(Protocol):
     @property
     def repulsion(self) -> Repulsion:
         """Where the data end, by pair of species; empty without a repulsion."""
+
+    @property
+    def learned(self) -> Mapping[str, Any]:
+        """What terms have learned (`choice.learning`), by their settings as text."""
 
     def once(self, key: str, make: Callable[[], Value]) -> Value:
         """The result of `make`, computed at the first call with this key."""
@@ -261,6 +302,15 @@ class TermSettings(Checked):
         return None
 
     # Methods that the fit calls:
+
+    @property
+    def widened(self) -> TermSettings | None:
+        """The settings of the term that this one learns its descriptors from; None: it does not."""
+        return None
+
+    def learnable(self, wide: Term) -> Learnable:
+        """What this term can learn; `wide` is the term of `widened`."""
+        raise NotImplementedError
 
     def alternatives(self: AnySettings, survey: Survey) -> Sequence[tuple[TermSettings, ...]]:
         """Alternatives for the evidence to choose from, in place of this term; by default itself."""

@@ -20,7 +20,7 @@ from forcemap.fitter.checked import (
     read_by,
     reader,
 )
-from forcemap.fitter.terms.base import DISTANCE, Array, Size, Survey, TermSettings
+from forcemap.fitter.terms.base import DISTANCE, Array, Size, Survey, Term, TermSettings
 from forcemap.fitter.terms.environments import EnvironmentSettings
 from forcemap.fitter.terms.soap.channels import (
     channels_of,
@@ -29,6 +29,7 @@ from forcemap.fitter.terms.soap.channels import (
     species_weights,
 )
 from forcemap.fitter.terms.soap.contraction import learned_mixing, second_moments, tables
+from forcemap.fitter.terms.soap.learning import WIDER, WideChannels
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis
 from forcemap.fitter.terms.soap.scales import SINGLE, Reaches, Scale
 from forcemap.fitter.terms.soap.term import SoapTerm
@@ -232,6 +233,20 @@ class SoapSettings(EnvironmentSettings):
             other = replace(other, n_max=min(32, Size.times(self.functions, size.radial, 2)))
         return replace(other, l_max=min(20, Size.times(self.l_max, size.angular, 1)))
 
+    # ---- learning
+
+    @property
+    @override
+    def widened(self) -> SoapSettings | None:
+        if not self.contracts:
+            return None
+        return replace(self, n_channels=min(64, WIDER * (self.n_channels or CHANNELS)))
+
+    @override
+    def learnable(self, wide: Term) -> WideChannels:
+        assert isinstance(wide, SoapTerm)
+        return WideChannels(wide, min(self.n_channels or CHANNELS, wide.functions))
+
     # ---- the term
 
     def open(self, survey: Survey) -> SoapTerm:
@@ -260,7 +275,9 @@ class SoapSettings(EnvironmentSettings):
         )
         weights, mixing = self._channels(survey), None
         if self.contracts:
-            mixing = self._mixing(survey, basis, weights)
+            mixing = survey.learned.get(repr(self))
+            if mixing is None:
+                mixing = self._mixing(survey, basis, weights)
             weights = np.ones((1, len(survey.species)))
         radial, own = tables(basis, mixing)
         return SoapTerm(

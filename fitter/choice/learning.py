@@ -1,0 +1,361 @@
+"""Descriptors learned from the data: their parameters predict frames that were not fitted best.
+
+Some terms have descriptors with many parameters (`TermSettings.widened`). A sample of the frames is
+split in two halves. With the rows A and the targets y of the other half, scaled by sigmas, the weights
+
+    w = (Aᵀ A + K / delta²)⁻¹ Aᵀ y
+
+of sparse points predict the residuals r = y_f - A_f w of a half f, and the parameters minimise
+
+    loss = sum over both halves of nu / 2 log(1 + r² / nu),
+
+which a few wrong or far frames do not dominate (Student's t). With s = r / (1 + r² / nu) and the
+adjoint weights m = (Aᵀ A + K / delta²)⁻¹ A_fᵀ s, the slope of a half's loss is exactly
+
+    d(loss) = -sᵀ dA_f w - (y - A w)ᵀ dA m + (A m)ᵀ dA w + mᵀ dK w / delta²
+
+(Foo, Do and Ng, Adv. Neural Inf. Process. Syst. 20, 377 (2008), differentiate such losses in the same
+way). Products uᵀ dA w of all rows of a frame are slopes of one number: of the energy, times its u, less
+the derivative of the energy as atoms and cell move along the u of forces and stress. That derivative is
+a central difference, linear in u; no row is differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.optimize
+from forcemap.fitter.choice.optimise import freedom_of
+from forcemap.fitter.choice.slopes import jittered
+from forcemap.fitter.config import Settings
+from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.data.sampling import sample_of
+from forcemap.fitter.process.accumulate import accumulate, whitened_rows
+from forcemap.fitter.process.prior import Prior
+from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.process.targets import Targets, group_count
+from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.sharing.threads import in_order
+from forcemap.fitter.solve.evidence import maximise_evidence
+from forcemap.fitter.terms.base import Array, Learnable, Learned, Term
+from forcemap.fitter.terms.rows import RowLayout, columns, term_columns, unwhitened
+from forcemap.potentials.runs.progress import Progress
+from forcemap.potentials.voigt import matrix_of
+from threadpoolctl import threadpool_limits
+
+__all__ = ["ATOMS", "LEAST_ROWS", "POINTS", "Halves", "learned", "learns", "parameters"]
+
+ATOMS, FRAMES, POINTS = 6000, 40, 300
+"""Size of the sample, and of the fits to its halves."""
+
+LEAST_POINTS = 60
+"""Sparse points of each element among many."""
+
+LEAST_ROWS = 4
+"""Labels for each parameter that is learned: fewer teach what does not hold for others."""
+
+HALVES = 2
+NU = 16.0
+"""Of Student's t: residuals of more than 4 sigma count less than by their square."""
+
+STEP = 1e-4
+"""Largest displacement in the central differences, Å."""
+
+AT_ONCE = 600
+"""Atoms whose descriptors are in memory at once, of a thread."""
+
+
+def learns(settings: Settings) -> bool:
+    """Whether a term of the settings has something to learn."""
+    return any(term.widened is not None for term in settings.terms)
+
+
+def parameters(settings: Settings, survey: Survey) -> int:
+    """Number of parameters that the terms of the settings learn."""
+    return sum(
+        term.learnable(term.widened.open(survey)).count
+        for term in settings.terms
+        if term.widened is not None
+    )
+
+
+def learned(
+    settings: Settings,
+    survey: Survey,
+    targets: Sequence[Targets],
+    advance: Callable[[], Any] = lambda: None,
+    jobs: int = 1,
+) -> Mapping[str, Any]:
+    """What the terms learn, for `Survey.learned`; nothing where too few frames have labels."""
+    start = Halves.of(settings, survey, targets, jobs)
+    if start is None:
+        return {}
+    best = start.least(settings.learning_steps, advance)
+    return {key: one.outcome for key, one in zip(start.keys, start.at(best).learned, strict=True)}
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Two halves of a sample, each predicted by a fit to the other.
+
+    Attributes:
+        targets: of the sample's frames.
+        terms: of the fits; those that learn are as they start.
+        sources: what learns, by the number of the term.
+        keys: of what they learn.
+        deltas: (points,) of all sparse points, eV.
+        jobs: threads.
+    """
+
+    targets: Sequence[Targets]
+    terms: Sequence[Term]
+    sources: Mapping[int, Learnable]
+    keys: Sequence[str]
+    deltas: Array
+    jobs: int = 1
+
+    @classmethod
+    def of(
+        cls, settings: Settings, survey: Survey, targets: Sequence[Targets], jobs: int = 1
+    ) -> Halves | None:
+        """The halves with the terms of the settings, smaller; None if too few frames have labels."""
+        chosen = _sampled(targets)
+        wide = {n: t.widened for n, t in enumerate(settings.terms) if t.widened is not None}
+        # What the terms take from the data, which `survey` keeps, they take from all frames.
+        needed = LEAST_ROWS * parameters(settings, survey)
+        if sum(len(target.rows) for target in chosen) < needed:
+            return None
+        frames = [target.frame for target in chosen]
+        asked = [wide.get(n, t) for n, t in enumerate(settings.terms)]
+        points = max(LEAST_POINTS, POINTS // len(survey.species))
+        small = replace(settings, terms=tuple(term.small(points) for term in asked))
+        run = Run(jobs, Progress.silent())
+        prior = Prior.of(small, replace(survey, frames=frames), run=run)
+        sources = {n: settings.terms[n].learnable(prior.terms[n]) for n in wide}
+        terms = list(prior.terms)
+        for n, source in sources.items():
+            terms[n] = source.at(source.start).term
+        factors = _factors(terms)
+        data = accumulate(
+            chosen, Prior(tuple(terms), tuple(factors)), run, group_count(settings, frames)
+        )
+        freedom = freedom_of(settings, terms, frames)
+        sizes = [term.size for term in terms]
+        found = maximise_evidence(
+            *(data, sizes, freedom.start, freedom.fixed, freedom.scale_is_free, freedom.repeats)
+        )
+        scaled = [_scaled(t, found.sigma_factors * found.noise_factor) for t in chosen]
+        deltas = np.repeat(found.deltas * found.noise_factor, sizes)
+        keys = [repr(settings.terms[n]) for n in sources]
+        return cls(scaled, terms, sources, keys, deltas, jobs)
+
+    @property
+    def start(self) -> Array:
+        """Parameters of all that learns, one after another."""
+        return np.concatenate([source.start for source in self.sources.values()])
+
+    def at(self, parameters: Array) -> Trial:
+        """The fits with some parameters."""
+        sizes = [len(source.start) for source in self.sources.values()]
+        parts = np.split(parameters, np.cumsum(sizes)[:-1])
+        found = [s.at(part) for s, part in zip(self.sources.values(), parts, strict=True)]
+        return Trial(self, found)
+
+    def least(self, steps: int, advance: Callable[[], Any] = lambda: None) -> Array:
+        """The best parameters after so many evaluations of the loss and its slopes."""
+        best, lowest = self.start, np.inf
+        count = sum(len(target.rows) for target in self.targets)
+
+        def cost(parameters: Array) -> tuple[float, Array]:
+            nonlocal best, lowest
+            trial = self.at(parameters)
+            loss = trial.loss
+            if loss < lowest:
+                best, lowest = parameters.copy(), loss
+            slopes = trial.slopes
+            advance()
+            return loss / count, slopes / count
+
+        with threadpool_limits(limits=1, user_api="blas"):
+            scipy.optimize.minimize(
+                cost,
+                best,
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxfun": steps, "maxiter": steps, "ftol": 1e-5, "maxcor": 20},
+            )
+        return best
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The fits to both halves with some parameters, their loss, and its slopes.
+
+    Attributes:
+        halves: the data.
+        learned: what learns, with the parameters.
+    """
+
+    halves: Halves
+    learned: Sequence[Learned]
+
+    @cached_property
+    def terms(self) -> list[Term]:
+        """Of the fits."""
+        terms = list(self.halves.terms)
+        for n, one in zip(self.halves.sources, self.learned, strict=True):
+            terms[n] = one.term
+        return terms
+
+    @cached_property
+    def _fits(self) -> list[_Fit]:
+        terms, halves = self.terms, self.halves
+        prior = Prior(tuple(terms), tuple(_factors(terms)))
+        parts = list(in_order(lambda t: whitened_rows([t], prior), halves.targets, halves.jobs))
+        bounds = np.cumsum([0, *(len(part) for part in parts)])
+        rows = np.concatenate(parts) * halves.deltas
+        del parts
+        values = np.concatenate([t.values / t.sigmas for t in halves.targets])
+        places = [np.arange(a, b) for a, b in pairwise(bounds)]
+        gram, vector = rows.T @ rows, rows.T @ values
+        gram[np.diag_indices_from(gram)] += 1.0
+        fits = []
+        for half in range(HALVES):
+            own = np.concatenate(places[half::HALVES])
+            some = rows[own]
+            factor = scipy.linalg.cho_factor(gram - some.T @ some, lower=True)
+            weights = scipy.linalg.cho_solve(factor, vector - some.T @ values[own])
+            residuals = values - rows @ weights
+            pull = residuals[own] / (1.0 + residuals[own] ** 2 / NU)
+            adjoint = scipy.linalg.cho_solve(factor, some.T @ pull)
+            along = rows @ adjoint
+            along[own] = -pull
+            loss = 0.5 * NU * np.sum(np.log1p(residuals[own] ** 2 / NU))
+            residuals[own] = 0.0
+            pair = [unwhitened(terms, prior.factors, halves.deltas * v) for v in (weights, adjoint)]
+            fits.append(
+                _Fit(
+                    *pair, [along[p] for p in places], [-residuals[p] for p in places], float(loss)
+                )
+            )
+        return fits
+
+    @property
+    def loss(self) -> float:
+        """Of both halves."""
+        return sum(fit.loss for fit in self._fits)
+
+    @property
+    def slopes(self) -> Array:
+        """Of the loss in the parameters."""
+        halves = self.halves
+        where = [part for _, part in term_columns(self.terms)]
+        own = [where[n] for n in halves.sources]
+        total = [np.zeros_like(source.start) for source in halves.sources.values()]
+        for fit in self._fits:
+            for rows, weights in ((fit.along, fit.weights), (fit.against, fit.adjoint)):
+                moves = [m for t, u in zip(halves.targets, rows, strict=True) for m in _moves(t, u)]
+
+                def part(
+                    some: Sequence[tuple[Frame, float]], weights: Array = weights
+                ) -> list[Array]:
+                    frames, factors = zip(*some, strict=True)
+                    return [
+                        one.energy_slopes(frames, factors, weights[columns_])
+                        for one, columns_ in zip(self.learned, own, strict=True)
+                    ]
+
+                for found in in_order(part, list(_together(moves)), halves.jobs):
+                    for sum_, one in zip(total, found, strict=True):
+                        sum_ += one
+            for sum_, one, columns_ in zip(total, self.learned, own, strict=True):
+                delta = halves.deltas[columns_][0]
+                left, right = fit.adjoint[columns_], fit.weights[columns_]
+                sum_ += one.covariance_slopes(left, right) / delta**2
+        return np.concatenate(total)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A half predicted by the fit to the other.
+
+    Attributes:
+        weights, adjoint: (points,) w and m of the unit-variance columns.
+        along, against: by frame, what multiplies dA w and dA m.
+        loss: of the half.
+    """
+
+    weights: Array
+    adjoint: Array
+    along: list[Array]
+    against: list[Array]
+    loss: float
+
+
+def _moves(target: Targets, scaled: Array) -> Iterator[tuple[Frame, float]]:
+    """Frames with factors so that the sum of factor times energy has the slope u . dA w.
+
+    `scaled` (rows,) is u of rows divided by sigmas.
+    """
+    frame = target.frame
+    layout = RowLayout(len(frame.numbers))
+    rows = np.zeros(layout.count)
+    rows[target.rows] = scaled / target.sigmas
+    energy, forces, strain = layout.split(rows)
+    longest = float(np.max(np.abs(frame.positions - frame.positions.mean(axis=0)), initial=1.0))
+    most = max(np.abs(forces).max(initial=0.0), np.abs(strain).max() * longest)
+    if most == 0.0:
+        if energy != 0.0:
+            yield frame, energy
+        return
+    step = STEP / most
+    # Off the diagonal, a strain's derivative is that of both of its components together.
+    turned = matrix_of(strain * np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.5]))
+    for sign in (1.0, -1.0):
+        deformed = np.eye(3) - sign * step * turned
+        moved = replace(
+            frame,
+            positions=(frame.positions + sign * step * forces) @ deformed,
+            cell=frame.cell @ deformed,
+        )
+        yield moved, 0.5 * energy - sign / (2.0 * step)
+
+
+def _together(moves: Sequence[tuple[Frame, float]]) -> Iterator[list[tuple[Frame, float]]]:
+    """Pieces of some hundred atoms."""
+    piece: list[tuple[Frame, float]] = []
+    atoms = 0
+    for move in moves:
+        piece.append(move)
+        atoms += len(move[0].numbers)
+        if atoms >= AT_ONCE:
+            yield piece
+            piece, atoms = [], 0
+    if piece:
+        yield piece
+
+
+def _factors(terms: Sequence[Term]) -> list[Array]:
+    """Cholesky factors of the covariances of all blocks."""
+    return [
+        np.asarray(scipy.linalg.cholesky(jittered(term.covariance(block)), lower=True))
+        for term, block, _ in columns(terms)
+    ]
+
+
+def _sampled(targets: Sequence[Targets]) -> list[Targets]:
+    by_frame = {id(target.frame): target for target in targets if len(target.rows)}
+    frames = [target.frame for target in targets if len(target.rows)]
+    return [by_frame[id(f)] for f in sample_of(frames, ATOMS, FRAMES)]
+
+
+def _scaled(target: Targets, factors: Array) -> Targets:
+    """Targets with sigmas times the factor of their group."""
+    groups = np.where(target.of_stress, min(1, len(factors) - 1), 0)
+    return replace(target, sigmas=target.sigmas * factors[groups])
