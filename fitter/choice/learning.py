@@ -49,7 +49,7 @@ from forcemap.potentials.runs.progress import Progress
 from forcemap.potentials.voigt import matrix_of
 from threadpoolctl import threadpool_limits
 
-__all__ = ["ATOMS", "LEAST_ROWS", "POINTS", "Halves", "learned", "learns", "parameters"]
+__all__ = ["ATOMS", "LEAST_ROWS", "POINTS", "Halves", "Lesson", "learned", "learns", "parameters"]
 
 ATOMS, FRAMES, POINTS = 6000, 40, 300
 """Size of the sample, and of the fits to its halves."""
@@ -91,13 +91,30 @@ def learned(
     targets: Sequence[Targets],
     advance: Callable[[], Any] = lambda: None,
     jobs: int = 1,
-) -> Mapping[str, Any]:
-    """What the terms learn, for `Survey.learned`; nothing where too few frames have labels."""
-    start = Halves.of(settings, survey, targets, jobs)
-    if start is None:
-        return {}
-    best = start.least(settings.learning_steps, advance)
-    return {key: one.outcome for key, one in zip(start.keys, start.at(best).learned, strict=True)}
+) -> Lesson | None:
+    """What the terms learn; None where too few frames have labels."""
+    # One thread of BLAS: its rounding would decide what is learned, on any machine another.
+    with threadpool_limits(limits=1, user_api="blas"):
+        start = Halves.of(settings, survey, targets, jobs)
+        if start is None:
+            return None
+        best, losses = start.least(settings.learning_steps, advance)
+    outcomes = (one.outcome for one in start.at(best).learned)
+    return Lesson(dict(zip(start.keys, outcomes, strict=True)), losses[0], min(losses))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What terms have learned.
+
+    Attributes:
+        outcomes: for `Survey.learned`.
+        before, after: loss of a label of the frames left out.
+    """
+
+    outcomes: Mapping[str, Any]
+    before: float
+    after: float
 
 
 @dataclass(frozen=True)
@@ -160,6 +177,11 @@ class Halves:
         """Parameters of all that learns, one after another."""
         return np.concatenate([source.start for source in self.sources.values()])
 
+    @property
+    def count(self) -> int:
+        """Number of labels."""
+        return sum(len(target.rows) for target in self.targets)
+
     def at(self, parameters: Array) -> Trial:
         """The fits with some parameters."""
         sizes = [len(source.start) for source in self.sources.values()]
@@ -167,30 +189,32 @@ class Halves:
         found = [s.at(part) for s, part in zip(self.sources.values(), parts, strict=True)]
         return Trial(self, found)
 
-    def least(self, steps: int, advance: Callable[[], Any] = lambda: None) -> Array:
-        """The best parameters after so many evaluations of the loss and its slopes."""
-        best, lowest = self.start, np.inf
-        count = sum(len(target.rows) for target in self.targets)
+    def least(
+        self, steps: int, advance: Callable[[], Any] = lambda: None
+    ) -> tuple[Array, list[float]]:
+        """The best parameters after so many evaluations, and the loss of a label in each of them."""
+        best = self.start
+        losses: list[float] = []
 
         def cost(parameters: Array) -> tuple[float, Array]:
-            nonlocal best, lowest
+            nonlocal best
             trial = self.at(parameters)
-            loss = trial.loss
-            if loss < lowest:
-                best, lowest = parameters.copy(), loss
-            slopes = trial.slopes
+            loss = trial.loss / self.count
+            if loss < min(losses, default=np.inf):
+                best = parameters.copy()
+            losses.append(loss)
+            slopes = trial.slopes / self.count
             advance()
-            return loss / count, slopes / count
+            return loss, slopes
 
-        with threadpool_limits(limits=1, user_api="blas"):
-            scipy.optimize.minimize(
-                cost,
-                best,
-                jac=True,
-                method="L-BFGS-B",
-                options={"maxfun": steps, "maxiter": steps, "ftol": 1e-5, "maxcor": 20},
-            )
-        return best
+        scipy.optimize.minimize(
+            cost,
+            best,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxfun": steps, "maxiter": steps, "ftol": 1e-5, "maxcor": 20},
+        )
+        return best, losses
 
 
 @dataclass(frozen=True)
@@ -225,26 +249,30 @@ class Trial:
         places = [np.arange(a, b) for a, b in pairwise(bounds)]
         gram, vector = rows.T @ rows, rows.T @ values
         gram[np.diag_indices_from(gram)] += 1.0
-        fits = []
-        for half in range(HALVES):
+
+        def weighted(white: Array) -> Array:
+            return unwhitened(terms, prior.factors, halves.deltas * white)
+
+        def fit(half: int) -> _Fit:
             own = np.concatenate(places[half::HALVES])
             some = rows[own]
             factor = scipy.linalg.cho_factor(gram - some.T @ some, lower=True)
             weights = scipy.linalg.cho_solve(factor, vector - some.T @ values[own])
             residuals = values - rows @ weights
-            pull = residuals[own] / (1.0 + residuals[own] ** 2 / NU)
+            squares = residuals[own] ** 2 / NU
+            pull = residuals[own] / (1.0 + squares)
             adjoint = scipy.linalg.cho_solve(factor, some.T @ pull)
-            along = rows @ adjoint
-            along[own] = -pull
-            loss = 0.5 * NU * np.sum(np.log1p(residuals[own] ** 2 / NU))
-            residuals[own] = 0.0
-            pair = [unwhitened(terms, prior.factors, halves.deltas * v) for v in (weights, adjoint)]
-            fits.append(
-                _Fit(
-                    *pair, [along[p] for p in places], [-residuals[p] for p in places], float(loss)
-                )
+            along, against = rows @ adjoint, -residuals
+            along[own], against[own] = -pull, 0.0
+            return _Fit(
+                weighted(weights),
+                weighted(adjoint),
+                [along[place] for place in places],
+                [against[place] for place in places],
+                0.5 * NU * float(np.sum(np.log1p(squares))),
             )
-        return fits
+
+        return [fit(half) for half in range(HALVES)]
 
     @property
     def loss(self) -> float:
@@ -272,8 +300,8 @@ class Trial:
                     ]
 
                 for found in in_order(part, list(_together(moves)), halves.jobs):
-                    for sum_, one in zip(total, found, strict=True):
-                        sum_ += one
+                    for sum_, some in zip(total, found, strict=True):
+                        sum_ += some
             for sum_, one, columns_ in zip(total, self.learned, own, strict=True):
                 delta = halves.deltas[columns_][0]
                 left, right = fit.adjoint[columns_], fit.weights[columns_]
