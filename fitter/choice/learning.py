@@ -47,6 +47,7 @@ from forcemap.fitter.terms.base import Array, Learnable, Learned, Term
 from forcemap.fitter.terms.rows import RowLayout, columns, term_columns, unwhitened
 from forcemap.potentials.runs.progress import Progress
 from forcemap.potentials.voigt import matrix_of
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 __all__ = ["ATOMS", "LEAST_ROWS", "POINTS", "Halves", "Lesson", "learned", "learns", "parameters"]
@@ -57,8 +58,11 @@ ATOMS, FRAMES, POINTS = 6000, 40, 300
 LEAST_POINTS = 60
 """Sparse points of each element among many."""
 
-LEAST_ROWS = 4
+LEAST_ROWS = 6
 """Labels for each parameter that is learned: fewer teach what does not hold for others."""
+
+COMBINATIONS = 4
+"""Combinations of several elements from which on halves have different ones."""
 
 HALVES = 2
 NU = 16.0
@@ -127,6 +131,7 @@ class Halves:
         sources: what learns, by the number of the term.
         keys: of what they learn.
         deltas: (points,) of all sparse points, eV.
+        parts: (targets,) the half that each frame belongs to.
         jobs: threads.
     """
 
@@ -135,6 +140,7 @@ class Halves:
     sources: Mapping[int, Learnable]
     keys: Sequence[str]
     deltas: Array
+    parts: NDArray[np.intp]
     jobs: int = 1
 
     @classmethod
@@ -170,7 +176,7 @@ class Halves:
         scaled = [_scaled(t, found.sigma_factors * found.noise_factor) for t in chosen]
         deltas = np.repeat(found.deltas * found.noise_factor, sizes)
         keys = [repr(settings.terms[n]) for n in sources]
-        return cls(scaled, terms, sources, keys, deltas, jobs)
+        return cls(scaled, terms, sources, keys, deltas, _parts(frames), jobs)
 
     @property
     def start(self) -> Array:
@@ -254,7 +260,7 @@ class Trial:
             return unwhitened(terms, prior.factors, halves.deltas * white)
 
         def fit(half: int) -> _Fit:
-            own = np.concatenate(places[half::HALVES])
+            own = np.concatenate([places[n] for n in np.flatnonzero(halves.parts == half)])
             some = rows[own]
             factor = scipy.linalg.cho_factor(gram - some.T @ some, lower=True)
             weights = scipy.linalg.cho_solve(factor, vector - some.T @ values[own])
@@ -353,6 +359,25 @@ def _moves(target: Targets, scaled: Array) -> Iterator[tuple[Frame, float]]:
             cell=frame.cell @ deformed,
         )
         yield moved, 0.5 * energy - sign / (2.0 * step)
+
+
+def _parts(frames: Sequence[Frame]) -> NDArray[np.intp]:
+    """The half that each frame belongs to.
+
+    Of many combinations of elements, each is in one half as a whole, so that the other half teaches how
+    combinations that it does not have are predicted. Elements alone are in both.
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for n, frame in enumerate(frames):
+        groups.setdefault(tuple(sorted(set(frame.numbers.tolist()))), []).append(n)
+    compounds = [some for elements, some in sorted(groups.items()) if len(elements) > 1]
+    whole = compounds if len(compounds) >= COMBINATIONS else []
+    rest = sorted(set(range(len(frames))) - {n for some in whole for n in some})
+    halves = np.zeros(len(frames), dtype=np.intp)
+    for n, some in enumerate(whole):
+        halves[some] = n % HALVES
+    halves[rest] = np.arange(len(rest)) % HALVES
+    return halves
 
 
 def _together(moves: Sequence[tuple[Frame, float]]) -> Iterator[list[tuple[Frame, float]]]:
