@@ -231,9 +231,7 @@ def _taught(settings: Settings, data: Labelled, run: Run) -> Labelled:
     if not (settings.learning_steps and learns(settings)):
         return data
     with run.stage("learning descriptors", settings.learning_steps) as advance:
-        found = run.ranks.on_first(
-            lambda: learned(settings, data.survey, data.targets, advance, run.jobs)
-        )
+        found = learned(settings, data.survey, data.targets, advance, run)
     if found is None:
         return data
     run.note(

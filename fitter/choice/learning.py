@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -41,7 +41,6 @@ from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.process.targets import Targets, group_count
 from forcemap.fitter.sharing.run import Run
-from forcemap.fitter.sharing.threads import in_order
 from forcemap.fitter.solve.evidence import maximise_evidence
 from forcemap.fitter.terms.base import Array, Learnable, Learned, Term
 from forcemap.fitter.terms.rows import RowLayout, columns, term_columns, unwhitened
@@ -94,12 +93,15 @@ def learned(
     survey: Survey,
     targets: Sequence[Targets],
     advance: Callable[[], Any] = lambda: None,
-    jobs: int = 1,
+    run: Run | None = None,
 ) -> Lesson | None:
-    """What the terms learn; None where too few frames have labels."""
+    """What the terms learn; None where too few frames have labels.
+
+    All ranks of `run` call this together, and have the same result; threads and ranks share the work.
+    """
     # One thread of BLAS: its rounding would decide what is learned, on any machine another.
     with threadpool_limits(limits=1, user_api="blas"):
-        start = Halves.of(settings, survey, targets, jobs)
+        start = Halves.of(settings, survey, targets, run)
         if start is None:
             return None
         best, losses = start.least(settings.learning_steps, advance)
@@ -132,7 +134,7 @@ class Halves:
         keys: of what they learn.
         deltas: (points,) of all sparse points, eV.
         parts: (targets,) the half that each frame belongs to.
-        jobs: threads.
+        run: the ranks and threads that share the work.
     """
 
     targets: Sequence[Targets]
@@ -141,11 +143,15 @@ class Halves:
     keys: Sequence[str]
     deltas: Array
     parts: NDArray[np.intp]
-    jobs: int = 1
+    run: Run
 
     @classmethod
     def of(
-        cls, settings: Settings, survey: Survey, targets: Sequence[Targets], jobs: int = 1
+        cls,
+        settings: Settings,
+        survey: Survey,
+        targets: Sequence[Targets],
+        run: Run | None = None,
     ) -> Halves | None:
         """The halves with the terms of the settings, smaller; None if too few frames have labels."""
         chosen = _sampled(targets)
@@ -158,8 +164,9 @@ class Halves:
         asked = [wide.get(n, t) for n, t in enumerate(settings.terms)]
         points = max(LEAST_POINTS, POINTS // len(survey.species))
         small = replace(settings, terms=tuple(term.small(points) for term in asked))
-        run = Run(jobs, Progress.silent())
-        prior = Prior.of(small, replace(survey, frames=frames), run=run)
+        run = replace(run or Run(), progress=Progress.silent(), checkpoint=None)
+        mine = Prior.of(small, replace(survey, frames=frames), run=run)
+        prior = run.ranks.on_first(lambda: mine)
         sources = {n: settings.terms[n].learnable(prior.terms[n]) for n in wide}
         terms = list(prior.terms)
         for n, source in sources.items():
@@ -168,15 +175,17 @@ class Halves:
         data = accumulate(
             chosen, Prior(tuple(terms), tuple(factors)), run, group_count(settings, frames)
         )
-        freedom = freedom_of(settings, terms, frames)
+        free = freedom_of(settings, terms, frames)
         sizes = [term.size for term in terms]
-        found = maximise_evidence(
-            *(data, sizes, freedom.start, freedom.fixed, freedom.scale_is_free, freedom.repeats)
+        found = run.ranks.on_first(
+            lambda: maximise_evidence(
+                *(data, sizes, free.start, free.fixed, free.scale_is_free, free.repeats)
+            )
         )
         scaled = [_scaled(t, found.sigma_factors * found.noise_factor) for t in chosen]
         deltas = np.repeat(found.deltas * found.noise_factor, sizes)
         keys = [repr(settings.terms[n]) for n in sources]
-        return cls(scaled, terms, sources, keys, deltas, _parts(frames), jobs)
+        return cls(scaled, terms, sources, keys, deltas, _parts(frames), run)
 
     @property
     def start(self) -> Array:
@@ -245,19 +254,27 @@ class Trial:
 
     @cached_property
     def _fits(self) -> list[_Fit]:
-        terms, halves = self.terms, self.halves
-        prior = Prior(tuple(terms), tuple(_factors(terms)))
-        parts = list(in_order(lambda t: whitened_rows([t], prior), halves.targets, halves.jobs))
-        bounds = np.cumsum([0, *(len(part) for part in parts)])
-        rows = np.concatenate(parts) * halves.deltas
-        del parts
+        halves, run = self.halves, self.halves.run
+        prior = Prior(tuple(self.terms), tuple(_factors(self.terms)))
+        costs = [len(target.rows) for target in halves.targets]
+        parts = run.ranks.map_in_order(
+            lambda target: whitened_rows([target], prior), halves.targets, costs, run.jobs
+        )
+        white = list(parts)  # on the first rank
+        return run.ranks.on_first(lambda: self._of_rows(white, prior.factors))
+
+    def _of_rows(self, white: Sequence[Array], factors: Sequence[Array]) -> list[_Fit]:
+        """The fits from the rows of all frames, whitened by the factors of the points' covariances."""
+        halves = self.halves
+        bounds = np.cumsum([0, *(len(part) for part in white)])
+        rows = np.concatenate(white) * halves.deltas
         values = np.concatenate([t.values / t.sigmas for t in halves.targets])
         places = [np.arange(a, b) for a, b in pairwise(bounds)]
         gram, vector = rows.T @ rows, rows.T @ values
         gram[np.diag_indices_from(gram)] += 1.0
 
-        def weighted(white: Array) -> Array:
-            return unwhitened(terms, prior.factors, halves.deltas * white)
+        def weights_of(white: Array) -> Array:
+            return unwhitened(self.terms, factors, halves.deltas * white)
 
         def fit(half: int) -> _Fit:
             own = np.concatenate([places[n] for n in np.flatnonzero(halves.parts == half)])
@@ -271,8 +288,8 @@ class Trial:
             along, against = rows @ adjoint, -residuals
             along[own], against[own] = -pull, 0.0
             return _Fit(
-                weighted(weights),
-                weighted(adjoint),
+                weights_of(weights),
+                weights_of(adjoint),
                 [along[place] for place in places],
                 [against[place] for place in places],
                 0.5 * NU * float(np.sum(np.log1p(squares))),
@@ -288,31 +305,40 @@ class Trial:
     @property
     def slopes(self) -> Array:
         """Of the loss in the parameters."""
-        halves = self.halves
-        where = [part for _, part in term_columns(self.terms)]
-        own = [where[n] for n in halves.sources]
-        total = [np.zeros_like(source.start) for source in halves.sources.values()]
+        halves, run = self.halves, self.halves.run
+        total = np.zeros(len(halves.start))
         for fit in self._fits:
             for rows, weights in ((fit.along, fit.weights), (fit.against, fit.adjoint)):
                 moves = [m for t, u in zip(halves.targets, rows, strict=True) for m in _moves(t, u)]
+                pieces = list(_together(moves))
+                costs = [sum(len(frame.numbers) for frame, _ in piece) for piece in pieces]
+                of_pieces = partial(self._energy_slopes, weights=weights)
+                for some in run.ranks.map_in_order(of_pieces, pieces, costs, run.jobs):
+                    total += some
+            total += self._covariance_slopes(fit)
+        return run.ranks.on_first(lambda: total)
 
-                def part(
-                    some: Sequence[tuple[Frame, float]], weights: Array = weights
-                ) -> list[Array]:
-                    frames, factors = zip(*some, strict=True)
-                    return [
-                        one.energy_slopes(frames, factors, weights[columns_])
-                        for one, columns_ in zip(self.learned, own, strict=True)
-                    ]
+    @cached_property
+    def _columns(self) -> list[slice]:
+        """Those of the terms that learn."""
+        where = [part for _, part in term_columns(self.terms)]
+        return [where[n] for n in self.halves.sources]
 
-                for found in in_order(part, list(_together(moves)), halves.jobs):
-                    for sum_, some in zip(total, found, strict=True):
-                        sum_ += some
-            for sum_, one, columns_ in zip(total, self.learned, own, strict=True):
-                delta = halves.deltas[columns_][0]
-                left, right = fit.adjoint[columns_], fit.weights[columns_]
-                sum_ += one.covariance_slopes(left, right) / delta**2
-        return np.concatenate(total)
+    def _energy_slopes(self, piece: Sequence[tuple[Frame, float]], weights: Array) -> Array:
+        frames, factors = zip(*piece, strict=True)
+        return np.concatenate(
+            [
+                one.energy_slopes(frames, factors, weights[where])
+                for one, where in zip(self.learned, self._columns, strict=True)
+            ]
+        )
+
+    def _covariance_slopes(self, fit: _Fit) -> Array:
+        parts = []
+        for one, where in zip(self.learned, self._columns, strict=True):
+            delta = self.halves.deltas[where.start]
+            parts.append(one.covariance_slopes(fit.adjoint[where], fit.weights[where]) / delta**2)
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.process.labelled import Labelled
 from forcemap.fitter.process.survey import Survey
+from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.terms.base import Array
 from structures import as_frame
 
@@ -65,7 +66,7 @@ def of_few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def halves_of(settings: Settings, frames: Sequence[Frame], jobs: int = 1) -> Halves:
     data = Labelled.of(settings, Survey.of(frames, settings))
-    found = Halves.of(settings, data.survey, data.targets, jobs)
+    found = Halves.of(settings, data.survey, data.targets, Run(jobs))
     assert found is not None
     return found
 

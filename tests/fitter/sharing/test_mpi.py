@@ -250,6 +250,24 @@ def test_soap_terms_are_shared(tmp_path: Path) -> None:
 
 
 @with_mpi
+def test_ranks_learn_the_same(tmp_path: Path) -> None:
+    """The channels of a fit on two ranks are those of one; both learn as many steps."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        f"data: {{train: {SILICON}/train.xyz}}\ne0: average\nuncertainty: {{draws: 0}}\n"
+        "outside: free\nlearning_steps: 2\nterms:\n"
+        "  - {kind: soap, cutoff: 3.5, n_max: 4, n_channels: 2, l_max: 2, n_sparse: 20}\n",
+        encoding="utf-8",
+    )
+    for out, ranks in (("one", 0), ("two", 2)):
+        done = run_forcemap("fit", settings, "-o", tmp_path / out, ranks=ranks)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("learned channels: ") == 1
+    one, two = (read_container(tmp_path / out / "model.forcemap") for out in ("one", "two"))
+    np.testing.assert_array_equal(two.tensors["mixing.0"], one.tensors["mixing.0"])
+
+
+@with_mpi
 def test_fault_on_all_ranks_is_told_once(tmp_path: Path) -> None:
     path = tmp_path / "settings.yaml"
     path.write_text("data: {train: nowhere.xyz}\nterms: [{kind: two_body}]\n", encoding="utf-8")
