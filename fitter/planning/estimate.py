@@ -222,8 +222,7 @@ def estimate(
     seconds = {
         "reading frames": reading,
         **look.seconds,
-        # The main thread adds what the others have computed.
-        "rows and their sum": max((workers + adding) / jobs, adding) / ranks,
+        "rows and their sum": (workers + adding) / jobs / ranks,
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
         **_left_out_seconds(look, frames, columns, jobs * ranks),
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
@@ -577,8 +576,7 @@ def _matrix_seconds(sizes: Sequence[int]) -> tuple[float, float, float]:
         )
 
     whiten = seconds_of(whitened) / (ROWS_PER_BLOCK * n**2) * sum(size**2 for size in sizes)
-    scratch = np.zeros((n, n), order="F")
-    adding = seconds_of(lambda: data.add(rows, targets, 0.0, scratch))
+    adding = seconds_of(lambda: data.add(rows, targets, 0.0))
     add = adding / (ROWS_PER_BLOCK * n**2) * whole**2
     solve = seconds_of(lambda: lapack.dpotri(data.solve(np.ones(n)).factor.T, lower=0))
     return whiten, add, solve * (whole / n) ** 3

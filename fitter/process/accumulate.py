@@ -10,6 +10,7 @@ from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.sharing.ranks import share
 from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.sharing.threads import Threads
 from forcemap.fitter.solve.solver import Groups
 from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import columns, frame_rows
@@ -103,12 +104,12 @@ def accumulate(
     advance(sum(len(blocks[number]) for number in numbers[:done]))
     # Every worker calls BLAS on its own block; nested threads would only obstruct each other and
     # round differently.
-    with threadpool_limits(limits=1, user_api="blas"):
-        results = run.in_order(rows_by_group, numbers[done:])
+    with threadpool_limits(limits=1, user_api="blas"), Threads(run.jobs) as threads:
+        results = threads.in_order(rows_by_group, numbers[done:])
         try:
             for number, rows in zip(numbers[done:], results, strict=True):
                 with uninterrupted():  # half a block would spoil the sums
-                    data.add(rows)
+                    data.add(rows, threads.each)
                     added += 1
                 if checkpoint:
                     checkpoint.block_added(data, added)

@@ -21,11 +21,13 @@ change against each other have a Gram matrix each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.linalg
+from forcemap.potentials import _core
 from numpy.typing import NDArray
 
 __all__ = [
@@ -47,16 +49,23 @@ GRAM_ROUNDING = 1e-12
 MISFIT_ROUNDING = 1e-15
 """Rounding of a misfit, relative to the squares that cancel in it."""
 
-STRIP = 16_384
-"""Numbers of the Gram matrix summed at once: their operands stay in the processor's cache."""
+STRIP = 256
+"""Columns of the Gram matrix summed at once, by one thread: enough for products at full speed. Sums do
+not depend on who computes which strip."""
+
+Each: TypeAlias = Callable[[Callable[[int], None], Sequence[int]], object]
+"""Calls a function with each of some numbers, in any order, and waits for all."""
+
+
+def in_turn(function: Callable[[int], None], numbers: Sequence[int]) -> None:
+    """Call a function with one number after the other."""
+    for number in numbers:
+        function(number)
 
 
 def add_exactly(high: Array, low: Array, value: Array) -> None:
-    """``high + low += value`` in place, in twice the working precision (but for rounding of `low`)."""
-    total = high + value
-    part = total - high
-    low += (high - (total - part)) + (value - part)
-    high[...] = total
+    """``high + low += value`` (n,) in place, as in twice the working precision."""
+    _core.add_exactly(high, low, value)
 
 
 @dataclass
@@ -169,22 +178,18 @@ class Accumulator(Sums):
         gram, low = (array.T.reshape(-1) for array in (self.gram, self.gram_low))
         return [(gram, low), (self.vector, self.vector_low)]
 
-    def add(
-        self, whitened: Array, targets: Array, log_sigma: float, scratch: Array | None = None
-    ) -> None:
+    def add(self, whitened: Array, targets: Array, log_sigma: float, each: Each = in_turn) -> None:
         """Add rows (n, m), already whitened and scaled by 1/sigma, with targets (n,) scaled too.
 
-        `scratch` (m, m), by columns, is overwritten; it saves making one.
+        `each` may give strips of columns to several threads.
         """
-        if scratch is None:
-            scratch = np.zeros((self.size, self.size), order="F")
-        block = scipy.linalg.blas.dsyrk(
-            1.0, whitened.T, beta=0.0, c=scratch, trans=0, lower=0, overwrite_c=1
-        )
-        step = max(1, STRIP // self.size)
-        for start in range(0, self.size, step):
-            part = np.s_[: start + step, start : start + step]
-            add_exactly(self.gram[part], self.gram_low[part], block[part])
+
+        def add_strip(start: int) -> None:
+            stop = min(start + STRIP, self.size)
+            product = whitened[:, start:stop].T @ whitened[:, :stop]
+            _core.add_triangle_exactly(self.gram.T, self.gram_low.T, product, start)
+
+        each(add_strip, range(0, self.size, STRIP)[::-1])  # the longest first
         last = [float(targets @ targets), log_sigma]
         add_exactly(self.vector, self.vector_low, np.append(whitened.T @ targets, last))
         self.count += len(targets)
@@ -210,7 +215,6 @@ class Groups:
     def __init__(self, size: int, count: int) -> None:
         self.size = size
         self.members = tuple(Accumulator(size) for _ in range(count))
-        self._scratch = np.zeros((0, 0), order="F")
 
     @property
     def sums(self) -> list[tuple[Array, Array]]:
@@ -227,17 +231,14 @@ class Groups:
         for member, value in zip(self.members, values, strict=True):
             member.count = int(value)
 
-    def add(self, rows: Sequence[tuple[Array, Array, float]]) -> None:
+    def add(self, rows: Sequence[tuple[Array, Array, float]], each: Each = in_turn) -> None:
         """Add rows to each group, by the arguments of `Accumulator.add`."""
-        if len(self._scratch) != self.size:
-            self._scratch = np.zeros((self.size, self.size), order="F")
         for member, (whitened, targets, log_sigma) in zip(self.members, rows, strict=True):
             if len(targets):
-                member.add(whitened, targets, log_sigma, self._scratch)
+                member.add(whitened, targets, log_sigma, each)
 
     def settle(self) -> None:
         """Settle the sums of all groups; no rows can be added any more."""
-        self._scratch = np.zeros((0, 0), order="F")
         for member in self.members:
             member.settle()
 

@@ -58,5 +58,6 @@ void add_neighbors(nb::module_& m);
 void add_potential(nb::module_& m);
 void add_rows(nb::module_& m);
 void add_soap(nb::module_& m);
+void add_sums(nb::module_& m);
 void add_triplets(nb::module_& m);
 void add_zbl(nb::module_& m);
