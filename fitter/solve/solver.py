@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 GRAM_ROUNDING = 1e-12
 """Relative rounding of sums over some 1e5 rows, with room."""
@@ -178,20 +179,32 @@ class Accumulator(Sums):
         gram, low = (array.T.reshape(-1) for array in (self.gram, self.gram_low))
         return [(gram, low), (self.vector, self.vector_low)]
 
-    def add(self, whitened: Array, targets: Array, log_sigma: float, each: Each = in_turn) -> None:
-        """Add rows (n, m), already whitened and scaled by 1/sigma, with targets (n,) scaled too.
+    def add(
+        self,
+        whitened: Array,
+        targets: Array,
+        log_sigma: float,
+        each: Each = in_turn,
+        places: Indices | None = None,
+    ) -> None:
+        """Add rows (n, k), already whitened and scaled by 1/sigma, with targets (n,) scaled too.
 
+        They are those of the columns `places` (k,), increasing, and vanish at others; None: of all.
         `each` may give strips of columns to several threads.
         """
+        if places is None:
+            places = np.arange(self.size)
 
         def add_strip(start: int) -> None:
-            stop = min(start + STRIP, self.size)
+            stop = min(start + STRIP, len(places))
             product = whitened[:, start:stop].T @ whitened[:, :stop]
-            _core.add_triangle_exactly(self.gram.T, self.gram_low.T, product, start)
+            _core.add_triangle_exactly(self.gram.T, self.gram_low.T, product, start, places)
 
-        each(add_strip, range(0, self.size, STRIP)[::-1])  # the longest first
-        last = [float(targets @ targets), log_sigma]
-        add_exactly(self.vector, self.vector_low, np.append(whitened.T @ targets, last))
+        each(add_strip, range(0, len(places), STRIP)[::-1])  # the longest first
+        sums = np.zeros_like(self.vector)
+        sums[places] = whitened.T @ targets
+        sums[-2:] = float(targets @ targets), log_sigma
+        add_exactly(self.vector, self.vector_low, sums)
         self.count += len(targets)
 
     def settle(self) -> None:
@@ -231,11 +244,16 @@ class Groups:
         for member, value in zip(self.members, values, strict=True):
             member.count = int(value)
 
-    def add(self, rows: Sequence[tuple[Array, Array, float]], each: Each = in_turn) -> None:
+    def add(
+        self,
+        rows: Sequence[tuple[Array, Array, float]],
+        each: Each = in_turn,
+        places: Indices | None = None,
+    ) -> None:
         """Add rows to each group, by the arguments of `Accumulator.add`."""
         for member, (whitened, targets, log_sigma) in zip(self.members, rows, strict=True):
             if len(targets):
-                member.add(whitened, targets, log_sigma, each)
+                member.add(whitened, targets, log_sigma, each, places)
 
     def settle(self) -> None:
         """Settle the sums of all groups; no rows can be added any more."""
@@ -263,9 +281,11 @@ def together(groups: Sequence[Sums], factors: Array) -> Sums:
     first, *others = groups
     if not others and factors[0] == 1.0:
         return first
-    whole = Sums(first.gram / factors[0] ** 2, first.vector / factors[0] ** 2, 0)
+    gram = np.multiply(first.gram, factors[0] ** -2, order="F")
+    whole = Sums(gram, first.vector / factors[0] ** 2, 0)
     for member, factor in zip(others, factors[1:], strict=True):
-        whole.gram += member.gram / factor**2
+        # Without a product of its own to hold: there may be thousands of sparse points.
+        scipy.linalg.blas.daxpy(member.gram.T.ravel(), gram.T.reshape(-1), a=factor**-2)
         whole.vector += member.vector / factor**2
     whole.count = sum(member.count for member in groups)
     whole.vector[-1] = sum(
