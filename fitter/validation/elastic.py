@@ -37,11 +37,16 @@ ALIKE = 0.01
 
 @dataclass(frozen=True)
 class ElasticSettings(Checked):
-    """Central differences with `strain`; atoms relax until forces are below `fmax`, eV/Å."""
+    """Central differences of stresses, with atoms relaxed in each strained cell."""
 
     strain: float = field(default=0.005, metadata=read_by(number(above=0, at_most=0.1)))
+    """largest strain, up and down."""
+
     fmax: float = field(default=1e-3, metadata=read_by(number(above=0, at_most=1)))
+    """eV/Å: forces below which a structure is relaxed."""
+
     steps: int = field(default=200, metadata=read_by(integer(at_least=1, at_most=100_000)))
+    """largest number of steps of a relaxation."""
 
 
 class Elastic(CrystalCheck):

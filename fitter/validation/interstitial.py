@@ -42,9 +42,10 @@ SPLIT = 0.35
 
 @dataclass(frozen=True)
 class InterstitialSettings(DefectSettings):
-    """Supercells as for vacancies; `holes`: how many of the largest holes are tried."""
+    """Relaxation of supercells with an atom more, of fixed shape."""
 
     holes: int = field(default=2, metadata=read_by(integer(at_least=0, at_most=20)))
+    """how many of the crystal's largest holes are tried, beside split sites."""
 
 
 class Interstitial(CrystalCheck):

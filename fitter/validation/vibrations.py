@@ -56,15 +56,15 @@ WIDTH = 0.25
 
 @dataclass(frozen=True)
 class VibrationsSettings(DynamicsSettings):
-    """Dynamics at a low `temperature` (K) from the crystal at rest, all modes with the same energy.
-
-    `every`: steps between velocities.
-    """
+    """Dynamics from the crystal at rest, all modes with the same energy."""
 
     temperature: float = field(default=5.0, metadata=read_by(number(above=0, at_most=1000)))
+    """K: temperature of the dynamics, a low one."""
+
     settle: int = field(default=1, metadata=read_by(integer(at_least=1, at_most=10**9)))
     steps: int = field(default=10_000, metadata=read_by(integer(at_least=1000, at_most=10**9)))
     every: int = field(default=5, metadata=read_by(integer(at_least=1, at_most=1000)))
+    """steps between velocities."""
 
 
 class Vibrations(Check):
