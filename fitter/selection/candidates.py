@@ -18,7 +18,9 @@ __all__ = ["Candidate", "Selection", "offered", "schema"]
 
 TARGET = number(above=0, at_most=1e3)
 TARGET_TEXT = "eV/Å: wanted force error; the cheapest candidate that reaches it is recommended."
-CANDIDATES_TEXT = "lists of terms to compare, with or without names; by default those that the kinds of terms offer."
+CANDIDATES_TEXT = (
+    "lists of terms to compare, with or without names; by default those that kinds offer."
+)
 EXAMPLE = (
     "candidates: {pairs: [{kind: two_body}], triplets: [{kind: two_body}, {kind: three_body}]}"
 )

@@ -106,10 +106,9 @@ def constants_of(task: Task) -> Array:
             atoms = crystal.copy()
             atoms.calc = crystal.calc
             atoms.set_cell(crystal.cell.array @ deformation, scale_atoms=True)
-            if not relax(atoms, task.settings.fmax, task.settings.steps):
+            if not relax(atoms, task.settings.fmax, task.settings.steps, advance=task.advance):
                 raise NotComputed("the strained crystal does not come to rest")
             stresses.append(atoms.get_stress(voigt=True))
-            task.advance()
         columns.append((stresses[0] - stresses[1]) / (2.0 * strain))
     matrix: Array = np.array(columns)
     return np.asarray(0.5 * (matrix + matrix.T))

@@ -65,6 +65,12 @@ class Interstitial(CrystalCheck):
         named = [f"interstitial {s}{w}" for s in symbols for w in ["", *(f", {w}" for w in ways)]]
         return [*named, *(f"Frenkel pair {symbol}" for symbol in symbols)]
 
+    def parts(self, subject: Subject, settings: Any) -> int | None:
+        """Interstitials, as many as there are ways to put in an atom."""
+        assert subject.atoms is not None
+        ways = len(holes(subject.atoms, settings.holes)) + len(DIRECTIONS)
+        return ways * len(set(subject.atoms.get_chemical_symbols()))
+
     def run(self, task: Task) -> Outcome:
         """Relax supercells with one atom more."""
         crystal = task.crystal()

@@ -159,12 +159,12 @@ def _path(primitive: Atoms, points: int) -> Any:
 def _force_constants(crystal: Atoms, task: Task) -> Any:
     phonons = _phonopy(crystal, np.diag(repeats(crystal, task.settings.length)))
     phonons.generate_displacements(distance=task.settings.displacement)
-    forces = []
-    for displaced in phonons.supercells_with_displacements:
+    forces, cells = [], phonons.supercells_with_displacements
+    for displaced in cells:
         atoms = _from_phonopy(displaced)
         atoms.calc = crystal.calc
         forces.append(atoms.get_forces())
-        task.advance()
+        task.advance(1.0 / len(cells))
     if not np.isfinite(forces).all():
         raise NotComputed("the forces are not finite")
     phonons.forces = np.array(forces)

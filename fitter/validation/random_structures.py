@@ -106,10 +106,10 @@ class RandomStructures(Check):
         for place in range(settings.structures):
             atoms = random_structure(task.subject.content["formula"], settings, volume, rng)
             atoms.calc = calculator
-            task.advance()
+            floor = len(atoms) * (ground - BELOW)
+            limits = {"cell": True, "floor": floor, "advance": task.advance}
             try:
-                floor = len(atoms) * (ground - BELOW)
-                if not relax(atoms, settings.fmax, settings.steps, cell=True, floor=floor):
+                if not relax(atoms, settings.fmax, settings.steps, **limits):
                     unfinished += 1
             except Collapse:
                 collapsed.append(place)

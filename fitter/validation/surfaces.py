@@ -115,9 +115,8 @@ class Surfaces(CrystalCheck):
             area = float(np.linalg.norm(np.cross(best.cell[0], best.cell[1])))
             unrelaxed = _energy(best, per_atom, area)
             numbers[f"{_label(plane)}, unrelaxed"] = Number(unrelaxed, "J/m²")
-            task.advance()
             try:
-                if not relax(best, task.settings.fmax, task.settings.steps):
+                if not relax(best, task.settings.fmax, task.settings.steps, advance=task.advance):
                     remarks.append(f"the slab of {_label(plane)} does not come to rest")
                     continue
             except Collapse as reason:
