@@ -275,10 +275,12 @@ def _matrix_bytes(look: _Look, frames: Sequence[Frame], groups: int, jobs: int) 
     layout = max(RowLayout(len(f.numbers)).count for f in frames)
     block = FLOAT * sum(sizes) * (ROWS_PER_BLOCK + layout // 2)
     waiting = 2 * jobs + 1 if jobs > 1 else 0
+    least = 2 if len({tuple(np.unique(f.numbers)) for f in frames}) == 1 else 3
     return {
         "gram_bytes": gram,
-        # Sums and what rounding cuts off from them; later the sums, all together, and two factors.
-        "sums_bytes": (1 + 2 * groups) * gram + FLOAT * sum(size**2 for size in sizes),
+        # Sums and what rounding cuts off from them; later the sums, all together, and a factor. Frames
+        # of some of the elements are left out by a factor, its square and another one.
+        "sums_bytes": max(2 * groups, least) * gram + FLOAT * sum(size**2 for size in sizes),
         "block_bytes": block,
         "blocks_bytes": block * (waiting + 3 * jobs),
     }
