@@ -172,7 +172,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
     """
     read = Settings.read(settings)
     launch = launched()
-    start = time.perf_counter()
+    start = time.process_time()
     count = partial(known_count, (*read.data.train, *read.data.test))
     with progress.stage("reading frames", count) as advance:
         train = read_frames(read.data.train, read.data.keys, read.sigma, advance=advance)
@@ -184,7 +184,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
     for line in free_atoms(train, read.e0).origin:
         progress.note(f"isolated atoms: {line}")
     warn_of_cohesion(train, read.e0)
-    reading = time.perf_counter() - start
+    reading = time.process_time() - start
     with progress.stage("timing a sample", None):
         return estimate(read, train, len(test), jobs, launch.size if launch else 1, reading)
 
