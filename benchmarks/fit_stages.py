@@ -1,8 +1,10 @@
 """Processor time of the stages of ``forcemap fit``, by one rank and by several MPI ranks.
 
-A stage is as long as its busiest rank. The sum over the stages is what the fit would take on processors
-of its own, whatever else the machine does meanwhile; *efficiency* is the time by one rank over this sum
-times the number of ranks. What is outside of all stages, the start of the program included, is *other*.
+A stage is as long as its busiest rank; that is, as the main thread of this rank, or as all threads of
+the rank if these had as many processors as there are ranks: where the first rank works alone, it has
+the others' threads. The sum over the stages is what the fit would take on processors of its own,
+whatever else the machine does meanwhile; *efficiency* is the time by one rank over this sum times the
+number of ranks. What is outside of all stages, the start of the program included, is *other*.
 The default is a fit to frames of four elements, which ``alloys.py`` makes, with the default terms.
 
 ``--rank-times FILE SETTINGS OUT JOBS`` is what the program starts on each rank.
@@ -12,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -42,26 +43,30 @@ class Stages(Progress):
     def __init__(self) -> None:
         super().__init__(style="none")
         self.seconds: Times = {}
+        self.processors = 1
+
+    def now(self) -> tuple[float, float]:
+        """Seconds of the main thread, and of all threads on as many processors as there are ranks."""
+        return time.thread_time(), time.process_time() / self.processors
 
     @contextmanager
     def stage(self, name: str, total: Total = None) -> Iterator[Any]:
         """One stage."""
-        start = time.process_time()
+        start = self.now()
         with super().stage(name, total) as advance:
             yield advance
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
+        taken = max(end - begin for begin, end in zip(start, self.now(), strict=True))
+        self.seconds[name] = self.seconds.get(name, 0.0) + taken
 
 
 def one_rank(file: Path, settings: Path, out: Path, jobs: int) -> None:
     """Fit as one of the ranks that were started; writes the times of this one."""
     progress = Stages()
     with started_ranks() as ranks:
-        if ranks.size > 1 and hasattr(os, "sched_setaffinity"):  # else it may have those of others
-            allowed = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(0, {allowed[ranks.rank % len(allowed)]})
+        progress.processors = ranks.size
         fit_to_folder(Settings.read(settings), out, Run(jobs, progress, ranks))
         rank = ranks.rank
-    rest = time.process_time() - sum(progress.seconds.values())
+    rest = max(progress.now()) - sum(progress.seconds.values())
     times = {**progress.seconds, OTHER: rest}
     file.with_suffix(f".{rank}").write_text(json.dumps(times), encoding="utf-8")
 
@@ -123,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         one_rank(Path(file), Path(settings), Path(out), int(jobs))
         return
     with tempfile.TemporaryDirectory() as name:
-        folder, settings = Path(name), options.settings
+        folder, settings = Path(name), options.settings and options.settings.resolve()
         if settings is None:
             alloys.main([name, "--frames", str(options.frames), "--test-frames", "1"])
             settings = folder / "settings.yaml"
