@@ -7,7 +7,7 @@ mpirun, and the memory is that of the first rank, which holds most.
 
 ``--alloy`` fits the first frames of a set of four elements instead, which ``alloys.py`` makes, with the
 default terms. The columns *foreseen s* and *dry s* are the estimate of ``forcemap fit --dry-run`` for
-one thread, to be compared with *cpu s*, and the time by the clock that it takes.
+one thread, *of cpu* what part of *cpu s* that is, and the time by the clock that it takes.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ HEAD = [
     "peak MB",
     "bytes/atom more",
     "foreseen s",
+    "of cpu",
     "dry s",
 ]
 
@@ -97,6 +98,8 @@ def alloy_settings(options: argparse.Namespace, folder: Path) -> Iterator[dict[s
         soap: dict[str, Any] = {"kind": "soap"}
         if options.channels is not None:
             soap["n_species_channels"] = options.channels
+        if options.points is not None:
+            soap["n_sparse"] = options.points
         terms = [{"kind": "two_body"}, soap]
         yield {"data": {"train": [str(part)]}, "terms": terms}
 
@@ -147,6 +150,7 @@ def row(found: Fitted, base: dict[str, Any]) -> list[str]:
         f"{fitted['peak_memory_mb']:.0f}",
         f"{grown / more:.0f}" if more else "-",
         f"{found.foreseen.seconds:.0f}",
+        f"{found.foreseen.seconds / cost.processor:.2f}",
         f"{found.foreseen.taken:.1f}",
     ]
 
@@ -172,6 +176,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"default fits to so many frames of {ALLOY_ATOMS} atoms of four elements, such as 5000",
     )
     parser.add_argument("--channels", type=int, help="n_species_channels of these fits")
+    parser.add_argument("--points", type=int, help="sparse points of each element in these fits")
     parser.add_argument("--cutoff2", type=float, default=5.5, help="2-body, Å  [default: 5.5]")
     parser.add_argument("--cutoff3", type=float, default=4.25, help="3-body, Å  [default: 4.25]")
     parser.add_argument(

@@ -110,8 +110,9 @@ def made_in_folder(
         truths = _truths(model, left_out, data.train, run) if has_map else None
         if model is None:
             return {}
+        run = replace(run, jobs=run.jobs_while_others_wait)
         model = _identified(model, settings, data)
-        with blas_threads(model.largest_block, run.jobs_while_others_wait):
+        with blas_threads(model.largest_block, run.jobs):
             mapped = _mapped(model, settings, data, run, truths) if has_map else None
             judged = _judged(model, mapped, data, run)
             honest = _honest(model, mapped, left_out, judged[1], run)

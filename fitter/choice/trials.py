@@ -92,12 +92,15 @@ def evidences(
         terms = [prior.terms[n] for n in places]
         if not any(term.size for term in terms[: len(trial.terms)]):
             raise nothing_to_fit(trial, data.survey)
-        found = _largest(sums.of(np.concatenate(columns)), trial, terms, sample)
-        advance()
-        return found
+        return _largest(sums.of(np.concatenate(columns)), trial, terms, sample)
 
-    # The sums are there on the first rank alone.
-    return run.ranks.on_first(lambda: list(run.in_order(evidence, trials)))
+    alone = sums
+    sums = run.ranks.on_first(lambda: alone)  # they are there on the first rank alone
+    found = []
+    for value in run.ranks.map_in_order(evidence, trials, [1.0] * len(trials), run.jobs):
+        found.append(value)
+        advance()
+    return run.ranks.on_first(lambda: found)
 
 
 def _largest(

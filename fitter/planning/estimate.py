@@ -178,7 +178,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
     """
     read = Settings.read(settings)
     launch = launched()
-    start = time.perf_counter()
+    start = time.process_time()
     count = partial(known_count, (*read.data.train, *read.data.test))
     with progress.stage("reading frames", count) as advance:
         train = read_frames(read.data.train, read.data.keys, read.sigma, advance=advance)
@@ -190,7 +190,7 @@ def estimate_settings(settings: Path, jobs: int, progress: Progress) -> Estimate
     for line in free_atoms(train, read.e0).origin:
         progress.note(f"isolated atoms: {line}")
     warn_of_cohesion(train, read.e0)
-    reading = time.perf_counter() - start
+    reading = time.process_time() - start
     with progress.stage("timing a sample", None):
         return estimate(read, train, len(test), jobs, launch.size if launch else 1, reading)
 
@@ -281,10 +281,12 @@ def _matrix_bytes(look: _Look, frames: Sequence[Frame], groups: int, jobs: int) 
     layout = max(RowLayout(len(f.numbers)).count for f in frames)
     block = FLOAT * sum(sizes) * (ROWS_PER_BLOCK + layout // 2)
     waiting = 2 * jobs + 1 if jobs > 1 else 0
+    least = 2 if len({tuple(np.unique(f.numbers)) for f in frames}) == 1 else 3
     return {
         "gram_bytes": gram,
-        # Sums and what rounding cuts off from them; later the sums, all together, and two factors.
-        "sums_bytes": (1 + 2 * groups) * gram + FLOAT * sum(size**2 for size in sizes),
+        # Sums and what rounding cuts off from them; later the sums, all together, and a factor. Frames
+        # of some of the elements are left out by a factor, its square and another one.
+        "sums_bytes": max(2 * groups, least) * gram + FLOAT * sum(size**2 for size in sizes),
         "block_bytes": block,
         "blocks_bytes": block * (waiting + 3 * jobs),
     }

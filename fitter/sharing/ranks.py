@@ -113,19 +113,20 @@ ALONE = Ranks()
 
 
 def share(costs: Sequence[float], rank: int, size: int) -> list[int]:
-    """Numbers of the pieces of work that `rank` of `size` ranks does, in their order.
+    """Numbers of the pieces of work that `rank` of `size` ranks does, neighbours of one another.
 
-    The costliest pieces are dealt out first, each to the rank with the least work so far; the same
-    costs always give the same shares.
+    No rank has more than its part of the whole and one of the costliest pieces. Neighbours may have
+    preparations in common. The same costs always give the same shares.
     """
-    loads = np.zeros(size)
-    mine = []
-    for piece in np.argsort(-np.asarray(costs, dtype=float), kind="stable"):
-        taker = int(np.argmin(loads))
-        loads[taker] += costs[piece]
-        if taker == rank:
-            mine.append(int(piece))
-    return sorted(mine)
+    ends = np.cumsum(np.asarray(costs, dtype=float))
+    if not len(ends):
+        return []
+    if ends[-1] > 0.0:
+        middles = ends - 0.5 * np.asarray(costs, dtype=float)
+        takers = np.minimum(np.floor(middles / ends[-1] * size), size - 1)
+    else:
+        takers = np.floor(np.arange(len(ends)) * size / len(ends))
+    return [int(piece) for piece in np.flatnonzero(takers == rank)]
 
 
 Head: TypeAlias = tuple[bytes, list[int]]

@@ -163,7 +163,7 @@ class Evidence:
         factor = solution.best_noise_factor if self.scale_is_free else 1.0
         # With S = 1 + D G D, v = S^-1 D b: d(log det S)/d(log delta_t) = 2 sum_t (1 - S^-1_ii) and
         # d(misfit)/d(log delta_t) = -2 sum_t v_i^2; a free common factor is at its best, and drops out.
-        inverse, _ = lapack.dpotri(solution.factor.T, lower=0)  # column by column: not copied twice
+        inverse, _ = lapack.dpotri(solution.factor.T, lower=0, overwrite_c=1)  # in its place
         by_column = (1.0 - np.diag(inverse)) - (solution.values / deltas / factor) ** 2
         term_of_column = np.repeat(np.arange(len(self.sizes)), self.sizes)
         slopes = np.zeros(len(logs))

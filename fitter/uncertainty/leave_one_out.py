@@ -217,7 +217,7 @@ class Factors:
             self._whole = blas.dtrmm(1.0, self._factor.T, self._factor, side=1)
         others = np.setdiff1d(np.arange(len(self._factor)), places, assume_unique=True)
         order = np.concatenate([others, places])
-        system = np.asfortranarray(self._whole[np.ix_(order, order)])
+        system = self._whole[np.ix_(order, order)].T  # symmetric; by columns, not copied again
         upper, fault = lapack.dpotrf(system, lower=0, overwrite_a=1, clean=0)
         return None if fault else np.asfortranarray(upper[len(others) :, len(others) :])
 
