@@ -13,6 +13,7 @@ from forcemap.fitter.commands.options import (
     output_folder_option,
     say,
 )
+from forcemap.potentials.runs.options import WORDS
 
 if TYPE_CHECKING:
     from forcemap.potentials.export.registry import Written
@@ -27,9 +28,15 @@ def _print_list(ctx: click.Context, parameter: click.Parameter, value: bool) -> 
         return
     from forcemap.potentials.export.registry import EXPORTS
 
-    for name, form in EXPORTS.items():
-        kinds = ", ".join(term.kind for term in form.takes)
-        click.echo(f"{name}: {form.summary}; takes terms of the kinds {kinds}")
+    takes = {name: [term.kind for term in form.takes] for name, form in EXPORTS.items()}
+    # Other options are not read yet: POTENTIAL and --format, which are required, may be missing.
+    if "--json" in ctx.meta.get(WORDS, []):
+        rows = {name: {"summary": EXPORTS[name].summary, "takes": takes[name]} for name in takes}
+        echo_json({"formats": rows})
+    else:
+        for name, kinds in takes.items():
+            listed = ", ".join(kinds)
+            click.echo(f"{name}: {EXPORTS[name].summary}; takes terms of the kinds {listed}")
     ctx.exit()
 
 

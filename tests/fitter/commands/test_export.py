@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from forcemap.potentials.export.registry import EXPORTS
@@ -19,6 +20,17 @@ def test_list_has_every_format_and_what_it_takes() -> None:
     for line, (name, form) in zip(lines, EXPORTS.items(), strict=True):
         kinds = ", ".join(term.kind for term in form.takes)
         assert line == f"{name}: {form.summary}; takes terms of the kinds {kinds}"
+
+
+def test_list_is_json_where_that_is_asked_for() -> None:
+    for words in (("--list", "--json"), ("--json", "--list")):
+        listed = json.loads(invoke("export", *words).stdout)
+        assert listed["formats"].keys() == EXPORTS.keys()
+        for name, form in EXPORTS.items():
+            assert listed["formats"][name] == {
+                "summary": form.summary,
+                "takes": [term.kind for term in form.takes],
+            }
 
 
 def test_files_are_named_after_the_potential(tmp_path: Path) -> None:
