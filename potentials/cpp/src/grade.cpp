@@ -28,7 +28,7 @@ class MomentSpace {
     view_.inverse_square = 1.0 / (moments.angular_cutoff * moments.angular_cutoff);
     view_.angular_radial = moments.angular_radial;
     view_.species = species;
-    view_.angles_at = padded(species * moment_radial_room(moments.radial));
+    view_.angles_at = moment_radial_numbers(species, moments.radial);
     const std::size_t parts = kTogether * of_angles();
     if (parts <= parts_) return;
     parts_ = parts;
