@@ -54,8 +54,8 @@ using MomentFeaturesFunction = void (*)(const MomentsView& moments, const double
 using WhitenFunction = double (*)(const double* blocks, const double* mean, std::size_t count,
                                   double* x);
 
-/// The same of eight sites, with x (count, 8). Any count; x is zero up to a multiple of 4.
+/// |W (x - mean)| of eight sites, with x (count, 8). Any count; x is zero up to a multiple of 4.
 using WhitenEightFunction = void (*)(const double* blocks, const double* mean, std::size_t count,
-                                     double* x, double* squares);
+                                     double* x, double* lengths);
 
 }  // namespace forcemap

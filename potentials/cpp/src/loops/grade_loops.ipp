@@ -30,7 +30,7 @@ static double whiten(const double* blocks, const double* mean, std::size_t count
 // Of eight sites: their features are the lanes. Four rows of the whitening at a time, whose sums do
 // not wait for each other.
 static void whiten_eight(const double* blocks, const double* mean, std::size_t count, double* x,
-                         double* squares) {
+                         double* lengths) {
   for (std::size_t n = 0; n < count; ++n) store(x + 8 * n, load8(x + 8 * n) - splat8(mean[n]));
   Vec8 total = splat8(0.0);
   for (std::size_t first = 0; first < count; first += 4) {
@@ -45,7 +45,8 @@ static void whiten_eight(const double* blocks, const double* mean, std::size_t c
     for (std::size_t m = 0; m < 4; ++m) total = fma(y[m], y[m], total);
     if (first % 8 == 4) blocks += 8 * (first + 4);
   }
-  store(squares, total);
+  store(lengths, total);
+  for (std::size_t n = 0; n < 8; n += 4) store(lengths + n, root(load(lengths + n)));
 }
 
 // The value of the radial function that follows `value`, before it `previous`; f_0 before any.
@@ -153,6 +154,7 @@ FORCEMAP_APART std::size_t radial_of_one(const MomentsView& moments, const SiteV
   }
   if constexpr (N == kFadingPowers) {
     // Lanes are summed for eight sites together.
+#pragma GCC unroll 4
     for (std::size_t m = 0; m < N; ++m) store(v.sums + 8 * m, total[m]);
   } else {
 #pragma GCC unroll 2
