@@ -28,7 +28,7 @@ class MomentSpace {
     view_.inverse_square = 1.0 / (moments.angular_cutoff * moments.angular_cutoff);
     view_.angular_radial = moments.angular_radial;
     view_.species = species;
-    view_.angles_at = padded(species * moment_radial_room(moments.radial));
+    view_.angles_at = moment_radial_numbers(species, moments.radial);
     const std::size_t parts = kTogether * of_angles();
     if (parts <= parts_) return;
     parts_ = parts;
@@ -160,13 +160,13 @@ struct MomentGrades::Impl {
   void finish(const Grade& grade, std::size_t species) {
     Waiting& sites = *waiting[species];
     const Grade::Center& center = grade.centers[species];
-    double squares[kTogether];
+    double lengths[kTogether];
     double* const x = sites.sums.features(loops.view());
     site_kernels().whiten_eight(center.blocks.data(), center.mean.data(), center.features, x,
-                                squares);
+                                lengths);
     // In this order, so that NaN for the distances stays.
     for (std::size_t n = 0; n < sites.sums.count; ++n)
-      *sites.to[n] = std::max(sites.of_distances[n], std::sqrt(squares[n]));
+      *sites.to[n] = std::max(sites.of_distances[n], lengths[n]);
     sites.sums.count = 0;
   }
 };

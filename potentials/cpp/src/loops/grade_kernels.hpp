@@ -16,6 +16,12 @@ constexpr std::size_t moment_radial_room(std::size_t radial) {
   return radial <= 4 ? 4 : radial <= 8 ? 8 : 16;
 }
 
+/// How many numbers the sums without angles are.
+constexpr std::size_t moment_radial_numbers(std::size_t species, std::size_t radial) {
+  const std::size_t room = moment_radial_room(radial);
+  return species == 1 && room == 4 ? 8 * room : (species * room + 7) / 8 * 8;
+}
+
 /// See Moments (grade.hpp).
 struct MomentsView {
   double inverse_cutoff;
@@ -29,8 +35,9 @@ struct MomentsView {
   double *x, *y, *z;
   int* kind;
   double* parts;  // room for the sums of angles of eight sites
-  /// Of a site, at a multiple of 8: (species, moment_radial_room(radial)), then, at angles_at,
-  /// (species, angular_radial, kMomentParts).
+  /// Of a site, at a multiple of 8: (species, moment_radial_room(radial)), for a room of 4 of
+  /// powers of what fades instead of the functions, and of one species eight parts of each sum;
+  /// then, at angles_at, (species, angular_radial, kMomentParts).
   double *sums, *angles;
 };
 
@@ -47,8 +54,8 @@ using MomentFeaturesFunction = void (*)(const MomentsView& moments, const double
 using WhitenFunction = double (*)(const double* blocks, const double* mean, std::size_t count,
                                   double* x);
 
-/// The same of eight sites, with x (count, 8). Any count; x is zero up to a multiple of 4.
+/// |W (x - mean)| of eight sites, with x (count, 8). Any count; x is zero up to a multiple of 4.
 using WhitenEightFunction = void (*)(const double* blocks, const double* mean, std::size_t count,
-                                     double* x, double* squares);
+                                     double* x, double* lengths);
 
 }  // namespace forcemap

@@ -30,7 +30,7 @@ static double whiten(const double* blocks, const double* mean, std::size_t count
 // Of eight sites: their features are the lanes. Four rows of the whitening at a time, whose sums do
 // not wait for each other.
 static void whiten_eight(const double* blocks, const double* mean, std::size_t count, double* x,
-                         double* squares) {
+                         double* lengths) {
   for (std::size_t n = 0; n < count; ++n) store(x + 8 * n, load8(x + 8 * n) - splat8(mean[n]));
   Vec8 total = splat8(0.0);
   for (std::size_t first = 0; first < count; first += 4) {
@@ -45,7 +45,8 @@ static void whiten_eight(const double* blocks, const double* mean, std::size_t c
     for (std::size_t m = 0; m < 4; ++m) total = fma(y[m], y[m], total);
     if (first % 8 == 4) blocks += 8 * (first + 4);
   }
-  store(squares, total);
+  store(lengths, total);
+  for (std::size_t n = 0; n < 8; n += 4) store(lengths + n, root(load(lengths + n)));
 }
 
 // The value of the radial function that follows `value`, before it `previous`; f_0 before any.
@@ -62,6 +63,39 @@ FORCEMAP_INLINE void radial_functions(Vec8 u, double scale, Vec8* value) {
 #pragma GCC unroll 16
   for (std::size_t n = 1; n < N; ++n)
     value[n] = next_chebyshev(n == 1, t, value[n - 1], n > 1 ? value[n - 2] : value[0]);
+}
+
+// Up to four functions are summed as powers of what fades, (1 - x)^2 to (1 - x)^5, from which
+// `write_radial` makes them: each costs little more than its sum. Of more functions too many digits
+// would cancel.
+constexpr std::size_t kFadingPowers = 4;
+
+template <std::size_t N>
+FORCEMAP_INLINE void add_radial(Vec8 r, double scale, Vec8* total) {
+  if constexpr (N == kFadingPowers) {
+    const Vec8 fade = larger(fnma(splat8(scale), r, splat8(1.0)), splat8(0.0));
+    const Vec8 square = fade * fade, cube = square * fade;
+    total[0] = total[0] + square;
+    total[1] = fma(square, fade, total[1]);
+    total[2] = fma(square, square, total[2]);
+    total[3] = fma(square, cube, total[3]);
+  } else {
+    Vec8 value[N];
+    radial_functions<N>(r, scale, value);
+#pragma GCC unroll 16
+    for (std::size_t m = 0; m < N; ++m) total[m] = total[m] + value[m];
+  }
+}
+
+// What `add_radial` adds for each neighbour.
+template <std::size_t N>
+FORCEMAP_INLINE void radial_parts(Vec8 r, double scale, Vec8* value) {
+  if constexpr (N == kFadingPowers) {
+    for (std::size_t m = 0; m < N; ++m) value[m] = splat8(0.0);
+    add_radial<N>(r, scale, value);
+  } else {
+    radial_functions<N>(r, scale, value);
+  }
 }
 
 // The sums over the lanes of eight vectors.
@@ -115,14 +149,17 @@ FORCEMAP_APART std::size_t radial_of_one(const MomentsView& moments, const SiteV
   for (std::size_t m = 0; m < whole; ++m) total[m] = splat8(0.0);
   for (std::size_t n = 0; n < s.padded; n += 8) {
     const Vec8 r = load8(s.r + n);
-    Vec8 value[N];
-    radial_functions<N>(r, v.inverse_cutoff, value);
-#pragma GCC unroll 16
-    for (std::size_t m = 0; m < N; ++m) total[m] = total[m] + value[m];
+    add_radial<N>(r, v.inverse_cutoff, total);
     if constexpr (angles) packer.add(s, n, r);
   }
+  if constexpr (N == kFadingPowers) {
+    // Lanes are summed for eight sites together.
+#pragma GCC unroll 4
+    for (std::size_t m = 0; m < N; ++m) store(v.sums + 8 * m, total[m]);
+  } else {
 #pragma GCC unroll 2
-  for (std::size_t m = 0; m < whole; m += 8) store(v.sums + m, sums_of_eight(total + m));
+    for (std::size_t m = 0; m < whole; m += 8) store(v.sums + m, sums_of_eight(total + m));
+  }
   if constexpr (angles) packer.pad();
   return packer.packed;
 }
@@ -137,7 +174,7 @@ FORCEMAP_INLINE std::size_t radial_of_some(const MomentsView& v, const SiteView&
     const Vec8 r = load8(s.r + n);
     Vec8 value[N];
     double rows[N / 4][32];
-    radial_functions<N>(r, v.inverse_cutoff, value);
+    radial_parts<N>(r, v.inverse_cutoff, value);
     for (std::size_t four = 0; four < N / 4; ++four) store_rows(rows[four], value + 4 * four);
     const std::size_t rest = s.count - n, real = rest < 8 ? rest : 8;
     for (std::size_t k = 0; k < real; ++k) {
@@ -286,14 +323,38 @@ FORCEMAP_INLINE void write_products(const MomentsView& v, std::size_t channels, 
   }
 }
 
+// (1 - x)^2 T_n(2 x - 1), n < count, from the powers.
+FORCEMAP_INLINE void from_powers(std::size_t count, double* values) {
+  const Vec8 f0 = load8(values), f1 = load8(values + 8), f2 = load8(values + 16);
+  const Vec8 two = splat8(2.0), eight = splat8(8.0);
+  if (count > 1) store(values + 8, fnma(two, f1, f0));
+  if (count > 2) store(values + 16, fma(eight, f2 - f1, f0));
+  if (count > 3)
+    store(values + 24, fma(splat8(-18.0), f1,
+                           fma(splat8(48.0), f2, fma(splat8(-32.0), load8(values + 24), f0))));
+}
+
 static void moment_features(const MomentsView& v, const double* const sums[8], double* features) {
   const std::size_t room = moment_radial_room(v.radial);
-  for (std::size_t a = 0; a < v.species; ++a)
-    for (std::size_t n = 0; n < v.radial; n += 4) {
-      const std::size_t left = v.radial - n, some = left < 4 ? left : 4;
-      columns_of(sums, a * room + n, some, features);
-      features += 8 * some;
+  if (v.species == 1 && room == kFadingPowers) {
+    for (std::size_t n = 0; n < v.radial; ++n) {
+      Vec8 lanes[8];
+#pragma GCC unroll 8
+      for (std::size_t site = 0; site < 8; ++site) lanes[site] = load8(sums[site] + 8 * n);
+      store(features + 8 * n, sums_of_eight(lanes));
     }
+    from_powers(v.radial, features);
+    features += 8 * v.radial;
+    if (v.angular_radial == 0) return;
+  } else {
+    for (std::size_t a = 0; a < v.species; ++a)
+      for (std::size_t n = 0; n < v.radial; n += 4) {
+        const std::size_t left = v.radial - n, some = left < 4 ? left : 4;
+        columns_of(sums, a * room + n, some, features);
+        if (room == kFadingPowers) from_powers(some, features);
+        features += 8 * some;
+      }
+  }
   const std::size_t channels = v.species * v.angular_radial, begin = v.angles_at;
   for (std::size_t n = 0; n < channels * kMomentParts; n += 4)
     columns_of(sums, begin + n, 4, v.parts + 8 * n);
