@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.optimize
 from forcemap.fitter.choice.optimise import freedom_of
 from forcemap.fitter.choice.slopes import jittered
 from forcemap.fitter.config import Settings
@@ -62,6 +61,14 @@ LEAST_ROWS = 6
 
 COMBINATIONS = 4
 """Combinations of several elements from which on halves have different ones."""
+
+STEP_ATOMS = 3000
+"""Approximate number of atoms of the frames of one step."""
+
+RATE, MOMENTUM, SQUARES = 0.03, 0.8, 0.95
+"""Of Adam (Kingma and Ba, arXiv:1412.6980): the first step of a parameter, and what averages keep."""
+
+SEED = 3
 
 HALVES = 2
 NU = 16.0
@@ -104,9 +111,11 @@ def learned(
         start = Halves.of(settings, survey, targets, run)
         if start is None:
             return None
-        best, losses = start.least(settings.learning_steps, advance)
-    outcomes = (one.outcome for one in start.at(best).learned)
-    return Lesson(dict(zip(start.keys, outcomes, strict=True)), losses[0], min(losses))
+        best = start.at(start.least(settings.learning_steps, advance))
+        sample = start.some(0)
+        before, after = (sample.at(x).loss / sample.count for x in (start.start, best.parameters))
+    outcomes = (one.outcome for one in best.learned)
+    return Lesson(dict(zip(start.keys, outcomes, strict=True)), before, after)
 
 
 @dataclass(frozen=True)
@@ -202,34 +211,33 @@ class Halves:
         sizes = [len(source.start) for source in self.sources.values()]
         parts = np.split(parameters, np.cumsum(sizes)[:-1])
         found = [s.at(part) for s, part in zip(self.sources.values(), parts, strict=True)]
-        return Trial(self, found)
+        return Trial(self, parameters, found)
 
-    def least(
-        self, steps: int, advance: Callable[[], Any] = lambda: None
-    ) -> tuple[Array, list[float]]:
-        """The best parameters after so many evaluations, and the loss of a label in each of them."""
-        best = self.start
-        losses: list[float] = []
+    def some(self, number: int) -> Halves:
+        """The halves of fewer frames: other ones for each number, all in turn."""
+        order = np.random.default_rng(SEED).permutation(len(self.targets))
+        ends = np.cumsum([len(self.targets[n].frame.numbers) for n in order])
+        turn = np.searchsorted(ends, (number * STEP_ATOMS) % ends[-1], side="right")
+        count = max(HALVES, int(np.searchsorted(ends, STEP_ATOMS)) + 1)
+        chosen = sorted(np.roll(order, -turn)[:count].tolist())
+        targets = [self.targets[n] for n in chosen]
+        return replace(self, targets=targets, parts=_parts([t.frame for t in targets]))
 
-        def cost(parameters: Array) -> tuple[float, Array]:
-            nonlocal best
-            trial = self.at(parameters)
-            loss = trial.loss / self.count
-            if loss < min(losses, default=np.inf):
-                best = parameters.copy()
-            losses.append(loss)
-            slopes = trial.slopes / self.count
+    def least(self, steps: int, advance: Callable[[], Any] = lambda: None) -> Array:
+        """Parameters after so many steps, each along the slopes of the loss of other frames (Adam)."""
+        at, mean = self.start, np.zeros(len(self.start))
+        first, second = np.zeros(len(at)), np.zeros(len(at))
+        for step in range(steps):
+            halves = self.some(step)
+            slopes = halves.at(at).slopes / halves.count
+            first += (1.0 - MOMENTUM) * (slopes - first)
+            second += (1.0 - SQUARES) * (slopes**2 - second)
+            along = first / (1.0 - MOMENTUM ** (step + 1))
+            size = np.sqrt(second / (1.0 - SQUARES ** (step + 1)))
+            rate = RATE * 0.5 * (1.0 + np.cos(np.pi * step / steps))
+            at = at - rate * along / (size + 1e-3 * size.max())
             advance()
-            return loss, slopes
-
-        scipy.optimize.minimize(
-            cost,
-            best,
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxfun": steps, "maxiter": steps, "ftol": 1e-5, "maxcor": 20},
-        )
-        return best, losses
+        return at
 
 
 @dataclass(frozen=True)
@@ -238,10 +246,12 @@ class Trial:
 
     Attributes:
         halves: the data.
+        parameters: of all that learns.
         learned: what learns, with the parameters.
     """
 
     halves: Halves
+    parameters: Array
     learned: Sequence[Learned]
 
     @cached_property
