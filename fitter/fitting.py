@@ -23,8 +23,9 @@ from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
-from forcemap.fitter.process.accumulate import accumulate, blocks_of, rows_of
+from forcemap.fitter.process.accumulate import accumulate
 from forcemap.fitter.process.beyond import imagined_rows
+from forcemap.fitter.process.blocks import blocks_of, costs_of, places_of, rows_of
 from forcemap.fitter.process.data_checks import warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
 from forcemap.fitter.process.labelled import Labelled
@@ -41,6 +42,7 @@ from forcemap.fitter.process.targets import Targets, group_count
 from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.ranks import share
 from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.solve.blas import blas_threads
 from forcemap.fitter.solve.evidence import Hyperparameters, maximise_evidence
 from forcemap.fitter.solve.solver import Groups, Sums
 from forcemap.fitter.terms.base import Array
@@ -155,7 +157,8 @@ def fitted(
             data = accumulate(targets, prior, run, groups, advance, kept.keep)
             solved = None
             if run.ranks.is_first:
-                solved = _from_sums(prepared, prior, data)
+                with blas_threads(prior.size, run.jobs_while_others_wait):
+                    solved = _from_sums(prepared, prior, data)
                 if solved.noise_is_guessed:
                     run.note(NOISE_IS_GUESSED)
             del data  # as large as what is needed from here on
@@ -172,7 +175,8 @@ def fitted(
     data_block = {**solved.model.data, **summary}
     model = replace(solved.model, settings=given.to_dict(), data=data_block)
     if leave_out:
-        model = calibrated(model, left_out, run.note)
+        with blas_threads(model.largest_block, run.jobs_while_others_wait):
+            model = calibrated(model, left_out, run.note)
     factors = solved.posterior.sigma_factors * model.noise_factor
     return Fitted(model, left_out, settings, factors.tolist())
 
@@ -266,10 +270,11 @@ class _Solved:
 
 def _scratch(targets: Sequence[Targets], prior: Prior, run: Run) -> KeptRows:
     """Room for the rows that this rank will compute."""
-    counts = rows_of(blocks_of(targets))
-    mine = share(counts, run.ranks.rank, run.ranks.size)
+    blocks = blocks_of(targets)
+    mine = share(costs_of(blocks, prior), run.ranks.rank, run.ranks.size)
     folder = run.scratch or (run.checkpoint.folder if run.checkpoint else None)
-    kept = KeptRows(folder, counts, prior.size, mine)
+    widths = [len(places_of(block, prior)) for block in blocks]
+    kept = KeptRows(folder, rows_of(blocks), widths, mine)
     if kept.room < kept.bytes:
         run.note(
             f"{kept.folder}: has room for {kept.room / 1e9:.1f} GB of the {kept.bytes / 1e9:.1f} GB of "

@@ -41,10 +41,12 @@ from forcemap.fitter.report.report import Judgement, write_report
 from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.fit_folder import fit_folder, put_together
 from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.solve.blas import blas_threads
 from forcemap.fitter.uncertainty.leave_one_out import LeftOut
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.extras import need
 from forcemap.potentials.runs.log import peak_memory_mb
+from threadpoolctl import threadpool_limits
 
 __all__ = ["FitData", "fit_to_folder", "made_in_folder"]
 
@@ -109,9 +111,10 @@ def made_in_folder(
         if model is None:
             return {}
         model = _identified(model, settings, data)
-        mapped = _mapped(model, settings, data, run, truths) if has_map else None
-        judged = _judged(model, mapped, data, run)
-        honest = _honest(model, mapped, left_out, judged[1], run)
+        with blas_threads(model.largest_block, run.jobs_while_others_wait):
+            mapped = _mapped(model, settings, data, run, truths) if has_map else None
+            judged = _judged(model, mapped, data, run)
+            honest = _honest(model, mapped, left_out, judged[1], run)
         for text in (found := doubts(model, settings, judged[0])):
             warnings.warn(text, stacklevel=2)
         judgement = Judgement(
@@ -195,11 +198,12 @@ def _truths(
     with run.stage("predictions of the process"):
         slim, others = run.ranks.on_first(process)
         costs = [len(frame.numbers) for frame in others]
-        answers = iter(run.ranks.map_in_order(truth_in_thread(slim), others, costs, run.jobs))
-        if model is None:
-            return []
-        measured = measured_frames(model, frames)
-        return [known[id(f)] if id(f) in known else next(answers) for f in measured]
+        with threadpool_limits(limits=1, user_api="blas"):
+            answers = iter(run.ranks.map_in_order(truth_in_thread(slim), others, costs, run.jobs))
+            if model is None:
+                return []
+            measured = measured_frames(model, frames)
+            return [known[id(f)] if id(f) in known else next(answers) for f in measured]
 
 
 def _mapped(

@@ -22,10 +22,15 @@ void ForceDeviations::begin(const forcemap::Potential& potential, std::size_t lo
     std::fill(each->begin(), each->end(), 0.0);
 }
 
-void ForceDeviations::add(const forcemap::Potential& potential, forcemap::Site& site, std::size_t i,
-                          double factor) {
-  potential.deviate(site, draws);
-  potential.add_forces(site, draws, i, {differences.data(), nullptr, factor, nullptr});
+void ForceDeviations::evaluate(const forcemap::Potential& potential,
+                               std::vector<forcemap::Site>& sites, std::size_t some) {
+  if (draws.size() < sites.size()) draws.resize(sites.size());
+  potential.deviate(sites.data(), some, draws.data());
+}
+
+void ForceDeviations::add(const forcemap::Potential& potential, const forcemap::Site& site,
+                          std::size_t n, std::size_t i, double factor) {
+  potential.add_forces(site, draws[n], i, {differences.data(), nullptr, factor, nullptr});
 }
 
 void ForceDeviations::pack(std::size_t i, std::size_t first, std::size_t some,

@@ -17,9 +17,12 @@ class ForceDeviations {
 
   /// Begin anew, with `local` atoms and `all` with the ghosts.
   void begin(const forcemap::Potential& potential, std::size_t local, std::size_t all);
-  /// The site of atom `i`, after its own forces were taken from it; `factor` is on its energy.
-  void add(const forcemap::Potential& potential, forcemap::Site& site, std::size_t i,
-           double factor);
+  /// Evaluates sites whose own forces were taken from them, before they are added.
+  void evaluate(const forcemap::Potential& potential, std::vector<forcemap::Site>& sites,
+                std::size_t some);
+  /// The n-th of them, that of atom `i`; `factor` is on its energy.
+  void add(const forcemap::Potential& potential, const forcemap::Site& site, std::size_t n,
+           std::size_t i, double factor);
 
   std::size_t values() const { return 3 * count; }
   /// Values `first` to `first` + `some` of atom `i`, to and from a buffer.
@@ -42,7 +45,7 @@ class ForceDeviations {
   std::vector<double> differences;  // (atoms and ghosts, 3, width) of forces
   std::vector<double> norm;         // (atoms) deviation of the force vector; 0: absent
   std::vector<double> component[3];
-  forcemap::SiteDraws draws;
+  std::vector<forcemap::SiteDraws> draws;  // of sites that are evaluated together
 
   // Where value v of atom i is.
   std::size_t place(std::size_t i, std::size_t v) const {

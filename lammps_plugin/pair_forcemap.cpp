@@ -196,9 +196,18 @@ void PairForcemap::add_sites(std::size_t count) {
     if (eflag_global) eng_vdwl += factor * energy;
     if (eflag_atom) eatom[i] += factor * energy;
     if (vflag_either) add_virial(site, factor);
-    // Last, since it takes the site's gradients.
-    if (deviating)
-      per_atom->deviations.add(evaluator->potential, site, static_cast<std::size_t>(i), factor);
+  }
+  if (deviating) add_deviations(count);
+}
+
+// Last, since it takes the sites' gradients.
+void PairForcemap::add_deviations(std::size_t count) {
+  per_atom->deviations.evaluate(evaluator->potential, evaluator->sites, count);
+  for (std::size_t n = 0; n < count; n++) {
+    const int i = evaluator->centers[n];
+    const int itype = atom->type[i];
+    per_atom->deviations.add(evaluator->potential, evaluator->sites[n], n,
+                             static_cast<std::size_t>(i), energy_unit * scale[itype][itype]);
   }
 }
 

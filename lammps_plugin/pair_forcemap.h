@@ -63,6 +63,7 @@ class PairForcemap : public Pair {
   bool is_absent(int i, int excluded) const;
   void begin_uncertainty();
   void add_sites(std::size_t count);
+  void add_deviations(std::size_t count);
   void end_grades();
   void end_deviations(int excluded);
   void require_grade() const;

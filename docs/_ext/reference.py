@@ -123,7 +123,7 @@ def exit_codes() -> str:
 
 # ---- settings --------------------------------------------------------------------------------------
 
-UNIT = re.compile(r"(eV per atom|eV/Å³|eV/Å|1/Å|eV|Å): (.*)")
+UNIT = re.compile(r"(eV per atom|eV/Å³|eV/Å|1/Å|eV|Å|K|ps|degrees): (.*)")
 
 
 def plain_number(value: float) -> str:
@@ -176,7 +176,7 @@ def shown_default(name: str, schema: Mapping[str, Any], required: list[str]) -> 
         return "required"
     default = schema.get("default")
     if default is None:
-        return "default: none, or chosen by the fit"
+        return "default: none, or chosen by the program"
     if isinstance(default, dict) and schema.get("properties"):
         return "default: see below"
     if default in ({}, []):
@@ -268,8 +268,8 @@ def validation_text() -> str:
     from forcemap.fitter.validation.registry import CHECKS
     from forcemap.fitter.validation.settings import General
 
-    common = schema_of(General)
-    lines = ["## Common to all", "", prose(common), "", *settings_entries(common)]
+    common = {**schema_of(General), "description": "Beside the blocks of the checks:"}
+    lines = list(settings_sections("Common to all", common, 2))
     for check in CHECKS:
         schema = schema_of(check.settings)
         about = inspect.cleandoc(type(check).__doc__ or "").split("\n\n")[0]

@@ -28,7 +28,8 @@ from forcemap.fitter.baseline.beyond import imagined_frames
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.process.accumulate import blocks_of, whitened_rows
+from forcemap.fitter.process.accumulate import whole_rows
+from forcemap.fitter.process.blocks import blocks_of
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
@@ -246,7 +247,7 @@ class _Growth:
         log_sigma, count = self.log_sigma, self.count
         blocks = blocks_of(targets)
         with threadpool_limits(limits=1, user_api="blas"):
-            results = run.in_order(lambda block: whitened_rows(block, self.prior), blocks)
+            results = run.in_order(lambda block: whole_rows(block, self.prior), blocks)
             for block, rows in zip(blocks, results, strict=True):
                 values = np.concatenate([t.values / t.sigmas for t in block])
                 triangle = with_rows(triangle, np.column_stack([rows * deltas, values]))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from forcemap.fitter.sharing.launch import launched
+from forcemap.fitter.sharing.launch import launched, processors
 from forcemap.potentials.runs.options import (
     command_line,
     echo_json,
@@ -77,8 +77,7 @@ class FramesFile(ExistingFile):
 
 def available_cpus() -> int:
     """Number of processors this process may use; its share of them if mpirun started several."""
-    machine = os.cpu_count() or 1
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine
+    machine, cpus = os.cpu_count() or 1, processors()
     launch = launched()
     if launch is None:
         return cpus

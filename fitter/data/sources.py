@@ -80,6 +80,8 @@ BY_CONTENT = {
 
 OUTPUT_OF_CP2K = re.compile(rb"^ (DBCSR|CP2K|GLOBAL)\| ", re.MULTILINE)
 
+COLUMNS_OF_DUMP = re.compile(rb"^ITEM: ATOMS (.*)$", re.MULTILINE)
+
 COUNTED = (None, "db", "json", "traj")
 """Formats whose frames are counted without parsing them; None is extended XYZ."""
 
@@ -237,7 +239,19 @@ def _format_of(path: Path) -> str | None:
         found = str(filetype(str(path.absolute()), guess=False))
     except (UnknownFileTypeError, *DAMAGED):
         return None
+    if found.startswith("lammps-dump"):
+        _check_elements_of_dump(path, head)
     return None if found in ("xyz", "extxyz") else found
+
+
+def _check_elements_of_dump(path: Path, head: bytes) -> None:
+    """Refuse a dump of LAMMPS whose atoms have types only, which ASE would take for atomic numbers."""
+    columns = COLUMNS_OF_DUMP.search(head)
+    if columns is None or not {b"element", b"mass"} & set(columns[1].split()):
+        raise ForcemapError(
+            f"{path}: is a dump of LAMMPS without elements; write it with 'dump ID all custom N FILE "
+            "id element x y z' and 'dump_modify ID element Si', with the element of each atom type"
+        )
 
 
 def _is_of_cp2k(path: Path) -> bool:

@@ -41,7 +41,8 @@ from forcemap.fitter.planning.deviations import (
     level_seconds,
     sized,
 )
-from forcemap.fitter.process.accumulate import ROWS_PER_BLOCK
+from forcemap.fitter.planning.widths import Widths, row_counts
+from forcemap.fitter.process.blocks import ROWS_PER_BLOCK
 from forcemap.fitter.process.data_checks import warn_of_shared_frames, warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
 from forcemap.fitter.process.prior import (
@@ -221,17 +222,16 @@ def estimate(
         warn_of_short_cutoffs(look.settings, frames)
         row = look.row
         whiten, add, solve = _matrix_seconds([c.n_sparse for c in look.combinations])
-    counts = _row_counts(frames)
-    n_rows, atoms = sum(counts), look.atoms
-    workers, adding = atoms * row.of(columns) + whiten * n_rows, add * n_rows
+    counts, atoms = row_counts(frames), look.atoms
+    wide = Widths.of(frames, look.combinations)
+    adding = add * wide.squares + whiten * wide.numbers / columns
     free = any(term.delta is None for term in look.settings.terms)
     seconds = {
         "reading frames": reading,
         **look.seconds,
-        # The main thread adds what the others have computed.
-        "rows and their sum": max((workers + adding) / jobs, adding) / ranks,
+        "rows and their sum": (atoms * row.of(columns) + adding) / jobs / ranks,
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
-        **_left_out_seconds(look, frames, columns, jobs * ranks),
+        **_left_out_seconds(look, len(frames), wide, jobs * ranks),
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
     return Estimate(
@@ -245,7 +245,7 @@ def estimate(
         **_matrix_bytes(look, frames, group_count(settings, frames), jobs),
         frames_bytes=BYTES_PER_ATOM * atoms,
         map_bytes=look.mapping.bytes,
-        kept_bytes=_kept_bytes(frames, columns, ranks),
+        kept_bytes=FLOAT * wide.left_out.numbers // ranks,
         draws=_draws(look),
         drawn_bytes=drawn_bytes(look.sized, _draws(look)),
         seconds=seconds,
@@ -255,47 +255,23 @@ def estimate(
     )
 
 
-def _labelled_rows(frames: Sequence[Frame]) -> list[int]:
-    """Rows of each frame that will be left out."""
-    rows = [count for count in (sum(_row_counts([frame])) for frame in frames) if count]
-    return rows if len(rows) > 1 else []
-
-
 def _draws(look: _Look) -> int:
     """Draws that the potential will have; there are none without a map."""
     has_map = all(term.has_map for term in look.sized)
     return look.settings.uncertainty.draws if has_map else 0
 
 
-def _left_out_seconds(
-    look: _Look, frames: Sequence[Frame], columns: int, workers: int
-) -> dict[str, float]:
+def _left_out_seconds(look: _Look, frames: int, wide: Widths, workers: int) -> dict[str, float]:
     """Seconds of leaving frames out, and of those that show what sparse points leave open."""
-    sizes = [(c.n_sparse, c.candidates / len(frames)) for c in look.combinations]
-    left_out, atoms = len(_labelled_rows(frames)), look.atoms / len(frames)
+    sizes = [(c.n_sparse, c.candidates / frames) for c in look.combinations]
+    left_out, atoms = wide.left_out, look.atoms / frames
+    work = work_of_leaving_out(left_out.rows, left_out.widths, wide.columns)
     return {
-        "leaving frames out": look.rates.seconds(_leaving_out(frames, columns)) / workers,
-        "calibrating deviations": level_seconds(sizes, left_out, atoms, look.rates, look.row.of),
+        "leaving frames out": look.rates.seconds(work) / workers,
+        "calibrating deviations": level_seconds(
+            sizes, len(left_out.rows), atoms, look.rates, look.row.of
+        ),
     }
-
-
-def _leaving_out(frames: Sequence[Frame], columns: int) -> Work:
-    """The algebra of leaving every frame out."""
-    return work_of_leaving_out(_labelled_rows(frames), columns)
-
-
-def _kept_bytes(frames: Sequence[Frame], columns: int, ranks: int) -> int:
-    """On disk, of the rows that each rank keeps until then."""
-    return FLOAT * columns * sum(_labelled_rows(frames)) // ranks
-
-
-def _row_counts(frames: Sequence[Frame]) -> tuple[int, int, int]:
-    """Rows of energies, forces and stresses."""
-    return (
-        sum(f.energy is not None for f in frames),
-        sum(3 * int(np.count_nonzero(f.labelled)) for f in frames if f.forces is not None),
-        sum(6 for f in frames if f.stress is not None),
-    )
 
 
 def _matrix_bytes(look: _Look, frames: Sequence[Frame], groups: int, jobs: int) -> dict[str, int]:
@@ -594,8 +570,7 @@ def _matrix_seconds(sizes: Sequence[int]) -> tuple[float, float, float]:
         )
 
     whiten = seconds_of(whitened) / (ROWS_PER_BLOCK * n**2) * sum(size**2 for size in sizes)
-    scratch = np.zeros((n, n), order="F")
-    adding = seconds_of(lambda: data.add(rows, targets, 0.0, scratch))
+    adding = seconds_of(lambda: data.add(rows, targets, 0.0))
     add = adding / (ROWS_PER_BLOCK * n**2) * whole**2
     solve = seconds_of(lambda: lapack.dpotri(data.solve(np.ones(n)).factor.T, lower=0))
     return whiten, add, solve * (whole / n) ** 3

@@ -2,67 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.linalg
+from forcemap.fitter.process.blocks import blocks_of, concerned, costs_of, places_of
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.sharing.ranks import share
 from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.sharing.threads import Threads
 from forcemap.fitter.solve.solver import Groups
 from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import columns, frame_rows
 from forcemap.potentials.runs.interruption import uninterrupted
 from threadpoolctl import threadpool_limits
 
-__all__ = ["ROWS_PER_BLOCK", "accumulate", "blocks_of", "rows_of", "whitened_rows"]
-
-ROWS_PER_BLOCK = 1024
-"""Rows whitened and added to the Gram matrix at once: large enough for level-3 BLAS."""
-
-
-def blocks_of(targets: Iterable[Targets]) -> list[list[Targets]]:
-    """Frames whose rows are treated together; the blocks do not depend on how the work is shared."""
-    return list(_in_blocks(targets))
-
-
-def rows_of(blocks: Sequence[Sequence[Targets]]) -> list[int]:
-    """Numbers of rows of all blocks, by which the blocks are shared among ranks."""
-    return [sum(len(target.rows) for target in block) for block in blocks]
-
-
-def _in_blocks(targets: Iterable[Targets]) -> Iterator[list[Targets]]:
-    block: list[Targets] = []
-    rows = 0
-    for target in targets:
-        if len(target.rows):
-            block.append(target)
-            rows += len(target.rows)
-        if rows >= ROWS_PER_BLOCK:
-            yield block
-            block, rows = [], 0
-    if block:
-        yield block
+__all__ = ["accumulate", "whitened_rows", "whole_rows"]
 
 
 def whitened_rows(block: Sequence[Targets], prior: Prior) -> Array:
-    """(n, m) rows of the labels of some frames, divided by their sigmas and whitened."""
-    terms = prior.terms
-    rows = np.concatenate(
-        [frame_rows(t.frame, terms, t.has_derivatives)[t.rows] / t.sigmas[:, None] for t in block]
-    )
-    for (_, _, where), factor in zip(columns(terms), prior.factors, strict=True):
-        rows[:, where] = scipy.linalg.solve_triangular(
-            factor, rows[:, where].T, lower=True, check_finite=False
+    """Rows of the labels of some frames, divided by their sigmas and whitened.
+
+    (n, k): of the k columns that concern one of the frames (`places_of`).
+    """
+    every = zip(columns(prior.terms), prior.factors, concerned(block, prior), strict=True)
+    kept = [(where, factor) for (_, _, where), factor, is_kept in every if is_kept]
+    ends = np.cumsum([0, *(where.stop - where.start for where, _ in kept)])
+    parts = [slice(*ends[n : n + 2]) for n in range(len(kept))]
+    rows = np.empty((sum(len(t.rows) for t in block), ends[-1]))
+    start = 0
+    for t in block:
+        of_frame = frame_rows(t.frame, prior.terms, t.has_derivatives)[t.rows]
+        mine = rows[start : start + len(t.rows)]
+        start += len(t.rows)
+        for part, (where, _) in zip(parts, kept, strict=True):
+            np.divide(of_frame[:, where], t.sigmas[:, None], out=mine[:, part])
+    for part, (_, factor) in zip(parts, kept, strict=True):
+        rows[:, part] = scipy.linalg.solve_triangular(
+            factor, rows[:, part].T, lower=True, check_finite=False
         ).T
+    return rows
+
+
+def whole_rows(block: Sequence[Targets], prior: Prior) -> Array:
+    """(n, m) `whitened_rows` with all columns."""
+    some = whitened_rows(block, prior)
+    rows = np.zeros((len(some), prior.size))
+    rows[:, places_of(block, prior)] = some
     return rows
 
 
 def _by_group(
     block: Sequence[Targets], rows: Array, groups: int
 ) -> list[tuple[Array, Array, float]]:
-    """Rows (n, m), scaled targets (n,) and sum of log sigma of each group.
+    """Rows (n, k), scaled targets (n,) and sum of log sigma of each group.
 
     The second of two groups holds the stresses.
     """
@@ -92,7 +86,7 @@ def accumulate(
     ranks, checkpoint = run.ranks, run.checkpoint
     data = Groups(prior.size, groups)
     blocks = blocks_of(targets)
-    numbers = share(rows_of(blocks), ranks.rank, ranks.size)
+    numbers = share(costs_of(blocks, prior), ranks.rank, ranks.size)
 
     def rows_by_group(number: int) -> list[tuple[Array, Array, float]]:
         rows = whitened_rows(blocks[number], prior)
@@ -103,12 +97,12 @@ def accumulate(
     advance(sum(len(blocks[number]) for number in numbers[:done]))
     # Every worker calls BLAS on its own block; nested threads would only obstruct each other and
     # round differently.
-    with threadpool_limits(limits=1, user_api="blas"):
-        results = run.in_order(rows_by_group, numbers[done:])
+    with threadpool_limits(limits=1, user_api="blas"), Threads(run.jobs) as threads:
+        results = threads.in_order(rows_by_group, numbers[done:])
         try:
             for number, rows in zip(numbers[done:], results, strict=True):
                 with uninterrupted():  # half a block would spoil the sums
-                    data.add(rows)
+                    data.add(rows, threads.each, places_of(blocks[number], prior))
                     added += 1
                 if checkpoint:
                     checkpoint.block_added(data, added)

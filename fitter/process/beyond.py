@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.linalg
-from forcemap.fitter.process.accumulate import whitened_rows
+from forcemap.fitter.process.accumulate import whole_rows
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.solve.evidence import Hyperparameters
@@ -46,7 +46,7 @@ def imagined_rows(
     values = np.concatenate([t.values / t.sigmas for t in scaled])
     deltas = np.repeat(chosen.deltas, [term.size for term in prior.terms])
     with threadpool_limits(limits=1, user_api="blas"):
-        rows = whitened_rows(scaled, prior)
+        rows = whole_rows(scaled, prior)
         solution = data.solve(deltas)
         half = scipy.linalg.solve_triangular(solution.factor, (rows * deltas).T, lower=True)
         roots = np.sqrt(huber_weights(values - rows @ solution.values, half.T @ half))

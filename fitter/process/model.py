@@ -100,6 +100,11 @@ class Model:
         """Kinds of the terms that have no map, without which the model cannot be run in MD."""
         return tuple(sorted({term.kind for term in self.terms if not term.has_map}))
 
+    @property
+    def largest_block(self) -> int:
+        """Largest number of sparse points of a block."""
+        return max((block.size for _, block, _ in columns(self.terms)), default=0)
+
     def predict(self, frame: Frame) -> tuple[float, Array, Array]:
         """Process mean without isolated atoms and repulsion: energy, forces (n, 3), strain (6,).
 

@@ -17,6 +17,10 @@ from forcemap.potentials.quoting import quoted
 __all__ = ["Candidate", "Selection", "offered", "schema"]
 
 TARGET = number(above=0, at_most=1e3)
+TARGET_TEXT = "eV/Å: wanted force error; the cheapest candidate that reaches it is recommended."
+CANDIDATES_TEXT = (
+    "lists of terms to compare, with or without names; by default those that kinds offer."
+)
 EXAMPLE = (
     "candidates: {pairs: [{kind: two_body}], triplets: [{kind: two_body}, {kind: three_body}]}"
 )
@@ -116,8 +120,8 @@ def schema() -> dict[str, Any]:
     by_name = {"type": "object", "additionalProperties": term_list.schema(), "minProperties": 1}
     combined["properties"] = {
         **combined["properties"],
-        "candidates": {"anyOf": [lists, by_name]},
-        "target": TARGET.schema(),
+        "candidates": {"anyOf": [lists, by_name], "description": CANDIDATES_TEXT},
+        "target": {**TARGET.schema(), "description": TARGET_TEXT},
     }
     combined["required"] = [name for name in combined["required"] if name != "terms"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **combined}

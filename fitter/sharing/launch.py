@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-__all__ = ["Launch", "launched", "rank_number"]
+__all__ = ["Launch", "launched", "processors", "rank_number"]
 
 _LAUNCHERS = (
     ("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),  # MPICH, Intel MPI, srun --mpi=pmi2
@@ -46,3 +46,9 @@ def rank_number() -> int:
     """This process's rank as its launcher has set it; 0 without one."""
     launch = launched()
     return launch.rank if launch else 0
+
+
+def processors() -> int:
+    """Number of processors that this process may use."""
+    machine = os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else machine

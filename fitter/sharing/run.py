@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from forcemap.fitter.sharing.checkpoint import Checkpoint
+from forcemap.fitter.sharing.launch import processors
 from forcemap.fitter.sharing.ranks import ALONE, Ranks
 from forcemap.fitter.sharing.threads import in_order
 from forcemap.potentials.runs.progress import Progress, Total
@@ -40,6 +41,13 @@ class Run:
     def stage(self, name: str, total: Total = None) -> AbstractContextManager[Any]:
         """Show a stage of the work, as `Progress.stage` does."""
         return self.progress.stage(name, total)
+
+    @property
+    def jobs_while_others_wait(self) -> int:
+        """Threads for what the first rank does alone: those of all, where it may use their cores."""
+        if self.ranks.size == 1:
+            return self.jobs
+        return max(self.jobs, min(self.jobs * self.ranks.size, processors()))
 
     def note(self, line: str) -> None:
         """Show a line; on the first rank only."""

@@ -21,11 +21,13 @@ change against each other have a Gram matrix each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import scipy.linalg
+from forcemap.potentials import _core
 from numpy.typing import NDArray
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 GRAM_ROUNDING = 1e-12
 """Relative rounding of sums over some 1e5 rows, with room."""
@@ -47,16 +50,23 @@ GRAM_ROUNDING = 1e-12
 MISFIT_ROUNDING = 1e-15
 """Rounding of a misfit, relative to the squares that cancel in it."""
 
-STRIP = 16_384
-"""Numbers of the Gram matrix summed at once: their operands stay in the processor's cache."""
+STRIP = 256
+"""Columns of the Gram matrix summed at once, by one thread: enough for products at full speed. Sums do
+not depend on who computes which strip."""
+
+Each: TypeAlias = Callable[[Callable[[int], None], Sequence[int]], object]
+"""Calls a function with each of some numbers, in any order, and waits for all."""
+
+
+def in_turn(function: Callable[[int], None], numbers: Sequence[int]) -> None:
+    """Call a function with one number after the other."""
+    for number in numbers:
+        function(number)
 
 
 def add_exactly(high: Array, low: Array, value: Array) -> None:
-    """``high + low += value`` in place, in twice the working precision (but for rounding of `low`)."""
-    total = high + value
-    part = total - high
-    low += (high - (total - part)) + (value - part)
-    high[...] = total
+    """``high + low += value`` (n,) in place, as in twice the working precision."""
+    _core.add_exactly(high, low, value)
 
 
 @dataclass
@@ -170,23 +180,31 @@ class Accumulator(Sums):
         return [(gram, low), (self.vector, self.vector_low)]
 
     def add(
-        self, whitened: Array, targets: Array, log_sigma: float, scratch: Array | None = None
+        self,
+        whitened: Array,
+        targets: Array,
+        log_sigma: float,
+        each: Each = in_turn,
+        places: Indices | None = None,
     ) -> None:
-        """Add rows (n, m), already whitened and scaled by 1/sigma, with targets (n,) scaled too.
+        """Add rows (n, k), already whitened and scaled by 1/sigma, with targets (n,) scaled too.
 
-        `scratch` (m, m), by columns, is overwritten; it saves making one.
+        They are those of the columns `places` (k,), increasing, and vanish at others; None: of all.
+        `each` may give strips of columns to several threads.
         """
-        if scratch is None:
-            scratch = np.zeros((self.size, self.size), order="F")
-        block = scipy.linalg.blas.dsyrk(
-            1.0, whitened.T, beta=0.0, c=scratch, trans=0, lower=0, overwrite_c=1
-        )
-        step = max(1, STRIP // self.size)
-        for start in range(0, self.size, step):
-            part = np.s_[: start + step, start : start + step]
-            add_exactly(self.gram[part], self.gram_low[part], block[part])
-        last = [float(targets @ targets), log_sigma]
-        add_exactly(self.vector, self.vector_low, np.append(whitened.T @ targets, last))
+        if places is None:
+            places = np.arange(self.size)
+
+        def add_strip(start: int) -> None:
+            stop = min(start + STRIP, len(places))
+            product = whitened[:, start:stop].T @ whitened[:, :stop]
+            _core.add_triangle_exactly(self.gram.T, self.gram_low.T, product, start, places)
+
+        each(add_strip, range(0, len(places), STRIP)[::-1])  # the longest first
+        sums = np.zeros_like(self.vector)
+        sums[places] = whitened.T @ targets
+        sums[-2:] = float(targets @ targets), log_sigma
+        add_exactly(self.vector, self.vector_low, sums)
         self.count += len(targets)
 
     def settle(self) -> None:
@@ -210,7 +228,6 @@ class Groups:
     def __init__(self, size: int, count: int) -> None:
         self.size = size
         self.members = tuple(Accumulator(size) for _ in range(count))
-        self._scratch = np.zeros((0, 0), order="F")
 
     @property
     def sums(self) -> list[tuple[Array, Array]]:
@@ -227,17 +244,19 @@ class Groups:
         for member, value in zip(self.members, values, strict=True):
             member.count = int(value)
 
-    def add(self, rows: Sequence[tuple[Array, Array, float]]) -> None:
+    def add(
+        self,
+        rows: Sequence[tuple[Array, Array, float]],
+        each: Each = in_turn,
+        places: Indices | None = None,
+    ) -> None:
         """Add rows to each group, by the arguments of `Accumulator.add`."""
-        if len(self._scratch) != self.size:
-            self._scratch = np.zeros((self.size, self.size), order="F")
         for member, (whitened, targets, log_sigma) in zip(self.members, rows, strict=True):
             if len(targets):
-                member.add(whitened, targets, log_sigma, self._scratch)
+                member.add(whitened, targets, log_sigma, each, places)
 
     def settle(self) -> None:
         """Settle the sums of all groups; no rows can be added any more."""
-        self._scratch = np.zeros((0, 0), order="F")
         for member in self.members:
             member.settle()
 
@@ -262,9 +281,11 @@ def together(groups: Sequence[Sums], factors: Array) -> Sums:
     first, *others = groups
     if not others and factors[0] == 1.0:
         return first
-    whole = Sums(first.gram / factors[0] ** 2, first.vector / factors[0] ** 2, 0)
+    gram = np.multiply(first.gram, factors[0] ** -2, order="F")
+    whole = Sums(gram, first.vector / factors[0] ** 2, 0)
     for member, factor in zip(others, factors[1:], strict=True):
-        whole.gram += member.gram / factor**2
+        # Without a product of its own to hold: there may be thousands of sparse points.
+        scipy.linalg.blas.daxpy(member.gram.T.ravel(), gram.T.reshape(-1), a=factor**-2)
         whole.vector += member.vector / factor**2
     whole.count = sum(member.count for member in groups)
     whole.vector[-1] = sum(

@@ -37,7 +37,7 @@ class KeptRows:
     Args:
         folder: folder of the file; by default one for temporary files.
         counts: numbers of rows of all blocks.
-        columns: number of columns of each row.
+        columns: numbers of columns of all blocks.
         mine: numbers of the blocks that this rank will keep.
 
     Attributes:
@@ -47,13 +47,16 @@ class KeptRows:
     """
 
     def __init__(
-        self, folder: Path | None, counts: Sequence[int], columns: int, mine: Sequence[int]
+        self,
+        folder: Path | None,
+        counts: Sequence[int],
+        columns: Sequence[int],
+        mine: Sequence[int],
     ) -> None:
-        self._columns = columns
-        self._places: dict[int, tuple[int, int]] = {}
+        self._places: dict[int, tuple[int, int, int]] = {}
         self._there: set[int] = set()
         self._file: int | None = None
-        self.bytes = ITEM * columns * sum(counts[number] for number in mine)
+        self.bytes = ITEM * sum(counts[number] * columns[number] for number in mine)
         self.room = 0
         self.folder = folder or _usual_folder()
         if not self.bytes:
@@ -66,16 +69,16 @@ class KeptRows:
             return
         budget = SHARE_OF_DISK * disk.f_bavail * disk.f_frsize
         for number in mine:
-            size = ITEM * columns * counts[number]
+            size = ITEM * counts[number] * columns[number]
             if self.room + size > budget:
                 break
-            self._places[number] = (self.room, counts[number])
+            self._places[number] = (self.room, counts[number], columns[number])
             self.room += size
 
     @classmethod
     def none(cls) -> KeptRows:
         """An object that keeps nothing."""
-        return cls(None, [], 0, [])
+        return cls(None, [], [], [])
 
     def __enter__(self) -> KeptRows:
         return self
@@ -108,8 +111,8 @@ class KeptRows:
         """The rows of a block; None if they are not kept."""
         if self._file is None or number not in self._there:
             return None
-        start, count = self._places[number]
-        rows = np.empty((count, self._columns))
+        start, *shape = self._places[number]
+        rows = np.empty(shape)
         left = _as_bytes(rows)
         try:
             while len(left):

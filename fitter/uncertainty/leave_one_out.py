@@ -14,14 +14,17 @@ out together, since one would reveal the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.prediction import Prediction
-from forcemap.fitter.process.accumulate import blocks_of, rows_of, whitened_rows
+from forcemap.fitter.process.accumulate import whitened_rows
+from forcemap.fitter.process.blocks import blocks_of, costs_of, places_of, rows_of
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.sharing.run import Run
@@ -30,10 +33,12 @@ from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import RowLayout
 from forcemap.fitter.uncertainty.kept_rows import KeptRows
 from forcemap.potentials.voigt import six_of
+from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 from threadpoolctl import threadpool_limits
 
 __all__ = [
+    "Factors",
     "LeftOut",
     "Posterior",
     "leave_one_out",
@@ -41,6 +46,8 @@ __all__ = [
     "without_rows",
     "work_of_leaving_out",
 ]
+
+Indices = NDArray[np.int64]
 
 LEAST = 1e-10
 """Smallest eigenvalue of 1 - H above rounding: at 0 a frame alone determines some combination of its
@@ -153,6 +160,68 @@ def without_rows(half: Array, residuals: Array, copies: int = 1) -> tuple[Array,
     return root.T @ (root @ residuals), variances
 
 
+class Factors:
+    """Solves with a factor of S for rows that vanish but in some of the columns.
+
+    With these columns last, S has a factor whose last square F suffices for X S⁻¹ Xᵀ = |F⁻¹ Xᵀ|².
+    It is made where many rows are worth it, and forgotten: rows of the same columns are neighbours.
+
+    Args:
+        factor: (m, m) lower Cholesky factor of S.
+        places: columns of each block of rows, increasing.
+        counts: numbers of rows of the blocks.
+        held: factors kept at a time, enough for all threads.
+    """
+
+    def __init__(
+        self, factor: Array, places: Sequence[Indices], counts: Sequence[int], held: int = 2
+    ) -> None:
+        self._factor = factor
+        self._held = held
+        self._rows: Counter[bytes] = Counter()
+        for where, count in zip(places, counts, strict=True):
+            self._rows[where.tobytes()] += count
+        self._made: dict[bytes, Array | None] = {}
+        self._alone = Lock()
+        self._whole: Array | None = None
+
+    def half(self, rows: Array, places: Indices) -> Array:
+        """(k, n) or (m, n) half with halfᵀ half = X S⁻¹ Xᵀ for X (n, k); overwrites X."""
+        size, key = len(self._factor), places.tobytes()
+        factor = None
+        if self.is_worth_it(self._rows[key], len(places), size):
+            factor = self._of(key, places)
+        if factor is None:
+            factor = self._factor.T
+            if len(places) < size:
+                part, rows = rows, np.zeros((len(rows), size))
+                rows[:, places] = part
+        return np.asarray(blas.dtrsm(1.0, factor, rows.T, lower=0, trans_a=1, overwrite_b=1))
+
+    @staticmethod
+    def is_worth_it(rows: int, columns: int, size: int) -> bool:
+        """Whether solving with a factor of so many `columns` saves more than making it takes."""
+        return rows * (size**2 - columns**2) > size**3
+
+    def _of(self, key: bytes, places: Indices) -> Array | None:
+        """(k, k) Fᵀ of some columns, by columns; None where rounding leaves none."""
+        with self._alone:
+            if key not in self._made:
+                while len(self._made) >= self._held:
+                    del self._made[next(iter(self._made))]
+                self._made[key] = self._last(places)
+            return self._made[key]
+
+    def _last(self, places: Indices) -> Array | None:
+        if self._whole is None:
+            self._whole = blas.dtrmm(1.0, self._factor.T, self._factor, side=1)
+        others = np.setdiff1d(np.arange(len(self._factor)), places, assume_unique=True)
+        order = np.concatenate([others, places])
+        system = np.asfortranarray(self._whole[np.ix_(order, order)])
+        upper, fault = lapack.dpotrf(system, lower=0, overwrite_a=1, clean=0)
+        return None if fault else np.asfortranarray(upper[len(others) :, len(others) :])
+
+
 def _root(matrix: Array) -> Array:
     """R with RᵀR the inverse of a symmetric matrix whose eigenvalues are raised to LEAST.
 
@@ -178,36 +247,39 @@ def leave_one_out(
     ranks call this together, each with its own kept rows.
     """
     blocks = blocks_of(targets)
+    places = [places_of(block, prior) for block in blocks]
+    factors = Factors(posterior.factor, places, rows_of(blocks), run.jobs + 1)
     copies = _copies(targets)
-    places = np.cumsum([0, *(len(block) for block in blocks)])
 
     def leave_out(number: int) -> list[tuple[Array, Array, Array]]:
+        block, where = blocks[number], places[number]
         rows = kept.take(number)
         if rows is None:
-            rows = whitened_rows(blocks[number], prior)
-        times = copies[places[number] : places[number + 1]]
-        return list(_of_block(blocks[number], rows, posterior, times))
+            rows = whitened_rows(block, prior)
+        residuals, units = scaled_block(block, rows, posterior, where)
+        half = factors.half(rows, where)
+        both = units, units * posterior.noise_factor
+        return list(_of_block(block, half, residuals, both, copies))
 
-    left_out: list[LeftOut] = []
+    left_out: dict[int, LeftOut] = {}
     # Each thread works on its own block; the numbers must not depend on how many threads there are.
     with (
         run.stage("leaving frames out", len(blocks)) as advance,
         threadpool_limits(limits=1, user_api="blas"),
     ):
-        results = run.ranks.map_in_order(leave_out, range(len(blocks)), rows_of(blocks), run.jobs)
+        costs = costs_of(blocks, prior)
+        results = run.ranks.map_in_order(leave_out, range(len(blocks)), costs, run.jobs)
         for block, numbers in zip(blocks, results, strict=False):
-            left_out += [LeftOut(t, *each) for t, each in zip(block, numbers, strict=True)]
+            left_out |= {id(t): LeftOut(t, *each) for t, each in zip(block, numbers, strict=True)}
             advance()
-    return left_out
+    return [left_out[id(target)] for target in targets if id(target) in left_out]
 
 
-def _copies(targets: Iterable[Targets]) -> list[int]:
-    """Number of copies of each frame that has labels."""
-    keys = [_key(target) for target in targets if len(target.rows)]
-    counts: dict[str, int] = {}
-    for key in keys:
-        counts[key] = counts.get(key, 0) + 1
-    return [counts[key] for key in keys]
+def _copies(targets: Iterable[Targets]) -> dict[int, int]:
+    """Number of copies of each frame that has labels, by the identity of its targets."""
+    keys = {id(target): _key(target) for target in targets if len(target.rows)}
+    counts = Counter(keys.values())
+    return {place: counts[key] for place, key in keys.items()}
 
 
 def _key(target: Targets) -> str:
@@ -217,43 +289,60 @@ def _key(target: Targets) -> str:
 
 
 def _of_block(
-    block: Sequence[Targets], rows: Array, posterior: Posterior, copies: Sequence[int]
+    block: Sequence[Targets],
+    half: Array,
+    residuals: Array,
+    units: tuple[Array, Array],
+    copies: Mapping[int, int],
 ) -> Iterator[tuple[Array, Array, Array]]:
-    """Residuals, errors and variances of each frame, in the labels' units; overwrites the rows."""
-    residuals, units = scaled_block(block, rows, posterior)
-    half = blas.dtrsm(1.0, posterior.factor.T, rows.T, lower=0, trans_a=1, overwrite_b=1)
+    """Residuals, errors and variances of each frame, in the labels' units.
+
+    Args:
+        block: the frames.
+        half: (k, n) with halfᵀ half = H of all rows.
+        residuals: (n,) of the fit.
+        units: (n,) sigmas without and with the common factor.
+        copies: of each frame, by the identity of its targets.
+    """
     start = 0
-    for target, count in zip(block, copies, strict=True):
+    for target in block:
         part = slice(start, start + len(target.rows))
         start = part.stop
-        errors, variances = without_rows(half[:, part], residuals[part], count)
-        deviations = units[part] * posterior.noise_factor
-        yield residuals[part] * units[part], errors * units[part], variances * deviations**2
+        errors, variances = without_rows(half[:, part], residuals[part], copies[id(target)])
+        unit, deviation = (of_rows[part] for of_rows in units)
+        yield residuals[part] * unit, errors * unit, variances * deviation**2
 
 
 def scaled_block(
-    block: Sequence[Targets], rows: Array, posterior: Posterior
+    block: Sequence[Targets], rows: Array, posterior: Posterior, places: Indices
 ) -> tuple[Array, Array]:
     """Residuals (n,) of a block in units of the sigmas of the fit, and these units (n,).
 
-    The rows (n, m), whitened, become X, in place.
+    The rows (n, k), whitened, of the columns `places` become X, in place.
     """
     factors = posterior.sigma_factors
     second = np.concatenate([target.of_stress for target in block])
     scale = np.where(second, factors[-1], factors[0])
     values = np.concatenate([target.values / target.sigmas for target in block])
-    residuals = (values - rows @ posterior.values) / scale
-    rows *= posterior.deltas
+    residuals = (values - rows @ posterior.values[places]) / scale
+    rows *= posterior.deltas[places]
     rows /= scale[:, None]
     return residuals, scale * np.concatenate([target.sigmas for target in block])
 
 
-def work_of_leaving_out(counts: Sequence[int], columns: int) -> Work:
-    """Algebra of leaving out all frames, with `counts` rows each."""
-    rows = float(sum(counts))
-    products = rows * columns**2
-    for count in counts:
-        small, large = float(min(count, columns)), float(max(count, columns))
-        passes = 1 if count <= columns else 2  # as in `without_rows`
-        products += (2.0 * passes - 1.0) * large * small**2 + small**3
-    return Work(products, passes=4.0 * rows * columns, bytes=FLOAT * columns**2)
+def work_of_leaving_out(counts: Sequence[int], widths: Sequence[int], columns: int) -> Work:
+    """Algebra of leaving out all frames, with `counts` rows each of `widths` of the `columns`."""
+    rows: Counter[int] = Counter()
+    for count, width in zip(counts, widths, strict=True):
+        rows[width] += count
+    products = passes = 0.0
+    for width, count in rows.items():
+        narrow = Factors.is_worth_it(count, width, columns)
+        products += count * float(width if narrow else columns) ** 2
+        products += columns**3 / 3.0 if narrow else 0.0
+        passes += 4.0 * count * width
+    for count, width in zip(counts, widths, strict=True):
+        small, large = float(min(count, width)), float(max(count, width))
+        times = 1 if count <= width else 2  # as in `without_rows`
+        products += (2.0 * times - 1.0) * large * small**2 + small**3
+    return Work(products, passes=passes, bytes=FLOAT * columns**2)

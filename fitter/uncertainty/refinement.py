@@ -17,7 +17,8 @@ from dataclasses import replace
 
 import numpy as np
 import scipy.linalg
-from forcemap.fitter.process.accumulate import blocks_of, rows_of, whitened_rows
+from forcemap.fitter.process.accumulate import whitened_rows
+from forcemap.fitter.process.blocks import blocks_of, costs_of, places_of
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.sharing.run import Run
@@ -39,21 +40,25 @@ def refined(
     then kept.
     """
     blocks = blocks_of(targets)
+    costs = costs_of(blocks, prior)
 
     def pull_of(number: int) -> Array:
         rows = kept.take(number)
         if rows is None:
             rows = whitened_rows(blocks[number], prior)
             kept.keep(number, rows)
-        residuals, _ = scaled_block(blocks[number], rows, posterior)
-        return np.asarray(residuals @ rows)
+        places = places_of(blocks[number], prior)
+        residuals, _ = scaled_block(blocks[number], rows, posterior, places)
+        pull = np.zeros(len(posterior.values))
+        pull[places] = residuals @ rows
+        return pull
 
     total, low = np.zeros(len(posterior.values)), np.zeros(len(posterior.values))
     with (
         run.stage("refining the solution", len(blocks)) as advance,
         threadpool_limits(limits=1, user_api="blas"),
     ):
-        pulls = run.ranks.map_in_order(pull_of, range(len(blocks)), rows_of(blocks), run.jobs)
+        pulls = run.ranks.map_in_order(pull_of, range(len(blocks)), costs, run.jobs)
         for pull in pulls:
             add_exactly(total, low, pull)
             advance()

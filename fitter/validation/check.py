@@ -160,7 +160,7 @@ class Task:
         settings: of the check.
         given: outcomes of the checks that this one needs, by check and subject.
         folder: an empty one, for files of programs; removed afterwards.
-        advance: shows that n (default 1) units of `Check.parts` are done.
+        advance: shows that n (default 1) units of `Check.parts`, or a share of one, are done.
         jobs: threads.
     """
 
@@ -238,8 +238,8 @@ class Check(ABC):
         return True
 
     def parts(self, subject: Subject, settings: Any) -> int | None:
-        """How often `run` calls `advance`; None where that is not known before."""
-        return None
+        """What all calls of `advance` add up to; 1 of shares where their number is not known before."""
+        return 1
 
     def figures(self, shown: Sequence[Shown], case: Case) -> dict[str, Figure]:
         """Figures by title."""

@@ -34,10 +34,13 @@ ANGLES = ("angle alpha", "angle beta", "angle gamma")
 
 @dataclass(frozen=True)
 class CrystalSettings(Checked):
-    """Relaxation until all forces are below `fmax`, eV/Å, in at most `steps` steps."""
+    """Relaxation of positions and cells."""
 
     fmax: float = field(default=1e-3, metadata=read_by(number(above=0, at_most=1)))
+    """eV/Å: forces below which a structure is relaxed."""
+
     steps: int = field(default=400, metadata=read_by(integer(at_least=1, at_most=100_000)))
+    """largest number of steps of a relaxation."""
 
 
 def lone_atom_energy(model: Model, symbol: str) -> float:

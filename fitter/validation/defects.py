@@ -19,11 +19,16 @@ __all__ = ["DefectSettings", "chemical_potential", "no_hole", "positive", "relax
 
 @dataclass(frozen=True)
 class DefectSettings(Checked):
-    """Supercells of at least `length` (Å), relaxed until all forces are below `fmax` (eV/Å)."""
+    """Relaxation of supercells with a defect, of fixed shape."""
 
     length: float = field(default=10.0, metadata=read_by(number(above=0, at_most=100)))
+    """Å: least distance of opposite faces of the supercell."""
+
     fmax: float = field(default=0.01, metadata=read_by(number(above=0, at_most=1)))
+    """eV/Å: forces below which a structure is relaxed."""
+
     steps: int = field(default=300, metadata=read_by(integer(at_least=1, at_most=100_000)))
+    """largest number of steps of a relaxation."""
 
 
 def chemical_potential(task: Task, symbol: str) -> tuple[float, str]:

@@ -42,11 +42,16 @@ FORGIVEN = 0.01
 
 @dataclass(frozen=True)
 class DimerSettings(Checked):
-    """Distances from `nearest` to `farthest` times the sum of the covalent radii, `points` of them."""
+    """Distances, in terms of the sum of the two covalent radii."""
 
     nearest: float = field(default=0.35, metadata=read_by(number(above=0.01, at_most=1)))
+    """shortest distance, over the sum of the covalent radii."""
+
     farthest: float = field(default=3.5, metadata=read_by(number(at_least=1.1, at_most=20)))
+    """longest distance, over the sum of the covalent radii."""
+
     points: int = field(default=200, metadata=read_by(integer(at_least=10, at_most=100_000)))
+    """number of distances."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for a range without the distances at which atoms are to repel."""

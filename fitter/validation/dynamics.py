@@ -48,18 +48,24 @@ BREAKDOWN = re.compile(
 
 @dataclass(frozen=True)
 class DynamicsSettings(Checked):
-    """Supercells of at least `length` (Å) at `temperature` (K); `steps` of `timestep` (ps) are judged.
-
-    `settle`: steps before. `timestep`: by default 0.001 ps, half of it where hydrogen moves.
-    """
+    """Molecular dynamics of a supercell in LAMMPS."""
 
     length: float = field(default=10.0, metadata=read_by(number(above=0, at_most=200)))
+    """Å: least distance of opposite faces of the supercell."""
+
     temperature: float = field(default=300.0, metadata=read_by(number(above=0, at_most=1e5)))
+    """K: temperature of the dynamics."""
+
     timestep: float | None = field(
         default=None, metadata=read_by(optional(number(above=0, at_most=0.1)))
     )
+    """ps: time of a step; by default 0.001, half of it where hydrogen moves."""
+
     settle: int = field(default=2000, metadata=read_by(integer(at_least=1, at_most=10**9)))
+    """steps before the ones that are judged."""
+
     steps: int = field(default=5000, metadata=read_by(integer(at_least=100, at_most=10**9)))
+    """steps that are judged."""
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,16 @@ ALIKE = 0.01
 
 @dataclass(frozen=True)
 class ElasticSettings(Checked):
-    """Central differences with `strain`; atoms relax until forces are below `fmax`, eV/Å."""
+    """Central differences of stresses, with atoms relaxed in each strained cell."""
 
     strain: float = field(default=0.005, metadata=read_by(number(above=0, at_most=0.1)))
+    """largest strain, up and down."""
+
     fmax: float = field(default=1e-3, metadata=read_by(number(above=0, at_most=1)))
+    """eV/Å: forces below which a structure is relaxed."""
+
     steps: int = field(default=200, metadata=read_by(integer(at_least=1, at_most=100_000)))
+    """largest number of steps of a relaxation."""
 
 
 class Elastic(CrystalCheck):
@@ -101,10 +106,9 @@ def constants_of(task: Task) -> Array:
             atoms = crystal.copy()
             atoms.calc = crystal.calc
             atoms.set_cell(crystal.cell.array @ deformation, scale_atoms=True)
-            if not relax(atoms, task.settings.fmax, task.settings.steps):
+            if not relax(atoms, task.settings.fmax, task.settings.steps, advance=task.advance):
                 raise NotComputed("the strained crystal does not come to rest")
             stresses.append(atoms.get_stress(voigt=True))
-            task.advance()
         columns.append((stresses[0] - stresses[1]) / (2.0 * strain))
     matrix: Array = np.array(columns)
     return np.asarray(0.5 * (matrix + matrix.T))

@@ -36,11 +36,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class EquationOfStateSettings(Checked):
-    """Volumes from `smallest` to `largest` of the relaxed one, `points` of them."""
+    """Volumes, in terms of the relaxed one."""
 
     smallest: float = field(default=0.9, metadata=read_by(number(at_least=0.3, at_most=0.99)))
+    """smallest volume, over the relaxed one."""
+
     largest: float = field(default=1.1, metadata=read_by(number(at_least=1.01, at_most=3)))
+    """largest volume, over the relaxed one."""
+
     points: int = field(default=11, metadata=read_by(integer(at_least=5, at_most=1000)))
+    """number of volumes."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for volumes that leave out the relaxed one."""

@@ -42,11 +42,16 @@ GAS = 0.05
 
 @dataclass(frozen=True)
 class ExtremesSettings(Checked):
-    """Down to `compressed` times the volume, up to `expanded` times the lengths; `points` of each."""
+    """How far a crystal is compressed and expanded."""
 
     compressed: float = field(default=0.5, metadata=read_by(number(above=0.05, at_most=0.95)))
+    """smallest volume, over the relaxed one."""
+
     expanded: float = field(default=4.0, metadata=read_by(number(at_least=1.1, at_most=20)))
+    """largest lengths, over the relaxed ones."""
+
     points: int = field(default=31, metadata=read_by(integer(at_least=5, at_most=1000)))
+    """number of volumes on either side."""
 
 
 class Extremes(CrystalCheck):

@@ -49,18 +49,27 @@ BOILED = 2.5
 
 @dataclass(frozen=True)
 class HeatingSettings(Checked):
-    """Heating from `start` to `end` (K) in `steps` at no pressure; supercells of at least `length` (Å).
+    """Heating at a constant rate at no pressure.
 
     A small, perfect crystal is heated far above its melting point before it melts.
     """
 
     length: float = field(default=10.0, metadata=read_by(number(above=0, at_most=200)))
+    """Å: least distance of opposite faces of the supercell."""
+
     start: float = field(default=300.0, metadata=read_by(number(above=0, at_most=1e5)))
+    """K: temperature at the start."""
+
     end: float = field(default=3500.0, metadata=read_by(number(above=0, at_most=1e5)))
+    """K: temperature at the end."""
+
     timestep: float | None = field(
         default=None, metadata=read_by(optional(number(above=0, at_most=0.1)))
     )
+    """ps: time of a step; by default 0.001, half of it where hydrogen moves."""
+
     steps: int = field(default=20_000, metadata=read_by(integer(at_least=100, at_most=10**9)))
+    """steps from the start to the end."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError for an end below the start."""

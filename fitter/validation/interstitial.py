@@ -42,9 +42,10 @@ SPLIT = 0.35
 
 @dataclass(frozen=True)
 class InterstitialSettings(DefectSettings):
-    """Supercells as for vacancies; `holes`: how many of the largest holes are tried."""
+    """Relaxation of supercells with an atom more, of fixed shape."""
 
     holes: int = field(default=2, metadata=read_by(integer(at_least=0, at_most=20)))
+    """how many of the crystal's largest holes are tried, beside split sites."""
 
 
 class Interstitial(CrystalCheck):
@@ -63,6 +64,12 @@ class Interstitial(CrystalCheck):
         symbols = dict.fromkeys(subject.atoms.get_chemical_symbols())
         named = [f"interstitial {s}{w}" for s in symbols for w in ["", *(f", {w}" for w in ways)]]
         return [*named, *(f"Frenkel pair {symbol}" for symbol in symbols)]
+
+    def parts(self, subject: Subject, settings: Any) -> int | None:
+        """Interstitials, as many as there are ways to put in an atom."""
+        assert subject.atoms is not None
+        ways = len(holes(subject.atoms, settings.holes)) + len(DIRECTIONS)
+        return ways * len(set(subject.atoms.get_chemical_symbols()))
 
     def run(self, task: Task) -> Outcome:
         """Relax supercells with one atom more."""

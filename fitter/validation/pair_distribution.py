@@ -69,19 +69,22 @@ def _temperatures(value: Any, place: Place) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class PairDistributionSettings(DynamicsSettings):
-    """Dynamics as elsewhere, at the temperatures (K) of `groups`, which name config_types of frames.
-
-    By default some groups of at least three frames whose names hold a temperature, as Liquid-2000K;
-    not beads of path integrals, which no classical dynamics follows. `reach`: largest distance, Å.
-    """
+    """Dynamics at the temperatures of groups of frames."""
 
     groups: Mapping[str, float] | None = field(
         default=None, metadata=read_by(optional(_temperatures))
     )
+    """K: temperature of each group (config_type) to compare. By default up to three groups of at least
+    three frames whose names hold a temperature, as Liquid-2000K; not beads of path integrals, which
+    no classical dynamics follows."""
+
     settle: int = field(default=1000, metadata=read_by(integer(at_least=1, at_most=10**9)))
     steps: int = field(default=4000, metadata=read_by(integer(at_least=100, at_most=10**9)))
     reach: float = field(default=6.0, metadata=read_by(number(at_least=2, at_most=20)))
+    """Å: largest distance."""
+
     samples: int = field(default=50, metadata=read_by(integer(at_least=2, at_most=10_000)))
+    """number of structures of the dynamics that distances are taken from."""
 
 
 class PairDistribution(Check):

@@ -47,15 +47,19 @@ WIDTH = 0.15
 
 @dataclass(frozen=True)
 class PhononsSettings(Checked):
-    """Displacements of `displacement` (Å) in supercells of at least `length` (Å).
-
-    `path`: points along the bands; `mesh`: points of each direction of the density of states.
-    """
+    """Displacements of atoms in a supercell."""
 
     displacement: float = field(default=0.01, metadata=read_by(number(above=0, at_most=0.2)))
+    """Å: displacement of an atom."""
+
     length: float = field(default=10.0, metadata=read_by(number(above=0, at_most=100)))
+    """Å: least distance of opposite faces of the supercell."""
+
     path: int = field(default=150, metadata=read_by(integer(at_least=10, at_most=10_000)))
+    """number of points along the bands."""
+
     mesh: int = field(default=12, metadata=read_by(integer(at_least=2, at_most=100)))
+    """points in each direction for the density of states."""
 
 
 class Phonons(CrystalCheck):
@@ -155,12 +159,12 @@ def _path(primitive: Atoms, points: int) -> Any:
 def _force_constants(crystal: Atoms, task: Task) -> Any:
     phonons = _phonopy(crystal, np.diag(repeats(crystal, task.settings.length)))
     phonons.generate_displacements(distance=task.settings.displacement)
-    forces = []
-    for displaced in phonons.supercells_with_displacements:
+    forces, cells = [], phonons.supercells_with_displacements
+    for displaced in cells:
         atoms = _from_phonopy(displaced)
         atoms.calc = crystal.calc
         forces.append(atoms.get_forces())
-        task.advance()
+        task.advance(1.0 / len(cells))
     if not np.isfinite(forces).all():
         raise NotComputed("the forces are not finite")
     phonons.forces = np.array(forces)

@@ -46,16 +46,22 @@ TRIES = 2000
 
 @dataclass(frozen=True)
 class RandomSettings(Checked):
-    """`structures` of about `atoms` atoms each, relaxed with their cells in at most `steps` steps.
-
-    No two atoms start nearer than `nearest` times the sum of their covalent radii.
-    """
+    """Random structures, relaxed with their cells."""
 
     structures: int = field(default=50, metadata=read_by(integer(at_least=1, at_most=100_000)))
+    """number of structures."""
+
     atoms: int = field(default=8, metadata=read_by(integer(at_least=1, at_most=200)))
+    """atoms of a structure, about: a multiple of the formula's."""
+
     nearest: float = field(default=0.8, metadata=read_by(number(at_least=0.5, at_most=1.2)))
+    """shortest distance at the start, over the sum of the two covalent radii."""
+
     fmax: float = field(default=0.05, metadata=read_by(number(above=0, at_most=1)))
+    """eV/Å: forces below which a structure is relaxed."""
+
     steps: int = field(default=200, metadata=read_by(integer(at_least=1, at_most=100_000)))
+    """largest number of steps of a relaxation."""
 
 
 class RandomStructures(Check):
@@ -100,10 +106,10 @@ class RandomStructures(Check):
         for place in range(settings.structures):
             atoms = random_structure(task.subject.content["formula"], settings, volume, rng)
             atoms.calc = calculator
-            task.advance()
+            floor = len(atoms) * (ground - BELOW)
+            limits = {"cell": True, "floor": floor, "advance": task.advance}
             try:
-                floor = len(atoms) * (ground - BELOW)
-                if not relax(atoms, settings.fmax, settings.steps, cell=True, floor=floor):
+                if not relax(atoms, settings.fmax, settings.steps, **limits):
                     unfinished += 1
             except Collapse:
                 collapsed.append(place)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,6 +57,7 @@ def relax(
     """Relax positions, and the cell if asked, in place; whether all forces came below `fmax` (eV/Å).
 
     A relaxation that reaches an energy below `floor` (eV) has ended, too: from there it only falls.
+    `advance` is called with shares of the relaxation, which add up to 1 however it ends.
 
     Raises Collapse if atoms fall into each other, NotComputed if positions become infinite.
     """
@@ -67,10 +69,12 @@ def relax(
     with warnings.catch_warnings():
         # Far-off steps of the cell on the way; what matters is where it ends.
         warnings.simplefilter("ignore", RuntimeWarning)
-        with kind(target, logfile=None, maxstep=LONGEST_MOVE) as optimizer:
+        with (
+            _shares(advance, fmax, steps) as shown,
+            kind(target, logfile=None, maxstep=LONGEST_MOVE) as optimizer,
+        ):
             for number, _ in enumerate(optimizer.irun(fmax=fmax, steps=steps)):
-                if advance is not None:
-                    advance()
+                shown(number, float(np.linalg.norm(target.get_forces(), axis=1).max()))
                 if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
                     raise NotComputed("the relaxation left all bounds")
                 if number % LOOK == 0 and shortest(atoms) < COLLAPSED:
@@ -82,6 +86,33 @@ def relax(
                 if energy_of(atoms) < floor:
                     return True
             return bool(optimizer.converged(target.get_forces().ravel()))
+
+
+@contextmanager
+def _shares(
+    advance: Callable[..., None] | None, fmax: float, steps: int
+) -> Iterator[Callable[[int, float], None]]:
+    """A function of the number of a step and its largest force, which advances by shares up to 1.
+
+    Forces fall about exponentially, so that their logarithm says how far a relaxation is.
+    """
+    first, reached = 0.0, 0.0
+
+    def shown(number: int, force: float) -> None:
+        nonlocal first, reached
+        first = first or force
+        share = number / steps
+        if fmax < force < first:
+            share = max(share, math.log(first / force) / math.log(first / fmax))
+        if advance is not None and reached < share <= 1.0:
+            advance(share - reached)
+            reached = share
+
+    try:
+        yield shown
+    finally:
+        if advance is not None:
+            advance(1.0 - reached)
 
 
 def energy_of(atoms: Atoms) -> float:

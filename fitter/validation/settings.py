@@ -30,7 +30,7 @@ from forcemap.fitter.data.settings import Source, path_reader, sources_reader
 from forcemap.fitter.validation.check import Check
 from forcemap.potentials.quoting import quoted
 
-__all__ = ["LATTICES", "General", "StructureSettings", "ValidationSettings"]
+__all__ = ["LATTICES", "General", "StructureSettings", "ValidationSettings", "schema"]
 
 LATTICES = (
     "sc",
@@ -51,18 +51,28 @@ EXAMPLE = "lattice: diamond, formula: Si, a: 5.43"
 
 @dataclass(frozen=True)
 class StructureSettings(Checked):
-    """A crystal: a `lattice` with its `formula` and lengths, or a `file` with the `index` of a frame.
-
-    `a` and `c` in Å; where they are not given, they follow from the radii of the atoms.
-    """
+    """A crystal: a `lattice` with its `formula` and lengths, or a `file` and the `index` of a frame."""
 
     name: str | None = field(default=None, metadata=read_by(optional(text)))
+    """heads its rows in the table; by default formula and space group."""
+
     lattice: str | None = field(default=None, metadata=read_by(optional(choice(*LATTICES))))
+    """kind of lattice."""
+
     formula: str | None = field(default=None, metadata=read_by(optional(text)))
+    """formula of the lattice, as Si or NaCl."""
+
     a: float | None = field(default=None, metadata=read_by(optional(number(above=0, at_most=1000))))
+    """Å: length of the lattice; by default it follows from the radii of the atoms."""
+
     c: float | None = field(default=None, metadata=read_by(optional(number(above=0, at_most=1000))))
+    """Å: other length of hcp and wurtzite; by default it follows from the radii of the atoms."""
+
     file: Path | None = field(default=None, metadata=read_by(optional(path_reader)))
+    """file with the crystal, in any format that ASE reads; relative to the settings' folder."""
+
     index: int = field(default=0, metadata=read_by(integer(at_least=-(10**9), at_most=10**9)))
+    """number of the frame in the file; -1 is the last."""
 
     def cross_check(self) -> None:
         """Raise CrossCheckError unless there is either a lattice with a formula or a file."""
@@ -101,21 +111,23 @@ def _energies(value: Any, place: Place) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class General(Checked):
-    """What is common to all checks.
-
-    `structures`: the crystals; by default those among the training frames, or the usual lattices.
-    `frames`: labelled frames; by default those that the potential was fitted to. `seed`: of all random
-    numbers. `free_atoms`: energies of free atoms, eV, in place of the potential's own.
-    """
+    """What is common to all checks."""
 
     structures: tuple[StructureSettings, ...] | None = field(
         default=None, metadata=read_by(optional(_structures))
     )
+    """the crystals; by default those among the training frames, or the usual lattices."""
+
     frames: tuple[Source, ...] | None = field(
         default=None, metadata=read_by(optional(sources_reader))
     )
+    """labelled frames; by default those that the potential was fitted to."""
+
     seed: int = field(default=0, metadata=read_by(integer(at_least=0, at_most=2**31 - 1)))
+    """of all random numbers."""
+
     free_atoms: Mapping[str, float] = field(default_factory=dict, metadata=read_by(_energies))
+    """eV: energies of free atoms, for cohesive energies; by default the potential's own."""
 
 
 @dataclass(frozen=True)
@@ -181,3 +193,21 @@ def _texts(value: Any) -> Any:
     if isinstance(value, list):
         return [_texts(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def schema(checks: Sequence[Check]) -> dict[str, Any]:
+    """The JSON schema of settings files for ``forcemap validate``."""
+    made = schema_of(General)
+    blocks = {
+        check.name: {
+            "description": check.title,
+            "anyOf": [schema_of(check.settings), {"type": ["boolean", "null"]}],
+        }
+        for check in checks
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **made,
+        "title": "Settings of forcemap validate",
+        "properties": {**made["properties"], **blocks},
+    }

@@ -60,17 +60,23 @@ def _planes(value: Any, place: Place) -> tuple[Plane, ...]:
 
 @dataclass(frozen=True)
 class SurfacesSettings(Checked):
-    """Slabs of at least `thickness` and `vacuum` (Å), relaxed until forces are below `fmax` (eV/Å).
-
-    `planes`: indices of the crystal's conventional cell; by default 100, 110 and 111 of cubic crystals,
-    001, 100 and 110 of others.
-    """
+    """Slabs of the crystal, with relaxed positions."""
 
     planes: tuple[Plane, ...] | None = field(default=None, metadata=read_by(optional(_planes)))
+    """indices of the crystal's conventional cell; by default 100, 110 and 111 of cubic crystals, 001,
+    100 and 110 of others."""
+
     thickness: float = field(default=10.0, metadata=read_by(number(above=0, at_most=200)))
+    """Å: least thickness of a slab."""
+
     vacuum: float = field(default=12.0, metadata=read_by(number(above=0, at_most=200)))
+    """Å: least width of the vacuum."""
+
     fmax: float = field(default=0.02, metadata=read_by(number(above=0, at_most=1)))
+    """eV/Å: forces below which a structure is relaxed."""
+
     steps: int = field(default=300, metadata=read_by(integer(at_least=1, at_most=100_000)))
+    """largest number of steps of a relaxation."""
 
 
 class Surfaces(CrystalCheck):
@@ -109,9 +115,8 @@ class Surfaces(CrystalCheck):
             area = float(np.linalg.norm(np.cross(best.cell[0], best.cell[1])))
             unrelaxed = _energy(best, per_atom, area)
             numbers[f"{_label(plane)}, unrelaxed"] = Number(unrelaxed, "J/m²")
-            task.advance()
             try:
-                if not relax(best, task.settings.fmax, task.settings.steps):
+                if not relax(best, task.settings.fmax, task.settings.steps, advance=task.advance):
                     remarks.append(f"the slab of {_label(plane)} does not come to rest")
                     continue
             except Collapse as reason:

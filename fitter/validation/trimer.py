@@ -36,11 +36,16 @@ MOST = 12
 
 @dataclass(frozen=True)
 class TrimerSettings(Checked):
-    """Bonds of `bond` times the sums of the covalent radii; angles from `smallest` to 180 degrees."""
+    """An atom with two neighbours at one distance."""
 
     bond: float = field(default=1.1, metadata=read_by(number(at_least=0.5, at_most=3)))
+    """length of the bonds, over the sums of the covalent radii."""
+
     smallest: float = field(default=20.0, metadata=read_by(number(at_least=1, at_most=60)))
+    """degrees: smallest angle; the largest is 180."""
+
     points: int = field(default=161, metadata=read_by(integer(at_least=10, at_most=100_000)))
+    """number of angles."""
 
 
 class Trimer(Check):

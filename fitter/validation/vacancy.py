@@ -43,6 +43,10 @@ class Vacancy(CrystalCheck):
         named = [name for label in _sites(subject.atoms) for name in (label, f"{label}, unrelaxed")]
         return [*named, SCHOTTKY]
 
+    def parts(self, subject: Subject, settings: Any) -> int | None:
+        """Vacancies."""
+        return len(_sites(subject.atoms))
+
     def run(self, task: Task) -> Outcome:
         """Relax a supercell without one atom."""
         crystal = task.crystal()

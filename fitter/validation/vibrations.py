@@ -7,7 +7,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -56,15 +56,15 @@ WIDTH = 0.25
 
 @dataclass(frozen=True)
 class VibrationsSettings(DynamicsSettings):
-    """Dynamics at a low `temperature` (K) from the crystal at rest, all modes with the same energy.
-
-    `every`: steps between velocities.
-    """
+    """Dynamics from the crystal at rest, all modes with the same energy."""
 
     temperature: float = field(default=5.0, metadata=read_by(number(above=0, at_most=1000)))
+    """K: temperature of the dynamics, a low one."""
+
     settle: int = field(default=1, metadata=read_by(integer(at_least=1, at_most=10**9)))
     steps: int = field(default=10_000, metadata=read_by(integer(at_least=1000, at_most=10**9)))
     every: int = field(default=5, metadata=read_by(integer(at_least=1, at_most=1000)))
+    """steps between velocities."""
 
 
 class Vibrations(Check):
@@ -84,14 +84,12 @@ class Vibrations(Check):
         """Root mean squares over all modes."""
         return ["rms frequency, harmonic", "rms frequency, dynamics"]
 
-    def parts(self, subject: Subject, settings: Any) -> int | None:
-        """Steps."""
-        return int(settings.steps)
-
     def run(self, task: Task) -> Outcome:
         """Second derivatives, then dynamics, then the spectrum."""
         settings, atoms = task.settings, starting(task)
-        frequencies, modes = harmonic(atoms)
+        # Second derivatives take two evaluations of the forces for each coordinate.
+        share = 1.0 / (6 * len(atoms) + settings.steps)
+        frequencies, modes = harmonic(atoms, lambda: task.advance(share))
         if frequencies[3] < 0.05:
             raise NotComputed("the crystal has modes that do not vibrate; see its phonons")
         atoms.set_velocities(_velocities(atoms, modes[:, 3:], settings.temperature, task.case.seed))
@@ -105,6 +103,7 @@ class Vibrations(Check):
                 'dump_modify out format float "%.9g"',
                 f"run {settings.steps}",
             ],
+            lambda steps: task.advance(share * steps),
         )
         fault = broken(moves, settings.temperature)
         if fault is not None:
@@ -164,8 +163,11 @@ class Vibrations(Check):
         return {self.title: drawn(draw, self.title)} if with_data else {}
 
 
-def harmonic(atoms: Atoms) -> tuple[Array, Array]:
-    """(3n,) frequencies in THz, imaginary ones negative; (3n, 3n) mass-weighted modes as columns."""
+def harmonic(atoms: Atoms, advance: Callable[[], None] = lambda: None) -> tuple[Array, Array]:
+    """(3n,) frequencies in THz, imaginary ones negative; (3n, 3n) mass-weighted modes as columns.
+
+    `advance` is called after each of 6n evaluations of forces.
+    """
     from ase import units
 
     rest = atoms.positions.copy()
@@ -177,6 +179,7 @@ def harmonic(atoms: Atoms) -> tuple[Array, Array]:
                 atoms.positions = rest
                 atoms.positions[atom, axis] += sign * DISPLACEMENT
                 forces.append(atoms.get_forces().ravel())
+                advance()
             rows.append((forces[1] - forces[0]) / (2.0 * DISPLACEMENT))
     atoms.positions = rest
     roots = np.sqrt(np.repeat(atoms.get_masses(), 3))

@@ -31,6 +31,7 @@ SLOPE_ERROR = 6e-11  # eV/Å
 # c is the size of the coefficients at r. In an atom's energy these add up like the other ones.
 ARITHMETIC_FACTOR = 3.0 * 2.0**-53
 ARITHMETIC_ERROR = 1e-8  # eV, per table; a crystal's atoms do not add these up in step
+LARGE = 100.0  # eV; coefficients beyond it are where no data hold them
 # Both grow by rounding if coefficients are large.
 RELATIVE_ERROR = 2e-14  # of the largest coefficient; per interval's width for the slope
 
@@ -159,14 +160,21 @@ def _compare(
 ) -> None:
     """Raise ForcemapError if the two sums differ in value or in a slope."""
     arithmetic = sum((_arithmetic_error(block, distances) for block in ours), np.zeros(POINTS))
+    scale = max((float(np.abs(block.coefficients).max()) for block in ours), default=0.0)
     worst = float(arithmetic.max()) / ARITHMETIC_ERROR
     if worst > 1.0:
+        fewer = (
+            f"map with a larger tolerance, such that there are {worst ** (1 / 3):.2g} times fewer "
+            "intervals"
+        )
+        if scale > LARGE:
+            fewer += (
+                f", or fit to more frames: values of up to {scale:.0f} eV are where there are none"
+            )
         raise ForcemapError(
             f"export: the grid of the table {name} is too fine for the arithmetic of LAMMPS' "
-            "pair_style uf3, which would lose too many digits; map with a larger tolerance, such "
-            f"that there are {worst ** (1 / 3):.1f} times fewer intervals"
+            f"pair_style uf3, which would lose too many digits; {fewer}"
         )
-    scale = max((float(np.abs(block.coefficients).max()) for block in ours), default=0.0)
     rounding = RELATIVE_ERROR * scale
     for derivative in (None, *range(len(distances))):
         difference = sum(

@@ -24,6 +24,9 @@ counting takes time; None: unknown."""
 LOG_INTERVAL = 5.0
 """Seconds between the lines of one stage in a log."""
 
+ROUNDING = 1e-6
+"""Of sums of shares of a step."""
+
 BEAT = 1.0
 """Seconds between looks at a stage that takes no step for long, which shall not be silent."""
 
@@ -33,7 +36,7 @@ class _Stage:
 
     def __init__(self, name: str, total: Total) -> None:
         self.name = name
-        self.done = 0
+        self.done = 0.0
         self.start = self.last = time.monotonic()
         self._total = total
         self._lock = Lock()
@@ -61,10 +64,12 @@ class _Stage:
         spent, total = time.monotonic() - self.start, self.counted
         if not self.done:
             return f"{self.name}: {_duration(spent)} so far"
-        if not total or self.done > total:
-            return f"{self.name}: {self.done}, {_duration(spent)} so far"
-        left = spent * (total - self.done) / self.done
-        return f"{self.name}: {self.done}/{total}, {_duration(left)} left"
+        if not total or self.done > total + ROUNDING:
+            return f"{self.name}: {self.done:.0f}, {_duration(spent)} so far"
+        left = max(0.0, spent * (total - self.done) / self.done)
+        if total == 1:
+            return f"{self.name}: {100.0 * self.done:.0f} %, {_duration(left)} left"
+        return f"{self.name}: {int(self.done + ROUNDING)}/{total}, {_duration(left)} left"
 
     @property
     def counted(self) -> int | None:
@@ -74,7 +79,10 @@ class _Stage:
     def place(self) -> str:
         """Where it stands."""
         total = self.counted
-        return f'in "{self.name}"' + (f", {self.done} of {total} done" if total else "")
+        if total == 1:
+            return f'in "{self.name}", {100.0 * self.done:.0f} % done'
+        done = f", {int(self.done + ROUNDING)} of {total} done" if total else ""
+        return f'in "{self.name}"{done}'
 
 
 def _duration(seconds: float) -> str:
@@ -115,7 +123,7 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str, total: Total = None) -> Iterator[Advance]:
-        """One stage of `total` steps; yields a function to call after n steps."""
+        """One stage of `total` steps; yields a function to call after n steps, or a share of one."""
         stage = _Stage(name, total)
         if self._style != "none":
             DETAILS.debug("%s: begins", name)
@@ -144,25 +152,26 @@ class Progress:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
+            TaskProgressColumn,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
         from rich.progress import Progress as RichProgress
 
+        total = stage.total
         columns = [
             TextColumn("{task.description:<36}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            TaskProgressColumn() if total == 1 else MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
         ]
         with RichProgress(*columns, console=Console(file=self._stream)) as bar:
-            total = stage.total
             task = bar.add_task(stage.name, total=total)
 
-            def advance(n: int = 1) -> None:
+            def advance(n: float = 1) -> None:
                 bar.advance(task, n)
                 self._advance(stage, n)
 
@@ -179,7 +188,7 @@ class Progress:
             return False
         return self._style == "log" or SHOWN.isEnabledFor(logging.INFO)
 
-    def _advance(self, stage: _Stage, n: int) -> None:
+    def _advance(self, stage: _Stage, n: float) -> None:
         stage.done += n
         if self._has_lines and stage.is_due():
             _ = stage.total  # counted now, as it takes long

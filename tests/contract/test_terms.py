@@ -52,7 +52,7 @@ from forcemap.fitter.terms.base import (
     TermSettings,
     TermView,
 )
-from forcemap.fitter.terms.rows import RowLayout, frame_rows, term_columns
+from forcemap.fitter.terms.rows import RowLayout, columns, frame_rows, term_columns
 from forcemap.fitter.terms.splines import spline_coefficients
 from forcemap.potentials import ForcemapCalculator, Potential, _core, load
 from forcemap.potentials.elements import SYMBOLS
@@ -240,6 +240,19 @@ def test_rows_are_derivatives_of_the_energy_row(kind: str, crystal: Atoms) -> No
     for large, small in zip(wide, narrow, strict=True):
         assert np.abs(small).max() < 0.3 * np.abs(large).max() + 1e-9 * scale
         assert np.abs(small).max() < 1e-3 * scale
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_rows_vanish_at_points_of_elements_that_a_frame_lacks(kind: str, crystal: Atoms) -> None:
+    """Fits leave these columns out; those of the frame's own elements are not all zero."""
+    term = term_of(kind)
+    nickel = crystal.copy()
+    nickel.symbols[:] = "Ni"
+    found = rows(nickel, [term])
+    own = [set(block.species) <= {28} for _, block, _ in columns([term])]
+    assert 0 < sum(own) < len(own)
+    for (_, _, where), is_own in zip(columns([term]), own, strict=True):
+        assert found[:, where].any() == is_own
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)

@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import threading
@@ -213,6 +214,22 @@ def address(site: Path) -> Iterator[str]:
 PHONE = {"width": 390, "height": 844}
 
 
+LOWERED = """
+[...document.querySelectorAll("msub")].map(m =>
+  m.children[1].getBoundingClientRect().bottom - m.children[0].getBoundingClientRect().bottom)
+"""
+"""By how much each subscript hangs below what it belongs to."""
+
+
+OVERLAPPING = """
+[...document.querySelectorAll("div.math > .eqno")].filter(number => {
+  const formula = number.parentElement.querySelector("math")
+  return number.getBoundingClientRect().left < formula.getBoundingClientRect().right - 1
+}).map(number => number.innerText)
+"""
+"""Numbers of the equations that lie on their formulas."""
+
+
 def browser_program() -> str | None:
     """A Chromium of the system, if there is one."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -244,6 +261,13 @@ def test_a_browser_shows_all_pages_and_finds_words(address: str) -> None:
             wide = page.evaluate("document.documentElement.scrollWidth")
             if wide > PHONE["width"]:
                 faults.append(f"{name}: {wide} pixels wide on a phone")
+        page.goto(f"{address}/theory/gaussian_process.html")
+        page.evaluate("document.fonts.load('16px \"forcemap Math\"').then(fonts => fonts.length)")
+        over = page.evaluate(OVERLAPPING)
+        faults += [f"a formula runs into its number {number}" for number in over]
+        lowered = page.evaluate(LOWERED)
+        if not lowered or statistics.median(lowered) < 2.0:
+            faults.append(f"subscripts are lowered by {lowered} pixels")
         page.goto(f"{address}/search.html?q=cutoff")
         page.wait_for_selector("ul.search li a", timeout=20_000)
         browser.close()

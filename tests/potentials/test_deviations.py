@@ -25,7 +25,7 @@ from forcemap.potentials.file.potential_file import (
 from forcemap.potentials.terms import MappedTerm, ThreeBodySplines
 from forcemap.potentials.uncertainty import Calibration, Uncertainty
 from numpy.typing import NDArray
-from potentials_factory import one_draw, random_potential, with_draws
+from potentials_factory import one_draw, random_potential, random_quadratic, with_draws
 
 Array = NDArray[np.float64]
 
@@ -49,6 +49,9 @@ DATA = with_draws(
 SINGLE = 1e-6
 """Relative error of draws that are computed in single precision: rounding is 6e-8, and some sums are of
 hundreds of numbers. A deviation need not be known to more than a few percent."""
+
+IN_SINGLE = ("three_body", "soap", "soap_quadratic")
+"""Kinds whose draws' forces are in single precision."""
 
 CALIBRATED = Uncertainty(
     energy=Calibration(1.5, 0.2, 0.3),
@@ -94,7 +97,7 @@ def test_draws_equal_brute_force(n: int) -> None:
             for symbol in atoms.get_chemical_symbols()
         )
         # Numbers in which nothing is left of what was added up are as exact as the largest.
-        tolerance = SINGLE if isinstance(data.draws.terms[0], ThreeBodySplines) else 1e-10
+        tolerance = SINGLE if data.draws.terms[0].kind in IN_SINGLE else 1e-10
         scale = 1.0 + np.abs(expected.forces).max()
         energy = expected.energy - free
         np.testing.assert_allclose(found.energies[k], energy, rtol=tolerance, atol=10 * tolerance)
@@ -102,6 +105,31 @@ def test_draws_equal_brute_force(n: int) -> None:
         np.testing.assert_allclose(
             found.virials[k], expected.virial, rtol=0, atol=10 * tolerance * scale
         )
+
+
+@pytest.mark.parametrize("rank", [3, 12, 22])
+@pytest.mark.parametrize(("species", "count"), [(("Si",), 3), (("Si",), 16), (("H", "Si"), 25)])
+def test_forms_of_any_rank_equal_brute_force(
+    rank: int, species: tuple[str, ...], count: int
+) -> None:
+    """Few coordinates, or nearly as many as a spectrum of one element has numbers (24), where the forms
+    are those of the spectrum itself; numbers of draws and of atoms that fill no vectors."""
+    rng = np.random.default_rng(rank)
+    term = random_quadratic(rng, species, np.eye(len(species)), rank=rank)
+    data = PotentialData(species, dict.fromkeys(species, 0.0), (term,))
+    data = with_draws(data, count, 3)
+    atoms = structures.get("slab", species)
+    found = deviations(as_potential(data), atoms)
+    for k in {0, count // 2, count - 1}:
+        draw = one_draw(data, k)
+        expected = (
+            as_potential(draw)
+            .evaluator()
+            .compute(atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
+        )
+        scale = SINGLE * (1.0 + np.abs(expected.forces).max())
+        np.testing.assert_allclose(found.forces[k], expected.forces, rtol=0, atol=scale)
+        assert found.energies[k] == pytest.approx(expected.energy, rel=SINGLE, abs=10 * SINGLE)
 
 
 @pytest.mark.parametrize("intervals", [(1, 1), (1, 9), (7, 5), (12, 3), (24, 24)])
@@ -194,13 +222,13 @@ def test_draws_know_no_place_and_no_direction(potential: Potential) -> None:
     found = deviations(potential, atoms)
     moved = atoms.copy()
     moved.positions += [0.3, -1.7, 11.0]
-    assert_same(deviations(potential, moved), found, 1e-10)
+    assert_same(deviations(potential, moved), found, SINGLE)
     turned = atoms.copy()
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
     turned.set_cell(atoms.cell.array @ turn)
     turned.positions = atoms.positions @ turn
     expected = replace(found, forces=found.forces @ turn, virials=turn.T @ found.virials @ turn)
-    assert_same(deviations(potential, turned), expected, 1e-10)
+    assert_same(deviations(potential, turned), expected, SINGLE)
     assert np.abs(found.forces.sum(axis=1)).max() < 1e-10 * np.abs(found.forces).max()
 
 
@@ -248,14 +276,19 @@ def test_instruction_sets_agree_on_draws(potential: Potential, tmp_path: Path) -
 
 
 def test_draws_leave_the_mean_alone() -> None:
-    atoms = structures.get("slab", SPECIES)
-    structure = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
-    with_them = as_potential(DATA).evaluator()
-    with_them.deviations(*structure)
-    one = with_them.compute(*structure)
-    other = as_potential(replace(DATA, draws=None)).evaluator().compute(*structure)
-    assert one.energy == other.energy
-    np.testing.assert_array_equal(one.forces, other.forces)
+    """Energies and forces are the same to the last bit without draws, beside them and after them."""
+    plain = as_potential(replace(DATA, draws=None)).evaluator()
+    beside = as_potential(DATA).evaluator()
+    for name in ("slab", "molecule", "triclinic cell"):
+        atoms = structures.get(name, SPECIES)
+        arguments = (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
+        expected = plain.compute(*arguments)
+        for _ in range(2):
+            found = beside.compute(*arguments)
+            assert found.energy == expected.energy
+            np.testing.assert_array_equal(found.forces, expected.forces)
+            np.testing.assert_array_equal(found.virial, expected.virial)
+            beside.deviations(*arguments)
 
 
 @pytest.mark.parametrize("noise", [False, True])

@@ -29,7 +29,7 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.solve.work import Work
 from forcemap.fitter.terms.base import Array, Block, MapPlan
-from forcemap.fitter.terms.soap.forms import Form, Seen, isolated, spectra_seen
+from forcemap.fitter.terms.soap.forms import NEGLIGIBLE, Form, Seen, isolated, spectra_seen
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.terms.soap import SoapCenter, SoapFunctions, SpectrumFunctions
 from forcemap.potentials.terms.soap_quadratic import (
@@ -53,7 +53,12 @@ SPECTRA_COUNT = 10.0
 parts of a draw cancel, twice as good."""
 
 FLOOR = 1e-10
-"""Directions whose variance in the data is below this fraction of the largest never occur."""
+"""Variances in the data count as at least this fraction of the largest, in the search for the direction
+in which the isolated atom stands out."""
+
+LEAST_VARIANCE = 1e-8
+"""The same where directions are ranked. All of them are kept: the few frames that rank them do not show
+all that occurs, and the parts of a draw, which cancel to a ten-thousandth, do not forgive it."""
 
 REPEATED = 1e-8
 """A direction with no more than this left outside the span of others is part of that span."""
@@ -103,11 +108,8 @@ def drawing(term: SoapTerm, plan: MapPlan) -> Work:
 
 
 def _by_points(term: SoapTerm, plan: MapPlan) -> bool:
-    """Whether all sparse points, which are exact, take no more memory than forms would, nor longer.
-
-    Or whether they have to be: of nearly dependent points the weights of draws are so large that forms
-    in directions that occur do not hold what they say.
-    """
+    """Whether all sparse points, which are exact, take no more memory than forms would, nor longer; or
+    whether forms of as many coordinates as there may be are too rough."""
     if plan.exact:
         return True
     memory = _numbers_of_forms(term, plan) - _numbers_of_points(term, plan, MOST_POINTS)
@@ -202,14 +204,14 @@ class Expanded:
         free = seen.span.coordinates(free[None])[0]
         q = seen.total / np.linalg.norm(seen.total)
         spectra, derivatives = (_without(q, m) for m in (seen.spectra, seen.derivatives))
-        traces = [max(float(np.trace(m)), 1e-300) for m in (spectra, derivatives)]
-        covariance = SPECTRA_COUNT * spectra / traces[0] + derivatives / traces[1]
+        covariance = SPECTRA_COUNT * spectra / _trace(spectra, seen.spectra)
+        covariance += derivatives / _trace(derivatives, seen.derivatives)
         values, vectors = scipy.linalg.eigh(covariance)
-        occurs = values > FLOOR * values[-1]
         # The largest eigenvalue comes first, where the search for the leading directions starts.
-        roots, kept = np.sqrt(values[occurs][::-1]), vectors[:, occurs][:, ::-1]
-        leading, forms = _Forms(points @ (kept * roots), weights).leading(most)
-        subspace = (leading.T / roots) @ kept.T
+        axes = vectors[:, ::-1]
+        roots = np.sqrt(np.maximum(values[::-1], LEAST_VARIANCE * values[-1]))
+        leading, forms = _Forms(points @ (axes * roots), weights).leading(most)
+        subspace = (leading.T / roots) @ axes.T
         return cls(
             seen,
             q,
@@ -276,6 +278,11 @@ def _without(direction: Array, moments: Array) -> Array:
     """Second moments of vectors without their component along `direction`, a unit vector."""
     projected = moments - np.outer(direction, direction @ moments)
     return np.asarray(projected - np.outer(projected @ direction, direction))
+
+
+def _trace(moments: Array, whole: Array) -> float:
+    """Trace of `moments`, what `whole` has without one direction; or more, where that is rounding."""
+    return max(float(np.trace(moments)), NEGLIGIBLE * float(np.trace(whole)), 1e-300)
 
 
 class _Forms:

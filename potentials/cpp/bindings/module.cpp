@@ -39,6 +39,7 @@ NB_MODULE(_core, m) {
   add_environments(m);
   add_rows(m);
   add_soap(m);
+  add_sums(m);
   add_triplets(m);
   add_zbl(m);
 }

@@ -14,6 +14,7 @@ namespace nb = nanobind;
 
 using Doubles = nb::ndarray<const double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Integers = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Places = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Flags = nb::ndarray<const bool, nb::shape<3>, nb::c_contig, nb::device::cpu>;
 using Rows3 = nb::ndarray<const double, nb::shape<-1, 3>, nb::c_contig, nb::device::cpu>;
 using Cell = nb::ndarray<const double, nb::shape<3, 3>, nb::c_contig, nb::device::cpu>;
@@ -58,5 +59,6 @@ void add_neighbors(nb::module_& m);
 void add_potential(nb::module_& m);
 void add_rows(nb::module_& m);
 void add_soap(nb::module_& m);
+void add_sums(nb::module_& m);
 void add_triplets(nb::module_& m);
 void add_zbl(nb::module_& m);

@@ -18,7 +18,6 @@ struct Expansion {
 };
 
 using Tables = nb::ndarray<const double, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
-using Places = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 std::vector<double> copied(const double* begin, std::size_t count) {
   return {begin, begin + count};

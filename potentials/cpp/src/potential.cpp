@@ -99,6 +99,10 @@ struct Potential::Impl {
       batch = std::max(batch, term->sites_at_once());
       bytes += term->bytes();
     }
+    // With several species twice as many, so that there are enough of each.
+    if (data.draws)
+      for (const auto& term : data.draws->terms)
+        batch = std::max(batch, n > 1 ? 2 * term->sites_at_once() : term->sites_at_once());
     batch = std::min(batch, most_sites_at_once);
     if (data.grade)
       for (std::size_t s = 0; s < n; ++s)
@@ -206,22 +210,33 @@ struct Potential::Impl {
     return count;
   }
 
-  void deviate(Site& site, SiteDraws& out) const {
+  // Up to most_sites_at_once.
+  void deviate(Site* sites, std::size_t count, SiteDraws* draws) const {
+    double energies[most_sites_at_once] = {};
+    for (std::size_t n = 0; n < count; ++n) begin_draws(sites[n], draws[n]);
+    const Prepared found = prepare(sites, count, energies, Alone::kept);
+    DrawSums sums[most_sites_at_once];
+    for (std::size_t n = 0; n < found.count; ++n) {
+      SiteDraws& of = draws[found.place[n]];
+      sums[n] = {of.energies.data(), of.gradients.data(), of.width};
+    }
+    for (std::size_t n = 0; n < count; ++n)
+      if (std::isnan(energies[n]))
+        std::fill_n(draws[n].energies.begin(), data.draws->count, energies[n]);
+    if (found.count == 0) return;
+    for (const auto& term : data.draws->terms)
+      term->add_all({found.count, found.view, sums}, sites[0].scratch->space);
+  }
+
+  void begin_draws(const Site& site, SiteDraws& out) const {
     const Draws& draws = *data.draws;
     const std::size_t species = data.numbers.size(), own = static_cast<std::size_t>(site.species);
-    double energy = 0.0;
     out.width = (draws.count + 7) / 8 * 8;
     out.energies.assign(out.width, 0.0);
-    const bool usable = prepare(&site, 1, &energy, Alone::kept).count == 1;
-    for (std::size_t k = 0; k < draws.count; ++k)
-      out.energies[k] = usable ? draws.e0[k * species + own] : std::nan("");
-    const SiteView& view = site.scratch->view;
-    const std::size_t size = 3 * out.width * view.count;
+    for (std::size_t k = 0; k < draws.count; ++k) out.energies[k] = draws.e0[k * species + own];
+    const std::size_t size = 3 * out.width * site.count;
     if (out.gradients.size() < size) out.gradients.resize(size);
     std::fill_n(out.gradients.begin(), size, 0.0);
-    if (!usable) return;
-    const DrawSums sums{out.energies.data(), out.gradients.data(), out.width};
-    for (const auto& term : draws.terms) term->add(view, sums, site.scratch->space);
   }
 };
 
@@ -285,9 +300,10 @@ std::size_t Potential::bytes_of_draws() const {
   return sum;
 }
 
-void Potential::deviate(Site& site, SiteDraws& draws) const {
+void Potential::deviate(Site* sites, std::size_t count, SiteDraws* draws) const {
   if (!impl_->data.draws) fail("this potential has no draws");
-  impl_->deviate(site, draws);
+  for (std::size_t n = 0; n < count; n += most_sites_at_once)
+    impl_->deviate(sites + n, std::min(count - n, most_sites_at_once), draws + n);
 }
 
 std::size_t Potential::draws_width() const { return (draws() + 7) / 8 * 8; }

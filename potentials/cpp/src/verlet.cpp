@@ -182,14 +182,15 @@ void sum_sites(const Potential& potential, const SiteRange& range, SiteScratch& 
 
 void sum_draws(const Potential& potential, const SiteRange& range, SiteScratch& scratch,
                DrawnSums& out) {
-  SiteDraws& draws = scratch.draws;
+  std::vector<SiteDraws>& draws = scratch.draws;
+  draws.resize(scratch.sites.size());
   const DrawForces to{out.forces.data(), range.list.neighbors().owner.data(), 1.0,
                       out.strain.data()};
   each_gathered(potential, range, scratch, [&](std::size_t begin, std::size_t count) {
+    potential.deviate(scratch.sites.data(), count, draws.data());
     for (std::size_t n = 0; n < count; ++n) {
-      potential.deviate(scratch.sites[n], draws);
-      for (std::size_t k = 0; k < out.width; ++k) out.energies[k] += draws.energies[k];
-      potential.add_forces(scratch.sites[n], draws, begin + n, to);
+      for (std::size_t k = 0; k < out.width; ++k) out.energies[k] += draws[n].energies[k];
+      potential.add_forces(scratch.sites[n], draws[n], begin + n, to);
     }
   });
 }

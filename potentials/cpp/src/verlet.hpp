@@ -47,7 +47,7 @@ struct SiteScratch {
   std::vector<double> energies;
   std::vector<double*> grades;  // where they go
   GradeQueue queue;
-  SiteDraws draws;
+  std::vector<SiteDraws> draws;  // of the sites, once they are wanted
 };
 
 /// What one thread adds up.

@@ -12,6 +12,8 @@ import pytest
 from forcemap.fitter.checked import load_yaml
 from forcemap.fitter.config import Settings
 from forcemap.fitter.terms.kinds import SETTINGS
+from forcemap.fitter.validation.registry import CHECKS
+from forcemap.fitter.validation.settings import ValidationSettings
 from forcemap.potentials.errors import ForcemapError
 from forcemap_runs import invoke
 from jsonschema import Draft202012Validator
@@ -147,3 +149,51 @@ def test_every_setting_says_what_it_means_and_quantities_begin_with_their_unit()
     assert units[".sigma.energy"] == "eV per atom"
     assert units[".sigma.force"] == "eV/Å"
     assert units[".sigma.stress"] == "eV/Å³"
+
+
+def test_settings_of_checks_and_candidates_say_what_they_mean_too() -> None:
+    of_checks = list(_described(json.loads(invoke("schema", "--validate").stdout)))
+    of_candidates = list(_described(json.loads(invoke("schema", "--select").stdout)))
+    for path, schema in [*of_checks, *of_candidates]:
+        if "const" not in schema:
+            assert schema.get("description"), path
+    units = {"length": "Å: ", "fmax": "eV/Å: ", "temperature": "K: ", "timestep": "ps: "}
+    found = [(path, schema["description"]) for path, schema in of_checks]
+    for name, unit in units.items():
+        own = [text for path, text in found if path.endswith(f".{name}")]
+        assert own
+        assert all(text.startswith(unit) for text in own), name
+    target = next(schema for path, schema in of_candidates if path == ".target")
+    assert target["description"].startswith("eV/Å: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "valid"),
+    [
+        ({}, True),
+        ({"elastic": {"strain": 0.01}, "phonons": False, "eos": None, "dimer": True}, True),
+        ({"structures": [{"lattice": "fcc", "formula": "Cu"}], "seed": 3}, True),
+        ({"free_atoms": {"Cu": -0.2}, "frames": ["a.xyz"]}, True),
+        ({"elastic": {"strains": 0.01}}, False),
+        ({"elastik": {}}, False),
+        ({"elastic": {"strain": 1.0}}, False),
+        ({"surfaces": {"planes": [[1, 0]]}}, False),
+        ({"seed": -1}, False),
+    ],
+)
+def test_schema_and_validate_agree(given: Mapping[str, Any], valid: bool) -> None:
+    schema = json.loads(invoke("schema", "--validate").stdout)
+    Draft202012Validator.check_schema(schema)
+    assert Draft202012Validator(schema).is_valid(given) == valid
+    try:
+        ValidationSettings.from_dict(given, CHECKS)
+    except ForcemapError:
+        assert not valid
+    else:
+        assert valid
+
+
+def test_one_schema_at_a_time() -> None:
+    result = invoke("schema", "--select", "--validate")
+    assert result.exit_code == 2
+    assert "do not go together" in result.output

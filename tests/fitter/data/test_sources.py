@@ -453,6 +453,35 @@ def test_outcar_is_read_with_the_raw_forces_of_fixed_atoms(tmp_path: Path) -> No
     np.testing.assert_allclose(found[0].stress, expected, rtol=1e-5)
 
 
+DUMP = """ITEM: TIMESTEP
+0
+ITEM: NUMBER OF ATOMS
+2
+ITEM: BOX BOUNDS pp pp pp
+0 10
+0 10
+0 10
+ITEM: ATOMS id {columns} x y z
+1 {first} 0 0 0
+2 {second} 1 0 0
+"""
+
+
+def test_dumps_of_lammps_are_read_by_elements_and_not_by_types(tmp_path: Path) -> None:
+    path = tmp_path / "passed.lammpstrj"
+    for columns, first, second in (
+        ("element", "O", "H"),
+        ("type element", "1 O", "2 H"),
+        ("mass", "15.999", "1.008"),
+    ):
+        path.write_text(DUMP.format(columns=columns, first=first, second=second))
+        ((_, atoms),) = read_structures(Source(path))
+        assert atoms.get_chemical_symbols() == ["O", "H"], columns
+    path.write_text(DUMP.format(columns="type", first=1, second=2))  # to ASE, H and He
+    with pytest.raises(ForcemapError, match=r"passed.lammpstrj: is a dump .* without elements; .*"):
+        list(read_structures(Source(path)))
+
+
 def test_files_without_frames_name_the_format(tmp_path: Path) -> None:
     path = tmp_path / "OUTCAR"
     path.write_text(OUTCAR.format(steps=" Iteration    1(   1)\n"), encoding="utf-8")

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.stats
+from forcemap.fitter.sharing.threads import Threads
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
 from forcemap.fitter.solve.evidence import DELTA_PRIOR, maximise_evidence
 from forcemap.fitter.solve.solver import (
+    STRIP,
     Accumulator,
     Groups,
     add_exactly,
     solve_by_qr,
 )
+from forcemap.potentials import _core
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -380,3 +383,63 @@ def test_adding_exactly_keeps_what_rounding_cuts_off() -> None:
     assert low[0] == pytest.approx(1e-14, rel=1e-12)
     add_exactly(high, low, np.array([-1.0]))
     assert high[0] + low[0] == pytest.approx(1e-14, rel=1e-12)
+
+
+def test_threads_that_share_strips_of_the_sums_change_no_bit() -> None:
+    """Two strips and a part of one, which end on a diagonal; below it there is nothing."""
+    rng = np.random.default_rng(5)
+    size = 2 * STRIP + 37
+    blocks = [rng.normal(size=(n, size)) for n in (70, 3, 41)]
+
+    def summed(threads: Threads) -> Groups:
+        data = Groups(size, 2)
+        for rows in blocks:
+            halves = rows[::2], rows[1::2]
+            data.add([(half, half[:, 1], 0.5) for half in halves], threads.each)
+        data.settle()
+        return data
+
+    with Threads(1) as one, Threads(3) as three:
+        alone, shared = summed(one), summed(three)
+    for first, second in zip(alone.members, shared.members, strict=True):
+        np.testing.assert_array_equal(first.gram, second.gram)
+        np.testing.assert_array_equal(first.vector, second.vector)
+        assert not np.tril(first.gram, -1).any()
+    rows = np.concatenate([block[::2] for block in blocks])
+    np.testing.assert_allclose(alone.members[0].full_gram(), rows.T @ rows, rtol=1e-12, atol=1e-11)
+
+
+def test_rows_of_some_columns_are_rows_with_zeros() -> None:
+    """Columns with gaps, in more than one strip, with gaps at its ends and in it."""
+    rng = np.random.default_rng(6)
+    places = np.r_[3:STRIP, STRIP + 9 : 2 * STRIP + 5, 2 * STRIP + 6]
+    data, whole = Accumulator(3 * STRIP), Accumulator(3 * STRIP)
+    for n in (80, 2):
+        rows = rng.normal(size=(n, len(places)))
+        wide = np.zeros((n, data.size))
+        wide[:, places] = rows
+        data.add(rows, rows[:, 4], 0.5, places=places)
+        whole.add(wide, rows[:, 4], 0.5)
+    data.settle()
+    whole.settle()
+    np.testing.assert_allclose(data.gram, whole.gram, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(data.vector, whole.vector, rtol=1e-12, atol=1e-12)
+
+
+def test_strips_that_do_not_fit_are_refused() -> None:
+    """The core writes nowhere but into the sums."""
+    square, strip, places = np.zeros((6, 6)), np.ones((2, 5)), np.array([0, 1, 2, 4, 5])
+    _core.add_triangle_exactly(square, square.copy(), strip, 3, places)
+    np.testing.assert_array_equal(square.sum(axis=1), [0, 0, 0, 0, 4, 5])
+    np.testing.assert_array_equal(square[5], [1, 1, 1, 0, 1, 1])
+    for first, value, where in (
+        (4, strip, places),
+        (6, strip[:0], places),
+        (3, strip[:, :4], places),
+        (3, strip, places + 1),
+        (3, strip, places - 1),
+        (3, strip, places[::-1]),
+    ):
+        arrays = np.ascontiguousarray(value), first, np.ascontiguousarray(where)
+        with pytest.raises(ValueError, match="do not fit together"):
+            _core.add_triangle_exactly(square, square.copy(), *arrays)

@@ -16,14 +16,15 @@ from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.fitting import Fitted, fitted
-from forcemap.fitter.process.accumulate import blocks_of, whitened_rows
+from forcemap.fitter.process.accumulate import whole_rows
+from forcemap.fitter.process.blocks import blocks_of
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.solver import solve_by_qr
 from forcemap.fitter.terms.rows import columns, frame_rows
 from forcemap.fitter.uncertainty.kept_rows import KeptRows
-from forcemap.fitter.uncertainty.leave_one_out import LeftOut, without_rows
+from forcemap.fitter.uncertainty.leave_one_out import Factors, LeftOut, without_rows
 from numpy.typing import NDArray
 from structures import SILICON
 
@@ -147,7 +148,7 @@ def test_weights_are_those_of_qr_although_products_were_summed() -> None:
     for block in blocks_of([left.target for left in found.left_out]):
         factors = np.concatenate([np.where(t.of_stress, stress, 1.0) for t in block])
         sigmas = np.concatenate([target.sigmas for target in block])
-        rows.append(whitened_rows(block, prior) * deltas / factors[:, None])
+        rows.append(whole_rows(block, prior) * deltas / factors[:, None])
         values.append(np.concatenate([target.values for target in block]) / sigmas / factors)
         units.append(factors * sigmas)
     all_rows, all_units = np.vstack(rows), np.concatenate(units)
@@ -209,6 +210,24 @@ def test_hats_of_one_stay_finite(count: int) -> None:
     assert np.all(np.isfinite(errors))
     assert variances[0] > 1e9
     np.testing.assert_allclose(errors[1:], 1.0)
+
+
+@pytest.mark.parametrize("rows", [4, 4000], ids=["few rows", "many rows"])
+def test_rows_of_some_columns_are_left_out_as_rows_with_zeros(rows: int) -> None:
+    """By a factor of their columns alone, where it is worth it, or by that of all."""
+    rng = np.random.default_rng(4)
+    size, places = 40, [np.r_[2:9, 20:31], np.arange(40), np.r_[0, 39], np.r_[2:9, 20:31]]
+    given = rng.normal(size=(200, size)) * 10.0 ** rng.uniform(-2, 2, size)
+    system = np.eye(size) + given.T @ given
+    factors = Factors(scipy.linalg.cholesky(system, lower=True), places, [rows] * 4, held=1)
+    assert factors.is_worth_it(2 * rows, 18, size) == (rows == 4000)
+    for where in places:
+        x = np.zeros((5, size))
+        x[:, where] = rng.normal(size=(5, len(where)))
+        half = factors.half(np.ascontiguousarray(x[:, where]), where)
+        assert len(half) == (len(where) if rows == 4000 else size)
+        expected = x @ scipy.linalg.solve(system, x.T, assume_a="pos")
+        np.testing.assert_allclose(half.T @ half, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("jobs", [2, 3])

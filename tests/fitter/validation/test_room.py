@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +33,7 @@ from forcemap.fitter.validation.check import (
 from forcemap.fitter.validation.models import model_of, of_potential
 from forcemap.fitter.validation.reference import Reference
 from forcemap.fitter.validation.registry import CHECKS
+from forcemap.fitter.validation.relaxing import _shares
 from forcemap.fitter.validation.results import rows
 from forcemap.fitter.validation.settings import ValidationSettings
 from forcemap.fitter.validation.steps import FOLDER, Validation, run_checks
@@ -421,3 +423,64 @@ def test_differences_are_from_the_reference_or_else_from_the_other_model(tmp_pat
     assert length.value is not None
     assert length.against == pytest.approx(3.59, abs=0.02)  # EMT's own
     assert length.percent == pytest.approx(100 * (length.value / length.against - 1))
+
+
+# ----- how far it is -----
+
+
+@dataclass(frozen=True)
+class _Counted(Run):
+    """A run that keeps what its stages advance."""
+
+    seen: dict[str, tuple[Any, list[float]]] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str, total: Any = None) -> Iterator[Any]:  # type: ignore[override]
+        self.seen[name] = (total, [])
+        yield lambda n=1: self.seen[name][1].append(n)
+
+
+QUICK = {
+    "vacancy": {"length": 6.0},
+    "interstitial": {"length": 6.0, "holes": 1, "steps": 30},
+    "surfaces": {"thickness": 5.0},
+    "random": {"structures": 3, "atoms": 2},
+    "phonons": {"length": 6.0, "mesh": 4},
+    "vibrations": {"length": 6.0, "steps": 1000},
+    "nve": {"length": 6.0, "settle": 100, "steps": 100},
+    "npt": {"length": 6.0, "settle": 100, "steps": 100},
+    "heating": {"length": 6.0, "steps": 200},
+}
+
+
+@pytest.mark.lammps
+def test_every_step_advances_by_shares_of_a_whole_that_is_known_before(tmp_path: Path) -> None:
+    """A line of progress can say how long is left at any time, also within one relaxation."""
+    pytest.importorskip("phonopy")
+    run = _Counted()
+    case = case_of([subject(COPPER)], QUICK)
+    found = run_checks(case, [of_potential(morse_file(tmp_path))], CHECKS, tmp_path, run)
+    assert not found.left_out, [left.reason for left in found.left_out]
+    assert len(run.seen) == len(found.steps) >= 12
+    for name, (total, advances) in run.seen.items():
+        assert sum(advances) == pytest.approx(total), name
+        assert min(advances) >= 0, name
+    for title in ("Relaxed crystals", "Vacancies", "Interstitials", "Surfaces", "Random"):
+        (advances,) = [seen[1] for name, seen in run.seen.items() if name.startswith(title)]
+        assert any(0 < share < 0.5 for share in advances), title
+
+
+def test_shares_of_a_relaxation_follow_the_logarithm_of_its_forces() -> None:
+    shares: list[float] = []
+    with suppress(NotComputed), _shares(shares.append, 0.01, 1000) as shown:
+        for number, force in enumerate((10.0, 1.0, 3.0, 0.1)):
+            shown(number, force)
+        assert np.cumsum(shares) == pytest.approx([1 / 3, 2 / 3])
+        raise NotComputed("it fails")
+    assert sum(shares) == pytest.approx(1.0)
+    shares.clear()
+    with _shares(shares.append, 0.01, 4) as shown:  # the largest number of steps is near
+        for number in range(4):
+            shown(number, 1.0)
+        assert np.cumsum(shares) == pytest.approx([1 / 4, 2 / 4, 3 / 4])
+    assert sum(shares) == pytest.approx(1.0)

@@ -228,6 +228,9 @@ def test_tables_too_fine_for_the_arithmetic_of_uf3_are_named(tmp_path: Path) -> 
     with pytest.raises(ForcemapError, match="table Si-Si is too fine for the arithmetic") as error:
         export_uf3(replace(data, terms=(strong, *data.terms[1:])), tmp_path / "uf3")
     assert "map with a larger tolerance" in str(error.value)
+    largest = max(float(np.abs(table).max()) for table in strong.tables.values())
+    assert largest > 100.0
+    assert f"or fit to more frames: values of up to {largest:.0f} eV" in str(error.value)
 
 
 @pytest.mark.parametrize(

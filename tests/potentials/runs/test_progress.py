@@ -41,6 +41,32 @@ def test_slow_stage_tells_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None
     assert re.fullmatch(r"mapping: 1, \d+ s so far", lines[3])
 
 
+def test_a_share_of_a_step_says_how_much_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(module, "LOG_INTERVAL", 0.0)
+    stream = io.StringIO()
+    with Progress(stream).stage("one relaxation", 1) as advance:
+        clock += 6.0
+        advance(0.25)
+        for _ in range(3):
+            advance(0.25 + 1e-9)
+    with Progress(stream).stage("three relaxations", 3) as advance:
+        clock += 6.0
+        advance(0.6)
+        advance(0.9)
+    assert stream.getvalue().splitlines() == [
+        "one relaxation: 25 %, 18 s left",
+        "one relaxation: 50 %, 6 s left",
+        "one relaxation: 75 %, 2 s left",
+        "one relaxation: 100 %, 0 s left",
+        "one relaxation: done in 6.0 s",
+        "three relaxations: 0/3, 24 s left",
+        "three relaxations: 1/3, 6 s left",
+        "three relaxations: done in 6.0 s",
+    ]
+
+
 def test_terminal_gets_a_bar_that_ends_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()

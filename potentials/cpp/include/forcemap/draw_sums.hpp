@@ -8,8 +8,7 @@ namespace forcemap {
 struct DrawSums {
   double* energies;   // (width) eV
   double* gradients;  // (neighbours, 3, width) d(energy)/dr_j, eV/Å
-  std::size_t
-      width;  // draws up to a multiple of 8, beyond which nothing has a meaning; of one draw 1
+  std::size_t width;  // draws up to a multiple of 8, beyond which nothing has a meaning
 };
 
 /// What the draws of sites add to.

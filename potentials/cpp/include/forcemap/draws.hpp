@@ -12,6 +12,13 @@ namespace forcemap {
 struct SiteView;
 class Workspace;
 
+/// Prepared sites of any species, and where their draws are added up.
+struct DrawnSites {
+  std::size_t count;
+  const SiteView* const* site;  // (count)
+  const DrawSums* sums;         // (count)
+};
+
 /// One kind of site energy for the weights of all draws. Immutable, shared by threads.
 class DrawnTerm {
  public:
@@ -23,6 +30,12 @@ class DrawnTerm {
   /// Add each draw's energy of a prepared site and its derivatives. The site's own gradients may be
   /// used on the way. `space` is the calling thread's.
   virtual void add(const SiteView& site, const DrawSums& sums, Workspace& space) const = 0;
+  /// The same of several.
+  virtual void add_all(const DrawnSites& sites, Workspace& space) const {
+    for (std::size_t n = 0; n < sites.count; ++n) add(*sites.site[n], sites.sums[n], space);
+  }
+  /// How many sites of one species are best added together.
+  virtual std::size_t sites_at_once() const { return 1; }
 };
 
 struct Draws {

@@ -104,9 +104,9 @@ class Potential {
   /// The number of draws from the posterior of the fit's weights; 0: the potential has none.
   std::size_t draws() const;
   std::size_t bytes_of_draws() const;
-  /// The draws' differences to the energy of a gathered site; an energy of NaN as `evaluate` has
-  /// it. The site's own gradients are lost.
-  void deviate(Site& site, SiteDraws& draws) const;
+  /// The draws' differences to the energies of `count` gathered sites; an energy of NaN as
+  /// `evaluate` has it. The sites' own gradients are lost.
+  void deviate(Site* sites, std::size_t count, SiteDraws* draws) const;
   /// The number of draws up to a multiple of 8.
   std::size_t draws_width() const;
   /// Adds what `deviate` has found of a site, whose centre is the atom `center`.

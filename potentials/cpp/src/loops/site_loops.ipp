@@ -290,7 +290,8 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::whiten_eight,
       {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::spectrum_kernels_of<double>(),
        FORCEMAP_LOOPS::spectrum_kernels_of<float>(), FORCEMAP_LOOPS::soap_density,
-       FORCEMAP_LOOPS::soap_products, FORCEMAP_LOOPS::soap_sums, FORCEMAP_LOOPS::soap_draw_forces}};
+       FORCEMAP_LOOPS::soap_products, FORCEMAP_LOOPS::soap_sums, FORCEMAP_LOOPS::soap_forms,
+       FORCEMAP_LOOPS::soap_keep, FORCEMAP_LOOPS::soap_draw_forces}};
   return kernels;
 }
 

@@ -109,13 +109,64 @@ struct SoapSums {
 
 constexpr std::size_t kDrawsAtOnce = 8;
 
-/// Several energies of one site. Draws are padded to a multiple of kDrawsAtOnce.
+/// Columns of a matrix that stand together: of each panel of so many the rows follow each other.
+constexpr std::size_t kSoapPanel = 16;
+
+/// Sites whose forms are evaluated together at most: the forms come from memory once for all.
+constexpr std::size_t kFormSites = 8;
+
+/// Forms of the draws of one species of centre: of what is left of the spectrum without q, as it is
+/// or in fewer coordinates. All matrices are in panels; `size` and `rank` are multiples of
+/// kSoapPanel.
+struct SoapFormsView {
+  std::size_t draws, size, rank;  // rank is size where there is no `down`
+  const float* down;              // (size, rank) to the coordinates; null: the spectrum itself
+  const float* up;                // (rank, size), the same transposed
+  const float* forms;             // (draws, rank, rank)
+  const float* lines;             // (draws, size), rows
+  const float* spectrum;          // (size) q
+};
+
+/// Of up to kFormSites sites, with room for as many.
+struct SoapFormsWork {
+  std::size_t sites, padded_draws;
+  const float* apart;    // (sites, size) p without q
+  const double* along;   // (sites) the factor of the lines
+  const double* across;  // (sites, padded_draws) that of q
+  float *y, *image;      // (sites, rank) scratch
+  double* energies;      // (sites, padded_draws), to which the forms' are added
+  float* slopes;         // (sites, padded_draws, size) dE/dp: 2 (form + along line + across q)
+};
+
+/// What draws need of an expansion.
+struct SoapDrawsView {
+  std::size_t padded_draws;  // a multiple of kDrawsAtOnce
+  std::size_t dimension;     // of the spectrum
+  std::size_t size;          // the same up to a multiple of kSoapPanel
+  std::size_t width;         // channels * n_max: rows of coefficients without gaps
+  const int* pairs;          // (width, width) places of a pair within the spectrum of one l
+  const float* scale;        // (dimension) of dE/d(square), both of whose triangles count
+};
+
+/// What is kept of the density of a site for the forces of draws, in single precision: neighbours
+/// by fours, those of each species apart.
+struct SoapKept {
+  double* inverse_norm;  // of the spectrum
+  std::size_t* begin;    // (species + 1) of each species' neighbours
+  int* slot;             // entry of the site's arrays
+  float* p;              // (size) spectrum, normalised
+  float* c;              // ((l_max + 1)^2, width) coefficients
+  float* radial;         // (fours, l_max + 1, n_padded, 8) four values and four slopes
+  float* harmonics;      // (fours, (l_max + 1)^2, 4, 4) y, yx, yy and yz of four neighbours
+  float* unit;           // (fours, 4, 4) ux, uy, uz, inverse_r
+};
+
+/// Of one site.
 struct SoapDrawsWork {
-  std::size_t draws, padded_draws;
-  double* g;              // (padded_draws, padded_dimension) dE/dp, p normalised; is used up
-  double* adjoint;        // (padded_draws, (l_max + 1)^2, width) dE/dc
-  double* one;            // (padded_draws, (l_max + 1)^2, n_padded) of one species
-  double *value, *slope;  // (l_max + 1, n_padded, padded neighbours) radial functions
+  const float* slopes;  // (padded_draws, size) dE/dp, p normalised
+  float* turned;        // (size, padded_draws)
+  float* adjoint;       // ((l_max + 1)^2, width, padded_draws) dE/dc
+  float* one;           // ((l_max + 1)^2, n_max, padded_draws) of one species
 };
 
 /// Pairs of channels (a + k step, b + k), k < length; step is 0 or 1.
@@ -172,9 +223,13 @@ struct SoapKernels {
   void (*products)(const double* vectors, std::size_t count, std::size_t size, const double* p,
                    double* out);
   void (*sums)(const SoapSums& sums);
+  void (*forms)(const SoapFormsView& view, const SoapFormsWork& work);
+  /// Of a site whose `density` is known.
+  void (*keep)(const SoapView& view, const SoapDrawsView& draws, const SoapWork& work,
+               const SoapKept& to);
   /// Adds d(energy)/dr of the neighbours for each draw to the gradients in `to`.
-  void (*draw_forces)(const SoapView& view, const SoapWork& work, const SoapDrawsWork& draws,
-                      const DrawSums& to);
+  void (*draw_forces)(const SoapView& view, const SoapDrawsView& draws, const SoapKept& kept,
+                      const SoapDrawsWork& work, const DrawSums& to);
 };
 
 }  // namespace forcemap

@@ -63,7 +63,10 @@ class FactorDraws final : public SpectrumDraws {
  public:
   FactorDraws(TermReader& reader, const TermReader::Center& center, const SoapPower& power,
               const SoapView& expansion)
-      : power_(power), draws_(reader.draws()), size_(expansion.padded_dimension) {
+      : power_(power),
+        draws_(reader.draws()),
+        dimension_(expansion.dimension),
+        size_(expansion.padded_dimension) {
     const auto count = static_cast<std::size_t>(center.json.at("count").integer(1, max_vectors));
     const std::string name = reader.label({center.species});
     count_ = (count + 3) / 4 * 4;
@@ -78,28 +81,41 @@ class FactorDraws final : public SpectrumDraws {
   std::size_t bytes() const override {
     return (vectors_.size() + factors_.size()) * sizeof(double);
   }
-  std::size_t spare(std::size_t padded_draws) const override { return (padded_draws + 1) * count_; }
+  std::size_t spare(std::size_t padded_draws) const override {
+    return count_ + padded_draws * (count_ + size_);
+  }
 
+  // In doubles but for the slopes: weights of many sparse points cancel.
   void evaluate(const SpectrumAnswer& answer) const override {
-    double *const y = answer.spare, *const slopes = y + count_;
-    site_kernels().soap.products(vectors_.data(), count_, size_, answer.spectrum, y);
-    std::fill_n(slopes, answer.padded_draws * count_, 0.0);
+    for (std::size_t n = 0; n < answer.sites; ++n) evaluate(answer, n);
+  }
+
+ private:
+  void evaluate(const SpectrumAnswer& answer, std::size_t site) const {
+    const std::size_t draws = answer.padded_draws, panels = in_panels(dimension_);
+    double *const y = answer.spare, *const factors = y + count_,
+                  *const sums = factors + draws * count_;
+    site_kernels().soap.products(vectors_.data(), count_, size_, answer.spectra[site], y);
+    std::fill_n(factors, draws * count_, 0.0);
     for (std::size_t k = 0; k < draws_; ++k) {
       double energy = 0.0;
       for (std::size_t v = 0; v < count_; ++v) {
         const double power = factors_[k * count_ + v] * power_below(power_, y[v]);
         energy += power * y[v];
-        slopes[k * count_ + v] = power_.zeta * power;
+        factors[k * count_ + v] = power_.zeta * power;
       }
-      answer.energies[k] = energy;
+      answer.energies[site * draws + k] = energy;
     }
-    site_kernels().soap.sums(
-        {answer.padded_draws, count_, size_, slopes, vectors_.data(), answer.slopes});
+    site_kernels().soap.sums({draws, count_, size_, factors, vectors_.data(), sums});
+    for (std::size_t k = 0; k < draws; ++k) {
+      float* const slopes = answer.slopes + (site * draws + k) * panels;
+      std::fill_n(slopes, panels, 0.0F);
+      std::copy_n(sums + k * size_, dimension_, slopes);
+    }
   }
 
- private:
   SoapPower power_;
-  std::size_t draws_, size_, count_ = 0;
+  std::size_t draws_, dimension_, size_, count_ = 0;
   std::vector<double> vectors_, factors_;
 };
 

@@ -1,6 +1,7 @@
 #include "soap_parts.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "arena.hpp"
 #include "workspace.hpp"
@@ -15,23 +16,33 @@ std::size_t padded_count(std::size_t draws) {
   return (draws + kDrawsAtOnce - 1) / kDrawsAtOnce * kDrawsAtOnce;
 }
 
-// The density of a site and what its draws need.
+// Of the sites that are evaluated together: what is kept of their densities, and what their draws
+// need.
 struct Scratch {
   SoapWorkspace density;
   Arena arena;
+  SoapKept kept[kFormSites]{};
+  std::vector<double> spectra[kFormSites];
   SoapDrawsWork work{};
   double *energies = nullptr, *spare = nullptr;
+  float* slopes = nullptr;
   std::vector<std::size_t> sizes;  // that there is room for
 
-  void reserve(const SoapView& v, std::size_t draws, std::size_t neighbors, std::size_t spares) {
-    const std::size_t rows = (v.l_max + 1) * (v.l_max + 1), padded = padded_count(draws);
-    work.draws = draws;
-    work.padded_draws = padded;
-    const std::vector<std::size_t> wanted = {padded * v.padded_dimension,
-                                             padded * rows * v.width,
-                                             padded * rows * v.n_padded,
-                                             (v.l_max + 1) * v.n_padded * (neighbors + 8),
-                                             padded,
+  void reserve(const SoapView& v, const SoapDrawsView& d, std::size_t neighbors,
+               std::size_t spares) {
+    const std::size_t rows = (v.l_max + 1) * (v.l_max + 1), draws = d.padded_draws;
+    const std::size_t fours = neighbors / 4 + v.species + 1;
+    const std::vector<std::size_t> wanted = {v.species + 1,
+                                             neighbors,
+                                             d.size,
+                                             rows * d.width,
+                                             8 * fours * (v.l_max + 1) * v.n_padded,
+                                             16 * fours * rows,
+                                             16 * fours,
+                                             draws * d.size,
+                                             draws * rows * d.width,
+                                             draws * rows * v.n_max,
+                                             draws,
                                              spares};
     sizes.resize(wanted.size(), 0);
     const auto fits = [](std::size_t want, std::size_t have) { return want <= have; };
@@ -39,14 +50,29 @@ struct Scratch {
     std::transform(wanted.begin(), wanted.end(), sizes.begin(), sizes.begin(),
                    [](std::size_t a, std::size_t b) { return std::max(a, b); });
     arena.lay_out([&](const auto& each) {
-      each(work.g, sizes[0]);
-      each(work.adjoint, sizes[1]);
-      each(work.one, sizes[2]);
-      each(work.value, sizes[3]);
-      each(work.slope, sizes[3]);
-      each(energies, sizes[4]);
-      each(spare, sizes[5]);
+      for (SoapKept& site : kept) {
+        each(site.inverse_norm, 1);
+        each(site.begin, sizes[0]);
+        each(site.slot, sizes[1]);
+        each(site.p, sizes[2]);
+        each(site.c, sizes[3]);
+        each(site.radial, sizes[4]);
+        each(site.harmonics, sizes[5]);
+        each(site.unit, sizes[6]);
+      }
+      each(slopes, kFormSites * sizes[7]);
+      each(work.turned, sizes[7]);
+      each(work.adjoint, sizes[8]);
+      each(work.one, sizes[9]);
+      each(energies, kFormSites * sizes[10]);
+      each(spare, sizes[11]);
     });
+  }
+
+  // Of the n-th site.
+  void keep(const SoapView& v, const SoapDrawsView& d, const SoapWork& density_of, std::size_t n) {
+    spectra[n].assign(density_of.p, density_of.p + v.padded_dimension);
+    site_kernels().soap.keep(v, d, density_of, kept[n]);
   }
 };
 
@@ -54,44 +80,54 @@ class SpectrumTerm final : public DrawnTerm {
  public:
   SpectrumTerm(TermReader& reader, std::initializer_list<std::string_view> names,
                const ReadSpectrumDraws& read)
-      : draws_(std::max<std::size_t>(reader.draws(), 1)),
+      : draws_(reader.draws()),
         expansion_(read_soap_expansion(reader)),
         centers_(reader.species()) {
+    number_pairs();
     for (const TermReader::Center& center : reader.centers(names)) {
       Center& made = centers_[center.species];
       made.functions = read(reader, center, expansion_.view());
-      made.constants.assign(draws_, 0.0);
       Scratch scratch;
-      scratch.reserve(expansion_.view(), draws_, 0, spare(*made.functions));
-      evaluate(made,
-               isolated_atom(expansion_.view(), static_cast<int>(center.species), scratch.density),
-               scratch);
-      std::copy_n(scratch.energies, draws_, made.constants.begin());
+      scratch.reserve(expansion_.view(), view_, 0, spare(*made.functions));
+      scratch.keep(
+          expansion_.view(), view_,
+          isolated_atom(expansion_.view(), static_cast<int>(center.species), scratch.density), 0);
+      evaluate(*made.functions, 1, scratch);
+      made.constants.assign(scratch.energies, scratch.energies + draws_);
     }
   }
 
   double cutoff() const override { return expansion_.cutoff(); }
 
   std::size_t bytes() const override {
-    std::size_t sum = expansion_.bytes();
+    std::size_t sum =
+        expansion_.bytes() + pairs_.size() * sizeof(int) + scale_.size() * sizeof(float);
     for (const Center& center : centers_)
       if (center.functions) sum += center.functions->bytes();
     return sum;
   }
 
+  std::size_t sites_at_once() const override { return kFormSites; }
+
   void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
-    const Center& center = centers_[static_cast<std::size_t>(site.species)];
-    if (!center.functions) return;
-    const SoapKernels& loops = site_kernels().soap;
-    const SoapView& view = expansion_.view();
+    const SiteView* const sites[] = {&site};
+    add_all({1, sites, &sums}, space);
+  }
+
+  // Sites of one species go together: they share the functions of their energies.
+  void add_all(const DrawnSites& sites, Workspace& space) const override {
     Scratch& scratch = space.of<Scratch>();
-    scratch.reserve(view, draws_, site.count, spare(*center.functions));
-    SoapWork& work = scratch.density.prepare(view, site.count);
-    loops.density(view, site, work);
-    evaluate(center, work, scratch);
-    for (std::size_t k = 0; k < draws_; ++k)
-      sums.energies[k] += scratch.energies[k] - center.constants[k];
-    loops.draw_forces(view, work, scratch.work, sums);
+    for (std::size_t species = 0; species < centers_.size(); ++species) {
+      if (!centers_[species].functions) continue;
+      Group group{};
+      for (std::size_t n = 0; n < sites.count; ++n) {
+        if (static_cast<std::size_t>(sites.site[n]->species) != species) continue;
+        group.site[group.count] = sites.site[n];
+        group.sums[group.count++] = &sites.sums[n];
+        if (group.count == kFormSites) add(centers_[species], group, scratch);
+      }
+      add(centers_[species], group, scratch);
+    }
   }
 
  private:
@@ -100,18 +136,76 @@ class SpectrumTerm final : public DrawnTerm {
     std::vector<double> constants;             // (draws) of the isolated atom, eV
   };
 
-  std::size_t spare(const SpectrumDraws& functions) const {
-    return functions.spare(padded_count(draws_));
+  struct Group {
+    std::size_t count;
+    const SiteView* site[kFormSites];
+    const DrawSums* sums[kFormSites];
+  };
+
+  // Leaves the group empty.
+  void add(const Center& center, Group& group, Scratch& scratch) const {
+    if (group.count == 0) return;
+    const SoapKernels& loops = site_kernels().soap;
+    const SoapView& view = expansion_.view();
+    std::size_t most = 0;
+    for (std::size_t n = 0; n < group.count; ++n) most = std::max(most, group.site[n]->count);
+    scratch.reserve(view, view_, most, spare(*center.functions));
+    for (std::size_t n = 0; n < group.count; ++n) {
+      SoapWork& work = scratch.density.prepare(view, group.site[n]->count);
+      loops.density(view, *group.site[n], work);
+      scratch.keep(view, view_, work, n);
+    }
+    evaluate(*center.functions, group.count, scratch);
+    for (std::size_t n = 0; n < group.count; ++n) {
+      const double* const energies = scratch.energies + n * view_.padded_draws;
+      for (std::size_t k = 0; k < draws_; ++k)
+        group.sums[n]->energies[k] += energies[k] - center.constants[k];
+      scratch.work.slopes = scratch.slopes + n * view_.padded_draws * view_.size;
+      loops.draw_forces(view, view_, scratch.kept[n], scratch.work, *group.sums[n]);
+    }
+    group.count = 0;
   }
 
-  static void evaluate(const Center& center, const SoapWork& work, Scratch& scratch) {
-    center.functions->evaluate(
-        {work.p, scratch.work.padded_draws, scratch.energies, scratch.work.g, scratch.spare});
+  std::size_t spare(const SpectrumDraws& functions) const {
+    return functions.spare(view_.padded_draws);
+  }
+
+  void evaluate(const SpectrumDraws& functions, std::size_t count, Scratch& scratch) const {
+    const double* spectra[kFormSites];
+    for (std::size_t n = 0; n < count; ++n) spectra[n] = scratch.spectra[n].data();
+    functions.evaluate(
+        {count, spectra, view_.padded_draws, scratch.energies, scratch.slopes, scratch.spare});
+  }
+
+  // The order of the spectrum: see packed_rows (soap_loops.ipp).
+  void number_pairs() {
+    const SoapView& v = expansion_.view();
+    const std::size_t n_max = v.n_max, width = v.channels * n_max;
+    pairs_.assign(width * width, 0);
+    std::vector<float> of_order;
+    const auto number = [&](std::size_t a, std::size_t b) {
+      pairs_[a * width + b] = pairs_[b * width + a] = static_cast<int>(of_order.size());
+      of_order.push_back(static_cast<float>(a == b ? 2.0 : std::sqrt(2.0)));
+    };
+    for (std::size_t alpha = 0; alpha < v.channels; ++alpha)
+      for (std::size_t n = 0; n < n_max; ++n) {
+        const std::size_t a = alpha * n_max + n;
+        for (std::size_t b = a; b < (alpha + 1) * n_max; ++b) number(a, b);
+        for (std::size_t b = (alpha + 1) * n_max; b < width; ++b) number(a, b);
+      }
+    for (std::size_t l = 0; l <= v.l_max; ++l)
+      for (const float factor : of_order)
+        scale_.push_back(factor / std::sqrt(static_cast<float>(2 * l + 1)));
+    view_ = {padded_count(draws_), v.dimension,  in_panels(v.dimension), width,
+             pairs_.data(),        scale_.data()};
   }
 
   std::size_t draws_;
   SoapExpansion expansion_;
   std::vector<Center> centers_;  // (species)
+  std::vector<int> pairs_;
+  std::vector<float> scale_;
+  SoapDrawsView view_{};
 };
 
 }  // namespace
@@ -213,6 +307,17 @@ SpectrumTables<float>::SpectrumTables(SoapExpansion expansion) : expansion_(std:
   v.harmonic = harmonic_.data();
   v.radial = radial_.data();
   v.self = self_.data();
+}
+
+std::vector<float> panels_of(const std::vector<double>& given, std::size_t rows,
+                             std::size_t columns) {
+  const std::size_t height = in_panels(rows);
+  std::vector<float> panels(height * in_panels(columns), 0.0F);
+  for (std::size_t row = 0; row < rows; ++row)
+    for (std::size_t n = 0; n < columns; ++n)
+      panels[(n / kSoapPanel * height + row) * kSoapPanel + n % kSoapPanel] =
+          static_cast<float>(given[row * columns + n]);
+  return panels;
 }
 
 SoapWork& isolated_atom(const SoapView& expansion, int species, SoapWorkspace& space) {

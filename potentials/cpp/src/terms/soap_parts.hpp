@@ -73,13 +73,24 @@ std::vector<Number> padded_rows(const std::vector<double>& given, std::size_t ro
   return result;
 }
 
-/// What the functions of a spectrum give for all draws.
+/// `count` up to a multiple of kSoapPanel.
+inline std::size_t in_panels(std::size_t count) {
+  return (count + kSoapPanel - 1) / kSoapPanel * kSoapPanel;
+}
+
+/// The same as panels for the loops: `given` (rows, columns) with zeros up to multiples of
+/// kSoapPanel.
+std::vector<float> panels_of(const std::vector<double>& given, std::size_t rows,
+                             std::size_t columns);
+
+/// What the functions of a spectrum give for all draws, at up to kFormSites sites.
 struct SpectrumAnswer {
-  const double* spectrum;    // (padded_dimension) normalised
-  std::size_t padded_draws;  // a multiple of kDrawsAtOnce
-  double* energies;          // (draws) eV, to be filled
-  double* slopes;            // (padded_draws, padded_dimension) dE/d(spectrum), to be filled
-  double* spare;             // for whatever
+  std::size_t sites;
+  const double* const* spectra;  // (sites) normalised, (padded_dimension)
+  std::size_t padded_draws;      // a multiple of kDrawsAtOnce
+  double* energies;              // (kFormSites, padded_draws) eV, to be filled
+  float* slopes;                 // (kFormSites, padded_draws, size) dE/d(spectrum), to be filled
+  double* spare;                 // for whatever
 };
 
 /// Functions of the spectrum of one species of centre, one for each draw. Immutable.

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "arena.hpp"
 #include "sites.hpp"
 #include "soap_parts.hpp"
 #include "term_reader.hpp"
@@ -34,162 +33,280 @@ double dot(const double* a, const double* b, std::size_t size) {
   return sum;
 }
 
-// The forms of one centre species, for all draws.
-class Forms final : public SpectrumDraws {
- public:
-  Forms(TermReader& reader, const TermReader::Center& center, const SoapView& expansion)
-      : draws_(std::max<std::size_t>(reader.draws(), 1)), size_(expansion.padded_dimension) {
-    const std::size_t dimension = expansion.dimension;
-    rank_ = static_cast<std::size_t>(center.json.at("rank").integer(1, max_rank));
-    padded_rank_ = (rank_ + 7) / 8 * 8;
+void add_product(double factor, const double* a, std::size_t size, double* sum) {
+  for (std::size_t n = 0; n < size; ++n) sum[n] += factor * a[n];
+}
+
+// What a file has of one centre species; `sets` of weights, the draws' or the mean's.
+struct Forms {
+  std::size_t sets, dimension, rank;
+  std::vector<double> spectrum, subspace;  // q; S, (rank, dimension)
+  std::vector<double> lines, forms;        // (sets, dimension) and (sets, rank, rank)
+  std::vector<double> along;               // (sets) l . q
+
+  Forms(TermReader& reader, const TermReader::Center& center, std::size_t size)
+      : sets(std::max<std::size_t>(reader.draws(), 1)),
+        dimension(size),
+        rank(static_cast<std::size_t>(center.json.at("rank").integer(1, max_rank))) {
     const std::string name = reader.label({center.species});
     const auto weighted = [&](const std::string& part, const std::vector<std::size_t>& shape) {
       return reader.draws() ? reader.take_draws(name + part, shape)
                             : reader.take_weighted(name + part, shape);
     };
-    const std::vector<double> q = reader.take(name + ".spectrum", {dimension});
-    const std::vector<double> s = reader.take(name + ".subspace", {rank_, dimension});
-    check_directions(reader, name, q, s);
-    shared_ = padded_rows(q, 1, expansion);
-    const std::vector<double> rows = padded_rows(s, rank_, expansion);
-    shared_.insert(shared_.end(), rows.begin(), rows.end());
-    shared_.resize((rank_ + 4) / 4 * 4 * size_, 0.0);
-    lines_ = padded_rows(weighted(".lines", {dimension}), (draws_ + 3) / 4 * 4, expansion);
-    for (std::size_t k = 0; k < draws_; ++k)
-      along_.push_back(dot(&lines_[k * size_], shared_.data(), size_));
-    const std::vector<double> given = weighted(".forms", {rank_, rank_});
-    check_symmetry(reader, name + ".forms", given);
-    forms_.assign(draws_ * padded_rank_ * padded_rank_, 0.0);
-    for (std::size_t row = 0; row < draws_ * rank_; ++row)
-      std::copy_n(&given[row * rank_], rank_,
-                  &forms_[(row / rank_ * padded_rank_ + row % rank_) * padded_rank_]);
+    spectrum = reader.take(name + ".spectrum", {dimension});
+    subspace = reader.take(name + ".subspace", {rank, dimension});
+    check_directions(reader, name);
+    lines = weighted(".lines", {dimension});
+    for (std::size_t k = 0; k < sets; ++k)
+      along.push_back(dot(&lines[k * dimension], spectrum.data(), dimension));
+    forms = weighted(".forms", {rank, rank});
+    check_symmetry(reader, name + ".forms");
   }
 
-  std::size_t bytes() const override {
-    return (shared_.size() + lines_.size() + forms_.size()) * sizeof(double);
+  // F_k y (rank), or S^T y (dimension).
+  void image(std::size_t k, const double* y, double* out) const {
+    for (std::size_t n = 0; n < rank; ++n) out[n] = dot(&forms[(k * rank + n) * rank], y, rank);
   }
-
-  std::size_t spare(std::size_t padded_draws) const override {
-    return shared_count() + 8 + padded_rank_ + padded_draws * (1 + padded_rank_ + rank_ + 1);
-  }
-
-  void evaluate(const SpectrumAnswer& answer) const override {
-    const SoapKernels& loops = site_kernels().soap;
-    // a and y; y once more, padded; l . p; F y; the factors of q and S
-    double* const a = answer.spare;
-    double* const y = a + (shared_count() + 7) / 8 * 8;
-    double* const on_lines = y + padded_rank_;
-    double* const fy = on_lines + answer.padded_draws;
-    double* const factors = fy + answer.padded_draws * padded_rank_;
-    loops.products(shared_.data(), shared_count(), size_, answer.spectrum, a);
-    std::fill_n(y, padded_rank_, 0.0);
-    std::copy_n(a + 1, rank_, y);
-    loops.products(lines_.data(), (draws_ + 3) / 4 * 4, size_, answer.spectrum, on_lines);
-    loops.products(forms_.data(), draws_ * padded_rank_, padded_rank_, y, fy);
-    std::fill_n(factors, answer.padded_draws * (rank_ + 1), 0.0);
-    for (std::size_t k = 0; k < draws_; ++k) {
-      const double* const f = fy + k * padded_rank_;
-      const double on_line = on_lines[k];
-      double* const c = factors + k * (rank_ + 1);
-      answer.energies[k] = 2.0 * *a * on_line - *a * *a * along_[k] + dot(f, y, rank_);
-      c[0] = 2.0 * (on_line - *a * along_[k]);
-      for (std::size_t n = 0; n < rank_; ++n) c[1 + n] = 2.0 * f[n];
-    }
-    loops.sums({answer.padded_draws, rank_ + 1, size_, factors, shared_.data(), answer.slopes});
-    for (std::size_t k = 0; k < draws_; ++k)
-      for (std::size_t n = 0; n < size_; ++n)
-        answer.slopes[k * size_ + n] += 2.0 * *a * lines_[k * size_ + n];
+  void lift(const double* y, double* out) const {
+    std::fill_n(out, dimension, 0.0);
+    for (std::size_t n = 0; n < rank; ++n)
+      add_product(y[n], &subspace[n * dimension], dimension, out);
   }
 
  private:
-  std::size_t shared_count() const { return (rank_ + 4) / 4 * 4; }
-
-  void check_directions(const TermReader& reader, const std::string& name,
-                        const std::vector<double>& q, const std::vector<double>& s) const {
-    const double length = std::sqrt(dot(q.data(), q.data(), q.size()));
+  void check_directions(const TermReader& reader, const std::string& name) const {
+    const double length = std::sqrt(dot(spectrum.data(), spectrum.data(), dimension));
     if (!(std::abs(length - 1.0) <= tolerance))
       reader.reject_tensor(name + ".spectrum", "found the length ", length, ", expected 1");
-    for (std::size_t row = 0; row < rank_; ++row) {
-      const double along = dot(&s[row * q.size()], q.data(), q.size());
-      if (!(std::abs(along) <= tolerance))
-        reader.reject_tensor(name + ".subspace", "found the product ", along, " of row ", row,
+    for (std::size_t row = 0; row < rank; ++row) {
+      const double product = dot(&subspace[row * dimension], spectrum.data(), dimension);
+      if (!(std::abs(product) <= tolerance))
+        reader.reject_tensor(name + ".subspace", "found the product ", product, " of row ", row,
                              " with the spectrum, expected 0");
     }
   }
 
-  void check_symmetry(const TermReader& reader, const std::string& name,
-                      const std::vector<double>& forms) const {
+  void check_symmetry(const TermReader& reader, const std::string& name) const {
     double largest = 0.0;
     for (const double f : forms) largest = std::max(largest, std::abs(f));
-    for (std::size_t k = 0; k < draws_; ++k)
-      for (std::size_t a = 0; a < rank_; ++a)
+    for (std::size_t k = 0; k < sets; ++k)
+      for (std::size_t a = 0; a < rank; ++a)
         for (std::size_t b = 0; b < a; ++b) {
-          const double* form = &forms[k * rank_ * rank_];
-          const double ab = form[a * rank_ + b], ba = form[b * rank_ + a];
+          const double* form = &forms[k * rank * rank];
+          const double ab = form[a * rank + b], ba = form[b * rank + a];
           if (!(std::abs(ab - ba) <= tolerance * largest))
             reader.reject_tensor(name, "found ", ab, " at (", a, ", ", b, ") and ", ba, " at (", b,
                                  ", ", a, "), expected a symmetric form");
         }
   }
-
-  std::size_t draws_, size_, rank_ = 0, padded_rank_ = 0;
-  std::vector<double> shared_;  // q and S, (1 + rank, size) up to a multiple of 4
-  std::vector<double> lines_;   // (draws up to a multiple of 4, size)
-  std::vector<double> along_;   // (draws) l . q
-  std::vector<double> forms_;   // (draws, padded_rank, padded_rank)
 };
 
-std::unique_ptr<DrawnTerm> read(TermReader& reader) {
+// The forms of all draws in single precision: y . F y, which the lines are not part of, is small.
+class DrawnForms final : public SpectrumDraws {
+ public:
+  explicit DrawnForms(const Forms& given)
+      : draws_(given.sets),
+        dimension_(given.dimension),
+        spectrum_(given.spectrum),
+        lines_(given.lines),
+        along_(given.along) {
+    view_.draws = draws_;
+    view_.size = view_.rank = in_panels(dimension_);
+    if (through_subspace(given.rank)) {
+      const std::size_t rank = given.rank;
+      view_.rank = in_panels(rank);
+      up_ = panels_of(given.subspace, rank, dimension_);
+      down_ = panels_of(transposed(given), dimension_, rank);
+      view_.up = up_.data();
+      view_.down = down_.data();
+    }
+    for (std::size_t k = 0; k < draws_; ++k) {
+      const std::vector<float> panels = view_.down ? form(given, k) : whole(given, k);
+      forms_.insert(forms_.end(), panels.begin(), panels.end());
+    }
+    single_lines_.assign((draws_ + 1) * view_.size, 0.0F);
+    for (std::size_t n = 0; n < dimension_; ++n) {
+      single_lines_[n] = static_cast<float>(spectrum_[n]);
+      for (std::size_t k = 0; k < draws_; ++k)
+        single_lines_[(1 + k) * view_.size + n] = static_cast<float>(lines_[k * dimension_ + n]);
+    }
+    view_.forms = forms_.data();
+    view_.spectrum = single_lines_.data();
+    view_.lines = single_lines_.data() + view_.size;
+  }
+  DrawnForms(const DrawnForms&) = delete;
+  DrawnForms& operator=(const DrawnForms&) = delete;
+
+  std::size_t bytes() const override {
+    return (up_.size() + down_.size() + forms_.size() + single_lines_.size()) * sizeof(float) +
+           (spectrum_.size() + lines_.size()) * sizeof(double);
+  }
+
+  std::size_t spare(std::size_t padded_draws) const override {
+    const std::size_t of_site = 1 + padded_draws + view_.size / 2 + view_.rank;
+    return dimension_ + kFormSites * of_site;
+  }
+
+  void evaluate(const SpectrumAnswer& answer) const override {
+    const std::size_t draws = answer.padded_draws;
+    double *const apart = answer.spare, *const along = apart + dimension_;
+    double* const across = along + kFormSites;
+    float* const singles = reinterpret_cast<float*>(across + kFormSites * draws);
+    float* const y = singles + kFormSites * view_.size;
+    std::fill_n(answer.energies, answer.sites * draws, 0.0);
+    std::fill_n(across, answer.sites * draws, 0.0);
+    for (std::size_t s = 0; s < answer.sites; ++s) {
+      const double* const p = answer.spectra[s];
+      const double a = along[s] = dot(spectrum_.data(), p, dimension_);
+      std::copy_n(p, dimension_, apart);
+      add_product(-a, spectrum_.data(), dimension_, apart);
+      std::fill_n(std::copy_n(apart, dimension_, singles + s * view_.size), view_.size - dimension_,
+                  0.0F);
+      for (std::size_t k = 0; k < draws_; ++k) {
+        const double on_line = dot(&lines_[k * dimension_], p, dimension_);
+        answer.energies[s * draws + k] = a * (2.0 * on_line - a * along_[k]);
+        across[s * draws + k] = on_line - a * along_[k];
+      }
+    }
+    site_kernels().soap.forms(view_, {answer.sites, draws, singles, along, across, y,
+                                      y + kFormSites * view_.rank, answer.energies, answer.slopes});
+  }
+
+ private:
+  // Whether a form in the coordinates costs less than one of the whole spectrum.
+  bool through_subspace(std::size_t rank) const {
+    return draws_ * rank * (rank + dimension_) + rank * dimension_ <
+           draws_ * dimension_ * dimension_;
+  }
+
+  static std::vector<double> transposed(const Forms& given) {
+    std::vector<double> columns(given.subspace.size());
+    for (std::size_t row = 0; row < given.rank; ++row)
+      for (std::size_t n = 0; n < given.dimension; ++n)
+        columns[n * given.rank + row] = given.subspace[row * given.dimension + n];
+    return columns;
+  }
+
+  static std::vector<float> form(const Forms& given, std::size_t k) {
+    const std::size_t count = given.rank * given.rank;
+    const double* const begin = &given.forms[k * count];
+    return panels_of({begin, begin + count}, given.rank, given.rank);
+  }
+
+  // S^T F S
+  static std::vector<float> whole(const Forms& given, std::size_t k) {
+    const std::size_t rank = given.rank, dimension = given.dimension;
+    std::vector<double> half(rank * dimension), all(dimension * dimension, 0.0);
+    for (std::size_t row = 0; row < rank; ++row)
+      given.lift(&given.forms[(k * rank + row) * rank], &half[row * dimension]);
+    for (std::size_t row = 0; row < rank; ++row)
+      for (std::size_t n = 0; n < dimension; ++n)
+        add_product(given.subspace[row * dimension + n], &half[row * dimension], dimension,
+                    &all[n * dimension]);
+    return panels_of(all, dimension, dimension);
+  }
+
+  std::size_t draws_, dimension_;
+  std::vector<double> spectrum_, lines_, along_;
+  std::vector<float> up_, down_, forms_, single_lines_;
+  SoapFormsView view_{};
+};
+
+void allow_members(const TermReader& reader) {
   reader.json().allow_only({"kind", "cutoff", "intervals", "degree", "cosine_width", "n_max",
                             "l_max", "channels", "species_tables", "centers"});
-  return draw_spectrum_term(reader, {"species", "rank"},
-                            [](TermReader& of, const TermReader::Center& center,
-                               const SoapView& expansion) -> std::unique_ptr<SpectrumDraws> {
-                              return std::make_unique<Forms>(of, center, expansion);
-                            });
 }
 
-// The gradients of one set of weights.
-struct Gradients {
-  Arena arena;
-  double* at = nullptr;  // (neighbours, 3)
-  std::size_t neighbors = 0;
-};
-
-// One set of weights, the mean, is one draw.
+// The mean, in doubles.
 class Mean final : public MappedTerm {
  public:
-  explicit Mean(TermReader& reader) : one_(read(reader)) {}
-  double cutoff() const override { return one_->cutoff(); }
-  std::size_t bytes() const override { return one_->bytes(); }
+  explicit Mean(TermReader& reader)
+      : expansion_(read_soap_expansion(reader)), centers_(reader.species()) {
+    SoapWorkspace space;
+    std::vector<double> image;
+    for (const TermReader::Center& of : reader.centers({"species", "rank"})) {
+      Center& center = centers_[of.species];
+      center.form = std::make_unique<Forms>(reader, of, expansion_.dimension());
+      SoapWork& isolated = isolated_atom(expansion_.view(), static_cast<int>(of.species), space);
+      center.constant = energy(*center.form, isolated, image);
+    }
+  }
+
+  double cutoff() const override { return expansion_.cutoff(); }
+
+  std::size_t bytes() const override {
+    std::size_t sum = expansion_.bytes();
+    for (const Center& center : centers_)
+      if (center.form)
+        sum += (center.form->subspace.size() + center.form->forms.size()) * sizeof(double);
+    return sum;
+  }
 
   void add(const Sites& sites, double* energies, Workspace& space) const override {
-    Gradients& g = space.of<Gradients>();
+    Scratch& scratch = space.of<Scratch>();
+    const SpectrumKernels<double>& loops = site_kernels().soap.exact;
+    const SoapView& view = expansion_.view();
     add_each(sites, energies, [&](const SiteView& site) {
-      if (site.capacity > g.neighbors) {
-        g.neighbors = site.capacity;
-        g.arena.lay_out([&](const auto& each) { each(g.at, 3 * g.neighbors); });
-      }
-      std::fill_n(g.at, 3 * site.count, 0.0);
-      double energy = 0.0;
-      one_->add(site, {&energy, g.at, 1}, space);
-      double* const own[] = {site.gx, site.gy, site.gz};
-      for (std::size_t d = 0; d < 3; ++d)
-        for (std::size_t n = 0; n < site.count; ++n) own[d][n] += g.at[3 * n + d];
-      return energy;
+      const Center& center = centers_[static_cast<std::size_t>(site.species)];
+      if (!center.form) return 0.0;
+      SoapWork& work = scratch.density.prepare(view, site.count);
+      loops.density(view, site, work);
+      const double own = energy(*center.form, work, scratch.image) - center.constant;
+      loops.forces(view, site, work);
+      return own;
     });
   }
 
  private:
-  std::unique_ptr<DrawnTerm> one_;
+  struct Center {
+    std::unique_ptr<Forms> form;  // null: no energy
+    double constant = 0.0;        // of the isolated atom, eV
+  };
+
+  struct Scratch {
+    SoapWorkspace density;
+    std::vector<double> image;
+  };
+
+  // With dE/dp of p before it is normalised in work.g.
+  double energy(const Forms& form, const SoapWork& work, std::vector<double>& image) const {
+    const std::size_t dimension = form.dimension, rank = form.rank;
+    image.resize(2 * rank);
+    double *const y = image.data(), *const fy = y + rank, *const g = work.g;
+    const double* const p = work.p;
+    const double a = dot(form.spectrum.data(), p, dimension);
+    const double on_line = dot(form.lines.data(), p, dimension);
+    for (std::size_t n = 0; n < rank; ++n) y[n] = dot(&form.subspace[n * dimension], p, dimension);
+    form.image(0, y, fy);
+    form.lift(fy, g);
+    for (std::size_t n = 0; n < dimension; ++n)
+      g[n] = 2.0 * (g[n] + a * form.lines[n] + (on_line - a * form.along[0]) * form.spectrum[n]);
+    const double inverse = work.norm > 0.0 ? 1.0 / work.norm : 0.0;
+    const double along = dot(g, p, dimension);
+    for (std::size_t n = 0; n < dimension; ++n) g[n] = (g[n] - along * p[n]) * inverse;
+    std::fill(g + dimension, g + expansion_.view().padded_dimension, 0.0);
+    return a * (2.0 * on_line - a * form.along[0]) + dot(fy, y, rank);
+  }
+
+  SoapExpansion expansion_;
+  std::vector<Center> centers_;  // (species)
 };
 
 }  // namespace
 
 std::unique_ptr<MappedTerm> read_soap_quadratic(TermReader& reader) {
+  allow_members(reader);
   return std::make_unique<Mean>(reader);
 }
 
-std::unique_ptr<DrawnTerm> draw_soap_quadratic(TermReader& reader) { return read(reader); }
+std::unique_ptr<DrawnTerm> draw_soap_quadratic(TermReader& reader) {
+  allow_members(reader);
+  return draw_spectrum_term(
+      reader, {"species", "rank"},
+      [](TermReader& of, const TermReader::Center& center,
+         const SoapView& expansion) -> std::unique_ptr<SpectrumDraws> {
+        return std::make_unique<DrawnForms>(Forms(of, center, expansion.dimension));
+      });
+}
 
 }  // namespace forcemap

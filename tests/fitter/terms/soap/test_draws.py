@@ -7,6 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import structures
+from ase.build import bulk
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.terms.base import Array, Block, MapPlan
@@ -60,9 +62,13 @@ def forms(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("forms")
 @pytest.mark.parametrize(("elements", "points"), [(1, 30), (1, 60), (2, 40)])
 def test_all_coordinates_are_exact(elements: int, points: int) -> None:
-    """With more sparse points than numbers of a spectrum (40), and with fewer."""
+    """With more sparse points than numbers of a spectrum (40), and with fewer; and where the frames
+    that rank the coordinates, here a crystal at rest, show few of the directions."""
     term, frames, weights = case(elements, points)
-    found = term.mapped(weights, replace(MapPlan(frames).of_draws(4), functions=500))
+    atoms = bulk("Cu", cubic=True, a=3.7)
+    atoms.symbols[:] = [SYMBOLS[term.blocks[n % elements].species[0]] for n in range(len(atoms))]
+    still = [structures.as_frame(atoms)]
+    found = term.mapped(weights, replace(MapPlan(still).of_draws(4), functions=500))
     assert isinstance(found, SoapQuadraticFunctions)
     center = term.blocks[0].species[0]
     free = isolated(term, frames, center)
@@ -70,8 +76,8 @@ def test_all_coordinates_are_exact(elements: int, points: int) -> None:
     mine = quadratic(found, SYMBOLS[center], spectra)
     mine -= quadratic(found, SYMBOLS[center], free[None])
     expected = exact(term, weights, center, spectra, free)
-    # Directions below 1e-10 of the largest variance are left out.
-    np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    # Directions of little variance are scaled by up to 1e4 on the way.
+    np.testing.assert_allclose(mine, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
 
 @pytest.mark.usefixtures("forms")
