@@ -30,13 +30,12 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.optimize
 from forcemap.fitter.choice.optimise import freedom_of
 from forcemap.fitter.choice.slopes import jittered
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.sampling import sample_of
-from forcemap.fitter.process.accumulate import accumulate, whitened_rows
+from forcemap.fitter.process.accumulate import accumulate, whole_rows
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.survey import Survey
 from forcemap.fitter.process.targets import Targets, group_count
@@ -49,10 +48,19 @@ from forcemap.potentials.voigt import matrix_of
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-__all__ = ["ATOMS", "LEAST_ROWS", "POINTS", "Halves", "Lesson", "learned", "learns", "parameters"]
+__all__ = [
+    "LEAST_ROWS",
+    "POINTS",
+    "STEP_ATOMS",
+    "Halves",
+    "Lesson",
+    "learned",
+    "learns",
+    "parameters",
+]
 
-ATOMS, FRAMES, POINTS = 6000, 40, 300
-"""Size of the sample, and of the fits to its halves."""
+POINTS = 300
+"""Sparse points of a term in the fits to halves."""
 
 LEAST_POINTS = 60
 """Sparse points of each element among many."""
@@ -62,6 +70,14 @@ LEAST_ROWS = 6
 
 COMBINATIONS = 4
 """Combinations of several elements from which on halves have different ones."""
+
+STEP_ATOMS = 3000
+"""Approximate number of atoms of the frames of one step."""
+
+RATE, MOMENTUM, SQUARES = 0.03, 0.8, 0.95
+"""Of Adam (Kingma and Ba, arXiv:1412.6980): the first step of a parameter, and what averages keep."""
+
+SEED = 3
 
 HALVES = 2
 NU = 16.0
@@ -104,9 +120,11 @@ def learned(
         start = Halves.of(settings, survey, targets, run)
         if start is None:
             return None
-        best, losses = start.least(settings.learning_steps, advance)
-    outcomes = (one.outcome for one in start.at(best).learned)
-    return Lesson(dict(zip(start.keys, outcomes, strict=True)), losses[0], min(losses))
+        best = start.at(start.least(settings.learning_steps, advance))
+        sample = start.some(0)
+        before, after = (sample.at(x).loss / sample.count for x in (start.start, best.parameters))
+    outcomes = (one.outcome for one in best.learned)
+    return Lesson(dict(zip(start.keys, outcomes, strict=True)), before, after)
 
 
 @dataclass(frozen=True)
@@ -128,7 +146,7 @@ class Halves:
     """Two halves of a sample, each predicted by a fit to the other.
 
     Attributes:
-        targets: of the sample's frames.
+        targets: of frames with labels.
         terms: of the fits; those that learn are as they start.
         sources: what learns, by the number of the term.
         keys: of what they learn.
@@ -154,12 +172,13 @@ class Halves:
         run: Run | None = None,
     ) -> Halves | None:
         """The halves with the terms of the settings, smaller; None if too few frames have labels."""
-        chosen = _sampled(targets)
+        labelled = _sampled(targets, settings.learning_steps * STEP_ATOMS)
         wide = {n: t.widened for n, t in enumerate(settings.terms) if t.widened is not None}
         # What the terms take from the data, which `survey` keeps, they take from all frames.
         needed = LEAST_ROWS * parameters(settings, survey)
-        if sum(len(target.rows) for target in chosen) < needed:
+        if sum(len(target.rows) for target in labelled) < needed:
             return None
+        chosen = _sampled(labelled, STEP_ATOMS)
         frames = [target.frame for target in chosen]
         asked = [wide.get(n, t) for n, t in enumerate(settings.terms)]
         points = max(LEAST_POINTS, POINTS // len(survey.species))
@@ -182,10 +201,11 @@ class Halves:
                 *(data, sizes, free.start, free.fixed, free.scale_is_free, free.repeats)
             )
         )
-        scaled = [_scaled(t, found.sigma_factors * found.noise_factor) for t in chosen]
+        scaled = [_scaled(t, found.sigma_factors * found.noise_factor) for t in labelled]
         deltas = np.repeat(found.deltas * found.noise_factor, sizes)
         keys = [repr(settings.terms[n]) for n in sources]
-        return cls(scaled, terms, sources, keys, deltas, _parts(frames), run)
+        parts = _parts([target.frame for target in labelled])
+        return cls(scaled, terms, sources, keys, deltas, parts, run)
 
     @property
     def start(self) -> Array:
@@ -202,34 +222,33 @@ class Halves:
         sizes = [len(source.start) for source in self.sources.values()]
         parts = np.split(parameters, np.cumsum(sizes)[:-1])
         found = [s.at(part) for s, part in zip(self.sources.values(), parts, strict=True)]
-        return Trial(self, found)
+        return Trial(self, parameters, found)
 
-    def least(
-        self, steps: int, advance: Callable[[], Any] = lambda: None
-    ) -> tuple[Array, list[float]]:
-        """The best parameters after so many evaluations, and the loss of a label in each of them."""
-        best = self.start
-        losses: list[float] = []
+    def some(self, number: int) -> Halves:
+        """The halves of fewer frames: other ones for each number, all in turn."""
+        every = len(self.targets)
+        atoms = sum(len(target.frame.numbers) for target in self.targets)
+        count = min(every, max(HALVES, round(STEP_ATOMS * every / atoms)))
+        order = np.random.default_rng(SEED).permutation(every)
+        chosen = np.sort(order[(number * count + np.arange(count)) % every])
+        targets = [self.targets[n] for n in chosen]
+        return replace(self, targets=targets, parts=_parts([t.frame for t in targets]))
 
-        def cost(parameters: Array) -> tuple[float, Array]:
-            nonlocal best
-            trial = self.at(parameters)
-            loss = trial.loss / self.count
-            if loss < min(losses, default=np.inf):
-                best = parameters.copy()
-            losses.append(loss)
-            slopes = trial.slopes / self.count
+    def least(self, steps: int, advance: Callable[[], Any] = lambda: None) -> Array:
+        """Parameters after so many steps, each along the slopes of the loss of other frames (Adam)."""
+        at = self.start
+        first, second = np.zeros(len(at)), np.zeros(len(at))
+        for step in range(steps):
+            halves = self.some(step)
+            slopes = halves.at(at).slopes / halves.count
+            first += (1.0 - MOMENTUM) * (slopes - first)
+            second += (1.0 - SQUARES) * (slopes**2 - second)
+            along = first / (1.0 - MOMENTUM ** (step + 1))
+            size = np.sqrt(second / (1.0 - SQUARES ** (step + 1)))
+            rate = RATE * 0.5 * (1.0 + np.cos(np.pi * step / steps))
+            at = at - rate * along / (size + 1e-3 * size.max())
             advance()
-            return loss, slopes
-
-        scipy.optimize.minimize(
-            cost,
-            best,
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxfun": steps, "maxiter": steps, "ftol": 1e-5, "maxcor": 20},
-        )
-        return best, losses
+        return at
 
 
 @dataclass(frozen=True)
@@ -238,10 +257,12 @@ class Trial:
 
     Attributes:
         halves: the data.
+        parameters: of all that learns.
         learned: what learns, with the parameters.
     """
 
     halves: Halves
+    parameters: Array
     learned: Sequence[Learned]
 
     @cached_property
@@ -258,7 +279,7 @@ class Trial:
         prior = Prior(tuple(self.terms), tuple(_factors(self.terms)))
         costs = [len(target.rows) for target in halves.targets]
         parts = run.ranks.map_in_order(
-            lambda target: whitened_rows([target], prior), halves.targets, costs, run.jobs
+            lambda target: whole_rows([target], prior), halves.targets, costs, run.jobs
         )
         white = list(parts)  # on the first rank
         return run.ranks.on_first(lambda: self._of_rows(white, prior.factors))
@@ -428,10 +449,11 @@ def _factors(terms: Sequence[Term]) -> list[Array]:
     ]
 
 
-def _sampled(targets: Sequence[Targets]) -> list[Targets]:
+def _sampled(targets: Sequence[Targets], atoms: int) -> list[Targets]:
+    """Targets of evenly chosen frames with about so many atoms."""
     by_frame = {id(target.frame): target for target in targets if len(target.rows)}
     frames = [target.frame for target in targets if len(target.rows)]
-    return [by_frame[id(f)] for f in sample_of(frames, ATOMS, FRAMES)]
+    return [by_frame[id(f)] for f in sample_of(frames, atoms)]
 
 
 def _scaled(target: Targets, factors: Array) -> Targets:

@@ -22,8 +22,7 @@ import scipy.linalg
 from ase.geometry import complete_cell
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.isolated_atoms import free_atoms, uncertain_atoms, warn_of_cohesion
-from forcemap.fitter.choice.learning import ATOMS as LEARNING_ATOMS
-from forcemap.fitter.choice.learning import LEAST_ROWS, learns, parameters
+from forcemap.fitter.choice.learning import LEAST_ROWS, STEP_ATOMS, learns, parameters
 from forcemap.fitter.choice.learning import POINTS as LEARNING_POINTS
 from forcemap.fitter.choice.optimise import EVALUATIONS, sample_size, wanted
 from forcemap.fitter.choice.trials import TRIAL_ATOMS, TRIAL_POINTS
@@ -447,8 +446,8 @@ class _Look:
         """The time in which descriptors learn from a sample, where there are labels enough."""
         if not (settings.learning_steps and learns(settings)):
             return
-        atoms = min(LEARNING_ATOMS, self.atoms)
-        if 3 * atoms < LEAST_ROWS * parameters(settings, survey):
+        atoms = min(STEP_ATOMS, self.atoms)
+        if 3 * self.atoms < LEAST_ROWS * parameters(settings, survey):
             return
         row = self.row.of(LEARNING_POINTS * len(settings.terms)) * LEARNING_PASSES
         self.seconds["learning descriptors"] = settings.learning_steps * atoms * row
