@@ -200,8 +200,8 @@ class Settings(Checked):
     """Seed of all random choices; the same seed gives the same potential."""
     optimise: bool = field(default=False, metadata=read_by(yes_or_no))
     """Whether the evidence chooses the hyperparameters of all terms before the fit."""
-    learning_steps: int = field(default=16, metadata=read_by(integer(at_least=0, at_most=1000)))
-    """Evaluations in which learned channels are improved on frames left out; 0: none."""
+    learning_steps: int = field(default=20, metadata=read_by(integer(at_least=0, at_most=1000)))
+    """Steps by which learned channels improve on frames left out; 0: none."""
 
     @property
     def is_guided(self) -> bool:

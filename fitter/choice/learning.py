@@ -1,7 +1,8 @@
 """Descriptors learned from the data: their parameters predict frames that were not fitted best.
 
-Some terms have descriptors with many parameters (`TermSettings.widened`). A sample of the frames is
-split in two halves. With the rows A and the targets y of the other half, scaled by sigmas, the weights
+Some terms have descriptors with many parameters (`TermSettings.widened`), which take some steps down a
+loss. The frames of a step, other ones each time, are split in two halves. With the rows A and the
+targets y of the other half, scaled by sigmas, the weights
 
     w = (Aᵀ A + K / delta²)⁻¹ Aᵀ y
 
@@ -59,7 +60,7 @@ __all__ = [
     "parameters",
 ]
 
-POINTS = 300
+POINTS = 250
 """Sparse points of a term in the fits to halves."""
 
 LEAST_POINTS = 60
@@ -74,8 +75,12 @@ COMBINATIONS = 4
 STEP_ATOMS = 3000
 """Approximate number of atoms of the frames of one step."""
 
-RATE, MOMENTUM, SQUARES = 0.03, 0.8, 0.95
+RATE, MOMENTUM, SQUARES = 0.3, 0.8, 0.95
 """Of Adam (Kingma and Ba, arXiv:1412.6980): the first step of a parameter, and what averages keep."""
+
+FLOOR = 1.0
+"""What is added to the root mean square of each slope, relative to the largest: steps in parameters on
+which the loss hardly depends stay small. As long as others, they spoil frames far from all others."""
 
 SEED = 3
 
@@ -246,7 +251,7 @@ class Halves:
             along = first / (1.0 - MOMENTUM ** (step + 1))
             size = np.sqrt(second / (1.0 - SQUARES ** (step + 1)))
             rate = RATE * 0.5 * (1.0 + np.cos(np.pi * step / steps))
-            at = at - rate * along / (size + 1e-3 * size.max())
+            at = at - rate * along / (size + FLOOR * size.max())
             advance()
         return at
 
