@@ -240,9 +240,12 @@ class Halves:
         return replace(self, targets=targets, parts=_parts([t.frame for t in targets]))
 
     def least(self, steps: int, advance: Callable[[], Any] = lambda: None) -> Array:
-        """Parameters after so many steps, each along the slopes of the loss of other frames (Adam)."""
+        """Parameters after so many steps, each along the slopes of the loss of other frames.
+
+        The mean of those of the second half of the steps: each by itself is that of its own frames.
+        """
         at = self.start
-        first, second = np.zeros(len(at)), np.zeros(len(at))
+        first, second, mean = np.zeros((3, len(at)))
         for step in range(steps):
             halves = self.some(step)
             slopes = halves.at(at).slopes / halves.count
@@ -252,8 +255,9 @@ class Halves:
             size = np.sqrt(second / (1.0 - SQUARES ** (step + 1)))
             rate = RATE * 0.5 * (1.0 + np.cos(np.pi * step / steps))
             at = at - rate * along / (size + FLOOR * size.max())
+            mean += at * (step >= steps // 2) / (steps - steps // 2)
             advance()
-        return at
+        return mean
 
 
 @dataclass(frozen=True)
