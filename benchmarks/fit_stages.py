@@ -1,10 +1,10 @@
 """Processor time of the stages of ``forcemap fit``, by one rank and by several MPI ranks.
 
-A stage is as long as its busiest rank; that is, as the main thread of this rank, or as all threads of
-the rank if these had as many processors as there are ranks: where the first rank works alone, it has
-the others' threads. The sum over the stages is what the fit would take on processors of its own,
-whatever else the machine does meanwhile; *efficiency* is the time by one rank over this sum times the
-number of ranks. What is outside of all stages, the start of the program included, is *other*.
+A stage is as long as its busiest rank. The sum over the stages is what the fit would take on processors
+of its own, whatever else the machine does meanwhile; *efficiency* is the time by one rank over this sum
+times the number of ranks. Each rank is bound to one processor, so that what the first rank does alone
+has one thread: where ranks are not bound, it has those of the others, and the efficiency is better.
+What is outside of all stages, the start of the program included, is *other*.
 The default is a fit to frames of four elements, which ``alloys.py`` makes, with the default terms.
 
 ``--rank-times FILE SETTINGS OUT JOBS`` is what the program starts on each rank.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -43,30 +44,26 @@ class Stages(Progress):
     def __init__(self) -> None:
         super().__init__(style="none")
         self.seconds: Times = {}
-        self.processors = 1
-
-    def now(self) -> tuple[float, float]:
-        """Seconds of the main thread, and of all threads on as many processors as there are ranks."""
-        return time.thread_time(), time.process_time() / self.processors
 
     @contextmanager
     def stage(self, name: str, total: Total = None) -> Iterator[Any]:
         """One stage."""
-        start = self.now()
+        start = time.process_time()
         with super().stage(name, total) as advance:
             yield advance
-        taken = max(end - begin for begin, end in zip(start, self.now(), strict=True))
-        self.seconds[name] = self.seconds.get(name, 0.0) + taken
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
 
 
 def one_rank(file: Path, settings: Path, out: Path, jobs: int) -> None:
     """Fit as one of the ranks that were started; writes the times of this one."""
     progress = Stages()
     with started_ranks() as ranks:
-        progress.processors = ranks.size
+        if ranks.size > 1 and hasattr(os, "sched_setaffinity"):
+            allowed = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {allowed[ranks.rank % len(allowed)]})
         fit_to_folder(Settings.read(settings), out, Run(jobs, progress, ranks))
         rank = ranks.rank
-    rest = max(progress.now()) - sum(progress.seconds.values())
+    rest = time.process_time() - sum(progress.seconds.values())
     times = {**progress.seconds, OTHER: rest}
     file.with_suffix(f".{rank}").write_text(json.dumps(times), encoding="utf-8")
 

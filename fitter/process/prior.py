@@ -15,6 +15,7 @@ from forcemap.fitter.sparse.candidates import Pool, candidate_pools
 from forcemap.fitter.sparse.methods import chosen_blocks
 from forcemap.fitter.terms.base import Array, Block, Species, Term, TermSettings, named
 from forcemap.fitter.terms.constants import ConstantsTerm
+from forcemap.fitter.terms.kinds import TERMS
 from forcemap.potentials.errors import ForcemapError
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "nothing_to_fit",
     "widest_cutoff",
 ]
+
+QUICK = 0.3
+"""Time of choosing the sparse points of a term whose functions are quick; of a slow one it is 1."""
 
 FAR = 15.0
 """Range of the search for the two closest atoms, Å."""
@@ -96,7 +100,7 @@ class Prior:
 
         terms: list[Term] = []
         factors: list[Array] = []
-        costs = [1.0] * len(settings.terms)
+        costs = [1.0 if TERMS[term.kind].is_slow else QUICK for term in settings.terms]
         for term, own in run.ranks.map_in_order(chosen, settings.terms, costs, jobs=1):
             terms.append(term)
             factors.extend(own)
