@@ -107,10 +107,15 @@ class RandomStructures(Check):
             atoms = random_structure(task.subject.content["formula"], settings, volume, rng)
             atoms.calc = calculator
             floor = len(atoms) * (ground - BELOW)
-            limits = {"cell": True, "floor": floor, "advance": task.advance}
             try:
-                if not relax(atoms, settings.fmax, settings.steps, **limits):
-                    unfinished += 1
+                unfinished += not relax(
+                    atoms,
+                    settings.fmax,
+                    settings.steps,
+                    cell=True,
+                    floor=floor,
+                    advance=task.advance,
+                )
             except Collapse:
                 collapsed.append(place)
                 continue

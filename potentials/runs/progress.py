@@ -37,7 +37,7 @@ class _Stage:
     def __init__(self, name: str, total: Total) -> None:
         self.name = name
         self.done = 0.0
-        self.start = self.last = time.monotonic()
+        self.start = self.last = self.moved = time.monotonic()
         self._total = total
         self._lock = Lock()
 
@@ -66,6 +66,9 @@ class _Stage:
             return f"{self.name}: {_duration(spent)} so far"
         if not total or self.done > total + ROUNDING:
             return f"{self.name}: {self.done:.0f}, {_duration(spent)} so far"
+        if total - self.done < ROUNDING and time.monotonic() - self.moved > LOG_INTERVAL:
+            # What follows the last step takes long: no time that is left is known.
+            return f"{self.name}: ending, {_duration(spent)} so far"
         left = max(0.0, spent * (total - self.done) / self.done)
         if total == 1:
             return f"{self.name}: {100.0 * self.done:.0f} %, {_duration(left)} left"
@@ -190,6 +193,7 @@ class Progress:
 
     def _advance(self, stage: _Stage, n: float) -> None:
         stage.done += n
+        stage.moved = time.monotonic()
         if self._has_lines and stage.is_due():
             _ = stage.total  # counted now, as it takes long
             self._line(stage.line())

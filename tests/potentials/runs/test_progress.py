@@ -67,6 +67,23 @@ def test_a_share_of_a_step_says_how_much_time_is_left(monkeypatch: pytest.Monkey
     ]
 
 
+def test_a_stage_that_ends_slowly_does_not_say_for_minutes_that_nothing_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = 100.0
+    stage = module._Stage("fitting", 2)
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock)
+    stage.start = stage.moved = clock
+    progress = Progress(io.StringIO())
+    clock += 20.0
+    progress._advance(stage, 2)
+    assert stage.line() == "fitting: 2/2, 0 s left"
+    clock += 4.0
+    assert stage.line() == "fitting: 2/2, 0 s left"
+    clock += 3.0
+    assert stage.line() == "fitting: ending, 27 s so far"
+
+
 def test_terminal_gets_a_bar_that_ends_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
