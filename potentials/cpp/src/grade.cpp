@@ -154,8 +154,35 @@ struct MomentGrades::Impl {
     double* to[kTogether];
   };
 
+  // Of the functions f_n, n < 4, by the powers of what fades.
+  static constexpr double functions[4][4] = {{1.0, 0.0, 0.0, 0.0},
+                                             {1.0, -2.0, 0.0, 0.0},
+                                             {1.0, -8.0, 8.0, 0.0},
+                                             {1.0, -18.0, 48.0, -32.0}};
+
+  bool known = false, is_few = false;
+  FewMomentsView few{};  // where there are no more
   MomentSpace loops;
   std::vector<std::unique_ptr<Waiting>> waiting;  // by species, null before the first site
+
+  // Before anything else.
+  void learn(const Grade& grade) {
+    const Moments& moments = *grade.moments;
+    known = true;
+    is_few = grade.centers.size() == 1 && moments.radial <= 4 && moments.angular_radial == 0;
+    if (is_few) {
+      const Grade::Center& center = grade.centers[0];
+      few.inverse_cutoff = 1.0 / moments.cutoff;
+      for (std::size_t n = 0; n < moments.radial; ++n)
+        for (std::size_t row = 0; row < moments.radial; ++row) {
+          const double white = center.blocks[8 * n + row];
+          few.shift[row] += white * center.mean[n];
+          for (std::size_t k = 0; k < 4; ++k) few.columns[k][row] += white * functions[n][k];
+        }
+    }
+    waiting.resize(grade.centers.size());
+    loops.set(moments, grade.centers.size());
+  }
 
   void finish(const Grade& grade, std::size_t species) {
     Waiting& sites = *waiting[species];
@@ -175,14 +202,15 @@ MomentGrades::MomentGrades() : impl_(new Impl) {}
 MomentGrades::~MomentGrades() = default;
 
 void MomentGrades::add(const Grade& grade, const SiteView& site, double* to) {
-  const std::size_t species = grade.centers.size(), own = static_cast<std::size_t>(site.species);
+  const auto own = static_cast<std::size_t>(site.species);
   if (grade.centers[own].mean.empty()) {
     *to = grade.of_distances(site);
     return;
   }
-  if (impl_->waiting.empty()) {
-    impl_->waiting.resize(species);
-    impl_->loops.set(*grade.moments, species);
+  if (!impl_->known) impl_->learn(grade);
+  if (impl_->is_few) {
+    *to = std::max(grade.of_distances(site), site_kernels().few_moments(impl_->few, site));
+    return;
   }
   if (!impl_->waiting[own]) impl_->waiting[own] = std::make_unique<Impl::Waiting>();
   Impl::Waiting& sites = *impl_->waiting[own];

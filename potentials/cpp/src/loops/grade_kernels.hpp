@@ -48,6 +48,15 @@ using MomentSumsFunction = void (*)(const MomentsView& moments, const SiteView& 
 using MomentFeaturesFunction = void (*)(const MomentsView& moments, const double* const sums[8],
                                         double* features);
 
+/// A grade by no more than four moments of one species without angles: |sum_k columns[k] p_k -
+/// shift| of the sums p of the powers (1 - x)^2 to (1 - x)^5.
+struct FewMomentsView {
+  double inverse_cutoff;
+  double columns[4][4];
+  double shift[4];
+};
+using FewMomentsFunction = double (*)(const FewMomentsView& moments, const SiteView& site);
+
 /// |W (x - mean)|^2 of a lower triangular W, (count, count) with a multiple of 8 as count, by
 /// blocks of 8 rows: of each the columns up to its last row, 8 numbers of each. Leaves x - mean in
 /// x.

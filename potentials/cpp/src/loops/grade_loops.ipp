@@ -137,6 +137,21 @@ struct Packer {
   }
 };
 
+// Of one site at once: with so few moments keeping sites until there are eight takes longer.
+static double few_moments(const FewMomentsView& v, const SiteView& s) {
+  Vec8 total[8];
+#pragma GCC unroll 8
+  for (std::size_t k = 0; k < 8; ++k) total[k] = splat8(0.0);
+  for (std::size_t n = 0; n < s.padded; n += 8)
+    add_radial<kFadingPowers>(load8(s.r + n), v.inverse_cutoff, total);
+  double powers[8];
+  store(powers, sums_of_eight(total));
+  Vec4 y = splat(0.0) - load(v.shift);
+#pragma GCC unroll 4
+  for (std::size_t k = 0; k < 4; ++k) y = fma(splat(powers[k]), load(v.columns[k]), y);
+  return __builtin_sqrt(sum(y * y));
+}
+
 // One species: sums of N functions at v.sums. Returns how many neighbours are packed.
 template <std::size_t N, bool angles>
 FORCEMAP_APART std::size_t radial_of_one(const MomentsView& moments, const SiteView& view) {

@@ -60,6 +60,7 @@ struct SiteKernels {
   ThreeBodyDrawsFunction three_body_draws;
   MomentSumsFunction moment_sums;
   MomentFeaturesFunction moment_features;
+  FewMomentsFunction few_moments;
   WhitenFunction whiten;
   WhitenEightFunction whiten_eight;
   SoapKernels soap;

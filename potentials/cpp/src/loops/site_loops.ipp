@@ -286,6 +286,7 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::three_body_draws,
       FORCEMAP_LOOPS::moment_sums,
       FORCEMAP_LOOPS::moment_features,
+      FORCEMAP_LOOPS::few_moments,
       FORCEMAP_LOOPS::whiten,
       FORCEMAP_LOOPS::whiten_eight,
       {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::spectrum_kernels_of<double>(),
