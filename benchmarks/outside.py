@@ -40,7 +40,7 @@ SETS = {
     "Ni19_cluster": ("bip300.xyz", None),
 }
 PRIORS: Mapping[str, Mapping[str, Any]] = {
-    "before": {"e0": "average"},
+    "before": {"e0": "average", "outside": "free"},
     "now": {},
 }
 SCALES = np.round(np.arange(0.7, 2.501, 0.02), 2)

@@ -164,7 +164,8 @@ class Settings(Checked):
     "average", constants fitted to the data, which leaves the cohesive energy to chance; or numbers.
 
     `outside`: "guided", crystals expanded and compressed beyond the data and pairs of atoms below its
-    shortest distances count as known, roughly (`baseline.beyond`); "free", the data alone are fitted.
+    shortest distances count as known, roughly (`baseline.beyond`), and structures unlike the data are
+    not bound more than all of it (`holes`); "free", the data alone are fitted.
     Energies of isolated atoms by "average" and a `core` of "none" leave out the guidance that needs
     them.
 
@@ -208,6 +209,11 @@ class Settings(Checked):
         """Whether imagined frames beyond the data are fitted, too; they need a core and a known e0."""
         asked = self.outside == "guided" and self.has_repulsion and self.e0 != "average"
         return asked and self.is_flexible
+
+    @property
+    def fills_holes(self) -> bool:
+        """Whether structures are sought that the process binds more than all data, and lifted."""
+        return self.outside == "guided" and self.has_repulsion
 
     @property
     def is_flexible(self) -> bool:

@@ -23,6 +23,7 @@ from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
+from forcemap.fitter.holes.filling import Filling, filled
 from forcemap.fitter.process.accumulate import accumulate
 from forcemap.fitter.process.beyond import imagined_rows
 from forcemap.fitter.process.blocks import blocks_of, costs_of, places_of, rows_of
@@ -299,7 +300,11 @@ def _from_sums(prepared: _Prepared, prior: Prior, data: Groups) -> _Solved:
         alone = together.solve(np.repeat(chosen.deltas, sizes))
         evidence = alone.log_marginal_likelihood(chosen.noise_factor)
         del alone
-    model, posterior = _solved(prepared, prior, together, replace(chosen, deltas=held))
+    chosen = replace(chosen, deltas=held)
+    model, posterior = _solved(prepared, prior, together, chosen)
+    if prepared.settings.fills_holes:
+        frames = prepared.survey.frames
+        model, posterior = filled(Filling(model, posterior), frames, prior, together, chosen)
     if evidence is not None:
         model = replace(model, log_marginal_likelihood=evidence)
     return _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)
@@ -324,9 +329,12 @@ def _solved(
     terms, frames = prior.terms, survey.frames
     deltas = np.repeat(chosen.deltas, [term.size for term in terms])
     n_rows = together.count
-    rows, values, sigmas = imagined_rows(prepared.imagined, prior, together, chosen)
-    together.add_rows(rows, values, float(np.sum(np.log(sigmas))))
+    rows, values, sigmas = np.zeros((0, prior.size)), np.zeros(0), np.zeros(0)
     solution = together.solve(deltas)
+    if prepared.imagined:
+        rows, values, sigmas = imagined_rows(prepared.imagined, prior, solution, chosen)
+        together.add_rows(rows, values, float(np.sum(np.log(sigmas))))
+        solution = together.solve(deltas)
     posterior = Posterior(
         *(solution.values, solution.factor, deltas, chosen.sigma_factors, chosen.noise_factor),
         imagined=(rows, values),

@@ -306,6 +306,10 @@ def prior_lines(model: Model) -> list[str]:
             f"outside the data: {count} imagined frames with wide sigmas, crystals on the universal "
             "binding curve (Rose et al. 1984) and close pairs"
         )
+    if count := len(model.data.get("holes", [])):
+        lines.append(
+            f"outside the data: {count} relaxed random structures that lay below all data are lifted"
+        )
     return lines
 
 

@@ -28,6 +28,7 @@ from forcemap.fitter.baseline.beyond import imagined_frames
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
+from forcemap.fitter.holes.filling import filled_holes
 from forcemap.fitter.process.accumulate import whole_rows
 from forcemap.fitter.process.blocks import blocks_of
 from forcemap.fitter.process.model import Model
@@ -225,18 +226,21 @@ class _Growth:
 
     def imagined(self, frames: Sequence[Frame]) -> list[Targets]:
         """The labels beyond the frames of the fit, which it knew beside theirs; none without frames."""
+        if not frames:
+            return []
         source = self.source
+        baseline = Baseline(source.species, source.repulsion)
+        found = filled_holes(source, frames[0])
         settings = Settings.from_dict(dict(source.settings), origin="the model's settings")
         sigmas = source.data.get("imagined_sigmas")
-        if not (frames and settings.is_guided and sigmas):
-            return []
-        baseline = Baseline(source.species, source.repulsion)
-        reach = max(term.cutoff for term in source.terms)
-        found = imagined_frames(frames, source.e0, source.repulsion, baseline.energy, reach)
-        targets = [Targets.of(frame, source.e0, baseline.of(frame)) for frame in found]
+        if settings.is_guided and sigmas:
+            reach = max(term.cutoff for term in source.terms)
+            known = imagined_frames(frames, source.e0, source.repulsion, baseline.energy, reach)
+            units = np.divide(sigmas, source.noise_factor)
+            found = [*zip(known, units.tolist(), strict=True), *found]
         return [
-            replace(t, sigmas=np.array([sigma / source.noise_factor]))
-            for t, sigma in zip(targets, sigmas, strict=True)
+            replace(Targets.of(frame, source.e0, baseline.of(frame)), sigmas=np.array([sigma]))
+            for frame, sigma in found
         ]
 
     def with_targets(
@@ -294,7 +298,9 @@ class _Growth:
             | {
                 "n_frames": data["n_frames"] + len(frames),
                 "n_atoms": data["n_atoms"] + sum(len(f.numbers) for f in frames),
-                "n_rows": self.count - len(data.get("imagined_sigmas", [])),
+                "n_rows": self.count
+                - len(data.get("imagined_sigmas", []))
+                - len(data.get("holes", [])),
             },
         )
 

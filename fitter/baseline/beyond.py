@@ -30,7 +30,7 @@ from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.data.frame import Frame, FrameSigma
 from numpy.typing import NDArray
 
-__all__ = ["imagined_frames", "universal_energy"]
+__all__ = ["FEWEST", "binding", "by_composition", "imagined_frames", "labelled", "universal_energy"]
 
 Array = NDArray[np.float64]
 
@@ -102,14 +102,19 @@ def imagined_frames(
 def _crystals(
     frames: Sequence[Frame], e0: Mapping[int, float], baseline: EnergyOf, reach: float
 ) -> Iterator[Frame]:
-    known = [frame for frame in frames if frame.energy is not None and len(frame.numbers) > 1]
-    groups: dict[tuple[tuple[int, int], ...], list[Frame]] = {}
-    for frame in known:
-        groups.setdefault(_composition(frame), []).append(frame)
-    for members in sorted(groups.values(), key=len, reverse=True)[:CRYSTALS]:
+    for members in by_composition(frames):
         crystal = _ground_state(members, e0)
-        if WEAKEST < -_binding(crystal, e0) < STRONGEST:
+        if WEAKEST < -binding(crystal, e0) < STRONGEST:
             yield from _scaled(crystal, members, e0, baseline, reach)
+
+
+def by_composition(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Frames of several atoms with energies, those of one composition together, at most `CRYSTALS`."""
+    groups: dict[tuple[tuple[int, int], ...], list[Frame]] = {}
+    for frame in frames:
+        if frame.energy is not None and len(frame.numbers) > 1:
+            groups.setdefault(_composition(frame), []).append(frame)
+    return sorted(groups.values(), key=len, reverse=True)[:CRYSTALS]
 
 
 def _composition(frame: Frame) -> tuple[tuple[int, int], ...]:
@@ -119,7 +124,7 @@ def _composition(frame: Frame) -> tuple[tuple[int, int], ...]:
     return tuple(zip(elements.tolist(), tenths.tolist(), strict=True))
 
 
-def _binding(frame: Frame, e0: Mapping[int, float]) -> float:
+def binding(frame: Frame, e0: Mapping[int, float]) -> float:
     """Energy per atom relative to isolated atoms, eV."""
     assert frame.energy is not None
     return (frame.energy - free_energy(frame, e0)) / len(frame.numbers)
@@ -127,7 +132,7 @@ def _binding(frame: Frame, e0: Mapping[int, float]) -> float:
 
 def _ground_state(frames: Sequence[Frame], e0: Mapping[int, float]) -> Frame:
     """The smallest of the frames that are bound almost as strongly as the strongest."""
-    energies = np.array([_binding(frame, e0) for frame in frames])
+    energies = np.array([binding(frame, e0) for frame in frames])
     lowest = float(energies.min())
     near = energies <= lowest + 0.01 * abs(lowest)
     return min(
@@ -144,7 +149,7 @@ def _scaled(
     reach: float,
 ) -> Iterator[Frame]:
     n = len(crystal.numbers)
-    cohesion = -_binding(crystal, e0)
+    cohesion = -binding(crystal, e0)
     ground = baseline(crystal) / n
     for scale in SCALES:
         energy = cohesion * universal_energy(scale)
@@ -157,7 +162,7 @@ def _scaled(
         least = baseline(imagined) / n - cohesion - ground
         energy = max(energy, least) if scale < 1.0 else energy
         sigma = LEAST + SHARE * (energy + cohesion)
-        yield _labelled(imagined, n * energy + free_energy(crystal, e0), n * sigma)
+        yield labelled(imagined, n * energy + free_energy(crystal, e0), n * sigma)
 
 
 def _is_like(
@@ -172,7 +177,7 @@ def _is_like(
     own = float((_volume(frame) / _volume(crystal)) ** (1.0 / 3.0))
     if scale < 1.0:
         return own <= scale + MARGIN
-    return own >= scale - MARGIN and _binding(frame, e0) > energy + 0.25 * _binding(crystal, e0)
+    return own >= scale - MARGIN and binding(frame, e0) > energy + 0.25 * binding(crystal, e0)
 
 
 def _volume(frame: Frame) -> float:
@@ -208,11 +213,11 @@ def _dimers(repulsion: Repulsion, e0: Mapping[int, float], baseline: EnergyOf) -
                 np.zeros(3, dtype=bool),
                 *(None, None, None, "default", FrameSigma(1.0, 1.0, 1.0), "imagined dimer", 0),
             )
-            yield _labelled(frame, e0[a] + e0[b] + baseline(frame), DIMER_SIGMA)
+            yield labelled(frame, e0[a] + e0[b] + baseline(frame), DIMER_SIGMA)
 
 
-def _labelled(frame: Frame, energy: float, sigma: float) -> Frame:
-    """The frame with an energy only; `sigma` (eV) is that of the whole energy."""
+def labelled(frame: Frame, energy: float, sigma: float) -> Frame:
+    """The frame with an energy (eV) only; `sigma` (eV) is that of the whole energy."""
     per_root = sigma / float(np.sqrt(len(frame.numbers)))
     return replace(
         frame,

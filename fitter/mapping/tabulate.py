@@ -77,7 +77,7 @@ class Tabulation:
             {SYMBOLS[z]: float(atoms[z]) for z in model.species},
             (*(term for term in terms if term is not None), *repulsion_terms(model.repulsion)),
             provenance={
-                "data": dict(model.data),
+                "data": {name: value for name, value in model.data.items() if name != "holes"},
                 "settings": dict(model.settings),
                 "log_marginal_likelihood": model.log_marginal_likelihood,
                 **({"fit": model.identity} if model.identity else {}),

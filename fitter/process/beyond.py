@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import scipy.linalg
@@ -11,21 +12,33 @@ from forcemap.fitter.process.accumulate import whole_rows
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.solve.evidence import Hyperparameters
-from forcemap.fitter.solve.solver import Sums
 from forcemap.fitter.terms.base import Array
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Imagined", "imagined_rows"]
+__all__ = ["Imagined", "Known", "imagined_rows"]
 
 BEND, ROUNDS = 8.0, 30
 """Sigmas beyond which an imagined label pulls no harder, and rounds of reweighting."""
+
+
+class Known(Protocol):
+    """A solved process: whitened weights of unit-variance columns (m,), and its factor (m, m)."""
+
+    @property
+    def values(self) -> Array:
+        """The weights."""
+
+    @property
+    def factor(self) -> Array:
+        """Lower Cholesky factor of 1 + the scaled Gram matrix."""
+
 
 Imagined = tuple[Array, Array, Array]
 """(n, m) whitened rows and (n,) targets, both divided by the sigmas, and these, in given units."""
 
 
 def imagined_rows(
-    imagined: Sequence[Targets], prior: Prior, data: Sums, chosen: Hyperparameters
+    imagined: Sequence[Targets], prior: Prior, known: Known, chosen: Hyperparameters
 ) -> Imagined:
     """Rows of the imagined frames' energies, with sigmas by how well the process can follow them.
 
@@ -37,19 +50,16 @@ def imagined_rows(
     Args:
         imagined: the labels, one for each frame, with sigmas in eV.
         prior: terms and their covariances.
-        data: sums of the data's rows.
+        known: the process without these labels.
         chosen: hyperparameters.
     """
-    if not imagined:
-        return np.zeros((0, prior.size)), np.zeros(0), np.zeros(0)
     scaled = [replace(t, sigmas=t.sigmas / chosen.noise_factor) for t in imagined]
     values = np.concatenate([t.values / t.sigmas for t in scaled])
     deltas = np.repeat(chosen.deltas, [term.size for term in prior.terms])
     with threadpool_limits(limits=1, user_api="blas"):
         rows = whole_rows(scaled, prior)
-        solution = data.solve(deltas)
-        half = scipy.linalg.solve_triangular(solution.factor, (rows * deltas).T, lower=True)
-        roots = np.sqrt(huber_weights(values - rows @ solution.values, half.T @ half))
+        half = scipy.linalg.solve_triangular(known.factor, (rows * deltas).T, lower=True)
+        roots = np.sqrt(huber_weights(values - rows @ known.values, half.T @ half))
     sigmas = np.concatenate([t.sigmas for t in scaled]) / roots
     return rows * roots[:, None], values * roots, sigmas
 

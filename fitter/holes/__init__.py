@@ -1,0 +1,1 @@
+"""Holes of a fitted process: structures unlike the data that it binds more than the ground state."""
