@@ -82,6 +82,9 @@ FLOOR = 1.0
 """What is added to the root mean square of each slope, relative to the largest: steps in parameters on
 which the loss hardly depends stay small. As long as others, they spoil frames far from all others."""
 
+LEAST_WAY = 0.1
+"""Part of what was learned that is kept at the least, if any is."""
+
 SEED = 3
 
 HALVES = 2
@@ -125,10 +128,8 @@ def learned(
         start = Halves.of(settings, survey, targets, run)
         if start is None:
             return None
-        best = start.at(start.least(settings.learning_steps, advance))
-        sample = start.some(0)
-        before, after = (sample.at(x).loss / sample.count for x in (start.start, best.parameters))
-    outcomes = (one.outcome for one in best.learned)
+        best, before, after = start.checked(start.least(settings.learning_steps, advance))
+    outcomes = (one.outcome for one in start.at(best).learned)
     return Lesson(dict(zip(start.keys, outcomes, strict=True)), before, after)
 
 
@@ -224,10 +225,17 @@ class Halves:
 
     def at(self, parameters: Array) -> Trial:
         """The fits with some parameters."""
-        sizes = [len(source.start) for source in self.sources.values()]
-        parts = np.split(parameters, np.cumsum(sizes)[:-1])
-        found = [s.at(part) for s, part in zip(self.sources.values(), parts, strict=True)]
-        return Trial(self, parameters, found)
+        found = [source.at(part) for source, part in self._by_source(parameters)]
+        return Trial(self, found)
+
+    def held(self, parameters: Array) -> Array:
+        """The nearest parameters within what the terms can answer for far from the data."""
+        return np.concatenate([s.held(part) for s, part in self._by_source(parameters)])
+
+    def _by_source(self, parameters: Array) -> Iterator[tuple[Learnable, Array]]:
+        sources = self.sources.values()
+        ends = np.cumsum([source.count for source in sources])[:-1]
+        return zip(sources, np.split(parameters, ends), strict=True)
 
     def some(self, number: int) -> Halves:
         """The halves of fewer frames: other ones for each number, all in turn."""
@@ -254,10 +262,27 @@ class Halves:
             along = first / (1.0 - MOMENTUM ** (step + 1))
             size = np.sqrt(second / (1.0 - SQUARES ** (step + 1)))
             rate = RATE * 0.5 * (1.0 + np.cos(np.pi * step / steps))
-            at = at - rate * along / (size + FLOOR * size.max())
+            at = self.held(at - rate * along / (size + FLOOR * size.max()))
             mean += at * (step >= steps // 2) / (steps - steps // 2)
             advance()
-        return mean
+        return self.held(mean)
+
+    def checked(self, parameters: Array) -> tuple[Array, float, float]:
+        """Parameters on the way to the given ones, and the losses of a label before and after.
+
+        The loss does not say how far off the worst frames are, of which molecular dynamics has more:
+        the way ends where the sum of the squares of all residuals has not grown.
+        """
+        sample = self.some(0)
+        start = sample.at(self.start)
+        way = 1.0
+        while way > LEAST_WAY:
+            at = self.held(self.start + way * (parameters - self.start))
+            trial = sample.at(at)
+            if trial.squares <= start.squares and trial.loss <= start.loss:
+                return at, start.loss / sample.count, trial.loss / sample.count
+            way *= 0.5
+        return self.start, start.loss / sample.count, start.loss / sample.count
 
 
 @dataclass(frozen=True)
@@ -266,12 +291,10 @@ class Trial:
 
     Attributes:
         halves: the data.
-        parameters: of all that learns.
         learned: what learns, with the parameters.
     """
 
     halves: Halves
-    parameters: Array
     learned: Sequence[Learned]
 
     @cached_property
@@ -323,6 +346,7 @@ class Trial:
                 [along[place] for place in places],
                 [against[place] for place in places],
                 0.5 * NU * float(np.sum(np.log1p(squares))),
+                NU * float(np.sum(squares)),
             )
 
         return [fit(half) for half in range(HALVES)]
@@ -331,6 +355,11 @@ class Trial:
     def loss(self) -> float:
         """Of both halves."""
         return sum(fit.loss for fit in self._fits)
+
+    @property
+    def squares(self) -> float:
+        """Sum of the squares of all residuals."""
+        return sum(fit.squares for fit in self._fits)
 
     @property
     def slopes(self) -> Array:
@@ -379,6 +408,7 @@ class _Fit:
         weights, adjoint: (points,) w and m of the unit-variance columns.
         along, against: by frame, what multiplies dA w and dA m.
         loss: of the half.
+        squares: of its residuals.
     """
 
     weights: Array
@@ -386,6 +416,7 @@ class _Fit:
     along: list[Array]
     against: list[Array]
     loss: float
+    squares: float
 
 
 def _moves(target: Targets, scaled: Array) -> Iterator[tuple[Frame, float]]:

@@ -172,6 +172,9 @@ class Learnable(Protocol):
     def at(self, parameters: Array) -> Learned:
         """The term with some parameters."""
 
+    def held(self, parameters: Array) -> Array:
+        """The nearest parameters that no environment, near the data or far, makes much of."""
+
 
 class Survey(Protocol):
     """The data as a kind sees them before anything is fitted; implemented in `process.survey`."""

@@ -31,8 +31,11 @@ __all__ = ["WIDER", "LearnedChannels", "WideChannels"]
 WIDER = 2
 """Combinations of largest variance for each channel that is learned."""
 
-FREEDOM = 0.25
+FREEDOM = 0.1
 """Power of a combination's variance in the unit of its coefficient: rare combinations may grow."""
+
+MOST = 4.0
+"""Ratio of the largest to the smallest singular value of a combination."""
 
 LEAST_VARIANCE = 1e-9
 """Smallest variance that sets a unit, relative to the largest."""
@@ -78,8 +81,22 @@ class WideChannels:
 
     def at(self, parameters: Array) -> LearnedChannels:
         """The term of some channels."""
+        return LearnedChannels(self, self._combination(parameters))
+
+    def held(self, parameters: Array) -> Array:
+        """Parameters whose channels stretch no combination more than MOST times as much as another.
+
+        An environment far from the data may have much of what is rare in them; amplified, it would be
+        like no other, and its energy nothing.
+        """
+        left, sizes, right = np.linalg.svd(self._combination(parameters), full_matrices=False)
+        most = np.sqrt(MOST)
+        held = (left * np.clip(sizes, 1.0 / most, most)[:, None, :]) @ right
+        return np.ravel(held / self.units[:, None, :])
+
+    def _combination(self, parameters: Array) -> Array:
         shape = (self._orders, self.channels, self.wide.functions)
-        return LearnedChannels(self, parameters.reshape(shape) * self.units[:, None, :])
+        return parameters.reshape(shape) * self.units[:, None, :]
 
 
 @dataclass(frozen=True)

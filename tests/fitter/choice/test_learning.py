@@ -130,6 +130,25 @@ def test_frames_left_out_are_predicted_better(frames: list[Frame]) -> None:
     assert halves.at(halves.least(8)).loss < 0.95 * halves.at(halves.start).loss
 
 
+def test_what_is_learned_is_bounded(frames: list[Frame]) -> None:
+    """No combination is stretched more than four times as much as another; the start stays."""
+    halves = halves_of(settings_of(), frames)
+    np.testing.assert_allclose(halves.held(halves.start), halves.start, atol=1e-12)
+    wild = halves.start + np.random.default_rng(4).normal(0.0, 9.0, halves.start.shape)
+    (found,) = halves.at(halves.held(wild)).learned
+    sizes = np.linalg.svd(found.combination, compute_uv=False)  # type: ignore[attr-defined]
+    assert np.all(sizes[:, 0] <= 4.0 * sizes[:, -1] * (1.0 + 1e-9))
+    np.testing.assert_allclose(halves.held(halves.held(wild)), halves.held(wild), atol=1e-9)
+
+
+def test_nothing_is_kept_that_makes_squares_grow(frames: list[Frame]) -> None:
+    halves = halves_of(settings_of(), frames)
+    wild = np.random.default_rng(5).normal(0.0, 9.0, halves.start.shape)
+    kept, before, after = halves.checked(wild)
+    assert after <= before
+    assert halves.at(kept).squares <= halves.at(halves.start).squares * (1.0 + 1e-12)
+
+
 def test_threads_do_not_change_what_is_learned(frames: list[Frame]) -> None:
     one, two = (halves_of(settings_of(), frames, jobs).least(3) for jobs in (1, 2))
     np.testing.assert_array_equal(one, two)
