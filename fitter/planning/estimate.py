@@ -22,7 +22,13 @@ import scipy.linalg
 from ase.geometry import complete_cell
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.isolated_atoms import free_atoms, uncertain_atoms, warn_of_cohesion
-from forcemap.fitter.choice.learning import LEAST_ROWS, STEP_ATOMS, learns, parameters
+from forcemap.fitter.choice.learning import (
+    LEAST_ROWS,
+    STEP_ATOMS,
+    has_many_combinations,
+    learns,
+    parameters,
+)
 from forcemap.fitter.choice.learning import POINTS as LEARNING_POINTS
 from forcemap.fitter.choice.optimise import EVALUATIONS, sample_size, wanted
 from forcemap.fitter.choice.trials import TRIAL_ATOMS, TRIAL_POINTS
@@ -445,6 +451,8 @@ class _Look:
     def _learning(self, settings: Settings, survey: Survey) -> None:
         """The time in which descriptors learn from a sample, where there are labels enough."""
         if not (settings.learning_steps and learns(settings)):
+            return
+        if has_many_combinations(self.sample):
             return
         atoms = min(STEP_ATOMS, self.atoms)
         if 3 * self.atoms < LEAST_ROWS * parameters(settings, survey):

@@ -179,26 +179,16 @@ def test_few_labels_teach_nothing(frames: list[Frame], monkeypatch: pytest.Monke
     assert learned(settings, data.survey, data.targets) is None
 
 
-def test_a_combination_of_elements_is_in_one_half() -> None:
-    """Elements alone are in both halves; few combinations are split like other frames."""
-    numbers = [
-        (29,),
-        (29,),
-        (13, 29),
-        (13, 29),
-        (13, 79),
-        (13, 28),
-        (28, 29),
-        (29, 79),
-        (13,),
-        (13,),
+def test_many_combinations_teach_nothing(frames: list[Frame]) -> None:
+    """What is learned from some combinations of elements spoils others."""
+    settings = settings_of()
+    pairs = [(13, 29), (13, 79), (28, 29), (29, 79)]
+    others = [
+        replace(frame, numbers=np.resize(pair, len(frame.numbers)).astype(np.int32))
+        for frame, pair in zip(frames, pairs, strict=False)
     ]
-    frames = [as_frame(Atoms(some, np.eye(len(some), 3))) for some in numbers]
-    halves = learning._parts(frames)
-    assert halves[2] == halves[3]
-    assert {*halves[[2, 4, 5, 6, 7]]} == {0, 1}
-    assert {*halves[[0, 1]]} == {*halves[[8, 9]]} == {0, 1}
-    assert learning._parts(frames[:4]).tolist() == [0, 1, 0, 1]
+    data = Labelled.of(settings, Survey.of(others, settings))
+    assert learned(settings, data.survey, data.targets) is None
 
 
 def test_only_channels_learn() -> None:
