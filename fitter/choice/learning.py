@@ -54,6 +54,7 @@ __all__ = [
     "STEP_ATOMS",
     "Halves",
     "Lesson",
+    "has_many_combinations",
     "learned",
     "learns",
     "parameters",
