@@ -115,7 +115,7 @@ class LearnedChannels:
     def outcome(self) -> Array:
         """(l_max + 1, channels, species, n_max) mixing of the term."""
         assert self.source.wide.mixing is not None
-        return np.einsum("lkr,lren->lken", self.combination, self.source.wide.mixing)
+        return np.asarray(np.einsum("lkr,lren->lken", self.combination, self.source.wide.mixing))
 
     @cached_property
     def term(self) -> SoapTerm:
@@ -161,7 +161,7 @@ class LearnedChannels:
         square[:, k[:, None], m[:, None], a, b] = scaled
         square = square + square.transpose(0, 2, 1, 3, 4)
         square = square + square.transpose(0, 1, 2, 4, 3)
-        return np.einsum("lkmab,lmb->lka", square, self.combination, optimize=True)
+        return np.asarray(np.einsum("lkmab,lmb->lka", square, self.combination, optimize=True))
 
     def _spectra(self, wide: Array) -> _Spectra:
         by_order = wide.reshape(len(wide), self.source._orders, -1)
