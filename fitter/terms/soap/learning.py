@@ -31,7 +31,7 @@ __all__ = ["WIDER", "LearnedChannels", "WideChannels"]
 WIDER = 2
 """Combinations of largest variance for each channel that is learned."""
 
-FREEDOM = 0.1
+FREEDOM = 0.25
 """Power of a combination's variance in the unit of its coefficient: rare combinations may grow."""
 
 MOST = 4.0
