@@ -2,8 +2,8 @@
 
 Each hole becomes a frame with an energy alone, somewhat above the ground state. Its sigma is a share of
 the hole's depth, so that a deep hole is lifted by its order of magnitude first and by less the next
-time: labels that ask for more than a process of few bodies can follow spoil its fit to the data. None
-pulls harder than `process.beyond.imagined_rows` allows.
+time: labels that ask for more than a process of few bodies can follow spoil its fit to the data, which
+ends the search. None pulls harder than `process.beyond.imagined_rows` allows.
 
 The labels count as what is imagined beyond the data: they are no part of the evidence, of errors or of
 counts, and give no sparse points.
@@ -19,7 +19,14 @@ import numpy as np
 from forcemap.fitter.baseline.baseline import Baseline, free_energy
 from forcemap.fitter.baseline.beyond import FEWEST, labelled
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.holes.search import Composition, Hole, compositions_of, holes_among, starts
+from forcemap.fitter.holes.search import (
+    STARTS,
+    Composition,
+    Hole,
+    compositions_of,
+    holes_among,
+    starts,
+)
 from forcemap.fitter.mapping.tabulate import Tabulation
 from forcemap.fitter.process.beyond import imagined_rows
 from forcemap.fitter.process.model import Labels, Model
@@ -40,6 +47,14 @@ ROUNDS = 8
 
 SHARE, LEAST = 0.2, 0.05
 """Sigma of a filled hole: share of what it is lifted by, and at least so many cohesive energies."""
+
+LEAST_LABELS = 10 * STARTS * ROUNDS
+"""Labels of the data from which on those of holes are a tenth at the most."""
+
+MOST_SPOILT = 1.1
+"""Largest factor of the data's squared residuals that lifting holes may cost; the last round that would
+is left out. Embedding functions of copper, all of whose frames are near one another, cannot be lifted
+elsewhere without it."""
 
 SEED = 20_110_124
 """Of the random structures: a fixed one, so that the same frames give the same potential."""
@@ -73,32 +88,46 @@ def filled(
         chosen: hyperparameters, with the deltas of the posterior.
         advance: called after each round.
     """
-    if not fit.model.repulsion or fit.model.unmapped or _say_too_little(frames):
+    if not fit.model.repulsion or fit.model.unmapped or _say_too_little(frames, data.count):
         return fit
     compositions = compositions_of(frames, fit.model.e0)
     rng = np.random.default_rng(SEED)
     found: list[Hole] = []
     holes: list[dict[str, Any]] = []
+    most = MOST_SPOILT * _squares(fit.posterior, data)
+    log_sigma, count = data.log_sigma, data.count
     for _ in range(ROUNDS):
         found = _found(fit.model, frames, compositions, found, rng)
         advance()
         if not found:
             break
-        fit, sigmas = _refitted(fit, [_label(h, fit.model.e0) for h in found], prior, data, chosen)
+        labels = [_label(hole, fit.model.e0) for hole in found]
+        trial, sigmas = _refitted(fit, labels, prior, data, chosen)
+        if _squares(trial.posterior, data) > most:
+            break
+        fit, log_sigma, count = trial, data.log_sigma, data.count
         holes += [_document(h, s) for h, s in zip(found, sigmas, strict=True)]
     if not holes:
         return fit
-    labels = fit.model.labels
-    assert labels is not None
+    known = fit.model.labels
+    assert known is not None
     solution = fit.posterior
     projected = solution.factor.T @ (solution.values / solution.deltas)
-    labels = replace(labels, projected=projected, log_sigma=data.log_sigma, count=data.count)
-    model = replace(fit.model, labels=labels, data={**fit.model.data, "holes": holes})
+    known = replace(known, projected=projected, log_sigma=log_sigma, count=count)
+    model = replace(fit.model, labels=known, data={**fit.model.data, "holes": holes})
     return fit._replace(model=model)
 
 
-def _say_too_little(frames: Sequence[Frame]) -> bool:
-    """Rough labels would outweigh such data."""
+def _squares(posterior: Posterior, data: Sums) -> float:
+    """Sum of the squared, scaled residuals of the data's own labels."""
+    rows, values = posterior.imagined
+    return data.residual(posterior.values) - float(np.sum((rows @ posterior.values - values) ** 2))
+
+
+def _say_too_little(frames: Sequence[Frame], labels: int) -> bool:
+    """Whether rough labels would outweigh the data."""
+    if labels < LEAST_LABELS:
+        return True
     return len({frame.energy for frame in frames if frame.energy is not None}) < FEWEST
 
 

@@ -22,7 +22,7 @@ from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["Composition", "Hole", "compositions_of", "holes_among", "relaxed", "starts"]
+__all__ = ["STARTS", "Composition", "Hole", "compositions_of", "holes_among", "relaxed", "starts"]
 
 Array = NDArray[np.float64]
 
