@@ -36,6 +36,9 @@ STALL = 120.0
 GRACE = 5.0
 """Seconds a program has to leave after it was asked to."""
 
+REASON = 2.0
+"""Seconds in which another program may say why one has failed."""
+
 
 def find_program(name: str, cure: str) -> str:
     """Path of a program: beside this Python first, then on PATH.
@@ -141,15 +144,28 @@ def _start(program: Program, log: IO[bytes]) -> subprocess.Popen[bytes]:
 
 def _look(running: Sequence[tuple[Program, subprocess.Popen[bytes]]]) -> bool:
     """Whether the leading program has ended well; raises ForcemapError if any ended badly."""
-    over = False
-    for program, process in running:
-        code = process.poll()
-        if code:
-            raise ForcemapError(
-                f"{program.name} ended with exit code {code}{_last_lines(program.log)}"
-            )
-        over = over or (program.leads and code == 0)
-    return over
+    failed = _failed(running)
+    # A program whose partner has failed may end first, and without a word: the other has the reason.
+    deadline = time.monotonic() + REASON
+    while failed and not any(_has_text(program.log) for program, _ in failed):
+        if len(failed) == len(running) or time.monotonic() > deadline:
+            break
+        time.sleep(POLL)
+        failed = _failed(running)
+    for program, code in sorted(failed, key=lambda one: not _has_text(one[0].log)):
+        raise ForcemapError(f"{program.name} ended with exit code {code}{_last_lines(program.log)}")
+    return any(program.leads and process.poll() == 0 for program, process in running)
+
+
+def _failed(
+    running: Sequence[tuple[Program, subprocess.Popen[bytes]]],
+) -> list[tuple[Program, int]]:
+    codes = [(program, process.poll()) for program, process in running]
+    return [(program, code) for program, code in codes if code]
+
+
+def _has_text(log: Path) -> bool:
+    return log.is_file() and log.stat().st_size > 0
 
 
 def _let_follow(running: Sequence[tuple[Program, subprocess.Popen[bytes]]]) -> None:
