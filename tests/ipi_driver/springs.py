@@ -74,7 +74,8 @@ class Springs:
         self.evaluations += 1
         k = 0.01 * numbers[:, None]
         forces = -k * positions
-        return Answer(0.5 * float(np.sum(k * positions**2)), forces, positions.T @ forces)
+        with np.errstate(over="ignore", invalid="ignore"):  # servers may send any number
+            return Answer(0.5 * float(np.sum(k * positions**2)), forces, positions.T @ forces)
 
 
 def hang(count: int) -> None:

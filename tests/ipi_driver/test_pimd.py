@@ -80,24 +80,24 @@ def table(folder: str) -> np.ndarray:
 
 def test_interrupted_run_says_how_to_go_on_and_does(tmp_path: Path) -> None:
     words = ["pimd", "si.forcemap", "start.xyz", "-o", "run", "--beads", "2", "--threads", "1"]
-    words += ["--steps", "60", "--output-stride", "2", "--checkpoint-stride", "10"]
+    words += ["--steps", "240", "--output-stride", "2", "--checkpoint-stride", "10"]
     found = "forcemap.ipi_driver.pimd:_prune"  # called at new steps, while i-PI goes on
     done = run_forcemap(*words, faults=(fault(found, 2, number="SIGINT"),))
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
     wait_for(lambda: not processes(tmp_path))
     assert re.search(
-        r"^Interrupted\. It was in \"i-PI, 2 beads\", \d+ of 60 done\.", done.stderr, re.M
+        r"^Interrupted\. It was in \"i-PI, 2 beads\", \d+ of 240 done\.", done.stderr, re.M
     )
-    assert re.search(r"RESTART is of step \d+ of 60\. Go on with:$", done.stderr, re.M)
+    assert re.search(r"RESTART is of step \d+ of 240\. Go on with:$", done.stderr, re.M)
     program, *again = shlex.split(done.stderr.splitlines()[-1])
     assert (program, again) == ("forcemap", words)
     result = CliRunner().invoke(cli, [*again, "--json"])
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
-    assert document["steps"] == 60
-    assert 0 < document["begin"] < 60
+    assert document["steps"] == 240
+    assert 0 < document["begin"] < 240
     assert document["milliseconds_per_step"] > 0.0
-    assert table("run")[:, 0].tolist() == list(range(0, 61, 2))
+    assert table("run")[:, 0].tolist() == list(range(0, 241, 2))
 
 
 WHITE = (
