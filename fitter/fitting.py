@@ -219,6 +219,7 @@ def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
     survey = Survey.of(frames, given)
     settings = _chosen(given, survey, run)
     data = _labelled(settings, survey, run)
+    summary = None
     if any(wanted(settings)):
         with run.stage("optimising hyperparameters", EVALUATIONS) as advance:
             best = run.ranks.on_first(
@@ -226,9 +227,8 @@ def _prepared(given: Settings, frames: Sequence[Frame], run: Run) -> _Prepared:
             )
         if widest_cutoff(best.settings) != widest_cutoff(settings):
             data = _labelled(best.settings, data.survey, run)
-        data = _taught(best.settings, data, run)
-        return _Prepared(best.settings, *data, best.summary)
-    return _Prepared(settings, *_taught(settings, data, run))
+        settings, summary = best.settings, best.summary
+    return _Prepared(settings, *_taught(settings, data, run), summary)
 
 
 def _taught(settings: Settings, data: Labelled, run: Run) -> Labelled:

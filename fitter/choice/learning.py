@@ -35,11 +35,10 @@ from forcemap.fitter.choice.optimise import freedom_of
 from forcemap.fitter.choice.slopes import jittered
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.process.accumulate import accumulate, whole_rows
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.survey import Survey
-from forcemap.fitter.process.targets import Targets, group_count
+from forcemap.fitter.process.targets import Targets, group_count, sampled
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.evidence import maximise_evidence
 from forcemap.fitter.terms.base import Array, Learnable, Learned, Term
@@ -180,13 +179,13 @@ class Halves:
         """The halves with the terms of the settings, smaller; None where nothing is learned."""
         if has_many_combinations(survey.frames):
             return None
-        labelled = _sampled(targets, settings.learning_steps * STEP_ATOMS)
+        labelled = sampled(targets, settings.learning_steps * STEP_ATOMS)
         wide = {n: t.widened for n, t in enumerate(settings.terms) if t.widened is not None}
         # What the terms take from the data, which `survey` keeps, they take from all frames.
         needed = LEAST_ROWS * parameters(settings, survey)
         if sum(len(target.rows) for target in labelled) < needed:
             return None
-        chosen = _sampled(labelled, STEP_ATOMS)
+        chosen = sampled(labelled, STEP_ATOMS)
         frames = [target.frame for target in chosen]
         asked = [wide.get(n, t) for n, t in enumerate(settings.terms)]
         points = max(LEAST_POINTS, POINTS // len(survey.species))
@@ -474,13 +473,6 @@ def _factors(terms: Sequence[Term]) -> list[Array]:
         np.asarray(scipy.linalg.cholesky(jittered(term.covariance(block)), lower=True))
         for term, block, _ in columns(terms)
     ]
-
-
-def _sampled(targets: Sequence[Targets], atoms: int) -> list[Targets]:
-    """Targets of evenly chosen frames with about so many atoms."""
-    by_frame = {id(target.frame): target for target in targets if len(target.rows)}
-    frames = [target.frame for target in targets if len(target.rows)]
-    return [by_frame[id(f)] for f in sample_of(frames, atoms)]
 
 
 def _scaled(target: Targets, factors: Array) -> Targets:

@@ -18,10 +18,9 @@ from forcemap.fitter.choice.coordinates import Coordinate, Coordinates, origins_
 from forcemap.fitter.choice.slopes import Freedom, Point, Sample
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame, data_hash
-from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.process.prior import Opened, added_terms
 from forcemap.fitter.process.survey import Survey
-from forcemap.fitter.process.targets import Targets, group_count
+from forcemap.fitter.process.targets import Targets, group_count, sampled
 from forcemap.fitter.terms.base import Array, Term, TermSettings
 from forcemap.fitter.terms.kinds import TERMS
 from forcemap.potentials.errors import ForcemapError
@@ -200,7 +199,8 @@ class Search:
     ) -> Search:
         """The search with the terms opened on the sample."""
         slow = any(TERMS[term.kind].is_slow for term in settings.terms)
-        chosen = _sampled(targets, slow)
+        size = (SLOW_ATOMS, SLOW_FRAMES) if slow else (SAMPLE_ATOMS, SAMPLE_FRAMES)
+        chosen = sampled(targets, *size)
         frames = [target.frame for target in chosen]
         here = replace(survey, frames=frames, kept={})
         opened = [
@@ -341,13 +341,6 @@ class Search:
                 "after": best.sigma_factors.tolist(),
             },
         }
-
-
-def _sampled(targets: Sequence[Targets], slow: bool) -> list[Targets]:
-    enough = (SLOW_ATOMS, SLOW_FRAMES) if slow else (SAMPLE_ATOMS, SAMPLE_FRAMES)
-    by_frame = {id(target.frame): target for target in targets if len(target.rows)}
-    frames = [target.frame for target in targets if len(target.rows)]
-    return [by_frame[id(f)] for f in sample_of(frames, *enough)]
 
 
 def _opened(settings: TermSettings, asked: Sequence[str], survey: Survey) -> tuple[Term, Term]:

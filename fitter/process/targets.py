@@ -10,12 +10,13 @@ from forcemap.fitter.baseline.baseline import free_energy
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction
+from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import RowLayout
 from forcemap.potentials.voigt import six_of
 from numpy.typing import NDArray
 
-__all__ = ["Targets", "group_count"]
+__all__ = ["Targets", "group_count", "sampled"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,14 @@ class Targets:
     def has_derivatives(self) -> bool:
         """Whether forces or a stress are among the labels."""
         return bool(np.any(self.rows))
+
+
+def sampled(targets: Iterable[Targets], enough: int, least: int = 1) -> list[Targets]:
+    """Those with labels of some frames, which `data.sampling.sample_of` chooses."""
+    with_labels = [target for target in targets if len(target.rows)]
+    by_frame = {id(target.frame): target for target in with_labels}
+    frames = [target.frame for target in with_labels]  # one may be there several times
+    return [by_frame[id(frame)] for frame in sample_of(frames, enough, least)]
 
 
 def group_count(settings: Settings, frames: Iterable[Frame]) -> int:
