@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from forcemap.fitter.terms.base import Term, TermSettings
+from forcemap.fitter.terms.bispectrum import BispectrumSettings, BispectrumTerm
 from forcemap.fitter.terms.constants import ConstantsTerm
 from forcemap.fitter.terms.embedding import EmbeddingSettings, EmbeddingTerm
 from forcemap.fitter.terms.nbody import NBodySettings, NBodyTerm
@@ -50,5 +51,6 @@ register(TwoBodyTerm, TwoBodySettings)
 register(ThreeBodyTerm, ThreeBodySettings)
 register(EmbeddingTerm, EmbeddingSettings)
 register(SoapTerm, SoapSettings)
+register(BispectrumTerm, BispectrumSettings)
 register(NBodyTerm, NBodySettings)
 register(ConstantsTerm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forcemap.potentials.terms.base import MappedTerm, TermView
+from forcemap.potentials.terms.bispectrum import BispectrumFunctions
 from forcemap.potentials.terms.embedding import EmbeddingCenter, EmbeddingFunctions
 from forcemap.potentials.terms.kinds import KINDS
 from forcemap.potentials.terms.soap import SoapCenter, SoapFunctions
@@ -15,6 +16,7 @@ from forcemap.potentials.terms.zbl import ZblPairs
 
 __all__ = [
     "KINDS",
+    "BispectrumFunctions",
     "EmbeddingCenter",
     "EmbeddingFunctions",
     "MappedTerm",

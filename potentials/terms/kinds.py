@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forcemap.potentials.terms.base import MappedTerm
+from forcemap.potentials.terms.bispectrum import BispectrumFunctions
 from forcemap.potentials.terms.embedding import EmbeddingFunctions
 from forcemap.potentials.terms.soap import SoapFunctions
 from forcemap.potentials.terms.soap_contracted import SoapContractedFunctions
@@ -20,6 +21,7 @@ KINDS: dict[str, type[MappedTerm]] = {
         TwoBodySplines,
         ThreeBodySplines,
         ThreeBodyKernelSums,
+        BispectrumFunctions,
         EmbeddingFunctions,
         SoapFunctions,
         SoapContractedFunctions,

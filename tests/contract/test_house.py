@@ -49,6 +49,8 @@ PYTHON_EXCEPTIONS = {
 CPP_EXCEPTIONS = {
     "potentials/cpp/src/soap.cpp": "expands densities for the term and for the rows of its process",
     "potentials/cpp/include/forcemap/soap.hpp": "the same",
+    "potentials/cpp/src/sphere_products.cpp": "products of these densities, for the same two",
+    "potentials/cpp/include/forcemap/sphere_products.hpp": "the same",
     "potentials/cpp/src/zbl.cpp": "the repulsion's function, for the term and for tests of it",
     "potentials/cpp/include/forcemap/zbl.hpp": "the same",
     "potentials/cpp/src/rows/*": "rows of a process, a file for each number of atoms and the embedding",

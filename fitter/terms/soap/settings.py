@@ -19,8 +19,10 @@ from forcemap.fitter.checked import (
     optional,
     read_by,
     reader,
+    yes_or_no,
 )
 from forcemap.fitter.terms.base import DISTANCE, Array, Size, Survey, Term, TermSettings
+from forcemap.fitter.terms.bispectrum import BispectrumSettings
 from forcemap.fitter.terms.environments import EnvironmentSettings
 from forcemap.fitter.terms.soap.channels import (
     channels_of,
@@ -88,7 +90,8 @@ class SoapSettings(EnvironmentSettings):
     too: `kappa` gives the similarity of pairs of elements, and `n_species_channels` mixes the elements'
     densities in that many channels. A term without a `cutoff` stands for
     `n_scales` terms of different reach and resolution, which share its sparse points. The default is 2,
-    with the reach of the fine one chosen by evidence, or 1 if cutoff_width or atom_sigma is set.
+    with the reach of the fine one chosen by evidence, or 1 if cutoff_width or atom_sigma is set. Beside
+    two scales stands a `bispectrum` term, for what no spectrum knows.
     """
 
     kind: ClassVar[str] = "soap"
@@ -124,6 +127,8 @@ class SoapSettings(EnvironmentSettings):
         default=None, metadata=read_by(optional(integer(at_least=1, at_most=2)))
     )
     """Number of terms that a term without a cutoff stands for."""
+    bispectrum: bool | None = field(default=None, metadata=read_by(optional(yes_or_no)))
+    """Whether a bispectrum term stands beside it; by default beside two scales of learned channels."""
     kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
     """Similarity of pairs of elements, from -1 to 1, such as {Si-O: 0.3}."""
 
@@ -132,6 +137,9 @@ class SoapSettings(EnvironmentSettings):
         super().cross_check()
         if self.cutoff is not None and self.n_scales not in (None, 1):
             raise CrossCheckError("n_scales", "is for terms without a cutoff, which choose several")
+        if self.cutoff is not None and self.bispectrum:
+            fault = "is for terms without a cutoff; add a term of that kind instead"
+            raise CrossCheckError("bispectrum", fault)
         if self.kappa is not None and self.n_species_channels is not None:
             raise CrossCheckError("kappa", "cannot be combined with n_species_channels; give one")
 
@@ -173,9 +181,16 @@ class SoapSettings(EnvironmentSettings):
         if self.cutoff is not None:
             return [(self,)]
         reaches = survey.once("reaches of soap terms", lambda: Reaches.of(survey.frames))
+        beside = (BispectrumSettings(),) if self.is_corrected else ()
         if self.scale_count == 1:
-            return [self._scaled(reaches.cutoff, (reaches.single(),))]
-        return [self._scaled(reaches.cutoff, scales) for scales in reaches.pairs()]
+            return [self._scaled(reaches.cutoff, (reaches.single(),)) + beside]
+        return [self._scaled(reaches.cutoff, scales) + beside for scales in reaches.pairs()]
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether products of three and four densities, which spectra miss, are a term beside it."""
+        default = self.scale_count > 1 and self.contracts
+        return default if self.bispectrum is None else self.bispectrum
 
     @property
     def scale_count(self) -> int:
@@ -198,6 +213,7 @@ class SoapSettings(EnvironmentSettings):
         shared = replace(
             self,
             n_scales=1,
+            bispectrum=None,
             n_sparse=n_sparse,
             n_sparse_factor=self.n_sparse_factor / count,
             config_type_n_sparse={k: part(n) for k, n in self.config_type_n_sparse.items()},

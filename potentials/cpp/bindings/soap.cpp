@@ -4,6 +4,7 @@
 #include <nanobind/stl/vector.h>
 
 #include "descriptors.hpp"
+#include "forcemap/sphere_products.hpp"
 
 using forcemap::Environments;
 using forcemap::SoapDescriptors;
@@ -64,6 +65,60 @@ nb::ndarray<nb::numpy, double> isolated(const Expansion& e, const Environments& 
   return out;
 }
 
+// Products of fields of an expansion, which is part of it.
+struct Products {
+  Expansion expansion;
+  std::unique_ptr<forcemap::SphereProducts> functions;
+};
+
+using Fields = nb::ndarray<const std::int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+void make_products(Products* self, double cutoff, Tables radial, const std::vector<int>& numbers,
+                   double offset, Fields products, const std::vector<double>& scales) {
+  if (products.shape(1) != forcemap::most_factors)
+    throw nb::value_error("products must be (products, 4)");
+  if (radial.shape(0) != numbers.size() || radial.shape(1) < 4 || radial.shape(2) < 1)
+    throw nb::value_error("radial must be (numbers, intervals + 3, l_max + 1, n_max)");
+  forcemap::SoapBasis basis{cutoff,
+                            radial.shape(3),
+                            radial.shape(2) - 1,
+                            radial.shape(1) - 3,
+                            copied(radial.data(), radial.size()),
+                            std::vector<double>(numbers.size() * radial.shape(3), 0.0),
+                            1,
+                            std::vector<double>(numbers.size(), 1.0)};
+  basis.by_species = true;
+  std::vector<forcemap::FieldProduct> given(products.shape(0));
+  for (std::size_t n = 0; n < products.size(); ++n)
+    given[n / forcemap::most_factors][n % forcemap::most_factors] =
+        static_cast<int>(products.data()[n]);
+  Expansion expansion{SoapExpansion(basis, numbers.size()), numbers};
+  auto functions =
+      std::make_unique<forcemap::SphereProducts>(expansion.soap, offset, std::move(given), scales);
+  new (self) Products{std::move(expansion), std::move(functions)};
+}
+
+SoapDescriptors described(const Products& p, const Environments& environments, int center) {
+  return {p.expansion.soap, p.expansion.numbers, environments, center, p.functions.get()};
+}
+
+nb::tuple product_values(const Products& p, const Environments& environments, int center) {
+  const SoapDescriptors descriptors = described(p, environments, center);
+  auto out = new_array(descriptors.centers().size(), descriptors.dimension());
+  double* data = out.data();
+  {
+    nb::gil_scoped_release release;
+    descriptors.spectra(data);
+  }
+  return nb::make_tuple(index_array(descriptors.centers()), out);
+}
+
+nb::tuple product_derivatives(const Products& p, const Environments& environments, int center,
+                              std::size_t first, std::size_t last) {
+  const SoapDescriptors descriptors = described(p, environments, center);
+  return derivative_rows(descriptors, first, last);
+}
+
 nb::tuple derivatives(const Expansion& e, const Environments& environments, int center,
                       std::size_t first, std::size_t last) {
   const SoapDescriptors descriptors(e.soap, e.numbers, environments, center);
@@ -109,6 +164,18 @@ void add_soap(nb::module_& m) {
            nb::arg("first"), nb::arg("last"),
            "(targets (k), centres (k), derivatives (k, dimension)) of centres [first, last): rows "
            "of -dp/dx and dp/d(strain), with the structure's row that each adds to.");
+
+  nb::class_<Products>(m, "FieldProducts",
+                       "Integrals over the sphere of products of fields of an atom's density.")
+      .def("__init__", &make_products, nb::arg("cutoff"), nb::arg("radial"), nb::arg("numbers"),
+           nb::arg("offset"), nb::arg("products"), nb::arg("scales"),
+           "radial (numbers, intervals + 3, l_max + 1, n_max) B-spline coefficients over [0, "
+           "cutoff] in Å for the atomic numbers `numbers`, increasing; products (products, 4) of "
+           "fields k + n_max l, -1 behind the last; scales (products).")
+      .def("values", &product_values, nb::arg("environments"), nb::arg("center"),
+           "(atoms (n), products (n, products)) of the atoms of one species.")
+      .def("derivatives", &product_derivatives, nb::arg("environments"), nb::arg("center"),
+           nb::arg("first"), nb::arg("last"), "As SoapExpansion.derivatives, of the products.");
 
   m.def("add_weighted_rows", &add_weighted_rows, nb::arg("targets"), nb::arg("centers"),
         nb::arg("values"), nb::arg("weights"), nb::arg("rows"), nb::arg("column"),

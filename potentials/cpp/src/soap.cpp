@@ -4,6 +4,7 @@
 #include <cmath>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 #include "clones.hpp"
 #include "forcemap/fail.hpp"
@@ -254,17 +255,21 @@ struct SoapDescriptors::Neighborhood {
 };
 
 struct SoapDescriptors::Scratch {
-  explicit Scratch(const SoapView& view) : rows(view) {}
+  explicit Scratch(std::unique_ptr<SpectrumRows> of) : rows(std::move(of)) {}
   SoapWorkspace space;
   Neighborhood near;
-  SpectrumRows rows;
+  std::unique_ptr<SpectrumRows> rows;
 };
 
 SoapDescriptors::~SoapDescriptors() = default;
 
 SoapDescriptors::SoapDescriptors(const SoapExpansion& expansion, const std::vector<int>& numbers,
-                                 const Environments& environments, int center)
-    : expansion_(expansion), environments_(environments), center_species_(-1) {
+                                 const Environments& environments, int center,
+                                 const DensityFunctions* functions)
+    : expansion_(expansion),
+      environments_(environments),
+      functions_(functions),
+      center_species_(-1) {
   const auto species = [&](int number) {
     const auto found = std::find(numbers.begin(), numbers.end(), number);
     if (found == numbers.end()) fail("atomic number ", number, " is not in the expansion");
@@ -292,7 +297,8 @@ void SoapDescriptors::spectra(double* out) const {
   Neighborhood near;
   for (const std::size_t atom : centers_) {
     const SoapWork& work = density(atom, space, near);
-    out = std::copy_n(work.p, dimension(), out);
+    write(work, out);
+    out += dimension();
   }
 }
 
@@ -302,13 +308,22 @@ void SoapDescriptors::isolated(double* out) const {
   nothing.species = center_species_;
   SoapWork& work = space.prepare(expansion_.view(), 0);
   site_kernels().soap.density(expansion_.view(), nothing, work);
-  std::copy_n(work.p, dimension(), out);
+  write(work, out);
+}
+
+void SoapDescriptors::write(const SoapWork& work, double* out) const {
+  if (functions_)
+    functions_->values(work, out);
+  else
+    std::copy_n(work.p, dimension(), out);
 }
 
 void SoapDescriptors::derivatives(std::size_t n, std::vector<double>& rows,
                                   std::vector<std::size_t>& targets) const {
   const std::size_t center = centers_[n], begin = rows.size();
-  if (!scratch_) scratch_.reset(new Scratch(expansion_.view()));
+  if (!scratch_)
+    scratch_.reset(new Scratch(functions_ ? functions_->rows()
+                                          : std::make_unique<SpectrumRows>(expansion_.view())));
   const SoapWork& work = density(center, scratch_->space, scratch_->near);
   const Environments::Range neighbors = environments_.near(center, expansion_.cutoff());
   CenterRows involved(environments_.atoms(), center);
@@ -316,10 +331,12 @@ void SoapDescriptors::derivatives(std::size_t n, std::vector<double>& rows,
     involved.include(
         static_cast<std::size_t>(neighbors[static_cast<std::size_t>(work.slot[k])].owner));
   involved.append(dimension(), rows, targets);
-  scratch_->rows.write(work, neighbors, involved.places(), involved.involved(),
-                       rows.data() + begin);
+  scratch_->rows->write(work, neighbors, involved.places(), involved.involved(),
+                        rows.data() + begin);
 }
 
-std::size_t SoapDescriptors::dimension() const { return expansion_.dimension(); }
+std::size_t SoapDescriptors::dimension() const {
+  return functions_ ? functions_->dimension() : expansion_.dimension();
+}
 
 }  // namespace forcemap

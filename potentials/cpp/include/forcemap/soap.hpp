@@ -80,13 +80,29 @@ class SoapWorkspaceOf {
 
 using SoapWorkspace = SoapWorkspaceOf<double>;
 
-/// Power spectra of a structure's atoms of one species and their derivatives, for fitting.
+class SpectrumRows;
+
+/// What describes an atom, made from the coefficients of its density. Immutable.
+class DensityFunctions {
+ public:
+  virtual ~DensityFunctions() = default;
+  virtual std::size_t dimension() const = 0;
+  /// Of a site whose density is known, (dimension).
+  virtual void values(const SoapWork& work, double* out) const = 0;
+  /// What writes the rows of their derivatives.
+  virtual std::unique_ptr<SpectrumRows> rows() const = 0;
+};
+
+/// Power spectra of a structure's atoms of one species, or other functions of their density, and
+/// their derivatives, for fitting.
 class SoapDescriptors {
  public:
   /// `numbers`: atomic numbers of the expansion's species, increasing; every atom of `environments`
-  /// must be one of them. Both arguments must outlive this.
+  /// must be one of them. `functions`: null for the normalised power spectrum. All arguments must
+  /// outlive this.
   SoapDescriptors(const SoapExpansion& expansion, const std::vector<int>& numbers,
-                  const Environments& environments, int center);
+                  const Environments& environments, int center,
+                  const DensityFunctions* functions = nullptr);
   ~SoapDescriptors();
 
   /// Indices of the atoms of the centre's species. (n)
@@ -108,8 +124,10 @@ class SoapDescriptors {
   struct Neighborhood;
   struct Scratch;
   SoapWork& density(std::size_t atom, SoapWorkspace& space, Neighborhood& near) const;
+  void write(const SoapWork& work, double* out) const;
   const SoapExpansion& expansion_;
   const Environments& environments_;
+  const DensityFunctions* functions_;
   std::vector<int> species_of_;  // by atom
   std::vector<std::size_t> centers_;
   int center_species_;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include "bispectrum_kernels.hpp"
 #include "embedding_kernels.hpp"
 #include "forcemap/surroundings.hpp"
 #include "grade_kernels.hpp"
@@ -56,6 +57,7 @@ struct SiteKernels {
   SpreadDrawsFunction spread_draws;
   ZblEnergyFunction zbl;
   EmbeddingEnergyFunction embedding;
+  BispectrumFunction bispectrum;
   ThreeBodyFunction three_body;
   ThreeBodyDrawsFunction three_body_draws;
   MomentSumsFunction moment_sums;

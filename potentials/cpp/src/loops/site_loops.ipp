@@ -13,6 +13,7 @@
 #include "soap_loops.ipp"
 #include "three_body_loops.ipp"
 // after the loops of one energy
+#include "bispectrum_loops.ipp"
 #include "soap_contracted_loops.ipp"
 #include "soap_draws_loops.ipp"
 #include "three_body_draws_loops.ipp"
@@ -282,6 +283,7 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::spread_draws,
       FORCEMAP_LOOPS::zbl,
       FORCEMAP_LOOPS::embedding,
+      FORCEMAP_LOOPS::bispectrum,
       FORCEMAP_LOOPS::three_body,
       FORCEMAP_LOOPS::three_body_draws,
       FORCEMAP_LOOPS::moment_sums,

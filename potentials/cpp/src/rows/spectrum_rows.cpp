@@ -107,8 +107,11 @@ FORCEMAP_CLONES void normalised(const double* p, double inverse_norm, std::size_
 
 }  // namespace
 
-SpectrumRows::SpectrumRows(const SoapView& view)
+SpectrumRows::SpectrumRows(const SoapView& view) : SpectrumRows(view, view.dimension, true) {}
+
+SpectrumRows::SpectrumRows(const SoapView& view, std::size_t dimension, bool are_products)
     : view_(view),
+      dimension_(dimension),
       harmonics_((view.l_max + 1) * (view.l_max + 1)),
       one_(harmonics_ * view.n_padded),
       width_(view.channels * view.n_max),
@@ -124,7 +127,7 @@ SpectrumRows::SpectrumRows(const SoapView& view)
       straining_(6 * harmonics_ * stride_) {
   for (std::size_t l = 0; l <= view.l_max; ++l)
     for (std::size_t m = 0; m < 2 * l + 1; ++m)
-      scale_[l * l + m] = std::sqrt(2.0 / static_cast<double>(2 * l + 1));
+      scale_[l * l + m] = are_products ? std::sqrt(2.0 / static_cast<double>(2 * l + 1)) : 1.0;
 }
 
 void SpectrumRows::sort_by_owner(const SoapWork& work, const Environments::Range& near,
@@ -175,14 +178,21 @@ void SpectrumRows::mix(const double* sums, std::size_t species, double sign,
   }
 }
 
-void SpectrumRows::spectra(const SoapWork& work, const double* channels, std::size_t count,
-                           double* rows) const {
+void SpectrumRows::begin(const SoapWork& work) {
+  for (std::size_t lm = 0; lm < harmonics_; ++lm)
+    for (std::size_t channel = 0; channel < view_.channels; ++channel)
+      std::copy_n(work.c + lm * view_.width + channel * view_.n_padded, view_.n_max,
+                  &coefficients_[lm * stride_ + channel * view_.n_max]);
+}
+
+void SpectrumRows::finish(const SoapWork& work, const double* channels, std::size_t stride_of,
+                          std::size_t count, double* rows) {
   const double inverse_norm = work.norm > 0.0 ? 1.0 / work.norm : 0.0;
   const std::size_t stride = view_.dimension + lanes;
   std::vector<double> unscaled(3 * stride);
   for (std::size_t n = 0; n < count; ++n, rows += view_.dimension) {
     if (n % 3 == 0)
-      packed_derivatives(channels + n * harmonics_ * stride_, coefficients_.data(), view_.l_max,
+      packed_derivatives(channels + n * harmonics_ * stride_of, coefficients_.data(), view_.l_max,
                          width_, unscaled.data(), stride);
     normalised(work.p, inverse_norm, view_.dimension, &unscaled[n % 3 * stride], rows);
   }
@@ -191,12 +201,9 @@ void SpectrumRows::spectra(const SoapWork& work, const double* channels, std::si
 void SpectrumRows::write(const SoapWork& work, const Environments::Range& near,
                          const std::vector<std::size_t>& place, std::size_t involved,
                          double* rows) {
-  const std::size_t three = 3 * view_.dimension;
+  const std::size_t three = 3 * dimension_;
   sort_by_owner(work, near, place);
-  for (std::size_t lm = 0; lm < harmonics_; ++lm)
-    for (std::size_t channel = 0; channel < view_.channels; ++channel)
-      std::copy_n(work.c + lm * view_.width + channel * view_.n_padded, view_.n_max,
-                  &coefficients_[lm * stride_ + channel * view_.n_max]);
+  begin(work);
   std::fill(whole_.begin(), whole_.end(), 0.0);
   std::fill(straining_.begin(), straining_.end(), 0.0);
   for (std::size_t s = 0; s < view_.species; ++s) {
@@ -213,7 +220,7 @@ void SpectrumRows::write(const SoapWork& work, const Environments::Range& near,
       std::fill(owner_.begin(), owner_.end(), 0.0);
       for (std::size_t d = 0; d < 3; ++d)
         mix(&moved_[d * one_], s, -1.0, &owner_[d * harmonics_ * stride_]);
-      spectra(work, owner_.data(), 3, rows + owner * three);
+      finish(work, owner_.data(), stride_, 3, rows + owner * three);
       add_scaled_to(1.0, moved_.data(), center_.data(), 3 * one_);
     }
     for (std::size_t d = 0; d < 3; ++d)
@@ -221,8 +228,8 @@ void SpectrumRows::write(const SoapWork& work, const Environments::Range& near,
     for (std::size_t v = 0; v < 6; ++v)
       mix(&strain_[v * one_], s, 1.0, &straining_[v * harmonics_ * stride_]);
   }
-  spectra(work, whole_.data(), 3, rows);
-  spectra(work, straining_.data(), 6, rows + involved * three);
+  finish(work, whole_.data(), stride_, 3, rows);
+  finish(work, straining_.data(), stride_, 6, rows + involved * three);
 }
 
 }  // namespace forcemap

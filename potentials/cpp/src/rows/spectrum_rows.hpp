@@ -16,6 +16,7 @@ namespace forcemap {
 class SpectrumRows {
  public:
   explicit SpectrumRows(const SoapView& view);
+  virtual ~SpectrumRows() = default;
 
   /// The centre's neighbours in the order of `work` are near[work.slot[k]]. `place[owner]` is an
   /// atom's place among the `involved` ones, 0 for the centre. Writes -dp/dx of each of them in
@@ -23,14 +24,26 @@ class SpectrumRows {
   void write(const SoapWork& work, const Environments::Range& near,
              const std::vector<std::size_t>& place, std::size_t involved, double* rows);
 
+ protected:
+  /// Of functions of the coefficients other than their spectrum; `are_products` where derivatives
+  /// of the coefficients are to be scaled as those of their products of one l are.
+  SpectrumRows(const SoapView& view, std::size_t dimension, bool are_products);
+
+  /// Before the first `finish` of a site.
+  virtual void begin(const SoapWork& work);
+
+  /// `count` rows (., dimension) from derivatives of the coefficients, (., harmonics, stride).
+  virtual void finish(const SoapWork& work, const double* channels, std::size_t stride,
+                      std::size_t count, double* rows);
+
  private:
   void sort_by_owner(const SoapWork& work, const Environments::Range& near,
                      const std::vector<std::size_t>& place);
   void add_neighbor(const SoapWork& work, const Environments::Neighbor& neighbor, std::size_t k);
   void mix(const double* sums, std::size_t species, double sign, double* channels) const;
-  void spectra(const SoapWork& work, const double* channels, std::size_t count, double* rows) const;
 
   const SoapView& view_;
+  std::size_t dimension_;                         // of what is differentiated
   std::size_t harmonics_, one_, width_, stride_;  // one_: numbers of one direction, one species
   std::vector<double> scale_;                     // of the products of coefficients, by harmonic
   std::vector<std::size_t> order_, owner_place_;  // of the neighbours, by species and owner

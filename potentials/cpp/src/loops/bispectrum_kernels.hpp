@@ -1,0 +1,45 @@
+// The boundary between terms of products of fields and their loops (bispectrum_loops.ipp).
+#pragma once
+
+#include <cstddef>
+
+#include "soap_kernels.hpp"
+
+namespace forcemap {
+
+constexpr std::size_t kMostFields = 64;
+
+/// A node of the tree of products, in the order of a walk that goes down first: the product of its
+/// field and those of the nodes above it. `end` is where the walk goes on after all below it.
+struct ProductNode {
+  double factor;  // eV, of the product that ends here
+  int field, end;
+};
+
+/// Of one species of centre: e = mean over the sphere of the sum of all products, of fields of
+/// coefficients divided by the root of their sum of squares and `offset`.
+struct ProductsView {
+  const ProductNode* nodes;
+  int count;
+};
+
+/// What all species share.
+struct FieldsView {
+  double offset;
+  std::size_t padded;       // points on the sphere, a multiple of the vector width
+  const double* weights;    // (padded) of the points
+  const double* harmonics;  // ((l_max + 1)^2, padded)
+};
+
+/// Room for one site.
+struct FieldsWork {
+  double *fields, *slopes;  // (channels (l_max + 1), padded)
+};
+
+/// Energy (eV) of a site, whose gradients are added to it. Where `powers` is given, it receives the
+/// power of each field, (l_max + 1, channels), of the scaled coefficients.
+using BispectrumFunction = double (*)(const SoapView& view, const FieldsView& fields,
+                                      const ProductsView& products, const SiteView& site,
+                                      SoapWork& work, const FieldsWork& room, double* powers);
+
+}  // namespace forcemap

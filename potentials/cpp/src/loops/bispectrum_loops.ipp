@@ -1,0 +1,129 @@
+// Products of fields on the sphere: energy and forces in reverse mode. Included by site_loops.ipp
+// after soap_loops.ipp, whose neighbours, radial functions, harmonics and pulls serve here too.
+//
+// The field of a channel and an l at a point u of the sphere is sum_m c[lm] Y_lm(u); products of
+// fields are summed at the points, in the lanes, which no rotation of the atoms changes but by
+// rounding: the sums over the points are exact.
+
+namespace forcemap {
+namespace FORCEMAP_LOOPS {
+
+// Divides the coefficients by the root of `offset` and their squares; returns its inverse.
+FORCEMAP_INLINE double scale_coefficients(const SoapView& v, double offset, SoapWork& w) {
+  const std::size_t size = (v.l_max + 1) * (v.l_max + 1) * v.width;
+  Lanes squares = all(0.0);
+  for (std::size_t n = 0; n < size; n += kLanes)
+    squares = mad(take(w.c + n), take(w.c + n), squares);
+  const double inverse = 1.0 / __builtin_sqrt(offset + total(squares));
+  const Lanes factor = all(inverse);
+  for (std::size_t n = 0; n < size; n += kLanes) put(w.c + n, factor * take(w.c + n));
+  return inverse;
+}
+
+// The fields of all channels at the points.
+FORCEMAP_INLINE void fields_of(const SoapView& v, const FieldsView& f, const SoapWork& w,
+                               double* out) {
+  for (std::size_t l = 0; l <= v.l_max; ++l)
+    for (std::size_t k = 0; k < v.n_max; ++k, out += f.padded)
+      for (std::size_t q = 0; q < f.padded; q += kLanes) {
+        Lanes sum = all(0.0);
+        for (std::size_t lm = l * l; lm < (l + 1) * (l + 1); ++lm)
+          sum = mad(all(w.c[lm * v.width + k]), take(f.harmonics + lm * f.padded + q), sum);
+        put(out + q, sum);
+      }
+}
+
+// The sum of the products at some points, and its slopes by the fields (added).
+FORCEMAP_INLINE Lanes products_at(const ProductsView& p, const Lanes* field, Lanes* slope) {
+  const ProductNode* const nodes = p.nodes;
+  Lanes sum = all(0.0);
+  for (int a = 0; a < p.count;) {
+    const ProductNode& first = nodes[a];
+    const Lanes fa = field[first.field];
+    Lanes of_a = all(first.factor);
+    for (int b = a + 1; b < first.end;) {
+      const ProductNode& second = nodes[b];
+      const Lanes fb = field[second.field], two = fa * fb;
+      Lanes of_b = all(second.factor);
+      for (int c = b + 1; c < second.end;) {
+        const ProductNode& third = nodes[c];
+        const Lanes fc = field[third.field];
+        Lanes of_c = all(third.factor);
+        if (c + 1 < third.end) {
+          const Lanes three = two * fc;
+          for (int d = c + 1; d < third.end; ++d) {
+            const Lanes factor = all(nodes[d].factor);
+            of_c = mad(factor, field[nodes[d].field], of_c);
+            slope[nodes[d].field] = mad(factor, three, slope[nodes[d].field]);
+          }
+        }
+        of_b = mad(of_c, fc, of_b);
+        slope[third.field] = mad(of_c, two, slope[third.field]);
+        c = third.end;
+      }
+      of_a = mad(of_b, fb, of_a);
+      slope[second.field] = mad(of_b, fa, slope[second.field]);
+      b = second.end;
+    }
+    sum = mad(of_a, fa, sum);
+    slope[first.field] = slope[first.field] + of_a;
+    a = first.end;
+  }
+  return sum;
+}
+
+// dE/dc from the slopes by the fields at the points, back through the scaling of the coefficients.
+FORCEMAP_INLINE void fields_adjoint(const SoapView& v, const FieldsView& f, double inverse,
+                                    const double* slopes, SoapWork& w) {
+  const std::size_t size = (v.l_max + 1) * (v.l_max + 1) * v.width;
+  for (std::size_t n = 0; n < size; n += kLanes) put(w.adjoint + n, all(0.0));
+  for (std::size_t l = 0; l <= v.l_max; ++l)
+    for (std::size_t k = 0; k < v.n_max; ++k, slopes += f.padded)
+      for (std::size_t lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
+        Lanes sum = all(0.0);
+        for (std::size_t q = 0; q < f.padded; q += kLanes)
+          sum = mad(take(slopes + q), take(f.harmonics + lm * f.padded + q), sum);
+        w.adjoint[lm * v.width + k] = total(sum);
+      }
+  Lanes along = all(0.0);
+  for (std::size_t n = 0; n < size; n += kLanes)
+    along = mad(take(w.adjoint + n), take(w.c + n), along);
+  const Lanes part = all(total(along)), factor = all(inverse);
+  for (std::size_t n = 0; n < size; n += kLanes)
+    put(w.adjoint + n, factor * (take(w.adjoint + n) - part * take(w.c + n)));
+}
+
+static double bispectrum(const SoapView& v, const FieldsView& f, const ProductsView& products,
+                         const SiteView& s, SoapWork& w, const FieldsWork& room, double* powers) {
+  soap_neighbors(v, s, w);
+  soap_radial<false>(v, s, w);
+  soap_harmonics(v, w);
+  soap_coefficients(v, s, w);
+  const double inverse = scale_coefficients(v, f.offset, w);
+  if (powers)
+    for (std::size_t l = 0; l <= v.l_max; ++l)
+      for (std::size_t k = 0; k < v.n_max; ++k) {
+        double sum = 0.0;
+        for (std::size_t lm = l * l; lm < (l + 1) * (l + 1); ++lm)
+          sum += w.c[lm * v.width + k] * w.c[lm * v.width + k];
+        *powers++ = sum;
+      }
+  fields_of(v, f, w, room.fields);
+  const std::size_t count = (v.l_max + 1) * v.n_max;
+  Lanes field[kMostFields], slope[kMostFields], energy = all(0.0);
+  for (std::size_t q = 0; q < f.padded; q += kLanes) {
+    for (std::size_t n = 0; n < count; ++n) {
+      field[n] = take(room.fields + n * f.padded + q);
+      slope[n] = all(0.0);
+    }
+    const Lanes weight = take(f.weights + q);
+    energy = mad(weight, products_at(products, field, slope), energy);
+    for (std::size_t n = 0; n < count; ++n) put(room.slopes + n * f.padded + q, weight * slope[n]);
+  }
+  fields_adjoint(v, f, inverse, room.slopes, w);
+  if (w.count > 0) pull_species(v, s, w, SoapRows<const double>{w.adjoint, v.width}, 0, w.count);
+  return total(energy);
+}
+
+}  // namespace FORCEMAP_LOOPS
+}  // namespace forcemap
