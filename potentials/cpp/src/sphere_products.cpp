@@ -121,8 +121,8 @@ SpherePoints::SpherePoints(const SoapView& view, std::size_t degree) : count(0),
     }
   }
   count = points.size();
-  const std::size_t lanes = site_kernels().soap.lanes;
-  padded = (count + lanes - 1) / lanes * lanes;
+  const std::size_t together = kPointVectors * site_kernels().soap.lanes;
+  padded = (count + together - 1) / together * together;
   weights.resize(padded, 0.0);
   harmonics.assign((view.l_max + 1) * (view.l_max + 1) * padded, 0.0);
   for (std::size_t n = 0; n < count; ++n)

@@ -9,6 +9,9 @@ namespace forcemap {
 
 constexpr std::size_t kMostFields = 64;
 
+/// Points on the sphere stand in groups of so many vectors.
+constexpr std::size_t kPointVectors = 4;
+
 /// A node of the tree of products, in the order of a walk that goes down first: the product of its
 /// field and those of the nodes above it. `end` is where the walk goes on after all below it.
 struct ProductNode {
@@ -26,7 +29,7 @@ struct ProductsView {
 /// What all species share.
 struct FieldsView {
   double offset;
-  std::size_t padded;       // points on the sphere, a multiple of the vector width
+  std::size_t padded;       // points on the sphere, in whole groups
   const double* weights;    // (padded) of the points
   const double* harmonics;  // ((l_max + 1)^2, padded)
 };

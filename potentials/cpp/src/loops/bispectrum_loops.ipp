@@ -33,40 +33,72 @@ FORCEMAP_INLINE void fields_of(const SoapView& v, const FieldsView& f, const Soa
       }
 }
 
+// Vectors of points that are evaluated together: each number of the tree serves all of them.
+constexpr std::size_t kPoints = kLanes == 8 ? 4 : 2;  // AVX-512 has 32 registers
+
+struct Points {
+  Lanes of[kPoints];
+};
+
+FORCEMAP_INLINE Points points_of(double s) {
+  Points p;
+  for (std::size_t n = 0; n < kPoints; ++n) p.of[n] = all(s);
+  return p;
+}
+
+// a b + c
+FORCEMAP_INLINE void add_product(const Points& a, const Points& b, Points& c) {
+#pragma GCC unroll 4
+  for (std::size_t n = 0; n < kPoints; ++n) c.of[n] = mad(a.of[n], b.of[n], c.of[n]);
+}
+
+FORCEMAP_INLINE void add_product(Lanes a, const Points& b, Points& c) {
+#pragma GCC unroll 4
+  for (std::size_t n = 0; n < kPoints; ++n) c.of[n] = mad(a, b.of[n], c.of[n]);
+}
+
+FORCEMAP_INLINE Points product(const Points& a, const Points& b) {
+  Points p;
+#pragma GCC unroll 4
+  for (std::size_t n = 0; n < kPoints; ++n) p.of[n] = a.of[n] * b.of[n];
+  return p;
+}
+
 // The sum of the products at some points, and its slopes by the fields (added).
-FORCEMAP_INLINE Lanes products_at(const ProductsView& p, const Lanes* field, Lanes* slope) {
+FORCEMAP_INLINE Points products_at(const ProductsView& p, const Points* field, Points* slope) {
   const ProductNode* const nodes = p.nodes;
-  Lanes sum = all(0.0);
+  Points sum = points_of(0.0);
   for (int a = 0; a < p.count;) {
     const ProductNode& first = nodes[a];
-    const Lanes fa = field[first.field];
-    Lanes of_a = all(first.factor);
+    const Points fa = field[first.field];
+    Points of_a = points_of(first.factor);
     for (int b = a + 1; b < first.end;) {
       const ProductNode& second = nodes[b];
-      const Lanes fb = field[second.field], two = fa * fb;
-      Lanes of_b = all(second.factor);
+      const Points fb = field[second.field], two = product(fa, fb);
+      Points of_b = points_of(second.factor);
       for (int c = b + 1; c < second.end;) {
         const ProductNode& third = nodes[c];
-        const Lanes fc = field[third.field];
-        Lanes of_c = all(third.factor);
+        const Points fc = field[third.field];
+        Points of_c = points_of(third.factor);
         if (c + 1 < third.end) {
-          const Lanes three = two * fc;
+          const Points three = product(two, fc);
           for (int d = c + 1; d < third.end; ++d) {
             const Lanes factor = all(nodes[d].factor);
-            of_c = mad(factor, field[nodes[d].field], of_c);
-            slope[nodes[d].field] = mad(factor, three, slope[nodes[d].field]);
+            add_product(factor, field[nodes[d].field], of_c);
+            add_product(factor, three, slope[nodes[d].field]);
           }
         }
-        of_b = mad(of_c, fc, of_b);
-        slope[third.field] = mad(of_c, two, slope[third.field]);
+        add_product(of_c, fc, of_b);
+        add_product(of_c, two, slope[third.field]);
         c = third.end;
       }
-      of_a = mad(of_b, fb, of_a);
-      slope[second.field] = mad(of_b, fa, slope[second.field]);
+      add_product(of_b, fb, of_a);
+      add_product(of_b, fa, slope[second.field]);
       b = second.end;
     }
-    sum = mad(of_a, fa, sum);
-    slope[first.field] = slope[first.field] + of_a;
+    add_product(of_a, fa, sum);
+    for (std::size_t n = 0; n < kPoints; ++n)
+      slope[first.field].of[n] = slope[first.field].of[n] + of_a.of[n];
     a = first.end;
   }
   return sum;
@@ -110,15 +142,21 @@ static double bispectrum(const SoapView& v, const FieldsView& f, const ProductsV
       }
   fields_of(v, f, w, room.fields);
   const std::size_t count = (v.l_max + 1) * v.n_max;
-  Lanes field[kMostFields], slope[kMostFields], energy = all(0.0);
-  for (std::size_t q = 0; q < f.padded; q += kLanes) {
+  Points field[kMostFields], slope[kMostFields];
+  Lanes energy = all(0.0);
+  for (std::size_t q = 0; q < f.padded; q += kPoints * kLanes) {
     for (std::size_t n = 0; n < count; ++n) {
-      field[n] = take(room.fields + n * f.padded + q);
-      slope[n] = all(0.0);
+      for (std::size_t k = 0; k < kPoints; ++k)
+        field[n].of[k] = take(room.fields + n * f.padded + q + k * kLanes);
+      slope[n] = points_of(0.0);
     }
-    const Lanes weight = take(f.weights + q);
-    energy = mad(weight, products_at(products, field, slope), energy);
-    for (std::size_t n = 0; n < count; ++n) put(room.slopes + n * f.padded + q, weight * slope[n]);
+    const Points sums = products_at(products, field, slope);
+    for (std::size_t k = 0; k < kPoints; ++k) {
+      const Lanes weight = take(f.weights + q + k * kLanes);
+      energy = mad(weight, sums.of[k], energy);
+      for (std::size_t n = 0; n < count; ++n)
+        put(room.slopes + n * f.padded + q + k * kLanes, weight * slope[n].of[k]);
+    }
   }
   fields_adjoint(v, f, inverse, room.slopes, w);
   if (w.count > 0) pull_species(v, s, w, SoapRows<const double>{w.adjoint, v.width}, 0, w.count);
