@@ -14,8 +14,8 @@ anything there. Physics says more, and it is the same for all matter:
 - Pairs of atoms nearer to each other than any in the data repel like screened nuclei. There the process
   adds nothing to the repulsion of the baseline.
 
-The imagined frames have energies only, with sigmas of `SHARE` of what a label lies above the ground
-state, and are only where the data have no frames. They are no part of the evidence by which
+The imagined frames have energies only, with sigmas of `SHARE` of how far a label lies from the nearer of
+the ground state and free atoms, and are only where the data have no frames. They are no part of the evidence by which
 hyperparameters are chosen, of errors or of counts, and give no sparse points.
 """
 
@@ -38,14 +38,15 @@ STIFFNESS = 5.0
 """Ratio of the crystal's length to the curve's, the root of 12 pi times bulk modulus and cubed radius
 over the cohesive energy: 3.7 (K) and 4.6 (Al) to 5.1 (Cu, Ni) and 6.5 (Au), 4.9 in Si."""
 
-SCALES = (0.7, 0.75, 0.8, 0.85, 0.9, 1.2, 1.35, 1.5, 1.7, 2.0, 2.4)
+SCALES = (0.7, 0.75, 0.8, 0.85, 0.9, 1.2, 1.35, 1.5, 1.7, 2.0, 2.2, 2.4, 2.6)
 """Lengths of imagined crystals over those of the crystal in the data."""
 
 MARGIN = 0.04
 """Imagined crystals keep this distance of scales from frames of the data that are as loose as they."""
 
 SHARE, LEAST = 0.03, 0.02
-"""Sigma of an imagined crystal: share of its energy above the ground state, and eV per atom."""
+"""Sigma of an imagined crystal: share of its distance from the ground state or free atoms, whichever is
+nearer, and eV per atom."""
 
 DISTANCES = (0.85, 0.75, 0.65, 0.55, 0.45)
 """Distances of imagined dimers over the shortest one in the data."""
@@ -161,7 +162,7 @@ def _scaled(
         # Where the baseline alone rises more steeply, the process is as in the ground state.
         least = baseline(imagined) / n - cohesion - ground
         energy = max(energy, least) if scale < 1.0 else energy
-        sigma = LEAST + SHARE * (energy + cohesion)
+        sigma = LEAST + SHARE * min(energy + cohesion, abs(energy))
         yield labelled(imagined, n * energy + free_energy(crystal, e0), n * sigma)
 
 
