@@ -14,9 +14,9 @@ anything there. Physics says more, and it is the same for all matter:
 - Pairs of atoms nearer to each other than any in the data repel like screened nuclei. There the process
   adds nothing to the repulsion of the baseline.
 
-The imagined frames have energies only, with sigmas of `SHARE` of how far a label lies from the nearer of
-the ground state and free atoms, and are only where the data have no frames. They are no part of the evidence by which
-hyperparameters are chosen, of errors or of counts, and give no sparse points.
+The imagined frames have energies only, with sigmas of `SHARE` of how far a label lies from the nearer
+of the ground state and free atoms, and are only where the data have no frames. They are no part of
+the evidence by which hyperparameters are chosen, of errors or of counts, and give no sparse points.
 """
 
 from __future__ import annotations
