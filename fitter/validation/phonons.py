@@ -5,12 +5,13 @@ Togo, Chaput, Tadano, Tanaka, J. Phys.: Condens. Matter 35, 353001 (2023), doi:1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from forcemap.fitter.checked import Checked, integer, number, read_by
+from forcemap.fitter.validation.born import born_reader, charges_of, check_names
 from forcemap.fitter.validation.check import (
     Case,
     CrystalCheck,
@@ -61,14 +62,33 @@ class PhononsSettings(Checked):
     mesh: int = field(default=12, metadata=read_by(integer(at_least=2, at_most=100)))
     """points in each direction for the density of states."""
 
+    born: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict, metadata=read_by(born_reader)
+    )
+    """phonopy's file BORN, or `{name of a crystal: file}` for several crystals: Born charges
+    and dielectric constant, which split longitudinal from transverse optical modes; none by default."""
+
 
 class Phonons(CrystalCheck):
-    """Harmonic lattice dynamics; long-range electrostatics (LO-TO splitting) are not added."""
+    """Harmonic lattice dynamics.
+
+    Potentials are short-ranged: the field of the dipoles of a longitudinal mode is added where Born
+    charges are given, by phonopy.
+    """
 
     name: ClassVar[str] = "phonons"
     title: ClassVar[str] = "Phonons"
     settings: ClassVar[type[Checked]] = PhononsSettings
     extra: ClassVar[str | None] = "phonopy"
+
+    def subjects(self, case: Case) -> Sequence[Subject]:
+        """All crystals. Raises ForcemapError for Born charges that are of none of them."""
+        given = case.settings[self.name].born  # type: ignore[attr-defined]
+        check_names(given, case)
+        for subject in case.crystals if given else ():
+            assert subject.atoms is not None
+            charges_of(subject, given, _phonopy(subject.atoms, np.eye(3)).primitive)
+        return case.crystals
 
     def names(self, subject: Subject, settings: Any) -> Sequence[str]:
         """At the special points of the lattice, and over the whole zone."""
@@ -89,6 +109,9 @@ class Phonons(CrystalCheck):
         at_gamma = np.sort(_frequencies(phonons, np.zeros((1, 3)))[0])
         acoustic = float(np.abs(at_gamma[np.argsort(np.abs(at_gamma))[:3]]).max())
         phonons.symmetrize_force_constants()
+        charges = charges_of(task.subject, task.settings.born, phonons.primitive)
+        if charges is not None:
+            phonons.nac_params = charges
         bands = _bands(phonons, task.settings.path)
         phonons.run_mesh([task.settings.mesh] * 3, is_gamma_center=True)
         mesh, weights = phonons.mesh.frequencies, phonons.mesh.weights
@@ -172,22 +195,34 @@ def _force_constants(crystal: Atoms, task: Task) -> Any:
     return phonons
 
 
-def _frequencies(phonons: Any, points: Array) -> Array:
-    """(points, bands) THz; imaginary ones are negative."""
-    phonons.run_qpoints(points)
+def _frequencies(phonons: Any, points: Array, direction: Array | None = None) -> Array:
+    """(points, bands) THz; imaginary ones are negative.
+
+    At Gamma, Born charges act on modes that are approached along `direction`, and on none without it.
+    """
+    phonons.run_qpoints(points, nac_q_direction=direction)
     return np.array(phonons.qpoints.frequencies)
+
+
+def _along(phonons: Any, points: Array) -> Array:
+    """(points, bands) THz of a path, whose points at Gamma are those of the path's direction there."""
+    frequencies = _frequencies(phonons, points)
+    for n in np.flatnonzero((points == 0.0).all(axis=1)):
+        frequencies[n] = _frequencies(phonons, points[n : n + 1], points[n - 1 if n else 1])[0]
+    return np.sort(frequencies, axis=1)
 
 
 def _bands(phonons: Any, points: int) -> dict[str, Any]:
     path = _path(_from_phonopy(phonons.primitive), points)
     x, places, labels = path.get_linear_kpoint_axis()
+    first = path.kpts[np.argmax((path.kpts != 0.0).any(axis=1))]  # the way that leads from Gamma
     special = {
-        _label(name): np.sort(_frequencies(phonons, np.array([point]))[0]).tolist()
+        _label(name): np.sort(_frequencies(phonons, np.array([point]), first)[0]).tolist()
         for name, point in path.special_points.items()
     }
     return {
         "x": x.tolist(),
-        "frequencies": np.sort(_frequencies(phonons, path.kpts), axis=1).tolist(),
+        "frequencies": _along(phonons, path.kpts).tolist(),
         "places": places.tolist(),
         "labels": [label.replace("G", "Γ") for label in labels],
         "special": special,

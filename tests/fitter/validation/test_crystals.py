@@ -14,6 +14,7 @@ from forcemap.fitter.validation.elastic import different_constants, hill
 from forcemap.fitter.validation.equation_of_state import BirchMurnaghan
 from forcemap.fitter.validation.interstitial import holes
 from forcemap.fitter.validation.surfaces import slabs
+from forcemap.potentials.errors import ForcemapError
 from validation_cases import (
     COPPER,
     case_of,
@@ -247,3 +248,82 @@ def test_defects_of_compounds_need_no_reservoir(tmp_path: Path) -> None:
     assert own["Schottky defect"].value == pytest.approx(sum(removed.values()) + 2 * energy)
     assert any("against the free atom of Au" in line for line in vacancies.remarks)
     assert {"Frenkel pair Cu", "Frenkel pair Au"} & set(outcome(found, "interstitial").numbers)
+
+
+ALLOY = bulk("CuAu", "cesiumchloride", a=3.1)
+"""Stands for a polar crystal: what Born charges add does not depend on what gives the forces."""
+
+CHARGE, DIELECTRIC = 1.3, 4.0
+
+
+def born_file(folder: Path, last: str = f"-{CHARGE} 0 0 0 -{CHARGE} 0 0 0 -{CHARGE}") -> Path:
+    path = folder / "BORN"
+    lines = [
+        "2.0",  # the unit of Quantum ESPRESSO's force constants: no business of ours
+        f"{DIELECTRIC} 0 0 0 {DIELECTRIC} 0 0 0 {DIELECTRIC}",
+        f"{CHARGE} 0 0 0 {CHARGE} 0 0 0 {CHARGE}",
+        last,
+    ]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_born_charges_split_optical_modes_as_the_field_of_their_dipoles_does(
+    tmp_path: Path,
+) -> None:
+    """w_LO^2 - w_TO^2 = 4 pi e^2 Z^2 / (epsilon V mu), Born and Huang (1954), section 8."""
+    pytest.importorskip("phonopy")
+    phonons = {"length": 6.0, "mesh": 4, "born": str(born_file(tmp_path))}
+    case = case_of([subject(ALLOY)], {"phonons": phonons}, species=("Cu", "Au"))
+    found = outcome(checked(tmp_path, EMT_SPEC, "crystal phonons", case), "phonons")
+    plain = case_of([subject(ALLOY)], {"phonons": {"length": 6.0, "mesh": 4}}, species=("Cu", "Au"))
+    without = outcome(checked(tmp_path, EMT_SPEC, "crystal phonons", plain), "phonons").numbers
+    crystal = checked(tmp_path, EMT_SPEC, "crystal", case)
+    volume = outcome(crystal, "crystal").numbers["lattice constant a"].value ** 3
+    masses = ALLOY.get_masses()
+    reduced = masses.prod() / masses.sum()
+    # eV/(Å² u) to THz²; 14.3996 eV Å is e²/(4 pi epsilon_0).
+    split = 15.633302**2 * 4 * np.pi * 14.39964548 * CHARGE**2 / (DIELECTRIC * volume * reduced)
+    transverse = found.numbers["lowest optical frequency at Gamma"].value
+    longitudinal = found.numbers["highest frequency at Gamma"].value
+    # phonopy's constants differ from these by some 1e-6.
+    assert longitudinal**2 - transverse**2 == pytest.approx(split, rel=1e-4)
+    assert transverse == pytest.approx(without["highest frequency at Gamma"].value, rel=1e-6)
+    # At the boundary of the zone, where the forces say all, nothing changes.
+    for name in ("highest frequency at X", "lowest frequency at M"):
+        assert found.numbers[name].value == pytest.approx(without[name].value, abs=1e-6)
+    # The band along the path ends at Gamma with the longitudinal mode.
+    start = found.data["frequencies"][found.data["labels"].index("Γ")]
+    assert start[-1] == pytest.approx(longitudinal, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("last", "key", "message"),
+    [
+        ("1 0 0", "", "BORN: is not phonopy's file BORN of crystal: .*line 4"),
+        ("-1 0 0 0 -1 0 0 0 -1\n0 0 0 0 0 0 0 0 0", "", "Too many atoms"),
+        ("-1 0 0 0 -1 0 0 0 x", "", "could not convert"),
+        ("-1 0 0 0 -1 0 0 0 -1", "other", "'other' is none of the crystals, which are crystal"),
+    ],
+)
+def test_born_charges_of_no_crystal_here_are_refused(
+    tmp_path: Path, last: str, key: str, message: str
+) -> None:
+    pytest.importorskip("phonopy")
+    path = str(born_file(tmp_path, last))
+    given = {key: path} if key else path
+    case = case_of([subject(ALLOY)], {"phonons": {"born": given}}, species=("Cu", "Au"))
+    with pytest.raises(ForcemapError, match=message):
+        checked(tmp_path, EMT_SPEC, "phonons", case)
+
+
+def test_one_born_file_for_several_crystals_is_refused(tmp_path: Path) -> None:
+    case = case_of(
+        [subject(ALLOY, "one"), subject(COPPER, "two")],
+        {"phonons": {"born": str(born_file(tmp_path))}},
+        species=("Cu", "Au"),
+    )
+    with pytest.raises(ForcemapError, match="there are one, two: say which one"):
+        checked(tmp_path, EMT_SPEC, "phonons", case)
+    with pytest.raises(ForcemapError, match=r"phonons\.born: .*nowhere: No such file"):
+        case_of([subject(ALLOY)], {"phonons": {"born": str(tmp_path / "nowhere")}})
