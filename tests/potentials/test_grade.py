@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 
 SPECIES = ["H", "O", "Si"]
 BARE = random_potential(SPECIES, 21, two_body_cutoff=4.4, three_body_cutoff=3.6, soap=True)
+ONE = random_potential(["Si"], 22, two_body_cutoff=4.4)
 MOMENTS = {
     "sums": Moments(3.0, 7),
     "many sums": Moments(4.4, 16),
@@ -41,7 +42,15 @@ MOMENTS = {
 CASES = {
     "terms": with_grade(BARE, 1),
     **{name: with_grade(BARE, 2, MOMENTS[name]) for name in ("many sums", "two of angles")},
+    **{
+        f"{radial} sums of one element": with_grade(ONE, 3, Moments(cutoff, radial))
+        for radial, cutoff in ((4, 4.4), (3, 3.1))
+    },
 }
+
+
+def structure_of(case: str, name: str) -> Atoms:
+    return structures.get(name, list(CASES[case].species))
 
 
 def grades(potential: Potential, atoms: Atoms, threads: int = 1) -> Array:
@@ -56,7 +65,7 @@ def grades(potential: Potential, atoms: Atoms, threads: int = 1) -> Array:
 @pytest.mark.parametrize("case", list(CASES))
 @pytest.mark.parametrize("name", ["slab"])
 def test_grades_equal_brute_force(name: str, case: str) -> None:
-    atoms = structures.get(name, SPECIES)
+    atoms = structure_of(case, name)
     found = grades(as_potential(CASES[case]), atoms)
     np.testing.assert_allclose(found, reference.grades(CASES[case], atoms), rtol=1e-9)
 
@@ -119,24 +128,24 @@ def test_a_distance_below_the_shortest_counts_as_its_ratio() -> None:
 
 
 def test_grades_know_no_place_and_no_direction() -> None:
-    atoms = structures.get("triclinic cell", SPECIES)
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ turn)
-    turned.positions = atoms.positions @ turn + [0.1, 7.0, -3.0]
-    for data in CASES.values():
+    for case, data in CASES.items():
+        atoms = structure_of(case, "triclinic cell")
+        turned = atoms.copy()
+        turned.set_cell(atoms.cell.array @ turn)
+        turned.positions = atoms.positions @ turn + [0.1, 7.0, -3.0]
         one, other = (grades(as_potential(data), some) for some in (atoms, turned))
         np.testing.assert_allclose(one, other, rtol=1e-9)
 
 
 @pytest.mark.parametrize("case", list(CASES))
 def test_threads_give_the_same_grades(case: str) -> None:
-    atoms = structures.get("triclinic cell", SPECIES).repeat((2, 1, 1))
+    atoms = structure_of(case, "triclinic cell").repeat((2, 1, 1))
     potential = as_potential(CASES[case])
     np.testing.assert_array_equal(grades(potential, atoms, threads=3), grades(potential, atoms))
 
 
-@pytest.mark.parametrize("case", ["terms", "two of angles"])
+@pytest.mark.parametrize("case", ["terms", "two of angles", "4 sums of one element"])
 def test_instruction_sets_agree_on_grades(case: str, tmp_path: Path) -> None:
     write_potential(CASES[case], tmp_path / "potential.forcemap")
     code = (
@@ -145,7 +154,7 @@ def test_instruction_sets_agree_on_grades(case: str, tmp_path: Path) -> None:
         "found = load(sys.argv[1]).evaluator().compute(**atoms, grades=True)\n"
         "sys.stdout.buffer.write(found.grades.tobytes())\n"
     )
-    atoms = structures.get("slab", SPECIES)
+    atoms = structure_of(case, "slab")
     expected = grades(as_potential(CASES[case]), atoms)
     files = str(tmp_path / "potential.forcemap"), str(tmp_path / "atoms.npz")
     arrays = {"positions": atoms.positions, "numbers": atoms.numbers, "pbc": atoms.pbc}
@@ -158,13 +167,25 @@ def test_instruction_sets_agree_on_grades(case: str, tmp_path: Path) -> None:
 
 
 def test_grading_leaves_energies_and_forces_alone() -> None:
-    atoms = structures.get("slab", SPECIES)
-    structure = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
-    for data in CASES.values():
+    """Bit by bit, also where distances are found together with what grades."""
+    for case, data in CASES.items():
+        atoms = structure_of(case, "slab")
+        structure = atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc
         evaluator = as_potential(data).evaluator()
         one, other = evaluator.compute(*structure, grades=True), evaluator.compute(*structure)
         assert one.energy == other.energy
         np.testing.assert_array_equal(one.forces, other.forces)
+        np.testing.assert_array_equal(one.virial, other.virial)
+
+
+def test_grades_do_not_depend_on_how_many_wait() -> None:
+    """Sites are graded eight at a time: each as if it were alone, however many there are."""
+    potential = as_potential(CASES["4 sums of one element"])
+    for count in (1, 7, 8, 9, 17):
+        places = np.random.default_rng(count).uniform(0, 6, (count, 3))
+        atoms = Atoms(f"Si{count}", places)
+        found = grades(potential, atoms)
+        np.testing.assert_allclose(found, reference.grades(CASES["4 sums of one element"], atoms))
 
 
 def test_a_potential_without_a_grade_says_so() -> None:
@@ -187,9 +208,26 @@ def test_moments_are_checked(kind: str, cutoff: float, radial: int) -> None:
         as_potential(BARE).feature_counts(moments)
 
 
-def test_atoms_in_one_place_are_named() -> None:
+@pytest.mark.parametrize("case", ["terms", "4 sums of one element"])
+def test_atoms_in_one_place_are_named(case: str) -> None:
+    symbols = list(CASES[case].species)
     with pytest.raises(ForcemapError, match="atoms 0 and 1 are in the same place"):
-        grades(as_potential(CASES["terms"]), Atoms("HO", np.zeros((2, 3))))
+        grades(as_potential(CASES[case]), Atoms([symbols[0], symbols[-1]], np.zeros((2, 3))))
+
+
+def test_atoms_however_near_are_graded() -> None:
+    """Also where squares of distances leave the range of doubles: moments as of any short distance."""
+    data = CASES["4 sums of one element"]
+    assert data.grade is not None
+    shortest = data.grade.shortest["Si", "Si"]
+    potential = as_potential(data)
+    of_moments = as_potential(replace(data, grade=replace(data.grade, shortest={})))
+    expected = grades(of_moments, Atoms("Si2", [[0, 0, 0], [0, 0, 1e-14]]))
+    for r, known in ((1e-3, 1e-3), (1e-19, 1e-19), (1e-200, 1e-18)):
+        atoms = Atoms("Si2", [[0, 0, 0], [0, 0, r]])
+        np.testing.assert_allclose(grades(potential, atoms), shortest / known, rtol=1e-9)
+        if r < 1e-14:
+            np.testing.assert_allclose(grades(of_moments, atoms), expected, rtol=1e-10)
 
 
 def test_bytes_of_draws_are_not_those_of_a_step() -> None:

@@ -7,6 +7,7 @@
 
 #include "arena.hpp"
 #include "loops/site_kernels.hpp"
+#include "moment_grades.hpp"
 #include "workspace.hpp"
 
 namespace forcemap {
@@ -132,12 +133,11 @@ double Grade::of(const SiteView& site, double* features) const {
   if (!center.mean.empty())
     grade = std::sqrt(site_kernels().whiten(center.blocks.data(), center.mean.data(),
                                             center.mean.size(), features));
-  return std::max(grade, of_distances(site));
+  return std::max(grade, grade_of_distances(*this, site));
 }
 
-double Grade::of_distances(const SiteView& site) const {
+double Grade::of_near(const SiteView& site) const {
   double grade = 0.0;
-  if (!(site.least_square < longest_shortest * longest_shortest)) return grade;
   const double* const limits = &shortest[static_cast<std::size_t>(site.species) * centers.size()];
   for (std::size_t n = 0; n < site.count; ++n) {
     const double limit = limits[static_cast<std::size_t>(site.kind[n])];
@@ -154,34 +154,11 @@ struct MomentGrades::Impl {
     double* to[kTogether];
   };
 
-  // Of the functions f_n, n < 4, by the powers of what fades.
-  static constexpr double functions[4][4] = {{1.0, 0.0, 0.0, 0.0},
-                                             {1.0, -2.0, 0.0, 0.0},
-                                             {1.0, -8.0, 8.0, 0.0},
-                                             {1.0, -18.0, 48.0, -32.0}};
-
-  bool known = false, is_few = false;
-  FewMomentsView few{};  // where there are no more
   MomentSpace loops;
   std::vector<std::unique_ptr<Waiting>> waiting;  // by species, null before the first site
 
-  // Before anything else.
-  void learn(const Grade& grade) {
-    const Moments& moments = *grade.moments;
-    known = true;
-    is_few = grade.centers.size() == 1 && moments.radial <= 4 && moments.angular_radial == 0;
-    if (is_few) {
-      const Grade::Center& center = grade.centers[0];
-      few.inverse_cutoff = 1.0 / moments.cutoff;
-      for (std::size_t n = 0; n < moments.radial; ++n)
-        for (std::size_t row = 0; row < moments.radial; ++row) {
-          const double white = center.blocks[8 * n + row];
-          few.shift[row] += white * center.mean[n];
-          for (std::size_t k = 0; k < 4; ++k) few.columns[k][row] += white * functions[n][k];
-        }
-    }
-    waiting.resize(grade.centers.size());
-    loops.set(moments, grade.centers.size());
+  explicit Impl(const Grade& grade) : waiting(grade.centers.size()) {
+    loops.set(*grade.moments, grade.centers.size());
   }
 
   void finish(const Grade& grade, std::size_t species) {
@@ -198,41 +175,88 @@ struct MomentGrades::Impl {
   }
 };
 
-MomentGrades::MomentGrades() : impl_(new Impl) {}
+MomentGrades::MomentGrades() = default;
 MomentGrades::~MomentGrades() = default;
 
-void MomentGrades::add(const Grade& grade, const SiteView& site, double* to) {
-  const auto own = static_cast<std::size_t>(site.species);
-  if (grade.centers[own].mean.empty()) {
-    *to = grade.of_distances(site);
-    return;
+void MomentGrades::learn(const Grade& grade) {
+  const Moments& moments = *grade.moments;
+  is_few_ = grade.centers.size() == 1 && !grade.centers[0].mean.empty() && moments.radial <= 4 &&
+            moments.angular_radial == 0;
+  if (is_few_) learn_few(grade);
+  impl_ = std::make_unique<Impl>(grade);
+}
+
+void MomentGrades::learn_few(const Grade& grade) {
+  // Of the functions f_n, n < 4, by the powers of 1 - x.
+  constexpr double functions[4][4] = {{1.0, 0.0, 0.0, 0.0},
+                                      {1.0, -2.0, 0.0, 0.0},
+                                      {1.0, -8.0, 8.0, 0.0},
+                                      {1.0, -18.0, 48.0, -32.0}};
+  const Moments& moments = *grade.moments;
+  const Grade::Center& center = grade.centers[0];
+  FewMomentsView& few = few_.view;
+  few.cutoff = moments.cutoff;
+  for (std::size_t n = 0; n < moments.radial; ++n)
+    for (std::size_t row = n; row < moments.radial; ++row) {
+      const double white = center.blocks[8 * n + row];
+      few.shift[row] += white * center.mean[n];
+      double power = 1.0 / (moments.cutoff * moments.cutoff);
+      for (std::size_t k = 0; k <= n; ++k, power /= moments.cutoff)
+        few.columns[k][row] += white * functions[n][k] * power;
+    }
+  few_.prepare = site_kernels().prepare_few;
+}
+
+bool MomentGrades::prepare_any(const Grade& grade, SiteView& site, double beyond, double* to) {
+  if (!impl_) {
+    learn(grade);
+    return prepare(grade, site, beyond, to);
   }
-  if (!impl_->known) impl_->learn(grade);
-  if (impl_->is_few) {
-    *to = std::max(grade.of_distances(site), site_kernels().few_moments(impl_->few, site));
-    return;
+  const auto own = static_cast<std::size_t>(site.species);
+  if (!site_kernels().prepare(site, beyond)) return false;
+  if (grade.centers[own].mean.empty()) {
+    *to = grade_of_distances(grade, site);
+    return true;
   }
   if (!impl_->waiting[own]) impl_->waiting[own] = std::make_unique<Impl::Waiting>();
   Impl::Waiting& sites = *impl_->waiting[own];
   if (sites.sums.count == kTogether) impl_->finish(grade, own);
   sites.to[sites.sums.count] = to;
-  sites.of_distances[sites.sums.count] = grade.of_distances(site);
+  sites.of_distances[sites.sums.count] = grade_of_distances(grade, site);
   impl_->loops.write_sums(site, sites.sums.next(impl_->loops.width(), grade.centers[own].features));
+  return true;
+}
+
+void MomentGrades::finish_few() {
+  double lengths[kTogether];
+  site_kernels().few_grades(few_.view, few_.sums, lengths);
+  for (std::size_t n = 0; n < few_.count; ++n)
+    *few_.to[n] = std::max(few_.of_distances[n], lengths[n]);
+  few_.count = 0;
 }
 
 void MomentGrades::spoil(double* to) {
   *to = std::numeric_limits<double>::quiet_NaN();
+  const auto spoil_of = [to](std::size_t count, double* const* places, double* of_distances) {
+    for (std::size_t n = 0; n < count; ++n)
+      if (places[n] == to) of_distances[n] = *to;
+  };
+  spoil_of(few_.count, few_.to, few_.of_distances);
+  if (!impl_) return;
   for (const auto& sites : impl_->waiting)
-    for (std::size_t n = 0; sites && n < sites->sums.count; ++n)
-      if (sites->to[n] == to) sites->of_distances[n] = *to;
+    if (sites) spoil_of(sites->sums.count, sites->to, sites->of_distances);
 }
 
 void MomentGrades::clear() {
+  few_.count = 0;
+  if (!impl_) return;
   for (const auto& sites : impl_->waiting)
     if (sites) sites->sums.count = 0;
 }
 
 void MomentGrades::finish(const Grade& grade) {
+  if (few_.count > 0) finish_few();
+  if (!impl_) return;
   for (std::size_t species = 0; species < impl_->waiting.size(); ++species)
     if (impl_->waiting[species] && impl_->waiting[species]->sums.count > 0)
       impl_->finish(grade, species);

@@ -8,6 +8,7 @@
 
 #include "arena.hpp"
 #include "forcemap/fail.hpp"
+#include "moment_grades.hpp"
 #include "sites.hpp"
 #include "workspace.hpp"
 
@@ -125,6 +126,14 @@ struct Potential::Impl {
   enum class Alone { kept, left_out };
   Prepared prepare(Site* sites, std::size_t count, double* energies, Alone alone) const {
     const PrepareFunction prepare = site_kernels().prepare;
+    return prepare_by(sites, count, energies, alone,
+                      [&](SiteView& view, std::size_t) { return prepare(view, 2.0 * cutoff); });
+  }
+
+  // by(view, place) prepares each site, false where two atoms coincide.
+  template <typename By>
+  Prepared prepare_by(Site* sites, std::size_t count, double* energies, Alone alone,
+                      const By& by) const {
     Prepared found;
     for (std::size_t n = 0; n < count; ++n) {
       if (sites[n].count == 0 && alone == Alone::left_out) {
@@ -134,7 +143,7 @@ struct Potential::Impl {
       SiteView& view = sites[n].scratch->view;
       view.count = sites[n].count;
       view.species = sites[n].species;
-      if (!prepare(view, 2.0 * cutoff)) {
+      if (!by(view, n)) {
         energies[n] = std::nan("");
         continue;
       }
@@ -194,10 +203,10 @@ struct Potential::Impl {
 
   void grade_by_moments(Site* sites, std::size_t count, double* energies, double* const* grades,
                         MomentGrades& waiting) const {
-    Prepared found = prepare(sites, count, energies, Alone::kept);
-    // Before the terms, so that nothing waits for them.
-    for (std::size_t n = 0; n < found.count; ++n)
-      waiting.add(*data.grade, *found.view[n], grades[found.place[n]]);
+    const auto by = [&](SiteView& view, std::size_t n) {
+      return waiting.prepare(*data.grade, view, 2.0 * cutoff, grades[n]);
+    };
+    Prepared found = prepare_by(sites, count, energies, Alone::kept, by);
     if (found.count > 0) add_terms(found, energies, sites[0].scratch->space);
     for (std::size_t n = 0; n < count; ++n)
       if (!std::isfinite(energies[n])) waiting.spoil(grades[n]);

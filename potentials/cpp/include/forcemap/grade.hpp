@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <vector>
 
@@ -57,30 +56,11 @@ struct Grade {
   /// data's shortest distance s, at least s / r. `features` are zero up to a multiple of 8 and are
   /// spent.
   double of(const SiteView& site, double* features) const;
-  /// The largest s / r of a prepared site alone, 0 without a neighbour that is too near.
-  double of_distances(const SiteView& site) const;
+  /// The largest s / r of a prepared site alone, for one that has a neighbour nearer than the
+  /// longest of them; 0 if none is too near.
+  double of_near(const SiteView& site) const;
 
   static constexpr std::size_t most_features = 4096;
-};
-
-/// Sites of a grade with moments whose grades are still to be computed: eight at a time, which
-/// costs little more than one. Memory of one thread, for one grade.
-class MomentGrades {
- public:
-  MomentGrades();
-  ~MomentGrades();
-
-  /// Takes a prepared site's moments; its grade comes to `grade` in a later call, or in `finish`.
-  void add(const Grade& grade, const SiteView& site, double* to);
-  /// Makes the grade at `to` NaN.
-  void spoil(double* to);
-  void finish(const Grade& grade);
-  /// Forgets the sites.
-  void clear();
-
- private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace forcemap

@@ -49,13 +49,18 @@ using MomentFeaturesFunction = void (*)(const MomentsView& moments, const double
                                         double* features);
 
 /// A grade by no more than four moments of one species without angles: |sum_k columns[k] p_k -
-/// shift| of the sums p of the powers (1 - x)^2 to (1 - x)^5.
+/// shift| of the sums p of the powers (cutoff - r)^2 to (cutoff - r)^5, of which a row of it needs
+/// those up to its own.
 struct FewMomentsView {
-  double inverse_cutoff;
+  double cutoff;
   double columns[4][4];
   double shift[4];
 };
-using FewMomentsFunction = double (*)(const FewMomentsView& moments, const SiteView& site);
+/// Prepares a site as PrepareFunction does, bit by bit, and writes its four sums.
+using PrepareFewFunction = bool (*)(SiteView& site, double beyond, double cutoff, double* sums);
+/// The grades of eight sites, from the sums of each.
+using FewGradesFunction = void (*)(const FewMomentsView& moments, const double (*sums)[4],
+                                   double* grades);
 
 /// |W (x - mean)|^2 of a lower triangular W, (count, count) with a multiple of 8 as count, by
 /// blocks of 8 rows: of each the columns up to its last row, 8 numbers of each. Leaves x - mean in

@@ -45,8 +45,7 @@ static void whiten_eight(const double* blocks, const double* mean, std::size_t c
     for (std::size_t m = 0; m < 4; ++m) total = fma(y[m], y[m], total);
     if (first % 8 == 4) blocks += 8 * (first + 4);
   }
-  store(lengths, total);
-  for (std::size_t n = 0; n < 8; n += 4) store(lengths + n, root(load(lengths + n)));
+  store(lengths, root(total));
 }
 
 // The value of the radial function that follows `value`, before it `previous`; f_0 before any.
@@ -137,19 +136,44 @@ struct Packer {
   }
 };
 
-// Of one site at once: with so few moments keeping sites until there are eight takes longer.
-static double few_moments(const FewMomentsView& v, const SiteView& s) {
-  Vec8 total[8];
-#pragma GCC unroll 8
-  for (std::size_t k = 0; k < 8; ++k) total[k] = splat8(0.0);
-  for (std::size_t n = 0; n < s.padded; n += 8)
-    add_radial<kFadingPowers>(load8(s.r + n), v.inverse_cutoff, total);
-  double powers[8];
-  store(powers, sums_of_eight(total));
-  Vec4 y = splat(0.0) - load(v.shift);
+// Sums over a site's neighbours of powers of what fades, cutoff - r: in this form, with additions
+// apart from products, the loop that prepares a site hardly gets longer.
+class FadingSums {
+ public:
+  __attribute__((always_inline)) inline explicit FadingSums(double cutoff)
+      : cutoff_(splat8(cutoff)) {
 #pragma GCC unroll 4
-  for (std::size_t k = 0; k < 4; ++k) y = fma(splat(powers[k]), load(v.columns[k]), y);
-  return __builtin_sqrt(sum(y * y));
+    for (std::size_t k = 0; k < kFadingPowers; ++k) total_[k] = splat8(0.0);
+  }
+  __attribute__((always_inline)) inline void add(Vec8 r) {
+    const Vec8 fade = larger(cutoff_ - r, splat8(0.0)), square = fade * fade, cube = square * fade;
+    total_[0] = total_[0] + square;
+    total_[1] = total_[1] + cube;
+    total_[2] = total_[2] + square * square;
+    total_[3] = total_[3] + square * cube;
+  }
+  __attribute__((always_inline)) inline void write(double* to) const {
+    store(to, add_half_sums(folded(half_sums(total_[0], total_[1])),
+                            folded(half_sums(total_[2], total_[3]))));
+  }
+
+ private:
+  Vec8 cutoff_, total_[kFadingPowers];
+};
+
+static void few_grades(const FewMomentsView& v, const double (*sums)[4], double* grades) {
+  const double* rows[8];
+  for (int n = 0; n < 8; ++n) rows[n] = sums[n];
+  Vec8 powers[4], squares = splat8(0.0);
+  load_columns(rows, powers);
+#pragma GCC unroll 4
+  for (std::size_t row = 0; row < 4; ++row) {
+    Vec8 y = splat8(-v.shift[row]);
+#pragma GCC unroll 4
+    for (std::size_t k = 0; k <= row; ++k) y = fma(powers[k], splat8(v.columns[k][row]), y);
+    squares = fma(y, y, squares);
+  }
+  store(grades, root(squares));
 }
 
 // One species: sums of N functions at v.sums. Returns how many neighbours are packed.

@@ -51,6 +51,7 @@ struct SiteKernels {
   const char* name;
   GatherFunction gather;
   PrepareFunction prepare;
+  PrepareFewFunction prepare_few;
   NearFunction near;
   TwoBodyFunction two_body;
   TwoBodyDrawsFunction two_body_draws;
@@ -62,7 +63,7 @@ struct SiteKernels {
   ThreeBodyDrawsFunction three_body_draws;
   MomentSumsFunction moment_sums;
   MomentFeaturesFunction moment_features;
-  FewMomentsFunction few_moments;
+  FewGradesFunction few_grades;
   WhitenFunction whiten;
   WhitenEightFunction whiten_eight;
   SoapKernels soap;

@@ -215,8 +215,11 @@ static std::size_t near(const Candidates& candidates, std::size_t from, std::siz
 
 // ---- distances ---------------------------------------------------------------------------------
 
-// Lengths of all neighbour vectors and the least of their squares; gradients of zero.
-FORCEMAP_INLINE double lengths(const SiteView& s) {
+// Lengths of all neighbour vectors and the least of their squares; gradients of zero. What `with`
+// does with the lengths costs less here than in a loop of its own.
+template <typename With>
+FORCEMAP_INLINE double lengths(const SiteView& view, const With& with) {
+  const SiteView s = view;  // which no store can change
   const Vec8 zero = splat8(0.0);
   Vec8 smallest = splat8(1e300);
   for (std::size_t n = 0; n < s.padded; n += 8) {
@@ -230,6 +233,7 @@ FORCEMAP_INLINE double lengths(const SiteView& s) {
     store(s.gx + n, zero);
     store(s.gy + n, zero);
     store(s.gz + n, zero);
+    with(r);
   }
   double lane[8];
   store(lane, smallest);
@@ -259,15 +263,36 @@ static bool short_lengths(const SiteView& s) {
   return true;
 }
 
-static bool prepare(SiteView& s, double beyond) {
+// Entries beyond every cutoff up to a multiple of 8, and as many as make eight: there is room, and
+// nothing to count.
+FORCEMAP_INLINE void pad(SiteView& s, double beyond) {
   s.padded = (s.count + 7) & ~static_cast<std::size_t>(7);
-  for (std::size_t n = s.count; n < s.padded; ++n) {
-    s.x[n] = beyond;
-    s.y[n] = s.z[n] = 0.0;
-    s.kind[n] = 0;
-  }
-  s.least_square = lengths(s);
-  return s.least_square > 1e-40 || short_lengths(s);
+  store(s.x + s.count, splat8(beyond));
+  store(s.y + s.count, splat8(0.0));
+  store(s.z + s.count, splat8(0.0));
+  __builtin_memset(s.kind + s.count, 0, 8 * sizeof(int));
+}
+
+// Squares of this size are within the range of doubles.
+constexpr double kLeastSquare = 1e-40;
+
+static bool prepare(SiteView& s, double beyond) {
+  pad(s, beyond);
+  s.least_square = lengths(s, [](Vec8) {});
+  return s.least_square > kLeastSquare || short_lengths(s);
+}
+
+static bool prepare_few(SiteView& s, double beyond, double cutoff, double* sums) {
+  pad(s, beyond);
+  FadingSums faded(cutoff);
+  s.least_square = lengths(s, [&](Vec8 r) __attribute__((always_inline)) { faded.add(r); });
+  faded.write(sums);
+  if (s.least_square > kLeastSquare) return true;
+  if (!short_lengths(s)) return false;
+  FadingSums again(cutoff);
+  for (std::size_t n = 0; n < s.padded; n += 8) again.add(load8(s.r + n));
+  again.write(sums);
+  return true;
 }
 
 }  // namespace FORCEMAP_LOOPS
@@ -277,6 +302,7 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS_NAME,
       FORCEMAP_LOOPS::gather,
       FORCEMAP_LOOPS::prepare,
+      FORCEMAP_LOOPS::prepare_few,
       FORCEMAP_LOOPS::near,
       FORCEMAP_LOOPS::two_body,
       FORCEMAP_LOOPS::two_body_draws,
@@ -288,7 +314,7 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::three_body_draws,
       FORCEMAP_LOOPS::moment_sums,
       FORCEMAP_LOOPS::moment_features,
-      FORCEMAP_LOOPS::few_moments,
+      FORCEMAP_LOOPS::few_grades,
       FORCEMAP_LOOPS::whiten,
       FORCEMAP_LOOPS::whiten_eight,
       {FORCEMAP_LOOPS::kLanes, FORCEMAP_LOOPS::spectrum_kernels_of<double>(),

@@ -23,6 +23,7 @@ FORCEMAP_INLINE Vec8 fnma(Vec8 a, Vec8 b, Vec8 c) { return _mm512_fnmadd_pd(a, b
 FORCEMAP_INLINE Vec8 down(Vec8 a) {
   return _mm512_roundscale_pd(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
+FORCEMAP_INLINE Vec8 root(Vec8 a) { return _mm512_sqrt_pd(a); }
 FORCEMAP_INLINE Vec8 smaller(Vec8 a, Vec8 b) { return _mm512_min_pd(a, b); }
 FORCEMAP_INLINE Vec8 larger(Vec8 a, Vec8 b) { return _mm512_max_pd(a, b); }
 FORCEMAP_INLINE unsigned less(Vec8 a, Vec8 b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
@@ -46,9 +47,11 @@ FORCEMAP_INLINE Vec8 numbered(Vec8 a, long long first) {
       _mm512_andnot_si512(_mm512_set1_epi64(kMostNumbered - 1), _mm512_castpd_si512(a));
   return _mm512_castsi512_pd(_mm512_or_si512(rest, number));
 }
-FORCEMAP_INLINE double sum(Vec8 v) {
-  return sum(_mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1)));
+// The first four lanes and the last four, added.
+FORCEMAP_INLINE Vec4 folded(Vec8 v) {
+  return _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
 }
+FORCEMAP_INLINE double sum(Vec8 v) { return sum(folded(v)); }
 FORCEMAP_INLINE void store_integers(int* p, Vec8 a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvttpd_epi32(a));
 }
@@ -156,6 +159,7 @@ FORCEMAP_INLINE Vec8 fnma(Vec8 a, Vec8 b, Vec8 c) {
   return {fnma(a.lo, b.lo, c.lo), fnma(a.hi, b.hi, c.hi)};
 }
 FORCEMAP_INLINE Vec8 down(Vec8 a) { return {down(a.lo), down(a.hi)}; }
+FORCEMAP_INLINE Vec8 root(Vec8 a) { return {root(a.lo), root(a.hi)}; }
 FORCEMAP_INLINE Vec8 smaller(Vec8 a, Vec8 b) { return {smaller(a.lo, b.lo), smaller(a.hi, b.hi)}; }
 FORCEMAP_INLINE Vec8 larger(Vec8 a, Vec8 b) { return {larger(a.lo, b.lo), larger(a.hi, b.hi)}; }
 FORCEMAP_INLINE unsigned less(Vec8 a, Vec8 b) { return less(a.lo, b.lo) | less(a.hi, b.hi) << 4; }
@@ -175,7 +179,8 @@ FORCEMAP_INLINE void store_kept(double* p, unsigned lanes, Vec8 a) {
 FORCEMAP_INLINE Vec8 numbered(Vec8 a, long long first) {
   return {numbered(a.lo, first), numbered(a.hi, first + 4)};
 }
-FORCEMAP_INLINE double sum(Vec8 v) { return sum(v.lo + v.hi); }
+FORCEMAP_INLINE Vec4 folded(Vec8 v) { return v.lo + v.hi; }
+FORCEMAP_INLINE double sum(Vec8 v) { return sum(folded(v)); }
 FORCEMAP_INLINE void store_integers(int* p, Vec8 a) {
   to_integers(a.lo, p);
   to_integers(a.hi, p + 4);
