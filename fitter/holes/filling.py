@@ -2,8 +2,8 @@
 
 Random structures relax with the fit; those that end below the ground state become frames with an energy
 alone, somewhat above it. A label pulls only where the process is below it (`lifting`): structures are
-to lie above the ground state, how far nobody knows. That goes on with the process that knows the labels,
-until several searches in a row find nothing, or until lifting spoils the fit to the data.
+to lie above the ground state, how far nobody knows. That goes on with the process that knows the
+labels, until several searches in a row find nothing, or until lifting spoils the fit to the data.
 
 The labels that pull in the end count as what is imagined beyond the data: they are no part of the
 evidence, of errors or of counts, and give no sparse points.
@@ -29,14 +29,14 @@ from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.solve.evidence import Hyperparameters
 from forcemap.fitter.solve.solver import Sums
-from forcemap.fitter.terms.base import Array, MapPlan
+from forcemap.fitter.terms.base import Array, MapPlan, Term
 from forcemap.fitter.terms.rows import unwhitened
 from forcemap.fitter.uncertainty.leave_one_out import Posterior
 from forcemap.potentials import Evaluator
 from forcemap.potentials.file.potential_file import as_potential
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Filling", "filled", "filled_holes"]
+__all__ = ["ROUNDS", "STARTS", "SURE", "Filling", "filled", "filled_holes", "is_worth_filling"]
 
 STARTS, ROUNDS = 50, 30
 """Random structures of a search, and searches that may find holes; each knows the holes of those
@@ -71,6 +71,13 @@ class Filling(NamedTuple):
     posterior: Posterior
 
 
+def is_worth_filling(terms: Sequence[Term], frames: Sequence[Frame], labels: int) -> bool:
+    """Whether `terms` can be searched for holes, and enough labels are there to outweigh rough ones."""
+    if labels < LEAST_LABELS or not all(term.has_map for term in terms):
+        return False
+    return len({frame.energy for frame in frames if frame.energy is not None}) >= FEWEST
+
+
 def filled(
     fit: Filling,
     frames: Sequence[Frame],
@@ -87,10 +94,8 @@ def filled(
         prior: terms and their covariances.
         data: sums of all rows of the fit; those of the holes are added.
         chosen: hyperparameters, with the deltas of the posterior.
-        advance: called after each round.
+        advance: called after each of at most `ROUNDS` searches.
     """
-    if not fit.model.repulsion or fit.model.unmapped or _say_too_little(frames, data.count):
-        return fit
     with threadpool_limits(limits=1, user_api="blas"):
         search = _Search(fit, frames, prior, data, chosen)
         for _ in range(ROUNDS):
@@ -188,13 +193,6 @@ def _squares(values: Array, known: Posterior, data: Sums) -> float:
     """Sum of the squared, scaled residuals of the data's own labels with whitened weights (m,)."""
     rows, targets = known.imagined
     return data.residual(values) - float(np.sum((rows @ values - targets) ** 2))
-
-
-def _say_too_little(frames: Sequence[Frame], labels: int) -> bool:
-    """Whether rough labels would outweigh the data."""
-    if labels < LEAST_LABELS:
-        return True
-    return len({frame.energy for frame in frames if frame.energy is not None}) < FEWEST
 
 
 def _evaluator(model: Model, frames: Sequence[Frame]) -> Evaluator:
