@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
-from forcemap.fitter.holes.filling import Filling, filled
+from forcemap.fitter.holes.filling import ROUNDS, Filling, filled, is_worth_filling
 from forcemap.fitter.process.accumulate import accumulate
 from forcemap.fitter.process.beyond import imagined_rows
 from forcemap.fitter.process.blocks import blocks_of, costs_of, places_of, rows_of
@@ -153,16 +154,7 @@ def fitted(
     several = leave_out and sum(len(target.rows) > 0 for target in targets) > 1
     scratch = _scratch(targets, prior, run) if several else KeptRows.none()
     with scratch as kept:
-        with run.stage("fitting", -(-len(targets) // run.ranks.size)) as advance:
-            groups = group_count(settings, frames)
-            data = accumulate(targets, prior, run, groups, advance, kept.keep)
-            solved = None
-            if run.ranks.is_first:
-                with blas_threads(prior.size, run.jobs_while_others_wait):
-                    solved = _from_sums(prepared, prior, data)
-                if solved.noise_is_guessed:
-                    run.note(NOISE_IS_GUESSED)
-            del data  # as large as what is needed from here on
+        solved = _by_all_ranks(prepared, prior, run, kept.keep)
         posterior = run.ranks.on_first(lambda: solved and solved.posterior) if several else None
         left_out: Sequence[LeftOut] = []
         if posterior:
@@ -284,7 +276,32 @@ def _scratch(targets: Sequence[Targets], prior: Prior, run: Run) -> KeptRows:
     return kept
 
 
-def _from_sums(prepared: _Prepared, prior: Prior, data: Groups) -> _Solved:
+def _by_all_ranks(
+    prepared: _Prepared, prior: Prior, run: Run, keep: Callable[[int, Array], object]
+) -> _Solved | None:
+    """The fit on the first rank, by the rows of all, which `keep` is called with; None on others."""
+    settings, frames, targets = prepared.settings, prepared.survey.frames, prepared.targets
+    threads = partial(blas_threads, prior.size, run.jobs_while_others_wait)
+    with run.stage("fitting", -(-len(targets) // run.ranks.size)) as advance:
+        data = accumulate(targets, prior, run, group_count(settings, frames), advance, keep)
+        if not run.ranks.is_first:
+            return None
+        with threads():
+            solved, sums, chosen = _from_sums(prepared, prior, data)
+        if solved.noise_is_guessed:
+            run.note(NOISE_IS_GUESSED)
+        del data  # as large as what is needed from here on
+    if not (settings.fills_holes and is_worth_filling(prior.terms, frames, sums.count)):
+        return solved
+    with run.stage("filling holes", ROUNDS) as advance, threads():
+        fit = Filling(solved.model, solved.posterior)
+        model, posterior = filled(fit, frames, prior, sums, chosen, advance)
+    return replace(solved, model=model, posterior=posterior)
+
+
+def _from_sums(
+    prepared: _Prepared, prior: Prior, data: Groups
+) -> tuple[_Solved, Sums, Hyperparameters]:
     """Hyperparameters by evidence, then the posterior; `data` gives its memory away."""
     freedom = freedom_of(prepared.settings, prior.terms, prepared.survey.frames)
     sizes = [term.size for term in prior.terms]
@@ -302,12 +319,10 @@ def _from_sums(prepared: _Prepared, prior: Prior, data: Groups) -> _Solved:
         del alone
     chosen = replace(chosen, deltas=held)
     model, posterior = _solved(prepared, prior, together, chosen)
-    if prepared.settings.fills_holes:
-        frames = prepared.survey.frames
-        model, posterior = filled(Filling(model, posterior), frames, prior, together, chosen)
     if evidence is not None:
         model = replace(model, log_marginal_likelihood=evidence)
-    return _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)
+    solved = _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)
+    return solved, together, chosen
 
 
 def _known_deltas(prior: Prior, chosen: Hyperparameters) -> Array:

@@ -1,17 +1,17 @@
 """Fills holes: finds them with the fit, and adds labels that lift them, until none are left.
 
-Each hole becomes a frame with an energy alone, somewhat above the ground state. Its sigma is a share of
-the hole's depth, so that a deep hole is lifted by its order of magnitude first and by less the next
-time: labels that ask for more than a process of few bodies can follow spoil its fit to the data, which
-ends the search. None pulls harder than `process.beyond.imagined_rows` allows.
+Random structures relax with the fit; those that end below the ground state become frames with an energy
+alone, somewhat above it. A label pulls only where the process is below it (`lifting`): structures are
+to lie above the ground state, how far nobody knows. That goes on with the process that knows the
+labels, until several searches in a row find nothing, or until lifting spoils the fit to the data.
 
-The labels count as what is imagined beyond the data: they are no part of the evidence, of errors or of
-counts, and give no sparse points.
+The labels that pull in the end count as what is imagined beyond the data: they are no part of the
+evidence, of errors or of counts, and give no sparse points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,42 +19,43 @@ import numpy as np
 from forcemap.fitter.baseline.baseline import Baseline, free_energy
 from forcemap.fitter.baseline.beyond import FEWEST, labelled
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.holes.search import (
-    STARTS,
-    Composition,
-    Hole,
-    compositions_of,
-    holes_among,
-    starts,
-)
+from forcemap.fitter.holes.lifting import Lifts
+from forcemap.fitter.holes.search import Hole, compositions_of, holes_among, starts
 from forcemap.fitter.mapping.tabulate import Tabulation
-from forcemap.fitter.process.beyond import imagined_rows
-from forcemap.fitter.process.model import Labels, Model
+from forcemap.fitter.process.accumulate import whole_rows
+from forcemap.fitter.process.beyond import Imagined
+from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
 from forcemap.fitter.solve.evidence import Hyperparameters
 from forcemap.fitter.solve.solver import Sums
-from forcemap.fitter.terms.base import Array, MapPlan
+from forcemap.fitter.terms.base import Array, MapPlan, Term
 from forcemap.fitter.terms.rows import unwhitened
 from forcemap.fitter.uncertainty.leave_one_out import Posterior
 from forcemap.potentials import Evaluator
 from forcemap.potentials.file.potential_file import as_potential
+from threadpoolctl import threadpool_limits
 
-__all__ = ["Filling", "filled", "filled_holes"]
+__all__ = ["ROUNDS", "STARTS", "SURE", "Filling", "filled", "filled_holes", "is_worth_filling"]
 
-ROUNDS = 8
-"""Searches at most, each with the process that knows the holes of those before."""
+STARTS, ROUNDS = 50, 30
+"""Random structures of a search, and searches that may find holes; each knows the holes of those
+before."""
 
-SHARE, LEAST = 0.2, 0.05
-"""Sigma of a filled hole: share of what it is lifted by, and at least so many cohesive energies."""
+SURE = 3
+"""Searches in a row without a hole, after which there are none."""
 
-LEAST_LABELS = 10 * STARTS * ROUNDS
-"""Labels of the data from which on those of holes are a tenth at the most."""
+SIGMA = 0.03
+"""Of a label (eV per atom), in cohesive energies."""
+
+SOFTER = (1.0, 2.0, 4.0, 8.0)
+"""Factors of the sigmas, of which the first is taken that does not spoil the fit."""
+
+LEAST_LABELS = 3200
+"""Labels of the data below which nothing is filled: the labels of holes would outweigh them."""
 
 MOST_SPOILT = 1.1
-"""Largest factor of the data's squared residuals that lifting holes may cost; the last round that would
-is left out. Embedding functions of copper, all of whose frames are near one another, cannot be lifted
-elsewhere without it."""
+"""Largest factor of the data's squared residuals that lifting holes may cost."""
 
 SEED = 20_110_124
 """Of the random structures: a fixed one, so that the same frames give the same potential."""
@@ -68,6 +69,13 @@ class Filling(NamedTuple):
 
     model: Model
     posterior: Posterior
+
+
+def is_worth_filling(terms: Sequence[Term], frames: Sequence[Frame], labels: int) -> bool:
+    """Whether `terms` can be searched for holes, and enough labels are there to outweigh rough ones."""
+    if labels < LEAST_LABELS or not all(term.has_map for term in terms):
+        return False
+    return len({frame.energy for frame in frames if frame.energy is not None}) >= FEWEST
 
 
 def filled(
@@ -86,62 +94,105 @@ def filled(
         prior: terms and their covariances.
         data: sums of all rows of the fit; those of the holes are added.
         chosen: hyperparameters, with the deltas of the posterior.
-        advance: called after each round.
+        advance: called after each of at most `ROUNDS` searches.
     """
-    if not fit.model.repulsion or fit.model.unmapped or _say_too_little(frames, data.count):
-        return fit
-    compositions = compositions_of(frames, fit.model.e0)
-    rng = np.random.default_rng(SEED)
-    found: list[Hole] = []
-    holes: list[dict[str, Any]] = []
-    most = MOST_SPOILT * _squares(fit.posterior, data)
-    log_sigma, count = data.log_sigma, data.count
-    for _ in range(ROUNDS):
-        found = _found(fit.model, frames, compositions, found, rng)
-        advance()
-        if not found:
-            break
-        labels = [_label(hole, fit.model.e0) for hole in found]
-        trial, sigmas = _refitted(fit, labels, prior, data, chosen)
-        if _squares(trial.posterior, data) > most:
-            break
-        fit, log_sigma, count = trial, data.log_sigma, data.count
-        holes += [_document(h, s) for h, s in zip(found, sigmas, strict=True)]
-    if not holes:
-        return fit
-    known = fit.model.labels
-    assert known is not None
-    solution = fit.posterior
-    projected = solution.factor.T @ (solution.values / solution.deltas)
-    known = replace(known, projected=projected, log_sigma=log_sigma, count=count)
-    model = replace(fit.model, labels=known, data={**fit.model.data, "holes": holes})
-    return fit._replace(model=model)
+    with threadpool_limits(limits=1, user_api="blas"):
+        search = _Search(fit, frames, prior, data, chosen)
+        for _ in range(ROUNDS):
+            holes = search.found()
+            advance()
+            if search.is_over or not search.lift(holes):
+                break
+    return search.filled()
 
 
-def _squares(posterior: Posterior, data: Sums) -> float:
-    """Sum of the squared, scaled residuals of the data's own labels."""
-    rows, values = posterior.imagined
-    return data.residual(posterior.values) - float(np.sum((rows @ posterior.values - values) ** 2))
+class _Search:
+    """Holes found so far and the process that knows them."""
+
+    def __init__(
+        self,
+        fit: Filling,
+        frames: Sequence[Frame],
+        prior: Prior,
+        data: Sums,
+        chosen: Hyperparameters,
+    ) -> None:
+        self.fit, self.prior, self.data, self.chosen = fit, prior, data, chosen
+        self.frames = frames
+        self.baseline = Baseline(fit.model.species, fit.model.repulsion)
+        self.compositions = compositions_of(frames, fit.model.e0)
+        self.rng = np.random.default_rng(SEED)
+        self.model = fit.model
+        self.holes: list[Hole] = []
+        self.last: list[Hole] = []
+        self.lifts = Lifts.none(prior.size)
+        self.weights = np.zeros(0)
+        self.most = MOST_SPOILT * _squares(fit.posterior.values, fit.posterior, data)
+        self.calm = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether enough searches have found nothing."""
+        return self.calm >= SURE
+
+    def found(self) -> list[Hole]:
+        """The holes of one more search."""
+        like = next(frame for frame in self.frames if frame.energy is not None)
+        structures = starts(self.compositions, self.last, like, self.rng, STARTS)
+        evaluator = _evaluator(self.model, self.frames)
+        holes = holes_among(evaluator, structures, self.model.e0, self.model.repulsion)
+        self.calm = 0 if holes else self.calm + 1
+        self.last = holes
+        return holes
+
+    def lift(self, holes: Sequence[Hole]) -> bool:
+        """Take labels for the holes; False where that spoils the fit to the data."""
+        if not holes:
+            return True
+        posterior = self.fit.posterior
+        targets = [self._target(hole) for hole in holes]
+        rows = whole_rows(targets, self.prior)
+        values = np.concatenate([target.values for target in targets])
+        lifts = self.lifts.with_labels(rows, values, posterior, posterior.deltas)
+        known = [*self.holes, *holes]
+        for softer in SOFTER:
+            weights = lifts.weights(posterior, softer * self._sigmas(known))
+            trial = lifts.lifted(posterior, posterior.deltas, weights)
+            if _squares(trial, posterior, self.data) <= self.most:
+                on = weights > 0.0
+                self.lifts, self.weights = lifts.those(on), weights[on]
+                self.holes = [hole for hole, pulls in zip(known, on, strict=True) if pulls]
+                whole = unwhitened(self.model.terms, self.prior.factors, trial)
+                self.model = replace(self.model, weights=whole)
+                return True
+        return False
+
+    def _target(self, hole: Hole) -> Targets:
+        """Of unit sigma, in the units of the fit."""
+        e0 = self.model.e0
+        energy = len(hole.frame.numbers) * hole.bound + free_energy(hole.frame, e0)
+        frame = labelled(hole.frame, energy, 1.0)
+        return Targets.of(frame, e0, self.baseline.of(frame))
+
+    def _sigmas(self, holes: Sequence[Hole]) -> Array:
+        """(n,) of the whole energies, in the units of the fit's."""
+        found = [SIGMA * hole.composition.scale * len(hole.frame.numbers) for hole in holes]
+        return np.array(found) / self.chosen.noise_factor
+
+    def filled(self) -> Filling:
+        """The fit with the labels that pull."""
+        if not self.holes:
+            return self.fit
+        roots = np.sqrt(self.weights)
+        rows, values = self.lifts.rows * roots[:, None], self.lifts.values * roots
+        labels = rows, values, 1.0 / roots
+        return _refitted(self.fit, labels, self.holes, self.prior, self.data)
 
 
-def _say_too_little(frames: Sequence[Frame], labels: int) -> bool:
-    """Whether rough labels would outweigh the data."""
-    if labels < LEAST_LABELS:
-        return True
-    return len({frame.energy for frame in frames if frame.energy is not None}) < FEWEST
-
-
-def _found(
-    model: Model,
-    frames: Sequence[Frame],
-    compositions: Sequence[Composition],
-    known: Sequence[Hole],
-    rng: np.random.Generator,
-) -> list[Hole]:
-    """The holes of one search."""
-    like = next(frame for frame in frames if frame.energy is not None)
-    structures = starts(compositions, known, like, rng)
-    return holes_among(_evaluator(model, frames), structures, model.e0, model.repulsion)
+def _squares(values: Array, known: Posterior, data: Sums) -> float:
+    """Sum of the squared, scaled residuals of the data's own labels with whitened weights (m,)."""
+    rows, targets = known.imagined
+    return data.residual(values) - float(np.sum((rows @ values - targets) ** 2))
 
 
 def _evaluator(model: Model, frames: Sequence[Frame]) -> Evaluator:
@@ -154,20 +205,12 @@ def _evaluator(model: Model, frames: Sequence[Frame]) -> Evaluator:
     return as_potential(Tabulation(model, plan).data()).evaluator(skin=SKIN)
 
 
-def _label(hole: Hole, e0: Mapping[int, float]) -> Frame:
-    n = len(hole.frame.numbers)
-    sigma = max(SHARE * (hole.bound - hole.energy), LEAST * hole.composition.scale)
-    return labelled(hole.frame, n * hole.bound + free_energy(hole.frame, e0), n * sigma)
-
-
 def _refitted(
-    fit: Filling, frames: Sequence[Frame], prior: Prior, data: Sums, chosen: Hyperparameters
-) -> tuple[Filling, Array]:
-    """The fit with more labels, and (n,) their sigmas in units of the fit's."""
+    fit: Filling, labels: Imagined, holes: Sequence[Hole], prior: Prior, data: Sums
+) -> Filling:
+    """The fit with the labels of holes."""
     model, posterior = fit
-    baseline = Baseline(model.species, model.repulsion)
-    targets = [Targets.of(frame, model.e0, baseline.of(frame)) for frame in frames]
-    rows, values, sigmas = imagined_rows(targets, prior, posterior, chosen)
+    rows, values, sigmas = labels
     data.add_rows(rows, values, float(np.sum(np.log(sigmas))))
     solution = data.solve(posterior.deltas)
     before, known = posterior.imagined
@@ -179,9 +222,22 @@ def _refitted(
     )
     weights = unwhitened(model.terms, prior.factors, solution.values.copy())
     assert model.labels is not None
-    labels: Labels = replace(model.labels, misfit=solution.misfit)
-    model = replace(model, weights=weights, posterior=solution.factor, labels=labels)
-    return Filling(model, posterior), sigmas
+    account = replace(
+        model.labels,
+        projected=solution.factor.T @ (solution.values / posterior.deltas),
+        misfit=solution.misfit,
+        log_sigma=data.log_sigma,
+        count=data.count,
+    )
+    documents = [_document(hole, sigma) for hole, sigma in zip(holes, sigmas, strict=True)]
+    model = replace(
+        model,
+        weights=weights,
+        posterior=solution.factor,
+        labels=account,
+        data={**model.data, "holes": documents},
+    )
+    return Filling(model, posterior)
 
 
 # ---- what a file holds of a hole -----------------------------------------------------------------

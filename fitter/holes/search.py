@@ -17,32 +17,44 @@ from forcemap.fitter.baseline.beyond import binding, by_composition
 from forcemap.fitter.baseline.cohesion import COHESION
 from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.data.frame import Frame
+from forcemap.fitter.holes.relaxation import relaxed
 from forcemap.potentials import Evaluator
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.errors import ForcemapError
 from numpy.typing import NDArray
 
-__all__ = ["STARTS", "Composition", "Hole", "compositions_of", "holes_among", "relaxed", "starts"]
+__all__ = ["Composition", "Hole", "compositions_of", "holes_among", "piece_of", "starts"]
 
 Array = NDArray[np.float64]
 
-ATOMS = 8
-"""Atoms of a random structure, about."""
+ATOMS = (4, 6, 8, 12)
+"""Atoms of random structures, about."""
 
-STARTS, STEPS = 40, 120
-"""Random structures of a round, and steps of a relaxation at most."""
-
-STEP, CALM = 0.1, 0.1
-"""Longest step (Å, of all atoms together), and the largest force (eV/Å) of a relaxed structure."""
-
-ROOMIER, CLOSER, SHEAR = 1.8, 0.7, 0.25
+ROOMIER, CLOSER, SHEAR = 1.8, 0.7, 0.35
 """Volumes of random structures over that of the crystal, and how far their cells are sheared."""
+
+PLACES = 10
+"""Places tried for an atom, of which it takes that farthest from the others; in every second structure
+one alone, so that some atoms start near each other."""
+
+SHAKEN = 0.1
+"""Å; by how much atoms of holes of before are moved before they are relaxed again."""
 
 ALONE = 12.0
 """Volume per atom (Å³) where the data have none, being clusters."""
 
-ABOVE = 0.1
-"""How far random structures lie above the ground state, in cohesive energies."""
+LEAST_ABOVE, ABOVE, STEEP = 0.03, 0.1, 3.0
+"""How far holes are to lie above the ground state: at least and at most (in cohesive energies), and so
+many times as far as below it between the two."""
+
+SAME = 0.001
+"""Structures that are as little below the ground state, in cohesive energies, are the ground state."""
+
+WARM = 0.05
+"""How far the ground state may lie below the lowest frame of the data, in cohesive energies: frames of
+a simulation are warm."""
+
+DEEP = 0.15
+"""Structures as far below the ground state, in cohesive energies, are followed no farther."""
 
 NEAR = 0.8
 """Atoms nearer than this, over the shortest distance in the data, are no bond: such a structure is a
@@ -57,14 +69,14 @@ class Composition:
     """Elements that the data hold together.
 
     Attributes:
-        numbers: (n,) atomic numbers of a small piece.
-        volume: per atom in the ground state, Å³.
-        lowest: energy of the ground state relative to isolated atoms, eV per atom.
+        crystal: the lowest frame.
+        volume: its volume per atom, Å³.
+        lowest: its energy relative to isolated atoms, eV per atom.
         scale: cohesive energy as the elements have it, eV per atom.
         share: of the frames.
     """
 
-    numbers: NDArray[np.int32]
+    crystal: Frame
     volume: float
     lowest: float
     scale: float
@@ -72,12 +84,26 @@ class Composition:
 
 
 class Hole(NamedTuple):
-    """A structure with its energy (eV per atom, relative to isolated atoms) and what it should be."""
+    """A structure that the process binds too strongly; energies in eV per atom relative to free atoms.
+
+    Attributes:
+        frame: the structure.
+        composition: its elements.
+        energy: what it has.
+        ground: what the ground state has.
+        bound: what it should have at least.
+    """
 
     frame: Frame
     composition: Composition
     energy: float
+    ground: float
     bound: float
+
+    @property
+    def depth(self) -> float:
+        """Below the ground state, eV per atom."""
+        return self.ground - self.energy
 
 
 def compositions_of(frames: Sequence[Frame], e0: Mapping[int, float]) -> list[Composition]:
@@ -89,9 +115,8 @@ def compositions_of(frames: Sequence[Frame], e0: Mapping[int, float]) -> list[Co
         energies = [binding(frame, e0) for frame in members]
         lowest = members[int(np.argmin(energies))]
         volume = _volume(lowest) if np.all(lowest.pbc) else ALONE
-        numbers = _piece(lowest.numbers)
-        scale = float(np.mean([COHESION.get(SYMBOLS[z], UNKNOWN) for z in numbers]))
-        found.append(Composition(numbers, volume, min(energies), scale, len(members) / count))
+        scale = float(np.mean([COHESION.get(SYMBOLS[z], UNKNOWN) for z in lowest.numbers]))
+        found.append(Composition(lowest, volume, min(energies), scale, len(members) / count))
     return found
 
 
@@ -99,18 +124,22 @@ def _volume(frame: Frame) -> float:
     return abs(float(np.linalg.det(frame.cell))) / len(frame.numbers)
 
 
-def _piece(numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """About `ATOMS` atoms of the same shares; with more elements than atoms the commonest."""
-    if len(numbers) <= ATOMS:
-        return np.tile(np.sort(numbers), max(1, ATOMS // len(numbers)))
+def piece_of(numbers: NDArray[np.int32], atoms: int) -> NDArray[np.int32]:
+    """About `atoms` atomic numbers of the same shares; with more elements than atoms the commonest."""
+    if len(numbers) <= atoms:
+        return np.tile(np.sort(numbers), max(1, atoms // len(numbers)))
     elements, counts = np.unique(numbers, return_counts=True)
-    exact = ATOMS * counts / counts.sum()
+    shares = counts / counts.min()
+    formula = np.rint(shares).astype(int)
+    if np.abs(shares - formula).max() < 0.2 and formula.sum() <= atoms:  # but for a few defects
+        return np.repeat(elements, formula * (atoms // formula.sum())).astype(np.int32)
+    exact = atoms * counts / counts.sum()
     whole = np.floor(exact).astype(int)
-    whole[np.argsort(whole - exact, kind="stable")[: ATOMS - whole.sum()]] += 1
+    whole[np.argsort(whole - exact, kind="stable")[: atoms - whole.sum()]] += 1
     return np.repeat(elements, whole).astype(np.int32)
 
 
-# ---- relaxation ----------------------------------------------------------------------------------
+# ---- random structures ---------------------------------------------------------------------------
 
 
 def starts(
@@ -118,32 +147,35 @@ def starts(
     known: Sequence[Hole],
     like: Frame,
     rng: np.random.Generator,
+    count: int,
 ) -> list[tuple[Composition, Frame]]:
-    """Random structures, half of them shaken holes of before as far as there are any.
+    """`count` random structures, half of them shaken holes of before as far as there are any.
 
     `like`: a frame for everything that a random structure does not say.
     """
-    again = rng.permutation(len(known))[: STARTS // 2]
+    again = rng.permutation(len(known))[: count // 2]
     found = [(known[k].composition, _shaken(known[k].frame, rng)) for k in again]
     shares = np.array([composition.share for composition in compositions])
-    for which in rng.choice(len(shares), size=STARTS - len(found), p=shares / shares.sum()):
+    for which in rng.choice(len(shares), size=count - len(found), p=shares / shares.sum()):
         composition = compositions[which]
         found.append((composition, _random(composition, like, rng)))
     return found
 
 
 def _shaken(frame: Frame, rng: np.random.Generator) -> Frame:
-    return replace(frame, positions=frame.positions + rng.normal(0.0, 0.05, frame.positions.shape))
+    moved = frame.positions + rng.normal(0.0, SHAKEN, frame.positions.shape)
+    return replace(frame, positions=moved)
 
 
 def _random(composition: Composition, like: Frame, rng: np.random.Generator) -> Frame:
-    numbers = rng.permutation(composition.numbers)
+    numbers = rng.permutation(piece_of(composition.crystal.numbers, int(rng.choice(ATOMS))))
     room = len(numbers) * composition.volume * rng.uniform(CLOSER, ROOMIER)
-    cell = np.cbrt(room) * (np.eye(3) + rng.uniform(-SHEAR, SHEAR, (3, 3)))
+    shape = np.eye(3) + rng.uniform(-SHEAR, SHEAR, (3, 3))
+    cell = np.cbrt(room / abs(np.linalg.det(shape))) * shape
     return replace(
         like,
         numbers=numbers,
-        positions=rng.random((len(numbers), 3)) @ cell,
+        positions=_places(len(numbers), cell, rng.choice((1, PLACES)), rng),
         cell=cell,
         pbc=np.ones(3, dtype=bool),
         config_type="default",
@@ -154,37 +186,19 @@ def _random(composition: Composition, like: Frame, rng: np.random.Generator) -> 
     )
 
 
-def relaxed(evaluator: Evaluator, frame: Frame, steps: int = STEPS) -> tuple[Frame, float]:
-    """The structure at its lowest energy (eV) on the way down, its cell as it is.
+def _places(count: int, cell: Array, tried: int, rng: np.random.Generator) -> Array:
+    """(count, 3) positions, each the farthest of those `tried` from the ones before."""
+    images = np.stack(np.meshgrid(*[np.arange(-1, 2)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    places = rng.random((1, 3))
+    for _ in range(count - 1):
+        trials = rng.random((tried, 3))
+        vectors = (trials[:, None, None] - places[:, None] + images) @ cell
+        nearest = np.linalg.norm(vectors, axis=-1).min(axis=(1, 2))
+        places = np.vstack([places, trials[np.argmax(nearest)]])
+    return np.asarray(places @ cell)
 
-    By FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006), DOI 10.1103/PhysRevLett.97.170201).
-    Positions are rounded to 1e-4 Å, so that files can hold them.
-    """
-    positions, velocity = frame.positions.copy(), np.zeros_like(frame.positions)
-    step, mixing, downhill = 0.1, 0.1, 0
-    best, lowest = positions, np.inf
-    for _ in range(steps):
-        try:
-            result = evaluator.compute(positions, frame.numbers, frame.cell, frame.pbc)
-        except ForcemapError:  # atoms on top of each other, or numbers that are not finite
-            break
-        forces = result.forces
-        if result.energy < lowest:
-            best, lowest = positions, result.energy
-        if not np.isfinite(result.energy) or np.abs(forces).max(initial=0.0) < CALM:
-            break
-        if np.sum(forces * velocity) > 0.0:
-            along = np.linalg.norm(velocity) / np.linalg.norm(forces)
-            velocity = (1.0 - mixing) * velocity + mixing * along * forces
-            downhill += 1
-            if downhill > 5:
-                step, mixing = min(1.1 * step, 1.0), 0.99 * mixing
-        else:
-            velocity, step, mixing, downhill = np.zeros_like(velocity), 0.5 * step, 0.1, 0
-        velocity = velocity + step * forces
-        move = step * velocity
-        positions = positions + move * min(1.0, STEP / max(float(np.linalg.norm(move)), 1e-12))
-    return replace(frame, positions=np.round(best, 4)), float(lowest)
+
+# ---- holes ---------------------------------------------------------------------------------------
 
 
 def holes_among(
@@ -194,14 +208,33 @@ def holes_among(
     repulsion: Repulsion,
 ) -> list[Hole]:
     """Those that relax to less than the ground state, or to atoms on top of each other."""
+    grounds: dict[int, float] = {}
     found = []
     for composition, start in structures:
-        frame, total = relaxed(evaluator, start)
-        energy = (total - free_energy(frame, e0)) / len(frame.numbers)
-        bound = composition.lowest + ABOVE * composition.scale
-        if energy < composition.lowest or (energy < bound and _is_near(frame, repulsion)):
-            found.append(Hole(frame, composition, energy, bound))
+        if id(composition) not in grounds:
+            grounds[id(composition)] = _ground(evaluator, composition, e0)
+        ground, scale = grounds[id(composition)], composition.scale
+        n, free = len(start.numbers), free_energy(start, e0)
+        frame, total = relaxed(evaluator, start, n * (ground - DEEP * scale) + free)
+        depth = ground - (total - free) / n
+        above = ABOVE * scale
+        if depth < SAME * scale:
+            if depth > -above and _is_near(frame, repulsion):
+                found.append(Hole(frame, composition, ground - depth, ground, ground + above))
+            continue
+        bound = ground + min(above, max(LEAST_ABOVE * scale, STEEP * depth))
+        found.append(Hole(frame, composition, ground - depth, ground, bound))
     return found
+
+
+def _ground(evaluator: Evaluator, composition: Composition, e0: Mapping[int, float]) -> float:
+    """Energy of the lowest frame, relaxed: of that in the data if it falls into a hole itself."""
+    crystal = composition.crystal
+    n, free = len(crystal.numbers), free_energy(crystal, e0)
+    least = composition.lowest - WARM * composition.scale
+    _, total = relaxed(evaluator, crystal, n * least + free)
+    found = (total - free) / n
+    return found if least < found < composition.lowest else composition.lowest
 
 
 def _is_near(frame: Frame, repulsion: Repulsion) -> bool:

@@ -39,6 +39,7 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.data.sampling import sample_of
 from forcemap.fitter.data.sources import known_count
+from forcemap.fitter.holes.filling import ROUNDS, is_worth_filling
 from forcemap.fitter.mapping.probes import MEASURED_ATOMS, PROBE_FRAMES, RANDOM_CLUSTERS
 from forcemap.fitter.planning.deviations import (
     drawing_seconds,
@@ -46,6 +47,7 @@ from forcemap.fitter.planning.deviations import (
     level_seconds,
     sized,
 )
+from forcemap.fitter.planning.searching import searching_seconds
 from forcemap.fitter.planning.widths import Widths, row_counts
 from forcemap.fitter.process.blocks import ROWS_PER_BLOCK
 from forcemap.fitter.process.data_checks import warn_of_shared_frames, warn_of_short_cutoffs
@@ -236,6 +238,7 @@ def estimate(
         **look.seconds,
         "rows and their sum": (atoms * row.of(columns) + adding) / jobs / ranks,
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
+        **_filling_seconds(look, frames, sum(counts)),
         **_left_out_seconds(look, len(frames), wide, jobs * ranks),
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
@@ -277,6 +280,20 @@ def _left_out_seconds(look: _Look, frames: int, wide: Widths, workers: int) -> d
             sizes, len(left_out.rows), atoms, look.rates, look.row.of
         ),
     }
+
+
+def _filling_seconds(look: _Look, frames: Sequence[Frame], labels: int) -> dict[str, float]:
+    """Seconds of the search for holes, where the fit makes one."""
+    settings, terms = look.settings, look.sized
+    if not (settings.fills_holes and is_worth_filling(terms, frames, labels)):
+        return {}
+    columns = sum(c.n_sparse for c in look.combinations)
+    work, is_flexible = look.mapping, settings.is_flexible
+    if not is_flexible:
+        look.extrapolated.append(
+            f"holes are sought in at most {ROUNDS} searches, often fewer"
+        )
+    return {"filling holes": searching_seconds(look.row.of, columns, work, look.rates, is_flexible)}
 
 
 def _matrix_bytes(look: _Look, frames: Sequence[Frame], groups: int, jobs: int) -> dict[str, int]:

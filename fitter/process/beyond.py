@@ -15,7 +15,7 @@ from forcemap.fitter.solve.evidence import Hyperparameters
 from forcemap.fitter.terms.base import Array
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Imagined", "Known", "imagined_rows"]
+__all__ = ["BEND", "Imagined", "Known", "imagined_rows"]
 
 BEND, ROUNDS = 8.0, 30
 """Sigmas beyond which an imagined label pulls no harder, and rounds of reweighting."""

@@ -24,9 +24,10 @@ from forcemap.fitter.fitting import fit_frames
 from forcemap.fitter.planning import estimate as module
 from forcemap.fitter.planning.deviations import level_seconds
 from forcemap.fitter.planning.estimate import Estimate, estimate
+from forcemap.fitter.planning.searching import searching_seconds
 from forcemap.fitter.solve.evidence import maximise_evidence
 from forcemap.fitter.solve.solver import Accumulator, Groups
-from forcemap.fitter.solve.work import Rates
+from forcemap.fitter.solve.work import Rates, Work
 from forcemap.fitter.terms.base import MapPlan
 from forcemap.fitter.terms.constants import ConstantsTerm
 from forcemap.fitter.terms.rows import frame_rows
@@ -218,6 +219,32 @@ def test_time_is_shared_and_grows_with_the_data(
     assert double.frames_bytes == 2 * one.frames_bytes
     assert double.sums_bytes == one.sums_bytes
     assert double.blocks_bytes == one.blocks_bytes
+
+
+def test_search_for_holes_is_estimated_where_the_fit_makes_one() -> None:
+    frames = alloy(80, ["Cu"])  # 7700 labels
+    frames = [replace(f, energy=f.energy - 0.01 * n) for n, f in enumerate(frames) if f.energy]
+    terms = [{"kind": "two_body"}]
+    given = {"data": {"train": "made.xyz"}, "terms": terms}
+    few_bodies = estimate(Settings.from_dict(given), frames)
+    assert few_bodies.seconds["filling holes"] > 0.0
+    assert any("30 searches" in sentence for sentence in few_bodies.extrapolated)
+    free = estimate(Settings.from_dict({**given, "outside": "free"}), frames)
+    few_labels = estimate(Settings.from_dict(given), frames[:20])
+    for other in (free, few_labels):
+        assert "filling holes" not in other.seconds
+        assert not any("searches" in sentence for sentence in other.extrapolated)
+
+
+def test_flexible_terms_are_searched_less() -> None:
+    def seconds(is_flexible: bool) -> float:
+        rates = Rates(1e9, 1e9, 1e9)
+        work = Work(products=1e8)
+        return searching_seconds(lambda n: 1e-4 + 1e-6 * n, 100, work, rates, is_flexible)
+
+    # Three searches of 50 structures, 150 steps of 8 atoms at 5 us each and 50 us beside; the map.
+    assert seconds(True) == pytest.approx(3 * (50 * 150 * (8 * 5e-6 + 5e-5) + 0.1))
+    assert seconds(False) > 10 * seconds(True)
 
 
 # ----- what is not done -----
@@ -493,7 +520,8 @@ def test_dry_run_says_what_it_extrapolated(
     monkeypatch.setattr(module, "SAMPLE_ATOMS", 10**6)
     monkeypatch.setattr(module, "SAMPLE_SECONDS", 1e6)
     monkeypatch.setattr(module, "CHOICE_SECONDS", 1e6)
-    assert "Note:" not in dry(GIVEN, "--quiet").stdout
+    assert "Note:" not in dry({**GIVEN, "outside": "free"}, "--quiet").stdout
+    assert dry(GIVEN, "--quiet").stdout.count("Note: holes are sought in at most") == 1
 
 
 def test_dry_run_tells_faults_as_the_fit_does(dry: Dry) -> None:

@@ -1,0 +1,44 @@
+"""Time that a search for holes takes, estimated before a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from forcemap.fitter.holes.filling import ROUNDS, STARTS, SURE
+from forcemap.fitter.solve.work import Rates, Work
+
+__all__ = ["searching_seconds"]
+
+ATOMS, STEPS = 8, 150
+"""Of a relaxation of a random structure, about: most come to rest before they have taken all steps."""
+
+STEP_SECONDS = 5e-5
+"""Of a step, besides the energies of its atoms."""
+
+DESCRIPTORS = 20.0
+"""A mapped energy takes so many times less than the part of an atom's rows that does not grow with the
+number of sparse points: 18 to 22 times on published sets with `soap`."""
+
+SHARE = 0.3
+"""Structures of a search that are holes, where there are any."""
+
+
+def searching_seconds(
+    row: Callable[[int], float], columns: int, map_work: Work, rates: Rates, is_flexible: bool
+) -> float:
+    """Seconds of all searches: the fewest with flexible terms, which have few holes, else the most.
+
+    Args:
+        row: seconds that an atom's rows take with so many sparse points.
+        columns: sparse points.
+        map_work: of making a map, as every search does.
+        rates: of the machine.
+        is_flexible: whether a term can follow what is known far from the data.
+    """
+    step = STEP_SECONDS + ATOMS * row(0) / DESCRIPTORS
+    search = STARTS * STEPS * step + rates.seconds(map_work)
+    if is_flexible:
+        return SURE * search
+    holes = round(SHARE * STARTS)
+    algebra = Work(products=2.0 * holes * columns**2)
+    return ROUNDS * (search + holes * ATOMS * row(columns) + rates.seconds(algebra))
