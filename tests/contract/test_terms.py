@@ -191,7 +191,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 FRAMES = [as_frame(_labelled(seed)) for seed in range(6)]
 CUTOFF = 3.9
 
-SMALL: dict[str, dict[str, int]] = {"soap": {"n_max": 4, "l_max": 3}, "nbody": {"n_features": 12}, "bispectrum": {"n_max": 4}}
+SMALL: dict[str, dict[str, int]] = {
+    "soap": {"n_max": 4, "l_max": 3},
+    "nbody": {"n_features": 12},
+    "bispectrum": {"n_max": 4},
+}
 """What keeps the terms of a kind small; the laws are the same."""
 
 
