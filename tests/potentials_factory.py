@@ -8,11 +8,13 @@ from itertools import combinations_with_replacement, product
 from typing import TypeVar
 
 import numpy as np
+from forcemap.fitter.terms.bispectrum import products_of
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.file.potential_file import Draws, PotentialData
 from forcemap.potentials.grade import Grade, Moments
 from forcemap.potentials.terms import (
+    BispectrumFunctions,
     EmbeddingCenter,
     EmbeddingFunctions,
     MappedTerm,
@@ -52,8 +54,8 @@ def random_potential(
 
     With `embedding` there are two embedding terms, some of whose species have no function or density.
     With `soap` there are also soap terms of zeta 1 to 4, one of which mixes the species in two
-    channels, one of zeta 2.5 with splines of degree 5 that a cosine ends, a soap_contracted and a
-    soap_quadratic term.
+    channels, one of zeta 2.5 with splines of degree 5 that a cosine ends, a soap_contracted, a
+    soap_quadratic and a bispectrum term.
     With `kernels` there are three_body_kernel terms of every form.
 
     Pair energies are some tenths of an eV with a soft repulsion below 2 Å, triplets some
@@ -96,6 +98,7 @@ def random_potential(
         ]
         terms.append(random_quadratic(rng, symbols, mixed))
         terms += [random_fraction(rng, symbols), random_contracted(rng, symbols)]
+        terms.append(random_bispectrum(rng, symbols))
     return PotentialData(species=symbols, e0=e0, terms=(*terms, cores) if zbl else tuple(terms))
 
 
@@ -284,6 +287,34 @@ def random_quadratic(
     )
 
 
+def random_bispectrum(
+    rng: np.random.Generator,
+    symbols: tuple[str, ...],
+    *,
+    count: int = 60,
+    scale: float = 0.3,
+) -> BispectrumFunctions:
+    """A bispectrum term of three channels, with radial functions by species, energies some `scale` eV.
+
+    The products stand in no order, of one to four fields, and one of them twice.
+    """
+    plain = random_soap(rng, symbols, 2, np.eye(len(symbols)))
+    shape = (len(symbols), 1, plain.l_max + 1, plain.n_max)
+    every = products_of(plain.n_max, plain.l_max, 4)
+    few = every[: plain.n_max]
+    chosen = rng.permutation(np.concatenate([few, few[:1], rng.permutation(every[3:])[:count]]))
+    return BispectrumFunctions(
+        cutoff=plain.cutoff,
+        intervals=plain.intervals,
+        n_max=plain.n_max,
+        l_max=plain.l_max,
+        radial=np.ascontiguousarray(plain.radial * rng.uniform(-3.0, 3.0, shape)),
+        offset=float(rng.uniform(0.2, 1.0)),
+        products=chosen,
+        factors={symbol: rng.normal(0.0, scale, len(chosen)) for symbol in symbols},
+    )
+
+
 def with_draws(data: PotentialData, count: int, seed: int) -> PotentialData:
     """The potential with draws of all its terms that have weights, as large as the terms."""
     rng = np.random.default_rng(seed)
@@ -341,6 +372,8 @@ def _drawn(rng: np.random.Generator, term: MappedTerm, count: int) -> MappedTerm
                 s: replace(c, coefficients=some(c.coefficients)) for s, c in term.centers.items()
             }
             return replace(term, centers=centers)
+        case BispectrumFunctions():
+            return replace(term, factors={s: some(f) for s, f in term.factors.items()})
         case SoapFunctions() | SoapContractedFunctions():
             factors = {s: SoapCenter(some(c.factors), c.vectors) for s, c in term.centers.items()}
             return replace(term, centers=factors)
@@ -374,6 +407,8 @@ def _of_draw(term: MappedTerm, k: int) -> MappedTerm:
                 s: replace(c, coefficients=c.coefficients[k]) for s, c in term.centers.items()
             }
             return replace(term, centers=centers)
+        case BispectrumFunctions():
+            return replace(term, factors={s: f[k] for s, f in term.factors.items()})
         case SoapFunctions() | SoapContractedFunctions():
             factors = {s: SoapCenter(c.factors[k], c.vectors) for s, c in term.centers.items()}
             return replace(term, centers=factors)

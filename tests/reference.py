@@ -6,6 +6,7 @@ top of `forcemap.potentials.file.potential_file` and nothing else: no neighbour 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from math import comb, factorial
@@ -16,6 +17,7 @@ from forcemap.potentials.elements import atomic_number
 from forcemap.potentials.file.potential_file import PotentialData
 from forcemap.potentials.grade import Moments
 from forcemap.potentials.terms import (
+    BispectrumFunctions,
     EmbeddingFunctions,
     SoapCenter,
     SoapContractedFunctions,
@@ -34,6 +36,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 Spectral = SoapFunctions | SoapQuadraticFunctions | SoapContractedFunctions
+Expanded = Spectral | BispectrumFunctions
+Center = SoapCenter | SoapQuadraticCenter | Array
 Sums = (SoapFunctions, SoapContractedFunctions)
 
 # LAMMPS, src/pair_zbl_const.h, and force->qqr2e of units metal
@@ -171,7 +175,7 @@ def harmonics(l_max: int, vectors: ComplexArray) -> ComplexArray:
     return found
 
 
-def soap_densities(term: Spectral, columns: list[int], vectors: ComplexArray) -> ComplexArray:
+def soap_densities(term: Expanded, columns: list[int], vectors: ComplexArray) -> ComplexArray:
     """Each neighbour's share of c: (n, (l_max + 1)^2, channels).
 
     `columns`: the species of each neighbour, as its column of the weights.
@@ -186,23 +190,26 @@ def soap_densities(term: Spectral, columns: list[int], vectors: ComplexArray) ->
         m = min(int(r.real / h), term.intervals - 1)
         t = r / h - m
         # (l_max + 1, n_max)
-        radial = np.tensordot(
-            uniform_splines(term.degree, t), term.radial[m : m + term.degree + 1], 1
-        )
+        table = term.radial[column] if isinstance(term, BispectrumFunctions) else term.radial
+        radial = np.tensordot(uniform_splines(term.degree, t), table[m : m + term.degree + 1], 1)
         past = r - (term.cutoff - term.cosine_width)
         if term.cosine_width > 0.0 and past.real > 0.0:
             radial = radial * (0.5 + 0.5 * np.cos(np.pi * past / term.cosine_width))
         one = angular[n][:, None] * radial[orders]
         if isinstance(term, SoapContractedFunctions):
             shares[n] = one @ term.mixing[column]
+        elif isinstance(term, BispectrumFunctions):
+            shares[n] = one
         else:
             each = one[:, None, :] * term.weights[:, column][None, :, None]
             shares[n] = each.reshape(len(orders), -1)
     return shares
 
 
-def channel_count(term: Spectral) -> int:
+def channel_count(term: Expanded) -> int:
     """Numbers in a row of coefficients."""
+    if isinstance(term, BispectrumFunctions):
+        return term.n_max
     if isinstance(term, SoapContractedFunctions):
         return int(term.mixing.shape[2])
     return len(term.weights) * term.n_max
@@ -234,10 +241,47 @@ def soap_spectrum(term: Spectral, c: ComplexArray) -> ComplexArray:
     return np.asarray(p / np.sqrt(np.sum(p**2, axis=1))[:, None])
 
 
-def soap_energy(
-    term: Spectral, center: SoapCenter | SoapQuadraticCenter, c: ComplexArray
-) -> ComplexArray:
+def sphere(degree: int) -> tuple[ComplexArray, Array]:
+    """Directions (n, 3), along no axis, and weights (n,) that integrate polynomials over the sphere."""
+    z, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
+    angles = 2.0 * np.pi * np.arange(degree + 1) / (degree + 1)
+    radius = np.sqrt(1.0 - z**2)
+    parts = np.outer(radius, np.cos(angles)), np.outer(radius, np.sin(angles))
+    points = np.stack([*parts, np.outer(z, np.ones_like(angles))], -1).reshape(-1, 3)
+    turn = np.linalg.qr(np.random.default_rng(6).normal(size=(3, 3)))[0]
+    each = np.repeat(weights, len(angles)) * 2.0 * np.pi / len(angles)
+    return (points @ turn).astype(complex), each
+
+
+def unit_coefficients(term: BispectrumFunctions, c: ComplexArray) -> ComplexArray:
+    """Coefficients (q, (l_max + 1)^2, channels) over the root of the offset and their squares."""
+    return np.asarray(c / np.sqrt(term.offset + np.sum(c**2, axis=(1, 2)))[:, None, None])
+
+
+def product_energy(term: BispectrumFunctions, factors: Array, c: ComplexArray) -> ComplexArray:
+    """Energies (q,) in eV, by integrals over the sphere."""
+    points, weights = sphere(4 * term.l_max)
+    angular = harmonics(term.l_max, points)
+    unit = unit_coefficients(term, c)
+    fields = np.concatenate(
+        [
+            np.einsum("qmk,um->qku", unit[:, some], angular[:, some])
+            for some in (slice(n**2, (n + 1) ** 2) for n in range(term.l_max + 1))
+        ],
+        axis=1,
+    )
+    energies = np.zeros(len(c), dtype=complex)
+    for fields_of, factor in zip(term.products, factors, strict=True):
+        energies += factor * (np.prod(fields[:, fields_of[fields_of >= 0]], axis=1) @ weights)
+    return energies
+
+
+def soap_energy(term: Expanded, center: Center, c: ComplexArray) -> ComplexArray:
     """Energies (q,) in eV of coefficients (q, (l_max + 1)^2, channels)."""
+    if isinstance(term, BispectrumFunctions):
+        assert isinstance(center, np.ndarray)
+        return product_energy(term, center, c)
+    assert not isinstance(center, np.ndarray)
     p = soap_spectrum(term, c)
     if isinstance(center, SoapCenter):
         assert isinstance(term, Sums)
@@ -248,10 +292,12 @@ def soap_energy(
     return np.asarray(line + np.einsum("qa,ab,qb->q", y, center.forms, y))
 
 
-def own_density(term: Spectral, species: tuple[str, ...], centre: str) -> ComplexArray:
+def own_density(term: Expanded, species: tuple[str, ...], centre: str) -> ComplexArray:
     """The centre's share of c."""
+    found = np.zeros(((term.l_max + 1) ** 2, channel_count(term)), dtype=complex)
+    if isinstance(term, BispectrumFunctions):
+        return found
     if isinstance(term, SoapContractedFunctions):
-        found = np.zeros(((term.l_max + 1) ** 2, channel_count(term)), dtype=complex)
         found[0] = term.self_density[species.index(centre)]
         return found
     own = np.zeros(((term.l_max + 1) ** 2, len(term.weights), term.n_max), dtype=complex)
@@ -260,19 +306,34 @@ def own_density(term: Spectral, species: tuple[str, ...], centre: str) -> Comple
 
 
 def features(data: PotentialData, atoms: Atoms, i: int) -> Array:
-    """Projections of atom i: of each term of sums on its first 32 vectors."""
+    """Projections of atom i: of each term of sums on its first 32 vectors; powers of fields."""
     symbols = atoms.get_chemical_symbols()
     found = []
     for term in data.terms:
-        if not isinstance(term, Sums) or symbols[i] not in term.centers:
+        if not isinstance(term, (*Sums, BispectrumFunctions)) or symbols[i] not in centers_of(term):
             continue
         neighbors = neighbors_of(atoms, i, term.cutoff)
         vectors = np.array([vector for _, vector in neighbors], dtype=complex).reshape(-1, 3)
         columns = [data.species.index(symbols[j]) for j, _ in neighbors]
         c = own_density(term, data.species, symbols[i])
         c = c + soap_densities(term, columns, vectors).sum(axis=0)
+        if isinstance(term, BispectrumFunctions):
+            found.append(powers(term, c))
+            continue
         found.append(term.centers[symbols[i]].vectors[:32] @ soap_spectrum(term, c[None])[0].real)
     return np.concatenate([np.zeros(0), *found])
+
+
+def centers_of(term: Expanded) -> Mapping[str, Center]:
+    """What the term has of its centres, by symbol."""
+    return term.factors if isinstance(term, BispectrumFunctions) else term.centers
+
+
+def powers(term: BispectrumFunctions, c: ComplexArray) -> Array:
+    """Sums over m of the squares of an atom's coefficients, ((l_max + 1) n_max,)."""
+    squares = unit_coefficients(term, c[None])[0].real ** 2
+    starts = np.arange(term.l_max + 1) ** 2
+    return np.asarray(np.add.reduceat(squares, starts, axis=0).ravel())
 
 
 def moments(data: PotentialData, atoms: Atoms, i: int, of: Moments) -> Array:
@@ -326,13 +387,13 @@ def grades(data: PotentialData, atoms: Atoms) -> Array:
 
 
 def soap(
-    term: Spectral, species: tuple[str, ...], centre: str, around: list[tuple[str, Array]]
+    term: Expanded, species: tuple[str, ...], centre: str, around: list[tuple[str, Array]]
 ) -> tuple[float, Array]:
     """Site energy in eV and its derivatives by the neighbours' vectors (n, 3), eV/Å.
 
     Derivatives by complex steps, Im E(x + ih) / h: exact to rounding, E being analytic.
     """
-    center = term.centers.get(centre)
+    center = centers_of(term).get(centre)
     near = [n for n, (_, vector) in enumerate(around) if np.linalg.norm(vector) < term.cutoff]
     gradients = np.zeros((len(around), 3))
     if center is None:
@@ -370,7 +431,7 @@ def evaluate(data: PotentialData, atoms: Atoms) -> Reference:
             energies[i] += energy
             gradients[n] += slope * vector / distances[n]
         for term in data.terms:
-            if isinstance(term, Spectral):
+            if isinstance(term, Expanded):
                 around = [(symbols[j], vector) for j, vector in neighbors]
                 energy, pulls = soap(term, data.species, centre, around)
                 energies[i] += energy

@@ -167,6 +167,29 @@ struct ContractedFile : SoapFile {
   }
 };
 
+// A file with one bispectrum term: two channels, l up to 1, products of one to four fields.
+struct BispectrumFile : SoapFile {
+  BispectrumFile() {
+    document = replaced(document, "\"kind\": \"soap\"", "\"kind\": \"bispectrum\"");
+    document =
+        replaced(document, "\"channels\": 1, \"zeta\": 2", R"("offset": 0.5, "products": 5)");
+    document = replaced(document, ", \"count\": 1, \"constant\": 0.25", "");
+    document = replaced(document, ", \"count\": 3, \"constant\": -0.5", "");
+    tensors.resize(1);
+    const auto add = [&](const std::string& name, const std::string& shape, std::size_t count) {
+      Tensor tensor{"terms.0." + name, "F64", shape, {}};
+      for (std::size_t n = 0; n < count; ++n)
+        tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size()));
+      tensors.push_back(tensor);
+    };
+    add("radial", "[2,5,2,2]", 40);
+    tensors.push_back({"terms.0.products", "F64", "[5,4]", {0,  -1, -1, -1, 0, 1,  -1, -1, 2, 3,
+                                                            -1, -1, 0,  0,  1, -1, 0,  1,  2, 3}});
+    add("H", "[5]", 5);
+    add("O", "[5]", 5);
+  }
+};
+
 // A file of version 3 with draws of every kind, a calibration and a grade by the soap term's
 // features.
 struct FullFile : SoapFile {

@@ -25,6 +25,7 @@ using forcemap::PotentialData;
 
 namespace {
 
+using potential_bytes::BispectrumFile;
 using potential_bytes::ContractedFile;
 using potential_bytes::File;
 using potential_bytes::FullFile;
@@ -379,7 +380,7 @@ TEST(terms) {
   CHECK_ERROR(parse_with("\"two_body\"", "\"four_body\""),
               "terms[0].kind: found \"four_body\", "
               "expected two_body, three_body, three_body_kernel, soap, soap_contracted, "
-              "soap_quadratic, embedding or zbl");
+              "soap_quadratic, bispectrum, embedding or zbl");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 0"), "terms[0].cutoff: found 0");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": 100.5"), "0 < cutoff <= 100");
   CHECK_ERROR(parse_with("\"cutoff\": 5.5", "\"cutoff\": NaN"), "document, byte ");
@@ -499,6 +500,82 @@ TEST(soap_tensors) {
     file.tensor("terms.0." + name).numbers[0] = std::numeric_limits<double>::quiet_NaN();
     CHECK_ERROR(parse(file.bytes()), "expected finite numbers");
   }
+}
+
+TEST(bispectrum) {
+  const auto with = [](const std::string& from, const std::string& to) {
+    BispectrumFile file;
+    file.document = replaced(file.document, from, to);
+    return parse(file.bytes());
+  };
+  const std::string head = "terms[0].";
+  CHECK(parse(BispectrumFile().bytes()).terms.size() == 1);
+  CHECK_ERROR(with("4.5", "0"), head + "cutoff: found 0");
+  CHECK_ERROR(with("\"intervals\": 2", "\"intervals\": 0"), head + "intervals: found 0");
+  CHECK_ERROR(with("\"intervals\": 2", "\"intervals\": 3"),
+              "found the shape (2, 5, 2, 2), expected (2, 6, 2, 2)");
+  CHECK_ERROR(with("\"n_max\": 2", "\"n_max\": 0"), head + "n_max: found 0");
+  CHECK_ERROR(with("\"n_max\": 2", "\"n_max\": 129"), head + "n_max: found 129");
+  CHECK_ERROR(with("\"l_max\": 1", "\"l_max\": -1"), head + "l_max: found -1");
+  CHECK_ERROR(with("\"l_max\": 1", "\"l_max\": 9"),
+              head + "l_max: found 9, expected an integer from 0 to 8");
+  CHECK_ERROR(with("0.5", "0"), head + "offset: found 0, expected > 0");
+  CHECK_ERROR(with("0.5", "-0.5"), head + "offset: found -0.5, expected > 0");
+  CHECK_ERROR(with("0.5", "\"x\""), head + "offset: found the string \"x\"");
+  CHECK_ERROR(with("\"products\": 5", "\"products\": 0"), head + "products: found 0");
+  CHECK_ERROR(with("\"products\": 5", "\"products\": 100001"),
+              head + "products: found 100001, expected an integer from 1 to 100000");
+  CHECK_ERROR(with("\"products\": 5", "\"products\": 6"),
+              "tensor \"terms.0.products\": found the shape (5, 4), expected (6, 4)");
+  CHECK_ERROR(with("\"n_max\": 2", "\"n_max\": 2, \"degree\": 5"),
+              "terms[0]: found the unknown entry \"degree\"");
+  for (const std::string name : {"offset", "products", "centers", "cutoff", "n_max", "l_max"})
+    CHECK_ERROR(with("\"" + name + "\"", "\"X\""), "unknown entry \"X\"");
+  CHECK_ERROR(with("\"offset\": 0.5, ", ""), "found no entry \"offset\"");
+  CHECK_ERROR(with(", \"products\": 5", ""), "found no entry \"products\"");
+  CHECK_ERROR(with("{\"species\": \"H\"}, {\"species\": \"O\"}", ""),
+              "expected at least one center");
+  CHECK_ERROR(with("{\"species\": \"O\"}", "{\"species\": \"H\"}"),
+              "found a species that stands before");
+  CHECK_ERROR(with("{\"species\": \"O\"}", "{\"species\": \"C\"}"),
+              "expected one of the file's species");
+  CHECK_ERROR(with("{\"species\": \"O\"}", "{\"species\": \"O\", \"count\": 1}"),
+              "found the unknown entry \"count\"");
+  CHECK_ERROR(with(", {\"species\": \"O\"}", ""),
+              "found the tensor \"terms.0.O\", which no term uses");
+  BispectrumFile many;  // the tables are as they should be
+  many.document = replaced(many.document, "\"n_max\": 2", "\"n_max\": 33");
+  many.tensor("terms.0.radial") = {"terms.0.radial", "F64", "[2,5,2,33]",
+                                   std::vector<double>(660, 0.1)};
+  CHECK_ERROR(parse(many.bytes()), head + "n_max: found 33, expected no more than 64 fields");
+}
+
+TEST(bispectrum_tensors) {
+  for (const std::string name : {"radial", "products", "H", "O"}) {
+    BispectrumFile without, shape, number;
+    without.tensors.erase(without.tensors.begin() +
+                          (&without.tensor("terms.0." + name) - without.tensors.data()));
+    CHECK_ERROR(parse(without.bytes()), "found no tensor \"terms.0." + name + "\"");
+    shape.tensor("terms.0." + name).shape.insert(1, "1,");
+    CHECK_ERROR(parse(shape.bytes()), "tensor \"terms.0." + name + "\": found the shape (1, ");
+    number.tensor("terms.0." + name).numbers[1] = std::numeric_limits<double>::quiet_NaN();
+    CHECK_ERROR(parse(number.bytes()), "expected finite numbers");
+  }
+  const auto with = [](std::size_t at, double field) {
+    BispectrumFile file;
+    file.tensor("terms.0.products").numbers[at] = field;
+    return parse(file.bytes());
+  };
+  const std::string head = "tensor \"terms.0.products\": ";
+  CHECK_ERROR(with(4, 0.5), head + "found 0.5, expected the number of a field");
+  CHECK_ERROR(with(4, 1e300), head + "found 1e+300, expected the number of a field");
+  CHECK_ERROR(with(4, -1e300), head + "found -1e+300, expected the number of a field");
+  CHECK_ERROR(with(0, 4), head + "found the field 4 of a product, expected 0 to 3, or -1 behind");
+  CHECK_ERROR(with(1, -2), head + "found the field -2 of a product");
+  CHECK_ERROR(with(2, 0), head + "found the field 0 of a product, expected 0 to 3, or -1 behind");
+  CHECK_ERROR(with(0, -1), head + "found a product whose fields are not in order, or without any");
+  CHECK_ERROR(with(17, 3), head + "found a product whose fields are not in order, or without any");
+  CHECK_ERROR(with(9, -1), head + "found a product whose angular numbers have the odd sum 1");
 }
 
 TEST(zbl_pairs) {
@@ -631,8 +708,8 @@ TEST(element_masses) {
 }
 
 TEST(every_truncation_is_an_error) {
-  for (const std::string& bytes :
-       {File().bytes(), SoapFile().bytes(), ContractedFile().bytes(), FullFile().bytes()}) {
+  for (const std::string& bytes : {File().bytes(), SoapFile().bytes(), ContractedFile().bytes(),
+                                   BispectrumFile().bytes(), FullFile().bytes()}) {
     CHECK(accepted(bytes));
     for (std::size_t length = 0; length < bytes.size(); ++length) {
       if (accepted(bytes.substr(0, length))) {
@@ -723,15 +800,17 @@ TEST(flipped_bytes_never_crash) {
   flip_bytes_of(File());
   flip_bytes_of(SoapFile());
   flip_bytes_of(ContractedFile());
+  flip_bytes_of(BispectrumFile());
   flip_bytes_of(FullFile());
 }
 
 TEST(spliced_files_never_crash) {
-  const std::string files[] = {File().bytes(), SoapFile().bytes(), FullFile().bytes(),
-                               MomentsFile().bytes(), ContractedFile().bytes()};
+  const std::string files[] = {File().bytes(),           SoapFile().bytes(),
+                               FullFile().bytes(),       MomentsFile().bytes(),
+                               ContractedFile().bytes(), BispectrumFile().bytes()};
   std::mt19937 random(5);
   for (int round = 0; round < 5000; ++round) {
-    std::string damaged = files[round % 5];
+    std::string damaged = files[round % 6];
     const std::size_t edits = 1 + random() % 4;
     for (std::size_t edit = 0; edit < edits; ++edit) {
       const std::size_t from = random() % damaged.size();
