@@ -39,10 +39,16 @@ struct FieldsWork {
   double *fields, *slopes;  // (channels (l_max + 1), padded)
 };
 
-/// Energy (eV) of a site, whose gradients are added to it. Where `powers` is given, it receives the
-/// power of each field, (l_max + 1, channels), of the scaled coefficients.
-using BispectrumFunction = double (*)(const SoapView& view, const FieldsView& fields,
-                                      const ProductsView& products, const SiteView& site,
-                                      SoapWork& work, const FieldsWork& room, double* powers);
+/// Fields of a site from its neighbours; returns the factor by which the coefficients, scaled, were
+/// multiplied. Where `powers` is given, it receives the power of each field, (l_max + 1, channels).
+using FieldsFunction = double (*)(const SoapView& view, const FieldsView& fields,
+                                  const SiteView& site, SoapWork& work, const FieldsWork& room,
+                                  double* powers);
+
+/// Energy (eV) of a site whose fields are known; its gradients are added to those of the site.
+/// `factor` is what FieldsFunction returned.
+using ProductsFunction = double (*)(const SoapView& view, const FieldsView& fields,
+                                    const ProductsView& products, const SiteView& site,
+                                    double factor, SoapWork& work, const FieldsWork& room);
 
 }  // namespace forcemap

@@ -125,13 +125,13 @@ FORCEMAP_INLINE void fields_adjoint(const SoapView& v, const FieldsView& f, doub
     put(w.adjoint + n, factor * (take(w.adjoint + n) - part * take(w.c + n)));
 }
 
-static double bispectrum(const SoapView& v, const FieldsView& f, const ProductsView& products,
-                         const SiteView& s, SoapWork& w, const FieldsWork& room, double* powers) {
+static double site_fields(const SoapView& v, const FieldsView& f, const SiteView& s, SoapWork& w,
+                          const FieldsWork& room, double* powers) {
   soap_neighbors(v, s, w);
   soap_radial<false>(v, s, w);
   soap_harmonics(v, w);
   soap_coefficients(v, s, w);
-  const double inverse = scale_coefficients(v, f.offset, w);
+  const double factor = scale_coefficients(v, f.offset, w);
   if (powers)
     for (std::size_t l = 0; l <= v.l_max; ++l)
       for (std::size_t k = 0; k < v.n_max; ++k) {
@@ -141,6 +141,12 @@ static double bispectrum(const SoapView& v, const FieldsView& f, const ProductsV
         *powers++ = sum;
       }
   fields_of(v, f, w, room.fields);
+  return factor;
+}
+
+static double field_products(const SoapView& v, const FieldsView& f, const ProductsView& products,
+                             const SiteView& s, double factor, SoapWork& w,
+                             const FieldsWork& room) {
   const std::size_t count = (v.l_max + 1) * v.n_max;
   Points field[kMostFields], slope[kMostFields];
   Lanes energy = all(0.0);
@@ -158,7 +164,7 @@ static double bispectrum(const SoapView& v, const FieldsView& f, const ProductsV
         put(room.slopes + n * f.padded + q + k * kLanes, weight * slope[n].of[k]);
     }
   }
-  fields_adjoint(v, f, inverse, room.slopes, w);
+  fields_adjoint(v, f, factor, room.slopes, w);
   if (w.count > 0) pull_species(v, s, w, SoapRows<const double>{w.adjoint, v.width}, 0, w.count);
   return total(energy);
 }

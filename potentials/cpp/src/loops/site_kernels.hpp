@@ -58,7 +58,8 @@ struct SiteKernels {
   SpreadDrawsFunction spread_draws;
   ZblEnergyFunction zbl;
   EmbeddingEnergyFunction embedding;
-  BispectrumFunction bispectrum;
+  FieldsFunction fields;
+  ProductsFunction products;
   ThreeBodyFunction three_body;
   ThreeBodyDrawsFunction three_body_draws;
   MomentSumsFunction moment_sums;

@@ -48,52 +48,64 @@ struct Scratch {
   }
 };
 
-class Bispectrum final : public MappedTerm {
+// What the energies of all species and draws share: expansion, products, points on the sphere.
+class Fields {
  public:
-  explicit Bispectrum(TermReader& reader)
+  explicit Fields(TermReader& reader)
       : expansion_(read_expansion(reader)),
-        products_(read_products(reader, expansion_.view())),
-        points_(expansion_.view(), degree_of(products_, expansion_.view().n_max)),
-        trees_(reader.species()) {
+        products_(read_products(reader, view())),
+        points_(view(), degree_of(products_, view().n_max)) {
     const JsonView offset = reader.json().at("offset");
     if (!(offset.number() > 0.0)) offset.reject("found ", offset.description(), ", expected > 0");
     fields_ = {offset.number(), points_.padded, points_.weights.data(), points_.harmonics.data()};
-    for (const TermReader::Center& center : reader.centers({"species"}))
-      trees_[center.species] =
-          tree_of(reader.take_weighted(reader.label({center.species}), {products_.size()}));
   }
 
-  double cutoff() const override { return expansion_.view().cutoff; }
+  using Tree = std::vector<ProductNode>;
 
-  std::size_t bytes() const override {
-    std::size_t sum = expansion_.bytes() + products_.size() * sizeof(FieldProduct) +
-                      (points_.weights.size() + points_.harmonics.size()) * sizeof(double);
-    for (const std::vector<ProductNode>& tree : trees_) sum += tree.size() * sizeof(ProductNode);
+  // By species; those that are no centre have none.
+  std::vector<Tree> trees(TermReader& reader) const {
+    std::vector<Tree> trees(reader.species());
+    for (const TermReader::Center& center : reader.centers({"species"}))
+      trees[center.species] =
+          tree_of(reader.take_weighted(reader.label({center.species}), {products_.size()}));
+    return trees;
+  }
+
+  std::size_t count() const { return view().n_max * (view().l_max + 1); }
+  const SoapView& view() const { return expansion_.view(); }
+
+  std::size_t bytes() const {
+    return expansion_.bytes() + products_.size() * sizeof(FieldProduct) +
+           (points_.weights.size() + points_.harmonics.size()) * sizeof(double);
+  }
+
+  static std::size_t bytes(const std::vector<Tree>& trees) {
+    std::size_t sum = 0;
+    for (const Tree& tree : trees) sum += tree.size() * sizeof(ProductNode);
     return sum;
   }
 
-  std::size_t features(std::size_t species) const override {
-    return trees_[species].empty() ? 0 : fields();
+  // A site whose fields are known.
+  struct Known {
+    SoapWork& work;
+    const FieldsWork& room;
+    double factor;
+  };
+
+  Known at(const SiteView& site, double* powers, Scratch& scratch) const {
+    SoapWork& work = scratch.density.prepare(view(), site.count);
+    const FieldsWork& room = scratch.reserve(count() * points_.padded);
+    return {work, room, site_kernels().fields(view(), fields_, site, work, room, powers)};
   }
 
-  void add(const Sites& sites, double* energies, Workspace& space) const override {
-    const BispectrumFunction energy = site_kernels().bispectrum;
-    Scratch& scratch = space.of<Scratch>();
-    const FieldsWork& room = scratch.reserve(fields() * points_.padded);
-    for (std::size_t n = 0; n < sites.count; ++n) {
-      const SiteView& site = *sites.site[n];
-      const std::vector<ProductNode>& tree = trees_[static_cast<std::size_t>(site.species)];
-      if (tree.empty()) continue;
-      SoapWork& work = scratch.density.prepare(expansion_.view(), site.count);
-      energies[n] +=
-          energy(expansion_.view(), fields_, {tree.data(), static_cast<int>(tree.size())}, site,
-                 work, room, sites.features ? sites.features[n] : nullptr);
-    }
+  // Adds the gradients of one energy to the site's; returns the energy.
+  double energy(const Tree& tree, const SiteView& site, const Known& known) const {
+    const ProductsView products = {tree.data(), static_cast<int>(tree.size())};
+    return site_kernels().products(view(), fields_, products, site, known.factor, known.work,
+                                   known.room);
   }
 
  private:
-  std::size_t fields() const { return expansion_.view().n_max * (expansion_.view().l_max + 1); }
-
   static SoapExpansion read_expansion(TermReader& reader) {
     const JsonView& json = reader.json();
     json.allow_only(
@@ -162,8 +174,71 @@ class Bispectrum final : public MappedTerm {
   SoapExpansion expansion_;
   std::vector<FieldProduct> products_;
   SpherePoints points_;
-  std::vector<std::vector<ProductNode>> trees_;  // (species)
   FieldsView fields_{};
+};
+
+class Bispectrum final : public MappedTerm {
+ public:
+  explicit Bispectrum(TermReader& reader) : fields_(reader), trees_(fields_.trees(reader)) {}
+
+  double cutoff() const override { return fields_.view().cutoff; }
+  std::size_t bytes() const override { return fields_.bytes() + Fields::bytes(trees_); }
+
+  std::size_t features(std::size_t species) const override {
+    return trees_[species].empty() ? 0 : fields_.count();
+  }
+
+  void add(const Sites& sites, double* energies, Workspace& space) const override {
+    Scratch& scratch = space.of<Scratch>();
+    for (std::size_t n = 0; n < sites.count; ++n) {
+      const SiteView& site = *sites.site[n];
+      const Fields::Tree& tree = trees_[static_cast<std::size_t>(site.species)];
+      if (tree.empty()) continue;
+      double* const powers = sites.features ? sites.features[n] : nullptr;
+      energies[n] += fields_.energy(tree, site, fields_.at(site, powers, scratch));
+    }
+  }
+
+ private:
+  Fields fields_;
+  std::vector<Fields::Tree> trees_;  // (species)
+};
+
+// Draws share the fields of a site, which cost more than the products.
+class DrawnBispectrum final : public DrawnTerm {
+ public:
+  explicit DrawnBispectrum(TermReader& reader) : fields_(reader) {
+    for (std::size_t draw = 0; draw < reader.draws(); ++draw) {
+      TermReader one = reader.of_draw(draw);
+      trees_.push_back(fields_.trees(one));
+    }
+  }
+
+  double cutoff() const override { return fields_.view().cutoff; }
+
+  std::size_t bytes() const override {
+    std::size_t sum = fields_.bytes();
+    for (const std::vector<Fields::Tree>& trees : trees_) sum += Fields::bytes(trees);
+    return sum;
+  }
+
+  void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
+    const auto species = static_cast<std::size_t>(site.species);
+    if (trees_.front()[species].empty()) return;
+    const Fields::Known known = fields_.at(site, nullptr, space.of<Scratch>());
+    double* const own[] = {site.gx, site.gy, site.gz};
+    for (std::size_t draw = 0; draw < trees_.size(); ++draw) {
+      for (double* g : own) std::fill_n(g, site.padded, 0.0);
+      sums.energies[draw] += fields_.energy(trees_[draw][species], site, known);
+      for (std::size_t n = 0; n < site.count; ++n)
+        for (std::size_t d = 0; d < 3; ++d)
+          sums.gradients[(3 * n + d) * sums.width + draw] += own[d][n];
+    }
+  }
+
+ private:
+  Fields fields_;
+  std::vector<std::vector<Fields::Tree>> trees_;  // (draws, species)
 };
 
 }  // namespace
@@ -173,7 +248,7 @@ std::unique_ptr<MappedTerm> read_bispectrum(TermReader& reader) {
 }
 
 std::unique_ptr<DrawnTerm> draw_bispectrum(TermReader& reader) {
-  return draw_one_by_one(reader, read_bispectrum);
+  return std::make_unique<DrawnBispectrum>(reader);
 }
 
 }  // namespace forcemap
