@@ -128,7 +128,8 @@ class SoapSettings(EnvironmentSettings):
     )
     """Number of terms that a term without a cutoff stands for."""
     bispectrum: bool | None = field(default=None, metadata=read_by(optional(yes_or_no)))
-    """Whether a bispectrum term stands beside it; by default beside two scales of learned channels."""
+    """Whether a bispectrum term stands beside it; by default where reach and shape are left to the data and
+    channels are learned."""
     kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
     """Similarity of pairs of elements, from -1 to 1, such as {Si-O: 0.3}."""
 
@@ -189,14 +190,18 @@ class SoapSettings(EnvironmentSettings):
     @property
     def is_corrected(self) -> bool:
         """Whether products of three and four densities, which spectra miss, are a term beside it."""
-        default = self.scale_count > 1 and self.contracts
+        default = self.has_usual_shape and self.contracts
         return default if self.bispectrum is None else self.bispectrum
+
+    @property
+    def has_usual_shape(self) -> bool:
+        """Whether reach and resolution are left to the data."""
+        return self.cutoff is None and self.cutoff_width is None and self.atom_sigma is None
 
     @property
     def scale_count(self) -> int:
         """Number of scales of the term; one if its cutoff or its shape is set."""
-        is_bare = self.cutoff is None and self.cutoff_width is None and self.atom_sigma is None
-        return self.n_scales or (2 if is_bare else 1)
+        return self.n_scales or (2 if self.has_usual_shape else 1)
 
     def _scaled(self, cutoff: float, scales: Sequence[Scale]) -> tuple[SoapSettings, ...]:
         """One term for each of the scales, which share its sparse points and its variance."""
