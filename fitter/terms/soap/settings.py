@@ -128,8 +128,8 @@ class SoapSettings(EnvironmentSettings):
     )
     """Number of terms that a term without a cutoff stands for."""
     bispectrum: bool | None = field(default=None, metadata=read_by(optional(yes_or_no)))
-    """Whether a bispectrum term stands beside it; by default where reach and shape are left to the data and
-    channels are learned."""
+    """Whether a bispectrum term stands beside it; by default where reach and shape are left to the data
+    and channels are learned."""
     kappa: Mapping[str, float] | None = field(default=None, metadata=read_by(optional(_kappa)))
     """Similarity of pairs of elements, from -1 to 1, such as {Si-O: 0.3}."""
 
