@@ -88,7 +88,9 @@ def test_interrupted_run_says_how_to_go_on_and_does(tmp_path: Path) -> None:
     assert re.search(
         r"^Interrupted\. It was in \"i-PI, 2 beads\", \d+ of 240 done\.", done.stderr, re.M
     )
-    assert re.search(r"RESTART is of step \d+ of 240\. Go on with:$", done.stderr, re.M)
+    # The checkpoint that i-PI keeps under its own name is overtaken by the last numbered one at times.
+    last = r"(RESTART|pimd\.checkpoint_\d+) is of step \d+ of 240\. Go on with:$"
+    assert re.search(last, done.stderr, re.M)
     program, *again = shlex.split(done.stderr.splitlines()[-1])
     assert (program, again) == ("forcemap", words)
     result = CliRunner().invoke(cli, [*again, "--json"])
