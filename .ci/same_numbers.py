@@ -1,10 +1,10 @@
-"""Writes potentials with every kind of term, with what they give here; or sees that they give it elsewhere.
+"""Writes potentials of every kind of term and what they give, or sees that they give it elsewhere.
 
     python .ci/same_numbers.py write FOLDER      # with forcemap, on the machine that is trusted
     python .ci/same_numbers.py compare FOLDER    # on the other one, or under an emulator of it
 
-Processors round sums in other orders, which leaves some 1e-14 of energies and forces: 1e-10 is asked. Draws,
-which deviations come from, are kept and summed in single precision.
+Processors round sums in other orders, which leaves some 1e-14 of energies and forces: 1e-10 is asked.
+Draws, which deviations come from, are kept and summed in single precision.
 """
 
 from __future__ import annotations
