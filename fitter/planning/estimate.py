@@ -94,7 +94,7 @@ TIMED_ATOMS = 150
 TIMED_COLUMNS = 1000
 """Largest size of the matrices that are timed."""
 
-EVIDENCE_STEPS = 12
+EVIDENCE_STEPS = 6
 """Solutions that the search for the deltas takes; mostly 6 to 13 on published sets."""
 
 LEARNING_PASSES = 1.5
