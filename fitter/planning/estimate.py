@@ -290,9 +290,7 @@ def _filling_seconds(look: _Look, frames: Sequence[Frame], labels: int) -> dict[
     columns = sum(c.n_sparse for c in look.combinations)
     work, is_flexible = look.mapping, settings.is_flexible
     if not is_flexible:
-        look.extrapolated.append(
-            f"holes are sought in at most {ROUNDS} searches, often fewer"
-        )
+        look.extrapolated.append(f"holes are sought in at most {ROUNDS} searches, often fewer")
     return {"filling holes": searching_seconds(look.row.of, columns, work, look.rates, is_flexible)}
 
 
