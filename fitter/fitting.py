@@ -44,7 +44,7 @@ from forcemap.fitter.process.targets import Targets, group_count
 from forcemap.fitter.sharing.checkpoint import fit_key
 from forcemap.fitter.sharing.ranks import share
 from forcemap.fitter.sharing.run import Run
-from forcemap.fitter.solve.blas import blas_threads
+from forcemap.fitter.solve.blas import blas_threads, is_worth_threads
 from forcemap.fitter.solve.evidence import Hyperparameters, maximise_evidence
 from forcemap.fitter.solve.solver import Groups, Sums
 from forcemap.fitter.terms.base import Array
@@ -308,6 +308,10 @@ def _from_sums(
     chosen = maximise_evidence(
         *(data, sizes, freedom.start, freedom.fixed, freedom.scale_is_free, freedom.repeats)
     )
+    exactly = prepared.settings.fills_holes and is_worth_threads(prior.size)
+    if exactly:
+        # Which structures are holes depends on the last digits, which shall not depend on threads.
+        chosen = chosen.rounded([*freedom.fixed])
     together = data.together(chosen.sigma_factors)
     data.members = ()  # as large as what is needed from here on
     held = _known_deltas(prior, chosen) if prepared.settings.is_flexible else chosen.deltas
@@ -318,7 +322,8 @@ def _from_sums(
         evidence = alone.log_marginal_likelihood(chosen.noise_factor)
         del alone
     chosen = replace(chosen, deltas=held)
-    model, posterior = _solved(prepared, prior, together, chosen)
+    with threadpool_limits(limits=1 if exactly else None, user_api="blas"):
+        model, posterior = _solved(prepared, prior, together, chosen)
     if evidence is not None:
         model = replace(model, log_marginal_likelihood=evidence)
     solved = _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)

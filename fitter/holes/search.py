@@ -8,7 +8,7 @@ energy of the data is a hole of the fit, not a new ground state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -64,16 +64,17 @@ UNKNOWN = 3.0
 """Scale of energies (eV per atom) of elements whose cohesive energy no table has."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Composition:
     """Elements that the data hold together.
 
     Attributes:
-        crystal: the lowest frame.
+        crystal: the lowest frame; later as it was last relaxed.
         volume: its volume per atom, Å³.
         lowest: its energy relative to isolated atoms, eV per atom.
         scale: cohesive energy as the elements have it, eV per atom.
         share: of the frames.
+        ground: energy of the ground state by the process, eV per atom.
     """
 
     crystal: Frame
@@ -81,6 +82,19 @@ class Composition:
     lowest: float
     scale: float
     share: float
+    ground: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ground = self.lowest
+
+    def settle(self, evaluator: Evaluator, e0: Mapping[int, float]) -> None:
+        """Relax the lowest frame; one that falls into a hole itself stays as it is in the data."""
+        n, free = len(self.crystal.numbers), free_energy(self.crystal, e0)
+        least = self.lowest - WARM * self.scale
+        found, total = relaxed(evaluator, self.crystal, n * least + free)
+        self.ground = self.lowest
+        if least < (total - free) / n < self.lowest:
+            self.crystal, self.ground = found, (total - free) / n
 
 
 class Hole(NamedTuple):
@@ -208,12 +222,11 @@ def holes_among(
     repulsion: Repulsion,
 ) -> list[Hole]:
     """Those that relax to less than the ground state, or to atoms on top of each other."""
-    grounds: dict[int, float] = {}
+    for composition in {id(one): one for one, _ in structures}.values():
+        composition.settle(evaluator, e0)
     found = []
     for composition, start in structures:
-        if id(composition) not in grounds:
-            grounds[id(composition)] = _ground(evaluator, composition, e0)
-        ground, scale = grounds[id(composition)], composition.scale
+        ground, scale = composition.ground, composition.scale
         n, free = len(start.numbers), free_energy(start, e0)
         frame, total = relaxed(evaluator, start, n * (ground - DEEP * scale) + free)
         depth = ground - (total - free) / n
@@ -225,16 +238,6 @@ def holes_among(
         bound = ground + min(above, max(LEAST_ABOVE * scale, STEEP * depth))
         found.append(Hole(frame, composition, ground - depth, ground, bound))
     return found
-
-
-def _ground(evaluator: Evaluator, composition: Composition, e0: Mapping[int, float]) -> float:
-    """Energy of the lowest frame, relaxed: of that in the data if it falls into a hole itself."""
-    crystal = composition.crystal
-    n, free = len(crystal.numbers), free_energy(crystal, e0)
-    least = composition.lowest - WARM * composition.scale
-    _, total = relaxed(evaluator, crystal, n * least + free)
-    found = (total - free) / n
-    return found if least < found < composition.lowest else composition.lowest
 
 
 def _is_near(frame: Frame, repulsion: Repulsion) -> bool:

@@ -7,7 +7,7 @@ the data.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -32,6 +32,10 @@ above minus the smallest."""
 
 PROBES = 8
 """Random vectors for a trace: it steers the search, and does not decide where that ends."""
+
+DIGITS = 4
+"""Significant digits of rounded hyperparameters. The evidence is flat at its maximum, and threads of
+BLAS change where it is found in the eighth digit."""
 
 GUESS, GUESS_OF_GROUP = 1.0, 0.1
 """Error of the labels that `with_guesses` adds, in units of the given sigmas: the expected one in the
@@ -72,6 +76,18 @@ class Hyperparameters:
     noise_factor: float
     sigma_factors: Array
     noise_is_guessed: bool = False
+
+    def rounded(self, fixed: Sequence[bool]) -> Hyperparameters:
+        """To `DIGITS`; `fixed`: of `maximise_evidence`, says which deltas stay."""
+        deltas = np.where(fixed[: len(self.deltas)], self.deltas, _rounded(self.deltas))
+        noise = float(_rounded(np.array([self.noise_factor]))[0])
+        return replace(
+            self, deltas=deltas, noise_factor=noise, sigma_factors=_rounded(self.sigma_factors)
+        )
+
+
+def _rounded(values: Array) -> Array:
+    return np.array([float(f"{value:.{DIGITS}g}") for value in values])
 
 
 def maximise_evidence(

@@ -125,6 +125,20 @@ def test_threads_do_not_change_what_is_filled(frames: Sequence[Frame], model: Mo
     np.testing.assert_array_equal(found.model.weights, model.weights)
 
 
+def test_threads_of_matrices_do_not_change_what_is_filled(
+    frames: Sequence[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In large fits BLAS rounds differently with threads, which random structures would multiply."""
+    monkeypatch.setattr("forcemap.fitter.solve.blas.WORTH_THREADS", 50)
+    few = Settings.from_dict(
+        {"data": {"train": "made.xyz"}, "terms": [{**term, "n_sparse": 60} for term in TERMS]}
+    )
+    one, two = (fit_frames(few, frames, jobs=jobs) for jobs in (1, 2))
+    assert one.data["holes"] == two.data["holes"]
+    for frame in frames[1:6:2]:
+        np.testing.assert_allclose(one.predict(frame)[1], two.predict(frame)[1], atol=1e-8)
+
+
 def test_new_points_keep_the_holes_filled(
     frames: Sequence[Frame], model: Model, tmp_path: Path
 ) -> None:
