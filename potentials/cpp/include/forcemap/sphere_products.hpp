@@ -34,9 +34,9 @@ struct SpherePoints {
   /// The harmonics are those of `view`.
   SpherePoints(const SoapView& view, std::size_t degree);
 
-  std::size_t count;              // of points
-  std::size_t padded;             // the same in whole groups; points that fill them up weigh nothing
-  std::vector<double> weights;    // (padded) whose sum is that of a whole sphere, 4 pi
+  std::size_t count;            // of points
+  std::size_t padded;           // the same in whole groups; points that fill them up weigh nothing
+  std::vector<double> weights;  // (padded) whose sum is that of a whole sphere, 4 pi
   std::vector<double> harmonics;  // ((l_max + 1)^2, padded)
 };
 
