@@ -63,7 +63,7 @@ def test_the_recipe_asks_for_what_the_package_asks_for(recipe: dict[str, Any]) -
     """The base installation and all extras of the first command, with the same bounds."""
     lines = metadata.requires("forcemap") or []
     wanted = bounds(line for line in lines if "extra ==" not in line)
-    for extra in ("report", "ipi"):
+    for extra in ("report", "ipi", "validate"):
         wanted |= bounds(x for x in lines if re.search(rf"extra == ['\"]{extra}['\"]", x))
     run = bounds(line for line in recipe["requirements"]["run"] if "lammps" not in line)
     assert run.pop("python") == {">=3.10"}
