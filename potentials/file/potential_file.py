@@ -136,9 +136,9 @@ fields on it,
     c[l, m, n] = sum_j R[species of j, n, l](r_ij) Y[l, m](r_ij),
 
 with A = ``terms.i.A``, |c|^2 the sum of the squares of all c of the centre, and R cubic splines as
-those of soap. A product has one to four fields in increasing order, -1 stands behind the last; the sum of
-their l is even, since all other integrals are 0. A product may be there more than once. An atom without
-neighbours has no energy, and species that are no centre have none in the term.
+those of soap. A product has one to four fields in increasing order, -1 stands behind the last; the
+sum of their l is even, since all other integrals are 0. A product may be there more than once. An atom
+without neighbours has no energy, and species that are no centre have none in the term.
 
 The embedding energy of a centre of species A is F(rho) - F(0) of the density rho = sum_j phi(r_ij).
 phi is a cubic spline as f over [0, cutoff], that of the table A-B for neighbours of species B (here

@@ -21,7 +21,8 @@ class BispectrumFunctions(RadialFunctions):
 
     A field is that of a channel k and an l, numbered k + n_max l: the sum over m of coefficients of the
     density times harmonics. The coefficients are divided by the root of the offset plus the sum of
-    their squares. Each species has radial functions of its own, (species, intervals + 3, l_max + 1, n_max).
+    their squares. Each species has radial functions of its own, (species, intervals + 3, l_max + 1,
+    n_max).
 
     Attributes:
         offset: above 0.
