@@ -2,7 +2,7 @@
 
 Potentials fitted to examples/silicon, as ``forcemap fit`` maps them by default: of two-body terms
 alone, of two- and three-body terms, and of two-body and bare soap terms, whose two scales have learned
-channels. Of each the same tables are run
+channels and a bispectrum term beside them. Of each the same tables are run
 
 - alone, in a file without draws and grade, which the others are compared with;
 - with draws and grade in the file, not used (``pair_style forcemap grade off``);

@@ -375,7 +375,8 @@ class _Look:
         for settings in look.settings.terms:
             look._open(settings, survey, share)
         if look.counted:
-            kinds = " and ".join(dict.fromkeys(look.counted))
+            *others, last = dict.fromkeys(look.counted)
+            kinds = " and ".join([*([", ".join(others)] if others else []), last])
             look.extrapolated.append(
                 f"the sparse points of {kinds} terms are counted, not chosen: those that repeat others "
                 "count too"

@@ -21,6 +21,8 @@ FORMAT ``forcemap.potential``, version 3. A safetensors file with one JSON docum
        {"kind": "soap_contracted", "cutoff": 5.0, "intervals": 64, "n_max": 8, "l_max": 6,
         "channels": 10, "pairs": 25, "zeta": 4,
         "centers": [{"species": "O", "count": 64, "constant": -0.1}]},
+       {"kind": "bispectrum", "cutoff": 4.5, "intervals": 64, "n_max": 2, "l_max": 3,
+        "offset": 1.2, "products": 188, "centers": [{"species": "O"}]},
        {"kind": "embedding", "cutoff": 5.0, "intervals": 50, "tables": [["O", "H"], ["O", "O"]],
         "centers": [{"species": "O", "intervals": 50, "range": 1.25}]},
        {"kind": "zbl", "pairs": [{"species": ["H", "H"], "inner": 0.4, "outer": 0.7}]}],
@@ -52,7 +54,9 @@ centre ``terms.i.A.spectrum`` (dimension,), ``terms.i.A.lines`` (dimension,), eV
 ``terms.i.A.subspace`` (rank, dimension) and ``terms.i.A.forms`` (rank, rank), eV; for a
 soap_contracted term ``terms.i.radial``, ``terms.i.mixing`` (species, n_max, channels), ``terms.i.self``
 (species, channels), ``terms.i.pairs`` (pairs, 2), whole numbers, ``terms.i.pair_weights`` (pairs,) and
-the vectors and factors of its centres; for an embedding
+the vectors and factors of its centres; for a bispectrum term ``terms.i.radial`` (species,
+intervals + 3, l_max + 1, n_max), ``terms.i.products`` (products, 4), whole numbers, and for each of its
+centres ``terms.i.A`` (products,), eV; for an embedding
 term ``terms.i.A-B`` (intervals + 3,), without unit, and for each of its centres ``terms.i.A`` (its
 intervals + 3,), eV.
 
@@ -124,6 +128,18 @@ a = s . p / |p| and y = subspace p / |p|, less that of an isolated atom,
 
     2 a (lines . p) / |p| - a² (lines . s) + y . forms y.
 
+The bispectrum energy of a centre of species A is a sum of integrals over the unit sphere of products of
+fields on it,
+
+    sum_t A[t] integral f[products[t, 0]](u) f[products[t, 1]](u) ... du,
+    f[n + n_max l](u) = (offset + |c|^2)^-1/2 sum_m c[l, m, n] Y[l, m](u),
+    c[l, m, n] = sum_j R[species of j, n, l](r_ij) Y[l, m](r_ij),
+
+with A = ``terms.i.A``, |c|^2 the sum of the squares of all c of the centre, and R cubic splines as
+those of soap. A product has one to four fields in increasing order, -1 stands behind the last; the
+sum of their l is even, since all other integrals are 0. A product may be there more than once. An atom
+without neighbours has no energy, and species that are no centre have none in the term.
+
 The embedding energy of a centre of species A is F(rho) - F(0) of the density rho = sum_j phi(r_ij).
 phi is a cubic spline as f over [0, cutoff], that of the table A-B for neighbours of species B (here
 the order matters: A-B and B-A are different tables, and need not be there both), and vanishes at the
@@ -132,15 +148,17 @@ Species that are no centre have no energy in the term. zbl is the switched Ziegl
 energy of LAMMPS' ``pair_style zbl``.
 
 Limits: 118 species, cutoffs 0 < rc <= 100 Å, 1 to 100000 intervals, 0 <= inner < outer <= 100 Å,
-n_max and channels 1 to 128, contracted channels 1 to 4096 in 1 to 100000 pairs, l_max 0 to 20,
+n_max and channels 1 to 128, contracted channels 1 to 4096 in 1 to 100000 pairs, l_max 0 to 20 (of
+bispectrum terms 0 to 8, at most 64 fields, so n_max (l_max + 1), offset > 0, 1 to 100000 products),
 0 < zeta <= 100, 1 to 1000000 vectors, 1e-9 < range <= 1e9, a file of 4 GiB with a header of 64 MiB.
 
 *Draws* are samples from the posterior of the fit's weights, each stored as its difference to the
 mean: ``count`` (3 to 4096) of them, which share the energy's form with terms of their own, as long in
 range at most. ``draws.e0`` (count, species) are their energies of the isolated atoms; their terms'
 tensors are ``draws.i.NAME``, and those that are linear in the weights (tables of pairs and triplets,
-functions of embedding terms, factors of soap and soap_contracted terms, factors and constants of
-three_body_kernel terms, lines and forms of soap_quadratic terms) have a leading axis of length count. A
+functions of embedding terms, factors of soap and soap_contracted terms, those of the products of
+bispectrum terms, factors and constants of three_body_kernel terms, lines and forms of soap_quadratic
+terms) have a leading axis of length count. A
 centre of soap and soap_contracted terms has no ``constant`` there: it is what makes the isolated atom's
 energy zero.
 
@@ -153,8 +171,9 @@ floor² times the number of atoms for an energy; noise² more, likewise, for the
 
 ``grade``: what atoms are graded by (`forcemap.potentials.grade`): ``grade.A.mean`` (features,) and
 ``grade.A.whitening`` (features, features), lower triangular. The features are those of the terms (of
-soap and soap_contracted terms vectors[k] . p / |p| of the first min(32, count) vectors, one term after
-the other), or the ``moments`` where there is that entry.
+soap and soap_contracted terms vectors[k] . p / |p| of the first min(32, count) vectors, of bispectrum
+terms sum_m c[l, m, n]^2 / (offset + |c|^2) in the order of the fields, one term after the other),
+or the ``moments`` where there is that entry.
 
 Version 2 could hold draws in another way: where its entry ``columns`` is above 1, tensors
 ``NAME.draws`` are checked and not used. Version 1 had neither. Both are read.

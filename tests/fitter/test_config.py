@@ -145,6 +145,7 @@ def test_kinds_name_themselves() -> None:
         "three_body": "three_body",
         "embedding": "embedding",
         "soap": "soap",
+        "bispectrum": "bispectrum",
         "nbody": "nbody",
     }
 
@@ -194,7 +195,7 @@ MISTAKES = [
     ),
     (
         {"terms": [{"kind": "3body"}]},
-        "terms[0].kind: '3body' is not one of two_body, three_body, embedding, soap, nbody; did",
+        "terms[0].kind: '3body' is not one of two_body, three_body, embedding, soap, bispectrum, nbody; did",
     ),
     ({"terms": [{"cutoff": 4}]}, "terms[0].kind: is missing; known kinds are two_body, three_body"),
     ({"terms": []}, "terms: expected a list of terms"),

@@ -91,7 +91,8 @@ class SoapSettings(EnvironmentSettings):
     densities in that many channels. A term without a `cutoff` stands for
     `n_scales` terms of different reach and resolution, which share its sparse points. The default is 2,
     with the reach of the fine one chosen by evidence, or 1 if cutoff_width or atom_sigma is set. Beside
-    two scales stands a `bispectrum` term, for what no spectrum knows.
+    two scales of learned channels stands a `bispectrum` term, of products of three and four densities
+    that no spectrum knows.
     """
 
     kind: ClassVar[str] = "soap"

@@ -300,7 +300,7 @@ COUNTED = (
 @pytest.mark.parametrize(
     ("terms", "counted", "alternatives"),
     [
-        ([{"kind": "soap"}, {"kind": "two_body"}], "soap and two_body", True),
+        ([{"kind": "soap"}, {"kind": "two_body"}], "soap, bispectrum and two_body", True),
         ([{"kind": "nbody"}], "nbody", False),
     ],
     ids=["soap", "nbody"],
@@ -332,7 +332,7 @@ def test_many_elements_are_estimated_without_a_fit(
 
 @pytest.mark.usefixtures("no_fit")
 def test_hundred_thousand_atoms_are_not_all_looked_at(looked_at: list[int]) -> None:
-    """Two scales, pairs, the repulsion, a cutoff: each of some thousand atoms."""
+    """Two scales, a bispectrum, pairs, the repulsion, a cutoff: each of some thousand atoms."""
     terms = [{"kind": "soap"}, {"kind": "two_body"}]
     given = Settings.from_dict({"data": {"train": "made.xyz"}, "terms": terms})
     found = estimate(given, alloy(1000, ["Al", "Ni", "Cu", "Pt"], 3), jobs=2)
@@ -340,11 +340,12 @@ def test_hundred_thousand_atoms_are_not_all_looked_at(looked_at: list[int]) -> N
     # On a fast machine more frames are looked at in the same time.
     assert sum(looked_at) < 0.4 * found.n_atoms
     assert not found.whole
-    by_kind = {kind: 0 for kind in ("soap", "two_body", "one_body")}
+    by_kind = {kind: 0 for kind in ("soap", "bispectrum", "two_body", "one_body")}
     for c in found.combinations:
         by_kind[c.kind] += c.candidates
     # Every atom is a candidate of both scales; eighteen neighbours are within 5.5 Å at least.
     assert by_kind["soap"] == pytest.approx(2 * found.n_atoms, rel=0.01)
+    assert by_kind["bispectrum"] == pytest.approx(found.n_atoms, rel=0.01)
     assert by_kind["one_body"] == found.n_atoms
     assert by_kind["two_body"] > 9 * found.n_atoms
 
