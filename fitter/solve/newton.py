@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 __all__ = ["smallest"]
@@ -64,7 +65,7 @@ def _move(
     free = np.flatnonzero(~held)
     if not len(free):
         return move, 0.0
-    curvatures, axes = np.linalg.eigh(second[np.ix_(free, free)])
+    curvatures, axes = scipy.linalg.eigh(second[np.ix_(free, free)])
     sizes = np.abs(curvatures)
     sizes = np.maximum(sizes, max(FLAT * float(sizes.max()), 1e-300))
     newton = -axes @ ((axes.T @ slopes[free]) / sizes)
@@ -76,7 +77,9 @@ def _move(
     )
 
 
-def _definite(second: Array, free: Array, sizes: Array, axes: Array, move: Array) -> Array:
+def _definite(
+    second: Array, free: NDArray[np.intp], sizes: Array, axes: Array, move: Array
+) -> Array:
     """The second derivatives with positive curvatures, times `move`."""
     found = np.zeros_like(move)
     found[free] = axes @ (sizes * (axes.T @ move[free]))

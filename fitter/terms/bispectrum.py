@@ -302,7 +302,8 @@ class BispectrumTerm(EnvironmentTerm):
 
     @override
     def at(self, values: Mapping[str, float]) -> BispectrumTerm:
-        basis = replace(self.basis, **values)
+        shape: dict[str, Any] = dict(values)
+        basis = replace(self.basis, **shape)
         radial, _ = tables(basis, self.mixing, self.radial.shape[1] - 3)
         return replace(self, basis=basis, radial=radial, cutoff=basis.cutoff)
 
