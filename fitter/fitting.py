@@ -277,7 +277,7 @@ def _scratch(targets: Sequence[Targets], prior: Prior, run: Run) -> KeptRows:
 
 
 def _by_all_ranks(
-    prepared: _Prepared, prior: Prior, run: Run, keep: Callable[[int, Array], object]
+    prepared: _Prepared, prior: Prior, run: Run, keep: Callable[[int, Array], None]
 ) -> _Solved | None:
     """The fit on the first rank, by the rows of all, which `keep` is called with; None on others."""
     settings, frames, targets = prepared.settings, prepared.survey.frames, prepared.targets
