@@ -46,7 +46,7 @@ from forcemap.fitter.sharing.ranks import share
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.blas import blas_threads, is_worth_threads
 from forcemap.fitter.solve.evidence import Hyperparameters, maximise_evidence
-from forcemap.fitter.solve.solver import Groups, Sums
+from forcemap.fitter.solve.solver import Groups, Solution, Sums
 from forcemap.fitter.terms.base import Array
 from forcemap.fitter.terms.rows import columns, unwhitened
 from forcemap.fitter.uncertainty.calibration import calibrated
@@ -315,17 +315,17 @@ def _from_sums(
     together = data.together(chosen.sigma_factors)
     data.members = ()  # as large as what is needed from here on
     held = _known_deltas(prior, chosen) if prepared.settings.is_flexible else chosen.deltas
-    evidence = None
-    if prepared.imagined or not np.array_equal(held, chosen.deltas):
+    with threadpool_limits(limits=1 if exactly else None, user_api="blas"):
         # The evidence that compares terms knows the data alone.
         alone = together.solve(np.repeat(chosen.deltas, sizes))
         evidence = alone.log_marginal_likelihood(chosen.noise_factor)
-        del alone
-    chosen = replace(chosen, deltas=held)
-    with threadpool_limits(limits=1 if exactly else None, user_api="blas"):
-        model, posterior = _solved(prepared, prior, together, chosen)
-    if evidence is not None:
-        model = replace(model, log_marginal_likelihood=evidence)
+        if not np.array_equal(held, chosen.deltas):
+            del alone  # before there is another
+            alone = together.solve(np.repeat(held, sizes))
+        chosen = replace(chosen, deltas=held)
+        model, posterior = _solved(prepared, prior, together, chosen, alone)
+    del alone
+    model = replace(model, log_marginal_likelihood=evidence)
     solved = _Solved(model, posterior, prior.factors, chosen.noise_is_guessed)
     return solved, together, chosen
 
@@ -342,15 +342,18 @@ def _projected(posterior: Posterior) -> Array:
 
 
 def _solved(
-    prepared: _Prepared, prior: Prior, together: Sums, chosen: Hyperparameters
+    prepared: _Prepared,
+    prior: Prior,
+    together: Sums,
+    chosen: Hyperparameters,
+    solution: Solution,
 ) -> tuple[Model, Posterior]:
-    """The posterior."""
+    """The posterior; `solution` is that of the data alone."""
     settings, survey = prepared.settings, prepared.survey
     terms, frames = prior.terms, survey.frames
     deltas = np.repeat(chosen.deltas, [term.size for term in terms])
     n_rows = together.count
     rows, values, sigmas = np.zeros((0, prior.size)), np.zeros(0), np.zeros(0)
-    solution = together.solve(deltas)
     if prepared.imagined:
         rows, values, sigmas = imagined_rows(prepared.imagined, prior, solution, chosen)
         together.add_rows(rows, values, float(np.sum(np.log(sigmas))))
