@@ -121,8 +121,9 @@ def test_fits_are_those_of_all_columns(
             module, "concerned", lambda block, prior: [True] * len(list(columns(prior.terms)))
         )
     whole = fit(settings, frames)
+    # The search for its maximum ends near it: where, rounding decides in the fifth digit.
     assert found.model.log_marginal_likelihood == pytest.approx(
-        whole.model.log_marginal_likelihood, rel=1e-9
+        whole.model.log_marginal_likelihood, rel=1e-8
     )
     for left, other, frame in zip(found.left_out, whole.left_out, frames, strict=True):
         assert left.frame is other.frame is frame
