@@ -195,7 +195,7 @@ MISTAKES = [
     ),
     (
         {"terms": [{"kind": "3body"}]},
-        "terms[0].kind: '3body' is not one of two_body, three_body, embedding, soap, bispectrum, nbody; did",
+        "terms[0].kind: '3body' is not one of two_body, three_body, embedding, soap, bispectrum, nbody",
     ),
     ({"terms": [{"cutoff": 4}]}, "terms[0].kind: is missing; known kinds are two_body, three_body"),
     ({"terms": []}, "terms: expected a list of terms"),
