@@ -83,8 +83,11 @@ def test_all_files_are_written_and_the_sentence_is_in_all(selected: tuple[Path, 
 
 
 def test_evidence_and_error_agree_that_copper_has_a_density(selected: tuple[Path, str]) -> None:
-    """Effective-medium theory is of that form. The errors are those of energies: of forces, sixteen frames
-    of crystals under pressure do not tell the two apart (.046 to .051 eV/Å)."""
+    """Effective-medium theory is of that form.
+
+    The errors are those of energies: by forces, sixteen strained crystals do not tell the two apart
+    (.046 to .051 eV/Å).
+    """
     found = {
         c["name"]: c for c in json.loads((selected[0] / "select.json").read_text())["candidates"]
     }
