@@ -21,7 +21,7 @@ The fields are divided by their own size, as spectra are: no compression makes t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
 from typing import Any, ClassVar
@@ -49,9 +49,9 @@ from forcemap.fitter.terms.environments import (
     EnvironmentTerm,
     Indices,
 )
-from forcemap.fitter.terms.soap.channels import distinct_channels, learned_similarity
-from forcemap.fitter.terms.soap.contraction import learned_mixing, second_moments, tables
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis
+from forcemap.fitter.terms.soap.channels import similar_channels
+from forcemap.fitter.terms.soap.contraction import mixing_of, tables
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, data_end
 from forcemap.fitter.terms.soap.scales import Reaches
 from forcemap.fitter.terms.two_body import TwoBodySettings
 from forcemap.potentials import _core
@@ -160,33 +160,21 @@ class BispectrumSettings(EnvironmentSettings):
         if cutoff is None:
             reaches = survey.once("reaches of soap terms", lambda: Reaches.of(survey.frames))
             cutoff = round(REACH * reaches.cutoff, 2)
-        nearest = min(
-            survey.repulsion.values(), key=lambda pair: float(pair.shortest), default=None
-        )
         return RadialBasis(
             cutoff=cutoff,
             cutoff_width=min(self.cutoff_width or CUTOFF_WIDTH * cutoff, cutoff),
             n_max=self.n_max,
             l_max=self.l_max,
             atom_sigma=self.atom_sigma or ATOM_SIGMA * cutoff,
-            fading=nearest.fading if nearest else 0.0,
-            faded=nearest.faded if nearest else 0.0,
+            **data_end(survey.repulsion),
         )
 
     def _mixing(self, survey: Survey, basis: RadialBasis) -> Array:
         """(l_max + 1, channels, species, n_max) contraction of the elements' radial functions."""
         weights = np.eye(len(survey.species))
         if len(survey.species) > 1:
-            similarity = survey.once(
-                f"similarity of elements within {basis.cutoff}",
-                lambda: learned_similarity(survey.frames, survey.species, basis.cutoff),
-            )
-            weights = distinct_channels(similarity)
-        moments = survey.once(
-            f"second moments of {basis}",
-            lambda: second_moments(survey.frames, basis, survey.species),
-        )
-        return learned_mixing(moments, weights, min(self.n_channels, len(weights) * basis.n_max))
+            weights = similar_channels(survey, basis.cutoff)
+        return mixing_of(survey, basis, weights, self.n_channels)
 
 
 def products_of(channels: int, l_max: int, order: int) -> NDArray[np.int64]:
@@ -293,12 +281,7 @@ class BispectrumTerm(EnvironmentTerm):
 
     def hyperparameters(self) -> dict[str, float]:
         """Widths and cutoff, Å."""
-        basis = self.basis
-        return {
-            "atom_sigma": basis.atom_sigma,
-            "cutoff": basis.cutoff,
-            "cutoff_width": basis.cutoff_width,
-        }
+        return self.basis.lengths
 
     @override
     def at(self, values: Mapping[str, float]) -> BispectrumTerm:
@@ -375,13 +358,7 @@ class BispectrumTerm(EnvironmentTerm):
     @override
     def read(cls, view: TermView) -> BispectrumTerm:
         entry = view.entry
-        stored = entry["basis"]
-        names = [spec.name for spec in fields(RadialBasis)]
-        stored.allow_only(*names)
-        sizes = {"n_max": stored["n_max"].integer(1, 128), "l_max": stored["l_max"].integer(0, 8)}
-        basis = RadialBasis(**{n: sizes.get(n, stored[n].number()) for n in names})  # type: ignore[arg-type]
-        if not 0.0 < basis.cutoff_width <= basis.cutoff <= 100.0:
-            stored.reject("cutoff and cutoff_width must be positive and consistent")
+        basis = RadialBasis.read(entry["basis"], 8)
         offset = entry["offset"].number()
         if not 1.0 / LARGEST <= offset <= LARGEST:
             entry["offset"].reject(f"found {offset}, expected a number above 0")

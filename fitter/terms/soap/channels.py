@@ -19,11 +19,17 @@ import scipy.linalg
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.solve.cholesky import pivoted_cholesky
 from forcemap.fitter.solve.solver import Accumulator
-from forcemap.fitter.terms.base import Array, Block
+from forcemap.fitter.terms.base import Array, Block, Survey
 from forcemap.fitter.terms.rows import RowLayout, frame_rows
 from forcemap.fitter.terms.two_body import TwoBodyTerm
 
-__all__ = ["channels_of", "distinct_channels", "learned_similarity", "species_weights"]
+__all__ = [
+    "channels_of",
+    "distinct_channels",
+    "learned_similarity",
+    "similar_channels",
+    "species_weights",
+]
 
 POINTS = 16
 """Sparse points of a pair function."""
@@ -124,6 +130,15 @@ def distinct_channels(similarity: Array) -> Array:
     values = np.linalg.eigvalsh(similarity)
     count = int(np.sum(values >= DISTINCT * values[-1]))
     return channels_of(similarity, min(max(2, count), len(similarity)))
+
+
+def similar_channels(survey: Survey, cutoff: float) -> Array:
+    """(channels, species) the `distinct_channels` of the data's elements within a cutoff, Å."""
+    similarity = survey.once(
+        f"similarity of elements within {cutoff}",
+        lambda: learned_similarity(survey.frames, survey.species, cutoff),
+    )
+    return distinct_channels(similarity)
 
 
 def species_weights(numbers: Sequence[int], kappa: Mapping[tuple[int, int], float] | None) -> Array:

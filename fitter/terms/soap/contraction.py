@@ -21,11 +21,11 @@ import numpy as np
 import scipy.linalg
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
-from forcemap.fitter.terms.base import Array
+from forcemap.fitter.terms.base import Array, Survey
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.potentials import _core
 
-__all__ = ["learned_mixing", "second_moments", "tables"]
+__all__ = ["learned_mixing", "mixing_of", "second_moments", "tables"]
 
 SAMPLE, LEAST = 240, 4
 """Frames from which the variances are taken: of all, and of each combination of elements."""
@@ -107,6 +107,15 @@ def learned_mixing(moments: Array, weights: Array, count: int) -> Array:
         combined = chosen.T.reshape(-1, len(weights), n_max)
         mixing[order, : len(combined)] = np.einsum("kan,ae->ken", combined, weights)
     return mixing
+
+
+def mixing_of(survey: Survey, basis: RadialBasis, weights: Array, channels: int) -> Array:
+    """The `learned_mixing` of the data, into no more channels than there are functions to combine."""
+    moments = survey.once(
+        f"second moments of {basis}",
+        lambda: second_moments(survey.frames, basis, survey.species),
+    )
+    return learned_mixing(moments, weights, min(channels, len(weights) * basis.n_max))
 
 
 def tables(

@@ -16,17 +16,18 @@ spline: it is the definition, not an approximation of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy.linalg
 import scipy.special
-from forcemap.fitter.baseline.repulsion import smooth_step
+from forcemap.fitter.baseline.repulsion import Repulsion, smooth_step
 from forcemap.fitter.terms.splines import spline_coefficients
+from forcemap.potentials.file.document import DocumentView
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-__all__ = ["RadialBasis", "radial_functions", "tabulate"]
+__all__ = ["RadialBasis", "data_end", "radial_functions", "tabulate"]
 
 Array = NDArray[np.float64]
 
@@ -65,6 +66,34 @@ class RadialBasis:
     scaling_exponent: float = 0.0
     fading: float = 0.0
     faded: float = 0.0
+
+    @property
+    def lengths(self) -> dict[str, float]:
+        """The lengths that may be optimised, Å, by the names of their settings."""
+        return {name: getattr(self, name) for name in ("atom_sigma", "cutoff", "cutoff_width")}
+
+    @classmethod
+    def read(cls, stored: DocumentView, most_l: int) -> RadialBasis:
+        """The basis in the file of a model. Raises ModelFileError if it cannot be used."""
+        names = [spec.name for spec in fields(cls)]
+        stored.allow_only(*names)
+        sizes = {
+            "n_max": stored["n_max"].integer(1, 128),
+            "l_max": stored["l_max"].integer(0, most_l),
+        }
+        basis = cls(**{name: sizes.get(name, stored[name].number()) for name in names})  # type: ignore[arg-type]
+        if not 0.0 < basis.cutoff_width <= basis.cutoff <= 100.0:
+            stored.reject("cutoff and cutoff_width must be positive and consistent")
+        return basis
+
+
+def data_end(repulsion: Repulsion) -> dict[str, float]:
+    """`fading` and `faded` of the pair with the shortest distance: all pairs share the functions."""
+    nearest = min(repulsion.values(), key=lambda pair: float(pair.shortest), default=None)
+    return {
+        "fading": nearest.fading if nearest else 0.0,
+        "faded": nearest.faded if nearest else 0.0,
+    }
 
 
 def orthonormal_functions(basis: RadialBasis, x: Array, weights: Array) -> Array:

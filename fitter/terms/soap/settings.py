@@ -26,13 +26,13 @@ from forcemap.fitter.terms.bispectrum import BispectrumSettings
 from forcemap.fitter.terms.environments import EnvironmentSettings
 from forcemap.fitter.terms.soap.channels import (
     channels_of,
-    distinct_channels,
     learned_similarity,
+    similar_channels,
     species_weights,
 )
-from forcemap.fitter.terms.soap.contraction import learned_mixing, second_moments, tables
+from forcemap.fitter.terms.soap.contraction import mixing_of, tables
 from forcemap.fitter.terms.soap.learning import WIDER, WideChannels
-from forcemap.fitter.terms.soap.radial_basis import RadialBasis
+from forcemap.fitter.terms.soap.radial_basis import RadialBasis, data_end
 from forcemap.fitter.terms.soap.scales import SINGLE, Reaches, Scale
 from forcemap.fitter.terms.soap.term import SoapTerm
 from forcemap.fitter.terms.two_body import TwoBodySettings
@@ -279,10 +279,6 @@ class SoapSettings(EnvironmentSettings):
         """
         if self.cutoff is None:
             raise ValueError("a soap term without a cutoff")
-        # All pairs share the radial functions, so the pair with the shortest distance decides.
-        nearest = min(
-            survey.repulsion.values(), key=lambda pair: float(pair.shortest), default=None
-        )
         scaling = self.radial_scaling
         basis = RadialBasis(
             cutoff=self.cutoff,
@@ -292,8 +288,7 @@ class SoapSettings(EnvironmentSettings):
             atom_sigma=self.atom_sigma or SINGLE.atom_sigma * self.cutoff,
             scaling_radius=scaling.radius if scaling else 2.0,
             scaling_exponent=scaling.exponent if scaling else 0.0,
-            fading=nearest.fading if nearest else 0.0,
-            faded=nearest.faded if nearest else 0.0,
+            **data_end(survey.repulsion),
         )
         weights, mixing = self._channels(survey), None
         if self.contracts:
@@ -312,18 +307,8 @@ class SoapSettings(EnvironmentSettings):
     def _mixing(self, survey: Survey, basis: RadialBasis, weights: Array) -> Array:
         """(l_max + 1, n_channels, species, n_max) contraction of the elements' radial functions."""
         if len(survey.species) > 1 and self.kappa is None and self.n_species_channels is None:
-            weights = distinct_channels(
-                survey.once(
-                    f"similarity of elements within {basis.cutoff}",
-                    lambda: learned_similarity(survey.frames, survey.species, basis.cutoff),
-                )
-            )
-        count = min(self.n_channels or CHANNELS, len(weights) * basis.n_max)
-        moments = survey.once(
-            f"second moments of {basis}",
-            lambda: second_moments(survey.frames, basis, survey.species),
-        )
-        return learned_mixing(moments, weights, count)
+            weights = similar_channels(survey, basis.cutoff)
+        return mixing_of(survey, basis, weights, self.n_channels or CHANNELS)
 
     def _channels(self, survey: Survey) -> Array:
         """(channels, species) weights of the elements."""

@@ -16,7 +16,7 @@ fewer channels than elements compress them (Willatt, Musil and Ceriotti, Phys. C
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -110,13 +110,7 @@ class SoapTerm(EnvironmentTerm):
 
     def hyperparameters(self) -> dict[str, float]:
         """Widths and cutoff, Å, and the power."""
-        basis = self.basis
-        return {
-            "atom_sigma": basis.atom_sigma,
-            "cutoff": basis.cutoff,
-            "cutoff_width": basis.cutoff_width,
-            "zeta": float(self.zeta),
-        }
+        return self.basis.lengths | {"zeta": float(self.zeta)}
 
     @override
     def at(self, values: Mapping[str, float]) -> SoapTerm:
@@ -226,13 +220,7 @@ class SoapTerm(EnvironmentTerm):
     @classmethod
     @override
     def read(cls, view: TermView) -> SoapTerm:
-        stored = view.entry["basis"]
-        names = [spec.name for spec in fields(RadialBasis)]
-        stored.allow_only(*names)
-        sizes = {"n_max": stored["n_max"].integer(1, 128), "l_max": stored["l_max"].integer(0, 20)}
-        basis = RadialBasis(**{n: sizes.get(n, stored[n].number()) for n in names})  # type: ignore[arg-type]
-        if not 0.0 < basis.cutoff_width <= basis.cutoff <= 100.0:
-            stored.reject("cutoff and cutoff_width must be positive and consistent")
+        basis = RadialBasis.read(view.entry["basis"], 20)
         mixing, radial, own = cls._tables_of(view, basis)
         weights = view.tensor("channels", len(view.species))
         if radial.shape[-3] < 4 or not 1 <= len(weights) <= 128:

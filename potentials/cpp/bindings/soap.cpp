@@ -46,15 +46,19 @@ void make(Expansion* self, double cutoff, Tables radial, Matrix self_density, Ma
   new (self) Expansion{SoapExpansion(basis, numbers.size()), numbers};
 }
 
-nb::tuple spectra(const Expansion& e, const Environments& environments, int center) {
-  const SoapDescriptors descriptors(e.soap, e.numbers, environments, center);
-  auto out = new_array(descriptors.centers().size(), e.soap.dimension());
+// (atoms (n), descriptors (n, dimension)) of the atoms of one species.
+nb::tuple all_values(const SoapDescriptors& descriptors) {
+  auto out = new_array(descriptors.centers().size(), descriptors.dimension());
   double* data = out.data();
   {
     nb::gil_scoped_release release;
     descriptors.spectra(data);
   }
   return nb::make_tuple(index_array(descriptors.centers()), out);
+}
+
+nb::tuple spectra(const Expansion& e, const Environments& environments, int center) {
+  return all_values({e.soap, e.numbers, environments, center});
 }
 
 nb::ndarray<nb::numpy, double> isolated(const Expansion& e, const Environments& environments,
@@ -103,14 +107,7 @@ SoapDescriptors described(const Products& p, const Environments& environments, i
 }
 
 nb::tuple product_values(const Products& p, const Environments& environments, int center) {
-  const SoapDescriptors descriptors = described(p, environments, center);
-  auto out = new_array(descriptors.centers().size(), descriptors.dimension());
-  double* data = out.data();
-  {
-    nb::gil_scoped_release release;
-    descriptors.spectra(data);
-  }
-  return nb::make_tuple(index_array(descriptors.centers()), out);
+  return all_values(described(p, environments, center));
 }
 
 nb::tuple product_derivatives(const Products& p, const Environments& environments, int center,
