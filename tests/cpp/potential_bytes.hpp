@@ -116,12 +116,6 @@ struct SoapFile : File {
         R"( "channels": 1, "zeta": 2, "centers": [{"species": "H", "count": 1, "constant": 0.25},)"
         R"( {"species": "O", "count": 3, "constant": -0.5}]}], "provenance": {"note": "test"}})";
     tensors.clear();
-    const auto add = [&](const std::string& name, const std::string& shape, std::size_t count) {
-      Tensor tensor{name, "F64", shape, {}};
-      for (std::size_t n = 0; n < count; ++n)
-        tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size()));
-      tensors.push_back(tensor);
-    };
     add("e0", "[2]", 2);
     add("terms.0.radial", "[5,2,2]", 20);
     add("terms.0.self", "[2]", 2);
@@ -130,6 +124,14 @@ struct SoapFile : File {
     add("terms.0.H.vectors", "[1,6]", 6);
     add("terms.0.O.factors", "[3]", 3);
     add("terms.0.O.vectors", "[3,6]", 18);
+  }
+
+  /// A tensor of `count` numbers.
+  void add(const std::string& name, const std::string& shape, std::size_t count) {
+    Tensor tensor{name, "F64", shape, {}};
+    for (std::size_t n = 0; n < count; ++n)
+      tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size()));
+    tensors.push_back(tensor);
   }
 
   Tensor& tensor(const std::string& name) {
@@ -149,21 +151,15 @@ struct ContractedFile : SoapFile {
     document = replaced(document, "\"channels\": 1, \"zeta\": 2",
                         R"("channels": 3, "pairs": 6, "zeta": 2.5)");
     tensors.resize(1);
-    const auto add = [&](const std::string& name, const std::string& shape, std::size_t count) {
-      Tensor tensor{"terms.0." + name, "F64", shape, {}};
-      for (std::size_t n = 0; n < count; ++n)
-        tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size()));
-      tensors.push_back(tensor);
-    };
-    add("radial", "[7,2,2]", 28);
-    add("mixing", "[2,2,3]", 12);
-    add("self", "[2,3]", 6);
+    add("terms.0.radial", "[7,2,2]", 28);
+    add("terms.0.mixing", "[2,2,3]", 12);
+    add("terms.0.self", "[2,3]", 6);
     tensors.push_back({"terms.0.pairs", "F64", "[6,2]", {0, 0, 0, 1, 0, 2, 1, 1, 2, 2, 2, 1}});
-    add("pair_weights", "[6]", 6);
-    add("H.factors", "[1]", 1);
-    add("H.vectors", "[1,12]", 12);
-    add("O.factors", "[3]", 3);
-    add("O.vectors", "[3,12]", 36);
+    add("terms.0.pair_weights", "[6]", 6);
+    add("terms.0.H.factors", "[1]", 1);
+    add("terms.0.H.vectors", "[1,12]", 12);
+    add("terms.0.O.factors", "[3]", 3);
+    add("terms.0.O.vectors", "[3,12]", 36);
   }
 };
 
@@ -176,17 +172,11 @@ struct BispectrumFile : SoapFile {
     document = replaced(document, ", \"count\": 1, \"constant\": 0.25", "");
     document = replaced(document, ", \"count\": 3, \"constant\": -0.5", "");
     tensors.resize(1);
-    const auto add = [&](const std::string& name, const std::string& shape, std::size_t count) {
-      Tensor tensor{"terms.0." + name, "F64", shape, {}};
-      for (std::size_t n = 0; n < count; ++n)
-        tensor.numbers.push_back(0.1 * static_cast<double>(n + 1 + tensors.size()));
-      tensors.push_back(tensor);
-    };
-    add("radial", "[2,5,2,2]", 40);
+    add("terms.0.radial", "[2,5,2,2]", 40);
     tensors.push_back({"terms.0.products", "F64", "[5,4]", {0,  -1, -1, -1, 0, 1,  -1, -1, 2, 3,
                                                             -1, -1, 0,  0,  1, -1, 0,  1,  2, 3}});
-    add("H", "[5]", 5);
-    add("O", "[5]", 5);
+    add("terms.0.H", "[5]", 5);
+    add("terms.0.O", "[5]", 5);
   }
 };
 

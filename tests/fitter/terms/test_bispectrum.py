@@ -22,6 +22,7 @@ import scipy.interpolate
 import scipy.special
 from ase import Atoms
 from ase.build import bulk
+from damaged_models import check_refused
 from forcemap.fitter.checked import CrossCheckError
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame
@@ -47,8 +48,7 @@ from forcemap.fitter.terms.rows import frame_rows
 from forcemap.fitter.terms.soap.contraction import tables
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis
 from forcemap.fitter.terms.soap.settings import SoapSettings
-from forcemap.potentials import ForcemapError, ModelFileError, load
-from forcemap.potentials.file.container import read_container, write_container
+from forcemap.potentials import ForcemapError, load
 from forcemap.potentials.file.potential_file import write_potential
 from numpy.typing import NDArray
 from structures import as_frame
@@ -521,14 +521,4 @@ FAULTS: dict[str, tuple[Change, str]] = {
 def test_faults_of_model_files_are_refused(
     fault: str, fitted: tuple[Model, list[Frame]], tmp_path: Path
 ) -> None:
-    path = tmp_path / "model.forcemap"
-    write_model(fitted[0], path)
-    container = read_container(path)
-    tensors = {name: array.copy() for name, array in container.tensors.items()}
-    change, message = FAULTS[fault]
-    change(container.document, tensors)
-    write_container(path, container.document, tensors)
-    with pytest.raises(ModelFileError) as error:
-        read_model(path)
-    assert str(path) in str(error.value)
-    assert message in str(error.value)
+    check_refused(fitted[0], *FAULTS[fault], tmp_path)

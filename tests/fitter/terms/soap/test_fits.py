@@ -17,6 +17,7 @@ import pytest
 import structures
 from ase import Atoms
 from ase.build import bulk
+from damaged_models import check_refused
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.data.prediction import evaluated
@@ -36,9 +37,8 @@ from forcemap.fitter.terms.soap.forms import Form, forms_of, functions_of
 from forcemap.fitter.terms.soap.radial_basis import RadialBasis, tabulate
 from forcemap.fitter.terms.soap.settings import SoapSettings
 from forcemap.fitter.terms.soap.term import SoapTerm
-from forcemap.potentials import ForcemapError, ModelFileError
+from forcemap.potentials import ForcemapError
 from forcemap.potentials.elements import SYMBOLS
-from forcemap.potentials.file.container import read_container, write_container
 from forcemap.potentials.file.potential_file import PotentialData, as_potential
 from forcemap.potentials.terms import SoapFunctions
 from numpy.typing import NDArray
@@ -600,14 +600,4 @@ FAULTS: dict[str, tuple[Change, str]] = {
 def test_faults_of_model_files_are_refused(
     fault: str, fitted: tuple[Model, list[Frame]], tmp_path: Path
 ) -> None:
-    path = tmp_path / "model.forcemap"
-    write_model(fitted[0], path)
-    container = read_container(path)
-    tensors = {name: array.copy() for name, array in container.tensors.items()}
-    change, message = FAULTS[fault]
-    change(container.document, tensors)
-    write_container(path, container.document, tensors)
-    with pytest.raises(ModelFileError) as error:
-        read_model(path)
-    assert str(path) in str(error.value)
-    assert message in str(error.value)
+    check_refused(fitted[0], *FAULTS[fault], tmp_path)
