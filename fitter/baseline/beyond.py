@@ -38,13 +38,13 @@ STIFFNESS = 5.0
 """Ratio of the crystal's length to the curve's, the root of 12 pi times bulk modulus and cubed radius
 over the cohesive energy: 3.7 (K) and 4.6 (Al) to 5.1 (Cu, Ni) and 6.5 (Au), 4.9 in Si."""
 
-SCALES = (0.7, 0.75, 0.8, 0.85, 0.9, 1.2, 1.35, 1.5, 1.7, 2.0, 2.2, 2.4, 2.6)
+SCALES = (0.7, 0.75, 0.8, 0.85, 0.9, 1.2, 1.35, 1.5, 1.7, 1.85, 2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6)
 """Lengths of imagined crystals over those of the crystal in the data."""
 
 MARGIN = 0.04
 """Imagined crystals keep this distance of scales from frames of the data that are as loose as they."""
 
-SHARE, LEAST = 0.03, 0.02
+SHARE, LEAST = 0.03, 0.005
 """Sigma of an imagined crystal: share of its distance from the ground state or free atoms, whichever is
 nearer, and eV per atom."""
 
