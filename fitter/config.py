@@ -96,7 +96,7 @@ class MapSettings(Checked):
     `soap`: "low_rank" leaves out of each soap term what changes no force by more than the tolerance;
     "exact" leaves out nothing. By default low_rank where zeta is 1 or 2.
 
-    `precision`: of the numbers that the potential's soap terms are evaluated in. "single" makes their
+    `precision`: of the numbers that soap and bispectrum terms are evaluated in. "single" makes their
     steps shorter; how much it changes forces is measured and reported with the map's error.
     """
 
@@ -105,7 +105,7 @@ class MapSettings(Checked):
     soap: str | None = field(default=None, metadata=read_by(optional(choice("exact", "low_rank"))))
     """Whether soap terms keep all of their form ("exact") or what the tolerance needs ("low_rank")."""
     precision: str = field(default="double", metadata=read_by(choice("double", "single")))
-    """Numbers that soap terms are evaluated in: "single" is faster, forces to about 1e-5 eV/Å."""
+    """Numbers of soap and bispectrum terms: "single" is faster, forces to about 1e-5 eV/Å."""
 
 
 MOST_DRAWS = 4096

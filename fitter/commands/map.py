@@ -48,8 +48,8 @@ ROWS = (
 @click.option(
     "--precision",
     type=click.Choice(["double", "single"]),
-    help="Numbers that soap terms are evaluated in: single is faster.  [default: that of the fit's "
-    "settings]",
+    help="Numbers that soap and bispectrum terms are evaluated in: single is faster.  [default: that "
+    "of the fit's settings]",
 )
 @json_option
 @jobs_option

@@ -35,7 +35,7 @@ def in_precision(mapped: Mapped, frames: Sequence[Frame], precision: str) -> Map
     if all(one is other for one, other in zip(terms, mapped.data.terms, strict=True)):
         warnings.warn(
             "map.precision: single changes nothing: no term of this potential has single precision, "
-            "soap terms alone have it",
+            "soap and bispectrum terms alone have it",
             stacklevel=2,
         )
         return mapped

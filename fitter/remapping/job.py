@@ -31,7 +31,7 @@ class Wishes:
     Attributes:
         tolerance: largest error of a force, eV/Å.
         draws: from the posterior, 3 or more; 0: none.
-        precision: of soap terms, "double" or "single".
+        precision: of soap and bispectrum terms, "double" or "single".
     """
 
     tolerance: float | None = None

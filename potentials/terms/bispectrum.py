@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from forcemap.potentials.terms.base import Coefficients, TermView
-from forcemap.potentials.terms.soap import RadialFunctions
+from forcemap.potentials.terms.soap import RadialFunctions, SingleOrDouble
 from numpy.typing import NDArray
 from typing_extensions import override
 
@@ -16,7 +16,7 @@ __all__ = ["BispectrumFunctions"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BispectrumFunctions(RadialFunctions):
+class BispectrumFunctions(RadialFunctions, SingleOrDouble):
     """Site energies that are sums of integrals over the sphere of products of fields.
 
     A field is that of a channel k and an l, numbered k + n_max l: the sum over m of coefficients of
@@ -38,11 +38,12 @@ class BispectrumFunctions(RadialFunctions):
 
     @override
     def document(self) -> dict[str, Any]:
-        return self.radial_document() | {
+        products = {
             "offset": float(self.offset),
             "products": len(self.products),
             "centers": [{"species": symbol} for symbol in self.factors],
         }
+        return self.radial_document() | products | self.precision_document()
 
     @override
     def tensors(self) -> dict[str, Coefficients]:
@@ -58,13 +59,17 @@ class BispectrumFunctions(RadialFunctions):
             products=view.arrays["products"].astype(np.int64),
             factors={symbol: view.arrays[symbol] for symbol in symbols},
             **cls.read_radial(view),
+            **cls.read_precision(view),
         )
 
     @classmethod
     @override
     def described(cls, document: Mapping[str, Any]) -> str:
         centers = ", ".join(center["species"] for center in document["centers"])
-        return f"{cls.described_radial(document)}, {document['products']} products of {centers}"
+        return (
+            f"{cls.described_radial(document)}, {document['products']} products of {centers}"
+            f"{cls.described_precision(document)}"
+        )
 
     @override
     def features(self, symbol: str) -> int:

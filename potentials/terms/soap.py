@@ -9,9 +9,16 @@ from typing import Any, ClassVar, TypeVar
 from forcemap.potentials.terms.base import Coefficients, MappedTerm, TermView
 from typing_extensions import override
 
-__all__ = ["RadialFunctions", "SoapCenter", "SoapFunctions", "SpectrumFunctions", "SpectrumSums"]
+__all__ = [
+    "RadialFunctions",
+    "SingleOrDouble",
+    "SoapCenter",
+    "SoapFunctions",
+    "SpectrumFunctions",
+    "SpectrumSums",
+]
 
-AnySums = TypeVar("AnySums", bound="SpectrumSums")
+AnyPrecision = TypeVar("AnyPrecision", bound="SingleOrDouble")
 
 MOST_FEATURES = 32
 """Projections of a site that the grade may use, of each term."""
@@ -140,19 +147,50 @@ class SpectrumFunctions(RadialFunctions):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SpectrumSums(MappedTerm):
+class SingleOrDouble(MappedTerm):
+    """Site energies that can be evaluated in single precision.
+
+    Attributes:
+        precision: "double" or "single", that of the numbers that it is evaluated in. In single
+            precision forces change by less than 1e-5 eV/Å and a step takes two thirds of the time.
+    """
+
+    precision: str = "double"
+
+    @override
+    def in_single_precision(self: AnyPrecision) -> AnyPrecision:
+        return replace(self, precision="single")
+
+    def precision_document(self) -> dict[str, Any]:
+        """The entry of the document that is about the precision; none of double."""
+        return {} if self.precision == "double" else {"precision": self.precision}
+
+    @staticmethod
+    def read_precision(view: TermView) -> dict[str, Any]:
+        """The attribute that is about the precision."""
+        document = view.document
+        return {
+            "precision": document["precision"].string() if "precision" in document else "double"
+        }
+
+    @staticmethod
+    def described_precision(document: Mapping[str, Any]) -> str:
+        """The end of a line about the term, from its document; nothing of double."""
+        precision = document.get("precision", "double")
+        return "" if precision == "double" else f"; {precision} precision"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpectrumSums(SingleOrDouble):
     """Sums of powers of a spectrum's products with some vectors.
 
     Attributes:
         zeta: the exponent, above 0.
         centers: by symbol.
-        precision: "double" or "single", that of the numbers that it is evaluated in. In single
-            precision forces change by less than 1e-5 eV/Å and a step takes two thirds of the time.
     """
 
     zeta: float
     centers: Mapping[str, SoapCenter]
-    precision: str = "double"
 
     @property
     @override
@@ -166,10 +204,6 @@ class SpectrumSums(MappedTerm):
         center = self.centers.get(symbol)
         return 0 if center is None else min(MOST_FEATURES, len(center.vectors))
 
-    @override
-    def in_single_precision(self: AnySums) -> AnySums:
-        return replace(self, precision="single")
-
     def sums_document(self) -> dict[str, Any]:
         """The entries of the document that are about the sums."""
         zeta = int(self.zeta) if self.zeta == int(self.zeta) else float(self.zeta)
@@ -179,10 +213,7 @@ class SpectrumSums(MappedTerm):
             if not center.of_draws:
                 entry["constant"] = float(center.constant)
             centers.append(entry)
-        document: dict[str, Any] = {"zeta": zeta, "centers": centers}
-        if self.precision != "double":
-            document["precision"] = self.precision
-        return document
+        return {"zeta": zeta, "centers": centers} | self.precision_document()
 
     def sums_tensors(self) -> dict[str, Coefficients]:
         """The tensors that are about the sums."""
@@ -192,8 +223,8 @@ class SpectrumSums(MappedTerm):
             tensors[f"{symbol}.factors"] = center.factors
         return tensors
 
-    @staticmethod
-    def read_sums(view: TermView) -> dict[str, Any]:
+    @classmethod
+    def read_sums(cls, view: TermView) -> dict[str, Any]:
         """The attributes that are about the sums."""
         centers = {}
         for item in view.document["centers"]:
@@ -203,19 +234,17 @@ class SpectrumSums(MappedTerm):
                 view.arrays[f"{symbol}.vectors"],
                 item["constant"].number() if "constant" in item else 0.0,
             )
-        zeta, document = view.number("zeta"), view.document
+        zeta = view.number("zeta")
         return {
             "zeta": int(zeta) if zeta == int(zeta) else zeta,
             "centers": centers,
-            "precision": document["precision"].string() if "precision" in document else "double",
-        }
+        } | cls.read_precision(view)
 
-    @staticmethod
-    def described_sums(document: Mapping[str, Any]) -> str:
+    @classmethod
+    def described_sums(cls, document: Mapping[str, Any]) -> str:
         """The last part of a line about the term, from its document."""
         vectors = ", ".join(f"{c['species']} {c['count']} vectors" for c in document["centers"])
-        precision = document.get("precision", "double")
-        return vectors if precision == "double" else f"{vectors}; {precision} precision"
+        return vectors + cls.described_precision(document)
 
     @property
     def dimension(self) -> int:

@@ -61,24 +61,25 @@ struct SoapExpansion::Impl {
     view.n_max = n_max;
     view.l_max = basis.l_max;
     view.n_padded = rounded(n_max, lanes);
+    view.row = rounded((basis.l_max + 1) * n_max, lanes);
     view.channels = basis.channels;
     view.species = basis.by_species ? 1 : species;
     view.width = view.channels * view.n_padded;
     view.dimension = basis.dimension();
     view.padded_dimension = rounded(view.dimension, lanes);
     view.square = view.width * view.width;
-    const std::size_t rows =
-        (basis.intervals + static_cast<std::size_t>(basis.degree)) * (basis.l_max + 1);
+    const std::size_t rows = basis.intervals + static_cast<std::size_t>(basis.degree);
     const std::size_t tables = basis.by_species ? species : 1;
-    radial.assign(tables * rows * view.n_padded, 0.0);
+    const std::size_t functions = (basis.l_max + 1) * n_max;
+    radial.assign(tables * rows * view.row, 0.0);
     for (std::size_t row = 0; row < tables * rows; ++row)
-      std::copy_n(&basis.radial[row * n_max], n_max, &radial[row * view.n_padded]);
+      std::copy_n(&basis.radial[row * functions], functions, &radial[row * view.row]);
     self.assign(tables * view.n_padded, 0.0);
     for (std::size_t table = 0; table < tables; ++table)
       std::copy_n(&basis.self[table * n_max], n_max, &self[table * view.n_padded]);
     if (basis.by_species) {
       scale_tables(basis.weights);
-      view.radial_stride = rows * view.n_padded;
+      view.radial_stride = rows * view.row;
       view.self_stride = view.n_padded;
       weights = {1.0};
     } else {
@@ -188,7 +189,7 @@ SoapWorkOf<Number>& SoapWorkspaceOf<Number>::prepare(const SoapViewOf<Number>& v
   Impl& impl = *impl_;
   SoapWorkOf<Number>& w = impl.work;
   const std::size_t near = rounded(neighbors + 1, 8), rows = (v.l_max + 1) * (v.l_max + 1);
-  const std::size_t radial = near * (v.l_max + 1) * v.n_padded;
+  const std::size_t radial = near * v.row;
   const auto bytes = [](const auto& array, std::size_t count) {
     return rounded(count * sizeof(*array), 64);
   };

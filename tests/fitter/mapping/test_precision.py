@@ -26,19 +26,23 @@ GIVEN = {"data": {"train": "a.xyz"}, "terms": [{"kind": "soap"}]}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def fitted(zeta: int) -> tuple[Model, list[Frame]]:
+TERMS = {
+    "zeta 2": {"kind": "soap", "cutoff": 5.0, "n_sparse": 150, "zeta": 2},
+    "zeta 4": {"kind": "soap", "cutoff": 5.0, "n_sparse": 150, "zeta": 4},
+    "products": {"kind": "bispectrum", "cutoff": 4.5},
+}
+
+
+def fitted(name: str) -> tuple[Model, list[Frame]]:
     """Thermal and strained silicon with forces to 1.9 eV/Å."""
     train = [{"path": str(SILICON / "train.xyz"), "index": "::4"}, str(SILICON / "isolated.xyz")]
-    terms = [
-        {"kind": "two_body", "cutoff": 5.5},
-        {"kind": "soap", "cutoff": 5.0, "n_sparse": 150, "zeta": zeta},
-    ]
+    terms = [{"kind": "two_body", "cutoff": 5.5}, TERMS[name]]
     settings = Settings.from_dict({"data": {"train": train}, "e0": "isolated", "terms": terms})
     frames = read_frames(settings.data.train, settings.data.keys, settings.sigma)
     return fit_frames(settings, frames), frames
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=list(TERMS))
 def double(request: pytest.FixtureRequest) -> tuple[Mapped, list[Frame]]:
     model, frames = fitted(request.param)
     return map_model(model, frames, 1e-4), frames
@@ -51,7 +55,7 @@ def change(one: Potential, other: Potential, frames: Sequence[Frame]) -> float:
 
 
 def test_forces_stay_within_1e_5(double: tuple[Mapped, list[Frame]]) -> None:
-    """Of forms of few vectors, and of sparse points whose weights cancel to a millionth."""
+    """Of forms of few vectors, of sparse points whose weights cancel to a millionth, and products."""
     mapped, frames = double
     single = in_precision(mapped, frames, "single")
     found = change(mapped.potential, single.potential, frames)

@@ -43,8 +43,8 @@ def forces(data: PotentialData, atoms: Atoms, threads: int = 1) -> Array:
 
 
 def test_these_terms_have_it() -> None:
-    """Power spectra with whole and other powers, of splines of both degrees, and contracted ones."""
-    assert {term.kind for term in TERMS} == {"soap", "soap_contracted"}
+    """Power spectra with whole and other powers, splines of both degrees, contracted ones, products."""
+    assert {term.kind for term in TERMS} == {"soap", "soap_contracted", "bispectrum"}
     assert {term.precision for term in TERMS} == {"double"}  # type: ignore[attr-defined]
 
 
@@ -129,7 +129,8 @@ def test_a_file_keeps_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(forces(found, atoms), forces(data, atoms))
 
 
-def test_another_precision_is_no_potential() -> None:
-    data = only(replace(TERMS[0], precision="half"))  # type: ignore[call-arg]
+@pytest.mark.parametrize("n", range(len(TERMS)))
+def test_another_precision_is_no_potential(n: int) -> None:
+    data = only(replace(TERMS[n], precision="half"))  # type: ignore[call-arg]
     with pytest.raises(ForcemapError, match=r'precision.*"half".*"single" or "double"'):
         potential_bytes(data)

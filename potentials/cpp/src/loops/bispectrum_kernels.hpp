@@ -12,43 +12,57 @@ constexpr std::size_t kMostFields = 64;
 /// Points on the sphere stand in groups of so many vectors.
 constexpr std::size_t kPointVectors = 4;
 
-/// A node of the tree of products, in the order of a walk that goes down first: the product of its
-/// field and those of the nodes above it. `end` is where the walk goes on after all below it.
-struct ProductNode {
-  double factor;  // eV, of the product that ends here
-  int field, end;
+/// What products are made of: each is one part or the product of two, and a part is a field or the
+/// product of two fields, a pair. The sum of all products is then a quadratic form of the parts.
+struct PartsView {
+  std::size_t fields, count;  // parts, the fields first
+  const int* pairs;           // (count - fields, 2) fields
+  const int* partners;        // of each part in turn the other parts of its products
+  const int* partners_end;    // (count) where those of a part end
+  const int* shares;          // (., 2) of each field in turn: a pair that it is in, the other field
+  const int* shares_end;      // (fields) where those of a field end
 };
 
 /// Of one species of centre: e = mean over the sphere of the sum of all products, of fields of
 /// coefficients divided by the root of their sum of squares and `offset`.
-struct ProductsView {
-  const ProductNode* nodes;
-  int count;
+template <typename Number>
+struct ProductsViewOf {
+  const Number* alone;    // (parts) eV, factor of the product that is this part
+  const Number* factors;  // eV, as the partners; twice that of a part's square
 };
 
 /// What all species share.
-struct FieldsView {
+template <typename Number>
+struct FieldsViewOf {
   double offset;
+  PartsView parts;
   std::size_t padded;       // points on the sphere, in whole groups
-  const double* weights;    // (padded) of the points
-  const double* harmonics;  // ((l_max + 1)^2, padded)
+  const Number* weights;    // (padded) of the points
+  const Number* harmonics;  // ((l_max + 1)^2, padded)
 };
 
-/// Room for one site.
-struct FieldsWork {
-  double *fields, *slopes;  // (channels (l_max + 1), padded)
+/// Room for one site: numbers of each part at the points of a group follow each other, those of
+/// the next group come after all parts.
+template <typename Number>
+struct FieldsWorkOf {
+  Number *parts, *slopes;  // (groups, parts, points of a group)
+  double* adjoint;         // ((l_max + 1)^2 channels and a vector more)
 };
 
-/// Fields of a site from its neighbours; returns the factor by which the coefficients, scaled, were
-/// multiplied. Where `powers` is given, it receives the power of each field, (l_max + 1, channels).
-using FieldsFunction = double (*)(const SoapView& view, const FieldsView& fields,
-                                  const SiteView& site, SoapWork& work, const FieldsWork& room,
-                                  double* powers);
-
-/// Energy (eV) of a site whose fields are known; its gradients are added to those of the site.
-/// `factor` is what FieldsFunction returned.
-using ProductsFunction = double (*)(const SoapView& view, const FieldsView& fields,
-                                    const ProductsView& products, const SiteView& site,
-                                    double factor, SoapWork& work, const FieldsWork& room);
+template <typename Number>
+struct FieldKernels {
+  std::size_t lanes;
+  /// Parts of a site from its neighbours; returns the factor by which the coefficients, scaled,
+  /// were multiplied. Where `powers` is given, it receives the power of each field, (l_max + 1,
+  /// channels).
+  double (*fields)(const SoapViewOf<Number>& view, const FieldsViewOf<Number>& fields,
+                   const SiteView& site, SoapWorkOf<Number>& work, const FieldsWorkOf<Number>& room,
+                   double* powers);
+  /// Energy (eV) of a site whose parts are known; its gradients are added to those of the site.
+  /// `factor` is what `fields` returned.
+  double (*products)(const SoapViewOf<Number>& view, const FieldsViewOf<Number>& fields,
+                     const ProductsViewOf<Number>& products, const SiteView& site, double factor,
+                     SoapWorkOf<Number>& work, const FieldsWorkOf<Number>& room);
+};
 
 }  // namespace forcemap

@@ -4,129 +4,186 @@
 // The field of a channel and an l at a point u of the sphere is sum_m c[lm] Y_lm(u); products of
 // fields are summed at the points, in the lanes, which no rotation of the atoms changes but by
 // rounding: the sums over the points are exact.
+//
+// In single precision the sum of the coefficients' squares, energies once a vector of lanes is
+// summed, and dE/dc until it has gone back through the scaling of the coefficients are doubles.
 
 namespace forcemap {
 namespace FORCEMAP_LOOPS {
 
 // Divides the coefficients by the root of `offset` and their squares; returns its inverse.
-FORCEMAP_INLINE double scale_coefficients(const SoapView& v, double offset, SoapWork& w) {
+template <typename Number>
+FORCEMAP_INLINE double scale_coefficients(const SoapViewOf<Number>& v, double offset,
+                                          SoapWorkOf<Number>& w) {
   const std::size_t size = (v.l_max + 1) * (v.l_max + 1) * v.width;
-  Lanes squares = all(0.0);
-  for (std::size_t n = 0; n < size; n += kLanes)
+  LanesOf<Number> squares = spread<Number>(0.0);
+  for (std::size_t n = 0; n < size; n += kLanesOf<Number>)
     squares = mad(take(w.c + n), take(w.c + n), squares);
   const double inverse = 1.0 / __builtin_sqrt(offset + total(squares));
-  const Lanes factor = all(inverse);
-  for (std::size_t n = 0; n < size; n += kLanes) put(w.c + n, factor * take(w.c + n));
+  const LanesOf<Number> factor = spread<Number>(inverse);
+  for (std::size_t n = 0; n < size; n += kLanesOf<Number>) put(w.c + n, factor * take(w.c + n));
   return inverse;
 }
 
-// The fields of all channels at the points.
-FORCEMAP_INLINE void fields_of(const SoapView& v, const FieldsView& f, const SoapWork& w,
-                               double* out) {
-  for (std::size_t l = 0; l <= v.l_max; ++l)
-    for (std::size_t k = 0; k < v.n_max; ++k, out += f.padded)
-      for (std::size_t q = 0; q < f.padded; q += kLanes) {
-        Lanes sum = all(0.0);
-        for (std::size_t lm = l * l; lm < (l + 1) * (l + 1); ++lm)
-          sum = mad(all(w.c[lm * v.width + k]), take(f.harmonics + lm * f.padded + q), sum);
-        put(out + q, sum);
-      }
-}
-
-// Vectors of points that are evaluated together: each number of the tree serves all of them.
-constexpr std::size_t kPoints = kLanes == 8 ? 4 : 2;  // AVX-512 has 32 registers
-
+// Numbers at the points of a group: each factor serves all of them.
+template <typename Number>
 struct Points {
-  Lanes of[kPoints];
+  LanesOf<Number> of[kPointVectors];
 };
 
-FORCEMAP_INLINE Points points_of(double s) {
-  Points p;
-  for (std::size_t n = 0; n < kPoints; ++n) p.of[n] = all(s);
+template <typename Number>
+constexpr std::size_t kPointsOf = kPointVectors * kLanesOf<Number>;
+
+template <typename Number>
+FORCEMAP_INLINE Points<Number> points_of(Number s) {
+  Points<Number> p;
+  for (std::size_t n = 0; n < kPointVectors; ++n) p.of[n] = all(s);
   return p;
 }
 
-// a b + c
-FORCEMAP_INLINE void add_product(const Points& a, const Points& b, Points& c) {
-#pragma GCC unroll 4
-  for (std::size_t n = 0; n < kPoints; ++n) c.of[n] = mad(a.of[n], b.of[n], c.of[n]);
-}
-
-FORCEMAP_INLINE void add_product(Lanes a, const Points& b, Points& c) {
-#pragma GCC unroll 4
-  for (std::size_t n = 0; n < kPoints; ++n) c.of[n] = mad(a, b.of[n], c.of[n]);
-}
-
-FORCEMAP_INLINE Points product(const Points& a, const Points& b) {
-  Points p;
-#pragma GCC unroll 4
-  for (std::size_t n = 0; n < kPoints; ++n) p.of[n] = a.of[n] * b.of[n];
+template <typename Number>
+FORCEMAP_INLINE Points<Number> take_points(const Number* from) {
+  Points<Number> p;
+  for (std::size_t n = 0; n < kPointVectors; ++n) p.of[n] = take(from + n * kLanesOf<Number>);
   return p;
 }
 
-// The sum of the products at some points, and its slopes by the fields (added).
-FORCEMAP_INLINE Points products_at(const ProductsView& p, const Points* field, Points* slope) {
-  const ProductNode* const nodes = p.nodes;
-  Points sum = points_of(0.0);
-  for (int a = 0; a < p.count;) {
-    const ProductNode& first = nodes[a];
-    const Points fa = field[first.field];
-    Points of_a = points_of(first.factor);
-    for (int b = a + 1; b < first.end;) {
-      const ProductNode& second = nodes[b];
-      const Points fb = field[second.field], two = product(fa, fb);
-      Points of_b = points_of(second.factor);
-      for (int c = b + 1; c < second.end;) {
-        const ProductNode& third = nodes[c];
-        const Points fc = field[third.field];
-        Points of_c = points_of(third.factor);
-        if (c + 1 < third.end) {
-          const Points three = product(two, fc);
-          for (int d = c + 1; d < third.end; ++d) {
-            const Lanes factor = all(nodes[d].factor);
-            add_product(factor, field[nodes[d].field], of_c);
-            add_product(factor, three, slope[nodes[d].field]);
-          }
-        }
-        add_product(of_c, fc, of_b);
-        add_product(of_c, two, slope[third.field]);
-        c = third.end;
-      }
-      add_product(of_b, fb, of_a);
-      add_product(of_b, fa, slope[second.field]);
-      b = second.end;
+template <typename Number>
+FORCEMAP_INLINE void put_points(Number* to, const Points<Number>& p) {
+  for (std::size_t n = 0; n < kPointVectors; ++n) put(to + n * kLanesOf<Number>, p.of[n]);
+}
+
+// a b + c, b in memory
+template <typename Number>
+FORCEMAP_INLINE void add_product(LanesOf<Number> a, const Number* b, Points<Number>& c) {
+#pragma GCC unroll 4
+  for (std::size_t n = 0; n < kPointVectors; ++n)
+    c.of[n] = mad(a, take(b + n * kLanesOf<Number>), c.of[n]);
+}
+
+template <typename Number>
+FORCEMAP_INLINE void add_product(const Points<Number>& a, const Number* b, Points<Number>& c) {
+#pragma GCC unroll 4
+  for (std::size_t n = 0; n < kPointVectors; ++n)
+    c.of[n] = mad(a.of[n], take(b + n * kLanesOf<Number>), c.of[n]);
+}
+
+// The fields of all channels at the points of a group, and their pairs.
+template <typename Number>
+FORCEMAP_INLINE void parts_of(const SoapViewOf<Number>& v, const FieldsViewOf<Number>& f,
+                              const SoapWorkOf<Number>& w, std::size_t first, Number* parts) {
+  constexpr std::size_t step = kPointsOf<Number>;
+  Number* out = parts;
+  for (std::size_t l = 0; l <= v.l_max; ++l)
+    for (std::size_t k = 0; k < v.n_max; ++k, out += step) {
+      Points<Number> sum = points_of<Number>(0);
+      for (std::size_t lm = l * l; lm < (l + 1) * (l + 1); ++lm)
+        add_product(all(w.c[lm * v.width + k]), f.harmonics + lm * f.padded + first, sum);
+      put_points(out, sum);
     }
-    add_product(of_a, fa, sum);
-    for (std::size_t n = 0; n < kPoints; ++n)
-      slope[first.field].of[n] = slope[first.field].of[n] + of_a.of[n];
-    a = first.end;
+  const int* pair = f.parts.pairs;
+  for (std::size_t n = f.parts.fields; n < f.parts.count; ++n, pair += 2, out += step) {
+    const Points<Number> a = take_points(parts + static_cast<std::size_t>(pair[0]) * step);
+    Points<Number> product = points_of<Number>(0);
+    add_product(a, parts + static_cast<std::size_t>(pair[1]) * step, product);
+    put_points(out, product);
   }
-  return sum;
+}
+
+// The derivative of the sum of all products by one part, but for the parts that it is itself in:
+// `end` is where those of the parts before it end. Adds the part's share to `energy`, twice.
+template <typename Number>
+FORCEMAP_INLINE Points<Number> slope_of(const PartsView& of, const ProductsViewOf<Number>& p,
+                                        const Number* parts, std::size_t part, int& end,
+                                        Points<Number>& energy) {
+  constexpr std::size_t step = kPointsOf<Number>;
+  const Points<Number> alone = points_of(p.alone[part]);
+  Points<Number> slope = alone;
+  int at = end;
+  end = of.partners_end[part];
+  for (; at < end; ++at)
+    add_product(all(p.factors[at]), parts + static_cast<std::size_t>(of.partners[at]) * step,
+                slope);
+  Points<Number> both;
+  for (std::size_t n = 0; n < kPointVectors; ++n) both.of[n] = alone.of[n] + slope.of[n];
+  add_product(both, parts + part * step, energy);
+  return slope;
+}
+
+// Twice the sum of the products at the points of a group, and its slopes by the fields, times
+// `weights` of the points.
+template <typename Number>
+FORCEMAP_INLINE Points<Number> products_at(const PartsView& of, const ProductsViewOf<Number>& p,
+                                           const Number* weights, const Number* parts,
+                                           Number* slopes) {
+  constexpr std::size_t step = kPointsOf<Number>;
+  Points<Number> energy = points_of<Number>(0);
+  int end = of.partners_end[of.fields - 1];
+  for (std::size_t n = of.fields; n < of.count; ++n)
+    put_points(slopes + n * step, slope_of(of, p, parts, n, end, energy));
+  end = 0;
+  int at = 0;
+  for (std::size_t n = 0; n < of.fields; ++n) {
+    Points<Number> slope = slope_of(of, p, parts, n, end, energy);
+    for (; at < of.shares_end[n]; ++at) {
+      const int* const share = of.shares + 2 * at;
+      const Points<Number> by_pair =
+          take_points(slopes + static_cast<std::size_t>(share[0]) * step);
+      add_product(by_pair, parts + static_cast<std::size_t>(share[1]) * step, slope);
+    }
+    for (std::size_t k = 0; k < kPointVectors; ++k)
+      slope.of[k] = slope.of[k] * take(weights + k * kLanesOf<Number>);
+    put_points(slopes + n * step, slope);
+  }
+  return energy;
 }
 
 // dE/dc from the slopes by the fields at the points, back through the scaling of the coefficients.
-FORCEMAP_INLINE void fields_adjoint(const SoapView& v, const FieldsView& f, double inverse,
-                                    const double* slopes, SoapWork& w) {
-  const std::size_t size = (v.l_max + 1) * (v.l_max + 1) * v.width;
-  for (std::size_t n = 0; n < size; n += kLanes) put(w.adjoint + n, all(0.0));
-  for (std::size_t l = 0; l <= v.l_max; ++l)
-    for (std::size_t k = 0; k < v.n_max; ++k, slopes += f.padded)
-      for (std::size_t lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
-        Lanes sum = all(0.0);
-        for (std::size_t q = 0; q < f.padded; q += kLanes)
-          sum = mad(take(slopes + q), take(f.harmonics + lm * f.padded + q), sum);
-        w.adjoint[lm * v.width + k] = total(sum);
+template <typename Number>
+FORCEMAP_INLINE void fields_adjoint(const SoapViewOf<Number>& v, const FieldsViewOf<Number>& f,
+                                    double inverse, const FieldsWorkOf<Number>& room,
+                                    SoapWorkOf<Number>& w) {
+  constexpr std::size_t step = kPointsOf<Number>;
+  const std::size_t rows = (v.l_max + 1) * (v.l_max + 1), count = rows * v.n_max;
+  // Four coefficients, (lm, k) in turn, at a time; behind the last they repeat it.
+  std::size_t l = 0, lm = 0, k = 0;
+  for (std::size_t n = 0; n < count; n += 4) {
+    const Number *harmonic[4], *slope[4];
+    for (std::size_t e = 0; e < 4; ++e) {
+      harmonic[e] = f.harmonics + lm * f.padded;
+      slope[e] = room.slopes + (l * v.n_max + k) * step;
+      if (n + e + 1 >= count) continue;
+      if (++k < v.n_max) continue;
+      k = 0;
+      if (++lm == (l + 1) * (l + 1)) ++l;
+    }
+    LanesOf<Number> sums_of[4];
+    for (std::size_t e = 0; e < 4; ++e) sums_of[e] = spread<Number>(0.0);
+    for (std::size_t q = 0; q < f.padded; q += step)
+      for (std::size_t e = 0; e < 4; ++e) {
+        const Number *const from = harmonic[e] + q, *const by = slope[e] + q * f.parts.count;
+#pragma GCC unroll 4
+        for (std::size_t u = 0; u < step; u += kLanesOf<Number>)
+          sums_of[e] = mad(take(by + u), take(from + u), sums_of[e]);
       }
-  Lanes along = all(0.0);
-  for (std::size_t n = 0; n < size; n += kLanes)
-    along = mad(take(w.adjoint + n), take(w.c + n), along);
-  const Lanes part = all(total(along)), factor = all(inverse);
-  for (std::size_t n = 0; n < size; n += kLanes)
-    put(w.adjoint + n, factor * (take(w.adjoint + n) - part * take(w.c + n)));
+    store(room.adjoint + n, totals(sums_of[0], sums_of[1], sums_of[2], sums_of[3]));
+  }
+  double along = 0.0;
+  const double* from = room.adjoint;
+  for (lm = 0; lm < rows; ++lm)
+    for (k = 0; k < v.n_max; ++k) along += *from++ * static_cast<double>(w.c[lm * v.width + k]);
+  from = room.adjoint;
+  for (lm = 0; lm < rows; ++lm)
+    for (k = 0; k < v.n_max; ++k) {
+      const double c = static_cast<double>(w.c[lm * v.width + k]);
+      w.adjoint[lm * v.width + k] = static_cast<Number>(inverse * (*from++ - along * c));
+    }
 }
 
-static double site_fields(const SoapView& v, const FieldsView& f, const SiteView& s, SoapWork& w,
-                          const FieldsWork& room, double* powers) {
+template <typename Number>
+static double site_fields(const SoapViewOf<Number>& v, const FieldsViewOf<Number>& f,
+                          const SiteView& s, SoapWorkOf<Number>& w,
+                          const FieldsWorkOf<Number>& room, double* powers) {
   soap_neighbors(v, s, w);
   soap_radial<false>(v, s, w);
   soap_harmonics(v, w);
@@ -136,37 +193,33 @@ static double site_fields(const SoapView& v, const FieldsView& f, const SiteView
     for (std::size_t l = 0; l <= v.l_max; ++l)
       for (std::size_t k = 0; k < v.n_max; ++k) {
         double sum = 0.0;
-        for (std::size_t lm = l * l; lm < (l + 1) * (l + 1); ++lm)
-          sum += w.c[lm * v.width + k] * w.c[lm * v.width + k];
+        for (std::size_t lm = l * l; lm < (l + 1) * (l + 1); ++lm) {
+          const double c = static_cast<double>(w.c[lm * v.width + k]);
+          sum += c * c;
+        }
         *powers++ = sum;
       }
-  fields_of(v, f, w, room.fields);
+  for (std::size_t q = 0; q < f.padded; q += kPointsOf<Number>)
+    parts_of(v, f, w, q, room.parts + q * f.parts.count);
   return factor;
 }
 
-static double field_products(const SoapView& v, const FieldsView& f, const ProductsView& products,
-                             const SiteView& s, double factor, SoapWork& w,
-                             const FieldsWork& room) {
-  const std::size_t count = (v.l_max + 1) * v.n_max;
-  Points field[kMostFields], slope[kMostFields];
-  Lanes energy = all(0.0);
-  for (std::size_t q = 0; q < f.padded; q += kPoints * kLanes) {
-    for (std::size_t n = 0; n < count; ++n) {
-      for (std::size_t k = 0; k < kPoints; ++k)
-        field[n].of[k] = take(room.fields + n * f.padded + q + k * kLanes);
-      slope[n] = points_of(0.0);
-    }
-    const Points sums = products_at(products, field, slope);
-    for (std::size_t k = 0; k < kPoints; ++k) {
-      const Lanes weight = take(f.weights + q + k * kLanes);
-      energy = mad(weight, sums.of[k], energy);
-      for (std::size_t n = 0; n < count; ++n)
-        put(room.slopes + n * f.padded + q + k * kLanes, weight * slope[n].of[k]);
-    }
+template <typename Number>
+static double field_products(const SoapViewOf<Number>& v, const FieldsViewOf<Number>& f,
+                             const ProductsViewOf<Number>& products, const SiteView& s,
+                             double factor, SoapWorkOf<Number>& w,
+                             const FieldsWorkOf<Number>& room) {
+  LanesOf<Number> twice = spread<Number>(0.0);
+  for (std::size_t q = 0; q < f.padded; q += kPointsOf<Number>) {
+    const std::size_t at = q * f.parts.count;
+    const Points<Number> sums =
+        products_at(f.parts, products, f.weights + q, room.parts + at, room.slopes + at);
+    for (std::size_t k = 0; k < kPointVectors; ++k)
+      twice = mad(take(f.weights + q + k * kLanesOf<Number>), sums.of[k], twice);
   }
-  fields_adjoint(v, f, factor, room.slopes, w);
-  if (w.count > 0) pull_species(v, s, w, SoapRows<const double>{w.adjoint, v.width}, 0, w.count);
-  return total(energy);
+  fields_adjoint(v, f, factor, room, w);
+  if (w.count > 0) pull_species(v, s, w, SoapRows<const Number>{w.adjoint, v.width}, 0, w.count);
+  return 0.5 * total(twice);
 }
 
 }  // namespace FORCEMAP_LOOPS

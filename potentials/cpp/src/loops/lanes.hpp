@@ -41,6 +41,11 @@ FORCEMAP_INLINE Singles mad(Singles a, Singles b, Singles c) { return _mm256_fma
 FORCEMAP_INLINE Vec4 first_half(Singles v) { return _mm256_cvtps_pd(_mm256_castps256_ps128(v)); }
 FORCEMAP_INLINE Vec4 last_half(Singles v) { return _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)); }
 FORCEMAP_INLINE void store(float* p, Vec4 v) { _mm_storeu_ps(p, _mm256_cvtpd_ps(v)); }
+FORCEMAP_INLINE Singles keep(unsigned lanes, Singles a) {
+  const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i set = _mm256_and_si256(_mm256_set1_epi32(static_cast<int>(lanes)), bit);
+  return _mm256_and_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(set, bit)), a);
+}
 #else
 typedef float Singles __attribute__((vector_size(32)));
 FORCEMAP_INLINE Singles take(const float* p) {
@@ -56,15 +61,22 @@ FORCEMAP_INLINE Vec4 last_half(Singles v) { return Vec4{v[4], v[5], v[6], v[7]};
 FORCEMAP_INLINE void store(float* p, Vec4 v) {
   for (int n = 0; n < 4; ++n) p[n] = static_cast<float>(v[n]);
 }
+FORCEMAP_INLINE Singles keep(unsigned lanes, Singles a) {
+  for (int n = 0; n < 8; ++n)
+    if (!(lanes >> n & 1u)) a[n] = 0.0F;
+  return a;
+}
 #endif
 
 FORCEMAP_INLINE Vec4 halves(Singles v) { return first_half(v) + last_half(v); }
 FORCEMAP_INLINE double total(Singles v) { return sum(halves(v)); }
-FORCEMAP_INLINE void store_single(float* p, Vec8 v) {
-  double each[8];
-  store(each, v);
-  store(p, load(each));
-  store(p + 4, load(each + 4));
+FORCEMAP_INLINE void store(float* p, Vec8 v) {
+#if defined(__AVX512F__)
+  _mm256_storeu_ps(p, _mm512_cvtpd_ps(v));
+#else
+  store(p, v.lo);
+  store(p + 4, v.hi);
+#endif
 }
 // Adds eight floats to eight doubles.
 FORCEMAP_INLINE void add(double* to, Singles v) {

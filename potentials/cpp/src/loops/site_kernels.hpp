@@ -58,8 +58,8 @@ struct SiteKernels {
   SpreadDrawsFunction spread_draws;
   ZblEnergyFunction zbl;
   EmbeddingEnergyFunction embedding;
-  FieldsFunction fields;
-  ProductsFunction products;
+  FieldKernels<double> fields;
+  FieldKernels<float> single_fields;
   ThreeBodyFunction three_body;
   ThreeBodyDrawsFunction three_body_draws;
   MomentSumsFunction moment_sums;

@@ -27,6 +27,11 @@ static SpectrumKernels<Number> spectrum_kernels_of() {
           soap_forces<Number>, contracted_density<Number>, contracted_forces<Number>};
 }
 
+template <typename Number>
+static FieldKernels<Number> field_kernels_of() {
+  return {kLanesOf<Number>, site_fields<Number>, field_products<Number>};
+}
+
 // ---- neighbours within the cutoff --------------------------------------------------------------
 
 #if defined(__AVX512F__)
@@ -309,8 +314,8 @@ const SiteKernels& FORCEMAP_LOOPS_GETTER() {
       FORCEMAP_LOOPS::spread_draws,
       FORCEMAP_LOOPS::zbl,
       FORCEMAP_LOOPS::embedding,
-      FORCEMAP_LOOPS::site_fields,
-      FORCEMAP_LOOPS::field_products,
+      FORCEMAP_LOOPS::field_kernels_of<double>(),
+      FORCEMAP_LOOPS::field_kernels_of<float>(),
       FORCEMAP_LOOPS::three_body,
       FORCEMAP_LOOPS::three_body_draws,
       FORCEMAP_LOOPS::moment_sums,

@@ -139,7 +139,7 @@ static void soap_forms(const SoapFormsView& v, const SoapFormsWork& w) {
 // Four neighbours, of which `some` are there, from `j` on.
 FORCEMAP_INLINE void keep_four(const SoapView& v, const SoapWork& w, std::size_t j,
                                std::size_t some, std::size_t block, const SoapKept& to) {
-  const std::size_t row = (v.l_max + 1) * v.n_padded, rows = (v.l_max + 1) * (v.l_max + 1);
+  const std::size_t row = v.row, rows = (v.l_max + 1) * (v.l_max + 1);
   // One that is not there repeats the last one; its answer is not used.
   std::size_t at[4];
   for (std::size_t k = 0; k < 4; ++k) at[k] = j + (k < some ? k : some - 1);
@@ -367,7 +367,7 @@ template <std::size_t V>
 FORCEMAP_INLINE void pull_four(const SoapView& v, const SoapDrawsView& d, const SoapKept& kept,
                                const DrawnRowsOf& adjoint, const FourNeighbors& of, std::size_t k,
                                const DrawSums& sums) {
-  const std::size_t row = (v.l_max + 1) * v.n_padded, rows = (v.l_max + 1) * (v.l_max + 1);
+  const std::size_t row = v.row, rows = (v.l_max + 1) * (v.l_max + 1);
   const float* const radial = kept.radial + of.block * row * 8;
   const float* const harmonics = kept.harmonics + of.block * rows * 16;
   DrawnPull<V> pull;
@@ -379,7 +379,7 @@ FORCEMAP_INLINE void pull_four(const SoapView& v, const SoapDrawsView& d, const 
     for (std::size_t m = 0; m < 2 * l + 1; ++m)
       sum_harmonic<V>(v, d.padded_draws,
                       adjoint.first + (l * l + m) * adjoint.stride * d.padded_draws + k,
-                      radial + l * v.n_padded * 8, sums_of[m]);
+                      radial + l * v.n_max * 8, sums_of[m]);
     for (std::size_t n = 0; n < of.some; ++n)
       pull_harmonics<V>(sums_of, 2 * l + 1, harmonics + l * l * 16, n, pull.part[n]);
   }

@@ -57,12 +57,13 @@ struct SoapViewOf {
   double cosine_begin;  // where the cosine that multiplies them begins; the cutoff where none does
   double cosine_rate;   // pi / its width
   std::size_t n_max, l_max, n_padded, channels, species;
+  std::size_t row;               // (l_max + 1) n_max up to a multiple of the vector width
   std::size_t width;             // channels * n_padded
   std::size_t square;            // numbers of SoapWorkOf::square
   std::size_t dimension;         // of the power spectrum
   std::size_t padded_dimension;  // a multiple of the vector width
   bool plain_species;            // channels are the species themselves
-  const Number* radial;          // (intervals + degree, l_max + 1, n_padded)
+  const Number* radial;          // (intervals + degree, row), functions of one l after another
   const Number* self;            // (n_padded)
   // Where each species has tables of its own: their distances in the arrays above, and `species` is
   // 1, since their neighbours are treated alike. 0 where all share them.
@@ -80,8 +81,8 @@ struct SoapWorkOf {
   int* slot;           // entry of the site's arrays
   double* r;
   Number *ux, *uy, *uz, *inverse_r;
-  Number *value, *slope;                // (padded, l_max + 1, n_padded) radial functions
-  Number *turned_value, *turned_slope;  // (l_max + 1, n_padded, padded) the same
+  Number *value, *slope;                // (padded, row) radial functions
+  Number *turned_value, *turned_slope;  // (row, padded) the same
   Number *y, *yx, *yy, *yz;             // ((l_max + 1)^2, padded) harmonics; tangential derivatives
   Number* c;                            // ((l_max + 1)^2, width)
   Number* adjoint;                      // the same: dE/dc
@@ -156,7 +157,7 @@ struct SoapKept {
   int* slot;             // entry of the site's arrays
   float* p;              // (size) spectrum, normalised
   float* c;              // ((l_max + 1)^2, width) coefficients
-  float* radial;         // (fours, l_max + 1, n_padded, 8) four values and four slopes
+  float* radial;         // (fours, row, 8) four values and four slopes
   float* harmonics;      // (fours, (l_max + 1)^2, 4, 4) y, yx, yy and yz of four neighbours
   float* unit;           // (fours, 4, 4) ux, uy, uz, inverse_r
 };

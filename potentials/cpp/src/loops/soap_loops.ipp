@@ -22,6 +22,8 @@ FORCEMAP_INLINE LanesOf<Number> spread(double s) {
 
 constexpr std::size_t kMostL = 20;  // as max_soap_l in soap.hpp
 
+constexpr int kMostRows = 6;  // of coefficients of the splines that count at a distance
+
 // ---- neighbours
 // ----------------------------------------------------------------------------------
 
@@ -31,117 +33,135 @@ template <typename Number>
 static void soap_neighbors(const SoapViewOf<Number>& v, const SiteView& s, SoapWorkOf<Number>& w) {
   constexpr std::size_t lanes = kLanesOf<Number>;
   std::size_t found = 0;
+  // Without branches, which no processor could foresee.
   for (std::size_t species = 0; species < v.species; ++species) {
     w.begin[species] = found;
     for (std::size_t n = 0; n < s.count; ++n) {
-      if (!(s.r[n] < v.cutoff)) continue;
-      if (v.radial_stride == 0 && static_cast<std::size_t>(s.kind[n]) != species) continue;
-      const double scale = s.inverse_r[n];
       w.slot[found] = static_cast<int>(n);
-      w.ux[found] = static_cast<Number>(s.x[n] * scale);
-      w.uy[found] = static_cast<Number>(s.y[n] * scale);
-      w.uz[found] = static_cast<Number>(s.z[n] * scale);
-      w.r[found] = s.r[n];
-      w.inverse_r[found] = static_cast<Number>(scale);
-      ++found;
+      const bool any = v.radial_stride != 0;
+      const bool own = any | (static_cast<std::size_t>(s.kind[n]) == species);
+      found += static_cast<std::size_t>(own & (s.r[n] < v.cutoff));
     }
   }
   w.begin[v.species] = w.count = found;
+  for (std::size_t k = 0; k < found; ++k) {
+    const std::size_t n = static_cast<std::size_t>(w.slot[k]);
+    const double scale = s.inverse_r[n];
+    w.ux[k] = static_cast<Number>(s.x[n] * scale);
+    w.uy[k] = static_cast<Number>(s.y[n] * scale);
+    w.uz[k] = static_cast<Number>(s.z[n] * scale);
+    w.r[k] = s.r[n];
+    w.inverse_r[k] = static_cast<Number>(scale);
+  }
   w.padded = (found + lanes - 1) / lanes * lanes;
   for (std::size_t n = found; n < w.padded; ++n) {
     w.ux[n] = w.uy[n] = 0;
     w.uz[n] = w.inverse_r[n] = 1;
-    w.r[n] = 1.0;
   }
+  for (std::size_t n = found; n % 8 != 0; ++n) w.r[n] = 1.0;
 }
 
 // The B-splines of a degree that live on an interval, and their derivatives by t, by the recursion
 // of Cox and de Boor on uniform knots.
 template <int degree>
-FORCEMAP_INLINE void uniform_basis(double t, double* b, double* d) {
-  b[0] = 1.0;
+FORCEMAP_INLINE void uniform_basis(Vec8 t, Vec8* b, Vec8* d) {
+  b[0] = splat8(1.0);
   for (int k = 1; k <= degree; ++k) {
-    double before = 0.0;  // b[j - 1] of the degree below
+    Vec8 before = splat8(0.0);  // b[j - 1] of the degree below
     for (int j = 0; j <= k; ++j) {
-      const double here = j < k ? b[j] : 0.0;
+      const Vec8 here = j < k ? b[j] : splat8(0.0);
       if (k == degree) d[j] = before - here;
-      b[j] = ((static_cast<double>(k - j) + t) * before + (static_cast<double>(1 + j) - t) * here) /
-             static_cast<double>(k);
+      b[j] = ((splat8(static_cast<double>(k - j)) + t) * before +
+              (splat8(static_cast<double>(1 + j)) - t) * here) /
+             splat8(static_cast<double>(k));
       before = here;
     }
   }
 }
 
-// Radial functions and slopes of a neighbour, rows of them: sums of `count` rows of coefficients.
-template <int count, typename Number>
-FORCEMAP_INLINE void sum_rows(const Number* first, std::size_t row, const double* b,
-                              const double* d, Number* value, Number* slope) {
-  LanesOf<Number> by_value[count], by_slope[count];
-  for (int k = 0; k < count; ++k) {
-    by_value[k] = spread<Number>(b[k]);
-    by_slope[k] = spread<Number>(d[k]);
-  }
-  for (std::size_t n = 0; n < row; n += kLanesOf<Number>) {
-    LanesOf<Number> f = spread<Number>(0.0), g = f;
-#pragma GCC unroll 6
-    for (int k = 0; k < count; ++k) {
-      const LanesOf<Number> e = take(first + static_cast<std::size_t>(k) * row + n);
-      f = mad(by_value[k], e, f);
-      g = mad(by_slope[k], e, g);
-    }
-    put(value + n, f);
-    put(slope + n, g);
-  }
-}
+// Eight neighbours on the splines: the first row of coefficients of each, and the factors of all
+// its rows in values and slopes.
+template <typename Number>
+struct OnSplines {
+  const Number* first[8];
+  Number value[kMostRows][8], slope[kMostRows][8];
+};
 
 // The cosine that ends the radial functions: factors of values and slopes from those of the
 // splines.
 template <typename Number>
-FORCEMAP_INLINE void end_by_cosine(const SoapViewOf<Number>& v, double r, int count, double* b,
-                                   double* d) {
-  if (!(r > v.cosine_begin)) return;
-  const double phase = (r - v.cosine_begin) * v.cosine_rate;
-  const double f = 0.5 * (1.0 + __builtin_cos(phase));
-  const double df = -0.5 * v.cosine_rate * __builtin_sin(phase);
+static void end_by_cosine(const SoapViewOf<Number>& v, const double* r, int count, Vec8* b,
+                          Vec8* d) {
+  double value[kMostRows][8], slope[kMostRows][8];
   for (int k = 0; k < count; ++k) {
-    d[k] = f * d[k] + df * b[k];
-    b[k] *= f;
+    store(value[k], b[k]);
+    store(slope[k], d[k]);
+  }
+  for (int n = 0; n < 8; ++n) {
+    if (!(r[n] > v.cosine_begin)) continue;
+    const double phase = (r[n] - v.cosine_begin) * v.cosine_rate;
+    const double f = 0.5 * (1.0 + __builtin_cos(phase));
+    const double df = -0.5 * v.cosine_rate * __builtin_sin(phase);
+    for (int k = 0; k < count; ++k) {
+      slope[k][n] = f * slope[k][n] + df * value[k][n];
+      value[k][n] *= f;
+    }
+  }
+  for (int k = 0; k < count; ++k) {
+    b[k] = load8(value[k]);
+    d[k] = load8(slope[k]);
   }
 }
 
-// Radial functions and slopes of one neighbour: B-splines on uniform intervals.
+// Neighbours from `j` on.
 template <typename Number>
-FORCEMAP_INLINE void radial_of(const SoapViewOf<Number>& v, const SiteView& s,
-                               const SoapWorkOf<Number>& w, std::size_t j, Number* value,
-                               Number* slope) {
-  const std::size_t row = (v.l_max + 1) * v.n_padded;
-  if (j >= w.count) {
-    for (std::size_t n = 0; n < row; n += kLanesOf<Number>) {
-      put(value + n, spread<Number>(0.0));
-      put(slope + n, spread<Number>(0.0));
-    }
-    return;
+FORCEMAP_INLINE void on_splines(const SoapViewOf<Number>& v, const SiteView& s,
+                                const SoapWorkOf<Number>& w, std::size_t j, OnSplines<Number>& to) {
+  const Vec8 h = splat8(v.inverse_spacing), u = load8(w.r + j) * h;
+  const Vec8 m = interval_of(u, splat8(v.last_interval)), t = u - m;
+  int interval[8];
+  store_integers(interval, m);
+  for (std::size_t k = 0; k < 8 && j + k < w.count; ++k) {
+    to.first[k] = v.radial + static_cast<std::size_t>(interval[k]) * v.row;
+    if (v.radial_stride != 0)
+      to.first[k] += v.radial_stride * static_cast<std::size_t>(s.kind[w.slot[j + k]]);
   }
-  const double h = v.inverse_spacing, u = w.r[j] * h;
-  double m = __builtin_floor(u);
-  m = m < v.last_interval ? m : v.last_interval;
-  const double t = u - m, q = 1.0 - t;
-  const Number* first = v.radial + static_cast<std::size_t>(m) * row;
-  if (v.radial_stride != 0) first += v.radial_stride * static_cast<std::size_t>(s.kind[w.slot[j]]);
-  if (v.degree == 5) {
-    double b[6], d[6];
+  Vec8 b[kMostRows], d[kMostRows];
+  const int count = v.degree + 1;
+  if (v.degree == 5)
     uniform_basis<5>(t, b, d);
-    for (double& slope_of : d) slope_of *= h;
-    end_by_cosine(v, w.r[j], 6, b, d);
-    sum_rows<6>(first, row, b, d, value, slope);
-    return;
+  else
+    basis(t, b, d);
+  for (int k = 0; k < count; ++k) d[k] = d[k] * h;
+  if (v.cosine_begin < v.cutoff) end_by_cosine(v, w.r + j, count, b, d);
+  for (int k = 0; k < count; ++k) {
+    store(to.value[k], b[k]);
+    store(to.slope[k], d[k]);
   }
-  double b[4] = {q * q * q * (1.0 / 6.0), (0.5 * t - 1.0) * t * t + 2.0 / 3.0,
-                 (0.5 * q - 1.0) * q * q + 2.0 / 3.0, t * t * t * (1.0 / 6.0)};
-  double d[4] = {-0.5 * q * q * h, t * (1.5 * t - 2.0) * h, -q * (1.5 * q - 2.0) * h,
-                 0.5 * t * t * h};
-  end_by_cosine(v, w.r[j], 4, b, d);
-  sum_rows<4>(first, row, b, d, value, slope);
+}
+
+// Radial functions and slopes of neighbour `k` of the eight, rows of them: sums of `count` rows of
+// coefficients.
+template <int count, typename Number>
+FORCEMAP_INLINE void sum_rows(const OnSplines<Number>& of, std::size_t k, std::size_t row,
+                              Number* value, Number* slope) {
+  LanesOf<Number> by_value[count], by_slope[count];
+  for (int n = 0; n < count; ++n) {
+    by_value[n] = all(of.value[n][k]);
+    by_slope[n] = all(of.slope[n][k]);
+  }
+  const Number* const first = of.first[k];
+  for (std::size_t n = 0; n < row; n += kLanesOf<Number>) {
+    LanesOf<Number> f = spread<Number>(0.0), g = f;
+#pragma GCC unroll 6
+    for (int c = 0; c < count; ++c) {
+      const LanesOf<Number> e = take(first + static_cast<std::size_t>(c) * row + n);
+      f = mad(by_value[c], e, f);
+      g = mad(by_slope[c], e, g);
+    }
+    put(value + n, f);
+    put(slope + n, g);
+  }
 }
 
 // Of as many neighbours as there are lanes, rows of `row` numbers each, to a row for each number.
@@ -160,15 +180,28 @@ FORCEMAP_INLINE void turn_rows(const Number* rows, std::size_t row, std::size_t 
 template <bool complete, typename Number>
 static void soap_radial(const SoapViewOf<Number>& v, const SiteView& s, SoapWorkOf<Number>& w) {
   constexpr std::size_t lanes = kLanesOf<Number>;
-  const std::size_t row = (v.l_max + 1) * v.n_padded;
+  OnSplines<Number> eight;
   for (std::size_t j = 0; j < w.padded; j += lanes) {
-    Number* const values = w.value + j * row;
-    Number* const slopes = complete ? w.slope + j * row : w.slope;
-    for (std::size_t k = 0; k < lanes; ++k)
-      radial_of(v, s, w, j + k, values + k * row, slopes + k * row);
+    if (j % 8 == 0) on_splines(v, s, w, j, eight);
+    Number* value = w.value + j * v.row;
+    Number* slope = complete ? w.slope + j * v.row : w.slope;
+    Number *const values = value, *const slopes = slope;
+    for (std::size_t k = j; k < j + lanes; ++k, value += v.row, slope += v.row) {
+      if (k < w.count) {
+        if (v.degree == 5)
+          sum_rows<6>(eight, k % 8, v.row, value, slope);
+        else
+          sum_rows<4>(eight, k % 8, v.row, value, slope);
+        continue;
+      }
+      for (std::size_t n = 0; n < v.row; n += lanes) {
+        put(value + n, spread<Number>(0.0));
+        put(slope + n, spread<Number>(0.0));
+      }
+    }
     if constexpr (!complete) {
-      turn_rows(values, row, w.padded, w.turned_value + j);
-      turn_rows(slopes, row, w.padded, w.turned_slope + j);
+      turn_rows(values, v.row, w.padded, w.turned_value + j);
+      turn_rows(slopes, v.row, w.padded, w.turned_slope + j);
     }
   }
 }
@@ -281,9 +314,9 @@ struct SoapRows {
 };
 
 // M rows of coefficients from neighbours [begin, end): row m of `out` is the sum of radial
-// functions times harmonic m.
+// functions, the first `kept` of a vector, times harmonic m.
 template <int M, typename Number>
-FORCEMAP_INLINE void expand_rows(const SoapRows<const Number>& radial,
+FORCEMAP_INLINE void expand_rows(const SoapRows<const Number>& radial, std::size_t kept,
                                  const SoapRows<const Number>& harmonics, std::size_t begin,
                                  std::size_t end, const SoapRows<Number>& out) {
   LanesOf<Number> sums_of[M];
@@ -295,54 +328,59 @@ FORCEMAP_INLINE void expand_rows(const SoapRows<const Number>& radial,
       sums_of[m] = mad(r, all(harmonics.first[static_cast<std::size_t>(m) * harmonics.stride + j]),
                        sums_of[m]);
   }
-  for (int m = 0; m < M; ++m) put(out.first + static_cast<std::size_t>(m) * out.stride, sums_of[m]);
+  const unsigned lanes = first_lanes(kept);
+  for (int m = 0; m < M; ++m)
+    put(out.first + static_cast<std::size_t>(m) * out.stride, keep(lanes, sums_of[m]));
 }
 
-// M rows times a matrix: out[m][q] = sum_a rows[m][a] matrix[a][q], one vector of columns q.
+// M rows of channels times a matrix: out[m][q] = sum_a rows[m][a] matrix[a][q], one vector of
+// columns q.
 template <int M, typename Number>
-FORCEMAP_INLINE void multiply_rows(const Number* rows, std::size_t stride, const Number* matrix,
-                                   std::size_t size, Number* out) {
+FORCEMAP_INLINE void multiply_rows(const SoapViewOf<Number>& v, const Number* rows,
+                                   const Number* matrix, Number* out) {
   LanesOf<Number> sums_of[M];
   for (int m = 0; m < M; ++m) sums_of[m] = spread<Number>(0.0);
-  for (std::size_t a = 0; a < size; ++a) {
-    const LanesOf<Number> v = take(matrix + a * size);
+  for (std::size_t first = 0; first < v.width; first += v.n_padded)
+    for (std::size_t a = first; a < first + v.n_max; ++a) {
+      const LanesOf<Number> of_row = take(matrix + a * v.width);
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m)
-      sums_of[m] = mad(v, all(rows[static_cast<std::size_t>(m) * stride + a]), sums_of[m]);
-  }
-  for (int m = 0; m < M; ++m) put(out + static_cast<std::size_t>(m) * stride, sums_of[m]);
+      for (int m = 0; m < M; ++m)
+        sums_of[m] = mad(of_row, all(rows[static_cast<std::size_t>(m) * v.width + a]), sums_of[m]);
+    }
+  for (int m = 0; m < M; ++m) put(out + static_cast<std::size_t>(m) * v.width, sums_of[m]);
 }
 
-// Calls block<M>(first) for blocks of up to 8 that cover [0, count).
-#define FORCEMAP_IN_BLOCKS(count, first, call)               \
-  for (std::size_t first = 0; first < (count); first += 8) { \
-    const std::size_t rest = (count) - first;                \
-    switch (rest < 8 ? rest : 8) {                           \
-      case 1:                                                \
-        call(1);                                             \
-        break;                                               \
-      case 2:                                                \
-        call(2);                                             \
-        break;                                               \
-      case 3:                                                \
-        call(3);                                             \
-        break;                                               \
-      case 4:                                                \
-        call(4);                                             \
-        break;                                               \
-      case 5:                                                \
-        call(5);                                             \
-        break;                                               \
-      case 6:                                                \
-        call(6);                                             \
-        break;                                               \
-      case 7:                                                \
-        call(7);                                             \
-        break;                                               \
-      default:                                               \
-        call(8);                                             \
-        break;                                               \
-    }                                                        \
+// Calls block<M>(first) for blocks of up to 8, as equal as can be, that cover [0, count).
+#define FORCEMAP_IN_BLOCKS(count, first, call)                                    \
+  for (std::size_t first = 0, blocks = ((count) + 7) / 8; blocks > 0; --blocks) { \
+    const std::size_t some = ((count) - first + blocks - 1) / blocks;             \
+    switch (some) {                                                               \
+      case 1:                                                                     \
+        call(1);                                                                  \
+        break;                                                                    \
+      case 2:                                                                     \
+        call(2);                                                                  \
+        break;                                                                    \
+      case 3:                                                                     \
+        call(3);                                                                  \
+        break;                                                                    \
+      case 4:                                                                     \
+        call(4);                                                                  \
+        break;                                                                    \
+      case 5:                                                                     \
+        call(5);                                                                  \
+        break;                                                                    \
+      case 6:                                                                     \
+        call(6);                                                                  \
+        break;                                                                    \
+      case 7:                                                                     \
+        call(7);                                                                  \
+        break;                                                                    \
+      default:                                                                    \
+        call(8);                                                                  \
+        break;                                                                    \
+    }                                                                             \
+    first += some;                                                                \
   }
 
 // Density coefficients of the neighbours of one species, rows of n_padded at `out`.
@@ -350,13 +388,13 @@ template <typename Number>
 static void soap_expand(const SoapViewOf<Number>& v, const SoapWorkOf<Number>& w,
                         std::size_t species, Number* out, std::size_t out_stride) {
   const std::size_t begin = w.begin[species], end = w.begin[species + 1];
-  const std::size_t row = (v.l_max + 1) * v.n_padded, stride = w.padded;
+  const std::size_t stride = w.padded;
   for (std::size_t l = 0; l <= v.l_max; ++l)
     for (std::size_t n = 0; n < v.n_padded; n += kLanesOf<Number>) {
-      const Number* radial = w.value + l * v.n_padded + n;
-#define FORCEMAP_CALL(M)                                                                      \
-  expand_rows<M, Number>({radial, row}, {w.y + (l * l + first) * stride, stride}, begin, end, \
-                         {out + (l * l + first) * out_stride + n, out_stride})
+      const Number* radial = w.value + l * v.n_max + n;
+#define FORCEMAP_CALL(M)                                                                         \
+  expand_rows<M, Number>({radial, v.row}, v.n_max - n, {w.y + (l * l + first) * stride, stride}, \
+                         begin, end, {out + (l * l + first) * out_stride + n, out_stride})
       FORCEMAP_IN_BLOCKS(2 * l + 1, first, FORCEMAP_CALL)
 #undef FORCEMAP_CALL
     }
@@ -405,7 +443,8 @@ static void soap_square(const SoapViewOf<Number>& v, std::size_t l, const Number
                         Number* square) {
   const std::size_t width = v.width, rows = 2 * l + 1;
   const Number* begin = c + l * l * width;
-  for (std::size_t a = 0; a < width; a += 4)
+  for (std::size_t a = 0; a < width; a += 4) {
+    if (a % v.n_padded >= v.n_max) continue;
     for (std::size_t b = a / kLanesOf<Number> * kLanesOf<Number>; b < width;
          b += kLanesOf<Number>) {
       LanesOf<Number> s0 = spread<Number>(0.0), s1 = s0, s2 = s0, s3 = s0;
@@ -422,6 +461,7 @@ static void soap_square(const SoapViewOf<Number>& v, std::size_t l, const Number
       put(square + (a + 2) * width + b, s2);
       put(square + (a + 3) * width + b, s3);
     }
+  }
 }
 
 // Calls each(a, b, length) for the stored runs of one l, in the order of the packed spectrum: row a
@@ -649,8 +689,7 @@ static void soap_adjoint(const SoapViewOf<Number>& v, const SoapWorkOf<Number>& 
     const Number* c = w.c + l * l * width;
     for (std::size_t q = 0; q < width; q += kLanesOf<Number>) {
       Number* out = adjoint + l * l * width + q;
-#define FORCEMAP_CALL(M) \
-  multiply_rows<M, Number>(c + first * width, width, w.square + q, width, out + first * width)
+#define FORCEMAP_CALL(M) multiply_rows<M>(v, c + first * width, w.square + q, out + first * width)
       FORCEMAP_IN_BLOCKS(2 * l + 1, first, FORCEMAP_CALL)
 #undef FORCEMAP_CALL
     }
@@ -710,8 +749,8 @@ FORCEMAP_INLINE void sums_of_harmonics(const SoapViewOf<Number>& v, const SoapWo
                                        const SoapRows<const Number>& adjoint, std::size_t at,
                                        LanesOf<Number>* by_value, LanesOf<Number>* by_slope) {
   for (std::size_t l = 0; l <= v.l_max; ++l) {
-    const Number* const value = w.turned_value + l * v.n_padded * w.padded + at;
-    const Number* const slope = w.turned_slope + l * v.n_padded * w.padded + at;
+    const Number* const value = w.turned_value + l * v.n_max * w.padded + at;
+    const Number* const slope = w.turned_slope + l * v.n_max * w.padded + at;
     const std::size_t count = 2 * l + 1, blocks = (count + kPulledAtOnce - 1) / kPulledAtOnce;
     std::size_t lm = l * l, left = count;
     for (std::size_t block = 0; block < blocks; ++block) {

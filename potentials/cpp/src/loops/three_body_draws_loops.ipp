@@ -52,9 +52,9 @@ FORCEMAP_INLINE void measure_draws(const ThreeBodyView& term, const ThreeBodyWor
     store_single_rows(w.base + 4 * k, b);
     store_single_rows(w.base_slopes + 4 * k, d);
     store_products(s.weights + 4 * k, b, w.products + 16 * k);
-    store_single(w.dx + k, dx);
-    store_single(w.dy + k, dy);
-    store_single(w.dz + k, dz);
+    store(w.dx + k, dx);
+    store(w.dy + k, dy);
+    store(w.dz + k, dz);
     store_integers(w.cell + k, along * interval);
   }
 }

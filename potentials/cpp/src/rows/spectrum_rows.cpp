@@ -38,13 +38,12 @@ FORCEMAP_CLONES void add_scaled_to(double a, const double* __restrict x, double*
 }
 
 // A species' functions into its share of a channel: rows of `n` numbers to rows `stride` apart.
-FORCEMAP_CLONES void add_channel(const double* __restrict functions, std::size_t padded,
-                                 std::size_t n, const double* weights, std::size_t harmonics,
-                                 std::size_t stride, double* __restrict channels) {
+FORCEMAP_CLONES void add_channel(const double* __restrict functions, std::size_t n,
+                                 const double* weights, std::size_t harmonics, std::size_t stride,
+                                 double* __restrict channels) {
   for (std::size_t lm = 0; lm < harmonics; ++lm) {
     const double weight = weights[lm];
-    for (std::size_t k = 0; k < n; ++k)
-      channels[lm * stride + k] += weight * functions[lm * padded + k];
+    for (std::size_t k = 0; k < n; ++k) channels[lm * stride + k] += weight * functions[lm * n + k];
   }
 }
 
@@ -113,7 +112,7 @@ SpectrumRows::SpectrumRows(const SoapView& view, std::size_t dimension, bool are
     : view_(view),
       dimension_(dimension),
       harmonics_((view.l_max + 1) * (view.l_max + 1)),
-      one_(harmonics_ * view.n_padded),
+      one_(harmonics_ * view.n_max),
       width_(view.channels * view.n_max),
       stride_(width_ + lanes),
       scale_(harmonics_),
@@ -148,12 +147,12 @@ void SpectrumRows::sort_by_owner(const SoapWork& work, const Environments::Range
 
 void SpectrumRows::add_neighbor(const SoapWork& work, const Environments::Neighbor& neighbor,
                                 std::size_t k) {
-  const std::size_t row = (view_.l_max + 1) * view_.n_padded;
+  const std::size_t row = view_.row;
   const double unit[3] = {work.ux[k], work.uy[k], work.uz[k]};
   const double* const tangents[3] = {work.yx, work.yy, work.yz};
   for (std::size_t d = 0; d < 3; ++d)
     coefficient_gradient({work.y + k, tangents[d] + k, work.padded, unit[d], work.inverse_r[k]},
-                         work.value + k * row, work.slope + k * row, view_.l_max, view_.n_padded,
+                         work.value + k * row, work.slope + k * row, view_.l_max, view_.n_max,
                          &gradient_[d * one_]);
   const double* const x = gradient_.data();
   const double *y = x + one_, *z = y + one_;
@@ -173,7 +172,7 @@ void SpectrumRows::mix(const double* sums, std::size_t species, double sign,
     const double weight = sign * view_.weights[channel * view_.species + species];
     if (weight == 0.0) continue;
     for (std::size_t lm = 0; lm < harmonics_; ++lm) weights[lm] = weight * scale_[lm];
-    add_channel(sums, view_.n_padded, view_.n_max, weights.data(), harmonics_, stride_,
+    add_channel(sums, view_.n_max, weights.data(), harmonics_, stride_,
                 channels + channel * view_.n_max);
   }
 }

@@ -47,7 +47,7 @@ class SpectrumRows {
   std::size_t harmonics_, one_, width_, stride_;  // one_: numbers of one direction, one species
   std::vector<double> scale_;                     // of the products of coefficients, by harmonic
   std::vector<std::size_t> order_, owner_place_;  // of the neighbours, by species and owner
-  std::vector<double> gradient_, moved_, center_, strain_;        // (., harmonics, n_padded)
+  std::vector<double> gradient_, moved_, center_, strain_;        // (., harmonics, n_max)
   std::vector<double> coefficients_, owner_, whole_, straining_;  // (., harmonics, stride)
 };
 

@@ -8,13 +8,18 @@
 // bispectrum (Bartok, Kondor, Csanyi, DOI 10.1103/PhysRevB.87.184115) in channels.
 //
 //   {"kind": "bispectrum", "cutoff": 4.5, "intervals": 64, "n_max": 3, "l_max": 3, "offset": 1.2,
-//    "products": 180, "centers": [{"species": "O"}, ...]}
+//    "products": 180, "centers": [{"species": "O"}, ...], "precision": "single"}
 //
 // Tensors: "radial" (species, intervals + 3, l_max + 1, n_max), "products" (products, 4), whole
 // numbers k + n_max l in increasing order, -1 behind the last, and for each centre "A" (products),
-// eV, linear in the weights.
+// eV, linear in the weights. "precision", which may be absent, says what the term is evaluated in:
+// "double" or "single".
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <map>
+#include <tuple>
+#include <utility>
 
 #include "arena.hpp"
 #include "forcemap/sphere_products.hpp"
@@ -30,187 +35,292 @@ namespace {
 constexpr std::int64_t max_products = 100000;
 constexpr std::int64_t max_fields_l = 8;
 
-struct Scratch {
-  SoapWorkspace density;
-  Arena arena;
-  FieldsWork room{};
-  std::size_t size = 0;
+// The loops in numbers of one type.
+template <typename Number>
+const FieldKernels<Number>& field_kernels();
+template <>
+const FieldKernels<double>& field_kernels<double>() {
+  return site_kernels().fields;
+}
+template <>
+const FieldKernels<float>& field_kernels<float>() {
+  return site_kernels().single_fields;
+}
 
-  const FieldsWork& reserve(std::size_t wanted) {
-    if (wanted > size) {
-      size = wanted;
+template <typename Number>
+struct Scratch {
+  SoapWorkspaceOf<Number> density;
+  Arena arena;
+  FieldsWorkOf<Number> room{};
+  std::size_t parts = 0, coefficients = 0;
+
+  const FieldsWorkOf<Number>& reserve(std::size_t parts_wanted, std::size_t coefficients_wanted) {
+    if (parts_wanted > parts || coefficients_wanted > coefficients) {
+      parts = std::max(parts, parts_wanted);
+      coefficients = std::max(coefficients, coefficients_wanted);
       arena.lay_out([&](const auto& each) {
-        each(room.fields, size);
-        each(room.slopes, size);
+        each(room.parts, parts);
+        each(room.slopes, parts);
+        each(room.adjoint, coefficients + 8);
       });
     }
     return room;
   }
 };
 
+// Products as a quadratic form of their parts: the first two fields of each, and the others. Those
+// of one or two fields are a part alone.
+class Parts {
+ public:
+  Parts(const std::vector<FieldProduct>& products, std::size_t fields) : fields_(fields) {
+    std::map<std::array<int, 2>, int> numbers;
+    const auto part = [&](int a, int b) {
+      if (b < 0) return a;
+      const int next = static_cast<int>(fields + numbers.size());
+      return numbers.insert({{a, b}, next}).first->second;
+    };
+    for (const FieldProduct& p : products) {
+      const int first = part(p[0], p[1]);
+      halves_.push_back({first, p[2] < 0 ? -1 : part(p[2], p[3])});
+    }
+    count_ = fields + numbers.size();
+    pairs_.resize(2 * numbers.size());
+    for (const auto& [pair, number] : numbers)
+      std::copy_n(pair.begin(), 2, &pairs_[2 * (static_cast<std::size_t>(number) - fields)]);
+    join_partners();
+    share_pairs();
+  }
+
+  std::size_t count() const { return count_; }
+  std::size_t bytes() const {
+    return (pairs_.size() + partners_.size() + partners_end_.size() + shares_.size() +
+            shares_end_.size() + partner_products_.size()) *
+           sizeof(int);
+  }
+
+  PartsView view() const {
+    return {fields_,
+            count_,
+            pairs_.data(),
+            partners_.data(),
+            partners_end_.data(),
+            shares_.data(),
+            shares_end_.data()};
+  }
+
+  // Factors of the products as the loops take them: of each part alone, of the partners.
+  template <typename Number>
+  std::pair<std::vector<Number>, std::vector<Number>> sorted(
+      const std::vector<double>& factors) const {
+    std::vector<double> alone(count_, 0.0);
+    for (std::size_t n = 0; n < factors.size(); ++n)
+      if (halves_[n][1] < 0) alone[static_cast<std::size_t>(halves_[n][0])] += factors[n];
+    std::vector<Number> of_partners;
+    for (const int product : partner_products_) {
+      const auto n = static_cast<std::size_t>(product);
+      const double times = halves_[n][0] == halves_[n][1] ? 2.0 : 1.0;
+      of_partners.push_back(static_cast<Number>(times * factors[n]));
+    }
+    return {{alone.begin(), alone.end()}, of_partners};
+  }
+
+ private:
+  void join_partners() {
+    std::vector<std::vector<std::array<int, 2>>> of_part(count_);  // a partner and the product
+    for (std::size_t n = 0; n < halves_.size(); ++n) {
+      const auto [first, last] = halves_[n];
+      if (last < 0) continue;
+      of_part[static_cast<std::size_t>(first)].push_back({last, static_cast<int>(n)});
+      if (first != last)
+        of_part[static_cast<std::size_t>(last)].push_back({first, static_cast<int>(n)});
+    }
+    for (const auto& partners : of_part) {
+      for (const auto& [partner, product] : partners) {
+        partners_.push_back(partner);
+        partner_products_.push_back(product);
+      }
+      partners_end_.push_back(static_cast<int>(partners_.size()));
+    }
+  }
+
+  // A square is twice a share of its field.
+  void share_pairs() {
+    for (std::size_t field = 0; field < fields_; ++field) {
+      for (std::size_t n = 0; n < pairs_.size(); ++n)
+        if (pairs_[n] == static_cast<int>(field))
+          for (const int number : {static_cast<int>(fields_ + n / 2), pairs_[n ^ 1]})
+            shares_.push_back(number);
+      shares_end_.push_back(static_cast<int>(shares_.size() / 2));
+    }
+  }
+
+  std::size_t fields_, count_ = 0;
+  std::vector<std::array<int, 2>> halves_;  // (products) their parts; -1: none
+  std::vector<int> pairs_, partners_, partners_end_, shares_, shares_end_;
+  std::vector<int> partner_products_;  // as the partners
+};
+
+SoapExpansion expansion_of(TermReader& reader) {
+  const JsonView& json = reader.json();
+  json.allow_only({"kind", "cutoff", "intervals", "n_max", "l_max", "offset", "products", "centers",
+                   "precision"});
+  json.at("l_max").integer(0, max_fields_l);
+  SoapBasis basis{};
+  basis.channels = 1;
+  basis.by_species = true;
+  read_radial(reader, basis);
+  if (basis.n_max * (basis.l_max + 1) > kMostFields)
+    json.at("n_max").reject("found ", basis.n_max, ", expected no more than ", kMostFields,
+                            " fields");
+  basis.self.assign(reader.species() * basis.n_max, 0.0);
+  basis.weights.assign(reader.species(), 1.0);
+  return {basis, reader.species()};
+}
+
+template <typename View>
+std::vector<FieldProduct> products_of(TermReader& reader, const View& view) {
+  const auto count =
+      static_cast<std::size_t>(reader.json().at("products").integer(1, max_products));
+  const std::vector<double> given = reader.take("products", {count, most_factors});
+  std::vector<FieldProduct> products(count);
+  for (std::size_t n = 0; n < given.size(); ++n) {
+    if (!(std::abs(given[n]) <= 1000.0) || given[n] != std::floor(given[n]))
+      reader.reject_tensor("products", "found ", given[n], ", expected the number of a field");
+    products[n / most_factors][n % most_factors] = static_cast<int>(given[n]);
+  }
+  try {
+    check_products(products, view.n_max, view.l_max);
+  } catch (const Error& error) {
+    reader.reject_tensor("products", error.what());
+  }
+  return products;
+}
+
 // What the energies of all species and draws share: expansion, products, points on the sphere.
+template <typename Number>
 class Fields {
  public:
   explicit Fields(TermReader& reader)
-      : expansion_(read_expansion(reader)),
-        products_(read_products(reader, view())),
-        points_(view(), degree_of(products_, view().n_max)) {
+      : tables_(expansion_of(reader)),
+        products_(products_of(reader, tables_.exact())),
+        parts_(products_, count()) {
     const JsonView offset = reader.json().at("offset");
     if (!(offset.number() > 0.0)) offset.reject("found ", offset.description(), ", expected > 0");
-    fields_ = {offset.number(), points_.padded, points_.weights.data(), points_.harmonics.data()};
+    set_points({tables_.exact(), degree_of(products_, view().n_max)});
+    fields_ = {offset.number(), parts_.view(), weights_.size(), weights_.data(), harmonics_.data()};
   }
+  Fields(const Fields&) = delete;
+  Fields& operator=(const Fields&) = delete;
 
-  using Tree = std::vector<ProductNode>;
+  // Of one species of centre; empty where it is none.
+  struct Energy {
+    std::vector<Number> alone, factors;
+  };
+  using Energies = std::vector<Energy>;
 
-  // By species; those that are no centre have none.
-  std::vector<Tree> trees(TermReader& reader) const {
-    std::vector<Tree> trees(reader.species());
-    for (const TermReader::Center& center : reader.centers({"species"}))
-      trees[center.species] =
-          tree_of(reader.take_weighted(reader.label({center.species}), {products_.size()}));
-    return trees;
+  // By species.
+  Energies energies(TermReader& reader) const {
+    Energies energies(reader.species());
+    for (const TermReader::Center& center : reader.centers({"species"})) {
+      Energy& energy = energies[center.species];
+      std::tie(energy.alone, energy.factors) = parts_.template sorted<Number>(
+          reader.take_weighted(reader.label({center.species}), {products_.size()}));
+    }
+    return energies;
   }
 
   std::size_t count() const { return view().n_max * (view().l_max + 1); }
-  const SoapView& view() const { return expansion_.view(); }
+  const SoapViewOf<Number>& view() const { return tables_.view(); }
 
   std::size_t bytes() const {
-    return expansion_.bytes() + products_.size() * sizeof(FieldProduct) +
-           (points_.weights.size() + points_.harmonics.size()) * sizeof(double);
+    return tables_.bytes() + products_.size() * sizeof(FieldProduct) + parts_.bytes() +
+           (weights_.size() + harmonics_.size()) * sizeof(Number);
   }
 
-  static std::size_t bytes(const std::vector<Tree>& trees) {
+  static std::size_t bytes(const Energies& energies) {
     std::size_t sum = 0;
-    for (const Tree& tree : trees) sum += tree.size() * sizeof(ProductNode);
-    return sum;
+    for (const Energy& energy : energies) sum += energy.alone.size() + energy.factors.size();
+    return sum * sizeof(Number);
   }
 
-  // A site whose fields are known.
+  // A site whose parts are known.
   struct Known {
-    SoapWork& work;
-    const FieldsWork& room;
+    SoapWorkOf<Number>& work;
+    const FieldsWorkOf<Number>& room;
     double factor;
   };
 
-  Known at(const SiteView& site, double* powers, Scratch& scratch) const {
-    SoapWork& work = scratch.density.prepare(view(), site.count);
-    const FieldsWork& room = scratch.reserve(count() * points_.padded);
-    return {work, room, site_kernels().fields(view(), fields_, site, work, room, powers)};
+  Known at(const SiteView& site, double* powers, Scratch<Number>& scratch) const {
+    SoapWorkOf<Number>& work = scratch.density.prepare(view(), site.count);
+    const std::size_t coefficients = (view().l_max + 1) * (view().l_max + 1) * view().n_max;
+    const FieldsWorkOf<Number>& room =
+        scratch.reserve(parts_.count() * fields_.padded, coefficients);
+    return {work, room, field_kernels<Number>().fields(view(), fields_, site, work, room, powers)};
   }
 
   // Adds the gradients of one energy to the site's; returns the energy.
-  double energy(const Tree& tree, const SiteView& site, const Known& known) const {
-    const ProductsView products = {tree.data(), static_cast<int>(tree.size())};
-    return site_kernels().products(view(), fields_, products, site, known.factor, known.work,
-                                   known.room);
+  double energy(const Energy& of, const SiteView& site, const Known& known) const {
+    return field_kernels<Number>().products(view(), fields_, {of.alone.data(), of.factors.data()},
+                                            site, known.factor, known.work, known.room);
   }
 
  private:
-  static SoapExpansion read_expansion(TermReader& reader) {
-    const JsonView& json = reader.json();
-    json.allow_only(
-        {"kind", "cutoff", "intervals", "n_max", "l_max", "offset", "products", "centers"});
-    json.at("l_max").integer(0, max_fields_l);
-    SoapBasis basis{};
-    basis.channels = 1;
-    basis.by_species = true;
-    read_radial(reader, basis);
-    if (basis.n_max * (basis.l_max + 1) > kMostFields)
-      json.at("n_max").reject("found ", basis.n_max, ", expected no more than ", kMostFields,
-                              " fields");
-    basis.self.assign(reader.species() * basis.n_max, 0.0);
-    basis.weights.assign(reader.species(), 1.0);
-    return {basis, reader.species()};
+  // In whole groups; those that fill the last one up weigh nothing.
+  void set_points(const SpherePoints& points) {
+    const std::size_t group = kPointVectors * field_kernels<Number>().lanes;
+    const std::size_t padded = (points.count + group - 1) / group * group;
+    const std::size_t rows = (view().l_max + 1) * (view().l_max + 1);
+    weights_.assign(padded, 0);
+    harmonics_.assign(rows * padded, 0);
+    for (std::size_t n = 0; n < points.count; ++n) {
+      weights_[n] = static_cast<Number>(points.weights[n]);
+      for (std::size_t lm = 0; lm < rows; ++lm)
+        harmonics_[lm * padded + n] = static_cast<Number>(points.harmonics[lm * points.padded + n]);
+    }
   }
 
-  static std::vector<FieldProduct> read_products(TermReader& reader, const SoapView& view) {
-    const auto count =
-        static_cast<std::size_t>(reader.json().at("products").integer(1, max_products));
-    const std::vector<double> given = reader.take("products", {count, most_factors});
-    std::vector<FieldProduct> products(count);
-    for (std::size_t n = 0; n < given.size(); ++n) {
-      if (!(std::abs(given[n]) <= 1000.0) || given[n] != std::floor(given[n]))
-        reader.reject_tensor("products", "found ", given[n], ", expected the number of a field");
-      products[n / most_factors][n % most_factors] = static_cast<int>(given[n]);
-    }
-    try {
-      check_products(products, view.n_max, view.l_max);
-    } catch (const Error& error) {
-      reader.reject_tensor("products", error.what());
-    }
-    return products;
-  }
-
-  // Products in lexicographic order are a tree whose branches share their first fields.
-  std::vector<ProductNode> tree_of(const std::vector<double>& factors) const {
-    std::vector<std::size_t> order(products_.size());
-    for (std::size_t n = 0; n < order.size(); ++n) order[n] = n;
-    std::sort(order.begin(), order.end(),
-              [&](std::size_t a, std::size_t b) { return products_[a] < products_[b]; });
-    std::vector<ProductNode> nodes;
-    std::size_t open[most_factors] = {};
-    FieldProduct last = {-1, -1, -1, -1};
-    std::size_t depth = 0;
-    for (const std::size_t n : order) {
-      const FieldProduct& product = products_[n];
-      const std::size_t count = factors_of(product);
-      std::size_t same = 0;
-      while (same < depth && same < count && product[same] == last[same]) ++same;
-      for (std::size_t level = same; level < depth; ++level)
-        nodes[open[level]].end = static_cast<int>(nodes.size());
-      for (std::size_t level = same; level < count; ++level) {
-        open[level] = nodes.size();
-        nodes.push_back({0.0, product[level], 0});
-      }
-      nodes[open[count - 1]].factor += factors[n];
-      last = product;
-      depth = count;
-    }
-    for (std::size_t level = 0; level < depth; ++level)
-      nodes[open[level]].end = static_cast<int>(nodes.size());
-    return nodes;
-  }
-
-  SoapExpansion expansion_;
+  SpectrumTables<Number> tables_;
   std::vector<FieldProduct> products_;
-  SpherePoints points_;
-  FieldsView fields_{};
+  Parts parts_;
+  std::vector<Number> weights_, harmonics_;
+  FieldsViewOf<Number> fields_{};
 };
 
+template <typename Number>
 class Bispectrum final : public MappedTerm {
  public:
-  explicit Bispectrum(TermReader& reader) : fields_(reader), trees_(fields_.trees(reader)) {}
+  explicit Bispectrum(TermReader& reader) : fields_(reader), energies_(fields_.energies(reader)) {}
 
   double cutoff() const override { return fields_.view().cutoff; }
-  std::size_t bytes() const override { return fields_.bytes() + Fields::bytes(trees_); }
+  std::size_t bytes() const override { return fields_.bytes() + Fields<Number>::bytes(energies_); }
 
   std::size_t features(std::size_t species) const override {
-    return trees_[species].empty() ? 0 : fields_.count();
+    return energies_[species].alone.empty() ? 0 : fields_.count();
   }
 
   void add(const Sites& sites, double* energies, Workspace& space) const override {
-    Scratch& scratch = space.of<Scratch>();
+    auto& scratch = space.of<Scratch<Number>>();
     for (std::size_t n = 0; n < sites.count; ++n) {
       const SiteView& site = *sites.site[n];
-      const Fields::Tree& tree = trees_[static_cast<std::size_t>(site.species)];
-      if (tree.empty()) continue;
+      const auto& energy = energies_[static_cast<std::size_t>(site.species)];
+      if (energy.alone.empty()) continue;
       double* const powers = sites.features ? sites.features[n] : nullptr;
-      energies[n] += fields_.energy(tree, site, fields_.at(site, powers, scratch));
+      energies[n] += fields_.energy(energy, site, fields_.at(site, powers, scratch));
     }
   }
 
  private:
-  Fields fields_;
-  std::vector<Fields::Tree> trees_;  // (species)
+  Fields<Number> fields_;
+  typename Fields<Number>::Energies energies_;
 };
 
-// Draws share the fields of a site, which cost more than the products.
+// Draws share the fields of a site and their pairs.
 class DrawnBispectrum final : public DrawnTerm {
  public:
   explicit DrawnBispectrum(TermReader& reader) : fields_(reader) {
     for (std::size_t draw = 0; draw < reader.draws(); ++draw) {
       TermReader one = reader.of_draw(draw);
-      trees_.push_back(fields_.trees(one));
+      energies_.push_back(fields_.energies(one));
     }
   }
 
@@ -218,18 +328,18 @@ class DrawnBispectrum final : public DrawnTerm {
 
   std::size_t bytes() const override {
     std::size_t sum = fields_.bytes();
-    for (const std::vector<Fields::Tree>& trees : trees_) sum += Fields::bytes(trees);
+    for (const auto& energies : energies_) sum += Fields<double>::bytes(energies);
     return sum;
   }
 
   void add(const SiteView& site, const DrawSums& sums, Workspace& space) const override {
     const auto species = static_cast<std::size_t>(site.species);
-    if (trees_.front()[species].empty()) return;
-    const Fields::Known known = fields_.at(site, nullptr, space.of<Scratch>());
+    if (energies_.front()[species].alone.empty()) return;
+    const auto known = fields_.at(site, nullptr, space.of<Scratch<double>>());
     double* const own[] = {site.gx, site.gy, site.gz};
-    for (std::size_t draw = 0; draw < trees_.size(); ++draw) {
+    for (std::size_t draw = 0; draw < energies_.size(); ++draw) {
       for (double* g : own) std::fill_n(g, site.padded, 0.0);
-      sums.energies[draw] += fields_.energy(trees_[draw][species], site, known);
+      sums.energies[draw] += fields_.energy(energies_[draw][species], site, known);
       for (std::size_t n = 0; n < site.count; ++n)
         for (std::size_t d = 0; d < 3; ++d)
           sums.gradients[(3 * n + d) * sums.width + draw] += own[d][n];
@@ -237,14 +347,15 @@ class DrawnBispectrum final : public DrawnTerm {
   }
 
  private:
-  Fields fields_;
-  std::vector<std::vector<Fields::Tree>> trees_;  // (draws, species)
+  Fields<double> fields_;
+  std::vector<Fields<double>::Energies> energies_;  // (draws)
 };
 
 }  // namespace
 
 std::unique_ptr<MappedTerm> read_bispectrum(TermReader& reader) {
-  return std::make_unique<Bispectrum>(reader);
+  if (in_single_precision(reader)) return std::make_unique<Bispectrum<float>>(reader);
+  return std::make_unique<Bispectrum<double>>(reader);
 }
 
 std::unique_ptr<DrawnTerm> draw_bispectrum(TermReader& reader) {

@@ -36,7 +36,7 @@ struct Scratch {
                                              neighbors,
                                              d.size,
                                              rows * d.width,
-                                             8 * fours * (v.l_max + 1) * v.n_padded,
+                                             8 * fours * v.row,
                                              16 * fours * rows,
                                              16 * fours,
                                              draws * d.size,
@@ -278,6 +278,7 @@ SpectrumTables<float>::SpectrumTables(SoapExpansion expansion) : expansion_(std:
   v.n_max = from.n_max;
   v.l_max = from.l_max;
   v.n_padded = rounded(from.n_max);
+  v.row = rounded((from.l_max + 1) * from.n_max);
   v.channels = from.channels;
   v.species = from.species;
   v.width = v.channels * v.n_padded;
@@ -286,20 +287,21 @@ SpectrumTables<float>::SpectrumTables(SoapExpansion expansion) : expansion_(std:
   v.padded_dimension = rounded(from.dimension);
   v.plain_species = from.plain_species;
   v.weights = from.weights;
-  const auto copied = [&](const double* rows, std::size_t count) {
-    std::vector<float> numbers(count * v.n_padded, 0.0F);
+  const auto copied = [](const double* rows, std::size_t count, std::size_t from_stride,
+                         std::size_t size, std::size_t stride) {
+    std::vector<float> numbers(count * stride, 0.0F);
     for (std::size_t row = 0; row < count; ++row)
-      for (std::size_t n = 0; n < v.n_max; ++n)
-        numbers[row * v.n_padded + n] = static_cast<float>(rows[row * from.n_padded + n]);
+      for (std::size_t n = 0; n < size; ++n)
+        numbers[row * stride + n] = static_cast<float>(rows[row * from_stride + n]);
     return numbers;
   };
   const std::size_t intervals = static_cast<std::size_t>(from.last_interval) + 1;
-  const std::size_t rows = (intervals + static_cast<std::size_t>(from.degree)) * (from.l_max + 1);
+  const std::size_t rows = intervals + static_cast<std::size_t>(from.degree);
   const bool by_species = from.radial_stride != 0;
   const std::size_t tables = by_species ? expansion_.species() : 1;
-  radial_ = copied(from.radial, tables * rows);
-  self_ = copied(from.self, tables);
-  v.radial_stride = by_species ? rows * v.n_padded : 0;
+  radial_ = copied(from.radial, tables * rows, from.row, (v.l_max + 1) * v.n_max, v.row);
+  self_ = copied(from.self, tables, from.n_padded, v.n_max, v.n_padded);
+  v.radial_stride = by_species ? rows * v.row : 0;
   v.self_stride = by_species ? v.n_padded : 0;
   const std::size_t harmonics = (v.l_max + 1) * (v.l_max + 2) / 2 * kHarmonicNumbers;
   for (std::size_t n = 0; n < harmonics; ++n)

@@ -44,6 +44,7 @@ class SpectrumTables {
   SpectrumTables(const SpectrumTables&) = delete;
   SpectrumTables& operator=(const SpectrumTables&) = delete;
   const SoapViewOf<Number>& view() const { return view_; }
+  const SoapView& exact() const { return expansion_.view(); }
   std::size_t bytes() const {
     return expansion_.bytes() + (radial_.size() + self_.size() + harmonic_.size()) * sizeof(Number);
   }
