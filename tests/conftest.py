@@ -15,8 +15,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# A worker of pytest-xdist has one core: further threads of linear algebra, in it and in programs that it
-# starts, spin while they wait for each other.
+# A worker of pytest-xdist has one core: further threads of linear algebra, in it and in what it starts,
+# spin while they wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
