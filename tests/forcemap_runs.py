@@ -8,7 +8,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 from forcemap.fitter.cli import cli
 from safetensors import safe_open
@@ -46,6 +49,33 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the backg
 main()
 """
 
+UNDRAWN = ("forcemap.fitter.report.figures", "forcemap.fitter.report.honesty_figures")
+"""Modules of figures, which take two thirds of the time of a small fit."""
+
+WITHOUT_FIGURES = f"""
+import sys, types
+
+def nothing(name):
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return lambda *arguments: {{}}
+
+for name in {UNDRAWN}:
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__getattr__ = nothing
+"""
+"""The same as `Undrawn`, for another process."""
+
+
+class Undrawn(ModuleType):
+    """Stands for a module of figures, and draws none."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return lambda *arguments: {}
+
+
 MPIRUN = Path(sys.executable).parent / "mpirun"
 
 
@@ -67,9 +97,13 @@ def fault(
     return {"where": where, "call": call, "rank": rank, **how}
 
 
-def invoke(*arguments: object) -> Result:
-    """Run `forcemap` with arguments in this process."""
-    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+def invoke(*arguments: object, figures: bool = False) -> Result:
+    """Run `forcemap` with arguments in this process; a fit's report has its figures if asked for."""
+    with pytest.MonkeyPatch.context() as patch:
+        if arguments[:1] == ("fit",) and not figures:
+            for name in UNDRAWN:
+                patch.setitem(sys.modules, name, Undrawn(name))
+        return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
 def blocks_in(checkpoint: Path) -> int:
@@ -86,7 +120,11 @@ def run_forcemap(
     timeout: float = 120.0,
     before: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Run `forcemap` with arguments; under mpirun with `ranks` > 0. `before`: Python to run first."""
+    """Run `forcemap` with arguments; under mpirun with `ranks` > 0. `before`: Python to run first.
+
+    A fit's report has no figures.
+    """
+    before += WITHOUT_FIGURES if arguments[:1] == ("fit",) else ""
     script = before + (FAULTY if faults else "from forcemap.fitter.cli import main; main()")
     launcher = [str(MPIRUN), "-n", str(ranks)] if ranks else []
     given = {"TEST_FAULTS": json.dumps(faults), "PYTHONWARNINGS": "default"}

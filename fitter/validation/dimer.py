@@ -39,6 +39,9 @@ NEAR = 0.6
 FORGIVEN = 0.01
 """eV; steps down on the way in that do not count."""
 
+WEAKEST = 1.0
+"""eV/Å; mean force below which two atoms that are so near do not repel each other: they do by tens."""
+
 
 @dataclass(frozen=True)
 class DimerSettings(Checked):
@@ -135,15 +138,16 @@ class Dimer(Check):
 
 
 def _repulsive(distances: Array, energies: Array, near: float) -> Verdict:
-    """Whether energy rises on the way in from `near`."""
-    inner = energies[distances <= near][::-1]
+    """Whether energy rises on the way in from `near`, and not by next to nothing."""
+    places, inner = distances[distances <= near][::-1], energies[distances <= near][::-1]
     steps = np.diff(inner)
-    good = bool((steps > -FORGIVEN).all() and inner[-1] > energies.min())
-    text = (
-        f"from {near:.3g} Å inwards the energy rises to {inner[-1]:.4g} eV at {distances[0]:.3g} Å"
-    )
-    if not good:
-        place = distances[distances <= near][::-1][int(np.argmin(steps)) + 1]
+    rises = bool((steps > -FORGIVEN).all() and inner[-1] > energies.min())
+    good = rises and inner[-1] - inner[0] >= WEAKEST * (places[0] - places[-1])
+    text = f"from {near:.3g} Å inwards the energy rises to {inner[-1]:.4g} eV at {places[-1]:.3g} Å"
+    if rises and not good:
+        text += f", by {inner[-1] - inner[0]:.2g} eV, which is no repulsion"
+    elif not rises:
+        place = places[int(np.argmin(steps)) + 1] if len(steps) else places[0]
         text = f"from {near:.3g} Å inwards the energy falls at {place:.3g} Å"
     return Verdict(
         "repulsive-when-near",

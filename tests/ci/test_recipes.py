@@ -52,11 +52,18 @@ def test_the_recipe_is_one_that_rattler_build_reads() -> None:
 
 def test_the_recipe_is_of_this_version_and_licence(recipe: dict[str, Any]) -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert recipe["context"]["version"] == re.search(r'^version = "(.*)"', text, re.M)[1]  # type: ignore[index]
+    version = re.search(r'^version = "(.*)"', text, re.M)[1]  # type: ignore[index]
+    assert recipe["context"]["version"] == version
     assert recipe["about"]["license"] == re.search(r'^license = "(.*)"', text, re.M)[1]  # type: ignore[index]
     assert recipe["about"]["summary"] == re.search(r'^description = "(.*)"', text, re.M)[1]  # type: ignore[index]
     assert all((ROOT / name).is_file() for name in recipe["about"]["license_file"])
     assert (CONDA / recipe["source"]["path"]).resolve() == ROOT
+
+
+def test_the_citation_is_of_this_version() -> None:
+    found = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert found["version"] == re.search(r'^version = "(.*)"', text, re.M)[1]  # type: ignore[index]
 
 
 def test_the_recipe_asks_for_what_the_package_asks_for(recipe: dict[str, Any]) -> None:

@@ -445,7 +445,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, potential: Path) -> tuple[P
     }
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     out = folder / "new" / "out"
-    return out, invoke("fit", folder / "settings.yaml", "-o", out, "--jobs", 1)
+    return out, invoke("fit", folder / "settings.yaml", "-o", out, "--jobs", 1, figures=True)
 
 
 def test_fit_writes_its_files_and_lists_them(fitted: tuple[Path, Result]) -> None:

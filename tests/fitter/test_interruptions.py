@@ -32,6 +32,7 @@ def write_settings(path: Path, frames: str = "train.xyz", repeats: int = 2) -> P
     given = {
         "data": {"train": [str(SILICON / frames)] * repeats},
         "e0": {"Si": -0.85},
+        "outside": "free",  # holes are no matter here, and take seconds to find
         "terms": [{"kind": "two_body", "cutoff": 4.5, "n_sparse": 8}],
     }
     path.write_text(yaml.safe_dump(given), encoding="utf-8")

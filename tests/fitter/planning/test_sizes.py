@@ -184,7 +184,7 @@ def test_every_size_is_a_whole_fit_and_the_report_compares_them(tmp_path: Path) 
     )
     out = tmp_path / "out"
     settings = tmp_path / "settings.yaml"
-    run = invoke("fit", settings, "-o", out, "--sizes", "small,medium", "--quiet")
+    run = invoke("fit", settings, "-o", out, "--sizes", "small,medium", "--quiet", figures=True)
     assert run.exit_code == 0, run.output
     report = json.loads((out / "report.json").read_text())
     assert [point["name"] for point in report["sizes"]] == ["small", "medium"]

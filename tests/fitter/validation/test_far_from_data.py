@@ -40,6 +40,18 @@ def _with_hole(folder: Path) -> Path:
     return path
 
 
+def _without_repulsion(folder: Path) -> Path:
+    """Pairs that gain energy around 2.5 Å and know nothing of each other when they are near."""
+    from forcemap.fitter.terms.splines import spline_coefficients
+
+    r = np.linspace(0.0, 6.0, 401)
+    table = spline_coefficients(-0.25 * np.exp(-((r - 2.5) ** 2) / 0.1))
+    path = folder / "weak.forcemap"
+    terms = (TwoBodySplines(6.0, 400, {("Cu", "Cu"): table}),)
+    write_potential(PotentialData(species=("Cu",), e0={"Cu": 0.0}, terms=terms), path)
+    return path
+
+
 def test_a_morse_dimer_has_its_depth_and_distance(tmp_path: Path) -> None:
     found = outcome(checked(tmp_path, morse_file(tmp_path), "dimer"), "dimer")
     assert found.numbers["binding energy"].value == pytest.approx(MORSE["depth"], rel=1e-3)
@@ -50,6 +62,13 @@ def test_a_morse_dimer_has_its_depth_and_distance(tmp_path: Path) -> None:
 def test_a_dimer_that_falls_in_fails(tmp_path: Path) -> None:
     found = outcome(checked(tmp_path, _with_hole(tmp_path), "dimer"), "dimer")
     assert grades(found) == {"repulsive-when-near": "fail"}
+
+
+def test_a_dimer_that_nothing_holds_apart_fails(tmp_path: Path) -> None:
+    """As of a fit without a repulsion, beyond the nearest of its sparse points."""
+    found = outcome(checked(tmp_path, _without_repulsion(tmp_path), "dimer"), "dimer")
+    assert grades(found) == {"repulsive-when-near": "fail"}
+    assert "which is no repulsion" in found.verdicts[0].message
 
 
 def test_three_morse_atoms_are_lowest_as_near_as_they_like(tmp_path: Path) -> None:
