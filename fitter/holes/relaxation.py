@@ -8,15 +8,24 @@ as soon as a structure falls, and must not end with an error where atoms meet.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
-from forcemap.potentials import Evaluator
+from forcemap.potentials import Evaluator, Potential
 from forcemap.potentials.errors import ForcemapError
+from forcemap.potentials.file.potential_file import PotentialData, as_potential
 from numpy.typing import NDArray
+from typing_extensions import override
 
-__all__ = ["STEPS", "relaxed"]
+__all__ = ["STEPS", "Relaxation", "Relaxed", "Start", "relaxed"]
+
+Start: TypeAlias = tuple[Frame, float]
+"""A structure, and the energy (eV) below which it goes no further."""
+Relaxed: TypeAlias = tuple[Frame, float]
+"""A relaxed structure, and its energy (eV)."""
 
 Array = NDArray[np.float64]
 
@@ -25,6 +34,33 @@ STEPS = 200
 
 STEP, CALM = 0.25, 0.05
 """Longest step (Å, of all atoms together), and the largest force (eV/Å) of a relaxed structure."""
+
+SKIN = 0.5
+"""Of the neighbour lists, Å."""
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation:
+    """Relaxes structures with a potential, each as if it were the only one; may be sent to other ranks.
+
+    Attributes:
+        data: the content of the potential.
+    """
+
+    data: PotentialData
+
+    @cached_property
+    def _potential(self) -> Potential:
+        return as_potential(self.data)
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Relaxation, (self.data,)
+
+    def __call__(self, start: Start) -> Relaxed:
+        """`relaxed` of one structure."""
+        # Neighbour lists of another structure would change the last digits.
+        return relaxed(self._potential.evaluator(skin=SKIN), *start)
 
 
 def relaxed(

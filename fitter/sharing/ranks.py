@@ -4,9 +4,9 @@ Every rank reads all frames, which is cheap, and computes the rows of its share 
 Before that the ranks share the terms, whose sparse points are chosen from all frames
 (`Ranks.map_in_order`), and the first sends all points to the others bit for bit (`Ranks.on_first`). The
 ranks' Gram matrices are summed on the first rank (`Ranks.add_up`, the one reduction), which solves,
-maps and writes; the predictions of the process for the frames, by which the map is judged, are shared
-again. The others sleep while they wait. Blocks do not depend on the number of ranks, and their sums
-carry twice the working precision: so the sums are the same.
+maps and writes. What takes long of that it hands out (`Ranks.lead`, `Ranks.hand_out`), and the others
+sleep in between. Blocks do not depend on the number of ranks, and their sums carry twice the working
+precision: so the sums are the same.
 
 **Errors.** Ranks `meet` before every exchange of data, and learn whether one of them has failed. A rank
 that fails goes to the next meeting at once, and the others notice at their next block (`Ranks.look`),
@@ -108,6 +108,26 @@ class Ranks:
         """
         return in_order(function, items, jobs)
 
+    def lead(self, function: Callable[[], Value]) -> Value | None:
+        """Call `function` on the first rank; returns its result there, None on others.
+
+        The others do their shares of what it hands out (`hand_out`) meanwhile.
+        """
+        return function()
+
+    def hand_out(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        costs: Sequence[float],
+        jobs: int,
+    ) -> Iterable[Value]:
+        """`map_in_order` as the first rank alone asks for it: by all ranks where it leads, else by it.
+
+        It must be possible to pickle `function`, `items` and the results.
+        """
+        return in_order(function, items, jobs)
+
 
 ALONE = Ranks()
 
@@ -156,6 +176,11 @@ def _pieces(arrays: Sequence[Bytes]) -> Iterator[Bytes]:
             yield array[start : start + PIECE]
 
 
+def _nothing() -> Any:
+    """What a rank that leads no more hands out."""
+    return None
+
+
 class MpiRanks(Ranks):
     """The processes of an MPI communicator (of mpi4py)."""
 
@@ -166,6 +191,7 @@ class MpiRanks(Ranks):
         self.size = int(communicator.size)
         self.over = False
         """Whether all ranks know that one has failed."""
+        self._leads = False
 
     @override
     def look(self) -> None:
@@ -237,6 +263,33 @@ class MpiRanks(Ranks):
             theirs = _unpacked(self._comm.recv(source=rank), partial(self._comm.Recv, source=rank))
             results.update(zip(share(costs, rank, self.size), theirs, strict=True))
         return [results[n] for n in range(len(items))]
+
+    @override
+    def lead(self, function: Callable[[], Value]) -> Value | None:
+        if not self.is_first:
+            while (asked := self.on_first(_nothing)) is not None:
+                self.map_in_order(*asked)
+            return None
+        self._leads = True
+        try:
+            value = function()
+        finally:
+            self._leads = False
+        self.on_first(_nothing)
+        return value
+
+    @override
+    def hand_out(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        costs: Sequence[float],
+        jobs: int,
+    ) -> Iterable[Value]:
+        if not (self._leads and len(items) > 1):
+            return in_order(function, items, jobs)
+        self.on_first(lambda: (function, items, costs, jobs))
+        return self.map_in_order(function, items, costs, jobs)
 
     def add_up(self, data: Groups) -> None:
         """Add up all ranks' sums on the first, by a binary tree: they do not depend on its shape."""
