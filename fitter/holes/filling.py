@@ -34,6 +34,7 @@ from forcemap.fitter.solve.solver import Sums
 from forcemap.fitter.terms.base import Array, MapPlan, Term
 from forcemap.fitter.terms.rows import unwhitened
 from forcemap.fitter.uncertainty.leave_one_out import Posterior
+from forcemap.potentials.file.potential_file import as_potential
 from threadpoolctl import threadpool_limits
 
 __all__ = ["ROUNDS", "STARTS", "SURE", "Filling", "filled", "filled_holes", "is_worth_filling"]
@@ -122,7 +123,7 @@ class _Search:
         self.baseline = Baseline(fit.model.species, fit.model.repulsion)
         self.compositions = compositions_of(frames, fit.model.e0)
         self.rng = np.random.default_rng(SEED)
-        self.model, self.relaxation = fit.model, _relaxation(fit.model, frames)
+        self.model, self.relaxation = fit.model, _relaxation(fit.model, frames, run)
         self.holes: list[Hole] = []
         self.last: list[Hole] = []
         self.lifts = Lifts.none(prior.size)
@@ -167,7 +168,7 @@ class _Search:
                 self.holes = [hole for hole, pulls in zip(known, on, strict=True) if pulls]
                 whole = unwhitened(self.model.terms, self.prior.factors, trial)
                 self.model = replace(self.model, weights=whole)
-                self.relaxation = _relaxation(self.model, self.frames)
+                self.relaxation = _relaxation(self.model, self.frames, self.run)
                 return True
         return False
 
@@ -199,14 +200,14 @@ def _squares(values: Array, known: Posterior, data: Sums) -> float:
     return data.residual(values) - float(np.sum((rows @ values - targets) ** 2))
 
 
-def _relaxation(model: Model, frames: Sequence[Frame]) -> Relaxation:
+def _relaxation(model: Model, frames: Sequence[Frame], run: Run) -> Relaxation:
     """By the process as a potential, as coarse as a first try of the map."""
     some: dict[int, Frame] = {}
     for frame in frames:
         for z in set(frame.numbers.tolist()) - set(some):
             some[z] = frame
     plan = MapPlan(list(some.values()))
-    return Relaxation(Tabulation(model, plan).data())
+    return Relaxation(as_potential(Tabulation(model, plan).made(run).data()))
 
 
 def _refitted(

@@ -247,7 +247,7 @@ def holes_among(
 def _each(
     relax: Relax, starts: Sequence[Start], e0: Mapping[int, float]
 ) -> Iterator[tuple[Frame, float]]:
-    """The relaxed structures and their energies; these and the floors in eV per atom from free atoms."""
+    """The relaxed structures and their energies: these and floors in eV per atom from free atoms."""
     sizes = [(len(frame.numbers), free_energy(frame, e0)) for frame, _ in starts]
     whole = [(s, n * floor + free) for (s, floor), (n, free) in zip(starts, sizes, strict=True)]
     for (frame, total), (n, free) in zip(relax(whole), sizes, strict=True):

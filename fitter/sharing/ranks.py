@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from typing_extensions import override
 
-__all__ = ["Ranks", "share", "started_ranks"]
+__all__ = ["Ranks", "dealt", "share", "started_ranks"]
 
 Array = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -51,8 +51,9 @@ PIECE = 16 << 20
 """Bytes sent or summed at once: messages beyond 2 GiB fail in many MPI libraries, and a reduction
 needs a second buffer of this size."""
 
-SLEEP = 0.005
-"""Seconds between looks at a meeting: waiting ranks leave the processors to those that work."""
+SHORTEST_SLEEP, LONGEST_SLEEP = 5e-5, 5e-3
+"""Seconds between looks at a meeting, each twice as long as the one before: waiting ranks leave the
+processors to those that work."""
 
 _FAILURE = 1
 """Tag of the message by which a rank reports to the others that it has failed."""
@@ -122,7 +123,7 @@ class Ranks:
         costs: Sequence[float],
         jobs: int,
     ) -> Iterable[Value]:
-        """`map_in_order` as the first rank alone asks for it: by all ranks where it leads, else by it.
+        """Results of `function` over `items` on the first rank: by all ranks where it leads (`dealt`).
 
         It must be possible to pickle `function`, `items` and the results.
         """
@@ -147,6 +148,20 @@ def share(costs: Sequence[float], rank: int, size: int) -> list[int]:
     else:
         takers = np.floor(np.arange(len(ends)) * size / len(ends))
     return [int(piece) for piece in np.flatnonzero(takers == rank)]
+
+
+def dealt(costs: Sequence[float], size: int) -> list[list[int]]:
+    """Numbers of the pieces of work of each of `size` ranks: the costliest first, to who has least.
+
+    For pieces that have nothing in common. The same costs always give the same shares.
+    """
+    shares: list[list[int]] = [[] for _ in range(size)]
+    loads = [0.0] * size
+    for piece in np.argsort(-np.asarray(costs, dtype=float), kind="stable"):
+        taker = int(np.argmin(loads))
+        shares[taker].append(int(piece))
+        loads[taker] += float(costs[piece])
+    return shares
 
 
 Head: TypeAlias = tuple[bytes, list[int]]
@@ -216,8 +231,10 @@ class MpiRanks(Ranks):
         """The ranks that have failed, once all have reported."""
         flags = np.zeros(self.size, dtype=np.uint8)
         request = self._comm.Iallgather(np.array([mine], dtype=np.uint8), flags)
+        pause = SHORTEST_SLEEP
         while not request.Test():
-            time.sleep(SLEEP)
+            time.sleep(pause)
+            pause = min(2.0 * pause, LONGEST_SLEEP)
         failed = [int(rank) for rank in np.flatnonzero(flags)]
         self.over = bool(failed)
         for rank in failed:
@@ -227,15 +244,16 @@ class MpiRanks(Ranks):
 
     @override
     def on_first(self, function: Callable[[], Value]) -> Value:
-        value: Any = function() if self.is_first else None
-        self.meet()
         if not self.is_first:
+            self.meet()
             return _unpacked(self._comm.bcast(None), self._comm.Bcast)  # type: ignore[no-any-return]
-        head, pieces = _packed(value)
+        value = function()
+        head, pieces = _packed(value)  # before the others wait for it without sleep
+        self.meet()
         self._comm.bcast(head)
         for piece in pieces:
             self._comm.Bcast(piece)
-        return value  # type: ignore[no-any-return]
+        return value
 
     @override
     def map_in_order(
@@ -245,30 +263,40 @@ class MpiRanks(Ranks):
         costs: Sequence[float],
         jobs: int,
     ) -> Iterable[Value]:
+        shares = [share(costs, rank, self.size) for rank in range(self.size)]
+        return self._map(function, items, shares, jobs)
+
+    def _map(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        shares: Sequence[Sequence[int]],
+        jobs: int,
+    ) -> Iterable[Value]:
+        """Results in order on the first rank, none on others; `shares`: each rank's items."""
         mine: list[Value] = []
-        wanted = share(costs, self.rank, self.size)
         with threadpool_limits(limits=1, user_api="blas"):
-            for result in in_order(function, [items[n] for n in wanted], jobs):
+            for result in in_order(function, [items[n] for n in shares[self.rank]], jobs):
                 mine.append(result)
                 self.look()
+        head, pieces = _packed([] if self.is_first else mine)
         self.meet()
         if not self.is_first:
-            head, pieces = _packed(mine)
             self._comm.send(head, dest=0)
             for piece in pieces:
                 self._comm.Send(piece, dest=0)
             return []
-        results: dict[int, Value] = dict(zip(wanted, mine, strict=True))
+        results: dict[int, Value] = dict(zip(shares[0], mine, strict=True))
         for rank in range(1, self.size):
             theirs = _unpacked(self._comm.recv(source=rank), partial(self._comm.Recv, source=rank))
-            results.update(zip(share(costs, rank, self.size), theirs, strict=True))
+            results.update(zip(shares[rank], theirs, strict=True))
         return [results[n] for n in range(len(items))]
 
     @override
     def lead(self, function: Callable[[], Value]) -> Value | None:
         if not self.is_first:
             while (asked := self.on_first(_nothing)) is not None:
-                self.map_in_order(*asked)
+                self._map(*asked)
             return None
         self._leads = True
         try:
@@ -288,8 +316,9 @@ class MpiRanks(Ranks):
     ) -> Iterable[Value]:
         if not (self._leads and len(items) > 1):
             return in_order(function, items, jobs)
-        self.on_first(lambda: (function, items, costs, jobs))
-        return self.map_in_order(function, items, costs, jobs)
+        shares = dealt(costs, self.size)
+        self.on_first(lambda: (function, items, shares, jobs))
+        return self._map(function, items, shares, jobs)
 
     def add_up(self, data: Groups) -> None:
         """Add up all ranks' sums on the first, by a binary tree: they do not depend on its shape."""

@@ -56,7 +56,7 @@ def free(frames: Sequence[Frame]) -> Model:
 
 
 def relaxing(model: Model, frames: Sequence[Frame]) -> Relax:
-    return partial(map, Relaxation(map_model(model, frames, 1e-3).data))
+    return partial(map, Relaxation(map_model(model, frames, 1e-3).potential))
 
 
 def found_by(model: Model, frames: Sequence[Frame]) -> list[float]:
