@@ -280,23 +280,38 @@ def _by_all_ranks(
     prepared: _Prepared, prior: Prior, run: Run, keep: Callable[[int, Array], None]
 ) -> _Solved | None:
     """The fit on the first rank, by the rows of all, which `keep` is called with; None on others."""
-    settings, frames, targets = prepared.settings, prepared.survey.frames, prepared.targets
+    targets, solved = prepared.targets, None
     threads = partial(blas_threads, prior.size, run.jobs_while_others_wait)
     with run.stage("fitting", -(-len(targets) // run.ranks.size)) as advance:
-        data = accumulate(targets, prior, run, group_count(settings, frames), advance, keep)
-        if not run.ranks.is_first:
-            return None
-        with threads():
-            solved, sums, chosen = _from_sums(prepared, prior, data)
-        if solved.noise_is_guessed:
-            run.note(NOISE_IS_GUESSED)
+        groups = group_count(prepared.settings, prepared.survey.frames)
+        data = accumulate(targets, prior, run, groups, advance, keep)
+        if run.ranks.is_first:
+            with threads():
+                solved, sums, chosen = _from_sums(prepared, prior, data)
+            if solved.noise_is_guessed:
+                run.note(NOISE_IS_GUESSED)
         del data  # as large as what is needed from here on
-    if not (settings.fills_holes and is_worth_filling(prior.terms, frames, sums.count)):
+    if not _fills_holes(prepared, prior):
         return solved
     with run.stage("filling holes", ROUNDS) as advance, threads():
-        fit = Filling(solved.model, solved.posterior)
-        model, posterior = filled(fit, frames, prior, sums, chosen, advance)
-    return replace(solved, model=model, posterior=posterior)
+
+        def on_first() -> Filling:
+            assert solved is not None
+            fit, frames = Filling(solved.model, solved.posterior), prepared.survey.frames
+            return filled(fit, frames, prior, sums, chosen, run, advance)
+
+        found = run.ranks.lead(on_first)
+    if solved is None or found is None:
+        return None
+    return replace(solved, model=found.model, posterior=found.posterior)
+
+
+def _fills_holes(prepared: _Prepared, prior: Prior) -> bool:
+    """Whether holes are sought; all ranks know."""
+    labels = sum(len(target.rows) for target in prepared.targets)
+    return prepared.settings.fills_holes and is_worth_filling(
+        prior.terms, prepared.survey.frames, labels
+    )
 
 
 def _from_sums(

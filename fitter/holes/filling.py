@@ -11,7 +11,7 @@ evidence, of errors or of counts, and give no sparse points.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from forcemap.fitter.baseline.baseline import Baseline, free_energy
 from forcemap.fitter.baseline.beyond import FEWEST, labelled
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.holes.lifting import Lifts
+from forcemap.fitter.holes.relaxation import Relaxation, Relaxed, Start
 from forcemap.fitter.holes.search import Hole, compositions_of, holes_among, starts
 from forcemap.fitter.mapping.tabulate import Tabulation
 from forcemap.fitter.process.accumulate import whole_rows
@@ -27,12 +28,12 @@ from forcemap.fitter.process.beyond import Imagined
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
+from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.solve.evidence import Hyperparameters
 from forcemap.fitter.solve.solver import Sums
 from forcemap.fitter.terms.base import Array, MapPlan, Term
 from forcemap.fitter.terms.rows import unwhitened
 from forcemap.fitter.uncertainty.leave_one_out import Posterior
-from forcemap.potentials import Evaluator
 from forcemap.potentials.file.potential_file import as_potential
 from threadpoolctl import threadpool_limits
 
@@ -60,9 +61,6 @@ MOST_SPOILT = 1.1
 SEED = 20_110_124
 """Of the random structures: a fixed one, so that the same frames give the same potential."""
 
-SKIN = 0.5
-"""Of the neighbour lists of relaxations, Å."""
-
 
 class Filling(NamedTuple):
     """A fit before and after its holes are filled."""
@@ -84,9 +82,10 @@ def filled(
     prior: Prior,
     data: Sums,
     chosen: Hyperparameters,
+    run: Run,
     advance: Callable[[], Any] = lambda: None,
 ) -> Filling:
-    """The fit with its holes filled, as far as its terms can.
+    """The fit with its holes filled, as far as its terms can; the first rank calls this where it leads.
 
     Args:
         fit: the process and its posterior.
@@ -94,10 +93,11 @@ def filled(
         prior: terms and their covariances.
         data: sums of all rows of the fit; those of the holes are added.
         chosen: hyperparameters, with the deltas of the posterior.
+        run: its threads and ranks share the relaxations; the result does not depend on them.
         advance: called after each of at most `ROUNDS` searches.
     """
     with threadpool_limits(limits=1, user_api="blas"):
-        search = _Search(fit, frames, prior, data, chosen)
+        search = _Search(fit, frames, prior, data, chosen, run)
         for _ in range(ROUNDS):
             holes = search.found()
             advance()
@@ -116,13 +116,14 @@ class _Search:
         prior: Prior,
         data: Sums,
         chosen: Hyperparameters,
+        run: Run,
     ) -> None:
         self.fit, self.prior, self.data, self.chosen = fit, prior, data, chosen
-        self.frames = frames
+        self.frames, self.run = frames, run
         self.baseline = Baseline(fit.model.species, fit.model.repulsion)
         self.compositions = compositions_of(frames, fit.model.e0)
         self.rng = np.random.default_rng(SEED)
-        self.model = fit.model
+        self.model, self.relaxation = fit.model, _relaxation(fit.model, frames, run)
         self.holes: list[Hole] = []
         self.last: list[Hole] = []
         self.lifts = Lifts.none(prior.size)
@@ -139,11 +140,14 @@ class _Search:
         """The holes of one more search."""
         like = next(frame for frame in self.frames if frame.energy is not None)
         structures = starts(self.compositions, self.last, like, self.rng, STARTS)
-        evaluator = _evaluator(self.model, self.frames)
-        holes = holes_among(evaluator, structures, self.model.e0, self.model.repulsion)
+        holes = holes_among(self._relaxed, structures, self.model.e0, self.model.repulsion)
         self.calm = 0 if holes else self.calm + 1
         self.last = holes
         return holes
+
+    def _relaxed(self, starts: Sequence[Start]) -> Iterable[Relaxed]:
+        atoms = [len(frame.numbers) for frame, _ in starts]
+        return self.run.handed_out(self.relaxation, starts, atoms)
 
     def lift(self, holes: Sequence[Hole]) -> bool:
         """Take labels for the holes; False where that spoils the fit to the data."""
@@ -164,6 +168,7 @@ class _Search:
                 self.holes = [hole for hole, pulls in zip(known, on, strict=True) if pulls]
                 whole = unwhitened(self.model.terms, self.prior.factors, trial)
                 self.model = replace(self.model, weights=whole)
+                self.relaxation = _relaxation(self.model, self.frames, self.run)
                 return True
         return False
 
@@ -195,14 +200,14 @@ def _squares(values: Array, known: Posterior, data: Sums) -> float:
     return data.residual(values) - float(np.sum((rows @ values - targets) ** 2))
 
 
-def _evaluator(model: Model, frames: Sequence[Frame]) -> Evaluator:
-    """Of the process as a potential, as coarse as a first try of the map."""
+def _relaxation(model: Model, frames: Sequence[Frame], run: Run) -> Relaxation:
+    """By the process as a potential, as coarse as a first try of the map."""
     some: dict[int, Frame] = {}
     for frame in frames:
         for z in set(frame.numbers.tolist()) - set(some):
             some[z] = frame
     plan = MapPlan(list(some.values()))
-    return as_potential(Tabulation(model, plan).data()).evaluator(skin=SKIN)
+    return Relaxation(as_potential(Tabulation(model, plan).made(run).data()))
 
 
 def _refitted(

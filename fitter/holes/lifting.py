@@ -29,38 +29,42 @@ class Lifts:
         rows: (n, m) whitened rows of the energies, of unit sigma.
         values: (n,) their targets.
         half: (m, n) the rows, scaled by deltas and divided by the factor of the process.
+        covariance: (n, n) of the labels, halfᵀ half.
     """
 
     rows: Array
     values: Array
     half: Array
+    covariance: Array
 
     @classmethod
     def none(cls, size: int) -> Lifts:
         """No labels of `size` columns."""
-        return cls(np.zeros((0, size)), np.zeros(0), np.zeros((size, 0)))
+        return cls(np.zeros((0, size)), np.zeros(0), np.zeros((size, 0)), np.zeros((0, 0)))
 
     def with_labels(self, rows: Array, values: Array, known: Known, deltas: Array) -> Lifts:
         """These and more."""
         half = scipy.linalg.solve_triangular(known.factor, (rows * deltas).T, lower=True)
+        between = self.half.T @ half
         return Lifts(
             np.vstack([self.rows, rows]),
             np.append(self.values, values),
             np.hstack([self.half, half]),
+            np.block([[self.covariance, between], [between.T, half.T @ half]]),
         )
 
     def those(self, which: NDArray[np.bool_]) -> Lifts:
         """Some of the labels, by a mask (n,)."""
-        return Lifts(self.rows[which], self.values[which], self.half[:, which])
+        square = self.covariance[np.ix_(which, which)]
+        return Lifts(self.rows[which], self.values[which], self.half[:, which], square)
 
     def weights(self, known: Known, sigmas: Array) -> Array:
         """(n,) weights, one over squared sigmas: zero for those that the process is above."""
-        covariance = self.half.T @ self.half
         short = self.values - self.rows @ known.values
         weights = np.where(short > 0.0, 1.0 / sigmas**2, 0.0)
         for _ in range(ROUNDS):
-            pulls = self._pulls(covariance, short, weights)
-            left = short - covariance @ pulls
+            pulls = self._pulls(short, weights)
+            left = short - self.covariance @ pulls
             after = np.where(left > 0.0, 1.0 / sigmas**2, 0.0)
             after *= np.minimum(1.0, BEND * sigmas / np.maximum(left, 1e-300))
             if np.allclose(after, weights, rtol=1e-3, atol=0.0):
@@ -71,17 +75,16 @@ class Lifts:
     def lifted(self, known: Known, deltas: Array, weights: Array) -> Array:
         """(m,) whitened weights of the process with labels of these weights."""
         short = self.values - self.rows @ known.values
-        pulls = self._pulls(self.half.T @ self.half, short, weights)
+        pulls = self._pulls(short, weights)
         step = scipy.linalg.solve_triangular(
             known.factor, self.half @ pulls, lower=True, trans="T", check_finite=False
         )
         return np.asarray(known.values + deltas * step)
 
-    @staticmethod
-    def _pulls(covariance: Array, short: Array, weights: Array) -> Array:
+    def _pulls(self, short: Array, weights: Array) -> Array:
         """(n,) what each label pulls with: its weight times what it is short of afterwards."""
         on = weights > 0.0
         pulls = np.zeros(len(short))
-        system = covariance[np.ix_(on, on)] + np.diag(1.0 / weights[on])
+        system = self.covariance[np.ix_(on, on)] + np.diag(1.0 / weights[on])
         pulls[on] = scipy.linalg.solve(system, short[on], assume_a="pos") if on.any() else 0.0
         return pulls

@@ -7,9 +7,9 @@ energy of the data is a hole of the fit, not a new ground state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from forcemap.fitter.baseline.baseline import free_energy
@@ -17,14 +17,16 @@ from forcemap.fitter.baseline.beyond import binding, by_composition
 from forcemap.fitter.baseline.cohesion import COHESION
 from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.data.frame import Frame
-from forcemap.fitter.holes.relaxation import relaxed
-from forcemap.potentials import Evaluator
+from forcemap.fitter.holes.relaxation import Relaxed, Start
 from forcemap.potentials.elements import SYMBOLS
 from numpy.typing import NDArray
 
 __all__ = ["Composition", "Hole", "compositions_of", "holes_among", "piece_of", "starts"]
 
 Array = NDArray[np.float64]
+
+Relax: TypeAlias = Callable[[Sequence[Start]], Iterable[Relaxed]]
+"""Relaxes some structures, in their order."""
 
 ATOMS = (4, 6, 8, 12)
 """Atoms of random structures, about."""
@@ -87,14 +89,16 @@ class Composition:
     def __post_init__(self) -> None:
         self.ground = self.lowest
 
-    def settle(self, evaluator: Evaluator, e0: Mapping[int, float]) -> None:
-        """Relax the lowest frame; one that falls into a hole itself stays as it is in the data."""
-        n, free = len(self.crystal.numbers), free_energy(self.crystal, e0)
-        least = self.lowest - WARM * self.scale
-        found, total = relaxed(evaluator, self.crystal, n * least + free)
+    @property
+    def least(self) -> float:
+        """Energy (eV per atom) below which a relaxed crystal has fallen into a hole."""
+        return self.lowest - WARM * self.scale
+
+    def settle(self, found: Frame, energy: float) -> None:
+        """Take the relaxed crystal and its energy (eV per atom), unless it fell into a hole itself."""
         self.ground = self.lowest
-        if least < (total - free) / n < self.lowest:
-            self.crystal, self.ground = found, (total - free) / n
+        if self.least < energy < self.lowest:
+            self.crystal, self.ground = found, energy
 
 
 class Hole(NamedTuple):
@@ -216,21 +220,21 @@ def _places(count: int, cell: Array, tried: int, rng: np.random.Generator) -> Ar
 
 
 def holes_among(
-    evaluator: Evaluator,
+    relax: Relax,
     structures: Sequence[tuple[Composition, Frame]],
     e0: Mapping[int, float],
     repulsion: Repulsion,
 ) -> list[Hole]:
     """Those that relax to less than the ground state, or to atoms on top of each other."""
-    for composition in {id(one): one for one, _ in structures}.values():
-        composition.settle(evaluator, e0)
+    compositions = list({id(one): one for one, _ in structures}.values())
+    crystals = [(one.crystal, one.least) for one in compositions]
+    for one, settled in zip(compositions, _each(relax, crystals, e0), strict=True):
+        one.settle(*settled)
+    begun = [(start, one.ground - DEEP * one.scale) for one, start in structures]
     found = []
-    for composition, start in structures:
+    for (composition, _), (frame, energy) in zip(structures, _each(relax, begun, e0), strict=True):
         ground, scale = composition.ground, composition.scale
-        n, free = len(start.numbers), free_energy(start, e0)
-        frame, total = relaxed(evaluator, start, n * (ground - DEEP * scale) + free)
-        depth = ground - (total - free) / n
-        above = ABOVE * scale
+        depth, above = ground - energy, ABOVE * scale
         if depth < SAME * scale:
             if depth > -above and _is_near(frame, repulsion):
                 found.append(Hole(frame, composition, ground - depth, ground, ground + above))
@@ -238,6 +242,16 @@ def holes_among(
         bound = ground + min(above, max(LEAST_ABOVE * scale, STEEP * depth))
         found.append(Hole(frame, composition, ground - depth, ground, bound))
     return found
+
+
+def _each(
+    relax: Relax, starts: Sequence[Start], e0: Mapping[int, float]
+) -> Iterator[tuple[Frame, float]]:
+    """The relaxed structures and their energies: these and floors in eV per atom from free atoms."""
+    sizes = [(len(frame.numbers), free_energy(frame, e0)) for frame, _ in starts]
+    whole = [(s, n * floor + free) for (s, floor), (n, free) in zip(starts, sizes, strict=True)]
+    for (frame, total), (n, free) in zip(relax(whole), sizes, strict=True):
+        yield frame, (total - free) / n
 
 
 def _is_near(frame: Frame, repulsion: Repulsion) -> bool:

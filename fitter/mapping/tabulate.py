@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from forcemap.fitter.baseline.baseline import repulsion_terms
 from forcemap.fitter.process.model import Model
-from forcemap.fitter.terms.base import MapPlan
+from forcemap.fitter.sharing.run import Run
+from forcemap.fitter.terms.base import Array, MapPlan, Term
 from forcemap.fitter.terms.rows import term_columns
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.potential_file import PotentialData
@@ -15,7 +17,22 @@ from forcemap.potentials.terms.base import MappedTerm
 
 __all__ = ["Tabulation"]
 
+EIGEN = 10.0
+"""What an operation of an eigen-decomposition takes, in those of products."""
+
 NO_PARTS: Mapping[int, float] = {}
+
+
+def _mapped(plan: MapPlan, part: tuple[Term, Array]) -> MappedTerm | None:
+    """A term with its weights (points, 1) after a plan."""
+    term, weights = part
+    return term.mapped(weights, plan)
+
+
+def _map_cost(term: Term, atoms: int) -> float:
+    """Of making a term's map on frames of so many atoms: operations, those of eigenvectors as dear."""
+    work = term.map_work({block.species: block.size for block in term.blocks}, atoms)
+    return work.products + EIGEN * work.eigen + term.size
 
 
 @dataclass(frozen=True)
@@ -52,6 +69,15 @@ class Tabulation:
             plan = replace(self.plan, part=part)
             self.kept[t, part] = term.mapped(self.model.weights[where, None], plan)
         return self.kept[t, part]
+
+    def made(self, run: Run) -> Tabulation:
+        """The same with all terms mapped, whole, by all ranks where the first leads."""
+        terms = self.model.terms
+        parts = [(term, self.model.weights[where, None]) for term, where in term_columns(terms)]
+        function = partial(_mapped, replace(self.plan, cache={}))
+        atoms = sum(len(frame.numbers) for frame in self.plan.frames)
+        mapped = run.handed_out(function, parts, [_map_cost(term, atoms) for term in terms])
+        return replace(self, kept={(t, 1.0): term for t, term in enumerate(mapped)})
 
     def mapped(self, t: int) -> MappedTerm:
         """The term at place `t`, which has something to map, whole."""

@@ -4,9 +4,9 @@ Every rank reads all frames, which is cheap, and computes the rows of its share 
 Before that the ranks share the terms, whose sparse points are chosen from all frames
 (`Ranks.map_in_order`), and the first sends all points to the others bit for bit (`Ranks.on_first`). The
 ranks' Gram matrices are summed on the first rank (`Ranks.add_up`, the one reduction), which solves,
-maps and writes; the predictions of the process for the frames, by which the map is judged, are shared
-again. The others sleep while they wait. Blocks do not depend on the number of ranks, and their sums
-carry twice the working precision: so the sums are the same.
+maps and writes. What takes long of that it hands out (`Ranks.lead`, `Ranks.hand_out`), and the others
+sleep in between. Blocks do not depend on the number of ranks, and their sums carry twice the working
+precision: so the sums are the same.
 
 **Errors.** Ranks `meet` before every exchange of data, and learn whether one of them has failed. A rank
 that fails goes to the next meeting at once, and the others notice at their next block (`Ranks.look`),
@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from typing_extensions import override
 
-__all__ = ["Ranks", "share", "started_ranks"]
+__all__ = ["Ranks", "dealt", "share", "started_ranks"]
 
 Array = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -51,8 +51,9 @@ PIECE = 16 << 20
 """Bytes sent or summed at once: messages beyond 2 GiB fail in many MPI libraries, and a reduction
 needs a second buffer of this size."""
 
-SLEEP = 0.005
-"""Seconds between looks at a meeting: waiting ranks leave the processors to those that work."""
+SHORTEST_SLEEP, LONGEST_SLEEP = 5e-5, 5e-3
+"""Seconds between looks at a meeting, each twice as long as the one before: waiting ranks leave the
+processors to those that work."""
 
 _FAILURE = 1
 """Tag of the message by which a rank reports to the others that it has failed."""
@@ -108,6 +109,26 @@ class Ranks:
         """
         return in_order(function, items, jobs)
 
+    def lead(self, function: Callable[[], Value]) -> Value | None:
+        """Call `function` on the first rank; returns its result there, None on others.
+
+        The others do their shares of what it hands out (`hand_out`) meanwhile.
+        """
+        return function()
+
+    def hand_out(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        costs: Sequence[float],
+        jobs: int,
+    ) -> Iterable[Value]:
+        """Results of `function` over `items` on the first rank: by all ranks where it leads (`dealt`).
+
+        It must be possible to pickle `function`, `items` and the results.
+        """
+        return in_order(function, items, jobs)
+
 
 ALONE = Ranks()
 
@@ -127,6 +148,20 @@ def share(costs: Sequence[float], rank: int, size: int) -> list[int]:
     else:
         takers = np.floor(np.arange(len(ends)) * size / len(ends))
     return [int(piece) for piece in np.flatnonzero(takers == rank)]
+
+
+def dealt(costs: Sequence[float], size: int) -> list[list[int]]:
+    """Numbers of the pieces of work of each of `size` ranks: the costliest first, to who has least.
+
+    For pieces that have nothing in common. The same costs always give the same shares.
+    """
+    shares: list[list[int]] = [[] for _ in range(size)]
+    loads = [0.0] * size
+    for piece in np.argsort(-np.asarray(costs, dtype=float), kind="stable"):
+        taker = int(np.argmin(loads))
+        shares[taker].append(int(piece))
+        loads[taker] += float(costs[piece])
+    return shares
 
 
 Head: TypeAlias = tuple[bytes, list[int]]
@@ -156,6 +191,11 @@ def _pieces(arrays: Sequence[Bytes]) -> Iterator[Bytes]:
             yield array[start : start + PIECE]
 
 
+def _nothing() -> Any:
+    """What a rank that leads no more hands out."""
+    return None
+
+
 class MpiRanks(Ranks):
     """The processes of an MPI communicator (of mpi4py)."""
 
@@ -166,6 +206,7 @@ class MpiRanks(Ranks):
         self.size = int(communicator.size)
         self.over = False
         """Whether all ranks know that one has failed."""
+        self._leads = False
 
     @override
     def look(self) -> None:
@@ -190,8 +231,10 @@ class MpiRanks(Ranks):
         """The ranks that have failed, once all have reported."""
         flags = np.zeros(self.size, dtype=np.uint8)
         request = self._comm.Iallgather(np.array([mine], dtype=np.uint8), flags)
+        pause = SHORTEST_SLEEP
         while not request.Test():
-            time.sleep(SLEEP)
+            time.sleep(pause)
+            pause = min(2.0 * pause, LONGEST_SLEEP)
         failed = [int(rank) for rank in np.flatnonzero(flags)]
         self.over = bool(failed)
         for rank in failed:
@@ -201,15 +244,16 @@ class MpiRanks(Ranks):
 
     @override
     def on_first(self, function: Callable[[], Value]) -> Value:
-        value: Any = function() if self.is_first else None
-        self.meet()
         if not self.is_first:
+            self.meet()
             return _unpacked(self._comm.bcast(None), self._comm.Bcast)  # type: ignore[no-any-return]
-        head, pieces = _packed(value)
+        value = function()
+        head, pieces = _packed(value)  # before the others wait for it without sleep
+        self.meet()
         self._comm.bcast(head)
         for piece in pieces:
             self._comm.Bcast(piece)
-        return value  # type: ignore[no-any-return]
+        return value
 
     @override
     def map_in_order(
@@ -219,24 +263,62 @@ class MpiRanks(Ranks):
         costs: Sequence[float],
         jobs: int,
     ) -> Iterable[Value]:
+        shares = [share(costs, rank, self.size) for rank in range(self.size)]
+        return self._map(function, items, shares, jobs)
+
+    def _map(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        shares: Sequence[Sequence[int]],
+        jobs: int,
+    ) -> Iterable[Value]:
+        """Results in order on the first rank, none on others; `shares`: each rank's items."""
         mine: list[Value] = []
-        wanted = share(costs, self.rank, self.size)
         with threadpool_limits(limits=1, user_api="blas"):
-            for result in in_order(function, [items[n] for n in wanted], jobs):
+            for result in in_order(function, [items[n] for n in shares[self.rank]], jobs):
                 mine.append(result)
                 self.look()
+        head, pieces = _packed([] if self.is_first else mine)
         self.meet()
         if not self.is_first:
-            head, pieces = _packed(mine)
             self._comm.send(head, dest=0)
             for piece in pieces:
                 self._comm.Send(piece, dest=0)
             return []
-        results: dict[int, Value] = dict(zip(wanted, mine, strict=True))
+        results: dict[int, Value] = dict(zip(shares[0], mine, strict=True))
         for rank in range(1, self.size):
             theirs = _unpacked(self._comm.recv(source=rank), partial(self._comm.Recv, source=rank))
-            results.update(zip(share(costs, rank, self.size), theirs, strict=True))
+            results.update(zip(shares[rank], theirs, strict=True))
         return [results[n] for n in range(len(items))]
+
+    @override
+    def lead(self, function: Callable[[], Value]) -> Value | None:
+        if not self.is_first:
+            while (asked := self.on_first(_nothing)) is not None:
+                self._map(*asked)
+            return None
+        self._leads = True
+        try:
+            value = function()
+        finally:
+            self._leads = False
+        self.on_first(_nothing)
+        return value
+
+    @override
+    def hand_out(
+        self,
+        function: Callable[[Item], Value],
+        items: Sequence[Item],
+        costs: Sequence[float],
+        jobs: int,
+    ) -> Iterable[Value]:
+        if not (self._leads and len(items) > 1):
+            return in_order(function, items, jobs)
+        shares = dealt(costs, self.size)
+        self.on_first(lambda: (function, items, shares, jobs))
+        return self._map(function, items, shares, jobs)
 
     def add_up(self, data: Groups) -> None:
         """Add up all ranks' sums on the first, by a binary tree: they do not depend on its shape."""

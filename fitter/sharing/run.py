@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,3 +59,16 @@ class Run:
     ) -> Iterator[Outcome]:
         """Results of `function` over `items` in their order, by all threads."""
         return in_order(function, items, self.jobs)
+
+    def handed_out(
+        self,
+        function: Callable[[Item], Outcome],
+        items: Sequence[Item],
+        costs: Sequence[float] | None = None,
+    ) -> Iterable[Outcome]:
+        """The same on the first rank, by the threads of all ranks where it leads (`Ranks.lead`).
+
+        `costs`: what each item takes; by default all the same.
+        """
+        costs = [1.0] * len(items) if costs is None else costs
+        return self.ranks.hand_out(function, items, costs, self.jobs)

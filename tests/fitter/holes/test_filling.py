@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.beyond import binding
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.fitting import fitted
-from forcemap.fitter.holes.search import compositions_of, holes_among, piece_of, starts
+from forcemap.fitter.holes.relaxation import Relaxation
+from forcemap.fitter.holes.search import Relax, compositions_of, holes_among, piece_of, starts
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.validation.random_structures import RandomSettings, random_structure
-from forcemap.potentials import Potential
 from forcemap.potentials.runs.progress import Progress
 from structures import as_frame
 
@@ -54,16 +55,16 @@ def free(frames: Sequence[Frame]) -> Model:
     return fit_frames(settings(outside="free"), frames)
 
 
-def mapped(model: Model, frames: Sequence[Frame]) -> Potential:
-    return map_model(model, frames, 1e-3).potential
+def relaxing(model: Model, frames: Sequence[Frame]) -> Relax:
+    return partial(map, Relaxation(map_model(model, frames, 1e-3).potential))
 
 
 def found_by(model: Model, frames: Sequence[Frame]) -> list[float]:
     """Depths (eV per atom) of the holes that random structures of another seed fall into."""
-    evaluator = mapped(model, frames).evaluator()
+    relax = relaxing(model, frames)
     compositions = compositions_of(frames, model.e0)
     structures = starts(compositions, [], frames[0], np.random.default_rng(99), 100)
-    return [hole.depth for hole in holes_among(evaluator, structures, model.e0, model.repulsion)]
+    return [hole.depth for hole in holes_among(relax, structures, model.e0, model.repulsion)]
 
 
 def force_error(model: Model, frames: Sequence[Frame]) -> float:
@@ -87,7 +88,7 @@ def test_other_random_structures_do_not_fall_into_holes(
 
 
 def test_validation_finds_no_hole(frames: Sequence[Frame], model: Model) -> None:
-    evaluator = mapped(model, frames).evaluator()
+    relax = relaxing(model, frames)
     (composition,) = compositions_of(frames, model.e0)
     rng = np.random.default_rng(7)
     structures = []
@@ -95,7 +96,7 @@ def test_validation_finds_no_hole(frames: Sequence[Frame], model: Model) -> None
         asked = RandomSettings(atoms=atoms)
         start = random_structure("Si", asked, composition.volume, rng)
         structures.append((composition, as_frame(start)))
-    holes = holes_among(evaluator, structures, model.e0, model.repulsion)
+    holes = holes_among(relax, structures, model.e0, model.repulsion)
     assert max((hole.depth for hole in holes), default=0.0) < 0.01
 
 

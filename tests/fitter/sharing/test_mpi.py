@@ -14,7 +14,7 @@ import pytest
 from forcemap.fitter.commands import options
 from forcemap.fitter.sharing.checkpoint import PATTERN
 from forcemap.fitter.sharing.launch import Launch, launched, rank_number
-from forcemap.fitter.sharing.ranks import share, started_ranks
+from forcemap.fitter.sharing.ranks import dealt, share, started_ranks
 from forcemap.potentials import ForcemapError, load
 from forcemap.potentials.file.container import Container, read_container
 from forcemap_runs import MPIRUN, blocks_in, fault, run_forcemap
@@ -132,9 +132,15 @@ def test_every_piece_of_work_has_one_rank() -> None:
             assert all(mine == sorted(mine) for mine in shares)
             loads = [sum(costs[n] for n in mine) for mine in shares]
             assert max(loads) - min(loads) <= max(costs, default=0)
+            hands = dealt(costs, size)
+            assert sorted(n for mine in hands for n in mine) == list(range(count))
+            loads = [sum(costs[n] for n in mine) for mine in hands]
+            assert max(loads) - min(loads) <= max(costs, default=0)
 
 
 EXCHANGE = """
+import os
+
 import numpy as np
 from forcemap.fitter.sharing import ranks as sharing
 from forcemap.fitter.solve.solver import Groups
@@ -151,6 +157,9 @@ sent = {
     "plain": ("text", 1.5, None),
 }
 blocks = [rng.normal(size=(9, 23)) for _ in range(11)]
+
+def known(n):
+    return n, os.getpid()
 
 def summed(numbers):
     data = Groups(23, 2)
@@ -192,6 +201,20 @@ with sharing.started_ranks() as ranks:
     if ranks.is_first:
         assert [n for n, _ in results] == list(range(1, 200))
         assert all(np.array_equal(array, np.full(n, n)) for n, array in results)
+
+    def on_first():
+        assert ranks.is_first
+        numbers, workers = zip(*ranks.hand_out(known, range(40), np.ones(40), 2))
+        assert numbers == tuple(range(40)) and len(set(workers)) == ranks.size
+        more = ranks.hand_out(np.negative, [np.arange(n) for n in range(50)], range(50), 1)
+        assert all(np.array_equal(one, -np.arange(n)) for n, one in enumerate(more))
+        return True
+
+    led = ranks.lead(on_first)
+    assert (led is not None) == ranks.is_first
+    alone = list(ranks.hand_out(lambda n: 2 * n, [1, 2], [1, 1], 1))  # nobody leads: no exchange
+    assert alone == [2, 4]
+    if ranks.is_first:
         print("all is well on", ranks.size)
 """
 
@@ -208,6 +231,37 @@ def test_arrays_of_any_size_are_sent_and_summed_exactly(ranks: int) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"all is well on {ranks}\n"
+
+
+HANDED_OUT = """
+from forcemap.fitter.sharing.ranks import started_ranks
+from forcemap.potentials.errors import ForcemapError
+
+def failing(n):
+    if n == FAULT:
+        raise ForcemapError(f"item {n} is wrong")
+    return n
+
+with started_ranks() as ranks:
+    ranks.lead(lambda: list(ranks.hand_out(failing, range(8), [1.0] * 8, 1)))
+    print("not reached")
+"""
+
+
+@with_mpi
+@pytest.mark.parametrize("item", [0, 1, 6])
+def test_fault_in_what_was_handed_out_ends_all_ranks(item: int) -> None:
+    script = HANDED_OUT.replace("FAULT", str(item))
+    done = subprocess.run(
+        [str(MPIRUN), "-n", "3", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert done.stderr.count(f"item {item} is wrong") == 1
 
 
 @with_mpi
