@@ -24,7 +24,12 @@ SHARE = 0.3
 
 
 def searching_seconds(
-    row: Callable[[int], float], columns: int, map_work: Work, rates: Rates, is_flexible: bool
+    row: Callable[[int], float],
+    columns: int,
+    map_work: Work,
+    rates: Rates,
+    is_flexible: bool,
+    workers: int = 1,
 ) -> float:
     """Seconds of all searches: the fewest with flexible terms, which have few holes, else the most.
 
@@ -34,9 +39,10 @@ def searching_seconds(
         map_work: of making a map, as every search does.
         rates: of the machine.
         is_flexible: whether a term can follow what is known far from the data.
+        workers: threads of all ranks, which share the relaxations.
     """
     step = STEP_SECONDS + ATOMS * row(0) / DESCRIPTORS
-    search = STARTS * STEPS * step + rates.seconds(map_work)
+    search = STARTS * STEPS * step / workers + rates.seconds(map_work)
     if is_flexible:
         return SURE * search
     holes = round(SHARE * STARTS)
