@@ -154,7 +154,7 @@ def write_report(out: str | Path, judged: Judgement, run: Run | None = None) -> 
     train, test = judged.train, judged.test
     # Isolated atoms lie several eV away from all other frames, which they would squeeze together.
     shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
-    drawings = [
+    drawings: list[Callable[[], Any]] = [
         partial(parity_figures, compare(shown[0]), compare(shown[1])),
         partial(curve_figures, judged.curves),
         partial(size_figures, report.get("sizes", [])),
