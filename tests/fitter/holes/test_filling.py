@@ -186,7 +186,7 @@ def test_few_energies_say_too_little_for_holes(frames: Sequence[Frame]) -> None:
 def test_near_atoms_are_a_hole_also_where_they_are_images(
     frames: Sequence[Frame], free: Model
 ) -> None:
-    """A structure just above the ground state is none, unless a bond is shorter than all of the data."""
+    """A structure just above the ground state is none, unless a bond is shorter than any before."""
     (composition,) = compositions_of(frames, free.e0)
     crystal, energy = composition.crystal, composition.lowest + 0.02 * composition.scale
     shortest = free.repulsion[14, 14].shortest
