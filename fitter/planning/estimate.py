@@ -291,9 +291,12 @@ def _filling_seconds(
         return {}
     columns = sum(c.n_sparse for c in look.combinations)
     work, is_flexible = look.mapping, settings.is_flexible
-    if not is_flexible:
+    elements = len({int(z) for frame in frames for z in np.unique(frame.numbers)})
+    if not is_flexible or elements > 1:
         look.extrapolated.append(f"holes are sought in at most {ROUNDS} searches, often fewer")
-    seconds = searching_seconds(look.row.of, columns, work, look.rates, is_flexible, workers)
+    seconds = searching_seconds(
+        look.row.of, columns, work, look.rates, is_flexible, elements, workers
+    )
     return {"filling holes": seconds}
 
 
