@@ -16,10 +16,10 @@ from forcemap.fitter.baseline.isolated_atoms import warn_of_cohesion
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
-from forcemap.fitter.data.deviations import calibrated_deviations, deviations_of_draws
+from forcemap.fitter.data.deviations import calibrated_deviations, deviations_by
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
-from forcemap.fitter.data.prediction import Prediction, evaluated
+from forcemap.fitter.data.prediction import Prediction, evaluated_by
 from forcemap.fitter.data.sources import known_count
 from forcemap.fitter.doctor.quick import warn_of_faults
 from forcemap.fitter.fitting import Fitted, fitted
@@ -108,33 +108,42 @@ def made_in_folder(
         fit_seconds = time.perf_counter() - start
         has_map = run.ranks.on_first(lambda: model is not None and not model.unmapped)
         truths = _truths(model, left_out, data.train, run) if has_map else None
-        if model is None:
-            return {}
-        run = replace(run, jobs=run.jobs_while_others_wait)
-        model = _identified(model, settings, data)
-        with blas_threads(model.largest_block, run.jobs):
-            mapped = _mapped(model, settings, data, run, truths) if has_map else None
-            judged = _judged(model, mapped, data, run)
-            honest = _honest(model, mapped, left_out, judged[1], run)
-        for text in (found := doubts(model, settings, judged[0])):
-            warnings.warn(text, stacklevel=2)
-        judgement = Judgement(
-            *judged,
-            **_map_block(mapped),
-            fit=_fit_block(model, mapped, data, run)
-            | {"seconds": time.perf_counter() - start, "fit_seconds": fit_seconds},
-            settings=settings.to_dict(),
-            warnings=found,
-            fit_id=model.identity,
-            honest=honest,
-            optimised=model.data.get("optimised"),
-            size=size,
-            smaller=smaller,
-        )
-        report = _written(out, settings, model, mapped, judgement)
-        if run.checkpoint:
+
+        def ended() -> dict[str, Any]:
+            assert fit is not None  # this is the first rank
+            judgement, mapped = _judgement(settings, data, fit, truths, run)
+            seconds = {"seconds": time.perf_counter() - start, "fit_seconds": fit_seconds}
+            sized = replace(judgement, fit={**judgement.fit, **seconds}, size=size, smaller=smaller)
+            return _written(out, settings, mapped, sized, run)
+
+        report = run.ranks.lead(ended)
+        if report is not None and run.checkpoint:
             run.checkpoint.remove()
-        return report
+        return report or {}
+
+
+def _judgement(
+    settings: Settings, data: FitData, fit: Fitted, truths: Iterable[Prediction] | None, run: Run
+) -> tuple[Judgement, tuple[Model, Mapped | None]]:
+    """The input of the report but for the times, and what is written beside it."""
+    model = _identified(fit.model, settings, data)
+    with blas_threads(model.largest_block, run.jobs_while_others_wait):
+        mapped = _mapped(model, settings, data, run, truths) if truths is not None else None
+        judged = _judged(model, mapped, data, run)
+        honest = _honest(model, mapped, fit.left_out, judged[1], run)
+    for text in (found := doubts(model, settings, judged[0])):
+        warnings.warn(text, stacklevel=2)
+    judgement = Judgement(
+        *judged,
+        **_map_block(mapped),
+        fit=_fit_block(model, mapped, data, run),
+        settings=settings.to_dict(),
+        warnings=found,
+        fit_id=model.identity,
+        honest=honest,
+        optimised=model.data.get("optimised"),
+    )
+    return judgement, (model, mapped)
 
 
 def _identified(model: Model, settings: Settings, data: FitData) -> Model:
@@ -214,35 +223,37 @@ def _mapped(
     run: Run,
     truths: Iterable[Prediction] | None,
 ) -> Mapped:
-    chosen = settings.map
-    mapped = map_model(
-        model, data.train, chosen.tolerance, run.jobs, run.progress, chosen.soap, truths
-    )
+    chosen, jobs = settings.map, run.jobs_while_others_wait
+    mapped = map_model(model, data.train, chosen.tolerance, jobs, run.progress, chosen.soap, truths)
     mapped = in_precision(mapped, data.train, chosen.precision)
     draws = settings.uncertainty.draws
-    mapped = with_deviations(mapped, model, data.train, draws, run.progress, data.is_whole)
+    mapped = with_deviations(mapped, model, data.train, draws, run, data.is_whole)
     with run.stage("timing a step"):
         return with_costs(mapped, data.train)
 
 
 def _judged(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> tuple[Pairs, Pairs]:
     """Training and test frames with the predictions of the potential, or of a process without map."""
-    judge: Callable[[Frame], Prediction]
-    if mapped is not None:
-        judge = partial(evaluated, mapped.potential.evaluator(skin=0.0, threads=run.jobs))
-        run = replace(run, jobs=1)  # the evaluator has threads of its own
-    else:
-        judge = truth_in_thread(model)
     name = "process" if mapped is None else "mapped potential"
+    alone = replace(run, jobs=run.jobs_while_others_wait)
     judged: list[Pairs] = []
     with run.stage(f"evaluating the {name}", len(data.train) + len(data.test)) as advance:
         for frames in (data.train, data.test):
+            found = (
+                alone.in_order(truth_in_thread(model), frames)
+                if mapped is None
+                else run.handed_out(partial(evaluated_by, mapped.potential), frames, _atoms(frames))
+            )
             pairs: Pairs = []
-            for frame, prediction in zip(frames, run.in_order(judge, frames), strict=True):
+            for frame, prediction in zip(frames, found, strict=True):
                 pairs.append((frame, prediction))
                 advance()
             judged.append(pairs)
     return judged[0], judged[1]
+
+
+def _atoms(frames: Sequence[Frame]) -> list[float]:
+    return [float(len(frame.numbers)) for frame in frames]
 
 
 def _honest(
@@ -255,16 +266,16 @@ def _honest(
         [calibrated_deviations(x.frame, x.deviations(), model.uncertainty) for x in left_out],
     )
     draws = 0 if mapped is None else mapped.potential.draws
-    judge: Callable[[Frame], Prediction]
-    if mapped is not None and draws:
-        judge = partial(deviations_of_draws, mapped.potential.evaluator(skin=0.0, threads=run.jobs))
-        run = replace(run, jobs=1)  # the evaluator has threads of its own
-    else:
-        judge = expected_in_thread(model)
     frames = [frame for frame, _ in test]
     with run.stage("deviations of the test frames", len(frames)) as advance:
+        if mapped is not None and draws:
+            judge = partial(deviations_by, mapped.potential)
+            every = run.handed_out(judge, frames, _atoms(frames))
+        else:
+            alone = replace(run, jobs=run.jobs_while_others_wait)
+            every = alone.in_order(expected_in_thread(model), frames)
         found = []
-        for deviation in run.in_order(judge, frames):
+        for deviation in every:
             found.append(deviation)
             advance()
     return Honest(model.uncertainty, expected, Expected(test, found), draws)
@@ -323,12 +334,17 @@ def _map_block(mapped: Mapped | None) -> dict[str, Any]:
 
 
 def _written(
-    out: Path, settings: Settings, model: Model, mapped: Mapped | None, judgement: Judgement
+    out: Path,
+    settings: Settings,
+    made: tuple[Model, Mapped | None],
+    judgement: Judgement,
+    run: Run,
 ) -> dict[str, Any]:
     """Write all files; returns the report."""
+    model, mapped = made
     with put_together(out) as part:
         write_model(model, part / "model.forcemap")
         if mapped is not None:
             mapped.write(part / "potential.forcemap")
         settings.dump(part / "settings.yaml", out, model.identity)
-        return write_report(part, judgement)
+        return write_report(part, judgement, run)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction
-from forcemap.potentials import Evaluator
+from forcemap.potentials import Evaluator, Potential
 from forcemap.potentials.uncertainty import Uncertainty
 from forcemap.potentials.voigt import six_of
 
-__all__ = ["calibrated_deviations", "deviations_of_draws"]
+__all__ = ["calibrated_deviations", "deviations_by", "deviations_of_draws"]
 
 
 def calibrated_deviations(
@@ -38,3 +38,8 @@ def deviations_of_draws(evaluator: Evaluator, frame: Frame) -> Prediction:
     if std.volume is not None:
         strain = std.volume * six_of(std.stress_std)
     return Prediction.of(frame, std.energy_std, std.forces_std, strain)
+
+
+def deviations_by(potential: Potential, frame: Frame) -> Prediction:
+    """`deviations_of_draws` by an evaluator for this frame alone; other ranks may call this."""
+    return deviations_of_draws(potential.evaluator(skin=0.0), frame)

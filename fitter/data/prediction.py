@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from forcemap.fitter.data.frame import Frame
-from forcemap.potentials import Evaluator
+from forcemap.potentials import Evaluator, Potential
 from forcemap.potentials.voigt import matrix_of, six_of
 from numpy.typing import NDArray
 
-__all__ = ["Prediction", "evaluated", "evaluated_with_grades"]
+__all__ = ["Prediction", "evaluated", "evaluated_by", "evaluated_with_grades"]
 
 Array = NDArray[np.float64]
 
@@ -57,6 +57,11 @@ class Prediction:
 def evaluated(evaluator: Evaluator, frame: Frame) -> Prediction:
     """A potential's answer for a frame. Raises ForcemapError for a frame with elements it lacks."""
     return evaluated_with_grades(evaluator, frame)[0]
+
+
+def evaluated_by(potential: Potential, frame: Frame) -> Prediction:
+    """`evaluated` without a neighbour list that another frame has left; other ranks may do so."""
+    return evaluated(potential.evaluator(skin=0.0), frame)
 
 
 def evaluated_with_grades(

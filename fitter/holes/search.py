@@ -18,6 +18,7 @@ from forcemap.fitter.baseline.cohesion import COHESION
 from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.holes.relaxation import Relaxed, Start
+from forcemap.fitter.process.survey import shortest_distances
 from forcemap.potentials.elements import SYMBOLS
 from numpy.typing import NDArray
 
@@ -255,14 +256,7 @@ def _each(
 
 
 def _is_near(frame: Frame, repulsion: Repulsion) -> bool:
-    from ase.geometry import get_distances
-
-    _, distances = get_distances(frame.positions, cell=frame.cell, pbc=frame.pbc)
-    np.fill_diagonal(distances, np.inf)
-    elements = sorted({int(z) for z in frame.numbers})
-    for n, a in enumerate(elements):
-        for b in elements[n:]:
-            between = distances[np.ix_(frame.numbers == a, frame.numbers == b)]
-            if between.min(initial=np.inf) < NEAR * repulsion[a, b].shortest:
-                return True
-    return False
+    """Whether two atoms, or an atom and an image of its own, are nearer than any in the data are."""
+    reach = NEAR * max(pair.shortest for pair in repulsion.values())
+    found = shortest_distances([frame], reach)
+    return any(distance < NEAR * repulsion[pair].shortest for pair, distance in found.items())

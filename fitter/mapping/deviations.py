@@ -13,8 +13,8 @@ from forcemap.fitter.mapping.grade import grade_of
 from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.probes import Probes
 from forcemap.fitter.process.model import Model
+from forcemap.fitter.sharing.run import Run
 from forcemap.potentials.file.potential_file import as_potential
-from forcemap.potentials.runs.progress import Progress
 
 __all__ = ["with_deviations"]
 
@@ -24,7 +24,7 @@ def with_deviations(
     model: Model,
     frames: Sequence[Frame],
     draws: int,
-    progress: Progress | None = None,
+    run: Run | None = None,
     graded: bool = True,
 ) -> Mapped:
     """The mapped potential with so many draws, their calibration and an extrapolation grade.
@@ -34,7 +34,7 @@ def with_deviations(
         model: of which it is.
         frames: that the model was fitted to.
         draws: of the posterior, 3 or more; 0: none.
-        progress: where to show progress; silent by default.
+        run: where to show progress; its threads and ranks share what they can.
         graded: whether `frames` are those of the fit, which the grade is scaled by.
 
     `errors` gains ``draws``: the relative errors of the draws' forces and energies on a few frames,
@@ -42,11 +42,11 @@ def with_deviations(
     grades, and of how many atoms they are. Warns (UserWarning) where memory does not suffice
     for as many.
     """
-    progress = progress or Progress.silent()
+    run = run or Run(mapped.plan.jobs)
     start = time.perf_counter()
     data, errors = replace(mapped.data, uncertainty=model.uncertainty), dict(mapped.errors)
     if draws:
-        with progress.stage("mapping draws", None) as advance:
+        with run.stage("mapping draws", None) as advance:
             probes = Probes.of(model, frames).frames
             weights = model.draws(draws)
             work = DrawMap.of(model, mapped.data, weights, mapped.plan, probes)
@@ -60,8 +60,8 @@ def with_deviations(
                 }
                 data = replace(data, draws=found)
     if graded:
-        with progress.stage("grading the training atoms", None):
-            found_grade = grade_of(model, mapped.potential, frames, mapped.plan.jobs)
+        with run.stage("grading the training atoms", None):
+            found_grade = grade_of(model, mapped.potential, frames, run)
             data = replace(data, grade=found_grade.grade)
             errors["grade"] = {"atoms": found_grade.atoms, **found_grade.quantiles}
     data = replace(data, mapping=errors)

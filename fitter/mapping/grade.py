@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.linalg
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.survey import shortest_distances
-from forcemap.fitter.sharing.threads import in_order
+from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.terms.base import Array
 from forcemap.potentials import Potential
 from forcemap.potentials.elements import SYMBOLS
@@ -65,14 +66,20 @@ class Graded:
     quantiles: Mapping[str, float]
 
 
-def grade_of(model: Model, potential: Potential, frames: Sequence[Frame], jobs: int = 1) -> Graded:
-    """The grade of a model's mapped mean, by the frames that it was fitted to."""
+def grade_of(
+    model: Model, potential: Potential, frames: Sequence[Frame], run: Run | None = None
+) -> Graded:
+    """The grade of a model's mapped mean, by the frames that it was fitted to.
+
+    The threads of `run` share the frames, with those of other ranks where the first leads.
+    """
     counts = potential.feature_counts()
     moments = None
     if min(counts.values()) < FEWEST_FEATURES:
         moments = moments_for(model, potential.cutoff)
         counts = potential.feature_counts(moments)
-    features = _features(model, potential, sampled(frames, model.species), moments, jobs)
+    graded = sampled(frames, model.species)
+    features = _features(model, potential, graded, moments, run or Run())
     centers, found = {}, []
     for symbol, count in counts.items():
         of_symbol = features[symbol][:, :count]
@@ -121,19 +128,21 @@ def _features(
     potential: Potential,
     frames: Sequence[Frame],
     moments: Moments | None,
-    jobs: int,
+    run: Run,
 ) -> dict[str, Array]:
     """Features of all atoms by symbol, (atoms, most features of a species)."""
-
-    def of_frame(frame: Frame) -> Array:
-        evaluator = potential.evaluator(skin=0.0)
-        return evaluator.features(frame.positions, frame.numbers, frame.cell, frame.pbc, moments)
-
+    costs = [float(len(frame.numbers)) for frame in frames]
+    every = run.handed_out(partial(_features_in, potential, moments), frames, costs)
     found: dict[int, list[Array]] = {z: [] for z in model.species}
-    for frame, rows in zip(frames, in_order(of_frame, frames, jobs), strict=True):
+    for frame, rows in zip(frames, every, strict=True):
         for z in set(frame.numbers.tolist()):
             found[z].append(rows[frame.numbers == z])
     return {SYMBOLS[z]: np.concatenate(parts) for z, parts in found.items()}
+
+
+def _features_in(potential: Potential, moments: Moments | None, frame: Frame) -> Array:
+    evaluator = potential.evaluator(skin=0.0)
+    return evaluator.features(frame.positions, frame.numbers, frame.cell, frame.pbc, moments)
 
 
 def whitening(features: Array) -> tuple[Array, Array]:

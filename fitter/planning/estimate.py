@@ -238,7 +238,7 @@ def estimate(
         **look.seconds,
         "rows and their sum": (atoms * row.of(columns) + adding) / jobs / ranks,
         "deltas by evidence": solve * (EVIDENCE_STEPS if free else 1),
-        **_filling_seconds(look, frames, sum(counts)),
+        **_filling_seconds(look, frames, sum(counts), jobs * ranks),
         **_left_out_seconds(look, len(frames), wide, jobs * ranks),
         **_end_seconds(look, row.of(columns), n_test, jobs, ranks),
     }
@@ -282,16 +282,22 @@ def _left_out_seconds(look: _Look, frames: int, wide: Widths, workers: int) -> d
     }
 
 
-def _filling_seconds(look: _Look, frames: Sequence[Frame], labels: int) -> dict[str, float]:
+def _filling_seconds(
+    look: _Look, frames: Sequence[Frame], labels: int, workers: int
+) -> dict[str, float]:
     """Seconds of the search for holes, where the fit makes one."""
     settings, terms = look.settings, look.sized
     if not (settings.fills_holes and is_worth_filling(terms, frames, labels)):
         return {}
     columns = sum(c.n_sparse for c in look.combinations)
     work, is_flexible = look.mapping, settings.is_flexible
-    if not is_flexible:
+    elements = len({int(z) for frame in frames for z in np.unique(frame.numbers)})
+    if not is_flexible or elements > 1:
         look.extrapolated.append(f"holes are sought in at most {ROUNDS} searches, often fewer")
-    return {"filling holes": searching_seconds(look.row.of, columns, work, look.rates, is_flexible)}
+    seconds = searching_seconds(
+        look.row.of, columns, work, look.rates, is_flexible, elements, workers
+    )
+    return {"filling holes": seconds}
 
 
 def _matrix_bytes(look: _Look, frames: Sequence[Frame], groups: int, jobs: int) -> dict[str, int]:

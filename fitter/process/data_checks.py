@@ -78,6 +78,8 @@ def warn_of_short_cutoffs(settings: Settings, frames: Sequence[Frame]) -> None:
         return
     sample = [f for f in sample_of(frames, SAMPLE_ATOMS) if len(f.numbers) > 1 or np.any(f.pbc)]
     atoms = sum(len(frame.numbers) for frame in sample)
+    if sum(map(len, _distances(sample, min(cutoffs.values())))) >= atoms:
+        return  # nor is a longer cutoff too short; within it there may be a hundred times as many
     distances = _distances(sample, max(cutoffs.values()))
     short = {
         place: cutoff

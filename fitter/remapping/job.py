@@ -18,6 +18,7 @@ from forcemap.fitter.planning.step_cost import with_costs
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model
 from forcemap.fitter.process.provenance import training_frames
+from forcemap.fitter.sharing.run import Run
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
 
@@ -75,7 +76,7 @@ def map_file(
     try:
         mapped = map_model(model, frames, tolerance, jobs, progress, chosen.soap)
         mapped = in_precision(mapped, frames, wishes.precision or chosen.precision)
-        mapped = with_deviations(mapped, model, frames, draws, progress, not known.fault)
+        mapped = with_deviations(mapped, model, frames, draws, Run(jobs, progress), not known.fault)
     except ForcemapError as error:
         raise ForcemapError(f"{path}: {error}") from None
     if not known.fault:  # clusters are unlike what is run in MD

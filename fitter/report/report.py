@@ -12,8 +12,9 @@ fit share.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import Prediction
 from forcemap.fitter.report.calibration import Honest, uncertainty_block
 from forcemap.fitter.report.metrics import SizePoint, compare, error_block
+from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.sharing.whole_file import write_whole
 from forcemap.potentials.plain import plain
 
@@ -30,6 +32,9 @@ __all__ = ["Judgement", "build_report", "worst_frames", "write_report"]
 Pairs = Sequence[tuple[Frame, Prediction]]
 
 WORST_FRAMES = 8
+
+DRAWING = (4.0, 3.0, 1.0, 3.0)
+"""What the figures of parity, curves, sizes and deviations take, relative to one another."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +139,11 @@ def _frame_errors(frame: Frame, prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def write_report(out: str | Path, judged: Judgement) -> dict[str, Any]:
-    """Write `report.json` and `report.html` into the existing folder `out`; returns the report."""
+def write_report(out: str | Path, judged: Judgement, run: Run | None = None) -> dict[str, Any]:
+    """Write `report.json` and `report.html` into the existing folder `out`; returns the report.
+
+    The ranks of `run` share the figures, where the first leads.
+    """
     # Of an extra: who only fits and evaluates does without.
     from forcemap.fitter.report.figures import curve_figures, parity_figures, size_figures
     from forcemap.fitter.report.honesty_figures import honesty_figures
@@ -146,21 +154,28 @@ def write_report(out: str | Path, judged: Judgement) -> dict[str, Any]:
     train, test = judged.train, judged.test
     # Isolated atoms lie several eV away from all other frames, which they would squeeze together.
     shown = [[pair for pair in pairs if len(pair[0].numbers) > 1] for pairs in (train, test)]
+    drawings: list[Callable[[], Any]] = [
+        partial(parity_figures, compare(shown[0]), compare(shown[1])),
+        partial(curve_figures, judged.curves),
+        partial(size_figures, report.get("sizes", [])),
+        partial(honesty_figures, judged.honest),
+    ]
+    ranks = (run or Run()).ranks  # Matplotlib is not made for threads
+    figures = ranks.hand_out(_called, drawings, DRAWING, jobs=1)
     text = page(
         report,
         species=sorted({int(z) for frame, _ in train for z in frame.numbers}),
         force_scale=_force_scale(test or train),
-        figures=Figures(
-            parity_figures(compare(shown[0]), compare(shown[1])),
-            curve_figures(judged.curves),
-            size_figures(report.get("sizes", [])),
-            honesty_figures(judged.honest),
-        ),
+        figures=Figures(*figures),
         worst={"train": worst_frames(train), "test": worst_frames(test)},
     )
     write_whole(out / "report.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
     write_whole(out / "report.html", text)
     return report
+
+
+def _called(function: Callable[[], Any]) -> Any:
+    return function()
 
 
 def _force_scale(pairs: Pairs) -> float | None:

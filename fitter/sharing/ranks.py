@@ -51,6 +51,9 @@ PIECE = 16 << 20
 """Bytes sent or summed at once: messages beyond 2 GiB fail in many MPI libraries, and a reduction
 needs a second buffer of this size."""
 
+SMALL = 4096
+"""Bytes of an array below which it is no message of its own: a thousand frames have some thousand."""
+
 SHORTEST_SLEEP, LONGEST_SLEEP = 5e-5, 5e-3
 """Seconds between looks at a meeting, each twice as long as the one before: waiting ranks leave the
 processors to those that work."""
@@ -165,13 +168,23 @@ def dealt(costs: Sequence[float], size: int) -> list[list[int]]:
 
 
 Head: TypeAlias = tuple[bytes, list[int]]
-"""A pickled value without its arrays, and the arrays' numbers of bytes."""
+"""A pickled value without its large arrays, and these arrays' numbers of bytes."""
 
 
 def _packed(value: Any) -> tuple[Head, Iterator[Bytes]]:
-    """`value` pickled, and its arrays, which are not copied, in pieces that may be sent."""
+    """`value` pickled, and its large arrays, which are not copied, in pieces that may be sent."""
     kept: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(value, protocol=5, buffer_callback=kept.append)
+
+    def goes_with_the_rest(buffer: pickle.PickleBuffer) -> bool:
+        content = buffer.raw()
+        if (
+            content.nbytes < SMALL and not content.readonly
+        ):  # what is read from bytes cannot be written
+            return True
+        kept.append(buffer)
+        return False
+
+    head = pickle.dumps(value, protocol=5, buffer_callback=goes_with_the_rest)
     arrays = [np.frombuffer(buffer.raw(), dtype=np.uint8) for buffer in kept]
     return (head, [len(array) for array in arrays]), _pieces(arrays)
 

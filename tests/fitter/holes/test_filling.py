@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.baseline.beyond import binding
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.fitting import fitted
-from forcemap.fitter.holes.relaxation import Relaxation
+from forcemap.fitter.holes.relaxation import Relaxation, Start
 from forcemap.fitter.holes.search import Relax, compositions_of, holes_among, piece_of, starts
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.process.model_file import read_model, write_model
@@ -180,3 +181,27 @@ def test_pieces_keep_the_shares_of_elements() -> None:
 
 def test_few_energies_say_too_little_for_holes(frames: Sequence[Frame]) -> None:
     assert "holes" not in fit_frames(settings(), frames[:5]).data
+
+
+def test_near_atoms_are_a_hole_also_where_they_are_images(
+    frames: Sequence[Frame], free: Model
+) -> None:
+    """A structure just above the ground state is none, unless a bond is shorter than any before."""
+    (composition,) = compositions_of(frames, free.e0)
+    crystal, energy = composition.crystal, composition.lowest + 0.02 * composition.scale
+    shortest = free.repulsion[14, 14].shortest
+    found = []
+    for edges in ((0.7, 3.0, 3.0), (1.5, 3.0, 3.0)):
+        thin = replace(
+            crystal,
+            numbers=crystal.numbers[:1],
+            positions=np.zeros((1, 3)),
+            cell=np.diag(shortest * np.array(edges)),
+        )
+        total = energy + free.e0[14]
+
+        def relax(starts: Sequence[Start], thin: Frame = thin, total: float = total) -> list[Start]:
+            return [(thin, total) if frame is thin else (frame, np.inf) for frame, _ in starts]
+
+        found.append(len(holes_among(relax, [(composition, thin)], free.e0, free.repulsion)))
+    assert found == [1, 0]

@@ -20,6 +20,7 @@ from forcemap.fitter.mapping.grade import (
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.survey import shortest_distances
+from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.terms.base import Block
 from forcemap.fitter.terms.two_body import TwoBodyTerm
 from forcemap.potentials.file.potential_file import as_potential
@@ -135,7 +136,7 @@ def test_shortest_distances_are_those_of_the_data_also_without_a_core(
 
 def test_grade_does_not_depend_on_threads(frames: list[Frame], model: Model) -> None:
     potential = map_model(model, frames, 1e-3).potential
-    one, two = (grade_of(model, potential, frames, jobs).grade for jobs in (1, 2))
+    one, two = (grade_of(model, potential, frames, Run(jobs)).grade for jobs in (1, 2))
     for symbol, (mean, white) in one.centers.items():
         np.testing.assert_array_equal(mean, two.centers[symbol][0])
         np.testing.assert_array_equal(white, two.centers[symbol][1])

@@ -243,14 +243,18 @@ def test_search_for_holes_is_estimated_where_the_fit_makes_one() -> None:
 
 
 def test_flexible_terms_are_searched_less() -> None:
-    def seconds(is_flexible: bool) -> float:
+    def seconds(is_flexible: bool, elements: int = 1, workers: int = 1) -> float:
         rates = Rates(1e9, 1e9, 1e9)
         work = Work(products=1e8)
-        return searching_seconds(lambda n: 1e-4 + 1e-6 * n, 100, work, rates, is_flexible)
+        wanted = is_flexible, elements, workers
+        return searching_seconds(lambda n: 1e-4 + 1e-6 * n, 100, work, rates, *wanted)
 
     # Three searches of 50 structures, 150 steps of 8 atoms at 5 us each and 50 us beside; the map.
     assert seconds(True) == pytest.approx(3 * (50 * 150 * (8 * 5e-6 + 5e-5) + 0.1))
     assert seconds(False) > 10 * seconds(True)
+    assert 5 * seconds(True) < seconds(True, elements=4) < seconds(False, elements=4)
+    # Two ranks share the relaxations alone.
+    assert seconds(True, workers=2) == pytest.approx(3 * (25 * 150 * (8 * 5e-6 + 5e-5) + 0.1))
 
 
 # ----- what is not done -----
