@@ -65,6 +65,19 @@ void GradeWatch::begin() {
   atoms = atom->natoms;
 }
 
+// Most atoms are passed with one comparison.
+void GradeWatch::see(const double* grades, int count) {
+  double ordinary = std::min(current.largest, 1.0);
+  for (int i = 0; i < count; i++) {
+    if (!(grades[i] > ordinary)) continue;
+    if (grades[i] > 1.0) current.above++;
+    if (!(grades[i] > current.largest)) continue;
+    current.largest = grades[i];
+    current.atom = atom->tag_enable ? atom->tag[i] : 0;  // none has an ID
+    ordinary = std::min(current.largest, 1.0);
+  }
+}
+
 // The step that was looked at last is over.
 void GradeWatch::end() {
   if (current.above > 0) passed.push_back(current);

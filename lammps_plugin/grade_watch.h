@@ -27,14 +27,8 @@ class GradeWatch : protected Pointers {
 
   /// Look at the atoms of this step.
   void begin();
-  /// An atom of this rank; 0 for the ID of atoms that have none.
-  void see(double grade, tagint id) {
-    if (grade > 1.0) current.above++;
-    if (grade > current.largest) {
-      current.largest = grade;
-      current.atom = id;
-    }
-  }
+  /// The first `count` atoms of this rank.
+  void see(const double* grades, int count);
   /// Say what there was since the last report; nothing if nobody looked.
   void report();
 

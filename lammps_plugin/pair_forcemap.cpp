@@ -214,9 +214,7 @@ void PairForcemap::add_deviations(std::size_t count) {
 // The grades that are still to be computed, and a look at all of them.
 void PairForcemap::end_grades() {
   evaluator->potential.finish_grades(evaluator->queue);
-  const auto local = static_cast<std::size_t>(atom->nlocal);
-  for (std::size_t i = 0; i < local; i++)
-    watch->see(per_atom->grades[i], atom->tag_enable ? atom->tag[i] : 0);
+  watch->see(per_atom->grades.data(), atom->nlocal);
 }
 
 // Brings the ghosts' shares home, some draws at a time, and makes deviations of the sums.

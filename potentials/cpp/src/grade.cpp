@@ -168,7 +168,6 @@ struct MomentGrades::Impl {
     double* const x = sites.sums.features(loops.view());
     site_kernels().whiten_eight(center.blocks.data(), center.mean.data(), center.features, x,
                                 lengths);
-    // In this order, so that NaN for the distances stays.
     for (std::size_t n = 0; n < sites.sums.count; ++n)
       *sites.to[n] = std::max(sites.of_distances[n], lengths[n]);
     sites.sums.count = 0;
@@ -178,10 +177,11 @@ struct MomentGrades::Impl {
 MomentGrades::MomentGrades() = default;
 MomentGrades::~MomentGrades() = default;
 
-void MomentGrades::learn(const Grade& grade) {
+void MomentGrades::learn(const Grade& grade, double cutoff) {
   const Moments& moments = *grade.moments;
+  // The loops of few moments take every neighbour for one within their cutoff.
   is_few_ = grade.centers.size() == 1 && !grade.centers[0].mean.empty() && moments.radial <= 4 &&
-            moments.angular_radial == 0;
+            moments.angular_radial == 0 && moments.cutoff >= cutoff;
   if (is_few_) learn_few(grade);
   impl_ = std::make_unique<Impl>(grade);
 }
@@ -205,15 +205,20 @@ void MomentGrades::learn_few(const Grade& grade) {
         few.columns[k][row] += white * functions[n][k] * power;
     }
   few_.prepare = site_kernels().prepare_few;
+  few_.near_square = grade.longest_shortest * grade.longest_shortest;
 }
 
-bool MomentGrades::prepare_any(const Grade& grade, SiteView& site, double beyond, double* to) {
+void MomentGrades::keep_near(const Grade& grade, const SiteView& site, double* to) {
+  at_least_.emplace_back(to, grade.of_near(site));
+}
+
+bool MomentGrades::prepare_any(const Grade& grade, SiteView& site, double cutoff, double* to) {
   if (!impl_) {
-    learn(grade);
-    return prepare(grade, site, beyond, to);
+    learn(grade, cutoff);
+    return prepare(grade, site, cutoff, to);
   }
   const auto own = static_cast<std::size_t>(site.species);
-  if (!site_kernels().prepare(site, beyond)) return false;
+  if (!site_kernels().prepare(site, 2.0 * cutoff)) return false;
   if (grade.centers[own].mean.empty()) {
     *to = grade_of_distances(grade, site);
     return true;
@@ -228,27 +233,17 @@ bool MomentGrades::prepare_any(const Grade& grade, SiteView& site, double beyond
 }
 
 void MomentGrades::finish_few() {
-  double lengths[kTogether];
-  site_kernels().few_grades(few_.view, few_.sums, lengths);
-  for (std::size_t n = 0; n < few_.count; ++n)
-    *few_.to[n] = std::max(few_.of_distances[n], lengths[n]);
+  site_kernels().few_grades(few_.view, few_.sums, few_.count, few_.to);
   few_.count = 0;
 }
 
 void MomentGrades::spoil(double* to) {
-  *to = std::numeric_limits<double>::quiet_NaN();
-  const auto spoil_of = [to](std::size_t count, double* const* places, double* of_distances) {
-    for (std::size_t n = 0; n < count; ++n)
-      if (places[n] == to) of_distances[n] = *to;
-  };
-  spoil_of(few_.count, few_.to, few_.of_distances);
-  if (!impl_) return;
-  for (const auto& sites : impl_->waiting)
-    if (sites) spoil_of(sites->sums.count, sites->to, sites->of_distances);
+  at_least_.emplace_back(to, std::numeric_limits<double>::quiet_NaN());
 }
 
 void MomentGrades::clear() {
   few_.count = 0;
+  at_least_.clear();
   if (!impl_) return;
   for (const auto& sites : impl_->waiting)
     if (sites) sites->sums.count = 0;
@@ -256,10 +251,13 @@ void MomentGrades::clear() {
 
 void MomentGrades::finish(const Grade& grade) {
   if (few_.count > 0) finish_few();
-  if (!impl_) return;
-  for (std::size_t species = 0; species < impl_->waiting.size(); ++species)
-    if (impl_->waiting[species] && impl_->waiting[species]->sums.count > 0)
-      impl_->finish(grade, species);
+  if (impl_)
+    for (std::size_t species = 0; species < impl_->waiting.size(); ++species)
+      if (impl_->waiting[species] && impl_->waiting[species]->sums.count > 0)
+        impl_->finish(grade, species);
+  for (const auto& [to, least] : at_least_)
+    if (!(least <= *to)) *to = std::isnan(*to) ? *to : least;
+  at_least_.clear();
 }
 
 }  // namespace forcemap

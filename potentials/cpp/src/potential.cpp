@@ -155,8 +155,31 @@ struct Potential::Impl {
   }
 
   void evaluate(Site* sites, std::size_t count, double* energies) const {
+    if (count == 1) {
+      const PrepareFunction prepare = site_kernels().prepare;
+      const auto by = [&](SiteView& view) { return prepare(view, 2.0 * cutoff); };
+      evaluate_one(*sites, *energies, Alone::left_out, by);
+      return;
+    }
     Prepared found = prepare(sites, count, energies, Alone::left_out);
     if (found.count > 0) add_terms(found, energies, sites[0].scratch->space);
+  }
+
+  // A site on its own, as most terms take them; by(view) prepares it. Whether it could.
+  template <typename By>
+  bool evaluate_one(Site& site, double& energy, Alone alone, const By& by) const {
+    energy = data.e0[static_cast<std::size_t>(site.species)];
+    if (site.count == 0 && alone == Alone::left_out) return true;
+    SiteView& view = site.scratch->view;
+    view.count = site.count;
+    view.species = site.species;
+    if (!by(view)) {
+      energy = std::nan("");
+      return false;
+    }
+    const SiteView* const views[] = {&view};
+    for (const auto& term : data.terms) term->add({1, views}, &energy, site.scratch->space);
+    return true;
   }
 
   void add_terms(Prepared& found, double* energies, Workspace& space) const {
@@ -203,8 +226,16 @@ struct Potential::Impl {
 
   void grade_by_moments(Site* sites, std::size_t count, double* energies, double* const* grades,
                         MomentGrades& waiting) const {
+    if (count == 1) {
+      const auto by = [&](SiteView& view) {
+        return waiting.prepare(*data.grade, view, cutoff, *grades);
+      };
+      // Moments of distances that are no numbers are none either.
+      if (!evaluate_one(*sites, *energies, Alone::kept, by)) waiting.spoil(*grades);
+      return;
+    }
     const auto by = [&](SiteView& view, std::size_t n) {
-      return waiting.prepare(*data.grade, view, 2.0 * cutoff, grades[n]);
+      return waiting.prepare(*data.grade, view, cutoff, grades[n]);
     };
     Prepared found = prepare_by(sites, count, energies, Alone::kept, by);
     if (found.count > 0) add_terms(found, energies, sites[0].scratch->space);

@@ -56,11 +56,13 @@ struct FewMomentsView {
   double columns[4][4];
   double shift[4];
 };
-/// Prepares a site as PrepareFunction does, bit by bit, and writes its four sums.
-using PrepareFewFunction = bool (*)(SiteView& site, double beyond, double cutoff, double* sums);
-/// The grades of eight sites, from the sums of each.
+/// Prepares a site as PrepareFunction does, bit by bit but for where the padding is, and writes its
+/// four sums. No neighbour is beyond `cutoff`.
+using PrepareFewFunction = bool (*)(SiteView& site, double cutoff, double* sums);
+/// The grades of `count` sites from the sums of each, which has room for a multiple of 8, to where
+/// `to` points.
 using FewGradesFunction = void (*)(const FewMomentsView& moments, const double (*sums)[4],
-                                   double* grades);
+                                   std::size_t count, double* const* to);
 
 /// |W (x - mean)|^2 of a lower triangular W, (count, count) with a multiple of 8 as count, by
 /// blocks of 8 rows: of each the columns up to its last row, 8 numbers of each. Leaves x - mean in

@@ -136,8 +136,9 @@ struct Packer {
   }
 };
 
-// Sums over a site's neighbours of powers of what fades, cutoff - r: in this form, with additions
-// apart from products, the loop that prepares a site hardly gets longer.
+// Sums over a site's neighbours, none of which is beyond the cutoff, of powers of what fades,
+// cutoff - r: in this form, with additions apart from products, the loop that prepares a site
+// hardly gets longer.
 class FadingSums {
  public:
   __attribute__((always_inline)) inline explicit FadingSums(double cutoff)
@@ -146,7 +147,7 @@ class FadingSums {
     for (std::size_t k = 0; k < kFadingPowers; ++k) total_[k] = splat8(0.0);
   }
   __attribute__((always_inline)) inline void add(Vec8 r) {
-    const Vec8 fade = larger(cutoff_ - r, splat8(0.0)), square = fade * fade, cube = square * fade;
+    const Vec8 fade = cutoff_ - r, square = fade * fade, cube = square * fade;
     total_[0] = total_[0] + square;
     total_[1] = total_[1] + cube;
     total_[2] = total_[2] + square * square;
@@ -161,19 +162,26 @@ class FadingSums {
   Vec8 cutoff_, total_[kFadingPowers];
 };
 
-static void few_grades(const FewMomentsView& v, const double (*sums)[4], double* grades) {
-  const double* rows[8];
-  for (int n = 0; n < 8; ++n) rows[n] = sums[n];
-  Vec8 powers[4], squares = splat8(0.0);
-  load_columns(rows, powers);
+static void few_grades(const FewMomentsView& view, const double (*sums)[4], std::size_t count,
+                       double* const* to) {
+  const FewMomentsView v = view;  // which no store can change
+  for (std::size_t first = 0; first < count; first += 8, sums += 8, to += 8) {
+    const double* rows[8];
+    for (int n = 0; n < 8; ++n) rows[n] = sums[n];
+    Vec8 powers[4], squares = splat8(0.0);
+    load_columns(rows, powers);
 #pragma GCC unroll 4
-  for (std::size_t row = 0; row < 4; ++row) {
-    Vec8 y = splat8(-v.shift[row]);
+    for (std::size_t row = 0; row < 4; ++row) {
+      Vec8 y = splat8(-v.shift[row]);
 #pragma GCC unroll 4
-    for (std::size_t k = 0; k <= row; ++k) y = fma(powers[k], splat8(v.columns[k][row]), y);
-    squares = fma(y, y, squares);
+      for (std::size_t k = 0; k <= row; ++k) y = fma(powers[k], splat8(v.columns[k][row]), y);
+      squares = fma(y, y, squares);
+    }
+    double grades[8];
+    store(grades, root(squares));
+    const std::size_t rest = count - first, some = rest < 8 ? rest : 8;
+    for (std::size_t n = 0; n < some; ++n) *to[n] = grades[n];
   }
-  store(grades, root(squares));
 }
 
 // One species: sums of N functions at v.sums. Returns how many neighbours are packed.

@@ -26,6 +26,7 @@ struct TwoBodyDrawsView {
 struct ZblView {
   std::size_t species;
   const ZblFunction* functions;  // (species, species); outer = 0: no core
+  double outer;                  // the largest of theirs
 };
 
 /// Energy of a site, eV; its derivatives are added to the site's gradients.

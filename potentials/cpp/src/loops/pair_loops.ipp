@@ -142,17 +142,21 @@ static double zbl(const ZblView& term, const SiteView& s) {
   double energy = 0.0;
   const ZblFunction* functions =
       term.functions + static_cast<std::size_t>(s.species) * term.species;
-  for (std::size_t n = 0; n < s.count; ++n) {
-    const ZblFunction& f = functions[s.kind[n]];
-    if (!(s.r[n] < f.outer)) continue;
-    double slope, screened[4];
-    store(screened, exponential(splat(-s.r[n]) * load(f.screening)));
-    energy += 0.5 * f.evaluate(s.r[n], screened, slope);
-    const double g = 0.5 * slope * s.inverse_r[n];
-    s.gx[n] += g * s.x[n];
-    s.gy[n] += g * s.y[n];
-    s.gz[n] += g * s.z[n];
-  }
+  const Vec8 outer = splat8(term.outer);
+  for (std::size_t first = 0; first < s.padded; first += 8)
+    // Few neighbours are so near; the padding is not.
+    for (unsigned rest = less(load8(s.r + first), outer); rest != 0; rest &= rest - 1) {
+      const std::size_t n = first + static_cast<std::size_t>(__builtin_ctz(rest));
+      const ZblFunction& f = functions[s.kind[n]];
+      if (!(s.r[n] < f.outer)) continue;
+      double slope, screened[4];
+      store(screened, exponential(splat(-s.r[n]) * load(f.screening)));
+      energy += 0.5 * f.evaluate(s.r[n], screened, slope);
+      const double g = 0.5 * slope * s.inverse_r[n];
+      s.gx[n] += g * s.x[n];
+      s.gy[n] += g * s.y[n];
+      s.gz[n] += g * s.z[n];
+    }
   return energy;
 }
 

@@ -287,8 +287,10 @@ static bool prepare(SiteView& s, double beyond) {
   return s.least_square > kLeastSquare || short_lengths(s);
 }
 
-static bool prepare_few(SiteView& s, double beyond, double cutoff, double* sums) {
-  pad(s, beyond);
+static bool prepare_few(SiteView& s, double cutoff, double* sums) {
+  // Beyond the cutoff, also once it is rounded, and too near for powers of the difference to count:
+  // without a look at each neighbour the loop is shorter.
+  pad(s, (1.0 + 1e-12) * cutoff);
   FadingSums faded(cutoff);
   s.least_square = lengths(s, [&](Vec8 r) __attribute__((always_inline)) { faded.add(r); });
   faded.write(sums);

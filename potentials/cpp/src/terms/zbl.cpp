@@ -21,17 +21,17 @@ class Zbl final : public MappedTerm {
     reader.json().allow_only({"kind", "pairs"});
     const JsonView pairs = reader.json().at("pairs");
     if (pairs.size() == 0) pairs.reject("found an empty array, expected at least one pair");
+    view_ = {reader.species(), functions_.data(), 0.0};
     for (std::size_t i = 0; i < pairs.size(); ++i) read(reader, pairs.at(i));
-    view_ = {reader.species(), functions_.data()};
   }
 
-  double cutoff() const override { return outer_; }
+  double cutoff() const override { return view_.outer; }
   std::size_t bytes() const override { return functions_.size() * sizeof(ZblFunction); }
 
   void add(const Sites& sites, double* energies, Workspace&) const override {
     const ZblEnergyFunction energy = site_kernels().zbl;
     add_each(sites, energies, [&](const SiteView& site) {
-      return site.least_square < outer_ * outer_ ? energy(view_, site) : 0.0;
+      return site.least_square < view_.outer * view_.outer ? energy(view_, site) : 0.0;
     });
   }
 
@@ -51,11 +51,10 @@ class Zbl final : public MappedTerm {
     const std::size_t n = reader.species(), a = species[0], b = species[1];
     functions_[a * n + b] = functions_[b * n + a] =
         ZblFunction(reader.numbers()[a], reader.numbers()[b], inner, outer);
-    outer_ = std::max(outer_, outer);
+    view_.outer = std::max(view_.outer, outer);
   }
 
   std::vector<ZblFunction> functions_;
-  double outer_ = 0.0;  // the largest
   ZblView view_{};
 };
 
