@@ -62,12 +62,15 @@ def refined(
         for pull in pulls:
             add_exactly(total, low, pull)
             advance()
-        return run.ranks.on_first(lambda: _stepped(posterior, total + low))
+        # The values alone: the factor, which all ranks have, is large.
+        values = run.ranks.on_first(lambda: _stepped(posterior, total + low))
+    return replace(posterior, values=values)
 
 
-def _stepped(posterior: Posterior, pull: Array) -> Posterior:
+def _stepped(posterior: Posterior, pull: Array) -> Array:
+    """(m,) values of the solution after one step."""
     scaled = posterior.values / posterior.deltas
     rows, values = posterior.imagined
     pull = pull + posterior.deltas * ((values - rows @ posterior.values) @ rows)
     step = scipy.linalg.cho_solve((posterior.factor, True), pull - scaled, check_finite=False)
-    return replace(posterior, values=posterior.deltas * (scaled + step))
+    return np.asarray(posterior.deltas * (scaled + step))
