@@ -68,12 +68,12 @@ double grade_of(const Potential& potential, double x) {
 TEST(grades_of_many_sites_are_those_of_each) {
   const Potential potential = graded();
   GradeQueue queue;
-  std::vector<double> grades(19, -1.0);  // two full groups that wait, and a part of one
+  std::vector<double> grades(150, -1.0);  // two full groups that wait, and a part of one
   for (std::size_t n = 0; n < grades.size(); ++n)
-    add(potential, 2.0 + 0.1 * static_cast<double>(n), &grades[n], queue);
+    add(potential, 1.7 + 0.014 * static_cast<double>(n), &grades[n], queue);
   potential.finish_grades(queue);
   for (std::size_t n = 0; n < grades.size(); ++n) {
-    const double alone = grade_of(potential, 2.0 + 0.1 * static_cast<double>(n));
+    const double alone = grade_of(potential, 1.7 + 0.014 * static_cast<double>(n));
     CHECK(std::abs(grades[n] - alone) <= 1e-14 * alone);
     CHECK(alone > 0.0);
   }

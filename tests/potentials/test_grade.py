@@ -179,10 +179,13 @@ def test_grading_leaves_energies_and_forces_alone() -> None:
 
 
 def test_grades_do_not_depend_on_how_many_wait() -> None:
-    """Sites are graded eight at a time: each as if it were alone, however many there are."""
+    """Sites are graded many at a time: each as if it were alone, however many there are.
+
+    Of those nearer than the data's shortest distance, too, some of which are with others in a group.
+    """
     potential = as_potential(CASES["4 sums of one element"])
-    for count in (1, 7, 8, 9, 17):
-        places = np.random.default_rng(count).uniform(0, 6, (count, 3))
+    for count in (1, 7, 8, 9, 17, 63, 64, 65, 130):
+        places = np.random.default_rng(count).uniform(0, 3.0 * count ** (1 / 3), (count, 3))
         atoms = Atoms(f"Si{count}", places)
         found = grades(potential, atoms)
         np.testing.assert_allclose(found, reference.grades(CASES["4 sums of one element"], atoms))
