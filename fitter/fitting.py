@@ -370,7 +370,7 @@ def _solved(
     n_rows = together.count
     rows, values, sigmas = np.zeros((0, prior.size)), np.zeros(0), np.zeros(0)
     if prepared.imagined:
-        rows, values, sigmas = imagined_rows(prepared.imagined, prior, solution, chosen)
+        rows, values, sigmas = imagined_rows(prepared.imagined, prior, solution, chosen, n_rows)
         together.add_rows(rows, values, float(np.sum(np.log(sigmas))))
         solution = together.solve(deltas)
     posterior = Posterior(

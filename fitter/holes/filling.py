@@ -3,7 +3,9 @@
 Random structures relax with the fit; those that end below the ground state become frames with an energy
 alone, somewhat above it. A label pulls only where the process is below it (`lifting`): structures are
 to lie above the ground state, how far nobody knows. That goes on with the process that knows the
-labels, until several searches in a row find nothing, or until lifting spoils the fit to the data.
+labels, until several searches in a row find nothing, or until lifting spoils the fit to the data. It
+also ends where holes are shallow and get no shallower: in alloys, whose frames seldom have the best
+order of the elements, the process is right to find lower energies.
 
 The labels that pull in the end count as what is imagined beyond the data: they are no part of the
 evidence, of errors or of counts, and give no sparse points.
@@ -44,7 +46,10 @@ STARTS, ROUNDS = 50, 30
 before."""
 
 SURE = 3
-"""Searches in a row without a hole, after which there are none."""
+"""Searches in a row without a hole, or with no other than before, after which there are no more."""
+
+SHALLOW = 0.02
+"""Depth of holes, in cohesive energies, that may be none."""
 
 SIGMA = 0.03
 """Of a label (eV per atom), in cohesive energies."""
@@ -129,11 +134,11 @@ class _Search:
         self.lifts = Lifts.none(prior.size)
         self.weights = np.zeros(0)
         self.most = MOST_SPOILT * _squares(fit.posterior.values, fit.posterior, data)
-        self.calm = 0
+        self.calm, self.deepest = 0, np.inf
 
     @property
     def is_over(self) -> bool:
-        """Whether enough searches have found nothing."""
+        """Whether enough searches have found nothing, or nothing new."""
         return self.calm >= SURE
 
     def found(self) -> list[Hole]:
@@ -141,8 +146,12 @@ class _Search:
         like = next(frame for frame in self.frames if frame.energy is not None)
         structures = starts(self.compositions, self.last, like, self.rng, STARTS)
         holes = holes_among(self._relaxed, structures, self.model.e0, self.model.repulsion)
-        self.calm = 0 if holes else self.calm + 1
-        self.last = holes
+        depths = [hole.depth / hole.composition.scale for hole in holes]
+        deepest = max(depths, default=0.0)
+        # Holes that are not below the ground state have atoms too near to each other.
+        are_same = deepest >= self.deepest and all(0.0 < depth < SHALLOW for depth in depths)
+        self.calm = self.calm + 1 if are_same or not holes else 0
+        self.deepest, self.last = min(self.deepest, deepest), holes
         return holes
 
     def _relaxed(self, starts: Sequence[Start]) -> Iterable[Relaxed]:
