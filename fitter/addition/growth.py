@@ -41,11 +41,13 @@ from forcemap.fitter.sparse.candidates import candidate_pools
 from forcemap.fitter.sparse.newcomers import Newcomers, newcomers
 from forcemap.fitter.terms.base import Array, Block, Species, Term, TermSettings
 from forcemap.fitter.terms.rows import unwhitened
+from forcemap.fitter.uncertainty.kept_rows import KeptRows
+from forcemap.fitter.uncertainty.leave_one_out import LeftOut, Posterior, leave_one_out
 from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.errors import ForcemapError
 from threadpoolctl import threadpool_limits
 
-__all__ = ["check_addable", "grown"]
+__all__ = ["check_addable", "grown", "left_out_of"]
 
 FIT_ANEW = "fit anew, with all frames among the training data of the settings"
 
@@ -87,6 +89,11 @@ def grown(
         growth = growth.with_targets(growth.imagined(before), run, lambda count: None)
         growth = growth.with_targets(growth.targets([*before, *frames]), run, advance)
     return growth.model(frames)
+
+
+def left_out_of(model: Model, frames: Sequence[Frame], run: Run) -> list[LeftOut]:
+    """Frames that were added to a model, each left out of it in turn."""
+    return leave_one_out(*_Growth.of(model).solved(frames), KeptRows.none(), run)
 
 
 def check_addable(model: Model, frames: Sequence[Frame]) -> None:
@@ -236,6 +243,11 @@ class _Growth:
         if settings.is_guided and sigmas:
             reach = max(term.cutoff for term in source.terms)
             known = imagined_frames(frames, source.e0, source.repulsion, baseline.energy, reach)
+            if len(known) != len(sigmas):
+                raise ForcemapError(
+                    "the model was written by an earlier forcemap, which imagined other frames beyond "
+                    f"the data; {FIT_ANEW}"
+                )
             units = np.divide(sigmas, source.noise_factor)
             found = [*zip(known, units.tolist(), strict=True), *found]
         return [
@@ -267,13 +279,29 @@ class _Growth:
         triangle[-1, -1] = 0.0
         return replace(self, prior=prior, triangle=triangle, log_sigma=0.0, count=0)
 
+    @property
+    def values(self) -> Array:
+        """(m,) whitened weights of the unit-variance columns."""
+        m = len(self.triangle) - 1
+        factor, projected = self.triangle[:m, :m], self.triangle[:m, m]
+        return np.asarray(self.deltas * scipy.linalg.solve_triangular(factor, projected))
+
+    def solved(self, frames: Sequence[Frame]) -> tuple[list[Targets], Prior, Posterior]:
+        """Labels of some frames, and the process that knows them."""
+        m = len(self.triangle) - 1
+        factor = np.ascontiguousarray(self.triangle[:m, :m].T)
+        none = np.zeros((0, m)), np.zeros(0)
+        scale = self.source.noise_factor
+        # The sigmas of the targets have the factor of stresses.
+        posterior = Posterior(self.values, factor, self.deltas, np.ones(1), scale, none)
+        return self.targets(frames), self.prior, posterior
+
     def model(self, frames: Sequence[Frame]) -> Model:
         """The fitted process; `frames` are the added ones."""
         m = len(self.triangle) - 1
         factor, projected = self.triangle[:m, :m], self.triangle[:m, m]
         misfit = float(self.triangle[m, m] ** 2)
-        weights = self.deltas * scipy.linalg.solve_triangular(factor, projected)
-        weights = unwhitened(self.prior.terms, self.prior.factors, weights)
+        weights = unwhitened(self.prior.terms, self.prior.factors, self.values)
         log_determinant = 2.0 * float(np.sum(np.log(np.diag(factor))))
         source = self.source
         assert source.labels is not None

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forcemap.fitter.addition.growth import check_addable, grown
+from forcemap.fitter.addition.growth import check_addable, grown, left_out_of
 from forcemap.fitter.config import Settings, Source
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
@@ -37,7 +37,8 @@ def add_to_folder(
 
     The frame files of the fit so far are read for the report and the map. If they are missing or have
     changed, the new frames alone serve (UserWarning), unless there are new sparse points, which need
-    the old frames.
+    the old frames. `leave_one_out` of the report is of the new frames, since rows of the others are
+    not formed again.
 
     Raises:
         ForcemapError: model, frames or the folder cannot be used; nothing is written.
@@ -72,7 +73,8 @@ def add_to_folder(
         for line in _changes(model, larger):
             run.note(line)
         larger = replace(larger, settings=whole.to_dict(), data=former.data_of(larger, new))
-        return data, Fitted(larger, left_out=[], settings=whole, sigma_factors=())
+        left_out = left_out_of(larger, new, run)
+        return data, Fitted(larger, left_out, settings=whole, sigma_factors=())
 
     return made_in_folder(whole, out, run, made)
 

@@ -98,7 +98,8 @@ def evaluate(
     A potential with draws, and a model, also give the errors that they expect: standard deviations
     of the difference of a prediction and a label, the model's and the labels' noise together.
 
-    POTENTIAL may also be a model.forcemap: then the Gaussian process itself is evaluated, slowly.
+    POTENTIAL may also be a model.forcemap: then the Gaussian process itself is evaluated, slowly; its
+    map grades the atoms, where the frames that it was fitted to are still there.
     """
     from forcemap.fitter.report.metrics import error_block
     from forcemap.fitter.sharing.fit_folder import warn_of_mixture
@@ -116,6 +117,7 @@ def evaluate(
     with interruptible(progress, anew(left, command_line())):
         frames = _frames(data, index, parse_keys(keys), progress)
         found = predict_frames(loaded, frames, jobs, progress)
+        found = _with_grades(found, loaded, potential, jobs, progress)
         if output is not None:
             write_predictions(output, found)
     block = error_block(found.pairs, found.deviations)
@@ -266,6 +268,23 @@ def predict_frames(
         return Predicted(means, [deviation for _, deviation in found])
     _check_species(frames, set(source.numbers), "potential")
     return _by_potential(source, frames, jobs, progress)
+
+
+def _with_grades(
+    found: Predicted, source: Potential | Model, path: Path, jobs: int, progress: Progress
+) -> Predicted:
+    """The predictions of a model with the grades that its potential has."""
+    from forcemap.fitter.process.model import Model
+    from forcemap.fitter.remapping.job import grading_potential
+    from forcemap.fitter.sharing.run import Run
+
+    potential = None
+    if isinstance(source, Model):
+        potential = grading_potential(source, path, Run(jobs, progress))
+    if potential is None:
+        return found
+    frames = [frame for frame, _ in found.pairs]
+    return found._replace(grades=_by_potential(potential, frames, jobs, progress).grades)
 
 
 def _by_potential(

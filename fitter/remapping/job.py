@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,17 +13,19 @@ from forcemap.fitter.checked import Place, mapping, read_fields
 from forcemap.fitter.config import MapSettings, UncertaintySettings
 from forcemap.fitter.mapping.deviations import with_deviations
 from forcemap.fitter.mapping.map import map_model, no_map
+from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.precision import in_precision
 from forcemap.fitter.mapping.probes import RANDOM_CLUSTERS, random_cluster
 from forcemap.fitter.planning.step_cost import with_costs
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.model_file import read_model
-from forcemap.fitter.process.provenance import training_frames
+from forcemap.fitter.process.provenance import TrainingFrames, training_frames
 from forcemap.fitter.sharing.run import Run
+from forcemap.potentials import Potential
 from forcemap.potentials.errors import ForcemapError
 from forcemap.potentials.runs.progress import Progress
 
-__all__ = ["Wishes", "map_file"]
+__all__ = ["Wishes", "grading_potential", "map_file"]
 
 
 @dataclass(frozen=True)
@@ -61,29 +64,54 @@ def map_file(
     model = read_model(path)
     if model.unmapped:
         raise ForcemapError(f"{path}: {no_map(model)}")
+    run = Run(jobs, progress)
+    known = _frames_of(model, path, run)
+    mapped = _mapped(model, path, known, wishes, run)
+    if not known.fault:  # clusters are unlike what is run in MD
+        mapped = with_costs(mapped, known.frames)
+    mapped.write(Path(potential_path))
+    found = {"seconds": mapped.seconds, "frames": len(known.frames), "fault": known.fault}
+    return {**mapped.errors, **found}
+
+
+def grading_potential(model: Model, path: Path, run: Run) -> Potential | None:
+    """The map of the model in the file `path`, without draws, for the grades of atoms.
+
+    None where it has no map, and with a UserWarning where the training files are not as they were.
+    """
+    if model.unmapped:
+        return None
+    known = _frames_of(model, path, run)
+    if known.fault:
+        warnings.warn(f"{known.fault}; atoms have no extrapolation grades", stacklevel=2)
+        return None
+    return _mapped(model, path, known, Wishes(draws=0), run).potential
+
+
+def _frames_of(model: Model, path: Path, run: Run) -> TrainingFrames:
+    count = model.data.get("n_frames")
+    known = count if isinstance(count, int) else None
+    with run.stage("reading training frames", known) as advance:
+        return training_frames(model, path, advance)
+
+
+def _mapped(model: Model, path: Path, known: TrainingFrames, wishes: Wishes, run: Run) -> Mapped:
+    """Mapped with the training frames, or with clusters in their place and without a grade."""
     chosen, draws = _chosen(model, path)
     tolerance = chosen.tolerance if wishes.tolerance is None else wishes.tolerance
     if wishes.draws is not None:
         asked = {"draws": wishes.draws}
         draws = read_fields(UncertaintySettings, asked, Place("forcemap map")).draws
-    count = model.data.get("n_frames")
-    with progress.stage("reading frames", count if isinstance(count, int) else None) as advance:
-        known = training_frames(model, path, advance)
     frames = known.frames
     if known.fault:
         rng = np.random.default_rng(1)
         frames = [random_cluster(model, rng) for _ in range(3 * RANDOM_CLUSTERS)]
     try:
-        mapped = map_model(model, frames, tolerance, jobs, progress, chosen.soap)
+        mapped = map_model(model, frames, tolerance, run.jobs, run.progress, chosen.soap)
         mapped = in_precision(mapped, frames, wishes.precision or chosen.precision)
-        mapped = with_deviations(mapped, model, frames, draws, Run(jobs, progress), not known.fault)
+        return with_deviations(mapped, model, frames, draws, run, not known.fault)
     except ForcemapError as error:
         raise ForcemapError(f"{path}: {error}") from None
-    if not known.fault:  # clusters are unlike what is run in MD
-        mapped = with_costs(mapped, frames)
-    mapped.write(Path(potential_path))
-    found = {"seconds": mapped.seconds, "frames": len(known.frames), "fault": known.fault}
-    return {**mapped.errors, **found}
 
 
 def _chosen(model: Model, path: Path) -> tuple[MapSettings, int]:

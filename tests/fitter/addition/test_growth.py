@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forcemap.fitter.addition.growth import grown
+from forcemap.fitter.addition.growth import grown, left_out_of
 from forcemap.fitter.baseline.baseline import Baseline
 from forcemap.fitter.config import Settings
 from forcemap.fitter.data.dataset import read_frames
@@ -110,6 +110,19 @@ def test_added_frames_are_worth_the_same_as_frames_from_the_start(
     )
     assert found.data["n_frames"] == len(frames)
     assert found.data["n_rows"] == from_labels(frames)
+
+
+def test_added_frames_left_out_are_predicted_by_the_others(tmp_path: Path) -> None:
+    """1e-6: as above."""
+    frames = silicon()
+    model = reread(fit_frames(settings(TERMS), frames[:8]), tmp_path)
+    left_out = left_out_of(grown(model, frames[8:], never), frames[8:], Run())
+    assert [left.frame.index for left in left_out] == [frame.index for frame in frames[8:]]
+    last, before = left_out[-1].prediction(), Truth(grown(model, frames[8:-1], never))
+    expected = before.prediction(frames[-1])
+    assert last.energy == pytest.approx(expected.energy, abs=1e-6)
+    np.testing.assert_allclose(last.forces, expected.forces, atol=1e-6)
+    assert np.abs(last.forces - Truth(model).prediction(frames[-1]).forces).max() > 1e-4
 
 
 def from_labels(frames: Sequence[Frame]) -> int:

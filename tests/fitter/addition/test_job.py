@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,9 @@ def test_files_are_those_of_a_fit_that_belong_together(folder: Path) -> None:
     assert len(frames) == 20 == model.data["n_frames"]
     assert model.data["hash"] == data_hash(frames)
     load(folder / "out" / "potential.forcemap")
+    report = json.loads((folder / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["leave_one_out"]["n_frames"] == 8
+    assert report["leave_one_out"]["force_rmse_ev_per_a"] > report["train"]["force_rmse_ev_per_a"]
 
 
 def test_frames_can_be_added_to_what_has_had_some_added(folder: Path) -> None:

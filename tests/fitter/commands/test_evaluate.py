@@ -109,7 +109,30 @@ def test_model_and_potential_expect_alike_inside_the_data(out: Path) -> None:
         blocks.append(json.loads(result.stdout))
     model, potential = blocks
     assert model["force_std_ev_per_a"] == pytest.approx(potential["force_std_ev_per_a"], rel=0.4)
-    assert "largest_grade" not in model
+
+
+def test_model_grades_atoms_as_its_potential_does(out: Path, tmp_path: Path) -> None:
+    outputs = []
+    for name in ("model.forcemap", "potential.forcemap"):
+        outputs.append(tmp_path / f"{name}.xyz")
+        result = invoke(
+            *("evaluate", out / name, SILICON / "test.xyz", "--output", outputs[-1], "--quiet")
+        )
+        assert result.exit_code == 0, result.output
+        assert "have an extrapolation grade above 1" in result.stderr
+    for model, potential in zip(*(read(output, ":") for output in outputs), strict=True):
+        # The map is made anew, by the same frames.
+        np.testing.assert_allclose(model.arrays["grade"], potential.arrays["grade"], rtol=1e-6)
+
+
+def test_model_whose_frames_have_changed_has_no_grades(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forcemap.fitter.process.provenance.data_hash", lambda frames: "another")
+    result = invoke("evaluate", out / "model.forcemap", SILICON / "test.xyz", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "was fitted to; atoms have no extrapolation grades" in " ".join(result.stderr.split())
+    assert "largest_grade" not in json.loads(result.stdout)
 
 
 def test_model_beyond_the_data_expects_what_the_prior_leaves_open(
