@@ -46,6 +46,7 @@ from forcemap.fitter.planning.deviations import (
     drawn_bytes,
     level_seconds,
     sized,
+    steps_of_draws,
 )
 from forcemap.fitter.planning.searching import searching_seconds
 from forcemap.fitter.planning.widths import Widths, row_counts
@@ -679,6 +680,9 @@ def estimate_table(estimated: Estimate) -> Any:
         ("rows kept on disk during the fit", f"{_memory(estimated.kept_bytes)}{each}"),
         ("draws in the potential", _drawn(estimated)),
     ]
+    if estimated.draws:
+        steps = f"about {steps_of_draws(estimated.draws):.0f} steps, when asked for"
+        uncertainty.append(("deviations in a run", steps))
     times = [(stage, f"about {_time(seconds)}") for stage, seconds in estimated.seconds.items()]
     times.append(("in all", f"about {_time(sum(estimated.seconds.values()))}"))
     notes = [f"Note: {sentence}." for sentence in estimated.extrapolated]

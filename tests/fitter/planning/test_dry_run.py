@@ -498,6 +498,7 @@ def test_dry_run_prints_sizes_and_writes_nothing(
         "Gram matrix",
         "rows kept on disk during the fit",
         "draws in the potential 16",
+        "deviations in a run about 7 steps",
         "leaving frames out about",
         "block of rows",
         "Time by 2 thread(s)",
