@@ -23,7 +23,7 @@ BEND, ROUNDS = 8.0, 30
 SOFTER = tuple(2.0**n for n in range(8))
 """Factors of the sigmas, of which the first is taken that does not spoil the fit to the data."""
 
-MOST_SPOILT = 0.03
+MOST_SPOILT = 0.01
 """What imagined labels may add to the squared residuals of the data, per label of the data and noise:
 how wrong they are differs from set to set."""
 
