@@ -280,29 +280,34 @@ class _Growth:
         return replace(self, prior=prior, triangle=triangle, log_sigma=0.0, count=0)
 
     @property
+    def factor(self) -> Array:
+        """(m, m) lower factor Rᵀ."""
+        return np.ascontiguousarray(self.triangle[:-1, :-1].T)
+
+    @property
+    def projected(self) -> Array:
+        """(m,) z."""
+        return self.triangle[:-1, -1]
+
+    @property
     def values(self) -> Array:
         """(m,) whitened weights of the unit-variance columns."""
-        m = len(self.triangle) - 1
-        factor, projected = self.triangle[:m, :m], self.triangle[:m, m]
-        return np.asarray(self.deltas * scipy.linalg.solve_triangular(factor, projected))
+        solution = scipy.linalg.solve_triangular(self.triangle[:-1, :-1], self.projected)
+        return np.asarray(self.deltas * solution)
 
     def solved(self, frames: Sequence[Frame]) -> tuple[list[Targets], Prior, Posterior]:
         """Labels of some frames, and the process that knows them."""
-        m = len(self.triangle) - 1
-        factor = np.ascontiguousarray(self.triangle[:m, :m].T)
-        none = np.zeros((0, m)), np.zeros(0)
+        none = np.zeros((0, len(self.projected))), np.zeros(0)
         scale = self.source.noise_factor
         # The sigmas of the targets have the factor of stresses.
-        posterior = Posterior(self.values, factor, self.deltas, np.ones(1), scale, none)
+        posterior = Posterior(self.values, self.factor, self.deltas, np.ones(1), scale, none)
         return self.targets(frames), self.prior, posterior
 
     def model(self, frames: Sequence[Frame]) -> Model:
         """The fitted process; `frames` are the added ones."""
-        m = len(self.triangle) - 1
-        factor, projected = self.triangle[:m, :m], self.triangle[:m, m]
-        misfit = float(self.triangle[m, m] ** 2)
+        misfit = float(self.triangle[-1, -1] ** 2)
         weights = unwhitened(self.prior.terms, self.prior.factors, self.values)
-        log_determinant = 2.0 * float(np.sum(np.log(np.diag(factor))))
+        log_determinant = 2.0 * float(np.sum(np.log(np.diag(self.triangle)[:-1])))
         source = self.source
         assert source.labels is not None
         scale = source.noise_factor
@@ -312,11 +317,11 @@ class _Growth:
             source,
             terms=self.prior.terms,
             weights=weights,
-            posterior=np.ascontiguousarray(factor.T),
+            posterior=self.factor,
             log_marginal_likelihood=evidence,
             labels=replace(
                 source.labels,
-                projected=projected.copy(),
+                projected=self.projected.copy(),
                 misfit=misfit,
                 log_sigma=self.log_sigma,
                 count=self.count,

@@ -37,8 +37,8 @@ def searching_seconds(
 ) -> float:
     """Seconds of all searches: the fewest with flexible terms, which have few holes, else the most.
 
-    Of several elements no frames hold all combinations, and flexible terms have holes, too: 300 frames
-    of four metals took all searches.
+    Of several elements no frames hold all combinations, and flexible terms have holes, too: frames of
+    four metals took most of the searches (19 of 30) until holes stayed as they were.
 
     Args:
         row: seconds that an atom's rows take with so many sparse points.

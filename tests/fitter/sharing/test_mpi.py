@@ -126,6 +126,10 @@ def test_holes_are_filled_alike(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "")
         assert "that lay below all data are lifted" in " ".join(done.stdout.split())
     np.testing.assert_allclose(forces(tmp_path / "2"), forces(tmp_path / "0"), rtol=0, atol=1e-8)
+    models = (read_container(tmp_path / name / "model.forcemap") for name in ("2", "0"))
+    holes, known = (model.document["data"]["holes"] for model in models)
+    assert len(known) > 50
+    assert numbers_in(holes) == pytest.approx(numbers_in(known), rel=1e-9)
 
 
 def test_every_piece_of_work_has_one_rank() -> None:
