@@ -3,9 +3,11 @@
 Random structures relax with the fit; those that end below the ground state become frames with an energy
 alone, somewhat above it. A label pulls only where the process is below it (`lifting`): structures are
 to lie above the ground state, how far nobody knows. That goes on with the process that knows the
-labels, until several searches in a row find nothing, or until lifting spoils the fit to the data. It
-also ends where holes are shallow and get no shallower: in alloys, whose frames seldom have the best
-order of the elements, the process is right to find lower energies.
+labels, until several searches in a row find nothing, or until lifting spoils the fit to the data.
+
+The process may be right to find a lower energy: the frames of an alloy seldom have the best order of
+the elements. Where it knows the energy of a structure by its data alone, as its deviation says, that
+structure is no hole. The search also ends where holes are shallow and get no shallower.
 
 The labels that pull in the end count as what is imagined beyond the data: they are no part of the
 evidence, of errors or of counts, and give no sparse points.
@@ -37,6 +39,7 @@ from forcemap.fitter.terms.base import Array, MapPlan, Term
 from forcemap.fitter.terms.rows import unwhitened
 from forcemap.fitter.uncertainty.leave_one_out import Posterior
 from forcemap.potentials.file.potential_file import as_potential
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 __all__ = ["ROUNDS", "STARTS", "SURE", "Filling", "filled", "filled_holes", "is_worth_filling"]
@@ -48,8 +51,14 @@ before."""
 SURE = 3
 """Searches in a row without a hole, or with no other than before, after which there are no more."""
 
-SHALLOW = 0.02
-"""Depth of holes, in cohesive energies, that may be none."""
+SHALLOW, NO_SHALLOWER = 0.02, 0.95
+"""Depth of holes, in cohesive energies, that may be none; and the part of it that those of the next
+search must reach to be as before. Labels that the process believes lift by a tenth and more."""
+
+KNOWN, CERTAIN = 0.005, 3.0
+"""Standard deviation per atom of a structure's energy, in cohesive energies and before anything is
+lifted, up to which the process knows it; and depth in such deviations from which it is no hole then.
+Deviations are .03 and more in deep holes, below .001 in orders of alloys that are lower indeed."""
 
 SIGMA = 0.03
 """Of a label (eV per atom), in cohesive energies."""
@@ -104,9 +113,9 @@ def filled(
     with threadpool_limits(limits=1, user_api="blas"):
         search = _Search(fit, frames, prior, data, chosen, run)
         for _ in range(ROUNDS):
-            holes = search.found()
+            search.look()
             advance()
-            if search.is_over or not search.lift(holes):
+            if search.is_over or not search.lift():
                 break
     return search.filled()
 
@@ -130,9 +139,10 @@ class _Search:
         self.rng = np.random.default_rng(SEED)
         self.model, self.relaxation = fit.model, _relaxation(fit.model, frames, run)
         self.holes: list[Hole] = []
-        self.last: list[Hole] = []
         self.lifts = Lifts.none(prior.size)
         self.weights = np.zeros(0)
+        self.last: list[Hole] = []
+        self.labels = self.lifts
         self.most = MOST_SPOILT * _squares(fit.posterior.values, fit.posterior, data)
         self.calm, self.deepest = 0, np.inf
 
@@ -141,33 +151,55 @@ class _Search:
         """Whether enough searches have found nothing, or nothing new."""
         return self.calm >= SURE
 
-    def found(self) -> list[Hole]:
-        """The holes of one more search."""
+    def look(self) -> None:
+        """Search once more; the holes are the last ones then, with their labels."""
         like = next(frame for frame in self.frames if frame.energy is not None)
         structures = starts(self.compositions, self.last, like, self.rng, STARTS)
-        holes = holes_among(self._relaxed, structures, self.model.e0, self.model.repulsion)
-        depths = [hole.depth / hole.composition.scale for hole in holes]
+        found = holes_among(self._relaxed, structures, self.model.e0, self.model.repulsion)
+        labels = self._labels(found)
+        unknown = ~self._are_known(found, labels)
+        self.last = [hole for hole, keep in zip(found, unknown, strict=True) if keep]
+        self.labels = labels.those(unknown)
+        self._count()
+
+    def _are_known(self, holes: Sequence[Hole], labels: Lifts) -> NDArray[np.bool_]:
+        """Which are none, since the data alone say how low they are."""
+        atoms = np.array([len(hole.frame.numbers) for hole in holes])
+        deviations = self.chosen.noise_factor * labels.deviations / atoms
+        scales = np.array([hole.composition.scale for hole in holes])
+        depths = np.array([hole.depth for hole in holes])
+        return (deviations < KNOWN * scales) & (depths > CERTAIN * deviations)
+
+    def _count(self) -> None:
+        """Count this search if it brought nothing new."""
+        depths = [hole.depth / hole.composition.scale for hole in self.last]
         deepest = max(depths, default=0.0)
         # Holes that are not below the ground state have atoms too near to each other.
-        are_same = deepest >= self.deepest and all(0.0 < depth < SHALLOW for depth in depths)
-        self.calm = self.calm + 1 if are_same or not holes else 0
-        self.deepest, self.last = min(self.deepest, deepest), holes
-        return holes
+        are_shallow = all(0.0 < depth < SHALLOW for depth in depths)
+        are_same = are_shallow and deepest >= NO_SHALLOWER * self.deepest
+        self.calm = self.calm + 1 if are_same or not depths else 0
+        self.deepest = min(self.deepest, deepest)
 
     def _relaxed(self, starts: Sequence[Start]) -> Iterable[Relaxed]:
         atoms = [len(frame.numbers) for frame, _ in starts]
         return self.run.handed_out(self.relaxation, starts, atoms)
 
-    def lift(self, holes: Sequence[Hole]) -> bool:
-        """Take labels for the holes; False where that spoils the fit to the data."""
+    def _labels(self, holes: Sequence[Hole]) -> Lifts:
+        """Labels that lift holes, of unit sigma."""
         if not holes:
+            return Lifts.none(self.prior.size)
+        targets = [self._target(hole) for hole in holes]
+        values = np.concatenate([target.values for target in targets])
+        posterior = self.fit.posterior
+        return Lifts.of(whole_rows(targets, self.prior), values, posterior, posterior.deltas)
+
+    def lift(self) -> bool:
+        """Take labels for the last holes; False where that spoils the fit to the data."""
+        if not self.last:
             return True
         posterior = self.fit.posterior
-        targets = [self._target(hole) for hole in holes]
-        rows = whole_rows(targets, self.prior)
-        values = np.concatenate([target.values for target in targets])
-        lifts = self.lifts.with_labels(rows, values, posterior, posterior.deltas)
-        known = [*self.holes, *holes]
+        lifts = self.lifts.and_those(self.labels)
+        known = [*self.holes, *self.last]
         for softer in SOFTER:
             weights = lifts.weights(posterior, softer * self._sigmas(known))
             trial = lifts.lifted(posterior, posterior.deltas, weights)

@@ -42,16 +42,26 @@ class Lifts:
         """No labels of `size` columns."""
         return cls(np.zeros((0, size)), np.zeros(0), np.zeros((size, 0)), np.zeros((0, 0)))
 
-    def with_labels(self, rows: Array, values: Array, known: Known, deltas: Array) -> Lifts:
-        """These and more."""
+    @classmethod
+    def of(cls, rows: Array, values: Array, known: Known, deltas: Array) -> Lifts:
+        """Labels with (n, m) rows and (n,) targets, beside a solved process."""
         half = scipy.linalg.solve_triangular(known.factor, (rows * deltas).T, lower=True)
-        between = self.half.T @ half
+        return cls(rows, values, half, half.T @ half)
+
+    def and_those(self, more: Lifts) -> Lifts:
+        """These labels, then others."""
+        between = self.half.T @ more.half
         return Lifts(
-            np.vstack([self.rows, rows]),
-            np.append(self.values, values),
-            np.hstack([self.half, half]),
-            np.block([[self.covariance, between], [between.T, half.T @ half]]),
+            np.vstack([self.rows, more.rows]),
+            np.append(self.values, more.values),
+            np.hstack([self.half, more.half]),
+            np.block([[self.covariance, between], [between.T, more.covariance]]),
         )
+
+    @property
+    def deviations(self) -> Array:
+        """(n,) standard deviations of what the process without these labels says of them."""
+        return np.sqrt(np.diag(self.covariance))
 
     def those(self, which: NDArray[np.bool_]) -> Lifts:
         """Some of the labels, by a mask (n,)."""

@@ -61,7 +61,10 @@ DEEP = 0.15
 
 NEAR = 0.8
 """Atoms nearer than this, over the shortest distance in the data, are no bond: such a structure is a
-hole unless it lies `ABOVE` the ground state."""
+hole unless it lies `ABOVE` the ground state, or nearly: a label brings it no nearer than that."""
+
+NEARLY = 0.9
+"""Of `ABOVE`."""
 
 UNKNOWN = 3.0
 """Scale of energies (eV per atom) of elements whose cohesive energy no table has."""
@@ -237,7 +240,7 @@ def holes_among(
         ground, scale = composition.ground, composition.scale
         depth, above = ground - energy, ABOVE * scale
         if depth < SAME * scale:
-            if depth > -above and _is_near(frame, repulsion):
+            if depth > -NEARLY * above and _is_near(frame, repulsion):
                 found.append(Hole(frame, composition, ground - depth, ground, ground + above))
             continue
         bound = ground + min(above, max(LEAST_ABOVE * scale, STEEP * depth))

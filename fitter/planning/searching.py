@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from forcemap.fitter.holes.filling import ROUNDS, STARTS, SURE
+from forcemap.fitter.holes.filling import STARTS, SURE
 from forcemap.fitter.solve.work import Rates, Work
 
 __all__ = ["searching_seconds"]
@@ -25,6 +25,10 @@ number of sparse points: 18 to 22 times on published sets with `soap`."""
 SHARE = 0.3
 """Structures of a search that are holes, where there are any."""
 
+SEVERAL, MANY = 6, 15
+"""Searches of fits with flexible terms to several elements (3 of alloys with many frames, 30 of some
+with few) and of those without (8 to 30), about."""
+
 
 def searching_seconds(
     row: Callable[[int], float],
@@ -35,10 +39,9 @@ def searching_seconds(
     elements: int = 1,
     workers: int = 1,
 ) -> float:
-    """Seconds of all searches: the fewest with flexible terms, which have few holes, else the most.
+    """Seconds of all searches, of which flexible terms take the fewest, since they have few holes.
 
-    Of several elements no frames hold all combinations, and flexible terms have holes, too: frames of
-    four metals took most of the searches (19 of 30) until holes stayed as they were.
+    Of several elements no frames hold all combinations, and flexible terms have holes, too.
 
     Args:
         row: seconds that an atom's rows take with so many sparse points.
@@ -57,4 +60,5 @@ def searching_seconds(
         return SURE * search
     holes = round(SHARE * STARTS)
     algebra = Work(products=2.0 * holes * columns**2)
-    return ROUNDS * (search + holes * ATOMS * row(columns) + rates.seconds(algebra))
+    searches = SEVERAL if is_flexible else MANY
+    return searches * (search + holes * ATOMS * row(columns) + rates.seconds(algebra))

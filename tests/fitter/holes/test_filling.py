@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.neighborlist import neighbor_list
 from forcemap.fitter import Frame, Model, Settings, fit_frames
 from forcemap.fitter.addition.growth import grown
-from forcemap.fitter.baseline.baseline import Baseline
+from forcemap.fitter.baseline.baseline import Baseline, free_energy
 from forcemap.fitter.baseline.beyond import binding
 from forcemap.fitter.data.dataset import read_frames
+from forcemap.fitter.data.frame import FrameSigma
 from forcemap.fitter.fitting import fitted
 from forcemap.fitter.holes.relaxation import Relaxation, Start
 from forcemap.fitter.holes.search import Relax, compositions_of, holes_among, piece_of, starts
@@ -21,6 +24,7 @@ from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.validation.random_structures import RandomSettings, random_structure
 from forcemap.potentials.runs.progress import Progress
+from numpy.typing import NDArray
 from structures import as_frame
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -205,3 +209,44 @@ def test_near_atoms_are_a_hole_also_where_they_are_images(
 
         found.append(len(holes_among(relax, [(composition, thin)], free.e0, free.repulsion)))
     assert found == [1, 0]
+
+
+def test_orders_of_an_alloy_that_the_data_know_are_no_holes() -> None:
+    """Frames of random orders say all of a sum over pairs, that of the ordered crystal included."""
+    frames = [mixture(seed) for seed in range(70)]
+    terms = [{"kind": "two_body", "cutoff": PAIR_CUTOFF}]
+    model = fit_frames(settings(terms=terms), frames)
+    lowest = min(frame.energy for frame in frames if frame.energy is not None)
+    ordered = mixture(0, order=np.array([29, 79] * 8))
+    assert ordered.energy is not None
+    assert ordered.energy < lowest - 0.05 * len(ordered.numbers)
+    beneath = Baseline(model.species, model.repulsion).of(ordered).energy
+    energy = model.predict(ordered)[0] + beneath + free_energy(ordered, model.e0)
+    assert energy == pytest.approx(ordered.energy, abs=0.01 * 16)
+    assert len(model.data.get("holes", [])) <= 3  # hundreds, if what is known were lifted
+
+
+PAIR_CUTOFF = 5.0
+
+
+def mixture(seed: int, order: NDArray[np.int64] | None = None) -> Frame:
+    """A bcc crystal of two elements in random order; unlike neighbours bind more than like ones."""
+    rng = np.random.default_rng(seed)
+    atoms = bulk("Cu", "bcc", a=3.0, cubic=True).repeat(2)
+    numbers = rng.permutation(np.array([29, 79] * 8))
+    if order is None:
+        atoms.set_cell(atoms.cell.array * rng.uniform(0.93, 1.1), scale_atoms=True)
+        atoms.positions += rng.normal(0.0, 0.12, atoms.positions.shape)
+    atoms.numbers = numbers if order is None else order
+    first, second, vectors, distances = neighbor_list("ijDd", atoms, PAIR_CUTOFF)
+    depth = np.where(atoms.numbers[first] == atoms.numbers[second], 0.1, 0.5)
+    bond = np.exp(-1.5 * (distances - 2.6))
+    x = distances / PAIR_CUTOFF
+    fade, slope = (1.0 - x**2) ** 2, -4.0 * x * (1.0 - x**2) / PAIR_CUTOFF
+    values = depth * (bond**2 - 2.0 * bond)
+    slopes = values * slope + fade * depth * (-3.0 * bond**2 + 3.0 * bond)
+    pulls = (slopes / distances)[:, None] * vectors
+    forces = np.zeros_like(atoms.positions)
+    np.add.at(forces, first, pulls)
+    sigma, energy = FrameSigma(5e-4, 5e-3, 5e-2), 0.5 * float(np.sum(values * fade))
+    return as_frame(atoms, sigma=sigma, energy=energy, forces=forces)

@@ -34,9 +34,11 @@ class Problem:
         self.values = self.rows @ self.solved.values + shift * np.array([1, -1, 2, 0.5, -2, 1])
 
     def lifts(self) -> Lifts:
-        none = Lifts.none(12)
-        some = none.with_labels(self.rows[:2], self.values[:2], self.solved, self.deltas)
-        return some.with_labels(self.rows[2:], self.values[2:], self.solved, self.deltas)
+        return Lifts.none(12).and_those(self.some(slice(2))).and_those(self.some(slice(2, None)))
+
+    def some(self, which: slice | Array) -> Lifts:
+        """Some of the labels by themselves."""
+        return Lifts.of(self.rows[which], self.values[which], self.solved, self.deltas)
 
     def penalty(self, u: Array) -> float:
         """Half the misfit with one-sided Huber penalties."""
@@ -81,9 +83,14 @@ def test_some_labels_are_the_same_as_those_alone() -> None:
     problem = Problem(0.3)
     which = np.array([True, False, True, True, False, False])
     some = problem.lifts().those(which)
-    alone = Lifts.none(12).with_labels(
-        problem.rows[which], problem.values[which], problem.solved, problem.deltas
-    )
+    alone = problem.some(which)
     np.testing.assert_allclose(some.rows, alone.rows)
     np.testing.assert_allclose(some.values, alone.values)
     np.testing.assert_allclose(some.half, alone.half)
+
+
+def test_deviations_are_those_of_the_process_without_the_labels() -> None:
+    problem = Problem(0.3)
+    scaled = problem.rows * problem.deltas
+    variances = np.diag(scaled @ np.linalg.inv(problem.system) @ scaled.T)
+    np.testing.assert_allclose(problem.lifts().deviations, np.sqrt(variances), rtol=1e-9)

@@ -251,8 +251,8 @@ def test_flexible_terms_are_searched_less() -> None:
 
     # Three searches of 50 structures, 150 steps of 8 atoms at 5 us each and 50 us beside; the map.
     assert seconds(True) == pytest.approx(3 * (50 * 150 * (8 * 5e-6 + 5e-5) + 0.1))
-    assert seconds(False) > 10 * seconds(True)
-    assert 5 * seconds(True) < seconds(True, elements=4) < seconds(False, elements=4)
+    assert seconds(False) > 5 * seconds(True)
+    assert seconds(True) < seconds(True, elements=4) < seconds(False, elements=4)
     # Two ranks share the relaxations alone.
     assert seconds(True, workers=2) == pytest.approx(3 * (25 * 150 * (8 * 5e-6 + 5e-5) + 0.1))
 
