@@ -304,6 +304,10 @@ def _fit_block(model: Model, mapped: Mapped | None, data: FitData, run: Run) -> 
     }
 
 
+LOWER = 3
+"""Formulas that are named as having lower structures than the frames."""
+
+
 def prior_lines(model: Model) -> list[str]:
     """Lines on what a process knew before it saw data: free atoms, the core, imagined frames."""
     lines = [f"isolated atoms: {line}" for line in model.data.get("isolated_atoms", [])]
@@ -321,6 +325,13 @@ def prior_lines(model: Model) -> list[str]:
     if count := len(model.data.get("holes", [])):
         lines.append(
             f"outside the data: {count} relaxed random structures that lay below all data are lifted"
+        )
+    if lower := model.data.get("lower"):
+        deepest = sorted(lower.items(), key=lambda item: -item[1])[:LOWER]
+        shown = ", ".join(f"{formula} {depth:.3f}" for formula, depth in deepest)
+        lines.append(
+            f"outside the data: relaxed random structures lie below all data ({shown} eV/atom), as the "
+            "data themselves determine; the frames may lack these ground states"
         )
     return lines
 

@@ -38,6 +38,7 @@ from forcemap.fitter.solve.solver import Sums
 from forcemap.fitter.terms.base import Array, MapPlan, Term
 from forcemap.fitter.terms.rows import unwhitened
 from forcemap.fitter.uncertainty.leave_one_out import Posterior
+from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.potential_file import as_potential
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -145,6 +146,8 @@ class _Search:
         self.labels = self.lifts
         self.most = MOST_SPOILT * _squares(fit.posterior.values, fit.posterior, data)
         self.calm, self.deepest = 0, np.inf
+        self.known: dict[str, float] = {}
+        """Depth of the lowest structure of a formula that the data know, eV per atom."""
 
     @property
     def is_over(self) -> bool:
@@ -158,6 +161,10 @@ class _Search:
         found = holes_among(self._relaxed, structures, self.model.e0, self.model.repulsion)
         labels = self._labels(found)
         unknown = ~self._are_known(found, labels)
+        for hole, is_hole in zip(found, unknown, strict=True):
+            if not is_hole:
+                formula = _formula(hole.frame)
+                self.known[formula] = max(hole.depth, self.known.get(formula, 0.0))
         self.last = [hole for hole, keep in zip(found, unknown, strict=True) if keep]
         self.labels = labels.those(unknown)
         self._count()
@@ -227,12 +234,24 @@ class _Search:
 
     def filled(self) -> Filling:
         """The fit with the labels that pull."""
+        fit = self.fit
+        if self.known:
+            model = replace(fit.model, data={**fit.model.data, "lower": self.known})
+            fit = fit._replace(model=model)
         if not self.holes:
-            return self.fit
+            return fit
         roots = np.sqrt(self.weights)
         rows, values = self.lifts.rows * roots[:, None], self.lifts.values * roots
         labels = rows, values, 1.0 / roots
-        return _refitted(self.fit, labels, self.holes, self.prior, self.data)
+        return _refitted(fit, labels, self.holes, self.prior, self.data)
+
+
+def _formula(frame: Frame) -> str:
+    """Reduced, as that of an alloy."""
+    from ase.formula import Formula
+
+    symbols = [SYMBOLS[z] for z in frame.numbers]
+    return str(Formula.from_list(symbols).reduce()[0].format("metal"))
 
 
 def _squares(values: Array, known: Posterior, data: Sums) -> float:

@@ -19,6 +19,7 @@ from forcemap.fitter.data.frame import FrameSigma
 from forcemap.fitter.fitting import fitted
 from forcemap.fitter.holes.relaxation import Relaxation, Start
 from forcemap.fitter.holes.search import Relax, compositions_of, holes_among, piece_of, starts
+from forcemap.fitter.job import prior_lines
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.sharing.run import Run
@@ -224,6 +225,8 @@ def test_orders_of_an_alloy_that_the_data_know_are_no_holes() -> None:
     energy = model.predict(ordered)[0] + beneath + free_energy(ordered, model.e0)
     assert energy == pytest.approx(ordered.energy, abs=0.01 * 16)
     assert len(model.data.get("holes", [])) <= 3  # hundreds, if what is known were lifted
+    (line,) = (line for line in prior_lines(model) if "ground states" in line)
+    assert "AuCu 0." in line
 
 
 PAIR_CUTOFF = 5.0
