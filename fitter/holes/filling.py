@@ -61,6 +61,9 @@ KNOWN, CERTAIN = 0.005, 3.0
 lifted, up to which the process knows it; and depth in such deviations from which it is no hole then.
 Deviations are .03 and more in deep holes, below .001 in orders of alloys that are lower indeed."""
 
+ORDERS = 0.06
+"""Depth, in cohesive energies, from which no order of the elements is so much lower."""
+
 SIGMA = 0.03
 """Of a label (eV per atom), in cohesive energies."""
 
@@ -175,7 +178,8 @@ class _Search:
         deviations = self.chosen.noise_factor * labels.deviations / atoms
         scales = np.array([hole.composition.scale for hole in holes])
         depths = np.array([hole.depth for hole in holes])
-        return (deviations < KNOWN * scales) & (depths > CERTAIN * deviations)
+        are_certain = (deviations < KNOWN * scales) & (depths > CERTAIN * deviations)
+        return are_certain & (depths < ORDERS * scales)
 
     def _count(self) -> None:
         """Count this search if it brought nothing new."""
