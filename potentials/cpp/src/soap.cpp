@@ -61,7 +61,7 @@ struct SoapExpansion::Impl {
     view.n_max = n_max;
     view.l_max = basis.l_max;
     view.n_padded = rounded(n_max, lanes);
-    view.row = rounded((basis.l_max + 1) * n_max, lanes);
+    view.row = view.table_row = rounded((basis.l_max + 1) * n_max, lanes);
     view.channels = basis.channels;
     view.species = basis.by_species ? 1 : species;
     view.width = view.channels * view.n_padded;

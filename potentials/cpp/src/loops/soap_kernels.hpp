@@ -63,8 +63,11 @@ struct SoapViewOf {
   std::size_t dimension;         // of the power spectrum
   std::size_t padded_dimension;  // a multiple of the vector width
   bool plain_species;            // channels are the species themselves
-  const Number* radial;          // (intervals + degree, row), functions of one l after another
-  const Number* self;            // (n_padded)
+  std::size_t table_row;         // from row to row of `radial`
+  // (intervals + degree, table_row), functions of one l after another: coefficients of the splines,
+  // and in single precision behind each row the steps to the next one
+  const Number* radial;
+  const Number* self;  // (n_padded)
   // Where each species has tables of its own: their distances in the arrays above, and `species` is
   // 1, since their neighbours are treated alike. 0 where all share them.
   std::size_t radial_stride, self_stride;
@@ -88,11 +91,12 @@ struct SoapWorkOf {
   Number* adjoint;                      // the same: dE/dc
   Number* one;                          // ((l_max + 1)^2, n_padded) of one species
   Number* square;                       // (view.square) scratch
-  Number* p;            // (padded_dimension and a vector more) power spectrum, normalised
+  Number* p;            // (padded_dimension and a vector more) power spectrum, see `unit`
   Number* g;            // (padded_dimension) dE/dp
   Number* spare;        // (padded_dimension)
   double* projections;  // (kMostProjections and a vector more) products with the first vectors
   double norm;          // of the power spectrum before normalisation
+  double unit;          // what p is to be multiplied by: 1 of doubles, which are normalised
 };
 
 using SoapView = SoapViewOf<double>;

@@ -79,13 +79,38 @@ FORCEMAP_INLINE void uniform_basis(Vec8 t, Vec8* b, Vec8* d) {
   }
 }
 
-// Eight neighbours on the splines: the first row of coefficients of each, and the factors of all
-// its rows in values and slopes.
+// Eight neighbours on the splines: the first row of the tables of each, and the factors of all its
+// rows in values and slopes. In doubles the rows are the splines' coefficients. In single precision
+// they are one coefficient in the middle and the steps from each to the next: a sum of coefficients
+// would lose what cancels in a slope, whose factors add up to nothing.
 template <typename Number>
 struct OnSplines {
   const Number* first[8];
   Number value[kMostRows][8], slope[kMostRows][8];
 };
+
+template <typename Number>
+constexpr bool kSteps = sizeof(Number) < sizeof(double);
+
+// The coefficient in the middle of `count`.
+constexpr int middle_of(int count) { return count / 2 - 1; }
+
+// Factors of the middle coefficient and of the steps, in turn, from those of the coefficients.
+FORCEMAP_INLINE void factors_of_steps(int count, Vec8* b) {
+  const int middle = middle_of(count);
+  Vec8 steps[kMostRows], sum = splat8(0.0);
+  for (int k = 0; k < middle; ++k) {
+    sum = sum + b[k];
+    steps[k] = splat8(0.0) - sum;
+  }
+  Vec8 rest = splat8(0.0);
+  for (int k = count - 1; k > middle; --k) {
+    rest = rest + b[k];
+    steps[k - 1] = rest;
+  }
+  b[0] = sum + b[middle] + rest;
+  for (int k = 1; k < count; ++k) b[k] = steps[k - 1];
+}
 
 // The cosine that ends the radial functions: factors of values and slopes from those of the
 // splines.
@@ -122,7 +147,7 @@ FORCEMAP_INLINE void on_splines(const SoapViewOf<Number>& v, const SiteView& s,
   int interval[8];
   store_integers(interval, m);
   for (std::size_t k = 0; k < 8 && j + k < w.count; ++k) {
-    to.first[k] = v.radial + static_cast<std::size_t>(interval[k]) * v.row;
+    to.first[k] = v.radial + static_cast<std::size_t>(interval[k]) * v.table_row;
     if (v.radial_stride != 0)
       to.first[k] += v.radial_stride * static_cast<std::size_t>(s.kind[w.slot[j + k]]);
   }
@@ -134,6 +159,10 @@ FORCEMAP_INLINE void on_splines(const SoapViewOf<Number>& v, const SiteView& s,
     basis(t, b, d);
   for (int k = 0; k < count; ++k) d[k] = d[k] * h;
   if (v.cosine_begin < v.cutoff) end_by_cosine(v, w.r + j, count, b, d);
+  if (kSteps<Number>) {
+    factors_of_steps(count, b);
+    factors_of_steps(count, d);
+  }
   for (int k = 0; k < count; ++k) {
     store(to.value[k], b[k]);
     store(to.slope[k], d[k]);
@@ -141,21 +170,24 @@ FORCEMAP_INLINE void on_splines(const SoapViewOf<Number>& v, const SiteView& s,
 }
 
 // Radial functions and slopes of neighbour `k` of the eight, rows of them: sums of `count` rows of
-// coefficients.
-template <int count, typename Number>
+// the tables. Where no cosine ends them, the factors of a coefficient among steps are 1 and 0.
+template <int count, bool ended, typename Number>
 FORCEMAP_INLINE void sum_rows(const OnSplines<Number>& of, std::size_t k, std::size_t row,
                               Number* value, Number* slope) {
+  constexpr bool plain = kSteps<Number> && !ended;
   LanesOf<Number> by_value[count], by_slope[count];
+  const Number* rows[count];
   for (int n = 0; n < count; ++n) {
     by_value[n] = all(of.value[n][k]);
     by_slope[n] = all(of.slope[n][k]);
+    const int at = !kSteps<Number> ? n : n == 0 ? 2 * middle_of(count) : 2 * n - 1;
+    rows[n] = of.first[k] + static_cast<std::size_t>(at) * row;
   }
-  const Number* const first = of.first[k];
   for (std::size_t n = 0; n < row; n += kLanesOf<Number>) {
-    LanesOf<Number> f = spread<Number>(0.0), g = f;
+    LanesOf<Number> f = plain ? take(rows[0] + n) : spread<Number>(0.0), g = spread<Number>(0.0);
 #pragma GCC unroll 6
-    for (int c = 0; c < count; ++c) {
-      const LanesOf<Number> e = take(first + static_cast<std::size_t>(c) * row + n);
+    for (int c = plain ? 1 : 0; c < count; ++c) {
+      const LanesOf<Number> e = take(rows[c] + n);
       f = mad(by_value[c], e, f);
       g = mad(by_slope[c], e, g);
     }
@@ -189,9 +221,11 @@ static void soap_radial(const SoapViewOf<Number>& v, const SiteView& s, SoapWork
     for (std::size_t k = j; k < j + lanes; ++k, value += v.row, slope += v.row) {
       if (k < w.count) {
         if (v.degree == 5)
-          sum_rows<6>(eight, k % 8, v.row, value, slope);
+          sum_rows<6, true>(eight, k % 8, v.row, value, slope);
+        else if (v.cosine_begin < v.cutoff)
+          sum_rows<4, true>(eight, k % 8, v.row, value, slope);
         else
-          sum_rows<4>(eight, k % 8, v.row, value, slope);
+          sum_rows<4, false>(eight, k % 8, v.row, value, slope);
         continue;
       }
       for (std::size_t n = 0; n < v.row; n += lanes) {
@@ -479,16 +513,34 @@ FORCEMAP_INLINE void packed_rows(const SoapViewOf<Number>& v, const Each& each) 
 
 constexpr double kRoot2 = 1.4142135623730950488;
 
-// p normalised, from what it is before; |p| of that is kept.
+// The length of p, which in doubles is divided by it. In single precision p stays as it is, so that
+// it has no more rounding and the length is that of the very numbers: what is along p cancels
+// further on, and would not with a length that is a little off.
 template <typename Number>
 FORCEMAP_INLINE void normalise(const SoapViewOf<Number>& v, SoapWorkOf<Number>& w) {
   constexpr std::size_t lanes = kLanesOf<Number>;
-  LanesOf<Number> squares = spread<Number>(0.0);
-  for (std::size_t n = 0; n < v.padded_dimension; n += lanes)
-    squares = mad(take(w.p + n), take(w.p + n), squares);
-  w.norm = __builtin_sqrt(total(squares));
-  const LanesOf<Number> inverse = spread<Number>(w.norm > 0.0 ? 1.0 / w.norm : 0.0);
-  for (std::size_t n = 0; n < v.padded_dimension; n += lanes) put(w.p + n, take(w.p + n) * inverse);
+  if constexpr (sizeof(Number) < sizeof(double)) {
+    LanesOf<Number> squares[4];
+    for (auto& part : squares) part = spread<Number>(0.0);
+    std::size_t n = 0;
+    for (; n + 4 * lanes <= v.padded_dimension; n += 4 * lanes)
+#pragma GCC unroll 4
+      for (std::size_t k = 0; k < 4; ++k)
+        squares[k] = mad(take(w.p + n + k * lanes), take(w.p + n + k * lanes), squares[k]);
+    for (; n < v.padded_dimension; n += lanes)
+      squares[3] = mad(take(w.p + n), take(w.p + n), squares[3]);
+    w.norm = __builtin_sqrt(sum(totals(squares[0], squares[1], squares[2], squares[3])));
+    w.unit = w.norm > 0.0 ? 1.0 / w.norm : 0.0;
+  } else {
+    LanesOf<Number> squares = spread<Number>(0.0);
+    for (std::size_t n = 0; n < v.padded_dimension; n += lanes)
+      squares = mad(take(w.p + n), take(w.p + n), squares);
+    w.norm = __builtin_sqrt(total(squares));
+    w.unit = 1.0;
+    const LanesOf<Number> inverse = spread<Number>(w.norm > 0.0 ? 1.0 / w.norm : 0.0);
+    for (std::size_t n = 0; n < v.padded_dimension; n += lanes)
+      put(w.p + n, take(w.p + n) * inverse);
+  }
 }
 
 template <bool complete, typename Number>
@@ -542,9 +594,16 @@ struct FourSites {
   const Number* p[4];
   Number* g[4];
   double* projections[4];
+  Vec4 unit[kFours];    // SoapWorkOf::unit of their sites
   Vec4 energy[kFours];  // parts of the sites' energies
   Vec4 along[kFours];   // parts of the sums of dE/d(scale of p)
 };
+
+// Numbers of two sites for their two vectors each.
+FORCEMAP_INLINE Vec4 pairs_of(double a, double b) {
+  const double numbers[4] = {a, a, b, b};
+  return load(numbers);
+}
 
 // The sum of a site's parts.
 FORCEMAP_INLINE double part_of(const Vec4* fours, std::size_t site) {
@@ -567,6 +626,40 @@ FORCEMAP_INLINE Vec4 powers_below(const SoapPower& of, Vec4 x) {
   return load(each);
 }
 
+// Products of vectors with the spectra, `step` numbers at a time, between which their sums are
+// doubles.
+template <typename Number>
+FORCEMAP_INLINE void products_of(const Number* vectors, std::size_t size, std::size_t step,
+                                 const FourSites<Number>& sites, Vec4* products) {
+  for (std::size_t four = 0; four < kFours; ++four) products[four] = splat(0.0);
+  for (std::size_t from = 0; from < size; from += step) {
+    const std::size_t to = from + step < size ? from + step : size;
+    LanesOf<Number> y[kVectors][4];
+    for (std::size_t k = 0; k < kVectors; ++k)
+      for (int b = 0; b < 4; ++b) y[k][b] = spread<Number>(0.0);
+    for (std::size_t n = from; n < to; n += kLanesOf<Number>) {
+      LanesOf<Number> a[kVectors];
+#pragma GCC unroll 4
+      for (std::size_t k = 0; k < kVectors; ++k) a[k] = take(vectors + k * size + n);
+#pragma GCC unroll 4
+      for (int b = 0; b < 4; ++b) {
+        const LanesOf<Number> x = take(sites.p[b] + n);
+#pragma GCC unroll 4
+        for (std::size_t k = 0; k < kVectors; ++k) y[k][b] = mad(a[k], x, y[k][b]);
+      }
+    }
+    for (std::size_t four = 0; four < kFours; ++four) {
+      const std::size_t b = four * kSitesOfFour, last = b + kSitesOfFour - 1;
+      products[four] =
+          products[four] + totals(y[0][b], y[1][b], y[kVectors - 2][last], y[kVectors - 1][last]);
+    }
+  }
+}
+
+// In single precision the products with the first vectors, in which most of the energy is, are
+// summed in doubles after so many numbers.
+constexpr std::size_t kPrecise = 4, kPreciseStep = 32;
+
 template <typename Number>
 FORCEMAP_INLINE void some_vectors(const SoapViewOf<Number>& v,
                                   const SoapCenterViewOf<Number>& center, std::size_t first,
@@ -575,25 +668,14 @@ FORCEMAP_INLINE void some_vectors(const SoapViewOf<Number>& v,
   const Number* const vectors = center.vectors + first * size;
   const double* const factors = center.factors + first;
   const bool kept = first < kMostProjections;
-  LanesOf<Number> y[kVectors][4];
+  const bool precise = sizeof(Number) < sizeof(double) && first < kPrecise;
   LanesOf<Number> w[4][kVectors];  // dE/d(product)
-  for (std::size_t k = 0; k < kVectors; ++k)
-    for (int b = 0; b < 4; ++b) y[k][b] = spread<Number>(0.0);
-  for (std::size_t n = 0; n < size; n += kLanesOf<Number>) {
-    LanesOf<Number> a[kVectors];
-#pragma GCC unroll 4
-    for (std::size_t k = 0; k < kVectors; ++k) a[k] = take(vectors + k * size + n);
-#pragma GCC unroll 4
-    for (int b = 0; b < 4; ++b) {
-      const LanesOf<Number> x = take(sites.p[b] + n);
-#pragma GCC unroll 4
-      for (std::size_t k = 0; k < kVectors; ++k) y[k][b] = mad(a[k], x, y[k][b]);
-    }
-  }
+  Vec4 sums_of[kFours];
+  products_of(vectors, size, precise ? kPreciseStep : size, sites, sums_of);
   const Vec4 f = kSitesOfFour == 1 ? load(factors) : load_pair(factors);
   for (std::size_t four = 0; four < kFours; ++four) {
-    const std::size_t b = four * kSitesOfFour, last = b + kSitesOfFour - 1;
-    const Vec4 x = totals(y[0][b], y[1][b], y[kVectors - 2][last], y[kVectors - 1][last]);
+    const std::size_t b = four * kSitesOfFour;
+    const Vec4 x = sums_of[four] * sites.unit[four];
     const Vec4 power = f * powers_below(center.power, x), slope = splat(center.power.zeta) * power;
     sites.energy[four] = fma(power, x, sites.energy[four]);
     sites.along[four] = fma(slope, x, sites.along[four]);
@@ -620,18 +702,32 @@ FORCEMAP_INLINE void some_vectors(const SoapViewOf<Number>& v,
   }
 }
 
-// Back through the normalisation of p: g becomes dE/d(p before it), where `along` is p . g.
+// Back through the normalisation of p: g becomes dE/d(p before it), where `along` is that of p
+// normalised times g. In single precision the factor of p is kept in two parts: what it is off by
+// would be a force.
 template <typename Number>
 FORCEMAP_INLINE void denormalise(const SoapViewOf<Number>& v, const SoapWorkOf<Number>& w,
                                  double along, Number* g) {
   const LanesOf<Number> inverse = spread<Number>(w.norm > 0.0 ? 1.0 / w.norm : 0.0);
-  const LanesOf<Number> part = spread<Number>(along);
-  for (std::size_t n = 0; n < v.padded_dimension; n += kLanesOf<Number>)
-    put(g + n, (take(g + n) - part * take(w.p + n)) * inverse);
+  const double of_p = along * w.unit;
+  const Number rounded = static_cast<Number>(of_p);
+  const LanesOf<Number> part = all(rounded);
+  if constexpr (sizeof(Number) < sizeof(double)) {
+    const LanesOf<Number> less = all(-rounded);
+    const LanesOf<Number> rest = spread<Number>(static_cast<double>(rounded) - of_p);
+    for (std::size_t n = 0; n < v.padded_dimension; n += kLanesOf<Number>) {
+      const LanesOf<Number> p = take(w.p + n);
+      put(g + n, mad(rest, p, mad(less, p, take(g + n))) * inverse);
+    }
+  } else {
+    for (std::size_t n = 0; n < v.padded_dimension; n += kLanesOf<Number>)
+      put(g + n, (take(g + n) - part * take(w.p + n)) * inverse);
+  }
 }
 
 // Four sites at a time. With more sites blocks of vectors stay in the second-level cache, so that
-// each vector is read once for all of them from where it lies.
+// each vector is read once for all of them from where it lies. The last vectors, whose factors are
+// the smallest, come first: sums of slopes are then rounded least.
 template <typename Number>
 static void soap_energies(const SoapViewOf<Number>& v, const SoapCenterViewOf<Number>& center,
                           SoapWorkOf<Number>* const* works, std::size_t count,
@@ -640,23 +736,29 @@ static void soap_energies(const SoapViewOf<Number>& v, const SoapCenterViewOf<Nu
   const std::size_t size = v.padded_dimension;
   FourSites<Number> groups[kSoapSites / 4]{};
   const std::size_t fours = (count + 3) / 4;
+  double units[kSoapSites];
   for (std::size_t n = 0; n < 4 * fours; ++n) {
     FourSites<Number>& sites = groups[n / 4];
     // Missing sites repeat the last one; their answer goes to a spare array.
     SoapWorkOf<Number>& w = *works[n < count ? n : count - 1];
     const std::size_t b = n % 4;
+    units[n] = w.unit;
     sites.p[b] = w.p;
     sites.g[b] = n < count ? w.g : works[0]->spare;
     sites.projections[b] = w.projections;
     for (std::size_t k = 0; k < size; k += kLanesOf<Number>)
       put(sites.g[b] + k, spread<Number>(0.0));
   }
+  for (std::size_t n = 0; n < 4 * fours; n += kSitesOfFour)
+    groups[n / 4].unit[n % 4 / kSitesOfFour] =
+        kSitesOfFour == 1 ? splat(units[n]) : pairs_of(units[n], units[n + 1]);
   const std::size_t some = in_cache / size / kVectors * kVectors;
   const std::size_t block = fours == 1 ? center.count : some < kVectors ? kVectors : some;
-  for (std::size_t first = 0; first < center.count; first += block) {
-    const std::size_t last = first + block < center.count ? first + block : center.count;
+  for (std::size_t last = center.count, first; last > 0; last = first) {
+    first = last > block ? last - block : 0;
     for (std::size_t n = 0; n < fours; ++n)
-      for (std::size_t k = first; k < last; k += kVectors) some_vectors(v, center, k, groups[n]);
+      for (std::size_t k = last; k > first; k -= kVectors)
+        some_vectors(v, center, k - kVectors, groups[n]);
   }
   for (std::size_t n = 0; n < count; ++n) {
     const FourSites<Number>& sites = groups[n / 4];

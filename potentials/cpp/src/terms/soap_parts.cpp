@@ -279,6 +279,7 @@ SpectrumTables<float>::SpectrumTables(SoapExpansion expansion) : expansion_(std:
   v.l_max = from.l_max;
   v.n_padded = rounded(from.n_max);
   v.row = rounded((from.l_max + 1) * from.n_max);
+  v.table_row = 2 * v.row;
   v.channels = from.channels;
   v.species = from.species;
   v.width = v.channels * v.n_padded;
@@ -299,9 +300,16 @@ SpectrumTables<float>::SpectrumTables(SoapExpansion expansion) : expansion_(std:
   const std::size_t rows = intervals + static_cast<std::size_t>(from.degree);
   const bool by_species = from.radial_stride != 0;
   const std::size_t tables = by_species ? expansion_.species() : 1;
-  radial_ = copied(from.radial, tables * rows, from.row, (v.l_max + 1) * v.n_max, v.row);
+  const std::size_t functions = (v.l_max + 1) * v.n_max;
+  radial_ = copied(from.radial, tables * rows, from.row, functions, v.table_row);
+  for (std::size_t row = 0; row < tables * rows; ++row) {
+    if ((row + 1) % rows == 0) continue;
+    const double *const here = from.radial + row * from.row, *const next = here + from.row;
+    for (std::size_t n = 0; n < functions; ++n)
+      radial_[row * v.table_row + v.row + n] = static_cast<float>(next[n] - here[n]);
+  }
   self_ = copied(from.self, tables, from.n_padded, v.n_max, v.n_padded);
-  v.radial_stride = by_species ? rows * v.row : 0;
+  v.radial_stride = by_species ? rows * v.table_row : 0;
   v.self_stride = by_species ? v.n_padded : 0;
   const std::size_t harmonics = (v.l_max + 1) * (v.l_max + 2) / 2 * kHarmonicNumbers;
   for (std::size_t n = 0; n < harmonics; ++n)

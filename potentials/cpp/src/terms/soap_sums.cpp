@@ -116,8 +116,9 @@ struct CenterEnergy {
     for (std::size_t n = 0; n < count; ++n) {
       wide[n] = &scratch.exact[n].prepare(exact.sizes, 0);
       wide[n]->norm = works[n]->norm;
+      wide[n]->unit = 1.0;
       for (std::size_t k = 0; k < exact.sizes.padded_dimension; ++k)
-        wide[n]->p[k] = k < dimension ? static_cast<double>(works[n]->p[k]) : 0.0;
+        wide[n]->p[k] = k < dimension ? works[n]->unit * static_cast<double>(works[n]->p[k]) : 0.0;
     }
     spectrum_kernels<double>().energies(exact.sizes, exact.view, wide, count, energies);
     for (std::size_t n = 0; n < count; ++n) {
