@@ -153,6 +153,7 @@ def _describe_potential(path: Path) -> list[tuple[str, str]]:
         ("force_max_error_ev_per_a", "map: largest force error", "eV/Å"),
         ("force_rmse_error_ev_per_a", "map: force RMSE", "eV/Å"),
         ("energy_max_error_ev_per_atom", "map: largest energy error", "eV/atom"),
+        ("single_precision_force_error_ev_per_a", "map: change by single precision", "eV/Å"),
         ("tolerance_ev_per_a", "map: asked for", "eV/Å"),
     ):
         if isinstance(mapping.get(key), int | float):

@@ -11,23 +11,30 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.prediction import evaluated
 from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.measure import map_error
+from forcemap.fitter.mapping.probes import disorder
 from forcemap.potentials.file.potential_file import as_potential
 
 __all__ = ["in_precision"]
 
 MOST_FRAMES = 200
-"""On which the change of forces is measured."""
+"""On which the change of forces is measured, from all of the data."""
+
+HARDEST = 50
+"""Frames of the largest forces, on which it is measured, too: rounding grows with them."""
+
+MOST_CHANGE = 1e-5
+"""eV/Å; what single precision may change a force by."""
 
 
 def in_precision(mapped: Mapped, frames: Sequence[Frame], precision: str) -> Mapped:
     """The potential as it is for "double"; for "single" with the terms that can be in single precision.
 
-    The largest change of a force is measured on `frames`, some of them if they are many. It is reported
-    on its own (``single_precision_force_error_ev_per_a``), and the errors of the map are larger by what
-    changes.
+    The largest change of a force is measured on `frames`, some of them if they are many, those of the
+    largest forces among them. It is reported on its own (``single_precision_force_error_ev_per_a``),
+    and the errors of the map are larger by what changes.
 
     Warns (UserWarning) where no term has single precision, and where it changes a force by more than
-    the map's tolerance.
+    MOST_CHANGE, or than the map's tolerance where that is smaller.
     """
     if precision == "double":
         return mapped
@@ -41,8 +48,7 @@ def in_precision(mapped: Mapped, frames: Sequence[Frame], precision: str) -> Map
         return mapped
     data = replace(mapped.data, terms=terms)
     potential = as_potential(data)
-    chosen = np.unique(np.linspace(0, len(frames) - 1, MOST_FRAMES).astype(int)).tolist()
-    probes = [frames[n] for n in chosen]
+    probes = _probes(frames)
     double = mapped.potential.evaluator(skin=0.0)
     change = map_error(potential, probes, [evaluated(double, frame) for frame in probes])
     errors = dict(mapped.errors)
@@ -53,11 +59,18 @@ def in_precision(mapped: Mapped, frames: Sequence[Frame], precision: str) -> Map
     ):
         errors[key] = float(errors[key] + more)
     errors["single_precision_force_error_ev_per_a"] = change.force
-    tolerance = errors["tolerance_ev_per_a"]
-    if change.force > tolerance:
+    bound = min(MOST_CHANGE, errors["tolerance_ev_per_a"])
+    if change.force > bound:
         warnings.warn(
-            f"map.precision: single changes a force by {change.force:.1e} eV/Å, more than the map's "
-            f"tolerance of {tolerance:g}: use double",
+            f"map.precision: single changes a force by {change.force:.1e} eV/Å, more than {bound:.0e}: "
+            "this potential is too stiff for it, use precision: double",
             stacklevel=2,
         )
     return replace(mapped, data=replace(data, mapping=errors), potential=potential, errors=errors)
+
+
+def _probes(frames: Sequence[Frame]) -> list[Frame]:
+    """An even sample of the frames, and those of the largest forces."""
+    chosen = set(np.linspace(0, len(frames) - 1, MOST_FRAMES).astype(int).tolist())
+    hardest = sorted(range(len(frames)), key=lambda n: disorder(frames[n]), reverse=True)
+    return [frames[n] for n in sorted(chosen | set(hardest[:HARDEST]))]

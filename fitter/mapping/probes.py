@@ -10,7 +10,7 @@ from forcemap.fitter.data.frame import Frame, FrameSigma
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.terms.base import Array
 
-__all__ = ["Probes", "measured_frames", "random_cluster"]
+__all__ = ["Probes", "disorder", "measured_frames", "random_cluster"]
 
 PROBE_FRAMES = 6
 """Training frames (the most disordered) by which the resolution is chosen."""
@@ -19,6 +19,12 @@ RANDOM_CLUSTERS = 4
 
 MEASURED_ATOMS = 1200
 """Atoms of the frames on which the error of a map is measured where the process is slow."""
+
+
+def disorder(frame: Frame) -> float:
+    """The largest component of the forces that a frame is labelled with, eV/Å; 0 without any."""
+    forces = np.zeros((0, 3)) if frame.forces is None else frame.forces[frame.labelled]
+    return float(np.abs(forces).max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,6 @@ class Probes:
     @classmethod
     def of(cls, model: Model, frames: Sequence[Frame]) -> Probes:
         """For a model, of the frames that it was fitted to."""
-
-        def disorder(frame: Frame) -> float:
-            forces = np.zeros((0, 3)) if frame.forces is None else frame.forces[frame.labelled]
-            return float(np.abs(forces).max(initial=0.0))
-
         small = sorted(frames, key=disorder, reverse=True)[: 3 * PROBE_FRAMES]
         chosen = sorted(small, key=lambda f: len(f.numbers))[:PROBE_FRAMES]
         rng = np.random.default_rng(0)

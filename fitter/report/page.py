@@ -45,6 +45,9 @@ MAPPING = {
     "random_clusters_force_max_error_ev_per_a": Column(
         "largest force error on random clusters", "eV/Å", "{:.2e}"
     ),
+    "single_precision_force_error_ev_per_a": Column(
+        "of that by single precision", "eV/Å", "{:.2e}"
+    ),
     "tolerance_ev_per_a": Column("asked for", "eV/Å", "{:.0e}"),
 }
 

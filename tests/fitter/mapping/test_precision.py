@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -16,10 +18,14 @@ from forcemap.fitter.mapping.mapped import Mapped
 from forcemap.fitter.mapping.precision import in_precision
 from forcemap.fitter.process.model import Model
 from forcemap.potentials import ForcemapError, Potential
+from forcemap.potentials.file.potential_file import as_potential
+from forcemap.potentials.terms.soap import SoapFunctions
 from structures import SILICON
 
 MOST = 1e-5
 """Change of a force by single precision, eV/Å, that potentials of real data may have at most."""
+
+STIFF = 3.0
 
 GIVEN = {"data": {"train": "a.xyz"}, "terms": [{"kind": "soap"}]}
 
@@ -42,10 +48,15 @@ def fitted(name: str) -> tuple[Model, list[Frame]]:
     return fit_frames(settings, frames), frames
 
 
+@cache
+def mapped_and_frames(name: str) -> tuple[Mapped, list[Frame]]:
+    model, frames = fitted(name)
+    return map_model(model, frames, 1e-4), frames
+
+
 @pytest.fixture(scope="module", params=list(TERMS))
 def double(request: pytest.FixtureRequest) -> tuple[Mapped, list[Frame]]:
-    model, frames = fitted(request.param)
-    return map_model(model, frames, 1e-4), frames
+    return mapped_and_frames(request.param)
 
 
 def change(one: Potential, other: Potential, frames: Sequence[Frame]) -> float:
@@ -77,6 +88,75 @@ def test_forces_stay_within_1e_5_far_from_equilibrium(double: tuple[Mapped, list
         forces = evaluator.compute(*structure).forces
         assert np.abs(forces).max() > 5.0
         np.testing.assert_allclose(single.compute(*structure).forces, forces, rtol=0, atol=MOST)
+
+
+def stiffer(mapped: Mapped, by: float) -> Mapped:
+    """With so many times the energies, forces and stiffness of its spectra."""
+    terms = []
+    for term in mapped.data.terms:
+        if isinstance(term, SoapFunctions):
+            centers = {
+                symbol: replace(center, factors=by * center.factors, constant=by * center.constant)
+                for symbol, center in term.centers.items()
+            }
+            term = replace(term, centers=centers)
+        terms.append(term)
+    data = replace(mapped.data, terms=tuple(terms))
+    return replace(mapped, data=data, potential=as_potential(data))
+
+
+@pytest.fixture(scope="module")
+def form() -> tuple[Mapped, list[Frame]]:
+    return mapped_and_frames("zeta 2")
+
+
+def test_a_stiff_potential_stays_within_1e_5(form: tuple[Mapped, list[Frame]]) -> None:
+    """Forces of STIFF times silicon's, as those of refractory metals, in cells pressed by a tenth."""
+    mapped, frames = stiffer(form[0], STIFF), form[1]
+    single = in_precision(mapped, frames, "single")
+    pressed = [
+        replace(frame, positions=0.9 * frame.positions, cell=0.9 * frame.cell) for frame in frames
+    ]
+    found = change(mapped.potential, single.potential, [*frames, *pressed])
+    assert found < MOST
+
+
+def test_a_change_above_1e_5_is_reported_with_its_cure(form: tuple[Mapped, list[Frame]]) -> None:
+    mapped, frames = stiffer(form[0], 100.0), form[1]
+    message = r"single changes a force by \S+ eV/Å, more than 1e-05: .* use precision: double"
+    with pytest.warns(UserWarning, match=message):
+        single = in_precision(mapped, frames, "single")
+    assert single.errors["single_precision_force_error_ev_per_a"] > MOST
+
+
+def test_a_tolerance_below_1e_5_is_kept_to(form: tuple[Mapped, list[Frame]]) -> None:
+    mapped, frames = form
+    strict = replace(mapped, errors={**mapped.errors, "tolerance_ev_per_a": 1e-8})
+    with pytest.warns(UserWarning, match=r"more than 1e-08: .* use precision: double"):
+        in_precision(strict, frames, "single")
+
+
+def test_the_change_is_measured_where_forces_are_largest(form: tuple[Mapped, list[Frame]]) -> None:
+    """One frame of large forces among many of none, wherever it is."""
+    mapped, frames = form
+    rng = np.random.default_rng(3)
+    small = min((f for f in frames if len(f.numbers) > 1), key=lambda some: len(some.numbers))
+    calm = replace(small, forces=np.zeros_like(small.positions))
+    rattled = small.positions + rng.normal(scale=0.3, size=small.positions.shape)
+    wild = replace(small, positions=rattled, forces=np.full_like(small.positions, 20.0))
+    expected = [change(mapped.potential, in_single(mapped), [frame]) for frame in (calm, wild)]
+    assert expected[1] > expected[0]
+    for place in (0, 3, 401):
+        many = [calm] * place + [wild] + [calm] * (401 - place)
+        found = in_precision(mapped, many, "single").errors
+        assert found["single_precision_force_error_ev_per_a"] == pytest.approx(
+            expected[1], rel=1e-6
+        )
+
+
+def in_single(mapped: Mapped) -> Potential:
+    terms = tuple(term.in_single_precision() for term in mapped.data.terms)
+    return as_potential(replace(mapped.data, terms=terms))
 
 
 def test_double_is_the_default(double: tuple[Mapped, list[Frame]]) -> None:
