@@ -152,7 +152,8 @@ class SingleOrDouble(MappedTerm):
 
     Attributes:
         precision: "double" or "single", that of the numbers that it is evaluated in. In single
-            precision forces change by less than 1e-5 eV/Å and a step takes two thirds of the time.
+            precision forces change by less than 1e-5 eV/Å, but for stiff potentials, of which the map
+            reports it, and a step takes two thirds of the time.
     """
 
     precision: str = "double"

@@ -201,9 +201,10 @@ SoapWorkOf<Number>& SoapWorkspaceOf<Number>::prepare(const SoapViewOf<Number>& v
     for (Number** array : {&w.y, &w.yx, &w.yy, &w.yz}) each(*array, rows * near);
     for (Number** array : {&w.c, &w.adjoint}) each(*array, rows * v.width);
     each(w.one, rows * v.n_padded);
-    each(w.square, v.square);
+    each(w.square, v.square + 8);
     for (Number** array : {&w.p, &w.g, &w.spare}) each(*array, v.padded_dimension + 8);
     each(w.projections, kMostProjections + 8);
+    each(w.again, sizeof(Number) < sizeof(double) ? kAgain * (4 * v.row + 5) + rows * v.n_max : 0);
   };
   std::size_t total = 0;
   layout([&](auto& array, std::size_t count) { total += bytes(array, count); });

@@ -21,6 +21,8 @@ from forcemap.potentials.file.potential_file import (
     write_potential,
 )
 from forcemap.potentials.terms.base import MappedTerm
+from forcemap.potentials.terms.bispectrum import BispectrumFunctions
+from forcemap.potentials.terms.soap import SpectrumSums
 from numpy.typing import NDArray
 from potentials_factory import random_potential
 
@@ -31,6 +33,9 @@ WHOLE = random_potential(SPECIES, 21, soap=True)
 TERMS = [term for term in WHOLE.terms if term.in_single_precision() is not term]
 ROUNDING = 3e-6
 """Relative to the largest force: 6e-8 in every operation, and vectors of random numbers."""
+
+STRONG_ROUNDING = 5e-7
+"""The same where forces are strong and most of the way back to them is in doubles."""
 
 
 def only(term: MappedTerm) -> PotentialData:
@@ -57,6 +62,31 @@ def test_forces_are_those_of_double(n: int, name: str) -> None:
     assert np.abs(found - expected).max() > 0.0  # it is not double
     scale = 1.0 + np.abs(expected).max()
     np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING * scale)
+
+
+@pytest.mark.parametrize("n", range(len(TERMS)))
+def test_strong_forces_lose_least(n: int) -> None:
+    """Of neighbours that pull with tens of eV/Å: a few roundings of 6e-8 of the largest force."""
+    strong = stiffer(TERMS[n], 64.0)
+    for name in ("slab", "molecule"):
+        atoms = structures.get(name, SPECIES)
+        expected = forces(only(strong), atoms)
+        found = forces(only(strong.in_single_precision()), atoms)
+        scale = 1.0 + np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=STRONG_ROUNDING * scale)
+
+
+def stiffer(term: MappedTerm, by: float) -> MappedTerm:
+    """The term with so many times its energies."""
+    if isinstance(term, BispectrumFunctions):
+        factors = {symbol: by * one for symbol, one in term.factors.items()}
+        return replace(term, factors=factors)
+    assert isinstance(term, SpectrumSums)
+    centers = {
+        symbol: replace(center, factors=by * center.factors, constant=by * center.constant)
+        for symbol, center in term.centers.items()
+    }
+    return replace(term, centers=centers)
 
 
 @pytest.mark.parametrize("n", range(len(TERMS)))

@@ -68,6 +68,17 @@ FORCEMAP_INLINE Singles keep(unsigned lanes, Singles a) {
 }
 #endif
 
+// What several products share, in a register: compilers like to read it from memory for each.
+template <typename Vector>
+FORCEMAP_INLINE Vector held(Vector v) {
+#if defined(__AVX512F__)
+  __asm__("" : "+v"(v));
+#elif defined(__AVX2__)
+  __asm__("" : "+x"(v));
+#endif
+  return v;
+}
+
 FORCEMAP_INLINE Vec4 halves(Singles v) { return first_half(v) + last_half(v); }
 FORCEMAP_INLINE double total(Singles v) { return sum(halves(v)); }
 FORCEMAP_INLINE void store(float* p, Vec8 v) {

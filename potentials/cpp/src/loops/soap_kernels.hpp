@@ -71,9 +71,13 @@ struct SoapViewOf {
   // Where each species has tables of its own: their distances in the arrays above, and `species` is
   // 1, since their neighbours are treated alike. 0 where all share them.
   std::size_t radial_stride, self_stride;
-  const double* weights;   // (channels, species)
-  const Number* harmonic;  // of Y_lm, m >= 0, from kHarmonicNumbers (l (l + 1) / 2 + m) on
+  const double* weights;            // (channels, species)
+  const Number* harmonic;           // of Y_lm, m >= 0, from kHarmonicNumbers (l (l + 1) / 2 + m) on
+  const SoapViewOf<double>* exact;  // of single precision: what it is rounded from
 };
+
+/// Neighbours whose forces are taken again in doubles, at a time.
+constexpr std::size_t kAgain = 8;
 
 /// What is kept of one site between the steps, as SoapWorkspaceOf (soap.cpp) lays it out.
 template <typename Number>
@@ -95,6 +99,7 @@ struct SoapWorkOf {
   Number* g;            // (padded_dimension) dE/dp
   Number* spare;        // (padded_dimension)
   double* projections;  // (kMostProjections and a vector more) products with the first vectors
+  double* again;        // (kAgain * (4 row + 5) + (l_max + 1)^2 n_max) of neighbours pulled again
   double norm;          // of the power spectrum before normalisation
   double unit;          // what p is to be multiplied by: 1 of doubles, which are normalised
 };

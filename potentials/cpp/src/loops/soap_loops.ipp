@@ -7,7 +7,8 @@
 //
 // Loops are written for doubles and for floats (Number). In single precision positions, distances
 // and where a distance is within an interval of the splines stay doubles, and so do the norm of p,
-// the products of p with the vectors, powers and energies once a vector of lanes is summed.
+// the products of p with the vectors, powers and energies once a vector of lanes is summed;
+// neighbours with strong forces are pulled in doubles.
 
 #include "lanes.hpp"
 #include "soap_kernels.hpp"
@@ -187,7 +188,7 @@ FORCEMAP_INLINE void sum_rows(const OnSplines<Number>& of, std::size_t k, std::s
     LanesOf<Number> f = plain ? take(rows[0] + n) : spread<Number>(0.0), g = spread<Number>(0.0);
 #pragma GCC unroll 6
     for (int c = plain ? 1 : 0; c < count; ++c) {
-      const LanesOf<Number> e = take(rows[c] + n);
+      const LanesOf<Number> e = held(take(rows[c] + n));
       f = mad(by_value[c], e, f);
       g = mad(by_slope[c], e, g);
     }
@@ -550,14 +551,16 @@ FORCEMAP_INLINE void density_of(const SoapViewOf<Number>& v, const SiteView& s,
   soap_radial<complete>(v, s, w);
   soap_harmonics(v, w);
   soap_coefficients(v, s, w);
+  // Runs are written in their order by whole vectors: what a vector writes past the end of a run is
+  // where the next one begins, or behind the spectrum.
   Number* p = w.p;
   for (std::size_t l = 0; l <= v.l_max; ++l) {
     soap_square(v, l, w.c, w.square);
     const double scale = 1.0 / __builtin_sqrt(static_cast<double>(2 * l + 1));
     packed_rows(v, [&](std::size_t a, std::size_t b, std::size_t length) {
       const Number* row = w.square + a * v.width + b;
-      const Number factor = static_cast<Number>(kRoot2 * scale);
-      for (std::size_t n = 0; n < length; ++n) p[n] = factor * row[n];
+      const LanesOf<Number> factor = spread<Number>(kRoot2 * scale);
+      for (std::size_t n = 0; n < length; n += kLanesOf<Number>) put(p + n, factor * take(row + n));
       if (a == b) p[0] = static_cast<Number>(scale) * row[0];
       p += length;
     });
@@ -643,7 +646,7 @@ FORCEMAP_INLINE void products_of(const Number* vectors, std::size_t size, std::s
       for (std::size_t k = 0; k < kVectors; ++k) a[k] = take(vectors + k * size + n);
 #pragma GCC unroll 4
       for (int b = 0; b < 4; ++b) {
-        const LanesOf<Number> x = take(sites.p[b] + n);
+        const LanesOf<Number> x = held(take(sites.p[b] + n));
 #pragma GCC unroll 4
         for (std::size_t k = 0; k < kVectors; ++k) y[k][b] = mad(a[k], x, y[k][b]);
       }
@@ -658,7 +661,7 @@ FORCEMAP_INLINE void products_of(const Number* vectors, std::size_t size, std::s
 
 // In single precision the products with the first vectors, in which most of the energy is, are
 // summed in doubles after so many numbers.
-constexpr std::size_t kPrecise = 4, kPreciseStep = 32;
+constexpr std::size_t kPrecise = 4, kPreciseStep = 64;
 
 template <typename Number>
 FORCEMAP_INLINE void some_vectors(const SoapViewOf<Number>& v,
@@ -770,24 +773,43 @@ static void soap_energies(const SoapViewOf<Number>& v, const SoapCenterViewOf<Nu
 // ---- forces
 // --------------------------------------------------------------------------------------
 
+// A matrix (width, width) plus itself turned over, of which nothing is below the diagonal.
+template <typename Number>
+FORCEMAP_INLINE void add_turned(Number* matrix, std::size_t width) {
+  constexpr std::size_t lanes = kLanesOf<Number>;
+  for (std::size_t a = 0; a < width; a += lanes)
+    for (std::size_t b = a; b < width; b += lanes) {
+      LanesOf<Number> columns[lanes];
+#pragma GCC unroll 2
+      for (std::size_t k = 0; k < lanes; k += 4)
+        take_columns(matrix + a * width + b + k, width, columns + k);
+#pragma GCC unroll 8
+      for (std::size_t k = 0; k < lanes; ++k) {
+        Number* const to = matrix + (b + k) * width + a;
+        put(to, a == b ? take(to) + columns[k] : columns[k]);
+      }
+    }
+}
+
 // dE/dc from dE/dp: for each l a symmetric matrix times the coefficients.
 template <typename Number>
 static void soap_adjoint(const SoapViewOf<Number>& v, const SoapWorkOf<Number>& w, const Number* g,
                          Number* adjoint) {
   const std::size_t width = v.width;
-  for (std::size_t n = 0; n < width * width; n += kLanesOf<Number>)
-    put(w.square + n, spread<Number>(0.0));
   for (std::size_t l = 0; l <= v.l_max; ++l) {
     const double scale = 1.0 / __builtin_sqrt(static_cast<double>(2 * l + 1));
+    for (std::size_t n = 0; n < width * width; n += kLanesOf<Number>)
+      put(w.square + n, spread<Number>(0.0));
+    // Whole vectors, with zeros behind the end of a run.
     packed_rows(v, [&](std::size_t a, std::size_t b, std::size_t length) {
       Number* row = w.square + a * width + b;
-      const Number factor = static_cast<Number>(kRoot2 * scale);
-      for (std::size_t n = 0; n < length; ++n) row[n] = factor * g[n];
-      if (a == b) row[0] = static_cast<Number>(2.0 * scale) * g[0];
-      Number* column = w.square + b * width + a;
-      for (std::size_t n = 0; n < length; ++n) column[n * width] = row[n];
+      const LanesOf<Number> factor = spread<Number>(kRoot2 * scale);
+      for (std::size_t n = 0; n < length; n += kLanesOf<Number>)
+        put(row + n, keep(first_lanes(length - n), factor * take(g + n)));
+      if (a == b) row[0] = static_cast<Number>(scale) * g[0];
       g += length;
     });
+    add_turned(w.square, width);
     const Number* c = w.c + l * l * width;
     for (std::size_t q = 0; q < width; q += kLanesOf<Number>) {
       Number* out = adjoint + l * l * width + q;
@@ -958,7 +980,53 @@ FORCEMAP_INLINE SoapPull<Number> pull_back(const SoapViewOf<Number>& v, const So
   return {mad(radial, x, inverse * gx), mad(radial, y, inverse * gy), mad(radial, z, inverse * gz)};
 }
 
-// Forces on the neighbours [begin, end) of one species from dE/dc of that species.
+// eV/Å: forces that single precision would round too much.
+constexpr float kStrong = 4.0F;
+
+template <typename Number>
+FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s,
+                                  const SoapWorkOf<Number>& w,
+                                  const SoapRows<const Number>& adjoint, std::size_t begin,
+                                  std::size_t end);
+
+// The forces on up to kAgain neighbours, of which w.slot has `slots`, in doubles.
+static void pull_again(const SoapViewOf<float>& v, const SiteView& s, const SoapWorkOf<float>& w,
+                       const SoapRows<const float>& adjoint, int* slots, std::size_t count) {
+  const SoapView& exact = *v.exact;
+  const std::size_t rows = (v.l_max + 1) * (v.l_max + 1), table = kAgain * v.row;
+  SoapWork one{};
+  one.value = w.again;
+  one.slope = one.value + table;
+  one.turned_value = one.slope + table;
+  one.turned_slope = one.turned_value + table;
+  one.r = one.turned_slope + table;
+  one.ux = one.r + kAgain;
+  one.uy = one.ux + kAgain;
+  one.uz = one.uy + kAgain;
+  one.inverse_r = one.uz + kAgain;
+  one.slot = slots;
+  one.count = count;
+  one.padded = (count + kLanes - 1) / kLanes * kLanes;
+  for (std::size_t k = 0; k < kAgain; ++k) {
+    // Behind the last they repeat it.
+    const std::size_t n = static_cast<std::size_t>(slots[k < count ? k : count - 1]);
+    one.r[k] = s.r[n];
+    one.inverse_r[k] = s.inverse_r[n];
+    one.ux[k] = s.x[n] * s.inverse_r[n];
+    one.uy[k] = s.y[n] * s.inverse_r[n];
+    one.uz[k] = s.z[n] * s.inverse_r[n];
+  }
+  soap_radial<false>(exact, s, one);
+  double* const slopes = one.inverse_r + kAgain;
+  for (std::size_t lm = 0; lm < rows; ++lm)
+    for (std::size_t n = 0; n < v.n_max; ++n)
+      slopes[lm * v.n_max + n] = static_cast<double>(adjoint.first[lm * adjoint.stride + n]);
+  pull_species(exact, s, one, SoapRows<const double>{slopes, v.n_max}, 0, count);
+}
+
+// Forces on the neighbours [begin, end) of one species from dE/dc of that species. In single
+// precision those of strong forces are taken again in doubles: rounding grows with a force, and few
+// neighbours have a large one.
 template <typename Number>
 FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s,
                                   const SoapWorkOf<Number>& w,
@@ -975,11 +1043,25 @@ FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s
     put(x, pull.x);
     put(y, pull.y);
     put(z, pull.z);
+    int strong[kAgain];
+    std::size_t count = 0;
+    Number force2[lanes];
+    if constexpr (sizeof(Number) < sizeof(double))
+      put(force2, mad(pull.x, pull.x, mad(pull.y, pull.y, pull.z * pull.z)));
     for (std::size_t k = j; k < end && k < j + lanes; ++k) {
       const std::size_t n = static_cast<std::size_t>(w.slot[k]);
+      if constexpr (sizeof(Number) < sizeof(double)) {
+        if (force2[k - at] > kStrong * kStrong) {
+          strong[count++] = w.slot[k];
+          continue;
+        }
+      }
       s.gx[n] += static_cast<double>(x[k - at]);
       s.gy[n] += static_cast<double>(y[k - at]);
       s.gz[n] += static_cast<double>(z[k - at]);
+    }
+    if constexpr (sizeof(Number) < sizeof(double)) {
+      if (count > 0) pull_again(v, s, w, adjoint, strong, count);
     }
   }
 }

@@ -288,6 +288,7 @@ SpectrumTables<float>::SpectrumTables(SoapExpansion expansion) : expansion_(std:
   v.padded_dimension = rounded(from.dimension);
   v.plain_species = from.plain_species;
   v.weights = from.weights;
+  v.exact = &from;
   const auto copied = [](const double* rows, std::size_t count, std::size_t from_stride,
                          std::size_t size, std::size_t stride) {
     std::vector<float> numbers(count * stride, 0.0F);
