@@ -1034,6 +1034,8 @@ FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s
                                   std::size_t end) {
   constexpr std::size_t lanes = kLanesOf<Number>;
   LanesOf<Number> by_value[(kMostL + 1) * (kMostL + 1)], by_slope[(kMostL + 1) * (kMostL + 1)];
+  int strong[kAgain];
+  std::size_t count = 0;
   for (std::size_t j = begin; j < end; j += lanes) {
     // Lanes of another species, or without a neighbour, are computed and not used.
     const std::size_t at = j + lanes <= w.padded ? j : w.padded - lanes;
@@ -1043,8 +1045,6 @@ FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s
     put(x, pull.x);
     put(y, pull.y);
     put(z, pull.z);
-    int strong[kAgain];
-    std::size_t count = 0;
     Number force2[lanes];
     if constexpr (sizeof(Number) < sizeof(double))
       put(force2, mad(pull.x, pull.x, mad(pull.y, pull.y, pull.z * pull.z)));
@@ -1053,6 +1053,10 @@ FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s
       if constexpr (sizeof(Number) < sizeof(double)) {
         if (force2[k - at] > kStrong * kStrong) {
           strong[count++] = w.slot[k];
+          if (count == kAgain) {
+            pull_again(v, s, w, adjoint, strong, count);
+            count = 0;
+          }
           continue;
         }
       }
@@ -1060,9 +1064,9 @@ FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s
       s.gy[n] += static_cast<double>(y[k - at]);
       s.gz[n] += static_cast<double>(z[k - at]);
     }
-    if constexpr (sizeof(Number) < sizeof(double)) {
-      if (count > 0) pull_again(v, s, w, adjoint, strong, count);
-    }
+  }
+  if constexpr (sizeof(Number) < sizeof(double)) {
+    if (count > 0) pull_again(v, s, w, adjoint, strong, count);
   }
 }
 
