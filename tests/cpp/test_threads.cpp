@@ -1,11 +1,14 @@
 // One calculator in several threads: every caller gets the answer to its own structure. Also built
 // with the thread sanitizer (FORCEMAP_TSAN).
 #include <atomic>
+#include <cstdlib>
 #include <limits>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "check.hpp"
+#include "forcemap/potential.hpp"
 #include "shared_calculators.hpp"
 
 namespace {
@@ -21,6 +24,11 @@ void at_once(const Call& call) {
 }
 
 }  // namespace
+
+TEST(the_loops_that_are_taken_are_those_built_with_sanitizers) {
+  if (!std::getenv("FORCEMAP_SIMD"))
+    CHECK(std::string(forcemap::Potential::instruction_set()) == FORCEMAP_TESTED_LOOPS);
+}
 
 TEST(threads_that_share_a_calculator_get_the_answers_to_their_structures) {
   const std::vector<Cube> expected = answered_cubes(6);
