@@ -8,8 +8,9 @@ sized, estimated, resumed, shared over MPI ranks and shown, and no other file na
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, ClassVar
@@ -554,31 +555,47 @@ def write_settings(path: Path, data: Path, kind: str) -> Path:
     return path
 
 
+OPTIONS = ("--checkpoint-every", "0", "--jobs", "1", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a kind's fit by one process, made once, beside its settings.yaml."""
+
+    @cache
+    def made(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp(kind) / "whole"  # as deep as others: paths are relative
+        settings = write_settings(folder.with_name("settings.yaml"), data, kind)
+        assert invoke("fit", settings, "-o", folder, *OPTIONS).exit_code == 0
+        return folder
+
+    return made
+
+
 @pytest.mark.parametrize("kind", GIVEN_KINDS)
-def test_interrupted_fit_resumes_bit_for_bit(kind: str, data: Path, tmp_path: Path) -> None:
-    settings = write_settings(tmp_path / "settings.yaml", data, kind)
-    options = ("--checkpoint-every", "0", "--jobs", "1", "--quiet")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert invoke("fit", settings, "-o", whole, *options).exit_code == 0
+def test_interrupted_fit_resumes_bit_for_bit(
+    kind: str, whole: Callable[[str], Path], tmp_path: Path
+) -> None:
+    settings = whole(kind).with_name("settings.yaml")
+    killed = tmp_path / "killed"
     dead = fault("forcemap.fitter.solve.solver:Groups.add", 3)
-    done = run_here("fit", settings, "-o", killed, *options, faults=[dead])
+    done = run_here("fit", settings, "-o", killed, *OPTIONS, faults=[dead])
     assert done.returncode == -9, done.stderr
     assert sum(blocks_in(path) for path in killed.glob("checkpoint*")) == 2
-    resumed = invoke("fit", settings, "-o", killed, *options, "--resume")
+    resumed = invoke("fit", settings, "-o", killed, *OPTIONS, "--resume")
     assert resumed.exit_code == 0, resumed.output
-    one, other = ((folder / "model.forcemap").read_bytes() for folder in (whole, killed))
+    one, other = ((folder / "model.forcemap").read_bytes() for folder in (whole(kind), killed))
     assert one == other
 
 
 @pytest.mark.skipif(not MPIRUN.exists(), reason="needs the MPICH wheel's mpirun")
 @pytest.mark.parametrize("kind", GIVEN_KINDS)
-def test_two_ranks_fit_the_same(kind: str, data: Path, tmp_path: Path) -> None:
+def test_two_ranks_fit_the_same(kind: str, whole: Callable[[str], Path], tmp_path: Path) -> None:
     pytest.importorskip("mpi4py")
-    settings = write_settings(tmp_path / "settings.yaml", data, kind)
-    assert invoke("fit", settings, "-o", tmp_path / "one", "--quiet").exit_code == 0
-    done = run_here("fit", settings, "-o", tmp_path / "two", "--quiet", ranks=2)
+    settings = whole(kind).with_name("settings.yaml")
+    done = run_here("fit", settings, "-o", tmp_path, "--quiet", ranks=2)
     assert done.returncode == 0, done.stderr
-    one, two = (read_model(tmp_path / name / "model.forcemap") for name in ("one", "two"))
+    one, two = (read_model(folder / "model.forcemap") for folder in (whole(kind), tmp_path))
     for mine, theirs in zip(one.terms, two.terms, strict=True):
         for a, b in zip(mine.blocks, theirs.blocks, strict=True):
             np.testing.assert_array_equal(a.points, b.points)

@@ -36,11 +36,15 @@ PATIENCE = 120.0
 COMMAND = [sys.executable, "-c", "from forcemap.fitter.cli import main; main()", "pimd"]
 
 
+def write_files(folder: Path) -> None:
+    write_potential(random_potential(["Si"], seed=2), folder / "si.forcemap")
+    bulk("Si", "diamond", 5.4, cubic=True).write(folder / "start.xyz")
+
+
 @pytest.fixture(autouse=True)
 def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    write_potential(random_potential(["Si"], seed=2), "si.forcemap")
-    bulk("Si", "diamond", 5.4, cubic=True).write("start.xyz")
+    write_files(tmp_path)
     yield
     for process in processes(tmp_path):
         os.kill(process, signal.SIGKILL)
@@ -143,13 +147,25 @@ NVE = ["--beads", "2", "--ensemble", "nve", "--temperature", "300", "--seed", "7
 STRIDES = ["--output-stride", "1", "--trajectory-stride", "3", "--checkpoint-stride", "5"]
 
 
+STEPS = 400
+WHOLE = [*COMMAND, "si.forcemap", "start.xyz", *NVE, *STRIDES, "--steps", str(STEPS)]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("pimd")
+    write_files(folder)
+    subprocess.run([*WHOLE, "-o", "whole"], cwd=folder, timeout=PATIENCE, check=True)
+    return folder / "whole"
+
+
 @pytest.mark.parametrize("victim", ["i-pi", "driver"])
-def test_killed_run_goes_on_as_if_nothing_had_happened(victim: str, tmp_path: Path) -> None:
-    steps = 400
-    command = [*COMMAND, "si.forcemap", "start.xyz", *NVE, *STRIDES, "--steps", str(steps)]
-    whole = subprocess.run([*command, "-o", "whole"], timeout=PATIENCE, check=False)
-    assert whole.returncode == 0
-    first = subprocess.Popen([*command, "-o", "cut"], stderr=subprocess.PIPE, text=True)
+def test_killed_run_goes_on_as_if_nothing_had_happened(
+    victim: str, whole_run: Path, tmp_path: Path
+) -> None:
+    command = [*WHOLE, "-o", "cut"]
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: list(Path("cut").glob("pimd.checkpoint_[1-9]*")))
     for process in processes(tmp_path, victim):
         os.kill(process, signal.SIGKILL)
@@ -158,12 +174,12 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(victim: str, tmp_path: Pa
     assert "Error: " in errors
     assert "Traceback" not in errors
     assert len(list(Path("cut").glob("pimd.checkpoint_*"))) <= 3, "old ones are removed"
-    again = subprocess.run([*command, "-o", "cut"], timeout=PATIENCE, check=False)
+    again = subprocess.run(command, timeout=PATIENCE, check=False)
     assert again.returncode == 0
-    exact, found = table("whole"), table("cut")
-    assert found[:, 0].tolist() == list(range(steps + 1)), "no step twice, none missing"
+    exact, found = table(str(whole_run)), table("cut")
+    assert found[:, 0].tolist() == list(range(STEPS + 1)), "no step twice, none missing"
     np.testing.assert_allclose(found, exact, rtol=2e-7, atol=1e-7)
-    frames = [(Path(name) / "pimd.centroid.xyz").read_text() for name in ("whole", "cut")]
+    frames = [(folder / "pimd.centroid.xyz").read_text() for folder in (whole_run, Path("cut"))]
     assert frames[0].count("Step:") == frames[1].count("Step:")
 
 
