@@ -269,6 +269,13 @@ def potential_bytes(data: PotentialData, what: str = "potential") -> bytes:
 
     Raises ModelFileError, whose text begins with `what`, if there can be no such file.
     """
+    content = _content(data, what)
+    _check(content, what)
+    return content
+
+
+def _content(data: PotentialData, what: str = "potential") -> bytes:
+    """`potential_bytes`, of which it is not yet known whether the core takes them."""
     from forcemap import __version__
 
     document: dict[str, Any] = {
@@ -302,9 +309,7 @@ def potential_bytes(data: PotentialData, what: str = "potential") -> bytes:
     if data.grade is not None:
         document["grade"] = data.grade.document()
         tensors |= {f"grade.{name}": array for name, array in data.grade.tensors().items()}
-    content = packed(document, tensors, what)
-    _check(content, what)
-    return content
+    return packed(document, tensors, what)
 
 
 def _add_tensors(tensors: dict[str, Tensor], room: str, terms: tuple[MappedTerm, ...]) -> None:
@@ -329,7 +334,7 @@ def as_potential(data: PotentialData) -> Potential:
 
     Raises ForcemapError if there can be no such file.
     """
-    return Potential(potential_bytes(data))
+    return Potential(_content(data))  # which checks them: large ones take a second to read
 
 
 def write_potential(data: PotentialData, path: str | os.PathLike[str]) -> None:
