@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "clones.hpp"
 #include "sites.hpp"
 #include "soap_parts.hpp"
 #include "term_reader.hpp"
@@ -35,6 +36,27 @@ double dot(const double* a, const double* b, std::size_t size) {
 
 void add_product(double factor, const double* a, std::size_t size, double* sum) {
   for (std::size_t n = 0; n < size; ++n) sum[n] += factor * a[n];
+}
+
+// c (rows, columns) = a (rows, inner) times b (inner, columns), four rows of b at a time.
+FORCEMAP_CLONES void multiply(const double* a, const double* b, std::size_t rows, std::size_t inner,
+                              std::size_t columns, double* c) {
+  std::fill_n(c, rows * columns, 0.0);
+  constexpr std::size_t step = 4;
+  for (std::size_t row = 0; row < rows; ++row) {
+    double* const sum = c + row * columns;
+    const double* const factors = a + row * inner;
+    std::size_t k = 0;
+    for (; k + step <= inner; k += step) {
+      const double f0 = factors[k], f1 = factors[k + 1], f2 = factors[k + 2], f3 = factors[k + 3];
+      const double *const b0 = b + k * columns, *const b1 = b0 + columns, *const b2 = b1 + columns,
+                          *const b3 = b2 + columns;
+      FORCEMAP_INDEPENDENT
+      for (std::size_t n = 0; n < columns; ++n)
+        sum[n] += f0 * b0[n] + f1 * b1[n] + f2 * b2[n] + f3 * b3[n];
+    }
+    for (; k < inner; ++k) add_product(factors[k], b + k * columns, columns, sum);
+  }
 }
 
 // What a file has of one centre species; `sets` of weights, the draws' or the mean's.
@@ -120,8 +142,9 @@ class DrawnForms final : public SpectrumDraws {
       view_.up = up_.data();
       view_.down = down_.data();
     }
+    const std::vector<double> columns = transposed(given);
     for (std::size_t k = 0; k < draws_; ++k) {
-      const std::vector<float> panels = view_.down ? form(given, k) : whole(given, k);
+      const std::vector<float> panels = view_.down ? form(given, k) : whole(given, columns, k);
       forms_.insert(forms_.end(), panels.begin(), panels.end());
     }
     single_lines_.assign((draws_ + 1) * view_.size, 0.0F);
@@ -193,16 +216,14 @@ class DrawnForms final : public SpectrumDraws {
     return panels_of({begin, begin + count}, given.rank, given.rank);
   }
 
-  // S^T F S
-  static std::vector<float> whole(const Forms& given, std::size_t k) {
+  // S^T F S; `columns`: S^T
+  static std::vector<float> whole(const Forms& given, const std::vector<double>& columns,
+                                  std::size_t k) {
     const std::size_t rank = given.rank, dimension = given.dimension;
-    std::vector<double> half(rank * dimension), all(dimension * dimension, 0.0);
-    for (std::size_t row = 0; row < rank; ++row)
-      given.lift(&given.forms[(k * rank + row) * rank], &half[row * dimension]);
-    for (std::size_t row = 0; row < rank; ++row)
-      for (std::size_t n = 0; n < dimension; ++n)
-        add_product(given.subspace[row * dimension + n], &half[row * dimension], dimension,
-                    &all[n * dimension]);
+    std::vector<double> half(rank * dimension), all(dimension * dimension);
+    multiply(&given.forms[k * rank * rank], given.subspace.data(), rank, rank, dimension,
+             half.data());
+    multiply(columns.data(), half.data(), dimension, rank, dimension, all.data());
     return panels_of(all, dimension, dimension);
   }
 
