@@ -179,7 +179,7 @@ class _Search:
         scales = np.array([hole.composition.scale for hole in holes])
         depths = np.array([hole.depth for hole in holes])
         are_certain = (deviations < KNOWN * scales) & (depths > CERTAIN * deviations)
-        return are_certain & (depths < ORDERS * scales)
+        return np.asarray(are_certain & (depths < ORDERS * scales))
 
     def _count(self) -> None:
         """Count this search if it brought nothing new."""
