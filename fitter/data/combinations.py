@@ -1,14 +1,18 @@
-"""Combinations of elements that no training frame has, and what a fit says of them."""
+"""Combinations of elements: their formulas, and what a fit says of those that no training frame has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from forcemap.fitter.data.frame import Frame
 from forcemap.potentials.elements import SYMBOLS
 
-__all__ = ["combination_lines"]
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["combination_lines", "formula_of"]
 
 MOST_NAMED = 6
 
@@ -39,3 +43,10 @@ def combination_lines(frames: Iterable[Frame]) -> list[str]:
             "mixtures of more are interpolated; some such frames as a test set would say how well"
         )
     return lines
+
+
+def formula_of(frame: Frame | Atoms, order: str = "hill") -> str:
+    """Its reduced formula, elements in Hill's order or another that ASE's `Formula.format` knows."""
+    from ase.formula import Formula
+
+    return str(Formula.from_list([SYMBOLS[z] for z in frame.numbers]).reduce()[0].format(order))

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from forcemap.fitter.baseline.baseline import Baseline, free_energy
 from forcemap.fitter.baseline.beyond import FEWEST, labelled
+from forcemap.fitter.data.combinations import formula_of
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.holes.lifting import Lifts
 from forcemap.fitter.holes.relaxation import Relaxation, Relaxed, Start
@@ -38,7 +39,6 @@ from forcemap.fitter.solve.solver import Sums
 from forcemap.fitter.terms.base import Array, MapPlan, Term
 from forcemap.fitter.terms.rows import unwhitened
 from forcemap.fitter.uncertainty.leave_one_out import Posterior
-from forcemap.potentials.elements import SYMBOLS
 from forcemap.potentials.file.potential_file import as_potential
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -166,7 +166,7 @@ class _Search:
         unknown = ~self._are_known(found, labels)
         for hole, is_hole in zip(found, unknown, strict=True):
             if not is_hole:
-                formula = _formula(hole.frame)
+                formula = formula_of(hole.frame, "metal")
                 self.known[formula] = max(hole.depth, self.known.get(formula, 0.0))
         self.last = [hole for hole, keep in zip(found, unknown, strict=True) if keep]
         self.labels = labels.those(unknown)
@@ -248,14 +248,6 @@ class _Search:
         rows, values = self.lifts.rows * roots[:, None], self.lifts.values * roots
         labels = rows, values, 1.0 / roots
         return _refitted(fit, labels, self.holes, self.prior, self.data)
-
-
-def _formula(frame: Frame) -> str:
-    """Reduced, as that of an alloy."""
-    from ase.formula import Formula
-
-    symbols = [SYMBOLS[z] for z in frame.numbers]
-    return str(Formula.from_list(symbols).reduce()[0].format("metal"))
 
 
 def _squares(values: Array, known: Posterior, data: Sums) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from forcemap.fitter.checked import Place, integer, mapping, number, optional, read_by, reader
+from forcemap.fitter.data.combinations import formula_of
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.doctor.vacuum import vacuum_of
 from forcemap.fitter.validation.check import (
@@ -31,7 +32,7 @@ from forcemap.fitter.validation.dynamics import (
     moved,
     timestep_of,
 )
-from forcemap.fitter.validation.structures import atoms_of_frame, formula_of
+from forcemap.fitter.validation.structures import atoms_of_frame
 from forcemap.fitter.validation.supercells import supercell
 from numpy.typing import NDArray
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from forcemap.fitter.checked import Checked, integer, number, read_by
+from forcemap.fitter.data.combinations import formula_of
 from forcemap.fitter.validation.check import (
     Case,
     Check,
@@ -26,7 +27,7 @@ from forcemap.fitter.validation.check import (
 )
 from forcemap.fitter.validation.drawing import COLORS, drawn
 from forcemap.fitter.validation.relaxing import Collapse, energy_of, relax
-from forcemap.fitter.validation.structures import data_of, formula_of, lowest_frame
+from forcemap.fitter.validation.structures import data_of, lowest_frame
 
 if TYPE_CHECKING:
     from ase import Atoms

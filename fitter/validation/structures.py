@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from forcemap.fitter.checked import Place
+from forcemap.fitter.data.combinations import formula_of
 from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.units import GPA
 from forcemap.fitter.doctor.vacuum import vacuum_of
@@ -30,7 +31,6 @@ __all__ = [
     "crystals_of_frames",
     "crystals_of_settings",
     "data_of",
-    "formula_of",
     "frames_like",
     "lowest_frame",
     "name_of",
@@ -244,13 +244,6 @@ def _energy(frame: Frame) -> float:
     return frame.energy / len(frame.numbers)
 
 
-def formula_of(frame: Frame | Atoms) -> str:
-    """Its reduced formula, elements in Hill's order."""
-    from ase.formula import Formula
-
-    return str(Formula.from_list([SYMBOLS[z] for z in frame.numbers]).reduce()[0].format("hill"))
-
-
 def _is_at_rest(frame: Frame) -> bool:
     if frame.forces is None or not frame.labelled.all():
         return False
@@ -276,7 +269,7 @@ def _symmetric(frame: Frame, precisions: Sequence[float]) -> Atoms | None:
 
 def name_of(atoms: Atoms) -> str:
     """Formula and, where spglib is there, the symbol of the space group: "Si Fd-3m"."""
-    formula = str(atoms.symbols.formula.reduce()[0].format("metal"))
+    formula = formula_of(atoms, "metal")
     found = symmetry_of(atoms, 0.05)
     return formula if found is None else f"{formula} {found.international}"
 

@@ -91,7 +91,7 @@ struct OnSplines {
 };
 
 template <typename Number>
-constexpr bool kSteps = sizeof(Number) < sizeof(double);
+constexpr bool kSingle = sizeof(Number) < sizeof(double);
 
 // The coefficient in the middle of `count`.
 constexpr int middle_of(int count) { return count / 2 - 1; }
@@ -160,7 +160,7 @@ FORCEMAP_INLINE void on_splines(const SoapViewOf<Number>& v, const SiteView& s,
     basis(t, b, d);
   for (int k = 0; k < count; ++k) d[k] = d[k] * h;
   if (v.cosine_begin < v.cutoff) end_by_cosine(v, w.r + j, count, b, d);
-  if (kSteps<Number>) {
+  if (kSingle<Number>) {
     factors_of_steps(count, b);
     factors_of_steps(count, d);
   }
@@ -175,13 +175,13 @@ FORCEMAP_INLINE void on_splines(const SoapViewOf<Number>& v, const SiteView& s,
 template <int count, bool ended, typename Number>
 FORCEMAP_INLINE void sum_rows(const OnSplines<Number>& of, std::size_t k, std::size_t row,
                               Number* value, Number* slope) {
-  constexpr bool plain = kSteps<Number> && !ended;
+  constexpr bool plain = kSingle<Number> && !ended;
   LanesOf<Number> by_value[count], by_slope[count];
   const Number* rows[count];
   for (int n = 0; n < count; ++n) {
     by_value[n] = all(of.value[n][k]);
     by_slope[n] = all(of.slope[n][k]);
-    const int at = !kSteps<Number> ? n : n == 0 ? 2 * middle_of(count) : 2 * n - 1;
+    const int at = !kSingle<Number> ? n : n == 0 ? 2 * middle_of(count) : 2 * n - 1;
     rows[n] = of.first[k] + static_cast<std::size_t>(at) * row;
   }
   for (std::size_t n = 0; n < row; n += kLanesOf<Number>) {
@@ -520,7 +520,7 @@ constexpr double kRoot2 = 1.4142135623730950488;
 template <typename Number>
 FORCEMAP_INLINE void normalise(const SoapViewOf<Number>& v, SoapWorkOf<Number>& w) {
   constexpr std::size_t lanes = kLanesOf<Number>;
-  if constexpr (sizeof(Number) < sizeof(double)) {
+  if constexpr (kSingle<Number>) {
     LanesOf<Number> squares[4];
     for (auto& part : squares) part = spread<Number>(0.0);
     std::size_t n = 0;
@@ -671,7 +671,7 @@ FORCEMAP_INLINE void some_vectors(const SoapViewOf<Number>& v,
   const Number* const vectors = center.vectors + first * size;
   const double* const factors = center.factors + first;
   const bool kept = first < kMostProjections;
-  const bool precise = sizeof(Number) < sizeof(double) && first < kPrecise;
+  const bool precise = kSingle<Number> && first < kPrecise;
   LanesOf<Number> w[4][kVectors];  // dE/d(product)
   Vec4 sums_of[kFours];
   products_of(vectors, size, precise ? kPreciseStep : size, sites, sums_of);
@@ -714,8 +714,7 @@ FORCEMAP_INLINE void denormalise(const SoapViewOf<Number>& v, const SoapWorkOf<N
   const LanesOf<Number> inverse = spread<Number>(w.norm > 0.0 ? 1.0 / w.norm : 0.0);
   const double of_p = along * w.unit;
   const Number rounded = static_cast<Number>(of_p);
-  const LanesOf<Number> part = all(rounded);
-  if constexpr (sizeof(Number) < sizeof(double)) {
+  if constexpr (kSingle<Number>) {
     const LanesOf<Number> less = all(-rounded);
     const LanesOf<Number> rest = spread<Number>(static_cast<double>(rounded) - of_p);
     for (std::size_t n = 0; n < v.padded_dimension; n += kLanesOf<Number>) {
@@ -723,6 +722,7 @@ FORCEMAP_INLINE void denormalise(const SoapViewOf<Number>& v, const SoapWorkOf<N
       put(g + n, mad(rest, p, mad(less, p, take(g + n))) * inverse);
     }
   } else {
+    const LanesOf<Number> part = all(rounded);
     for (std::size_t n = 0; n < v.padded_dimension; n += kLanesOf<Number>)
       put(g + n, (take(g + n) - part * take(w.p + n)) * inverse);
   }
@@ -1046,11 +1046,11 @@ FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s
     put(y, pull.y);
     put(z, pull.z);
     Number force2[lanes];
-    if constexpr (sizeof(Number) < sizeof(double))
+    if constexpr (kSingle<Number>)
       put(force2, mad(pull.x, pull.x, mad(pull.y, pull.y, pull.z * pull.z)));
     for (std::size_t k = j; k < end && k < j + lanes; ++k) {
       const std::size_t n = static_cast<std::size_t>(w.slot[k]);
-      if constexpr (sizeof(Number) < sizeof(double)) {
+      if constexpr (kSingle<Number>) {
         if (force2[k - at] > kStrong * kStrong) {
           strong[count++] = w.slot[k];
           if (count == kAgain) {
@@ -1065,7 +1065,7 @@ FORCEMAP_INLINE void pull_species(const SoapViewOf<Number>& v, const SiteView& s
       s.gz[n] += static_cast<double>(z[k - at]);
     }
   }
-  if constexpr (sizeof(Number) < sizeof(double)) {
+  if constexpr (kSingle<Number>) {
     if (count > 0) pull_again(v, s, w, adjoint, strong, count);
   }
 }

@@ -134,15 +134,15 @@ class DrawnForms final : public SpectrumDraws {
         along_(given.along) {
     view_.draws = draws_;
     view_.size = view_.rank = in_panels(dimension_);
+    const std::vector<double> columns = transposed(given);
     if (through_subspace(given.rank)) {
       const std::size_t rank = given.rank;
       view_.rank = in_panels(rank);
       up_ = panels_of(given.subspace, rank, dimension_);
-      down_ = panels_of(transposed(given), dimension_, rank);
+      down_ = panels_of(columns, dimension_, rank);
       view_.up = up_.data();
       view_.down = down_.data();
     }
-    const std::vector<double> columns = transposed(given);
     for (std::size_t k = 0; k < draws_; ++k) {
       const std::vector<float> panels = view_.down ? form(given, k) : whole(given, columns, k);
       forms_.insert(forms_.end(), panels.begin(), panels.end());
