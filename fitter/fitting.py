@@ -26,7 +26,7 @@ from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
 from forcemap.fitter.holes.filling import ROUNDS, Filling, filled, is_worth_filling
 from forcemap.fitter.process.accumulate import accumulate
-from forcemap.fitter.process.beyond import imagined_rows
+from forcemap.fitter.process.beyond import Imagined, imagined_labels
 from forcemap.fitter.process.blocks import blocks_of, costs_of, places_of, rows_of
 from forcemap.fitter.process.data_checks import warn_of_short_cutoffs
 from forcemap.fitter.process.groups import check_groups
@@ -368,14 +368,14 @@ def _solved(
     terms, frames = prior.terms, survey.frames
     deltas = np.repeat(chosen.deltas, [term.size for term in terms])
     n_rows = together.count
-    rows, values, sigmas = np.zeros((0, prior.size)), np.zeros(0), np.zeros(0)
+    beyond = Imagined.none(prior.size)
     if prepared.imagined:
-        rows, values, sigmas = imagined_rows(prepared.imagined, prior, solution, chosen, n_rows)
-        together.add_rows(rows, values, float(np.sum(np.log(sigmas))))
+        beyond = imagined_labels(prepared.imagined, prior, solution, chosen, n_rows)
+        together.add_rows(beyond.rows, beyond.values, beyond.log_sigma)
         solution = together.solve(deltas)
     posterior = Posterior(
         *(solution.values, solution.factor, deltas, chosen.sigma_factors, chosen.noise_factor),
-        imagined=(rows, values),
+        imagined=(beyond.rows, beyond.values),
     )
     weights = unwhitened(terms, prior.factors, solution.values.copy())
     model = Model(
@@ -396,7 +396,11 @@ def _solved(
             "n_atoms": int(sum(len(f.numbers) for f in frames)),
             "n_rows": n_rows,
             "isolated_atoms": list(prepared.free.origin),
-            "imagined_sigmas": (sigmas * chosen.noise_factor).tolist(),
+            "imagined_sigmas": (beyond.sigmas * chosen.noise_factor).tolist(),
+            "rises": [
+                {"step": list(rise.step), "sigma": rise.sigma * chosen.noise_factor}
+                for rise in beyond.rises
+            ],
             "terms": [term.to_dict() for term in settings.terms],
             "sigma": {
                 "energy": settings.sigma.energy * chosen.noise_factor,

@@ -30,6 +30,7 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.holes.filling import filled_holes
 from forcemap.fitter.process.accumulate import whole_rows
+from forcemap.fitter.process.beyond import rise_labels
 from forcemap.fitter.process.blocks import blocks_of
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
@@ -86,7 +87,8 @@ def grown(
     if newcomers:
         growth, before = growth.with_points(newcomers), old()
     with run.stage("fitting", len(before) + len(frames)) as advance:
-        growth = growth.with_targets(growth.imagined(before), run, lambda count: None)
+        imagined = growth.imagined(before)
+        growth = growth.with_targets(imagined, run, lambda count: None).with_rises(imagined)
         growth = growth.with_targets(growth.targets([*before, *frames]), run, advance)
     return growth.model(frames)
 
@@ -272,6 +274,22 @@ class _Growth:
                 advance(len(block))
         return replace(self, triangle=triangle, log_sigma=log_sigma, count=count)
 
+    def with_rises(self, imagined: Sequence[Targets]) -> _Growth:
+        """The posterior with the rises between imagined frames that the fit was made to follow."""
+        known = self.source.data.get("rises", [])
+        if not (imagined and known):
+            return self
+        values = np.concatenate([t.values / t.sigmas for t in imagined])
+        steps = [(entry["step"][0], entry["step"][1]) for entry in known]
+        sigmas = np.array([entry["sigma"] for entry in known]) / self.source.noise_factor
+        differences, least = rise_labels(imagined, steps, values)
+        with threadpool_limits(limits=1, user_api="blas"):
+            rows = (differences @ whole_rows(imagined, self.prior)) * self.deltas
+            labels = np.column_stack([rows, least]) / sigmas[:, None]
+            triangle = with_rows(self.triangle, labels)
+        log_sigma = self.log_sigma + float(np.sum(np.log(sigmas)))
+        return replace(self, triangle=triangle, log_sigma=log_sigma, count=self.count + len(known))
+
     def with_points(self, found: Found) -> _Growth:
         """The posterior with new sparse points and without rows, since the old ones lack columns."""
         prior = _extended(self.prior, found)
@@ -333,6 +351,7 @@ class _Growth:
                 "n_atoms": data["n_atoms"] + sum(len(f.numbers) for f in frames),
                 "n_rows": self.count
                 - len(data.get("imagined_sigmas", []))
+                - len(data.get("rises", []))
                 - len(data.get("holes", [])),
             },
         )

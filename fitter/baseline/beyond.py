@@ -10,7 +10,8 @@ anything there. Physics says more, and it is the same for all matter:
       E(a) = E_c (-1 - a - 0.05 a³) exp(-a),     a = (scale - 1) STIFFNESS
 
   From a crystal of the data and its cohesive energy follow energies of the crystal expanded and
-  compressed.
+  compressed. A process of finite reach has free atoms where neighbours leave it: its curve ends there,
+  and is drawn out to do so.
 - Pairs of atoms nearer to each other than any in the data repel like screened nuclei. There the process
   adds nothing to the repulsion of the baseline.
 
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from forcemap.fitter.baseline.baseline import free_energy
@@ -30,7 +32,15 @@ from forcemap.fitter.baseline.repulsion import Repulsion
 from forcemap.fitter.data.frame import Frame, FrameSigma
 from numpy.typing import NDArray
 
-__all__ = ["FEWEST", "binding", "by_composition", "imagined_frames", "labelled", "universal_energy"]
+__all__ = [
+    "FEWEST",
+    "binding",
+    "by_composition",
+    "imagined_frames",
+    "labelled",
+    "steps_of",
+    "universal_energy",
+]
 
 Array = NDArray[np.float64]
 
@@ -38,13 +48,22 @@ STIFFNESS = 5.0
 """Ratio of the crystal's length to the curve's, the root of 12 pi times bulk modulus and cubed radius
 over the cohesive energy: 3.7 (K) and 4.6 (Al) to 5.1 (Cu, Ni) and 6.5 (Au), 4.9 in Si."""
 
-SCALES = (0.7, 0.75, 0.8, 0.85, 0.9, 1.2, 1.35, 1.5, 1.7, 1.85, 2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6)
-"""Lengths of imagined crystals over those of the crystal in the data."""
+COMPRESSED = (0.7, 0.75, 0.8, 0.85, 0.9)
+EXPANDED = (1.2, 1.35, 1.5, 1.6, 1.7, 1.8, *np.round(np.arange(1.9, 2.81, 0.05), 2).tolist())
+EXPANDED += (3.0, 3.2, 3.4, 3.7, 4.0)
+"""Lengths of imagined crystals over those of the crystal in the data, close to each other where shells
+of neighbours leave cutoffs and the curve is flat: energies between would not rise else."""
+
+SIDES = {False: "compressed", True: "expanded"}
+"""Config types of imagined crystals."""
+
+FREE = 1.01
+"""Distance of the nearest atoms in crystals of free atoms, in units of the reach."""
 
 MARGIN = 0.04
 """Imagined crystals keep this distance of scales from frames of the data that are as loose as they."""
 
-SHARE, LEAST = 0.03, 0.005
+SHARE, LEAST = 0.03, 0.002
 """Sigma of an imagined crystal: share of its distance from the ground state or free atoms, whichever is
 nearer, and eV per atom."""
 
@@ -67,10 +86,16 @@ CRYSTALS = 8
 EnergyOf = Callable[[Frame], float]
 
 
-def universal_energy(scale: float) -> float:
-    """Energy of a crystal in units of its cohesive energy, free atoms at 0, its ground state at -1."""
+def universal_energy(scale: float, end: float = np.inf) -> float:
+    """Energy of a crystal in units of its cohesive energy, free atoms at 0, its ground state at -1.
+
+    `end`: scale from which its atoms are free; up to there, the curve is drawn out to end at 0.
+    """
+    if scale >= end:
+        return 0.0
+    left = 0.0 if np.isinf(end) or scale <= 1.0 else universal_energy(end)
     a = (scale - 1.0) * STIFFNESS
-    return float(-(1.0 + a + 0.05 * a**3) * np.exp(-a))
+    return float((-(1.0 + a + 0.05 * a**3) * np.exp(-a) - left) / (1.0 + left))
 
 
 def imagined_frames(
@@ -87,7 +112,7 @@ def imagined_frames(
         e0: energies of isolated atoms by atomic number, eV.
         repulsion: where the data end, by pair of species; there are no dimers without it.
         baseline: energy (eV) of a frame that the process does not learn, without isolated atoms.
-        reach: largest cutoff of the process, Å: crystals of free atoms are left out.
+        reach: largest cutoff of the process, Å: atoms farther from each other are free.
     """
     if len({frame.energy for frame in frames if frame.energy is not None}) < FEWEST:
         return []
@@ -152,13 +177,13 @@ def _scaled(
     n = len(crystal.numbers)
     cohesion = -binding(crystal, e0)
     ground = baseline(crystal) / n
-    for scale in SCALES:
-        energy = cohesion * universal_energy(scale)
-        if scale > 1.0 and _nearest(crystal) * scale > reach:
-            continue
+    end = reach / _nearest(crystal)
+    expanded = [scale for scale in EXPANDED if scale < end]
+    for scale in (*COMPRESSED, *expanded, *([FREE * end] if expanded else [])):
+        energy = cohesion * universal_energy(scale, end)
         if any(_is_like(frame, crystal, scale, energy, e0) for frame in members):
             continue
-        imagined = _with_scale(crystal, scale)
+        imagined = replace(_with_scale(crystal, scale), config_type=SIDES[scale > 1.0])
         # Where the baseline alone rises more steeply, the process is as in the ground state.
         least = baseline(imagined) / n - cohesion - ground
         energy = max(energy, least) if scale < 1.0 else energy
@@ -198,6 +223,19 @@ def _nearest(frame: Frame) -> float:
 
 def _with_scale(frame: Frame, scale: float) -> Frame:
     return replace(frame, positions=scale * frame.positions, cell=scale * frame.cell)
+
+
+def steps_of(frames: Sequence[Frame]) -> list[tuple[int, int]]:
+    """Pairs (lower, higher) of imagined crystals that follow each other on one side of a curve.
+
+    `frames`: all that were imagined, in their order.
+    """
+    found = []
+    for n, (one, other) in enumerate(pairwise(frames)):
+        is_side = one.config_type == other.config_type and one.config_type in SIDES.values()
+        if is_side and np.array_equal(one.numbers, other.numbers):
+            found.append((n, n + 1) if one.config_type == SIDES[True] else (n + 1, n))
+    return found
 
 
 # ---- dimers --------------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ from forcemap.fitter.holes.relaxation import Relaxation, Relaxed, Start
 from forcemap.fitter.holes.search import Hole, compositions_of, holes_among, starts
 from forcemap.fitter.mapping.tabulate import Tabulation
 from forcemap.fitter.process.accumulate import whole_rows
-from forcemap.fitter.process.beyond import Imagined
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
@@ -267,9 +266,13 @@ def _relaxation(model: Model, frames: Sequence[Frame], run: Run) -> Relaxation:
 
 
 def _refitted(
-    fit: Filling, labels: Imagined, holes: Sequence[Hole], prior: Prior, data: Sums
+    fit: Filling,
+    labels: tuple[Array, Array, Array],
+    holes: Sequence[Hole],
+    prior: Prior,
+    data: Sums,
 ) -> Filling:
-    """The fit with the labels of holes."""
+    """The fit with the labels of holes: (n, m) rows and (n,) targets over sigmas, and (n,) sigmas."""
     model, posterior = fit
     rows, values, sigmas = labels
     data.add_rows(rows, values, float(np.sum(np.log(sigmas))))

@@ -1,8 +1,8 @@
 """Lifts holes: labels that a process is to be above, but need not follow.
 
-A label pulls only where the process is below it, as an inequality does, and by no more than one that is
-`BEND` sigmas off (Huber, Ann. Math. Stat. 35, 73 (1964), DOI 10.1214/aoms/1177703732). Both are convex,
-and are solved by reweighting in the space of the labels alone: no matrix of the fit is factorised.
+A label pulls only where the process is below it, as an inequality does
+(`process.beyond.one_sided_weights`). That is solved in the space of the labels alone: no matrix of the
+fit is factorised.
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from forcemap.fitter.process.beyond import BEND, Known
+from forcemap.fitter.process.beyond import Known, one_sided_pulls, one_sided_weights
 from forcemap.fitter.terms.base import Array
 from numpy.typing import NDArray
 
 __all__ = ["Lifts"]
-
-ROUNDS = 50
-"""Of reweighting, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,31 +67,16 @@ class Lifts:
 
     def weights(self, known: Known, sigmas: Array) -> Array:
         """(n,) weights, one over squared sigmas: zero for those that the process is above."""
-        short = self.values - self.rows @ known.values
-        weights = np.where(short > 0.0, 1.0 / sigmas**2, 0.0)
-        for _ in range(ROUNDS):
-            pulls = self._pulls(short, weights)
-            left = short - self.covariance @ pulls
-            after = np.where(left > 0.0, 1.0 / sigmas**2, 0.0)
-            after *= np.minimum(1.0, BEND * sigmas / np.maximum(left, 1e-300))
-            if np.allclose(after, weights, rtol=1e-3, atol=0.0):
-                break
-            weights = after
-        return weights
+        return one_sided_weights(self._shorts(known), self.covariance, sigmas)
 
     def lifted(self, known: Known, deltas: Array, weights: Array) -> Array:
         """(m,) whitened weights of the process with labels of these weights."""
-        short = self.values - self.rows @ known.values
-        pulls = self._pulls(short, weights)
+        pulls = one_sided_pulls(self._shorts(known), self.covariance, weights)
         step = scipy.linalg.solve_triangular(
             known.factor, self.half @ pulls, lower=True, trans="T", check_finite=False
         )
         return np.asarray(known.values + deltas * step)
 
-    def _pulls(self, short: Array, weights: Array) -> Array:
-        """(n,) what each label pulls with: its weight times what it is short of afterwards."""
-        on = weights > 0.0
-        pulls = np.zeros(len(short))
-        system = self.covariance[np.ix_(on, on)] + np.diag(1.0 / weights[on])
-        pulls[on] = scipy.linalg.solve(system, short[on], assume_a="pos") if on.any() else 0.0
-        return pulls
+    def _shorts(self, known: Known) -> Array:
+        """(n,) labels less what the process without them says."""
+        return self.values - self.rows @ known.values

@@ -13,7 +13,7 @@ from ase.calculators.lj import LennardJones
 from forcemap.fitter import Frame, Model, Settings, fit_frames
 from forcemap.fitter.addition.growth import grown
 from forcemap.fitter.baseline.baseline import Baseline, free_energy
-from forcemap.fitter.baseline.beyond import imagined_frames, universal_energy
+from forcemap.fitter.baseline.beyond import imagined_frames, steps_of, universal_energy
 from forcemap.fitter.mapping.map import map_model
 from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.potentials import Potential
@@ -114,6 +114,14 @@ def test_energy_rises_all_the_way_to_compressed_crystals(name: str, potential: P
     assert (np.diff(energies) > 0).all()
 
 
+def test_energy_rises_all_the_way_to_free_atoms(name: str, potential: Potential) -> None:
+    """Also where shells of neighbours leave the cutoffs, and ends there."""
+    scales = np.arange(1.06, 3.0, 0.02)
+    energies = np.array([bound(potential, scaled(name, s)) for s in scales])
+    assert np.diff(energies).min() > -1e-4 * abs(energies[0])
+    assert energies[-1] == pytest.approx(0.0, abs=1e-9)
+
+
 def test_dimers_repel_below_the_data_and_have_no_well_there(
     name: str, model: Model, potential: Potential
 ) -> None:
@@ -158,6 +166,38 @@ def test_universal_curve_has_its_well_at_the_crystal_and_ends_at_free_atoms() ->
     assert abs(energies[-1]) < 1e-3
     below = scales < 0.995
     assert (np.diff(energies[below]) < 0).all()
+
+
+def test_curve_that_ends_early_is_drawn_out_to_free_atoms() -> None:
+    scales = np.arange(1.0, 2.2, 0.01)
+    energies = np.array([universal_energy(s, 2.0) for s in scales])
+    assert energies[0] == pytest.approx(-1.0)
+    assert (np.diff(energies[scales < 2.0]) > 0).all()
+    assert universal_energy(2.0 - 1e-6, 2.0) == pytest.approx(0.0, abs=1e-6)
+    assert (energies[scales >= 2.0] == 0.0).all()
+    assert universal_energy(0.8, 2.0) == universal_energy(0.8)
+
+
+def test_imagined_crystals_end_at_free_atoms_where_neighbours_leave_the_cutoff() -> None:
+    """6 Å in `imagined_of`; the nearest neighbours of copper are 3.61 Å over the root of 2 apart."""
+    e0 = {29: OFFSET + 3.5}
+    found = imagined_of(frames_of("Cu"), e0)
+    widest = max(found, key=lambda f: np.linalg.det(f.cell) / len(f.numbers))
+    n = len(widest.numbers)
+    assert (np.linalg.det(widest.cell) / n * 4) ** (1 / 3) / np.sqrt(2) > 6.0
+    assert widest.energy == pytest.approx(free_energy(widest, e0))
+
+
+def test_steps_lead_up_both_sides_of_the_curve() -> None:
+    found = imagined_of(frames_of("Cu"), {29: OFFSET + 3.5})
+    volumes = [float(np.linalg.det(f.cell) / len(f.numbers)) for f in found]
+    ground = 3.61**3 / 4
+    steps = steps_of(found)
+    assert len(steps) == len(found) - 2
+    for lower, higher in steps:
+        assert found[lower].energy < found[higher].energy  # type: ignore[operator]
+        assert abs(lower - higher) == 1
+        assert (volumes[lower] > ground) == (volumes[higher] > ground)
 
 
 def test_imagined_crystals_are_scaled_ground_states_on_the_curve() -> None:
@@ -242,6 +282,8 @@ def test_new_points_keep_what_was_imagined(tmp_path: Path) -> None:
     new.rattle(0.1, seed=3)
     found = grown(read_model(tmp_path / "model.forcemap"), [labelled(new, "Cu")], lambda: frames)
     assert found.terms[1].size > first.terms[1].size
+    assert found.data["rises"] == first.data["rises"] != []
+    assert found.data["n_rows"] == first.data["n_rows"] + 1 + 3 * len(new)
     baseline = Baseline(found.species, found.repulsion)
     wide = as_frame(scaled("Cu", 1.5))
     ground = as_frame(scaled("Cu", 1.0))

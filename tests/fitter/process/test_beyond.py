@@ -1,10 +1,10 @@
-"""Imagined labels against a fit in closed form: what they may cost the data."""
+"""Imagined labels against a fit in closed form: what they may cost the data, and rises between them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from forcemap.fitter.process.beyond import BEND, followed_roots
+from forcemap.fitter.process.beyond import BEND, followed_roots, rise_weights
 from forcemap.fitter.terms.base import Array
 
 COLUMNS, LABELS = 12, 6
@@ -56,3 +56,66 @@ def test_no_label_pulls_harder_than_at_the_bend(most: float) -> None:
     left = problem.residuals - problem.rows @ step
     # The reweighting has converged to a per mille.
     assert np.all(roots**2 * np.abs(left) <= BEND * (1.0 + 1e-3))
+
+
+# ---- rises ---------------------------------------------------------------------------------------
+
+
+class Curve(Problem):
+    """Energies along a curve, which the labels know roughly, and the rises between them."""
+
+    sigma = 0.01
+
+    def __init__(self) -> None:
+        super().__init__(off=3.0)
+        self.differences = np.diff(np.eye(LABELS), axis=0)
+        self.roots = followed_roots(self.residuals, self.covariance, np.inf)
+        self.least = np.zeros(LABELS - 1)
+        # Of three of them the process is far above what is asked, of two below.
+        self.least = self.rises(self.least) + np.array([-9.0, 2.0, -9.0, 5.0, -9.0])
+
+    def step(self, weights: Array) -> Array:
+        """What both kinds of labels move the process's values by."""
+        rows, rises = self.rows * self.roots[:, None], self.differences @ self.rows
+        left = self.least - rises @ self.values
+        right = rows.T @ (self.roots * self.residuals) + rises.T @ (weights * left)
+        system = self.system + rows.T @ rows + rises.T @ (weights[:, None] * rises)
+        return np.asarray(np.linalg.solve(system, right))
+
+    def rises(self, weights: Array) -> Array:
+        """Between the labels, by the process that knows both kinds."""
+        return np.asarray(self.differences @ self.rows @ (self.values + self.step(weights)))
+
+    def cost(self, weights: Array) -> float:
+        """Growth of the squared residuals of data and prior."""
+        step = self.step(weights)
+        return float(step @ self.system @ step)
+
+    def weights(self, most: float) -> Array:
+        shorts = self.least - self.differences @ self.rows @ self.values
+        others = self.residuals, self.covariance, self.roots
+        return rise_weights(shorts, self.differences, self.sigma, others, most)
+
+
+def test_process_rises_where_it_did_not_and_is_let_alone_where_it_did() -> None:
+    curve = Curve()
+    weights = curve.weights(np.inf)
+    missing = curve.least - curve.rises(weights)
+    # A label that pulls is a few sigmas short; one that does not is surpassed.
+    assert np.all(missing[weights > 0.0] < BEND * curve.sigma)
+    assert np.all(missing[weights == 0.0] <= 0.0)
+    assert 0 < np.count_nonzero(weights) < LABELS - 1
+
+
+def test_rises_cost_the_data_no_more_than_asked() -> None:
+    curve = Curve()
+    before, free = curve.cost(np.zeros(LABELS - 1)), curve.cost(curve.weights(np.inf))
+    assert free > before
+    most = 0.2 * (free - before)
+    assert curve.cost(curve.weights(most)) - before <= most * (1.0 + 1e-6)
+
+
+def test_no_steps_need_no_weights() -> None:
+    curve = Curve()
+    others = curve.residuals, curve.covariance, curve.roots
+    assert len(rise_weights(np.zeros(0), np.zeros((0, LABELS)), 0.1, others, 1.0)) == 0
