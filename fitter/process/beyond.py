@@ -49,9 +49,9 @@ atom."""
 SOFTER = tuple(2.0**n for n in range(8))
 """Factors of the sigmas, of which the first is taken that does not spoil the fit to the data."""
 
-MOST_SPOILT = 0.01
-"""What imagined labels may add to the squared residuals of the data, per label of the data and noise:
-how wrong they are differs from set to set."""
+MOST_SPOILT, MOST_SPOILT_BY_RISES = 0.01, 0.03
+"""What labels of energies, and then those of rises, may add to the squared residuals of the data, per
+label of the data and squared noise: how wrong energies are differs from set to set, but all rise."""
 
 
 class Known(Protocol):
@@ -124,12 +124,13 @@ def imagined_labels(
         rows = whole_rows(scaled, prior)
         half = scipy.linalg.solve_triangular(known.factor, (rows * deltas).T, lower=True)
         residuals, covariance = values - rows @ known.values, half.T @ half
-        most = MOST_SPOILT * labels
-        roots = followed_roots(residuals, covariance, most)
+        squares = labels * chosen.noise_factor**2
+        roots = followed_roots(residuals, covariance, MOST_SPOILT * squares)
         differences, least = rise_labels(scaled, steps, values)
         sigma = RISE_SIGMA / chosen.noise_factor
         shorts = least - differences @ (values - residuals)
-        weights = rise_weights(shorts, differences, sigma, (residuals, covariance, roots), most)
+        others, most = (residuals, covariance, roots), MOST_SPOILT_BY_RISES * squares
+        weights = rise_weights(shorts, differences, sigma, others, most)
     on = weights > 0.0
     pulls = np.sqrt(weights[on])
     return Imagined(
@@ -178,7 +179,7 @@ def rise_weights(
         sigma: of a rise, eV per atom.
         others: (n,) residuals and (n, n) covariance of the labels of energies as in `followed_roots`,
             and its factors.
-        most: growth of the squared residuals of data and prior, in units of the noise.
+        most: growth of the squared residuals of data and prior, in units of the given sigmas.
     """
     residuals, covariance, roots = others
     if not len(shorts):
@@ -210,7 +211,7 @@ def followed_roots(residuals: Array, covariance: Array, most: float) -> Array:
     Args:
         residuals: (n,) as `huber_weights`.
         covariance: (n, n) as there.
-        most: growth of the squared residuals of data and prior, in units of the noise.
+        most: growth of the squared residuals of data and prior, in units of the given sigmas.
     """
     for softer in SOFTER:
         weights = huber_weights(residuals / softer, covariance / softer**2) / softer**2
