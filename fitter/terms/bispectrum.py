@@ -65,6 +65,9 @@ __all__ = ["BispectrumSettings", "BispectrumTerm", "products_of"]
 FACTORS = 4
 """Most fields of a product."""
 
+FEW_POINTS = 10
+"""Largest sum of l for which 25 points on the sphere are enough."""
+
 FUNCTIONS, CHANNELS, ORDERS = 16, 2, 3
 """Radial functions that the channels combine, channels, and the largest l."""
 
@@ -75,7 +78,8 @@ CUTOFF_WIDTH, ATOM_SIGMA = 0.55, 0.09
 """Fractions of the cutoff."""
 
 OFFSET = 0.1
-"""Of the sum of the squares of an atom's coefficients in the data."""
+"""Of the sum of the squares of an atom's coefficients in the data. More of it describes atoms in the
+data a little better, but crystals that are expanded beyond them worse."""
 
 SAMPLE = 60
 """Frames from which the offset and the scales are taken."""
@@ -181,15 +185,16 @@ def products_of(channels: int, l_max: int, order: int) -> NDArray[np.int64]:
     """The products of up to `order` fields whose integral does not vanish by symmetry, (products, 4).
 
     A field is channel + channels * l, -1 stands behind the last. Parity asks for an even sum of l,
-    rotations for no l above the sum of the others. Sums of l above 3 l_max are left out, so that
-    products of four fields need no finer points on the sphere than those of three.
+    rotations for no l above the sum of the others. Sums of l above 3 l_max are left out, and those
+    above `FEW_POINTS`, up to which 25 points on the sphere suffice.
     """
     found = []
+    largest = max(2 * l_max, min(3 * l_max, FEW_POINTS))
     for count in range(1, order + 1):
         for product in combinations_with_replacement(range(channels * (l_max + 1)), count):
             angular = [place // channels for place in product]
             total = sum(angular)
-            if total % 2 == 0 and 2 * max(angular) <= total <= max(3 * l_max, 2 * l_max):
+            if total % 2 == 0 and 2 * max(angular) <= total <= largest:
                 found.append([*product, *[-1] * (FACTORS - count)])
     return np.array(found, dtype=np.int64)
 
