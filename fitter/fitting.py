@@ -364,8 +364,7 @@ def _solved(
     solution: Solution,
 ) -> tuple[Model, Posterior]:
     """The posterior; `solution` is that of the data alone."""
-    settings, survey = prepared.settings, prepared.survey
-    terms, frames = prior.terms, survey.frames
+    survey, terms = prepared.survey, prior.terms
     deltas = np.repeat(chosen.deltas, [term.size for term in terms])
     n_rows = together.count
     beyond = Imagined.none(prior.size)
@@ -390,25 +389,7 @@ def _solved(
         posterior=solution.factor,
         noise_factor=chosen.noise_factor,
         log_marginal_likelihood=solution.log_marginal_likelihood(chosen.noise_factor),
-        data={
-            "hash": data_hash(frames),
-            "n_frames": len(frames),
-            "n_atoms": int(sum(len(f.numbers) for f in frames)),
-            "n_rows": n_rows,
-            "isolated_atoms": list(prepared.free.origin),
-            "imagined_sigmas": (beyond.sigmas * chosen.noise_factor).tolist(),
-            "rises": [
-                {"step": list(rise.step), "sigma": rise.sigma * chosen.noise_factor}
-                for rise in beyond.rises
-            ],
-            "terms": [term.to_dict() for term in settings.terms],
-            "sigma": {
-                "energy": settings.sigma.energy * chosen.noise_factor,
-                "force": settings.sigma.force * chosen.noise_factor,
-                "stress": (settings.sigma.stress or STRESS_SIGMA)
-                * float(chosen.noise_factor * chosen.sigma_factors[-1]),
-            },
-        },
+        data=_account(prepared, chosen, beyond, n_rows),
         labels=Labels(
             projected=_projected(posterior),
             misfit=solution.misfit,
@@ -419,3 +400,26 @@ def _solved(
         ),
     )
     return model, posterior
+
+
+def _account(
+    prepared: _Prepared, chosen: Hyperparameters, beyond: Imagined, n_rows: int
+) -> dict[str, Any]:
+    """What a model says of the data and of what it knew besides; sigmas as they came out."""
+    settings, frames, noise = prepared.settings, prepared.survey.frames, chosen.noise_factor
+    return {
+        "hash": data_hash(frames),
+        "n_frames": len(frames),
+        "n_atoms": int(sum(len(f.numbers) for f in frames)),
+        "n_rows": n_rows,
+        "isolated_atoms": list(prepared.free.origin),
+        "imagined_sigmas": (beyond.sigmas * noise).tolist(),
+        "rises": [{"step": list(rise.step), "sigma": rise.sigma * noise} for rise in beyond.rises],
+        "terms": [term.to_dict() for term in settings.terms],
+        "sigma": {
+            "energy": settings.sigma.energy * noise,
+            "force": settings.sigma.force * noise,
+            "stress": (settings.sigma.stress or STRESS_SIGMA)
+            * float(noise * chosen.sigma_factors[-1]),
+        },
+    }

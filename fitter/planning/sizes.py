@@ -15,7 +15,7 @@ __all__ = ["SIZES", "copy_files", "parse_sizes", "scaled"]
 
 
 SIZES = {
-    "small": Size(0.25, 0.5, 0.5),
+    "small": Size(0.5, 2.0 / 3.0, 0.75),
     "medium": Size(1.0, 1.0, 1.0),
     "large": Size(2.5, 1.25, 4.0 / 3.0),
 }

@@ -152,13 +152,14 @@ def test_scaled_settings_keep_what_a_size_does_not_change() -> None:
     assert scaled(settings, "medium") == settings
     small = scaled(settings, "small")
     two_body, soap, bare, triplets = small.terms
-    assert (two_body.cutoff, two_body.n_sparse) == (4.4, 10)
+    assert (two_body.cutoff, two_body.n_sparse) == (4.4, 20)
     assert isinstance(soap, SoapSettings)
     assert isinstance(bare, SoapSettings)
     assert isinstance(triplets, ThreeBodySettings)
-    assert (soap.cutoff, soap.n_sparse, soap.n_max, soap.l_max) == (4.8, {"Si": 100}, 4, 3)
-    assert (bare.n_sparse, bare.n_sparse_factor) == (None, 0.25)
-    assert (triplets.n_sparse, triplets.n_sparse_factor) == (None, 0.25)
+    assert (soap.cutoff, soap.n_sparse, soap.n_max, soap.l_max) == (4.8, {"Si": 200}, 5, 4)
+    assert (bare.n_sparse, bare.n_sparse_factor) == (None, 0.5)
+    assert (bare.n_channels, bare.l_max) == (4, 3)
+    assert (triplets.n_sparse, triplets.n_sparse_factor) == (None, 0.5)
 
 
 def test_quotas_of_groups_are_scaled_and_fit_into_the_points() -> None:
@@ -171,7 +172,7 @@ def test_quotas_of_groups_are_scaled_and_fit_into_the_points() -> None:
         assert isinstance(soap, SoapSettings)
         found[name] = (soap.n_sparse, soap.config_type_n_sparse)
     assert found == {
-        "small": (8, {"a": 1, "b": 1, "c": 1}),
+        "small": (8, {"a": 2, "b": 2, "c": 2}),
         "large": (26, {"a": 8, "b": 8, "c": 10}),
     }
 

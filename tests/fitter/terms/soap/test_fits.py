@@ -474,11 +474,22 @@ def soap_settings(**given: Any) -> Settings:
 def test_defaults_of_soap() -> None:
     (term,) = soap_settings().terms
     assert isinstance(term, SoapSettings)
-    assert (term.l_max, term.zeta) == (6, 2)
+    assert (term.orders, term.channels, term.zeta) == (4, 6, 2)
     assert term.contracts
+    alone = replace(term, bispectrum=False)
+    assert (alone.orders, alone.channels) == (6, 8)
     assert soap_settings(n_max=8).terms[0] == replace(term, n_max=8)
     assert not replace(term, n_max=8).contracts
-    open_ones = ("n_max", "n_channels", "cutoff", "n_sparse", "delta", "atom_sigma", "kappa")
+    open_ones = (
+        "n_max",
+        "l_max",
+        "n_channels",
+        "cutoff",
+        "n_sparse",
+        "delta",
+        "atom_sigma",
+        "kappa",
+    )
     for name in (*open_ones, "radial_scaling"):
         assert getattr(term, name) is None, name
 
