@@ -24,7 +24,7 @@ from forcemap.fitter.data.combinations import combination_lines
 from forcemap.fitter.data.dataset import read_frames
 from forcemap.fitter.data.frame import Frame, data_hash
 from forcemap.fitter.data.label_checks import label_counts
-from forcemap.fitter.holes.filling import ROUNDS, Filling, filled, is_worth_filling
+from forcemap.fitter.holes.filling import ROUNDS, Filling, Origin, filled, is_worth_filling
 from forcemap.fitter.process.accumulate import accumulate
 from forcemap.fitter.process.beyond import Imagined, imagined_labels
 from forcemap.fitter.process.blocks import blocks_of, costs_of, places_of, rows_of
@@ -297,8 +297,9 @@ def _by_all_ranks(
 
         def on_first() -> Filling:
             assert solved is not None
-            fit, frames = Filling(solved.model, solved.posterior), prepared.survey.frames
-            return filled(fit, frames, prior, sums, chosen, run, advance)
+            frames = prepared.survey.frames
+            origin = Origin(frames, prepared.imagined, prior, sums, chosen)
+            return filled(Filling(solved.model, solved.posterior), origin, run, advance)
 
         found = run.ranks.lead(on_first)
     if solved is None or found is None:

@@ -9,6 +9,9 @@ The process may be right to find a lower energy: the frames of an alloy seldom h
 the elements. Where it knows the energy of a structure by its data alone, as its deviation says, that
 structure is no hole. The search also ends where holes are shallow and get no shallower.
 
+To lift structures must not make the energy of an expanded crystal fall: rises between imagined crystals
+(`process.beyond`) are labels of the same kind here.
+
 The labels that pull in the end count as what is imagined beyond the data: they are no part of the
 evidence, of errors or of counts, and give no sparse points.
 """
@@ -29,6 +32,7 @@ from forcemap.fitter.holes.relaxation import Relaxation, Relaxed, Start
 from forcemap.fitter.holes.search import Hole, compositions_of, holes_among, starts
 from forcemap.fitter.mapping.tabulate import Tabulation
 from forcemap.fitter.process.accumulate import whole_rows
+from forcemap.fitter.process.beyond import RISE_SIGMA, Rises
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
@@ -42,7 +46,16 @@ from forcemap.potentials.file.potential_file import as_potential
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-__all__ = ["ROUNDS", "STARTS", "SURE", "Filling", "filled", "filled_holes", "is_worth_filling"]
+__all__ = [
+    "ROUNDS",
+    "STARTS",
+    "SURE",
+    "Filling",
+    "Origin",
+    "filled",
+    "filled_holes",
+    "is_worth_filling",
+]
 
 STARTS, ROUNDS = 50, 30
 """Random structures of a search, and searches that may find holes; each knows the holes of those
@@ -86,6 +99,24 @@ class Filling(NamedTuple):
     posterior: Posterior
 
 
+class Origin(NamedTuple):
+    """What a fit was made from.
+
+    Attributes:
+        frames: the training frames.
+        imagined: labels beyond the data.
+        prior: terms and their covariances.
+        sums: of all rows; those of the holes are added.
+        chosen: hyperparameters, with the deltas of the posterior.
+    """
+
+    frames: Sequence[Frame]
+    imagined: Sequence[Targets]
+    prior: Prior
+    sums: Sums
+    chosen: Hyperparameters
+
+
 def is_worth_filling(terms: Sequence[Term], frames: Sequence[Frame], labels: int) -> bool:
     """Whether `terms` can be searched for holes, and enough labels are there to outweigh rough ones."""
     if labels < LEAST_LABELS or not all(term.has_map for term in terms):
@@ -94,27 +125,18 @@ def is_worth_filling(terms: Sequence[Term], frames: Sequence[Frame], labels: int
 
 
 def filled(
-    fit: Filling,
-    frames: Sequence[Frame],
-    prior: Prior,
-    data: Sums,
-    chosen: Hyperparameters,
-    run: Run,
-    advance: Callable[[], Any] = lambda: None,
+    fit: Filling, origin: Origin, run: Run, advance: Callable[[], Any] = lambda: None
 ) -> Filling:
     """The fit with its holes filled, as far as its terms can; the first rank calls this where it leads.
 
     Args:
         fit: the process and its posterior.
-        frames: the training frames.
-        prior: terms and their covariances.
-        data: sums of all rows of the fit; those of the holes are added.
-        chosen: hyperparameters, with the deltas of the posterior.
+        origin: what it was made from.
         run: its threads and ranks share the relaxations; the result does not depend on them.
         advance: called after each of at most `ROUNDS` searches.
     """
     with threadpool_limits(limits=1, user_api="blas"):
-        search = _Search(fit, frames, prior, data, chosen, run)
+        search = _Search(fit, origin, run)
         for _ in range(ROUNDS):
             search.look()
             advance()
@@ -126,27 +148,24 @@ def filled(
 class _Search:
     """Holes found so far and the process that knows them."""
 
-    def __init__(
-        self,
-        fit: Filling,
-        frames: Sequence[Frame],
-        prior: Prior,
-        data: Sums,
-        chosen: Hyperparameters,
-        run: Run,
-    ) -> None:
-        self.fit, self.prior, self.data, self.chosen = fit, prior, data, chosen
-        self.frames, self.run = frames, run
+    def __init__(self, fit: Filling, origin: Origin, run: Run) -> None:
+        self.fit, self.run = fit, run
+        self.frames, self.prior, self.chosen = origin.frames, origin.prior, origin.chosen
+        self.data = origin.sums
+        posterior, frames = fit.posterior, origin.frames
         self.baseline = Baseline(fit.model.species, fit.model.repulsion)
         self.compositions = compositions_of(frames, fit.model.e0)
         self.rng = np.random.default_rng(SEED)
         self.model, self.relaxation = fit.model, _relaxation(fit.model, frames, run)
         self.holes: list[Hole] = []
-        self.lifts = Lifts.none(prior.size)
+        self.lifts = Lifts.none(self.prior.size)
         self.weights = np.zeros(0)
+        rises = Rises.of(origin.imagined, self.prior)
+        self.steps, self.rise_weights = rises.steps, np.zeros(len(rises.steps))
+        self.rises = Lifts.of(rises.rows, rises.least, posterior, posterior.deltas)
         self.last: list[Hole] = []
         self.labels = self.lifts
-        self.most = MOST_SPOILT * _squares(fit.posterior.values, fit.posterior, data)
+        self.most = MOST_SPOILT * _squares(posterior.values, posterior, self.data)
         self.calm, self.deepest = 0, np.inf
         self.known: dict[str, float] = {}
         """Depth of the lowest structure of a formula that the data know, eV per atom."""
@@ -209,11 +228,15 @@ class _Search:
             return True
         posterior = self.fit.posterior
         lifts = self.lifts.and_those(self.labels)
-        known = [*self.holes, *self.last]
+        both = self.rises.and_those(lifts)
+        known, count = [*self.holes, *self.last], len(self.steps)
+        rise_sigmas = np.full(count, RISE_SIGMA / self.chosen.noise_factor)
+        sigmas = np.append(rise_sigmas, self._sigmas(known))
         for softer in SOFTER:
-            weights = lifts.weights(posterior, softer * self._sigmas(known))
-            trial = lifts.lifted(posterior, posterior.deltas, weights)
+            weights = both.weights(posterior, softer * sigmas)
+            trial = both.lifted(posterior, posterior.deltas, weights)
             if _squares(trial, posterior, self.data) <= self.most:
+                self.rise_weights, weights = weights[:count], weights[count:]
                 on = weights > 0.0
                 self.lifts, self.weights = lifts.those(on), weights[on]
                 self.holes = [hole for hole, pulls in zip(known, on, strict=True) if pulls]
@@ -243,10 +266,20 @@ class _Search:
             fit = fit._replace(model=model)
         if not self.holes:
             return fit
-        roots = np.sqrt(self.weights)
-        rows, values = self.lifts.rows * roots[:, None], self.lifts.values * roots
-        labels = rows, values, 1.0 / roots
-        return _refitted(fit, labels, self.holes, self.prior, self.data)
+        on = self.rise_weights > 0.0
+        lifts = self.lifts.and_those(self.rises.those(on))
+        roots = np.sqrt(np.append(self.weights, self.rise_weights[on]))
+        labels = lifts.rows * roots[:, None], lifts.values * roots, 1.0 / roots
+        filling = _refitted(fit, labels, self.holes, self.prior, self.data)
+        sigmas = self.chosen.noise_factor / np.sqrt(self.rise_weights[on])
+        steps = [step for step, pulls in zip(self.steps, on, strict=True) if pulls]
+        rises = [
+            {"step": list(step), "sigma": float(sigma)}
+            for step, sigma in zip(steps, sigmas, strict=True)
+        ]
+        model = filling.model
+        known = [*model.data.get("rises", []), *rises]
+        return filling._replace(model=replace(model, data={**model.data, "rises": known}))
 
 
 def _squares(values: Array, known: Posterior, data: Sums) -> float:
@@ -272,7 +305,10 @@ def _refitted(
     prior: Prior,
     data: Sums,
 ) -> Filling:
-    """The fit with the labels of holes: (n, m) rows and (n,) targets over sigmas, and (n,) sigmas."""
+    """The fit with the labels of holes and then others.
+
+    `labels`: (n, m) rows and (n,) targets over sigmas, and (n,) sigmas.
+    """
     model, posterior = fit
     rows, values, sigmas = labels
     data.add_rows(rows, values, float(np.sum(np.log(sigmas))))
@@ -293,7 +329,7 @@ def _refitted(
         log_sigma=data.log_sigma,
         count=data.count,
     )
-    documents = [_document(hole, sigma) for hole, sigma in zip(holes, sigmas, strict=True)]
+    documents = [_document(hole, sigma) for hole, sigma in zip(holes, sigmas, strict=False)]
     model = replace(
         model,
         weights=weights,

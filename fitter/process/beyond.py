@@ -29,9 +29,11 @@ from threadpoolctl import threadpool_limits
 
 __all__ = [
     "BEND",
+    "RISE_SIGMA",
     "Imagined",
     "Known",
     "Rise",
+    "Rises",
     "followed_roots",
     "imagined_labels",
     "one_sided_pulls",
@@ -166,6 +168,31 @@ def rise_labels(
             assert target.frame.energy is not None
             expected[n] += sign * target.frame.energy / atoms
     return differences, differences @ values - (1.0 - RISE) * expected
+
+
+class Rises(NamedTuple):
+    """All rises between imagined crystals, as labels of unit sigma.
+
+    Attributes:
+        steps: of `steps_of`.
+        rows: (steps, m) whitened rows, eV per atom.
+        least: (steps,) targets.
+    """
+
+    steps: Sequence[tuple[int, int]]
+    rows: Array
+    least: Array
+
+    @classmethod
+    def of(cls, imagined: Sequence[Targets], prior: Prior) -> Rises:
+        """Between frames with these labels."""
+        if not imagined:
+            return cls([], np.zeros((0, prior.size)), np.zeros(0))
+        alike = [replace(target, sigmas=np.ones(1)) for target in imagined]
+        steps = steps_of([target.frame for target in alike])
+        values = np.concatenate([target.values for target in alike])
+        differences, least = rise_labels(alike, steps, values)
+        return cls(steps, differences @ whole_rows(alike, prior), least)
 
 
 def rise_weights(

@@ -21,6 +21,7 @@ from forcemap.fitter.holes.relaxation import Relaxation, Start
 from forcemap.fitter.holes.search import Relax, compositions_of, holes_among, piece_of, starts
 from forcemap.fitter.job import prior_lines
 from forcemap.fitter.mapping.map import map_model
+from forcemap.fitter.process.beyond import Rises
 from forcemap.fitter.process.model_file import read_model, write_model
 from forcemap.fitter.sharing.run import Run
 from forcemap.fitter.validation.random_structures import RandomSettings, random_structure
@@ -120,6 +121,41 @@ def test_holes_are_no_rows_of_the_data(frames: Sequence[Frame], model: Model, fr
     assert model.log_marginal_likelihood == pytest.approx(free.log_marginal_likelihood)
     assert model.labels is not None
     assert model.labels.count == model.data["n_rows"] + len(model.data["holes"])
+
+
+SOAP = [TERMS[0], {"kind": "soap", "cutoff": 4.0, "n_max": 3, "l_max": 2, "n_sparse": 20}]
+"""Few functions of many bodies: there are holes, and crystals beyond the data are imagined."""
+
+
+def fall_when_expanded(model: Model, frames: Sequence[Frame]) -> float:
+    """Largest fall of the energy per atom (eV) of a crystal that is expanded."""
+    crystal = min(
+        (frame for frame in frames if frame.energy is not None),
+        key=lambda frame: (len(frame.numbers), frame.energy),
+    )
+    baseline = Baseline(model.species, model.repulsion)
+    energies = []
+    for scale in np.arange(1.2, 1.8, 0.025):
+        wide = replace(crystal, positions=scale * crystal.positions, cell=scale * crystal.cell)
+        energies.append((model.predict(wide)[0] + baseline.energy(wide)) / len(crystal.numbers))
+    return float(np.max(np.maximum.accumulate(energies) - energies))
+
+
+def test_structures_are_not_lifted_at_the_cost_of_expanded_crystals(
+    frames: Sequence[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = Settings.from_dict({"data": {"train": "made.xyz"}, "terms": SOAP})
+    found = fit_frames(given, frames)
+    none = Rises([], np.zeros((0, len(found.weights))), np.zeros(0))
+    monkeypatch.setattr(Rises, "of", lambda imagined, prior: none)
+    alone = fit_frames(given, frames)
+    assert found.data["holes"]
+    assert len(found.data["rises"]) > len(alone.data["rises"]) > 0
+    assert found.labels is not None
+    labels = [found.data[name] for name in ("imagined_sigmas", "rises", "holes")]
+    assert found.labels.count == found.data["n_rows"] + sum(map(len, labels))
+    # So few functions cannot rise everywhere.
+    assert fall_when_expanded(found, frames) < 0.8 * fall_when_expanded(alone, frames)
 
 
 def test_potential_does_not_carry_the_holes(frames: Sequence[Frame], model: Model) -> None:
