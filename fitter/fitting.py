@@ -415,7 +415,7 @@ def _account(
         "n_rows": n_rows,
         "isolated_atoms": list(prepared.free.origin),
         "imagined_sigmas": (beyond.sigmas * noise).tolist(),
-        "rises": [{"step": list(rise.step), "sigma": rise.sigma * noise} for rise in beyond.rises],
+        "rises": [rise.document(noise) for rise in beyond.rises],
         "terms": [term.to_dict() for term in settings.terms],
         "sigma": {
             "energy": settings.sigma.energy * noise,

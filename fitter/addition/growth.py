@@ -30,7 +30,7 @@ from forcemap.fitter.data.frame import Frame
 from forcemap.fitter.data.structure import Structure
 from forcemap.fitter.holes.filling import filled_holes
 from forcemap.fitter.process.accumulate import whole_rows
-from forcemap.fitter.process.beyond import rise_labels
+from forcemap.fitter.process.beyond import Rises
 from forcemap.fitter.process.blocks import blocks_of
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
@@ -279,14 +279,13 @@ class _Growth:
         known = self.source.data.get("rises", [])
         if not (imagined and known):
             return self
-        values = np.concatenate([t.values / t.sigmas for t in imagined])
-        steps = [(entry["step"][0], entry["step"][1]) for entry in known]
         sigmas = np.array([entry["sigma"] for entry in known]) / self.source.noise_factor
-        differences, least = rise_labels(imagined, steps, values)
         with threadpool_limits(limits=1, user_api="blas"):
-            rows = (differences @ whole_rows(imagined, self.prior)) * self.deltas
-            labels = np.column_stack([rows, least]) / sigmas[:, None]
-            triangle = with_rows(self.triangle, labels)
+            # Behind the imagined frames are holes, between which nothing rises.
+            rises = Rises.of(imagined[: len(self.source.data["imagined_sigmas"])], self.prior)
+            at = [rises.steps.index((entry["step"][0], entry["step"][1])) for entry in known]
+            labels = np.column_stack([rises.rows[at] * self.deltas, rises.least[at]])
+            triangle = with_rows(self.triangle, labels / sigmas[:, None])
         log_sigma = self.log_sigma + float(np.sum(np.log(sigmas)))
         return replace(self, triangle=triangle, log_sigma=log_sigma, count=self.count + len(known))
 

@@ -18,7 +18,7 @@ evidence, of errors or of counts, and give no sparse points.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ from forcemap.fitter.holes.relaxation import Relaxation, Relaxed, Start
 from forcemap.fitter.holes.search import Hole, compositions_of, holes_among, starts
 from forcemap.fitter.mapping.tabulate import Tabulation
 from forcemap.fitter.process.accumulate import whole_rows
-from forcemap.fitter.process.beyond import RISE_SIGMA, Rises
+from forcemap.fitter.process.beyond import RISE_SIGMA, Rise, Rises
 from forcemap.fitter.process.model import Model
 from forcemap.fitter.process.prior import Prior
 from forcemap.fitter.process.targets import Targets
@@ -270,16 +270,16 @@ class _Search:
         lifts = self.lifts.and_those(self.rises.those(on))
         roots = np.sqrt(np.append(self.weights, self.rise_weights[on]))
         labels = lifts.rows * roots[:, None], lifts.values * roots, 1.0 / roots
-        filling = _refitted(fit, labels, self.holes, self.prior, self.data)
-        sigmas = self.chosen.noise_factor / np.sqrt(self.rise_weights[on])
-        steps = [step for step, pulls in zip(self.steps, on, strict=True) if pulls]
-        rises = [
-            {"step": list(step), "sigma": float(sigma)}
-            for step, sigma in zip(steps, sigmas, strict=True)
+        holes = [
+            _document(hole, 1.0 / root)
+            for hole, root in zip(self.holes, np.sqrt(self.weights), strict=True)
         ]
-        model = filling.model
-        known = [*model.data.get("rises", []), *rises]
-        return filling._replace(model=replace(model, data={**model.data, "rises": known}))
+        rises = [
+            rise.document(self.chosen.noise_factor)
+            for rise in Rise.those_that_pull(self.steps, self.rise_weights)
+        ]
+        entries = {"holes": holes, "rises": [*fit.model.data["rises"], *rises]}
+        return _refitted(fit, labels, entries, self.prior, self.data)
 
 
 def _squares(values: Array, known: Posterior, data: Sums) -> float:
@@ -301,13 +301,14 @@ def _relaxation(model: Model, frames: Sequence[Frame], run: Run) -> Relaxation:
 def _refitted(
     fit: Filling,
     labels: tuple[Array, Array, Array],
-    holes: Sequence[Hole],
+    entries: Mapping[str, Any],
     prior: Prior,
     data: Sums,
 ) -> Filling:
-    """The fit with the labels of holes and then others.
+    """The fit with more labels.
 
-    `labels`: (n, m) rows and (n,) targets over sigmas, and (n,) sigmas.
+    `labels`: (n, m) rows and (n,) targets over sigmas, and (n,) sigmas. `entries`: what the model's
+    data say of them.
     """
     model, posterior = fit
     rows, values, sigmas = labels
@@ -329,13 +330,12 @@ def _refitted(
         log_sigma=data.log_sigma,
         count=data.count,
     )
-    documents = [_document(hole, sigma) for hole, sigma in zip(holes, sigmas, strict=False)]
     model = replace(
         model,
         weights=weights,
         posterior=solution.factor,
         labels=account,
-        data={**model.data, "holes": documents},
+        data={**model.data, **entries},
     )
     return Filling(model, posterior)
 

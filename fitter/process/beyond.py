@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import scipy.linalg
@@ -38,7 +38,6 @@ __all__ = [
     "imagined_labels",
     "one_sided_pulls",
     "one_sided_weights",
-    "rise_labels",
 ]
 
 BEND, ROUNDS = 8.0, 50
@@ -78,6 +77,19 @@ class Rise(NamedTuple):
 
     step: tuple[int, int]
     sigma: float
+
+    @classmethod
+    def those_that_pull(cls, steps: Sequence[tuple[int, int]], weights: Array) -> list[Rise]:
+        """Those of some steps whose weights, one over squared sigmas, are not zero."""
+        return [
+            cls(step, float(weight**-0.5))
+            for step, weight in zip(steps, weights, strict=True)
+            if weight > 0.0
+        ]
+
+    def document(self, noise_factor: float) -> dict[str, Any]:
+        """What a file holds of it, its sigma in eV."""
+        return {"step": list(self.step), "sigma": self.sigma * noise_factor}
 
 
 class Imagined(NamedTuple):
@@ -128,7 +140,7 @@ def imagined_labels(
         residuals, covariance = values - rows @ known.values, half.T @ half
         squares = labels * chosen.noise_factor**2
         roots = followed_roots(residuals, covariance, MOST_SPOILT * squares)
-        differences, least = rise_labels(scaled, steps, values)
+        differences, least = rise_labels(scaled, steps)
         sigma = RISE_SIGMA / chosen.noise_factor
         shorts = least - differences @ (values - residuals)
         others, most = (residuals, covariance, roots), MOST_SPOILT_BY_RISES * squares
@@ -139,35 +151,30 @@ def imagined_labels(
         np.concatenate([rows * roots[:, None], pulls[:, None] * (differences[on] @ rows)]),
         np.append(values * roots, pulls * least[on]),
         np.concatenate([t.sigmas for t in scaled]) / roots,
-        [
-            Rise(step, float(1.0 / pull))
-            for step, pull in zip(np.array(steps)[on].tolist(), pulls, strict=True)
-        ],
+        Rise.those_that_pull(steps, weights),
     )
 
 
-def rise_labels(
-    scaled: Sequence[Targets], steps: Sequence[tuple[int, int]], values: Array
-) -> tuple[Array, Array]:
+def rise_labels(scaled: Sequence[Targets], steps: Sequence[tuple[int, int]]) -> tuple[Array, Array]:
     """Rises of the energy per atom as combinations of imagined labels, and the least they are to be.
 
     Args:
         scaled: the imagined labels.
         steps: of `steps_of`.
-        values: (frames,) targets over sigmas.
 
     Returns:
         (steps, frames), which makes rows of rises (eV per atom) of rows over sigmas; (steps,) targets.
     """
-    differences, expected = np.zeros((len(steps), len(scaled))), np.zeros(len(steps))
+    differences, least = np.zeros((len(steps), len(scaled))), np.zeros(len(steps))
     for n, (lower, higher) in enumerate(steps):
         atoms = len(scaled[lower].frame.numbers)
         for place, sign in ((lower, -1.0), (higher, 1.0)):
             target = scaled[place]
             differences[n, place] = sign * float(target.sigmas[0]) / atoms
             assert target.frame.energy is not None
-            expected[n] += sign * target.frame.energy / atoms
-    return differences, differences @ values - (1.0 - RISE) * expected
+            value = float(target.values[0]) - (1.0 - RISE) * target.frame.energy
+            least[n] += sign * value / atoms
+    return differences, least
 
 
 class Rises(NamedTuple):
@@ -190,8 +197,7 @@ class Rises(NamedTuple):
             return cls([], np.zeros((0, prior.size)), np.zeros(0))
         alike = [replace(target, sigmas=np.ones(1)) for target in imagined]
         steps = steps_of([target.frame for target in alike])
-        values = np.concatenate([target.values for target in alike])
-        differences, least = rise_labels(alike, steps, values)
+        differences, least = rise_labels(alike, steps)
         return cls(steps, differences @ whole_rows(alike, prior), least)
 
 
